@@ -1,0 +1,124 @@
+"""Scores of translations, with the share that each sentence has in them."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+
+from askew._check import require
+
+
+class CorpusScore(NamedTuple):
+    """A score of a whole test set, one number per sentence, and how it was computed.
+
+    `items` are the jackknife pseudo-values ``n * score - (n - 1) * score_without_item``: their
+    mean is about the score (exactly, where it is a mean) and their spread is its uncertainty.
+    """
+
+    value: float
+    items: tuple[float, ...]
+    signature: str
+
+
+def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusScore:
+    """Corpus BLEU of detokenised text, 0 to 100, by sacreBLEU.
+
+    Args:
+        hypotheses: One translation per sentence.
+        references: One reference per sentence.
+
+    Returns:
+        The score, its pseudo-values and sacreBLEU's signature.
+
+    Raises:
+        ValueError: If there are no sentences or the counts differ.
+
+    Example:
+        >>> round(bleu(["a b c d e"], ["a b c d e"]).value)
+        100
+
+    References:
+        A Call for Clarity in Reporting BLEU Scores, 2018, arXiv:1804.08771.
+    """
+    return _corpus_score("bleu", BLEU(), hypotheses, references)
+
+
+def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusScore:
+    """Corpus chrF2, character 1- to 6-grams, 0 to 100, by sacreBLEU.
+
+    Args:
+        hypotheses: One translation per sentence.
+        references: One reference per sentence.
+
+    Returns:
+        The score, its pseudo-values and sacreBLEU's signature.
+
+    Raises:
+        ValueError: If there are no sentences or the counts differ.
+
+    Example:
+        >>> round(chrf(["12 de maio"], ["12 de maio"]).value)
+        100
+
+    References:
+        chrF: character n-gram F-score for automatic MT evaluation, 2015, WMT.
+    """
+    return _corpus_score("chrf", CHRF(), hypotheses, references)
+
+
+def exact_match(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusScore:
+    """Share of translations that equal their reference, 0 to 1, outer white space aside.
+
+    Args:
+        hypotheses: One translation per sentence.
+        references: One reference per sentence.
+
+    Returns:
+        The share, and 0 or 1 per sentence.
+
+    Raises:
+        ValueError: If there are no sentences or the counts differ.
+
+    Example:
+        >>> exact_match(["a", "b"], ["a", "c"]).value
+        0.5
+    """
+    _check_counts("exact_match", hypotheses, references)
+    pairs = zip(hypotheses, references, strict=True)
+    items = tuple(float(h.strip() == r.strip()) for h, r in pairs)
+    return CorpusScore(sum(items) / len(items), items, "exact match, stripped")
+
+
+def _check_counts(name: str, hypotheses: Sequence[str], references: Sequence[str]) -> None:
+    require(
+        len(hypotheses) == len(references) > 0,
+        f"{name}: there must be one hypothesis per reference and at least one; "
+        f"got {len(hypotheses)} hypotheses, {len(references)} references",
+    )
+
+
+def _corpus_score(
+    name: str, metric: BLEU | CHRF, hypotheses: Sequence[str], references: Sequence[str]
+) -> CorpusScore:
+    _check_counts(name, hypotheses, references)
+    # sacreBLEU keeps counts per sentence that add up; taking one sentence out is a subtraction.
+    counts = np.array(metric._extract_corpus_statistics(list(hypotheses), [list(references)]))
+    total = counts.sum(axis=0)
+    value = _score(metric, total)
+    items = _jackknife(value, counts, lambda left: _score(metric, left))
+    return CorpusScore(value, items, str(metric.get_signature()))
+
+
+def _score(metric: BLEU | CHRF, counts: np.ndarray) -> float:
+    return float(metric._compute_score_from_stats(counts.tolist()).score)
+
+
+def _jackknife(
+    value: float, counts: np.ndarray, score: Callable[[np.ndarray], float]
+) -> tuple[float, ...]:
+    if len(counts) == 1:
+        return (value,)
+    total, n = counts.sum(axis=0), len(counts)
+    return tuple(n * value - (n - 1) * score(total - row) for row in counts)

@@ -1,0 +1,177 @@
+"""The asymmetric encoder-decoder as a model that transformers can train, save and decode."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import GenerationMixin, PreTrainedModel
+from transformers.cache_utils import DynamicCache, EncoderDecoderCache
+from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
+
+from askew.attention import KeyValueCache
+from askew.models._configuration import AsymmetricTranslationConfig
+from askew.transformer import AsymmetricEncoderDecoder, LayerCache
+
+
+class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
+    """Translation with an encoder and a decoder of their own width, depth and heads.
+
+    `generate` decodes greedily, by beam or by sampling, with a key/value cache.
+
+    Args:
+        config: Its numbers.
+
+    Example:
+        >>> model = AsymmetricTranslationModel(AsymmetricTranslationConfig()).eval()
+        >>> model.generate(torch.tensor([[3, 2]]), max_new_tokens=4).shape[0]
+        1
+    """
+
+    config_class = AsymmetricTranslationConfig
+    base_model_prefix = "model"
+    main_input_name = "input_ids"
+    accepts_loss_kwargs = False
+    _supports_sdpa = True
+
+    def __init__(self, config: AsymmetricTranslationConfig) -> None:
+        super().__init__(config)
+        self.model = AsymmetricEncoderDecoder(config.to_plain())
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Keep the weights that every layer draws for itself when it is built."""
+
+    def get_encoder(self, modality: str | None = None) -> nn.Module:
+        """Give what `generate` calls once per source.
+
+        Args:
+            modality: Ignored; there is one.
+
+        Returns:
+            A callable that maps tokens and their mask to the encoder's states.
+        """
+        return _GenerationEncoder(self.model)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Give the table of source tokens.
+
+        Returns:
+            The embedding.
+        """
+        table = self.model.source_embedding
+        return self.model.target_embedding if table is None else table
+
+    def get_output_embeddings(self) -> nn.Module | None:
+        """Give the output layer, where it has weights of its own.
+
+        Returns:
+            The layer, or None where it is the target table.
+        """
+        return self.model.output
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "batch source"] | None = None,
+        attention_mask: Int[Tensor, "batch source"] | None = None,
+        decoder_input_ids: Int[Tensor, "batch target"] | None = None,
+        decoder_attention_mask: Int[Tensor, "batch keys"] | None = None,
+        encoder_outputs: BaseModelOutput | tuple[Float[Tensor, "..."], ...] | None = None,
+        past_key_values: EncoderDecoderCache | None = None,
+        use_cache: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> Seq2SeqLMOutput:
+        """Score the next target token at every position.
+
+        Args:
+            input_ids: Source tokens; not needed with `encoder_outputs`.
+            attention_mask: 1 = a real source token.
+            decoder_input_ids: Target tokens, a start token first; with a cache the new ones.
+            decoder_attention_mask: 1 = a real target token, cached ones included.
+            encoder_outputs: States of an earlier encoding.
+            past_key_values: Keys and values of earlier steps.
+            use_cache: Whether to keep keys and values for the next step.
+            return_dict: The result is always an object with named fields.
+
+        Returns:
+            Logits [batch, target, vocab], the cache and the encoder's states.
+
+        Raises:
+            ValueError: If neither `input_ids` nor `encoder_outputs` is given, or no
+                `decoder_input_ids`.
+        """
+        if decoder_input_ids is None or (input_ids is None and encoder_outputs is None):
+            raise ValueError(
+                "AsymmetricTranslationModel: input_ids (or encoder_outputs) and "
+                "decoder_input_ids are needed; got None"
+            )
+        source_mask = None if attention_mask is None else attention_mask.bool()
+        if encoder_outputs is not None:
+            memory = encoder_outputs[0]
+        else:
+            memory = self.model.encode(input_ids, source_mask=source_mask)
+        if use_cache and past_key_values is None:
+            past_key_values = EncoderDecoderCache(
+                DynamicCache(config=self.config), DynamicCache(config=self.config)
+            )
+        logits = self.model.decode(
+            decoder_input_ids,
+            memory,
+            source_mask=source_mask,
+            target_mask=None if decoder_attention_mask is None else decoder_attention_mask.bool(),
+            caches=None if past_key_values is None else _layer_caches(past_key_values, self.config),
+        )
+        return Seq2SeqLMOutput(
+            logits=logits, past_key_values=past_key_values, encoder_last_hidden_state=memory
+        )
+
+
+class _GenerationEncoder(nn.Module):
+    """The encoder with the call that `generate` makes."""
+
+    main_input_name = "input_ids"
+
+    def __init__(self, model: AsymmetricEncoderDecoder) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        **kwargs: object,
+    ) -> BaseModelOutput:
+        mask = None if attention_mask is None else attention_mask.bool()
+        return BaseModelOutput(last_hidden_state=self.model.encode(input_ids, source_mask=mask))
+
+
+class _SharedCache(KeyValueCache):
+    """One layer of a transformers cache, seen as the cache of one attention layer."""
+
+    def __init__(self, cache: DynamicCache, layer: int) -> None:
+        self.cache, self.layer = cache, layer
+
+    @property
+    def length(self) -> int:
+        return self.cache.get_seq_length(self.layer)
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        return self.cache.update(keys, values, self.layer)
+
+    def read(self) -> tuple[Tensor, Tensor]:
+        held = self.cache.layers[self.layer]
+        return held.keys, held.values
+
+    def reorder(self, rows: Tensor) -> None:
+        raise RuntimeError("the cache of transformers reorders all its layers itself")
+
+
+def _layer_caches(
+    cache: EncoderDecoderCache, config: AsymmetricTranslationConfig
+) -> Sequence[LayerCache]:
+    return [
+        LayerCache(
+            _SharedCache(cache.self_attention_cache, i), _SharedCache(cache.cross_attention_cache, i)
+        )
+        for i in range(config.decoder_layers)
+    ]

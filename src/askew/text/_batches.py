@@ -1,0 +1,84 @@
+"""Batches of sentences of like length, as many as fit a budget of tokens."""
+
+import random
+from collections.abc import Iterator, Sequence
+
+from askew._check import require
+
+
+class TokenBatches:
+    """Endless shuffled passes over a data set, cut into a fixed number of batches.
+
+    Each pass shuffles, sorts by length (equal lengths stay shuffled), cuts where the padded
+    size of either side would pass `max_tokens`, and shuffles the batches. The same seed
+    gives the same batches. A batch sampler for `torch.utils.data.DataLoader`.
+
+    Args:
+        lengths: Source and target length of every example, in tokens.
+        max_tokens: Budget of a batch: rows times the longest side.
+        num_batches: How many batches to give; None stops after one pass.
+        seed: Of the shuffling.
+
+    Raises:
+        ValueError: If there are no examples, or one is longer than `max_tokens`.
+
+    Example:
+        >>> batches = TokenBatches([(2, 3), (3, 3), (9, 9)], max_tokens=9, num_batches=None, seed=0)
+        >>> sorted(sorted(batch) for batch in batches)
+        [[0, 1], [2]]
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[tuple[int, int]],
+        *,
+        max_tokens: int,
+        num_batches: int | None,
+        seed: int,
+    ) -> None:
+        require(len(lengths) > 0, "TokenBatches: there must be examples; got none")
+        longest = max(range(len(lengths)), key=lambda i: max(lengths[i]))
+        require(
+            max(lengths[longest]) <= max_tokens,
+            "TokenBatches: max_tokens must hold the longest example; "
+            f"got max_tokens {max_tokens}, example {longest} with {max(lengths[longest])} tokens",
+        )
+        self.lengths = [tuple(pair) for pair in lengths]
+        self.max_tokens = max_tokens
+        self.num_batches = num_batches
+        self.seed = seed
+        self._one_pass = len(self._pass(0))
+
+    def __len__(self) -> int:
+        """Give the number of batches."""
+        return self._one_pass if self.num_batches is None else self.num_batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Give the row numbers of each batch."""
+        given, epoch = 0, 0
+        while True:
+            for batch in self._pass(epoch):
+                if self.num_batches is not None and given == self.num_batches:
+                    return
+                given += 1
+                yield batch
+            if self.num_batches is None:
+                return
+            epoch += 1
+
+    def _pass(self, epoch: int) -> list[list[int]]:
+        generator = random.Random(f"{self.seed}/{epoch}")
+        rows = list(range(len(self.lengths)))
+        generator.shuffle(rows)
+        rows.sort(key=lambda row: (self.lengths[row][1], self.lengths[row][0]))
+        batches: list[list[int]] = [[]]
+        longest = 0
+        for row in rows:
+            longest_with = max(longest, *self.lengths[row])
+            if batches[-1] and longest_with * (len(batches[-1]) + 1) > self.max_tokens:
+                batches.append([])
+                longest_with = max(self.lengths[row])
+            batches[-1].append(row)
+            longest = longest_with
+        generator.shuffle(batches)
+        return batches

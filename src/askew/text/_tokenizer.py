@@ -1,0 +1,108 @@
+"""One byte-pair vocabulary for both languages, and token numbers in padded batches."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Int
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+
+from askew._check import require
+
+PADDING, START, END = 0, 1, 2
+_SPECIAL = ("<pad>", "<s>", "</s>")
+_SMALLEST = 256 + len(_SPECIAL)
+
+
+def train_tokenizer(texts: Iterable[str], *, vocab_size: int = 4000) -> Tokenizer:
+    """Train byte-level byte-pair encoding; every digit is a token of its own.
+
+    Any text can be encoded and comes back the same, since bytes are the smallest pieces.
+
+    Args:
+        texts: What the pieces are learnt from, usually both sides of the training pairs.
+        vocab_size: Number of tokens at most, at least 259 (all bytes and 3 special tokens).
+
+    Returns:
+        The tokenizer. Token 0 is padding, 1 starts and 2 ends a sentence.
+
+    Raises:
+        ValueError: If `vocab_size` is too small.
+
+    Example:
+        >>> tokenizer = train_tokenizer(["one 12", "two 12"], vocab_size=300)
+        >>> tokenizer.decode(tokenizer.encode("two 21 ü").ids)
+        'two 21 ü'
+    """
+    require(
+        vocab_size >= _SMALLEST,
+        f"train_tokenizer: vocab_size must be at least {_SMALLEST}; got vocab_size {vocab_size}",
+    )
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(_SPECIAL),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def load_tokenizer(path: str | Path) -> Tokenizer:
+    """Load a tokenizer.json that this package wrote.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        ValueError: If the file is missing, is no tokenizer, or numbers its special tokens
+            in another way.
+    """
+    require(Path(path).is_file(), f"load_tokenizer: the file must exist; got {path}")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise ValueError(f"load_tokenizer: no tokenizer can be read; got {path}: {error}") from None
+    numbers = tuple(tokenizer.token_to_id(token) for token in _SPECIAL)
+    require(
+        numbers == (PADDING, START, END),
+        f"load_tokenizer: {', '.join(_SPECIAL)} must be tokens 0, 1, 2; got {numbers} in {path}",
+    )
+    return tokenizer
+
+
+def pad_batch(
+    rows: Sequence[Sequence[int]], *, value: int = PADDING
+) -> tuple[Int[Tensor, "batch length"], Int[Tensor, "batch length"]]:
+    """Put rows of different length into one tensor, filled at the end.
+
+    Args:
+        rows: Token numbers.
+        value: What fills the gaps.
+
+    Returns:
+        The tokens, and a mask with 1 where they are real.
+
+    Example:
+        >>> pad_batch([[5, 6], [7]])[0].tolist()
+        [[5, 6], [7, 0]]
+    """
+    length = max((len(row) for row in rows), default=0)
+    tokens = torch.full((len(rows), length), value)
+    mask = torch.zeros(len(rows), length, dtype=torch.long)
+    for i, row in enumerate(rows):
+        tokens[i, : len(row)] = torch.tensor(row, dtype=torch.long)
+        mask[i, : len(row)] = 1
+    return tokens, mask

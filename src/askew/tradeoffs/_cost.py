@@ -1,0 +1,133 @@
+"""What a model costs, in parameters and in arithmetic, from its configuration alone."""
+
+from typing import NamedTuple
+
+from torch import nn
+
+from askew.transformer import EncoderDecoderConfig, StackConfig
+
+
+class ParameterCount(NamedTuple):
+    """Trainable numbers of an encoder-decoder: in all, and in its two stacks."""
+
+    total: int
+    encoder: int
+    decoder: int
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Count trainable numbers, each once however often it is used.
+
+    Args:
+        model: Any module.
+
+    Returns:
+        Their number.
+
+    Example:
+        >>> count_parameters(nn.Linear(3, 2))
+        8
+    """
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def parameter_count(config: EncoderDecoderConfig) -> ParameterCount:
+    """Count the parameters of an encoder-decoder without building it.
+
+    Args:
+        config: Its numbers.
+
+    Returns:
+        What `count_parameters` gives for the built model.
+
+    Example:
+        >>> side = StackConfig(d_model=8, num_layers=2, num_heads=2, d_ff=16)
+        >>> config = EncoderDecoderConfig(source_vocab=9, target_vocab=9, encoder=side, decoder=side)
+        >>> parameter_count(config).encoder
+        1216
+    """
+    encoder, decoder = config.encoder, config.decoder
+    encoder_layer = _attention(encoder, encoder.d_model) + _feed_forward(encoder) + _norms(encoder, 2)
+    decoder_layer = (
+        _attention(decoder, decoder.d_model)
+        + _attention(decoder, encoder.d_model)
+        + _feed_forward(decoder)
+        + _norms(decoder, 3)
+    )
+    in_encoder = encoder.num_layers * encoder_layer + _norms(encoder, 1)
+    in_decoder = decoder.num_layers * decoder_layer + _norms(decoder, 1)
+    tables = config.target_vocab * decoder.d_model * (2 if config.tie_embeddings == "none" else 1)
+    if config.tie_embeddings != "all":
+        tables += config.source_vocab * encoder.d_model
+    return ParameterCount(in_encoder + in_decoder + tables, in_encoder, in_decoder)
+
+
+def training_flops(
+    config: EncoderDecoderConfig, *, source_length: float, target_length: float
+) -> float:
+    """Count the floating-point operations of training on one sentence pair.
+
+    Matrix products only, a multiplication and an addition each; the backward pass costs
+    twice the forward pass. Attention counts every pair of positions, since CPU kernels
+    compute masked pairs too.
+
+    Args:
+        config: The model.
+        source_length: Source tokens.
+        target_length: Target tokens.
+
+    Returns:
+        Operations of one forward and one backward pass.
+
+    Example:
+        >>> side = StackConfig(d_model=2, num_layers=1, num_heads=1, d_ff=3)
+        >>> config = EncoderDecoderConfig(source_vocab=5, target_vocab=7, encoder=side, decoder=side)
+        >>> training_flops(config, source_length=1, target_length=1)
+        660
+    """
+    encoder, decoder = config.encoder, config.decoder
+    s, t = source_length, target_length
+    encoder_layer = _attention_flops(encoder, encoder.d_model, s, s) + _feed_forward_flops(encoder, s)
+    decoder_layer = (
+        _attention_flops(decoder, decoder.d_model, t, t)
+        + _attention_flops(decoder, encoder.d_model, t, s)
+        + _feed_forward_flops(decoder, t)
+    )
+    output = 2 * t * decoder.d_model * config.target_vocab
+    forward = encoder.num_layers * encoder_layer + decoder.num_layers * decoder_layer + output
+    return 3 * forward
+
+
+def _attention_widths(config: StackConfig) -> tuple[int, int, int]:
+    """Widths of queries, of stored keys and of stored values."""
+    d_key = config.d_model if config.d_key is None else config.d_key
+    kv_heads = config.num_heads if config.num_kv_heads is None else config.num_kv_heads
+    share = kv_heads / config.num_heads
+    return d_key, round(d_key * share), round(config.d_model * share)
+
+
+def _attention(config: StackConfig, d_source: int) -> int:
+    d_query, d_key, d_value = _attention_widths(config)
+    maps = ((config.d_model, d_query), (d_source, d_key), (d_source, d_value))
+    inputs = sum(width * (d_in + 1) for d_in, width in maps)
+    output = config.d_model * (config.d_model + 1)
+    return inputs + output + (config.num_heads if config.qk_norm else 0)
+
+
+def _feed_forward(config: StackConfig) -> int:
+    return 2 * config.d_model * config.d_ff + config.d_ff + config.d_model
+
+
+def _norms(config: StackConfig, count: int) -> int:
+    return 2 * config.d_model * count
+
+
+def _attention_flops(config: StackConfig, d_source: int, queries: float, keys: float) -> float:
+    d_query, d_key, d_value = _attention_widths(config)
+    projections = queries * config.d_model * (d_query + config.d_model)
+    projections += keys * d_source * (d_key + d_value)
+    return 2 * (projections + queries * keys * (d_query + config.d_model))
+
+
+def _feed_forward_flops(config: StackConfig, length: float) -> float:
+    return 4 * length * config.d_model * config.d_ff

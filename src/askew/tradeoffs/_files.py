@@ -1,0 +1,76 @@
+"""Files that are either whole or not there."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from askew._check import require
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a reader finds the old one or the new one, never half of it.
+
+    Args:
+        path: The file.
+        text: Its content.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def write_json(path: Path, values: Mapping[str, object]) -> None:
+    """Write values as indented JSON, whole or not at all.
+
+    Args:
+        path: The file.
+        values: What it holds.
+    """
+    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict:
+    """Read a JSON object that this package wrote.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its values.
+
+    Raises:
+        ValueError: If it is no JSON object.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"read_json: the file must be JSON; got {path}: {error}") from None
+    require(isinstance(values, dict), f"read_json: the file must hold an object; got {path}")
+    return values
+
+
+def check_writable(folder: Path) -> None:
+    """Make sure that a folder can be made and written, leaving nothing behind.
+
+    Args:
+        folder: A folder that may not exist yet.
+
+    Raises:
+        ValueError: If it cannot be written, or a file stands in its place.
+    """
+    nearest = folder
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    probe = nearest / f".askew-probe-{os.getpid()}"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"check_writable: the output folder must be writable; got {folder}: {error.strerror}. "
+            "Choose another with --out"
+        ) from None

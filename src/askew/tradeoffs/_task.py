@@ -1,0 +1,96 @@
+"""What a comparison needs to know of a task, and of the models that compete on it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from torch import nn
+
+from askew.tradeoffs._stats import Metric
+from askew.transformer import EncoderDecoderConfig
+
+Progress = Callable[[int, int], None]
+Records = Sequence[Mapping[str, float]]
+
+
+class Evaluation(NamedTuple):
+    """Scores of one model on the test set.
+
+    `metrics` has one value per metric; `items` one per metric and test item, whose mean is the
+    value (or, for a corpus metric, jackknife pseudo-values whose mean is about the value).
+    """
+
+    metrics: Mapping[str, float]
+    items: Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One side of a comparison.
+
+    Attributes:
+        name: How it is called in every table.
+        config: The model.
+        init_offset: Added to the seed of the initial weights; 0 except where a model is
+            compared with itself.
+    """
+
+    name: str
+    config: EncoderDecoderConfig
+    init_offset: int = 0
+
+
+class Task(Protocol):
+    """Data, training and scoring, the same for every arm. Pickled once per process."""
+
+    @property
+    def name(self) -> str:
+        """How the task is called."""
+        ...
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """The quality metrics, the most important first."""
+        ...
+
+    def describe(self) -> Mapping[str, object]:
+        """Everything that two runs must share to be one comparison, as plain values."""
+        ...
+
+    def build(self, config: EncoderDecoderConfig, seed: int) -> nn.Module:
+        """Make a model with its initial weights."""
+        ...
+
+    def train(
+        self, model: nn.Module, *, steps: int, seed: int, folder: Path, progress: Progress
+    ) -> Records:
+        """Train in place, going on from `folder` after a crash.
+
+        The records carry `step`, `train_seconds` (CPU) and `loss` or `eval_loss`.
+        """
+        ...
+
+    def evaluate(self, model: nn.Module) -> Evaluation:
+        """Score on the test set."""
+        ...
+
+    def baselines(self) -> Mapping[str, Mapping[str, float]]:
+        """Scores of what needs no training, by name."""
+        ...
+
+    def predict(self, model: nn.Module, *, items: int, batch_size: int) -> None:
+        """Answer the first test items; this is what is timed."""
+        ...
+
+    def flops_per_step(self, config: EncoderDecoderConfig) -> float:
+        """Floating-point operations of one training step, from a closed form."""
+        ...
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write a model that `load` and the user's own tools can read."""
+        ...
+
+    def load(self, folder: Path) -> nn.Module:
+        """Read a model that `save` wrote."""
+        ...

@@ -1,0 +1,201 @@
+"""One arm trained with one seed, in a process of its own, whole on disk or not there."""
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from askew.tradeoffs._files import read_json, write_json
+from askew.tradeoffs._task import Arm, Records, Task
+
+
+class Trial(NamedTuple):
+    """What is kept of a finished trial; `items` maps metric to one value per test item."""
+
+    arm: str
+    seed: int
+    metrics: Mapping[str, float]
+    items: Mapping[str, np.ndarray]
+    train_seconds: float
+    curve: list[dict[str, float]]
+    model: Path
+
+
+def trial_name(arm: str, seed: int) -> str:
+    """Name the folder of a trial.
+
+    Args:
+        arm: The arm.
+        seed: The seed.
+
+    Returns:
+        A folder name.
+    """
+    return f"{arm}-seed{seed}"
+
+
+def is_finished(out: Path, arm: str, seed: int) -> bool:
+    """Tell whether a trial is on disk, whole.
+
+    Args:
+        out: Folder of the comparison.
+        arm: The arm.
+        seed: The seed.
+
+    Returns:
+        True if it need not run again.
+    """
+    return (out / "trials" / trial_name(arm, seed) / "trial.json").is_file()
+
+
+def start_worker(parent: int, threads: int) -> None:
+    """Prepare a process that runs trials: its threads, and an end when its parent ends.
+
+    Args:
+        parent: Process number of the parent.
+        threads: Threads of PyTorch.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C for all
+    torch.set_num_threads(threads)
+    _silence_transformers()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
+
+
+def _silence_transformers() -> None:
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+def run_trial(task: Task, arm: Arm, seed: int, *, steps: int, out: Path) -> None:
+    """Train, score and store one trial; called again after a crash, go on.
+
+    Args:
+        task: The task.
+        arm: The arm.
+        seed: Of the data order, of dropout and, with the arm's offset, of the weights.
+        steps: Training budget.
+        out: Folder of the comparison.
+    """
+    name = trial_name(arm.name, seed)
+    work, final = out / "work" / name, out / "trials" / name
+    work.mkdir(parents=True, exist_ok=True)
+    model = task.build(arm.config, seed + arm.init_offset)
+    records = task.train(
+        model, steps=steps, seed=seed, folder=work, progress=ProgressFile(work / "progress")
+    )
+    evaluation = task.evaluate(model)
+    whole = work / "whole"
+    shutil.rmtree(whole, ignore_errors=True)
+    whole.mkdir()
+    task.save(model, whole / "model")
+    np.savez(whole / "items.npz", **{k: np.asarray(v) for k, v in evaluation.items.items()})
+    write_json(
+        whole / "trial.json",
+        {
+            "version": 1,
+            "arm": arm.name,
+            "seed": seed,
+            "steps": steps,
+            "metrics": dict(evaluation.metrics),
+            "train_seconds": max(r["train_seconds"] for r in records),
+            "curve": learning_curve(records),
+        },
+    )
+    final.parent.mkdir(exist_ok=True)
+    shutil.rmtree(final, ignore_errors=True)
+    whole.rename(final)
+    shutil.rmtree(work)
+
+
+def load_trial(out: Path, arm: str, seed: int) -> Trial:
+    """Read a finished trial.
+
+    Args:
+        out: Folder of the comparison.
+        arm: The arm.
+        seed: The seed.
+
+    Returns:
+        What was stored.
+    """
+    folder = out / "trials" / trial_name(arm, seed)
+    stored = read_json(folder / "trial.json")
+    with np.load(folder / "items.npz", allow_pickle=False) as arrays:
+        items = {metric: arrays[metric] for metric in arrays.files}
+    return Trial(
+        arm=arm,
+        seed=seed,
+        metrics=stored["metrics"],
+        items=items,
+        train_seconds=stored["train_seconds"],
+        curve=stored["curve"],
+        model=folder / "model",
+    )
+
+
+def learning_curve(records: Records) -> list[dict[str, float]]:
+    """Join the training and validation records of the same step.
+
+    Args:
+        records: As `Task.train` gives them.
+
+    Returns:
+        Per logged step: `step`, `train_seconds`, and `train_loss` and `valid_loss` where known.
+    """
+    names = {"loss": "train_loss", "eval_loss": "valid_loss", "train_seconds": "train_seconds"}
+    curve: dict[int, dict[str, float]] = {}
+    for record in records:
+        if "loss" in record or "eval_loss" in record:
+            point = curve.setdefault(int(record["step"]), {"step": int(record["step"])})
+            point.update({names[key]: value for key, value in record.items() if key in names})
+    return [curve[step] for step in sorted(curve)]
+
+
+class ProgressFile:
+    """Tells another process how far a trial is, twice a second at most.
+
+    Args:
+        path: The file that holds the steps done.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._told = 0.0
+
+    def __call__(self, step: int, steps: int) -> None:
+        """Note that `step` of `steps` are done."""
+        if step == steps or time.monotonic() - self._told > 0.5:
+            self._told = time.monotonic()
+            self.path.write_text(str(step), encoding="ascii")
+
+
+def read_progress(out: Path, arm: str, seed: int) -> int:
+    """Read how many steps a running trial has done.
+
+    Args:
+        out: Folder of the comparison.
+        arm: The arm.
+        seed: The seed.
+
+    Returns:
+        Steps done, 0 where nothing is known.
+    """
+    try:
+        return int((out / "work" / trial_name(arm, seed) / "progress").read_text("ascii"))
+    except (OSError, ValueError):
+        return 0

@@ -1,0 +1,104 @@
+"""The symmetric model that costs as much as an asymmetric one."""
+
+import math
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+from askew._check import require
+from askew.tradeoffs._cost import parameter_count
+from askew.transformer import EncoderDecoderConfig, StackConfig
+
+_FF_STEP = 8
+
+
+class Twin(NamedTuple):
+    """A symmetric configuration, its cost over the other's minus 1, and what was matched."""
+
+    config: EncoderDecoderConfig
+    residual: float
+    match: str
+
+
+def symmetric_twin(
+    config: EncoderDecoderConfig,
+    *,
+    match: Literal["parameters"] = "parameters",
+    tolerance: float = 0.01,
+) -> Twin:
+    """Find the symmetric model with as many parameters: one stack, used on both sides.
+
+    The depth is the mean of both depths; heads, dropout and the rest are those of the wider
+    side. Of the widths whose feed-forward width can close the gap, the one whose
+    feed-forward ratio is nearest to the original's is taken. A symmetric model is its own twin.
+
+    Args:
+        config: The asymmetric model.
+        match: What both have in common.
+        tolerance: Largest relative mismatch, > 0.
+
+    Returns:
+        The configuration and the mismatch left.
+
+    Raises:
+        ValueError: If `match` is unknown or no symmetric model comes near enough.
+
+    Example:
+        >>> deep = StackConfig(d_model=64, num_layers=6, num_heads=4, d_ff=256)
+        >>> thin = StackConfig(d_model=32, num_layers=1, num_heads=2, d_ff=128)
+        >>> twin = symmetric_twin(
+        ...     EncoderDecoderConfig(source_vocab=500, target_vocab=500, encoder=deep, decoder=thin)
+        ... )
+        >>> twin.config.encoder == twin.config.decoder, abs(twin.residual) < 0.01
+        (True, True)
+    """
+    require(match == "parameters", f"symmetric_twin: match must be 'parameters'; got {match!r}")
+    require(tolerance > 0, f"symmetric_twin: tolerance must be positive; got {tolerance}")
+    if config.encoder == config.decoder:
+        return Twin(config, 0.0, match)
+    wanted = parameter_count(config).total
+    wide = max(config.encoder, config.decoder, key=lambda side: side.d_model)
+    ratio = wide.d_ff / wide.d_model
+    best: tuple[float, EncoderDecoderConfig, float] | None = None
+    for side in _candidates(config, wide):
+        twin = _close_gap(replace(config, encoder=side, decoder=side), wanted)
+        residual = parameter_count(twin).total / wanted - 1
+        strangeness = abs(math.log(twin.encoder.d_ff / twin.encoder.d_model / ratio))
+        if abs(residual) <= tolerance and (best is None or strangeness < best[0]):
+            best = (strangeness, twin, residual)
+    if best is None:
+        raise ValueError(
+            f"symmetric_twin: no symmetric model comes within {tolerance:.1%} of the parameters; "
+            f"got {wanted} to match. Raise the tolerance or change a width"
+        )
+    return Twin(best[1], best[2], match)
+
+
+def _candidates(config: EncoderDecoderConfig, wide: StackConfig) -> list[StackConfig]:
+    """Stacks of the mean depth, as many heads as the wide side, and every even head width."""
+    depth = round((config.encoder.num_layers + config.decoder.num_layers) / 2)
+    heads = wide.num_heads
+    widths = range(2 * heads, 2 * wide.d_model + 1, 2 * heads)
+    return [
+        replace(wide, num_layers=depth, d_model=width, d_key=_scaled(wide, width))
+        for width in widths
+    ]
+
+
+def _scaled(wide: StackConfig, width: int) -> int | None:
+    """The key width in the proportion of the wide side, a multiple of its heads."""
+    if wide.d_key is None:
+        return None
+    per_head = wide.d_key * width / wide.d_model / wide.num_heads
+    return max(1, round(per_head)) * wide.num_heads
+
+
+def _close_gap(config: EncoderDecoderConfig, wanted: int) -> EncoderDecoderConfig:
+    """Give the feed-forward width that comes nearest to the wanted parameters."""
+
+    def with_d_ff(d_ff: int) -> EncoderDecoderConfig:
+        side = replace(config.encoder, d_ff=d_ff)
+        return replace(config, encoder=side, decoder=side)
+
+    one, two = (parameter_count(with_d_ff(d * _FF_STEP)).total for d in (1, 2))
+    steps = max(1, 1 + round((wanted - one) / (two - one)))
+    return with_d_ff(steps * _FF_STEP)

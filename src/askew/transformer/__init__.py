@@ -1,0 +1,18 @@
+"""Encoder-decoder Transformers as plain modules, each side with its own numbers."""
+
+from askew.transformer._config import EncoderDecoderConfig, StackConfig
+from askew.transformer._encoder_decoder import AsymmetricEncoderDecoder
+from askew.transformer._layers import DecoderLayer, EncoderLayer, FeedForward, LayerCache
+from askew.transformer._stacks import Decoder, Encoder
+
+__all__ = [
+    "AsymmetricEncoderDecoder",
+    "Decoder",
+    "DecoderLayer",
+    "Encoder",
+    "EncoderDecoderConfig",
+    "EncoderLayer",
+    "FeedForward",
+    "LayerCache",
+    "StackConfig",
+]

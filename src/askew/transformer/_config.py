@@ -1,0 +1,122 @@
+"""The numbers that describe an encoder-decoder: one kind of stack, used for both sides."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from askew._check import require
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StackConfig:
+    """One stack of Transformer layers. The same numbers twice make a symmetric model.
+
+    Attributes:
+        d_model: Width of the stream.
+        num_layers: Number of layers.
+        num_heads: Number of query heads.
+        d_ff: Width inside the feed-forward blocks.
+        num_kv_heads: Number of key and value heads, as many as query heads by default.
+        d_key: Width of all query (and key) heads together, `d_model` by default.
+        dropout: Share dropped from embeddings and from each block's output, in [0, 1).
+        activation: The feed-forward non-linearity.
+        qk_norm: Normalise queries and keys per head and learn one temperature a head.
+
+    Raises:
+        ValueError: If the model has no layer or no width.
+
+    Example:
+        >>> StackConfig(d_model=8, num_layers=2, num_heads=2, d_ff=16).dropout
+        0.1
+    """
+
+    d_model: int
+    num_layers: int
+    num_heads: int
+    d_ff: int
+    num_kv_heads: int | None = None
+    d_key: int | None = None
+    dropout: float = 0.1
+    activation: Literal["relu", "gelu"] = "relu"
+    qk_norm: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("d_model", "num_layers", "num_heads", "d_ff"):
+            value = getattr(self, name)
+            require(value > 0, f"StackConfig: {name} must be positive; got {name} {value}")
+        require(
+            0.0 <= self.dropout < 1.0,
+            f"StackConfig: dropout must be in [0, 1); got dropout {self.dropout}",
+        )
+        for name in ("d_model", "d_key"):
+            value = getattr(self, name)
+            require(
+                value is None or value % self.num_heads == 0,
+                f"StackConfig: {name} must be a multiple of num_heads; "
+                f"got {name} {value}, num_heads {self.num_heads}",
+            )
+        kv_heads = self.num_kv_heads
+        require(
+            kv_heads is None or (kv_heads > 0 and self.num_heads % kv_heads == 0),
+            "StackConfig: num_kv_heads must divide num_heads; "
+            f"got num_kv_heads {kv_heads}, num_heads {self.num_heads}",
+        )
+        require(
+            self.activation in ("relu", "gelu"),
+            f"StackConfig: activation must be relu or gelu; got activation {self.activation!r}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncoderDecoderConfig:
+    """An encoder-decoder: two vocabularies, two stacks, and what they share.
+
+    Attributes:
+        source_vocab: Number of source tokens.
+        target_vocab: Number of target tokens.
+        encoder: The stack that reads the source.
+        decoder: The stack that writes the target.
+        tie_embeddings: "none": three tables. "output": the output layer is the target
+            table. "all": one table also for the source, which needs one vocabulary and
+            one width.
+        padding_token: The token number that stands for padding on both sides.
+
+    Raises:
+        ValueError: If "all" is asked of different vocabularies or widths, or a width is odd.
+
+    Example:
+        >>> side = StackConfig(d_model=8, num_layers=2, num_heads=2, d_ff=16)
+        >>> EncoderDecoderConfig(source_vocab=9, target_vocab=9, encoder=side, decoder=side)
+        ... # doctest: +ELLIPSIS
+        EncoderDecoderConfig(source_vocab=9, ...)
+    """
+
+    source_vocab: int
+    target_vocab: int
+    encoder: StackConfig
+    decoder: StackConfig
+    tie_embeddings: Literal["none", "output", "all"] = "output"
+    padding_token: int = 0
+
+    def __post_init__(self) -> None:
+        vocabs, widths = (
+            (self.source_vocab, self.target_vocab),
+            (self.encoder.d_model, self.decoder.d_model),
+        )
+        require(
+            min(vocabs) > 0,
+            f"EncoderDecoderConfig: vocabularies must be positive; got {vocabs}",
+        )
+        require(
+            widths[0] % 2 == 0 and widths[1] % 2 == 0,
+            f"EncoderDecoderConfig: sinusoidal positions need even widths; got d_model {widths}",
+        )
+        require(
+            self.tie_embeddings in ("none", "output", "all"),
+            "EncoderDecoderConfig: tie_embeddings must be none, output or all; "
+            f"got tie_embeddings {self.tie_embeddings!r}",
+        )
+        require(
+            self.tie_embeddings != "all" or (len(set(vocabs)) == 1 and len(set(widths)) == 1),
+            "EncoderDecoderConfig: tie_embeddings 'all' needs one vocabulary and one width; "
+            f"got vocabularies {vocabs}, d_model {widths}. Use 'output'",
+        )

@@ -1,0 +1,152 @@
+"""An encoder and a decoder that may differ in everything but what they say to each other."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from askew.attention import KeyValueCache, sinusoidal_positions
+from askew.transformer._config import EncoderDecoderConfig
+from askew.transformer._layers import LayerCache
+from askew.transformer._stacks import Decoder, Encoder
+
+
+class AsymmetricEncoderDecoder(nn.Module):
+    """A pre-norm Transformer whose encoder and decoder have their own width, depth and heads.
+
+    Every decoder layer projects keys and values straight from the encoder's width, so
+    nothing narrows between the two. The same stack on both sides is an ordinary Transformer.
+
+    Args:
+        config: Its numbers.
+
+    Example:
+        >>> from askew.transformer import EncoderDecoderConfig, StackConfig
+        >>> config = EncoderDecoderConfig(
+        ...     source_vocab=11,
+        ...     target_vocab=13,
+        ...     encoder=StackConfig(d_model=12, num_layers=2, num_heads=3, d_ff=20),
+        ...     decoder=StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16),
+        ... )
+        >>> model = AsymmetricEncoderDecoder(config)
+        >>> model(torch.ones(2, 5, dtype=int), torch.ones(2, 3, dtype=int)).shape
+        torch.Size([2, 3, 13])
+
+    References:
+        Attention Is All You Need, 2017, arXiv:1706.03762.
+        Deep Encoder, Shallow Decoder, 2020, arXiv:2006.10369.
+    """
+
+    def __init__(self, config: EncoderDecoderConfig) -> None:
+        super().__init__()
+        encoder, decoder = config.encoder, config.decoder
+        self.config = config
+        self.target_embedding = _embedding(config.target_vocab, decoder.d_model)
+        self.source_embedding = (
+            None
+            if config.tie_embeddings == "all"
+            else _embedding(config.source_vocab, encoder.d_model)
+        )
+        self.encoder = Encoder(encoder)
+        self.decoder = Decoder(decoder, d_source=encoder.d_model)
+        self.output = (
+            nn.Linear(decoder.d_model, config.target_vocab, bias=False)
+            if config.tie_embeddings == "none"
+            else None
+        )
+        self.encoder_dropout = nn.Dropout(encoder.dropout)
+        self.decoder_dropout = nn.Dropout(decoder.dropout)
+
+    def forward(
+        self,
+        source: Int[Tensor, "batch source"],
+        target: Int[Tensor, "batch target"],
+        *,
+        source_mask: Bool[Tensor, "batch source"] | None = None,
+        target_mask: Bool[Tensor, "batch target"] | None = None,
+    ) -> Float[Tensor, "batch target vocab"]:
+        """Score the token after each target prefix.
+
+        Args:
+            source: Source tokens.
+            target: Target tokens, a start token first.
+            source_mask: True = a real source token.
+            target_mask: True = a real target token. Padding at the end needs none: nothing
+                real looks ahead.
+
+        Returns:
+            Logits of the next token at every target position.
+        """
+        memory = self.encode(source, source_mask=source_mask)
+        return self.decode(target, memory, source_mask=source_mask, target_mask=target_mask)
+
+    def encode(
+        self,
+        source: Int[Tensor, "batch source"],
+        *,
+        source_mask: Bool[Tensor, "batch source"] | None = None,
+    ) -> Float[Tensor, "batch source d_encoder"]:
+        """Read the source.
+
+        Args:
+            source: Source tokens.
+            source_mask: True = a real source token.
+
+        Returns:
+            The encoder's states.
+        """
+        table = self.target_embedding if self.source_embedding is None else self.source_embedding
+        x = self.encoder_dropout(_embed(table, source, start=0))
+        return self.encoder(x, source_mask)
+
+    def decode(
+        self,
+        target: Int[Tensor, "batch target"],
+        memory: Float[Tensor, "batch source d_encoder"],
+        *,
+        source_mask: Bool[Tensor, "batch source"] | None = None,
+        target_mask: Bool[Tensor, "batch keys"] | None = None,
+        caches: Sequence[LayerCache] | None = None,
+    ) -> Float[Tensor, "batch target vocab"]:
+        """Score the token after each target prefix, given the encoder's states.
+
+        Args:
+            target: Target tokens, with caches only the new ones.
+            memory: The encoder's states.
+            source_mask: True = a real source token.
+            target_mask: True = a real target token, cached ones included.
+            caches: One per decoder layer, see `new_caches`; filled by this call.
+
+        Returns:
+            Logits of the next token at every given target position.
+        """
+        start = 0 if caches is None else caches[0].self_attention.length
+        x = self.decoder_dropout(_embed(self.target_embedding, target, start=start))
+        x = self.decoder(
+            x, memory, source_mask=source_mask, target_mask=target_mask, caches=caches
+        )
+        return F.linear(x, self.target_embedding.weight) if self.output is None else self.output(x)
+
+    def new_caches(self) -> list[LayerCache]:
+        """Make an empty cache for every decoder layer.
+
+        Returns:
+            One cache per decoder layer.
+        """
+        return [LayerCache(KeyValueCache(), KeyValueCache()) for _ in self.decoder.layers]
+
+
+def _embedding(vocab: int, d_model: int) -> nn.Embedding:
+    table = nn.Embedding(vocab, d_model)
+    nn.init.normal_(table.weight, std=d_model**-0.5)
+    return table
+
+
+def _embed(table: nn.Embedding, tokens: Tensor, *, start: int) -> Tensor:
+    x = table(tokens) * table.embedding_dim**0.5
+    positions = sinusoidal_positions(
+        tokens.shape[1], table.embedding_dim, start=start, device=x.device, dtype=x.dtype
+    )
+    return x + positions

@@ -1,0 +1,151 @@
+"""One pre-norm layer of an encoder and one of a decoder."""
+
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from askew.attention import AsymmetricAttention, KeyValueCache
+from askew.transformer._config import StackConfig
+
+
+class LayerCache(NamedTuple):
+    """What one decoder layer keeps between steps: its own keys, and those of the source."""
+
+    self_attention: KeyValueCache
+    cross_attention: KeyValueCache
+
+
+class FeedForward(nn.Module):
+    """Two linear maps with a non-linearity between them, at every position alone.
+
+    Args:
+        config: The stack it belongs to.
+
+    Example:
+        >>> import torch
+        >>> config = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16)
+        >>> FeedForward(config)(torch.zeros(1, 3, 8)).shape
+        torch.Size([1, 3, 8])
+    """
+
+    def __init__(self, config: StackConfig) -> None:
+        super().__init__()
+        self.expand = nn.Linear(config.d_model, config.d_ff)
+        self.contract = nn.Linear(config.d_ff, config.d_model)
+        self.activation = F.relu if config.activation == "relu" else F.gelu
+        for linear in (self.expand, self.contract):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+
+    def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+        """Map every position of `x` by itself.
+
+        Args:
+            x: The stream.
+
+        Returns:
+            The same shape.
+        """
+        return self.contract(self.activation(self.expand(x)))
+
+
+def _self_attention(config: StackConfig, *, causal: bool) -> AsymmetricAttention:
+    return AsymmetricAttention(
+        config.d_model,
+        d_query=config.d_key,
+        num_heads=config.num_heads,
+        num_kv_heads=config.num_kv_heads,
+        causal=causal,
+        qk_norm=config.qk_norm,
+    )
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and feed-forward, each added to a stream that it reads normalised.
+
+    Args:
+        config: The stack it belongs to.
+    """
+
+    def __init__(self, config: StackConfig) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(config.d_model)
+        self.attention = _self_attention(config, causal=False)
+        self.feed_forward_norm = nn.LayerNorm(config.d_model)
+        self.feed_forward = FeedForward(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch source d_model"],
+        key_mask: Bool[Tensor, "batch source"] | None = None,
+    ) -> Float[Tensor, "batch source d_model"]:
+        """Update the stream.
+
+        Args:
+            x: The stream.
+            key_mask: True = a real position.
+
+        Returns:
+            The stream after this layer.
+        """
+        x = x + self.dropout(self.attention(self.attention_norm(x), key_mask=key_mask).output)
+        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+
+
+class DecoderLayer(nn.Module):
+    """Causal self-attention, attention to the encoder's states, and feed-forward.
+
+    Args:
+        config: The stack it belongs to.
+        d_source: Width of the encoder's states, read without an adapter.
+    """
+
+    def __init__(self, config: StackConfig, d_source: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(config.d_model)
+        self.attention = _self_attention(config, causal=True)
+        self.cross_attention_norm = nn.LayerNorm(config.d_model)
+        self.cross_attention = AsymmetricAttention(
+            config.d_model,
+            d_source=d_source,
+            d_query=config.d_key,
+            num_heads=config.num_heads,
+            num_kv_heads=config.num_kv_heads,
+            qk_norm=config.qk_norm,
+        )
+        self.feed_forward_norm = nn.LayerNorm(config.d_model)
+        self.feed_forward = FeedForward(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch target d_model"],
+        memory: Float[Tensor, "batch source d_source"],
+        *,
+        source_mask: Bool[Tensor, "batch source"] | None = None,
+        target_mask: Bool[Tensor, "batch keys"] | None = None,
+        cache: LayerCache | None = None,
+    ) -> Float[Tensor, "batch target d_model"]:
+        """Update the stream.
+
+        Args:
+            x: The stream, with a cache only its new positions.
+            memory: The encoder's states.
+            source_mask: True = a real source position.
+            target_mask: True = a real target position, cached ones included.
+            cache: Keys and values of earlier steps.
+
+        Returns:
+            The stream after this layer.
+        """
+        own, cross = (None, None) if cache is None else cache
+        attended = self.attention(self.attention_norm(x), key_mask=target_mask, cache=own).output
+        x = x + self.dropout(attended)
+        attended = self.cross_attention(
+            self.cross_attention_norm(x), memory, key_mask=source_mask, cache=cross
+        ).output
+        x = x + self.dropout(attended)
+        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))

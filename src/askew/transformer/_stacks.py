@@ -1,0 +1,87 @@
+"""Layers on top of each other, with a last norm."""
+
+from collections.abc import Sequence
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from askew.transformer._config import StackConfig
+from askew.transformer._layers import DecoderLayer, EncoderLayer, LayerCache
+
+
+class Encoder(nn.Module):
+    """A stack of encoder layers.
+
+    Args:
+        config: Its numbers.
+    """
+
+    def __init__(self, config: StackConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_layers))
+        self.norm = nn.LayerNorm(config.d_model)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch source d_model"],
+        key_mask: Bool[Tensor, "batch source"] | None = None,
+    ) -> Float[Tensor, "batch source d_model"]:
+        """Run all layers.
+
+        Args:
+            x: Embedded source.
+            key_mask: True = a real position.
+
+        Returns:
+            The states the decoder reads.
+        """
+        for layer in self.layers:
+            x = layer(x, key_mask)
+        return self.norm(x)
+
+
+class Decoder(nn.Module):
+    """A stack of decoder layers that read an encoder of any width.
+
+    Args:
+        config: Its numbers.
+        d_source: Width of the encoder's states.
+    """
+
+    def __init__(self, config: StackConfig, d_source: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            DecoderLayer(config, d_source) for _ in range(config.num_layers)
+        )
+        self.norm = nn.LayerNorm(config.d_model)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch target d_model"],
+        memory: Float[Tensor, "batch source d_source"],
+        *,
+        source_mask: Bool[Tensor, "batch source"] | None = None,
+        target_mask: Bool[Tensor, "batch keys"] | None = None,
+        caches: Sequence[LayerCache] | None = None,
+    ) -> Float[Tensor, "batch target d_model"]:
+        """Run all layers.
+
+        Args:
+            x: Embedded target, with caches only its new positions.
+            memory: The encoder's states.
+            source_mask: True = a real source position.
+            target_mask: True = a real target position, cached ones included.
+            caches: One per layer.
+
+        Returns:
+            The states that the output layer reads.
+        """
+        for i, layer in enumerate(self.layers):
+            x = layer(
+                x,
+                memory,
+                source_mask=source_mask,
+                target_mask=target_mask,
+                cache=None if caches is None else caches[i],
+            )
+        return self.norm(x)
