@@ -1,0 +1,219 @@
+"""The one strict way from TOML files and mappings to frozen dataclasses, and back."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from askew._check import require
+
+T = TypeVar("T")
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_BARE_WORD = re.compile(r"[^\s\"'\[\]{}=#,][^\n\"'\[\]{}=#,]*")
+
+
+def load_config(
+    kind: type[T], values: Mapping[str, object], *, base: T | None = None, where: str = ""
+) -> T:
+    """Build a dataclass, and the dataclasses within, from plain values.
+
+    Fields may be `bool`, `int`, `float`, `str`, a `Literal`, a dataclass, or one of these
+    or None. An int may stand for a float; nothing else is converted.
+
+    Args:
+        kind: The dataclass.
+        values: A value per field, and a mapping per field that is a dataclass itself.
+        base: Where a key that `values` lacks is taken from, at every depth.
+        where: Dotted path of `values` in what the user wrote, for messages.
+
+    Returns:
+        The dataclass.
+
+    Raises:
+        ValueError: If a key is unknown or missing, a value has the wrong type, or the
+            dataclass refuses a value. The message has the dotted path.
+        TypeError: If a field is of a type that has no plain form.
+
+    Example:
+        >>> from askew.transformer import StackConfig
+        >>> small = StackConfig(d_model=8, num_layers=2, num_heads=2, d_ff=16)
+        >>> load_config(StackConfig, {"num_layers": 6}, base=small).num_layers
+        6
+    """
+    known = {field.name: field for field in _init_fields(kind)}
+    for key in values:
+        require(key in known, _unknown_key(str(key), list(known), where))
+    wanted = get_type_hints(kind)
+    arguments = {} if base is None else {name: getattr(base, name) for name in known}
+    for key, value in values.items():
+        arguments[key] = _convert(wanted[key], value, arguments.get(key), _join(where, key))
+    missing = [name for name, field in known.items() if _needs(field, arguments)]
+    require(
+        not missing,
+        "load_config: a key without a default must be given; "
+        f"missing {', '.join(_join(where, name) for name in missing)}",
+    )
+    try:
+        return kind(**arguments)
+    except ValueError as error:
+        if not where:
+            raise
+        raise ValueError(f"load_config: {where}: {error}") from error
+
+
+def read_toml(path: Path | str) -> dict[str, object]:
+    """Read a TOML file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        ValueError: If there is no such file or it is not TOML. The message has the path
+            and, where known, the line.
+    """
+    path = Path(path)
+    require(path.exists(), f"read_toml: the file must exist; got path {str(path)!r}")
+    require(path.is_file(), f"read_toml: path must be a file; got the directory {str(path)!r}")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"read_toml: the file must be TOML; got path {str(path)!r}: {error}"
+        ) from error
+
+
+def parse_setting(text: str) -> dict[str, object]:
+    """Read one `key=value` of the command line.
+
+    Args:
+        text: A dotted key, an equals sign, and a TOML value; a bare word is a string.
+
+    Returns:
+        A mapping nested as deep as the key has dots.
+
+    Raises:
+        ValueError: If there is no key, no value, or a value that is neither TOML nor a word.
+
+    Example:
+        >>> parse_setting("encoder.num_layers=6")
+        {'encoder': {'num_layers': 6}}
+        >>> parse_setting("schedule=cosine")
+        {'schedule': 'cosine'}
+    """
+    path, equals, written = text.partition("=")
+    keys = [key.strip() for key in path.split(".")]
+    require(
+        bool(equals) and all(_BARE_KEY.fullmatch(key) for key in keys),
+        f"parse_setting: a setting must read key=value; got {text!r}. Write encoder.num_layers=6",
+    )
+    setting = _parse_value(written.strip(), text)
+    for key in reversed(keys):
+        setting = {key: setting}
+    return setting
+
+
+def to_dict(config: object) -> dict[str, object]:
+    """Give a dataclass as plain values that JSON and `load_config` understand.
+
+    Args:
+        config: A dataclass, of which dataclasses may be part.
+
+    Returns:
+        A mapping of the fields, nested like the dataclasses; paths are strings.
+
+    Raises:
+        TypeError: If a value has no plain form.
+
+    Example:
+        >>> from askew.transformer import StackConfig
+        >>> to_dict(StackConfig(d_model=8, num_layers=2, num_heads=2, d_ff=16))["d_ff"]
+        16
+    """
+    return {field.name: _plain(getattr(config, field.name)) for field in _init_fields(config)}
+
+
+def _init_fields(config: object) -> list[Field[Any]]:
+    if not is_dataclass(config):
+        raise TypeError(f"load_config: only a dataclass has fields; got {config!r}")
+    return [field for field in fields(config) if field.init]
+
+
+def _needs(field: Field[Any], given: Mapping[str, object]) -> bool:
+    no_default = field.default is MISSING and field.default_factory is MISSING
+    return no_default and field.name not in given
+
+
+def _unknown_key(key: str, known: list[str], where: str) -> str:
+    close = get_close_matches(key, known, n=1)
+    repair = f"did you mean {_join(where, close[0])!r}?" if close else f"known: {', '.join(known)}"
+    return f"load_config: unknown key {_join(where, key)!r}; {repair}"
+
+
+def _join(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key
+
+
+def _convert(wanted: Any, value: object, base: Any, path: str) -> object:
+    kinds = get_args(wanted) if get_origin(wanted) in (Union, UnionType) else (wanted,)
+    for kind in kinds:
+        if is_dataclass(kind) and isinstance(value, Mapping):
+            return load_config(
+                kind, value, base=base if isinstance(base, kind) else None, where=path
+            )
+        if _fits(value, kind):
+            return float(value) if kind is float else value
+    names = " or ".join(_name(kind) for kind in kinds)
+    raise ValueError(f"load_config: {path} must be {names}; got {path} {value!r}")
+
+
+def _fits(value: object, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return any(value == word and type(value) is type(word) for word in get_args(kind))
+    if is_dataclass(kind):
+        return False
+    if kind not in (bool, int, float, str, type(None)):
+        raise TypeError(f"load_config: a field must be of a plain type; got {kind!r}")
+    return type(value) is kind or (kind is float and type(value) is int)
+
+
+def _name(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return " or ".join(repr(word) for word in get_args(kind))
+    if is_dataclass(kind):
+        return f"a table of {kind.__name__}"
+    return "None" if kind is type(None) else kind.__name__
+
+
+def _parse_value(written: str, text: str) -> object:
+    try:
+        found = tomllib.loads(f"value = {written}")
+    except tomllib.TOMLDecodeError:
+        require(
+            _BARE_WORD.fullmatch(written) is not None,
+            f"parse_setting: the value must be TOML or a word; got {text!r}. Quote a string",
+        )
+        return written
+    require(list(found) == ["value"], f"parse_setting: a setting must be one line; got {text!r}")
+    return found["value"]
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value):
+        return to_dict(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if value is not None and not isinstance(value, bool | int | float | str):
+        raise TypeError(f"to_dict: a value must have a plain form; got {value!r}")
+    return value

@@ -1,0 +1,58 @@
+"""Ready-made sizes and shapes of translation models."""
+
+from askew._check import require
+from askew.transformer import EncoderDecoderConfig, StackConfig
+
+SIZES = {"tiny": 64, "small": 128, "base": 256}
+SHAPES = ("deep-shallow", "narrow-decoder", "symmetric")
+
+
+def translation_preset(
+    shape: str, size: str, *, vocab_size: int, dropout: float = 0.1
+) -> EncoderDecoderConfig:
+    """Give the configuration of a named shape in a named size.
+
+    Args:
+        shape: "deep-shallow" (4 encoder layers, 2 narrower decoder layers),
+            "narrow-decoder" (3 layers each, a decoder of half the width) or "symmetric"
+            (3 layers each, one width).
+        size: "tiny", "small" or "base": 64, 128 or 256 wide where it is widest.
+        vocab_size: Tokens of the joint vocabulary.
+        dropout: On both sides.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ValueError: If a name is unknown.
+
+    Example:
+        >>> translation_preset("deep-shallow", "small", vocab_size=2000).decoder.d_model
+        96
+    """
+    require(
+        size in SIZES, f"translation_preset: size must be one of {', '.join(SIZES)}; got {size!r}"
+    )
+    require(
+        shape in SHAPES,
+        f"translation_preset: shape must be one of {', '.join(SHAPES)}; got {shape!r}",
+    )
+    width = SIZES[size]
+    depths, narrow = {
+        "deep-shallow": ((4, 2), 3 * width // 4),
+        "narrow-decoder": ((3, 3), width // 2),
+        "symmetric": ((3, 3), width),
+    }[shape]
+    encoder, decoder = (
+        StackConfig(
+            d_model=d_model,
+            num_layers=num_layers,
+            num_heads=max(2, d_model // 32),
+            d_ff=4 * d_model,
+            dropout=dropout,
+        )
+        for d_model, num_layers in zip((width, narrow), depths, strict=True)
+    )
+    return EncoderDecoderConfig(
+        source_vocab=vocab_size, target_vocab=vocab_size, encoder=encoder, decoder=decoder
+    )

@@ -1,0 +1,54 @@
+"""The baseline that translates nothing: the target of the most similar training source."""
+
+from collections.abc import Sequence
+
+from askew._check import require
+from askew.text._pairs import ParallelText
+
+_BLOCK = 128
+
+
+def nearest_neighbour(queries: Sequence[str], train: ParallelText) -> list[str]:
+    """Answer each query with the target of the most similar training source.
+
+    Similarity is the cosine of TF-IDF weights of 2 to 4 neighbouring characters within
+    words. The first of equally similar sources counts, also where none has anything in
+    common with the query.
+
+    Args:
+        queries: Sources to answer.
+        train: The pairs to look in, at least one.
+
+    Returns:
+        One training target per query.
+
+    Raises:
+        ValueError: If there is no training pair.
+        ImportError: If scikit-learn is not installed.
+
+    Example:
+        >>> train = ParallelText(["in 5 hours", "3 May 2001"], ["em 5 horas", "3 de maio de 2001"])
+        >>> nearest_neighbour(["in 7 hours"], train)
+        ['em 5 horas']
+    """
+    require(
+        len(train.sources) > 0 and len(train.sources) == len(train.targets),
+        "nearest_neighbour: train must hold pairs; "
+        f"got {len(train.sources)} sources, {len(train.targets)} targets",
+    )
+    try:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+    except ImportError:
+        raise ImportError(
+            "nearest_neighbour: scikit-learn is needed; install it by pip install 'askew[apps]'"
+        ) from None
+    if not queries:
+        return []
+    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), lowercase=False)
+    known = vectorizer.fit_transform(train.sources).T.tocsr()
+    asked = vectorizer.transform(queries)
+    answers: list[str] = []
+    for start in range(0, len(queries), _BLOCK):
+        similarity = (asked[start : start + _BLOCK] @ known).toarray()
+        answers += [train.targets[row] for row in similarity.argmax(axis=1)]
+    return answers

@@ -1,0 +1,152 @@
+"""Parallel text, its cut into training, validation and test pairs, and their identity."""
+
+import hashlib
+import random
+from typing import NamedTuple
+
+from askew._check import require
+
+_SHARE, _MOST = 0.05, 2000
+
+
+class ParallelText(NamedTuple):
+    """Sentences and their translations: row i of one side belongs to row i of the other."""
+
+    sources: list[str]
+    targets: list[str]
+
+
+class SplitText(NamedTuple):
+    """The pairs to train on, to choose with and to test with."""
+
+    train: ParallelText
+    valid: ParallelText
+    test: ParallelText
+
+
+def split_pairs(
+    pairs: ParallelText,
+    *,
+    num_valid: int | None = None,
+    num_test: int | None = None,
+    seed: int = 0,
+) -> SplitText:
+    """Shuffle pairs and cut them so that no source stands in two splits.
+
+    All pairs of one source stay together, repeated pairs included. A split therefore holds
+    a few pairs less than asked where the last ones don't fit, and more only where the first
+    source on its own has more.
+
+    Args:
+        pairs: What to cut, at least 3 different sources.
+        num_valid: Validation pairs, at least 1; None takes 5 %, at most 2000.
+        num_test: Test pairs, at least 1; None takes 5 %, at most 2000.
+        seed: Of the shuffling. The same seed gives the same split.
+
+    Returns:
+        The three splits, none of them empty.
+
+    Raises:
+        ValueError: If the sides differ in length, there are fewer than 3 different sources,
+            or the numbers are below 1 or leave nothing to train on.
+
+    Example:
+        >>> split = split_pairs(ParallelText(list("abcd"), list("wxyz")), num_test=2)
+        >>> len(split.train.sources), len(split.valid.sources), len(split.test.sources)
+        (1, 1, 2)
+    """
+    total = len(pairs.sources)
+    require(
+        total == len(pairs.targets),
+        "split_pairs: both sides must have the same number of rows; "
+        f"got {total} sources, {len(pairs.targets)} targets",
+    )
+    groups = _rows_by_source(pairs.sources)
+    require(
+        len(groups) >= 3,
+        "split_pairs: three splits need at least 3 different sources; "
+        f"got {len(groups)} in {total} pairs",
+    )
+    default = min(_MOST, max(1, round(_SHARE * total)))
+    num_valid = default if num_valid is None else num_valid
+    num_test = default if num_test is None else num_test
+    require(
+        min(num_valid, num_test) >= 1 and num_valid + num_test < total,
+        "split_pairs: num_valid and num_test must be at least 1 and leave a pair to train on; "
+        f"got num_valid {num_valid}, num_test {num_test}, {total} pairs",
+    )
+    random.Random(seed).shuffle(groups)
+    test, groups = _take(groups, num_test, leave=2)
+    valid, groups = _take(groups, num_valid, leave=1)
+    train = [row for group in groups for row in group]
+    return SplitText(_select(pairs, train), _select(pairs, valid), _select(pairs, test))
+
+
+def count_overlap(train: ParallelText, test: ParallelText) -> int:
+    """Count the test pairs that also stand in the training pairs, source and target alike.
+
+    Args:
+        train: Pairs trained on.
+        test: Pairs tested with; a repeated one counts each time.
+
+    Returns:
+        A number between 0 and the number of test pairs.
+
+    Example:
+        >>> count_overlap(ParallelText(["a", "b"], ["x", "y"]), ParallelText(["a"], ["z"]))
+        0
+    """
+    known = set(zip(train.sources, train.targets, strict=True))
+    return sum(pair in known for pair in zip(test.sources, test.targets, strict=True))
+
+
+def fingerprint(split: SplitText) -> str:
+    """Hash all three splits, so that two runs can prove that they used the same data.
+
+    Every list comes with its count and every text with its length in bytes, so that
+    different contents never give the same bytes to hash.
+
+    Args:
+        split: The pairs.
+
+    Returns:
+        SHA-256, 64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for part in split:
+        for side in part:
+            digest.update(f"{len(side)}\n".encode())
+            for text in side:
+                raw = text.encode("utf-8", "surrogatepass")
+                digest.update(f"{len(raw)}:".encode() + raw)
+    return digest.hexdigest()
+
+
+def _rows_by_source(sources: list[str]) -> list[list[int]]:
+    groups: dict[str, list[int]] = {}
+    for row, source in enumerate(sources):
+        groups.setdefault(source, []).append(row)
+    return list(groups.values())
+
+
+def _take(
+    groups: list[list[int]], size: int, *, leave: int
+) -> tuple[list[int], list[list[int]]]:
+    """Take whole groups while they fit into `size` rows and `leave` groups remain."""
+    smallest = min(groups, key=len)
+    if len(smallest) > size:
+        return smallest, [group for group in groups if group is not smallest]
+    taken: list[int] = []
+    rest: list[list[int]] = []
+    spare = len(groups) - leave
+    for group in groups:
+        if spare > 0 and len(taken) + len(group) <= size:
+            taken += group
+            spare -= 1
+        else:
+            rest.append(group)
+    return taken, rest
+
+
+def _select(pairs: ParallelText, rows: list[int]) -> ParallelText:
+    return ParallelText([pairs.sources[i] for i in rows], [pairs.targets[i] for i in rows])

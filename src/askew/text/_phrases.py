@@ -1,0 +1,211 @@
+"""Localisation phrases: the same date, amount or list as two locales write it."""
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from difflib import get_close_matches
+from functools import partial
+from itertools import cycle, islice
+
+from askew._check import require
+from askew.text._pairs import ParallelText, SplitText
+
+# A value is drawn once and written by any of its writers: `writer(locale="pt")`.
+# Writers that read alike in the source language count as the first of them.
+_Writer = Callable[..., str]
+_Draw = Callable[[random.Random], list[_Writer]]
+
+_MAX_REPEATS = 1000
+_FIRST_DAY = date(1970, 1, 1)
+_NUM_DAYS = 36_159  # until the end of 2068: no two years share their last two digits
+_DATE_STYLES = ("full", "long", "medium", "short")
+_DATE_SKELETONS = ("yMMMMEEEEd", "yMMMEd", "yMEd", "yMMMM", "yQQQQ", "MMMMd", "MMMEd")
+_CLOCKS = ("hm", "Hm", "hms", "Hms")
+_SECONDS = {
+    "second": 1,
+    "minute": 60,
+    "hour": 3600,
+    "day": 86_400,
+    "week": 604_800,
+    "month": 2_592_000,
+    "year": 31_536_000,
+}
+_UNITS = (
+    *("length-kilometer", "length-meter", "length-centimeter", "length-millimeter"),
+    *("length-mile", "length-yard", "length-foot", "length-inch", "length-light-year"),
+    *("mass-tonne", "mass-kilogram", "mass-gram", "mass-milligram", "mass-pound", "mass-ounce"),
+    *("volume-cubic-meter", "volume-hectoliter", "volume-liter", "volume-milliliter"),
+    *("volume-tablespoon", "volume-teaspoon", "volume-gallon"),
+    *("area-square-kilometer", "area-hectare", "area-square-meter", "area-acre"),
+    *("speed-kilometer-per-hour", "speed-meter-per-second", "speed-mile-per-hour"),
+    *("duration-year", "duration-month", "duration-week", "duration-day"),
+    *("duration-hour", "duration-minute", "duration-second", "duration-millisecond"),
+    *("temperature-celsius", "temperature-fahrenheit"),
+    *("digital-terabyte", "digital-gigabyte", "digital-megabyte", "digital-kilobyte"),
+    *("energy-kilocalorie", "energy-kilojoule", "energy-kilowatt-hour"),
+    *("power-megawatt", "power-kilowatt", "power-watt", "power-horsepower"),
+    *("pressure-hectopascal", "pressure-bar", "frequency-megahertz", "frequency-hertz"),
+    *("electric-volt", "electric-ampere", "angle-degree"),
+)
+_CURRENCIES = (
+    *("USD", "EUR", "GBP", "JPY", "CNY", "INR", "BRL", "CHF", "CAD", "AUD", "MXN", "KRW"),
+    *("SEK", "NOK", "DKK", "PLN", "CZK", "HUF", "TRY", "ILS", "THB", "ZAR", "ARS", "EGP"),
+)
+
+
+def localisation_phrases(
+    pair: str = "en-pt",
+    *,
+    num_train: int = 20_000,
+    num_valid: int = 1_000,
+    num_test: int = 2_000,
+    seed: int = 0,
+) -> SplitText:
+    """Write phrases in two locales, by the rules of Unicode's CLDR as Babel carries them.
+
+    Dates, dates with a time of day, relative times, quantities, amounts of money, lists of
+    territories and lists of languages make up a seventh of each split each. No source comes
+    twice, and a source has one right target. Spaces and marks are those of CLDR, narrow and
+    no-break spaces included. The test pairs depend on neither `num_train` nor `num_valid`.
+
+    Args:
+        pair: Source and target locale as Babel spells them, joined by "-": "en-pt",
+            "en-pt_PT", "zh_Hant-ja".
+        num_train: Training pairs, at least 1.
+        num_valid: Validation pairs, at least 1.
+        num_test: Test pairs, at least 1.
+        seed: Of the draws. The same seed gives the same pairs.
+
+    Returns:
+        The three splits, shuffled.
+
+    Raises:
+        ValueError: If the pair is malformed, a locale is unknown, a number is below 1, or
+            the locales don't have enough names for that many different phrases.
+        ImportError: If Babel is not installed.
+
+    Example:
+        >>> split = localisation_phrases("en-de", num_train=70, num_valid=7, num_test=7)
+        >>> len(split.train.sources), len(split.test.targets)
+        (70, 7)
+    """
+    require(
+        min(num_train, num_valid, num_test) >= 1,
+        "localisation_phrases: every split must have at least 1 pair; "
+        f"got num_train {num_train}, num_valid {num_valid}, num_test {num_test}",
+    )
+    phrases = phrase_kinds(*_parse_pair(pair), seed=seed)
+    splits: list[ParallelText] = []
+    for size in (num_test, num_valid, num_train):
+        rows = [(source, target) for _, source, target in islice(phrases, size)]
+        random.Random(seed).shuffle(rows)
+        splits.append(ParallelText([row[0] for row in rows], [row[1] for row in rows]))
+    test, valid, train = splits
+    return SplitText(train, valid, test)
+
+
+def phrase_kinds(
+    source_locale: str, target_locale: str, *, seed: int = 0
+) -> Iterator[tuple[str, str, str]]:
+    """Give phrases for ever, one of each of the seven kinds in turn.
+
+    Args:
+        source_locale: Babel's identifier of the locale to translate from.
+        target_locale: Babel's identifier of the locale to translate into.
+        seed: Of the draws.
+
+    Yields:
+        Kind, source and target. No source comes twice.
+
+    Raises:
+        ValueError: If a kind gives no new phrase any more.
+    """
+    rng = random.Random(seed)
+    seen: set[str] = set()
+    for kind, draw in cycle(_kinds(source_locale, target_locale).items()):
+        for _ in range(_MAX_REPEATS):
+            source, target = _write(draw(rng), source_locale, target_locale, rng)
+            if source not in seen:
+                break
+        else:
+            raise ValueError(
+                "localisation_phrases: a pair must have enough different phrases; "
+                f"got {len(seen)} from {source_locale}-{target_locale}, "
+                f"then no new one of kind {kind!r}. Ask for fewer"
+            )
+        seen.add(source)
+        yield kind, source, target
+
+
+def _parse_pair(pair: str) -> tuple[str, str]:
+    try:
+        import babel
+    except ImportError:
+        raise ImportError(
+            "localisation_phrases: Babel is needed; install it by pip install 'askew[apps]'"
+        ) from None
+    names = pair.split("-")
+    require(
+        len(names) == 2 and all(names),
+        "localisation_phrases: pair must be two locales joined by one '-', "
+        f"such as en-pt or en-pt_PT; got pair {pair!r}",
+    )
+    known = babel.localedata.locale_identifiers()
+    parsed: list[str] = []
+    for name in names:
+        try:
+            parsed.append(str(babel.Locale.parse(name)))
+        except (babel.UnknownLocaleError, ValueError):
+            near = get_close_matches(name, known) or ["en", "pt_PT", "zh_Hant"]
+            raise ValueError(
+                "localisation_phrases: both locales must be known to Babel; "
+                f"got {name!r} in pair {pair!r}. Try one like {', '.join(near)}"
+            ) from None
+    require(
+        parsed[0] != parsed[1],
+        f"localisation_phrases: the two locales must differ; got pair {pair!r}",
+    )
+    return parsed[0], parsed[1]
+
+
+def _write(
+    writers: Sequence[_Writer], source_locale: str, target_locale: str, rng: random.Random
+) -> tuple[str, str]:
+    source = rng.choice(writers)(locale=source_locale)
+    first = next(writer for writer in writers if writer(locale=source_locale) == source)
+    return source, first(locale=target_locale)
+
+
+def _kinds(source_locale: str, target_locale: str) -> dict[str, _Draw]:
+    from babel import Locale
+    from babel.units import get_unit_name
+
+    source, target = Locale.parse(source_locale), Locale.parse(target_locale)
+    units = [
+        {unit: name for unit in _UNITS if (name := get_unit_name(unit, locale=locale))}
+        for locale in (source, target)
+    ]
+    currencies = _shared(source.currencies, target.currencies)
+    return {
+        "date": _dates,
+        "date and time": _date_times,
+        "relative time": _relative_times,
+        "quantity": partial(_quantities, _shared(*units)),
+        "money": partial(_money, [code for code in _CURRENCIES if code in currencies]),
+        "territories": partial(
+            _lists, "territories", _two_letters(source.territories, target.territories)
+        ),
+        "languages": partial(_lists, "languages", _two_letters(source.languages, target.languages)),
+    }
+
+
+def _shared(source_names: Mapping[str, str], target_names: Mapping[str, str]) -> list[str]:
+    """Give the codes that both locales have a name for, one per source name, in order."""
+    codes = {
+        source_names[code]: code
+        for code in sorted(source_names, reverse=True)
+        if code in target_names
+    }
+    return sorted(codes.values())

@@ -1,0 +1,50 @@
+"""Does the asymmetry pay? Matched twins, paired trials, verdicts with their uncertainty."""
+
+from askew.tradeoffs._compare import (
+    SILENT,
+    SPEED_METRICS,
+    Budget,
+    Comparison,
+    Watcher,
+    compare,
+    prepare_comparison,
+)
+from askew.tradeoffs._cost import (
+    ParameterCount,
+    count_parameters,
+    parameter_count,
+    training_flops,
+)
+from askew.tradeoffs._report import print_results, write_report
+from askew.tradeoffs._stats import Metric, Row, Verdict, analyze
+from askew.tradeoffs._task import Arm, Evaluation, Progress, Records, Task
+from askew.tradeoffs._twin import Twin, symmetric_twin
+from askew.tradeoffs._words import summary_sentence
+
+__all__ = [
+    "SILENT",
+    "SPEED_METRICS",
+    "Arm",
+    "Budget",
+    "Comparison",
+    "Evaluation",
+    "Metric",
+    "ParameterCount",
+    "Progress",
+    "Records",
+    "Row",
+    "Task",
+    "Twin",
+    "Verdict",
+    "Watcher",
+    "analyze",
+    "compare",
+    "count_parameters",
+    "parameter_count",
+    "prepare_comparison",
+    "print_results",
+    "summary_sentence",
+    "symmetric_twin",
+    "training_flops",
+    "write_report",
+]

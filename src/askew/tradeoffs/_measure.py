@@ -1,0 +1,121 @@
+"""Speed and memory of trained models, measured last, alone and in turn."""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+import torch
+from loky import ProcessPoolExecutor
+from torch import nn
+
+from askew.tradeoffs._files import read_json, write_json
+from askew.tradeoffs._task import Arm, Task
+from askew.tradeoffs._trial import load_trial, start_worker
+
+LATENCY_ITEMS, THROUGHPUT_ITEMS, THROUGHPUT_BATCH, ROUNDS = 20, 256, 64, 3
+_MEMORY_STEPS = 20
+
+
+def measure_costs(
+    task: Task,
+    arms: Sequence[Arm],
+    seeds: Sequence[int],
+    *,
+    out: Path,
+    threads: int,
+    progress: Callable[[int, int], None],
+) -> dict:
+    """Time every trained model and find the peak memory of training each arm, once.
+
+    For each seed the arms take turns, round by round, in alternating order; a model's figure
+    is its median over the rounds. What was measured before is read, not measured again.
+
+    Args:
+        task: The task.
+        arms: All arms.
+        seeds: All seeds.
+        out: Folder of the comparison.
+        threads: Threads of PyTorch.
+        progress: Called with measurements done and measurements in all.
+
+    Returns:
+        `speed`: per arm and seed `latency_ms` (one item at a time) and `throughput` (items per
+        second in batches of 64); `peak_memory_mb`: per arm.
+    """
+    path = out / "costs.json"
+    costs = read_json(path) if path.is_file() else {"version": 1, "speed": {}, "peak_memory_mb": {}}
+    torch.set_num_threads(threads)
+    total = len(seeds) + len(arms)
+    for done, seed in enumerate(seeds):
+        progress(done, total)
+        if str(seed) not in costs["speed"]:
+            models = {arm.name: task.load(load_trial(out, arm.name, seed).model) for arm in arms}
+            costs["speed"][str(seed)] = _time_in_turn(task, models)
+            write_json(path, costs)
+    for done, arm in enumerate(arms):
+        progress(len(seeds) + done, total)
+        if arm.name not in costs["peak_memory_mb"]:
+            costs["peak_memory_mb"][arm.name] = _peak_memory(task, arm, threads)
+            write_json(path, costs)
+    progress(total, total)
+    return costs
+
+
+def _time_in_turn(
+    task: Task, models: Mapping[str, nn.Module]
+) -> dict[str, dict[str, float]]:
+    latency: dict[str, list[float]] = {name: [] for name in models}
+    throughput: dict[str, list[float]] = {name: [] for name in models}
+    for model in models.values():
+        task.predict(model, items=4, batch_size=1)
+        task.predict(model, items=THROUGHPUT_BATCH, batch_size=THROUGHPUT_BATCH)
+    for turn in range(ROUNDS):
+        order = list(models) if turn % 2 == 0 else list(reversed(models))
+        for name in order:
+            seconds = _seconds(task, models[name], LATENCY_ITEMS, 1)
+            latency[name].append(1000 * seconds / LATENCY_ITEMS)
+        for name in order:
+            seconds = _seconds(task, models[name], THROUGHPUT_ITEMS, THROUGHPUT_BATCH)
+            throughput[name].append(THROUGHPUT_ITEMS / seconds)
+    return {
+        name: {"latency_ms": median(latency[name]), "throughput": median(throughput[name])}
+        for name in models
+    }
+
+
+def _seconds(task: Task, model: nn.Module, items: int, batch_size: int) -> float:
+    started = time.perf_counter()
+    task.predict(model, items=items, batch_size=batch_size)
+    return time.perf_counter() - started
+
+
+def _peak_memory(task: Task, arm: Arm, threads: int) -> float:
+    """Measure in a fresh process: what an earlier model freed would hide what this one takes."""
+    with ProcessPoolExecutor(
+        1, initializer=start_worker, initargs=(os.getpid(), threads)
+    ) as executor:
+        return executor.submit(_memory_of_training, task, arm).result()
+
+
+def _memory_of_training(task: Task, arm: Arm) -> float:
+    before = _peak_mb()
+    with tempfile.TemporaryDirectory() as folder:
+        task.train(
+            task.build(arm.config, 0),
+            steps=_MEMORY_STEPS,
+            seed=0,
+            folder=Path(folder),
+            progress=lambda step, steps: None,
+        )
+    return _peak_mb() - before
+
+
+def _peak_mb() -> float:
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

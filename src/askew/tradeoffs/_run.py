@@ -1,0 +1,131 @@
+"""Run the trials of a comparison side by side, and only those that are not done."""
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from pathlib import Path
+
+from loky import ProcessPoolExecutor
+
+from askew.tradeoffs._task import Arm, Task
+from askew.tradeoffs._trial import is_finished, read_progress, run_trial, start_worker
+
+_CALIBRATION_STEPS = 40
+_POLL_SECONDS = 0.5
+
+TrialProgress = Callable[[Mapping[tuple[str, int], int]], None]
+
+
+def run_trials(
+    task: Task,
+    arms: Sequence[Arm],
+    seeds: Sequence[int],
+    *,
+    steps: Mapping[str, int],
+    out: Path,
+    jobs: int,
+    threads: int,
+    progress: TrialProgress,
+) -> None:
+    """Train every arm with every seed; what is finished on disk is left alone.
+
+    The arms alternate, so that both see the same state of the machine. A trial that fails
+    stops the comparison; the others' results stay.
+
+    Args:
+        task: The task.
+        arms: All arms.
+        seeds: All seeds.
+        steps: Training budget of each arm.
+        out: Folder of the comparison.
+        jobs: Trials at the same time.
+        threads: Threads of PyTorch in each.
+        progress: Called about twice a second with the steps done of every trial.
+
+    Raises:
+        RuntimeError: If a process was killed from outside.
+    """
+    trials = [(arm, seed) for seed in seeds for arm in arms]
+    missing = [(arm, seed) for arm, seed in trials if not is_finished(out, arm.name, seed)]
+    if not missing:
+        return
+    executor = _executor(jobs, threads)
+    try:
+        futures = [
+            executor.submit(run_trial, task, arm, seed, steps=steps[arm.name], out=out)
+            for arm, seed in missing
+        ]
+        while futures:
+            finished, running = wait(futures, _POLL_SECONDS, return_when=FIRST_COMPLETED)
+            for future in finished:
+                future.result()
+            futures = list(running)
+            progress({(arm.name, seed): _steps_done(out, arm, seed, steps) for arm, seed in trials})
+    finally:
+        executor.shutdown(wait=True, kill_workers=True)
+
+
+def calibrate(
+    task: Task, arms: Sequence[Arm], *, minutes: float, jobs: int, threads: int
+) -> dict[str, int]:
+    """Turn a training budget in CPU-minutes into steps, once, before the first trial.
+
+    Each arm trains for a few steps while as many others do as will later; equal models get
+    equal budgets.
+
+    Args:
+        task: The task.
+        arms: All arms.
+        minutes: CPU-minutes of training per trial.
+        jobs: Trials that will run at the same time.
+        threads: Threads of PyTorch in each.
+
+    Returns:
+        Steps of each arm.
+    """
+    different = [arm for i, arm in enumerate(arms) if arm.config not in [a.config for a in arms[:i]]]
+    executor = _executor(jobs, threads)
+    try:
+        runs: list[list[Future[float]]] = [
+            [executor.submit(_seconds_per_step, task, arm) for _ in range(max(1, jobs))]
+            for arm in different
+        ]
+        rates = {
+            id(arm): max(f.result() for f in run) for arm, run in zip(different, runs, strict=True)
+        }
+    finally:
+        executor.shutdown(wait=True, kill_workers=True)
+    return {
+        arm.name: max(1, round(60 * minutes / rates[id(_same(arm, different))])) for arm in arms
+    }
+
+
+def _same(arm: Arm, different: Sequence[Arm]) -> Arm:
+    return next(other for other in different if other.config == arm.config)
+
+
+def _seconds_per_step(task: Task, arm: Arm) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        records = task.train(
+            task.build(arm.config, 0),
+            steps=_CALIBRATION_STEPS,
+            seed=0,
+            folder=Path(folder),
+            progress=lambda step, steps: None,
+        )
+    timed = [r for r in records if "loss" in r]
+    first, last = timed[0], timed[-1]
+    return (last["train_seconds"] - first["train_seconds"]) / (last["step"] - first["step"])
+
+
+def _executor(jobs: int, threads: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(
+        jobs, initializer=start_worker, initargs=(os.getpid(), threads), timeout=600
+    )
+
+
+def _steps_done(out: Path, arm: Arm, seed: int, steps: Mapping[str, int]) -> int:
+    if is_finished(out, arm.name, seed):
+        return steps[arm.name]
+    return min(read_progress(out, arm.name, seed), steps[arm.name] - 1)
