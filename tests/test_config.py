@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from askew._config import load_config, parse_setting, read_toml, to_dict
 from hypothesis import given
 from hypothesis import strategies as st
+
+from askew._config import load_config, parse_setting, read_toml, to_dict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,7 +142,11 @@ def test_to_dict_gives_what_json_knows():
         table: dict
 
     given_ = Odd((1, Stack(d_model=4)), Path("a/b"), {1: (None,)})
-    plain = {"x": [1, to_dict(Stack(d_model=4))], "folder": str(Path("a/b")), "table": {"1": [None]}}
+    plain = {
+        "x": [1, to_dict(Stack(d_model=4))],
+        "folder": str(Path("a/b")),
+        "table": {"1": [None]},
+    }
     assert to_dict(given_) == plain
 
 

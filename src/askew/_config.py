@@ -114,8 +114,8 @@ def parse_setting(text: str) -> dict[str, object]:
         bool(equals) and all(_BARE_KEY.fullmatch(key) for key in keys),
         f"parse_setting: a setting must read key=value; got {text!r}. Write encoder.num_layers=6",
     )
-    setting = _parse_value(written.strip(), text)
-    for key in reversed(keys):
+    setting: dict[str, object] = {keys[-1]: _parse_value(written.strip(), text)}
+    for key in reversed(keys[:-1]):
         setting = {key: setting}
     return setting
 
@@ -168,8 +168,10 @@ def _convert(wanted: Any, value: object, base: Any, path: str) -> object:
             return load_config(
                 kind, value, base=base if isinstance(base, kind) else None, where=path
             )
+        if kind is float and type(value) is int:
+            return float(value)
         if _fits(value, kind):
-            return float(value) if kind is float else value
+            return value
     names = " or ".join(_name(kind) for kind in kinds)
     raise ValueError(f"load_config: {path} must be {names}; got {path} {value!r}")
 
@@ -181,7 +183,7 @@ def _fits(value: object, kind: Any) -> bool:
         return False
     if kind not in (bool, int, float, str, type(None)):
         raise TypeError(f"load_config: a field must be of a plain type; got {kind!r}")
-    return type(value) is kind or (kind is float and type(value) is int)
+    return type(value) is kind
 
 
 def _name(kind: Any) -> str:

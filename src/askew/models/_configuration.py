@@ -1,4 +1,8 @@
-"""The configuration of the translation model, as transformers saves and loads it."""
+"""The configuration of the translation model, as transformers saves and loads it.
+
+transformers takes a field called `encoder` or `decoder` for a configuration of its own kind,
+hence `encoder_stack` and `decoder_stack`.
+"""
 
 from transformers import PreTrainedConfig
 
@@ -12,8 +16,8 @@ class AsymmetricTranslationConfig(PreTrainedConfig):
     Attributes:
         source_vocab: Number of source tokens.
         vocab_size: Number of target tokens.
-        encoder: The fields of a `StackConfig`.
-        decoder: The fields of a `StackConfig`.
+        encoder_stack: The fields of a `StackConfig`.
+        decoder_stack: The fields of a `StackConfig`.
         tie_embeddings: As in `EncoderDecoderConfig`.
         encoder_layers: Depth of the encoder, derived.
         decoder_layers: Depth of the decoder, derived; sizes the key/value cache.
@@ -32,8 +36,8 @@ class AsymmetricTranslationConfig(PreTrainedConfig):
 
     source_vocab: int = 4
     vocab_size: int = 4
-    encoder: dict | None = None
-    decoder: dict | None = None
+    encoder_stack: dict | None = None
+    decoder_stack: dict | None = None
     tie_embeddings: str = "output"
     encoder_layers: int = 1
     decoder_layers: int = 1
@@ -48,10 +52,10 @@ class AsymmetricTranslationConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: object) -> None:
         """Fill in both stacks, derive the depths, and hand the rest to transformers."""
         tiny = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16)
-        self.encoder = to_dict(tiny) if self.encoder is None else dict(self.encoder)
-        self.decoder = to_dict(tiny) if self.decoder is None else dict(self.decoder)
-        self.encoder_layers = self.encoder["num_layers"]
-        self.decoder_layers = self.decoder["num_layers"]
+        self.encoder_stack = dict(self.encoder_stack or to_dict(tiny))
+        self.decoder_stack = dict(self.decoder_stack or to_dict(tiny))
+        self.encoder_layers = self.encoder_stack["num_layers"]
+        self.decoder_layers = self.decoder_stack["num_layers"]
         super().__post_init__(**kwargs)
 
     @classmethod
@@ -67,8 +71,8 @@ class AsymmetricTranslationConfig(PreTrainedConfig):
         return cls(
             source_vocab=config.source_vocab,
             vocab_size=config.target_vocab,
-            encoder=to_dict(config.encoder),
-            decoder=to_dict(config.decoder),
+            encoder_stack=to_dict(config.encoder),
+            decoder_stack=to_dict(config.decoder),
             tie_embeddings=config.tie_embeddings,
             pad_token_id=config.padding_token,
         )
@@ -87,8 +91,8 @@ class AsymmetricTranslationConfig(PreTrainedConfig):
             {
                 "source_vocab": self.source_vocab,
                 "target_vocab": self.vocab_size,
-                "encoder": self.encoder or {},
-                "decoder": self.decoder or {},
+                "encoder": self.encoder_stack or {},
+                "decoder": self.decoder_stack or {},
                 "tie_embeddings": self.tie_embeddings,
                 "padding_token": self.pad_token_id,
             },

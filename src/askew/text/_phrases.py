@@ -18,10 +18,13 @@ _Writer = Callable[..., str]
 _Draw = Callable[[random.Random], list[_Writer]]
 
 _MAX_REPEATS = 1000
+_MAX_ITEMS = 4
+_MAX_COUNT = 400
+_NO_PLACES = ("QO", "XA", "XB", "ZZ")
 _FIRST_DAY = date(1970, 1, 1)
 _NUM_DAYS = 36_159  # until the end of 2068: no two years share their last two digits
 _DATE_STYLES = ("full", "long", "medium", "short")
-_DATE_SKELETONS = ("yMMMMEEEEd", "yMMMEd", "yMEd", "yMMMM", "yQQQQ", "MMMMd", "MMMEd")
+_DATE_SKELETONS = ("yMMMEd", "yMEd", "yMMMM", "yQQQQ", "MMMMd", "MMMEd")
 _CLOCKS = ("hm", "Hm", "hms", "Hms")
 _SECONDS = {
     "second": 1,
@@ -179,33 +182,128 @@ def _write(
 
 
 def _kinds(source_locale: str, target_locale: str) -> dict[str, _Draw]:
+    codes = _shared_codes(_names(source_locale), _names(target_locale))
+    for kind, shared in codes.items():
+        require(
+            len(shared) >= _MAX_ITEMS,
+            f"localisation_phrases: both locales must name at least {_MAX_ITEMS} {kind}; "
+            f"got {len(shared)} for {source_locale}-{target_locale}",
+        )
+    return {
+        "dates": _draw_date,
+        "date-times": _draw_date_time,
+        "relative times": _draw_relative_time,
+        "quantities": partial(_draw_quantity, codes["units"]),
+        "money": partial(_draw_money, codes["currencies"]),
+        "territories": partial(_draw_list, "territories", codes["territories"]),
+        "languages": partial(_draw_list, "languages", codes["languages"]),
+    }
+
+
+def _names(identifier: str) -> dict[str, dict[str, str]]:
     from babel import Locale
     from babel.units import get_unit_name
 
-    source, target = Locale.parse(source_locale), Locale.parse(target_locale)
-    units = [
-        {unit: name for unit in _UNITS if (name := get_unit_name(unit, locale=locale))}
-        for locale in (source, target)
-    ]
-    currencies = _shared(source.currencies, target.currencies)
+    locale = Locale.parse(identifier)
     return {
-        "date": _dates,
-        "date and time": _date_times,
-        "relative time": _relative_times,
-        "quantity": partial(_quantities, _shared(*units)),
-        "money": partial(_money, [code for code in _CURRENCIES if code in currencies]),
-        "territories": partial(
-            _lists, "territories", _two_letters(source.territories, target.territories)
-        ),
-        "languages": partial(_lists, "languages", _two_letters(source.languages, target.languages)),
+        "units": {code: name for code in _UNITS if (name := get_unit_name(code, locale=locale))},
+        "currencies": {c: name for c, name in locale.currencies.items() if c in _CURRENCIES},
+        "territories": {
+            code: name
+            for code, name in locale.territories.items()
+            if len(code) == 2 and code not in _NO_PLACES
+        },
+        "languages": {code: name for code, name in locale.languages.items() if len(code) == 2},
     }
 
 
-def _shared(source_names: Mapping[str, str], target_names: Mapping[str, str]) -> list[str]:
-    """Give the codes that both locales have a name for, one per source name, in order."""
-    codes = {
-        source_names[code]: code
-        for code in sorted(source_names, reverse=True)
-        if code in target_names
+def _shared_codes(
+    source: Mapping[str, Mapping[str, str]], target: Mapping[str, Mapping[str, str]]
+) -> dict[str, list[str]]:
+    """Sort the codes that both locales have a name for; of equal source names one stays."""
+    return {
+        kind: sorted(
+            {name: code for code, name in names.items() if code in target[kind]}.values()
+        )
+        for kind, names in source.items()
     }
-    return sorted(codes.values())
+
+
+def _draw_date(rng: random.Random) -> list[_Writer]:
+    from babel.dates import format_date, format_skeleton
+
+    day = _FIRST_DAY + timedelta(days=rng.randrange(_NUM_DAYS))
+    styles = [partial(format_date, day, style) for style in _DATE_STYLES]
+    return styles + [partial(format_skeleton, skeleton, day) for skeleton in _DATE_SKELETONS]
+
+
+def _draw_date_time(rng: random.Random) -> list[_Writer]:
+    day = _FIRST_DAY + timedelta(days=rng.randrange(_NUM_DAYS))
+    moment = datetime(day.year, day.month, day.day) + timedelta(seconds=rng.randrange(86_400))
+    return [
+        partial(_write_date_time, moment, style, clock)
+        for style in _DATE_STYLES
+        for clock in _CLOCKS
+    ]
+
+
+def _write_date_time(moment: datetime, style: str, clock: str, *, locale: str) -> str:
+    from babel.dates import format_date, format_skeleton, get_datetime_format
+
+    frame = str(get_datetime_format(style, locale=locale)).replace("'", "")
+    time = format_skeleton(clock, moment, locale=locale)
+    return frame.replace("{0}", time).replace("{1}", format_date(moment, style, locale=locale))
+
+
+def _draw_relative_time(rng: random.Random) -> list[_Writer]:
+    from babel.dates import format_timedelta
+
+    unit = rng.choice(list(_SECONDS))
+    seconds = rng.choice((-1, 1)) * rng.randint(1, _MAX_COUNT) * _SECONDS[unit]
+    return [
+        partial(
+            format_timedelta,
+            seconds,
+            granularity=unit,
+            threshold=math.inf,
+            add_direction=True,
+            format=length,
+        )
+        for length in ("long", "short")
+    ]
+
+
+def _draw_quantity(units: Sequence[str], rng: random.Random) -> list[_Writer]:
+    from babel.units import format_unit
+
+    unit, number = rng.choice(units), _draw_number(rng, rng.choice((0, 0, 1, 2)))
+    return [partial(format_unit, number, unit, length) for length in ("long", "short")]
+
+
+def _draw_money(currencies: Sequence[str], rng: random.Random) -> list[_Writer]:
+    from babel.numbers import format_currency
+
+    currency, amount = rng.choice(currencies), _draw_number(rng, rng.choice((0, 2)))
+    return [
+        partial(format_currency, amount, currency, format_type=kind)
+        for kind in ("standard", "name")
+    ]
+
+
+def _draw_number(rng: random.Random, num_decimals: int) -> Decimal:
+    """Draw a number in which one to four digits before the point are equally likely."""
+    size = 10 ** (rng.randint(1, 4) + num_decimals)
+    return Decimal(rng.randrange(size // 10, size)) / 10**num_decimals
+
+
+def _draw_list(field: str, codes: Sequence[str], rng: random.Random) -> list[_Writer]:
+    items = rng.sample(codes, rng.randint(2, _MAX_ITEMS))
+    return [partial(_write_list, field, items, style) for style in ("standard", "or")]
+
+
+def _write_list(field: str, codes: Sequence[str], style: str, *, locale: str) -> str:
+    from babel import Locale
+    from babel.lists import format_list
+
+    names = getattr(Locale.parse(locale), field)
+    return format_list([names[code] for code in codes], style, locale)

@@ -53,7 +53,6 @@ _ROW, _BASE = 30, 64  # height of a seed's row, and of everything around the row
 class Chart(NamedTuple):
     """A figure with the words around it: above its upright axis, and for who cannot see it."""
 
-    name: str
     upright: str
     label: str
     figure: dict
@@ -186,10 +185,8 @@ def _value_chart(page: dict, metric: dict, values: dict, seeds: list[int]) -> Ch
         f"{arm}: mean {fmean(v.values()):.4g}, from {min(v.values()):.4g} to {max(v.values()):.4g}"
         for arm, v in values.items()
     )
-    return Chart(
-        f"values-{metric['name']}", "every seed", f"{metric['label']} of each seed. {words}.",
-        json.loads(figure.to_json()),
-    )  # fmt: skip
+    label = f"{metric['label']} of each seed. {words}."
+    return Chart("every seed", label, json.loads(figure.to_json()))
 
 
 def _difference_chart(page: dict, metric: dict, verdict: dict, values: dict, seeds: list) -> Chart:
@@ -225,7 +222,6 @@ def _difference_chart(page: dict, metric: dict, verdict: dict, values: dict, see
         figure.update_xaxes(type="log")
     _name_rows(figure, seeds)
     return Chart(
-        f"differences-{metric['name']}-{_index(page, challenger)}",
         f"{challenger} against {baseline}; right of the line is better",
         f"{metric['label']}: paired {what} of {challenger} against {baseline}, per seed: "
         + ", ".join(f"{value:.3g}" for value in differences.values()),
@@ -246,7 +242,6 @@ def _tradeoff_chart(page: dict, quality: dict, cost: dict) -> Chart:
             _add_mean(figure, page, arm, fmean(xs), fmean(ys))
             words.append(f"{arm}: {fmean(ys):.4g} at {fmean(xs):.4g}")
     return Chart(
-        f"tradeoff-{cost['name']}",
         axis_words(quality),
         f"{quality['label']} against {cost['label']}, means. {'; '.join(words)}.",
         json.loads(figure.to_json()),
@@ -277,7 +272,7 @@ def _learning_chart(page: dict, loss: str, words: str, right: str, right_words: 
     if shown and min(shown) > 0 and max(shown) > 8 * min(shown):
         figure.update_yaxes(type="log")
     label = f"{words} of {len(page['trials'])} trials against {right_words}."
-    return Chart(f"learning-{right}", words, label, json.loads(figure.to_json()))
+    return Chart(words, label, json.loads(figure.to_json()))
 
 
 def _figure(right: str, *, height: int) -> go.Figure:
@@ -367,10 +362,6 @@ def _difference(challenger: float, baseline: float, metric: dict) -> float:
         math.log(challenger / baseline) if metric["scale"] == "ratio" else challenger - baseline
     )
     return change if metric["better"] == "higher" else -change
-
-
-def _index(page: dict, arm: str) -> int:
-    return [entry["name"] for entry in page["arms"]].index(arm)
 
 
 def _mark(page: dict, arm: str) -> tuple[str, str]:

@@ -20,8 +20,8 @@ _PARTS = ("task", "summary", "settings", "versions", "metrics", "arms", "baselin
 _TIME_UNITS = ("s", "ms", "CPU s", "CPU-s")
 _SIZE_UNITS = ("kB", "MB", "GB")
 _COST_WORDS = {"parameters": "parameters", "flops_per_step": "training work, FLOP per step"}
-_MISSING = "–"
-_ASCII = str.maketrans({"×": "x", "−": "-", "–": "-", "±": "+/-", "…": "...", "≠": "!="})
+_TIMES, _MINUS, _DASH = "\N{MULTIPLICATION SIGN}", "\N{MINUS SIGN}", "\N{EN DASH}"
+_ASCII = str.maketrans({_TIMES: "x", _MINUS: "-", _DASH: "-", "±": "+/-", "…": "..."})
 
 
 class _Grid(NamedTuple):
@@ -93,7 +93,7 @@ def write_report(results: Mapping[str, object], path: Path) -> None:
             marks=_charts.marks([arm["name"] for arm in page["arms"]]),
             light=_charts.LIGHT,
             dark=_charts.DARK,
-            plotly=Markup(get_plotlyjs()),  # noqa: S704 (the library's own script)
+            plotly=Markup(get_plotlyjs()),
         ),
     )
 
@@ -184,7 +184,7 @@ def _finding(verdict: dict, metric: dict) -> _Finding:
         effect=_effect(verdict["difference"], metric, spread),
         interval=_interval(verdict, metric, spread),
         verdict=verdict["verdict"] or "no verdict",
-        equivalent={True: "yes", False: "no", None: _MISSING}[verdict["equivalent"]],
+        equivalent={True: "yes", False: "no", None: _DASH}[verdict["equivalent"]],
         equivalence=_size(verdict["equivalence"], metric, None),
         detectable=_size(verdict["minimum_detectable"], metric, spread),
         reason=verdict["reason"],
@@ -194,14 +194,14 @@ def _finding(verdict: dict, metric: dict) -> _Finding:
 
 def _effect(value: float | None, metric: dict, spread: float | None) -> str:
     if value is None:
-        return _MISSING
+        return _DASH
     if metric["scale"] == "difference":
         return f"{_signed(value, _decimals(value, spread))} {metric['unit']}".rstrip()
     better, worse, equal = _comparatives(metric)
     factor = _factor(abs(value))
     if factor == _factor(0.0):
-        return f"{factor}× as {equal}"
-    return f"{factor}× {better if value > 0 else worse}"
+        return f"{factor}{_TIMES} as {equal}"
+    return f"{factor}{_TIMES} {better if value > 0 else worse}"
 
 
 def _comparatives(metric: dict) -> tuple[str, str, str]:
@@ -220,15 +220,15 @@ def _interval(verdict: dict, metric: dict, spread: float | None) -> str:
     if metric["scale"] == "difference":
         decimals = _decimals(value, spread)
         return f"{_signed(low, decimals)} to {_signed(high, decimals)}"
-    return "–".join(map(_factor, sorted((low, high) if value >= 0 else (-low, -high))))
+    return _DASH.join(map(_factor, sorted((low, high) if value >= 0 else (-low, -high))))
 
 
 def _size(value: float | None, metric: dict, spread: float | None) -> str:
     """Word a change without a sign, such as an equivalence."""
     if value is None:
-        return _MISSING
+        return _DASH
     if metric["scale"] == "ratio":
-        return f"{_factor(value)}×"
+        return f"{_factor(value)}{_TIMES}"
     return f"{value:.{_decimals(value, spread)}f} {metric['unit']}".rstrip()
 
 
@@ -239,7 +239,7 @@ def _factor(log_ratio: float) -> str:
 
 def _signed(value: float, decimals: int) -> str:
     text = f"{value:+.{decimals}f}"
-    return text.replace("-", "−") if float(text) else text[1:]
+    return text.replace("-", _MINUS) if float(text) else text[1:]
 
 
 def _decimals(value: float, spread: float | None) -> int:
@@ -275,18 +275,19 @@ def _quality_grid(page: dict) -> _Grid:
     ]
     for name, scores in page["baselines"].items():
         rows.append([name.replace("_", " "), *(_number(scores.get(m["name"])) for m in metrics)])
-    return _Grid("Quality: mean over seeds (lowest–highest)", ["", *map(_title, metrics)], rows)
+    return _Grid("Quality: mean over seeds (lowest to highest)", ["", *map(_title, metrics)], rows)
 
 
 def _mean_and_range(page: dict, arm: str, metric: str) -> str:
     own = [trial["metrics"].get(metric) for trial in page["trials"] if trial["arm"] == arm]
     values = [value for value in own if value is not None]
     if not values:
-        return _MISSING
+        return _DASH
     decimals = _decimals(fmean(values), max(values) - min(values))
     if len(values) == 1:
         return f"{values[0]:.{decimals}f}"
-    return f"{fmean(values):.{decimals}f} ({min(values):.{decimals}f}–{max(values):.{decimals}f})"
+    mean, low, high = (f"{f(values):.{decimals}f}" for f in (fmean, min, max))
+    return f"{mean} ({low}{_DASH}{high})"
 
 
 def _cost_grid(page: dict) -> _Grid:
@@ -305,7 +306,7 @@ def _cost_grid(page: dict) -> _Grid:
 def _config_grid(page: dict) -> _Grid:
     configs = [_flat(arm["config"]) for arm in page["arms"]]
     keys = list(dict.fromkeys(key for config in configs for key in config))
-    rows = [[key, *(config.get(key, _MISSING) for config in configs)] for key in keys]
+    rows = [[key, *(config.get(key, _DASH) for config in configs)] for key in keys]
     marked = frozenset(i for i, row in enumerate(rows) if len(set(row[1:])) > 1)
     return _Grid("Settings of the arms", ["", *(arm["name"] for arm in page["arms"])], rows, marked)
 
@@ -353,7 +354,7 @@ def _title(metric: Mapping[str, str]) -> str:
 
 def _number(value: float | None) -> str:
     if value is None:
-        return _MISSING
+        return _DASH
     if isinstance(value, int):
         return f"{value:,}"
     if abs(value) >= 1e6:

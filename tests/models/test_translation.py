@@ -1,0 +1,143 @@
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForSeq2SeqLM
+
+from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel
+from askew.transformer import EncoderDecoderConfig, StackConfig
+
+
+def plain_config(**changes):
+    values = {
+        "source_vocab": 23,
+        "target_vocab": 29,
+        "encoder": StackConfig(d_model=12, num_layers=3, num_heads=3, d_ff=20),
+        "decoder": StackConfig(d_model=8, num_layers=2, num_heads=2, d_ff=14, num_kv_heads=1),
+        "tie_embeddings": "none",  # a tied random model only repeats its last token
+    }
+    return EncoderDecoderConfig(**(values | changes))
+
+
+def translation_model(seed=0, **changes):
+    torch.manual_seed(seed)
+    config = AsymmetricTranslationConfig.from_plain(plain_config(**changes))
+    model = AsymmetricTranslationModel(config).eval()
+    for parameter in model.parameters():  # louder than the initial weights: no ties in a beam
+        torch.nn.init.normal_(parameter, std=0.5)
+    return model
+
+
+def batch():
+    tokens = torch.randint(3, 23, (4, 7), generator=torch.Generator().manual_seed(1))
+    mask = (torch.arange(7) < torch.tensor([[7], [4], [6], [2]])).long()
+    return tokens * mask, mask
+
+
+def uncached_greedy(model, tokens, mask, steps):
+    rows = torch.full((len(tokens), 1), 1)
+    done = torch.zeros(len(tokens), dtype=torch.bool)
+    for _ in range(steps):
+        logits = model(input_ids=tokens, attention_mask=mask, decoder_input_ids=rows).logits
+        best = logits[:, -1].argmax(-1).masked_fill(done, 0)
+        rows = torch.cat([rows, best[:, None]], dim=1)
+        done |= best == 2
+        if done.all():
+            break
+    return rows
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_cached_greedy_decoding_equals_a_loop_without_cache(seed):
+    model, (tokens, mask) = translation_model(seed), batch()
+    generated = model.generate(tokens, attention_mask=mask, max_new_tokens=12, do_sample=False)
+    with torch.no_grad():
+        expected = uncached_greedy(model, tokens, mask, 12)
+    assert torch.equal(generated, expected)
+    assert generated.unique().numel() > 4
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_cache_changes_nothing(seed, num_beams):
+    model, (tokens, mask) = translation_model(seed), batch()
+    cached, whole = (
+        model.generate(
+            tokens,
+            attention_mask=mask,
+            num_beams=num_beams,
+            max_new_tokens=9,
+            do_sample=False,
+            use_cache=use_cache,
+        )
+        for use_cache in (True, False)
+    )
+    assert torch.equal(cached, whole)
+
+
+def test_beam_search_finds_more_likely_translations_than_greedy():
+    def log_probability(model, tokens, mask, rows):
+        logits = model(input_ids=tokens, attention_mask=mask, decoder_input_ids=rows[:, :-1]).logits
+        picked = logits.log_softmax(-1).gather(-1, rows[:, 1:, None]).squeeze(-1)
+        ended = (rows[:, 1:] == 2).cumsum(-1) - (rows[:, 1:] == 2).long()
+        return (picked * (ended == 0)).sum(-1)
+
+    model, (tokens, mask) = translation_model(2), batch()
+    settings = {"attention_mask": mask, "do_sample": False, "max_new_tokens": 5}
+    greedy = model.generate(tokens, **settings)
+    beam = model.generate(tokens, num_beams=29, length_penalty=0.0, **settings)
+    with torch.no_grad():
+        gains = log_probability(model, tokens, mask, beam) - log_probability(
+            model, tokens, mask, greedy
+        )
+    assert (gains > -1e-4).all() and (gains > 1e-3).any()
+
+
+@pytest.mark.parametrize("tie_embeddings", ["none", "output"])
+def test_saved_and_loaded_is_the_same_model(tmp_path, tie_embeddings):
+    model, (tokens, mask) = translation_model(tie_embeddings=tie_embeddings), batch()
+    model.save_pretrained(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} >= {"config.json", "model.safetensors"}
+    for loaded in (
+        AsymmetricTranslationModel.from_pretrained(tmp_path),
+        AutoModelForSeq2SeqLM.from_pretrained(tmp_path),
+    ):
+        assert loaded.config.to_plain() == plain_config(tie_embeddings=tie_embeddings)
+        state = loaded.state_dict()
+        assert all(torch.equal(state[name], p) for name, p in model.state_dict().items())
+        buffers = dict(loaded.named_buffers())
+        assert all(torch.equal(buffers[name], b) for name, b in model.named_buffers())
+        target = torch.tensor([[1, 5, 6]]).expand(4, -1)
+        call = {"input_ids": tokens, "attention_mask": mask, "decoder_input_ids": target}
+        assert torch.equal(loaded(**call).logits, model(**call).logits)
+    assert isinstance(AutoConfig.from_pretrained(tmp_path), AsymmetricTranslationConfig)
+
+
+def test_one_table_for_all_saves_and_loads(tmp_path):
+    side = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=14)
+    model = translation_model(encoder=side, decoder=side, source_vocab=29, tie_embeddings="all")
+    model.save_pretrained(tmp_path)
+    loaded = AsymmetricTranslationModel.from_pretrained(tmp_path)
+    assert loaded.get_input_embeddings() is loaded.model.target_embedding
+    tokens, mask = batch()
+    call = {"attention_mask": mask, "max_new_tokens": 6, "do_sample": False}
+    assert torch.equal(loaded.generate(tokens, **call), model.generate(tokens, **call))
+
+
+def test_initial_weights_are_those_of_the_plain_module():
+    from askew.transformer import AsymmetricEncoderDecoder
+
+    torch.manual_seed(5)
+    plain = AsymmetricEncoderDecoder(plain_config())
+    torch.manual_seed(5)
+    config = AsymmetricTranslationConfig.from_plain(plain_config())
+    wrapped = AsymmetricTranslationModel(config).model
+    for name, parameter in plain.state_dict().items():
+        assert torch.equal(parameter, wrapped.state_dict()[name])
+
+
+def test_refuses_missing_inputs_and_broken_configurations():
+    model, (tokens, _) = translation_model(), batch()
+    with pytest.raises(ValueError, match="decoder_input_ids are needed; got None"):
+        model(input_ids=tokens)
+    config = AsymmetricTranslationConfig(encoder_stack={"num_layers": 2, "d_modle": 8})
+    with pytest.raises(ValueError, match="encoder.d_modle"):
+        config.to_plain()

@@ -1,0 +1,144 @@
+"""Imports point down, files stay small, and nothing heavy is loaded before it is needed."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import askew
+
+ROOT = Path(__file__).parents[1] / "src" / "askew"
+FILES = sorted(ROOT.rglob("*.py"))
+PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
+TIERS = [
+    {"_check", "_types"},
+    {"_config", "attention", "losses", "metrics", "optim", "regularizers", "text"},
+    {"inspection", "transformer"},
+    {"models"},
+    {"export", "tradeoffs", "training"},
+    {"tasks"},
+    {"cli"},
+    {"__main__"},
+]
+TIER = {part: height for height, parts in enumerate(TIERS) for part in parts}
+WITHOUT_TRANSFORMERS = [name for name in PACKAGES if TIER[name] <= TIER["transformer"]]
+
+each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def imported(path: Path) -> list[str]:
+    """Full names of all modules, and of all names taken from modules, that a file imports."""
+    names = []
+    for node in nodes(path):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            prefix = "." * node.level + (node.module or "")
+            names += [f"{prefix}.{alias.name}" for alias in node.names]
+    return names
+
+
+def modules_after(code: str) -> set[str]:
+    program = f"import sys\n{code}\nprint()\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@each_file
+def test_imports_point_down(path):
+    own = part_of(path)
+    for name in imported(path):
+        assert not name.startswith("."), f"relative import {name}"
+        package, _, rest = name.partition(".")
+        other = rest.partition(".")[0]
+        if package == "askew" and other != own:
+            assert own != "__init__", f"the package itself imports {name}"
+            assert TIER[other] < TIER[own], f"{own} may not import {name}"
+
+
+@each_file
+def test_other_packages_are_used_by_their_public_names(path):
+    for name in imported(path):
+        package, *inner = name.split(".")
+        if package == "askew" and inner and inner[0] != part_of(path):
+            assert not any(step.startswith("_") for step in inner[1:]), name
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("models/*.py")), ids=lambda path: path.name)
+def test_models_know_neither_losses_nor_optimizers(path):
+    assert not [n for n in imported(path) if n.startswith(("askew.losses", "askew.optim"))]
+
+
+@each_file
+def test_a_file_is_short_and_says_what_it_is(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 400
+    assert ast.get_docstring(ast.parse(text))
+    assert "__future__.annotations" not in imported(path)
+
+
+@each_file
+def test_public_functions_name_their_settings(path):
+    if part_of(path) in ("models", "training"):
+        return
+    for node in nodes(path):
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            assert node.args.kwarg is None, f"{node.name} takes **{node.args.kwarg.arg}"
+
+
+@each_file
+def test_nothing_is_unpickled(path):
+    assert not {"pickle", "cloudpickle", "dill"} & {name.split(".")[0] for name in imported(path)}
+    settings = {
+        (word.arg, getattr(word.value, "value", None))
+        for node in nodes(path)
+        if isinstance(node, ast.Call)
+        for word in node.keywords
+    }
+    assert not {("weights_only", False), ("allow_pickle", True)} & settings
+    for node in nodes(path):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+            assert "weights_only" in {word.arg for word in node.keywords}
+
+
+def test_the_package_offers_its_sub_packages_lazily():
+    assert sorted(askew.__all__) == PACKAGES
+    assert set(PACKAGES) <= set(dir(askew))
+    seen = modules_after("import askew\nassert askew.__version__")
+    assert not {"torch", "transformers", "numpy"} & seen
+    assert {name for name in seen if name.startswith("askew")} == {"askew"}
+    assert "askew.attention" in modules_after("import askew\naskew.attention.attend")
+
+
+def test_an_unknown_attribute_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'askew' has no attribute 'atention'"):
+        _ = askew.atention
+
+
+@pytest.mark.parametrize("name", WITHOUT_TRANSFORMERS)
+def test_parts_come_without_transformers(name):
+    assert "transformers" not in modules_after(f"import askew.{name}")
+
+
+def test_help_comes_without_torch():
+    seen = modules_after(
+        "import runpy\n"
+        "sys.argv = ['askew', '--help']\n"
+        "try:\n"
+        "    runpy.run_module('askew', run_name='__main__', alter_sys=True)\n"
+        "except SystemExit as stop:\n"
+        "    assert not stop.code\n"
+    )
+    assert "askew.cli" in seen
+    assert not {"torch", "transformers", "sklearn"} & seen

@@ -1,0 +1,73 @@
+"""Every public name is explained, with all its parameters, and named by a test."""
+
+import ast
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import get_origin
+
+import pytest
+
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent / "src" / "askew"
+
+
+def public_names(init: Path) -> list[str]:
+    for node in ast.parse(init.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return ast.literal_eval(node.value)
+    return []
+
+
+def names_used(path: Path) -> set[str]:
+    tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    fields = [vars(node) for node in tree]
+    return {str(node.get(key)) for node in fields for key in ("id", "attr", "name") if key in node}
+
+
+SYMBOLS = [
+    (init.parent.name, name)
+    for init in sorted(ROOT.glob("*/__init__.py"))
+    for name in public_names(init)
+]
+TESTED = set().union(*(names_used(path) for path in TESTS.rglob("test_*.py")))
+
+each_symbol = pytest.mark.parametrize(("package", "name"), SYMBOLS)
+
+
+def own_docstring(symbol: type | object) -> str:
+    """What somebody wrote; not the signature that dataclass and NamedTuple put there."""
+    text = inspect.cleandoc(vars(symbol).get("__doc__") or symbol.__doc__ or "")
+    if isinstance(symbol, type) and (
+        vars(symbol).get("__doc__") is None or text.startswith(f"{symbol.__name__}(")
+    ):
+        return ""
+    return text
+
+
+@pytest.mark.parametrize("package", sorted({package for package, _ in SYMBOLS}))
+def test_public_names_are_sorted_and_exist(package):
+    module = import_module(f"askew.{package}")
+    assert len(set(module.__all__)) == len(module.__all__)
+    assert set(module.__all__) <= set(dir(module))
+
+
+@each_symbol
+def test_symbol_is_explained(package, name):
+    symbol = getattr(import_module(f"askew.{package}"), name)
+    if not inspect.isclass(symbol) and not inspect.isfunction(symbol):
+        return
+    text = own_docstring(symbol)
+    assert len(text.split()) >= 3, f"{name} has no docstring of its own"
+    assert text.split("\n\n")[0].endswith((".", ":")), f"{name} has no full first sentence"
+    if inspect.isfunction(symbol):
+        described = re.findall(r"^ +\*{0,2}(\w+)(?: \(.*?\))?: ", text, flags=re.MULTILINE)
+        missing = set(inspect.signature(symbol).parameters) - set(described)
+        assert not missing, f"{name} does not explain {sorted(missing)}"
+
+
+@each_symbol
+def test_symbol_is_named_by_a_test(package, name):
+    is_type_alias = get_origin(getattr(import_module(f"askew.{package}"), name)) is not None
+    assert is_type_alias or name in TESTED, f"no test names askew.{package}.{name}"
