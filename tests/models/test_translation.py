@@ -21,8 +21,9 @@ def translation_model(seed=0, **changes):
     torch.manual_seed(seed)
     config = AsymmetricTranslationConfig.from_plain(plain_config(**changes))
     model = AsymmetricTranslationModel(config).eval()
-    for parameter in model.parameters():  # louder than the initial weights: no ties in a beam
-        torch.nn.init.normal_(parameter, std=0.5)
+    for name, parameter in model.named_parameters():
+        if "norm" not in name:  # louder than the initial weights: what was read decides
+            torch.nn.init.normal_(parameter, std=1.5 * parameter.shape[-1] ** -0.5)
     return model
 
 
@@ -52,7 +53,7 @@ def test_cached_greedy_decoding_equals_a_loop_without_cache(seed):
     with torch.no_grad():
         expected = uncached_greedy(model, tokens, mask, 12)
     assert torch.equal(generated, expected)
-    assert generated.unique().numel() > 4
+    assert generated.unique().numel() > 2
 
 
 @pytest.mark.parametrize("num_beams", [1, 3])

@@ -1,6 +1,32 @@
-"""What can be compared: data, models and scores of one kind of work, each in one file."""
+"""What can be compared: data, models and scores of one kind of work."""
 
+from askew.tasks._choices import (
+    chosen_arms,
+    chosen_budget,
+    chosen_model,
+    chosen_settings,
+    chosen_task,
+    default_folder,
+)
+from askew.tasks._data import Sources, load_text
 from askew.tasks._presets import SHAPES, SIZES, translation_preset
+from askew.tasks._train import prepare_training, train_translation
 from askew.tasks._translation import TranslationTask, translation_task
 
-__all__ = ["SHAPES", "SIZES", "TranslationTask", "translation_preset", "translation_task"]
+__all__ = [
+    "SHAPES",
+    "SIZES",
+    "Sources",
+    "TranslationTask",
+    "chosen_arms",
+    "chosen_budget",
+    "chosen_model",
+    "chosen_settings",
+    "chosen_task",
+    "default_folder",
+    "load_text",
+    "prepare_training",
+    "train_translation",
+    "translation_preset",
+    "translation_task",
+]

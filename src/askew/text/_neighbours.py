@@ -37,6 +37,7 @@ def nearest_neighbour(queries: Sequence[str], train: ParallelText) -> list[str]:
         f"got {len(train.sources)} sources, {len(train.targets)} targets",
     )
     try:
+        from scipy.sparse import csr_matrix
         from sklearn.feature_extraction.text import TfidfVectorizer
     except ImportError:
         raise ImportError(
@@ -45,8 +46,8 @@ def nearest_neighbour(queries: Sequence[str], train: ParallelText) -> list[str]:
     if not queries:
         return []
     vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), lowercase=False)
-    known = vectorizer.fit_transform(train.sources).T.tocsr()
-    asked = vectorizer.transform(queries)
+    known = csr_matrix(vectorizer.fit_transform(train.sources)).T
+    asked = csr_matrix(vectorizer.transform(queries))
     answers: list[str] = []
     for start in range(0, len(queries), _BLOCK):
         similarity = (asked[start : start + _BLOCK] @ known).toarray()

@@ -129,9 +129,7 @@ def _rows_by_source(sources: list[str]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _take(
-    groups: list[list[int]], size: int, *, leave: int
-) -> tuple[list[int], list[list[int]]]:
+def _take(groups: list[list[int]], size: int, *, leave: int) -> tuple[list[int], list[list[int]]]:
     """Take whole groups while they fit into `size` rows and `leave` groups remain."""
     smallest = min(groups, key=len)
     if len(smallest) > size:

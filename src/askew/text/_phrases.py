@@ -8,6 +8,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 from functools import partial
 from itertools import cycle, islice
+from typing import Literal
 
 from askew._check import require
 from askew.text._pairs import ParallelText, SplitText
@@ -16,6 +17,8 @@ from askew.text._pairs import ParallelText, SplitText
 # Writers that read alike in the source language count as the first of them.
 _Writer = Callable[..., str]
 _Draw = Callable[[random.Random], list[_Writer]]
+_DateStyle = Literal["full", "long", "medium", "short"]
+_Unit = Literal["second", "minute", "hour", "day", "week", "month", "year"]
 
 _MAX_REPEATS = 1000
 _MAX_ITEMS = 4
@@ -23,10 +26,10 @@ _MAX_COUNT = 400
 _NO_PLACES = ("QO", "XA", "XB", "ZZ")
 _FIRST_DAY = date(1970, 1, 1)
 _NUM_DAYS = 36_159  # until the end of 2068: no two years share their last two digits
-_DATE_STYLES = ("full", "long", "medium", "short")
+_DATE_STYLES: tuple[_DateStyle, ...] = ("full", "long", "medium", "short")
 _DATE_SKELETONS = ("yMMMEd", "yMEd", "yMMMM", "yQQQQ", "MMMMd", "MMMEd")
 _CLOCKS = ("hm", "Hm", "hms", "Hms")
-_SECONDS = {
+_SECONDS: dict[_Unit, int] = {
     "second": 1,
     "minute": 60,
     "hour": 3600,
@@ -68,10 +71,10 @@ def localisation_phrases(
 ) -> SplitText:
     """Write phrases in two locales, by the rules of Unicode's CLDR as Babel carries them.
 
-    Dates, dates with a time of day, relative times, quantities, amounts of money, lists of
-    territories and lists of languages make up a seventh of each split each. No source comes
-    twice, and a source has one right target. Spaces and marks are those of CLDR, narrow and
-    no-break spaces included. The test pairs depend on neither `num_train` nor `num_valid`.
+    One pair in seven each is a date, a date with a time of day, a relative time, a quantity,
+    an amount of money, a list of territories and a list of languages. No source comes twice.
+    Spaces and marks are those of CLDR, narrow and no-break spaces included. The test pairs
+    depend on neither `num_train` nor `num_valid`.
 
     Args:
         pair: Source and target locale as Babel spells them, joined by "-": "en-pt",
@@ -220,10 +223,10 @@ def _names(identifier: str) -> dict[str, dict[str, str]]:
 def _shared_codes(
     source: Mapping[str, Mapping[str, str]], target: Mapping[str, Mapping[str, str]]
 ) -> dict[str, list[str]]:
-    """Sort the codes that both locales have a name for; of equal source names one stays."""
+    """Sort the codes that both locales have a name for; of equal source names the last stays."""
     return {
         kind: sorted(
-            {name: code for code, name in names.items() if code in target[kind]}.values()
+            {names[code]: code for code in sorted(names) if code in target[kind]}.values()
         )
         for kind, names in source.items()
     }
@@ -247,7 +250,7 @@ def _draw_date_time(rng: random.Random) -> list[_Writer]:
     ]
 
 
-def _write_date_time(moment: datetime, style: str, clock: str, *, locale: str) -> str:
+def _write_date_time(moment: datetime, style: _DateStyle, clock: str, *, locale: str) -> str:
     from babel.dates import format_date, format_skeleton, get_datetime_format
 
     frame = str(get_datetime_format(style, locale=locale)).replace("'", "")
@@ -256,21 +259,28 @@ def _write_date_time(moment: datetime, style: str, clock: str, *, locale: str) -
 
 
 def _draw_relative_time(rng: random.Random) -> list[_Writer]:
-    from babel.dates import format_timedelta
-
     unit = rng.choice(list(_SECONDS))
     seconds = rng.choice((-1, 1)) * rng.randint(1, _MAX_COUNT) * _SECONDS[unit]
-    return [
-        partial(
-            format_timedelta,
-            seconds,
-            granularity=unit,
-            threshold=math.inf,
-            add_direction=True,
-            format=length,
-        )
-        for length in ("long", "short")
-    ]
+    return [partial(_write_relative_time, seconds, unit, length) for length in ("long", "short")]
+
+
+def _write_relative_time(
+    seconds: int, unit: _Unit, length: Literal["long", "short"], *, locale: str
+) -> str:
+    from babel.dates import format_timedelta
+
+    write = partial(
+        format_timedelta,
+        seconds,
+        granularity=unit,
+        threshold=math.inf,
+        add_direction=True,
+        locale=locale,
+    )
+    try:
+        return write(format=length)
+    except KeyError:  # CLDR: an absent short form is the long one; Babel doesn't follow that
+        return write(format="long")
 
 
 def _draw_quantity(units: Sequence[str], rng: random.Random) -> list[_Writer]:
@@ -301,7 +311,9 @@ def _draw_list(field: str, codes: Sequence[str], rng: random.Random) -> list[_Wr
     return [partial(_write_list, field, items, style) for style in ("standard", "or")]
 
 
-def _write_list(field: str, codes: Sequence[str], style: str, *, locale: str) -> str:
+def _write_list(
+    field: str, codes: Sequence[str], style: Literal["standard", "or"], *, locale: str
+) -> str:
     from babel import Locale
     from babel.lists import format_list
 

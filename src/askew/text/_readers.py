@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 from askew._check import require
 from askew.text._pairs import ParallelText
 
-_BOM = b"\xef\xbb\xbf"
+_BOM = "\ufeff"
 
 
 def read_pairs(path: str | Path) -> ParallelText:
@@ -108,7 +108,8 @@ def _lines(path: Path, caller: str) -> Iterator[tuple[int, str]]:
     with cast(BinaryIO, gzip.open(path)) if packed else path.open("rb") as file:
         try:
             for number, raw in enumerate(file, 1):
-                yield number, _decode(raw, f"{path}, line {number}", caller)
+                line = _decode(raw, f"{path}, line {number}", caller)
+                yield number, line.removeprefix(_BOM) if number == 1 else line
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise ValueError(
                 f"{caller}: a .gz file must be whole gzip; "
@@ -117,9 +118,7 @@ def _lines(path: Path, caller: str) -> Iterator[tuple[int, str]]:
 
 
 def _decode(raw: bytes, place: str, caller: str) -> str:
-    if place.endswith(", line 1"):
-        raw = raw.removeprefix(_BOM)
-    raw = raw.removesuffix(b"\n").removesuffix(b"\r")
+    raw = raw.removesuffix(b"\r\n").removesuffix(b"\n")
     require(b"\0" not in raw, f"{caller}: the file must be text; got a NUL byte at {place}")
     try:
         return raw.decode("utf-8")
@@ -144,8 +143,10 @@ def _split_json(line: str, place: str) -> tuple[str, str]:
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
+        bad_json = isinstance(error, json.JSONDecodeError)
+        fault = f"{error.msg} in column {error.colno}" if bad_json else str(error)
         raise ValueError(
-            f"read_pairs: a line must be a JSON object; got {error} at {place}"
+            f"read_pairs: a line must be a JSON object; got {fault} at {place}"
         ) from None
     require(
         isinstance(record, dict),

@@ -15,7 +15,9 @@ from askew.tradeoffs._cost import (
     parameter_count,
     training_flops,
 )
+from askew.tradeoffs._files import check_writable, read_json, write_json
 from askew.tradeoffs._report import print_results, write_report
+from askew.tradeoffs._run import calibrate
 from askew.tradeoffs._stats import Metric, Row, Verdict, analyze
 from askew.tradeoffs._task import Arm, Evaluation, Progress, Records, Task
 from askew.tradeoffs._twin import Twin, symmetric_twin
@@ -38,13 +40,17 @@ __all__ = [
     "Verdict",
     "Watcher",
     "analyze",
+    "calibrate",
+    "check_writable",
     "compare",
     "count_parameters",
     "parameter_count",
     "prepare_comparison",
     "print_results",
+    "read_json",
     "summary_sentence",
     "symmetric_twin",
     "training_flops",
+    "write_json",
     "write_report",
 ]

@@ -170,6 +170,7 @@ def compare(
     jobs: int = 1,
     threads: int = 1,
     settings: Mapping[str, object] | None = None,
+    command: str = "",
     watcher: Watcher = SILENT,
 ) -> Comparison:
     """Train every arm with every seed, measure, and judge each challenger against the baseline.
@@ -187,6 +188,7 @@ def compare(
         jobs: Trials at the same time.
         threads: Threads of PyTorch in each.
         settings: More to tell in the results, such as how the arms were matched.
+        command: What to type to get these results again.
         watcher: Told of the progress.
 
     Returns:
@@ -203,7 +205,7 @@ def compare(
     out.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(out / ".lock", timeout=0):
-            return _compare(task, arms, seeds, identity, budget, out, jobs, watcher)
+            return _compare(task, arms, seeds, identity, budget, out, jobs, command, watcher)
     except filelock.Timeout:
         raise RuntimeError(f"compare: another process is at work in {out}") from None
 
@@ -216,6 +218,7 @@ def _compare(
     budget: Budget,
     out: Path,
     jobs: int,
+    command: str,
     watcher: Watcher,
 ) -> Comparison:
     threads = identity["threads"]
@@ -254,6 +257,7 @@ def _compare(
             "steps": steps,
             "jobs": jobs,
             "threads": threads,
+            "command": command,
         },
         "versions": _versions(),
         "metrics": [asdict(metric) for metric in metrics],

@@ -82,6 +82,7 @@ def write_report(results: Mapping[str, object], path: Path) -> None:
         path,
         environment.from_string(template).render(
             page=page,
+            setting_words=_setting_words(page["settings"]),
             names=[arm["name"] for arm in page["arms"]],
             races=_races(page),
             quality_grid=_quality_grid(page),
@@ -112,9 +113,9 @@ def print_results(results: Mapping[str, object], console: Console) -> None:
     _print(console, page["summary"], style="bold")
     for findings in _races(page):
         _print_grid(console, _verdict_grid(findings, " " if console.width >= 110 else "\n"))
-        for finding in findings:
-            if finding.reason:
-                _print(console, f"{finding.metric}: {finding.reason}", style="dim")
+        for reason in dict.fromkeys(finding.reason for finding in findings if finding.reason):
+            about = ", ".join(f.metric for f in findings if f.reason == reason)
+            _print(console, f"{about}: {reason}", style="dim")
     _print(console, "detects: a true change of this size is found four times in five", style="dim")
     for grid in (_quality_grid(page), _cost_grid(page)):
         _print_grid(console, grid)
@@ -198,8 +199,8 @@ def _effect(value: float | None, metric: dict, spread: float | None) -> str:
     if metric["scale"] == "difference":
         return f"{_signed(value, _decimals(value, spread))} {metric['unit']}".rstrip()
     better, worse, equal = _comparatives(metric)
-    factor = _factor(abs(value))
-    if factor == _factor(0.0):
+    factor = _factor(abs(value), spread)
+    if factor == _factor(0.0, spread):
         return f"{factor}{_TIMES} as {equal}"
     return f"{factor}{_TIMES} {better if value > 0 else worse}"
 
@@ -220,7 +221,8 @@ def _interval(verdict: dict, metric: dict, spread: float | None) -> str:
     if metric["scale"] == "difference":
         decimals = _decimals(value, spread)
         return f"{_signed(low, decimals)} to {_signed(high, decimals)}"
-    return _DASH.join(map(_factor, sorted((low, high) if value >= 0 else (-low, -high))))
+    ends = sorted((low, high) if value >= 0 else (-low, -high))
+    return _DASH.join(_factor(end, spread) for end in ends)
 
 
 def _size(value: float | None, metric: dict, spread: float | None) -> str:
@@ -228,12 +230,14 @@ def _size(value: float | None, metric: dict, spread: float | None) -> str:
     if value is None:
         return _DASH
     if metric["scale"] == "ratio":
-        return f"{_factor(value)}{_TIMES}"
+        return f"{_factor(value, spread)}{_TIMES}"
     return f"{value:.{_decimals(value, spread)}f} {metric['unit']}".rstrip()
 
 
-def _factor(log_ratio: float) -> str:
+def _factor(log_ratio: float, spread: float | None) -> str:
     factor = math.exp(log_ratio)
+    if spread and spread < 0.02:
+        return f"{factor:.3f}"
     return f"{factor:.{2 if factor < 10 else 1 if factor < 100 else 0}f}"
 
 
@@ -243,9 +247,9 @@ def _signed(value: float, decimals: int) -> str:
 
 
 def _decimals(value: float, spread: float | None) -> int:
-    """Choose as many decimals as half the interval's width carries in two digits."""
+    """Choose the decimals whose last place is at most a third of half the interval."""
     scale = spread / 2 if spread else abs(value)
-    return min(4, max(1, 1 - math.floor(math.log10(scale)))) if scale else 2
+    return min(4, max(1, -math.floor(math.log10(scale / 3)))) if scale else 2
 
 
 def _picture(verdict: dict) -> dict[str, float] | None:
@@ -261,7 +265,8 @@ def _picture(verdict: dict) -> dict[str, float] | None:
 def _verdict_grid(findings: Sequence[_Finding], gap: str) -> _Grid:
     rows = []
     for f in findings:
-        effect = f"{f.effect}{gap}({f.interval})" if f.interval else f.effect
+        interval = f.interval.replace(" to ", ", ")  # so that it stays on one line of 80 columns
+        effect = f"{f.effect}{gap}({interval})" if interval else f.effect
         rows.append([f.metric, effect, f.verdict, f.equivalent, f.detectable])
     title = f"{findings[0].challenger} against {findings[0].baseline}"
     return _Grid(title, ["metric", "change (95 %)", "verdict", "equivalent", "detects"], rows)
@@ -337,6 +342,21 @@ def _setting_grids(page: dict) -> list[_Grid]:
     ]
 
 
+def _setting_words(settings: Mapping[str, object]) -> str:
+    data, steps = settings.get("data"), settings.get("steps")
+    data = data if isinstance(data, Mapping) else {}
+    words = [str(data["name"])] if "name" in data else []
+    words += [f"{size:,} {part}" for part, size in data.items() if isinstance(size, int)]
+    if isinstance(steps, Mapping):
+        words.append(" or ".join(f"{count:,}" for count in dict.fromkeys(steps.values())) + " steps")
+    seeds = settings.get("seeds")
+    if isinstance(seeds, Sequence):
+        words.append(f"{len(seeds)} seed{'' if len(seeds) == 1 else 's'}")
+    if settings.get("match"):
+        words.append(f"matched by {settings['match']}")
+    return " · ".join(words)
+
+
 def _flat(values: Mapping[str, object], above: str = "") -> dict[str, str]:
     flat = {}
     for key, value in values.items():
@@ -357,6 +377,7 @@ def _number(value: float | None) -> str:
         return _DASH
     if isinstance(value, int):
         return f"{value:,}"
-    if abs(value) >= 1e6:
-        return f"{value:.3g}"
+    for size, sign in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if abs(value) >= size:
+            return f"{value / size:#.3g} {sign}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.4g}".rstrip(".")

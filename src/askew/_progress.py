@@ -1,0 +1,114 @@
+"""Progress bars on stderr; without a terminal, one line for each trial that ends."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from askew.tradeoffs import Arm
+
+
+class _Bar:
+    """A rich progress bar with one line, silent where nobody looks."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.quiet = quiet
+        self.console = Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=quiet or not self.console.is_terminal,
+            transient=True,
+        )
+        self.line = self.bar.add_task("starting", total=None)
+
+    def __enter__(self) -> "_Bar":
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.stop()
+
+    def say(self, text: str) -> None:
+        if not self.quiet:
+            self.console.print(text, highlight=False)
+
+
+class ComparisonProgress(_Bar):
+    """Follows a comparison; a `Watcher`.
+
+    Args:
+        arms: All arms.
+        seeds: All seeds.
+        quiet: Show nothing.
+    """
+
+    def __init__(self, arms: Sequence[Arm], seeds: Sequence[int], *, quiet: bool) -> None:
+        super().__init__(quiet=quiet)
+        self.num_trials = len(arms) * len(seeds)
+        self.finished: set[tuple[str, int]] = set()
+
+    def stage(self, name: str) -> None:
+        """Name what is done now."""
+        self.bar.update(self.line, description=name)
+        self.say(f"{name} …")
+
+    def trials(self, done: Mapping[tuple[str, int], int], steps: Mapping[str, int]) -> None:
+        """Show the steps done of all trials."""
+        for (arm, seed), count in done.items():
+            if count == steps[arm] and (arm, seed) not in self.finished:
+                self.finished.add((arm, seed))
+                self.say(f"  {len(self.finished)}/{self.num_trials} {arm}, seed {seed}")
+        self.bar.update(
+            self.line,
+            completed=sum(done.values()),
+            total=sum(steps[arm] for arm, _ in done),
+            description=f"training, {len(self.finished)}/{self.num_trials} trials done",
+        )
+
+    def costs(self, done: int, total: int) -> None:
+        """Show the measurements done."""
+        self.bar.update(self.line, completed=done, total=total)
+
+
+class TrainingProgress(_Bar):
+    """Follows one training; called with steps done and steps in all."""
+
+    def __call__(self, step: int, steps: int) -> None:
+        """Show the steps done."""
+        self.bar.update(self.line, completed=step, total=steps, description="training")
+
+
+class TranslationProgress(_Bar):
+    """Follows a translation; called with the lines just done.
+
+    Args:
+        total: Lines in all.
+        quiet: Show nothing.
+    """
+
+    def __init__(self, total: int, *, quiet: bool) -> None:
+        super().__init__(quiet=quiet or sys.stdout.isatty())
+        self.bar.update(self.line, total=total, description="translating")
+
+    def __call__(self, lines: int) -> None:
+        """Count lines."""
+        self.bar.advance(self.line, lines)

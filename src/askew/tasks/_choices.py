@@ -1,0 +1,186 @@
+"""From what the user chose, by name, file or number, to a task and its arms."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from askew._config import load_config, parse_setting, read_toml
+from askew.tasks._data import Sources, load_text
+from askew.tasks._presets import SHAPES, translation_preset
+from askew.tasks._translation import TranslationTask, translation_task
+from askew.tradeoffs import Arm, Budget, parameter_count, symmetric_twin
+from askew.training import TrainingConfig
+from askew.transformer import EncoderDecoderConfig
+
+DEFAULT_STEPS = 1300
+DEFAULT_MINUTES = 6.0
+_OTHER_WEIGHTS = 10_000
+
+
+def chosen_settings(config: Path | None, settings: Sequence[str] | None) -> dict[str, object]:
+    """Join a TOML file and `key=value` settings; the latter win.
+
+    Args:
+        config: A TOML file.
+        settings: Such as "encoder.num_layers=6" or "training.lr=0.001".
+
+    Returns:
+        Nested values.
+
+    Raises:
+        ValueError: If the file cannot be read or a setting is not understood.
+
+    Example:
+        >>> chosen_settings(None, ["encoder.num_layers=6", "training.lr=0.001"])
+        {'encoder': {'num_layers': 6}, 'training': {'lr': 0.001}}
+    """
+    joined = {} if config is None else read_toml(config)
+    for text in settings or ():
+        _merge(joined, parse_setting(text))
+    return joined
+
+
+def _merge(into: dict, values: Mapping[str, object]) -> None:
+    for key, value in values.items():
+        inner = into.get(key)
+        if isinstance(value, dict) and isinstance(inner, dict):
+            _merge(inner, value)
+        else:
+            into[key] = value
+
+
+def chosen_task(
+    sources: Sources, vocab_size: int, chosen: Mapping[str, object]
+) -> TranslationTask:
+    """Read the data and make the translation task.
+
+    Args:
+        sources: Where the text lies.
+        vocab_size: Tokens of the joint vocabulary at most.
+        chosen: Its `training` changes the numbers of training.
+
+    Returns:
+        The task.
+
+    Raises:
+        ValueError: If data or numbers cannot be used.
+    """
+    values = chosen.get("training", {})
+    training = load_config(
+        TrainingConfig,
+        values if isinstance(values, Mapping) else {"training": values},
+        base=TrainingConfig(steps=1),
+        where="training",
+    )
+    name, text = load_text(sources)
+    return translation_task(name, text, vocab_size=vocab_size, training=training)
+
+
+def chosen_model(
+    task: TranslationTask, shape: str, preset: str, chosen: Mapping[str, object]
+) -> EncoderDecoderConfig:
+    """Take a named shape or a TOML file, and change what was chosen otherwise.
+
+    Args:
+        task: Gives the vocabulary.
+        shape: A name of `SHAPES`, or a file; what the file lacks is as in "deep-shallow".
+        preset: A name of `SIZES`.
+        chosen: Values of the model; `training` is passed over.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ValueError: If a name, a key or a value is unknown.
+    """
+    values: dict[str, object] = {}
+    if shape not in SHAPES and Path(shape).suffix == ".toml":
+        values, shape = read_toml(shape), "deep-shallow"
+    _merge(values, {key: value for key, value in chosen.items() if key != "training"})
+    base = translation_preset(shape, preset, vocab_size=task.tokenizer.get_vocab_size())
+    return load_config(EncoderDecoderConfig, values, base=base)
+
+
+def chosen_arms(
+    task: TranslationTask,
+    challenger: str,
+    baseline: str,
+    preset: str,
+    match: str,
+    chosen: Mapping[str, object],
+) -> tuple[list[Arm], dict[str, object]]:
+    """Make the challenger and what it is compared with.
+
+    Two arms with the same numbers start from different weights.
+
+    Args:
+        task: Gives the vocabulary.
+        challenger: A shape, a file, or "twin": the baseline against itself.
+        baseline: "twin", a shape or a file.
+        preset: A name of `SIZES`.
+        match: What a twin has in common.
+        chosen: Values of the challenger's model.
+
+    Returns:
+        Challenger and baseline, and how they were matched.
+
+    Raises:
+        ValueError: If a name, a key or a value is unknown, or no twin comes near enough.
+    """
+    itself = challenger == "twin"
+    first = chosen_model(task, "deep-shallow" if itself else challenger, preset, chosen)
+    if baseline == "twin":
+        other = symmetric_twin(first, match=match).config
+    else:
+        other = chosen_model(task, baseline, preset, {})
+    first = other if itself else first
+    names = [Path(name).stem for name in (challenger, baseline)]
+    if names[0] == names[1]:
+        names[0] += "-again"
+    arms = [
+        Arm(name=names[0], config=first, init_offset=_OTHER_WEIGHTS if first == other else 0),
+        Arm(name=names[1], config=other),
+    ]
+    residual = parameter_count(other).total / parameter_count(first).total - 1
+    matched = match if baseline == "twin" else "nothing"
+    return arms, {"match": matched, "match_residual": residual, "preset": preset}
+
+
+def chosen_budget(sources: Sources, steps: int | None, minutes: float | None) -> Budget:
+    """Take the chosen budget, or the default of the data.
+
+    Args:
+        sources: Where the text lies; the user's own data gets CPU-minutes, phrases get steps.
+        steps: Training steps of a trial.
+        minutes: CPU-minutes of training of a trial.
+
+    Returns:
+        The budget.
+
+    Raises:
+        ValueError: If both are given, or one is not positive.
+    """
+    if steps is None and minutes is None:
+        own = sources.data is not None or sources.source is not None
+        return Budget(minutes=DEFAULT_MINUTES) if own else Budget(steps=DEFAULT_STEPS)
+    return Budget(steps=steps, minutes=minutes)
+
+
+def default_folder(
+    task: TranslationTask, arms: Sequence[Arm], budget: Budget, threads: int
+) -> Path:
+    """Name a folder for these settings, so that the same command goes on in the same place.
+
+    Args:
+        task: The task.
+        arms: All arms.
+        budget: Of every trial.
+        threads: Of every trial.
+
+    Returns:
+        A folder under askew-runs.
+    """
+    identity = [task.describe(), [repr(arm) for arm in arms], repr(budget), threads]
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return Path("askew-runs") / f"{task.name}-{arms[0].name}-{digest[:8]}"

@@ -1,0 +1,90 @@
+"""The text a translation task runs on: phrases of an installed package, or the user's own."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from askew._check import require
+from askew.text import (
+    ParallelText,
+    SplitText,
+    localisation_phrases,
+    read_aligned,
+    read_pairs,
+    split_pairs,
+)
+
+
+class Sources(NamedTuple):
+    """Where the user says that the text lies; what is None is made or split off.
+
+    `pair` names two locales; `data` is one file of pairs; the others are files of aligned
+    lines, of which validation and test may be missing.
+    """
+
+    pair: str = "en-pt"
+    data: Path | None = None
+    source: Path | None = None
+    target: Path | None = None
+    valid_source: Path | None = None
+    valid_target: Path | None = None
+    test_source: Path | None = None
+    test_target: Path | None = None
+
+
+def load_text(sources: Sources, *, seed: int = 0) -> tuple[str, SplitText]:
+    """Read, or make, training, validation and test pairs.
+
+    Args:
+        sources: Where the text lies.
+        seed: Of the split and of the phrases.
+
+    Returns:
+        A name for the data, and the text.
+
+    Raises:
+        ValueError: If files do not belong together or cannot be read; the message names
+            file and line.
+    """
+    for one, other in (("source", "target"), ("valid_source", "valid_target"),
+                       ("test_source", "test_target")):
+        require(
+            (getattr(sources, one) is None) == (getattr(sources, other) is None),
+            f"load_text: {one} and {other} go together; got only one. Give both files",
+        )
+    if sources.data is not None:
+        require(
+            sources.source is None,
+            "load_text: data and source/target exclude each other; got both. Give one of them",
+        )
+        return str(sources.data), _with_extra(read_pairs(sources.data), sources, seed)
+    if sources.source is not None and sources.target is not None:
+        name = f"{sources.source} → {sources.target}"
+        return name, _with_extra(read_aligned(sources.source, sources.target), sources, seed)
+    require(
+        sources.valid_source is None and sources.test_source is None,
+        "load_text: validation and test files need training files; got none. "
+        "Give --data, or --source and --target",
+    )
+    return f"localisation phrases {sources.pair}", localisation_phrases(sources.pair, seed=seed)
+
+
+def _with_extra(pairs: ParallelText, sources: Sources, seed: int) -> SplitText:
+    """Take validation and test pairs from their files, and what has no file from the pairs."""
+    valid = _read_extra(sources.valid_source, sources.valid_target)
+    test = _read_extra(sources.test_source, sources.test_target)
+    if valid is not None and test is not None:
+        return SplitText(pairs, valid, test)
+    split = split_pairs(pairs, seed=seed)
+    if valid is None and test is None:
+        return split
+    if valid is None:
+        return SplitText(_joined(split.train, split.test), split.valid, test or split.test)
+    return SplitText(_joined(split.train, split.valid), valid, split.test)
+
+
+def _read_extra(source: Path | None, target: Path | None) -> ParallelText | None:
+    return None if source is None or target is None else read_aligned(source, target)
+
+
+def _joined(one: ParallelText, other: ParallelText) -> ParallelText:
+    return ParallelText(one.sources + other.sources, one.targets + other.targets)

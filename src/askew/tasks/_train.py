@@ -1,0 +1,122 @@
+"""Train one translation model into a folder, and go on after a crash."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from askew._check import require
+from askew._config import to_dict
+from askew.models import Translator
+from askew.tasks._translation import TranslationTask
+from askew.tradeoffs import (
+    Arm,
+    Budget,
+    Progress,
+    calibrate,
+    check_writable,
+    read_json,
+    write_json,
+)
+from askew.transformer import EncoderDecoderConfig
+
+
+def prepare_training(
+    task: TranslationTask,
+    config: EncoderDecoderConfig,
+    *,
+    budget: Budget,
+    seed: int,
+    threads: int,
+    out: Path,
+) -> dict:
+    """Check that a training can run in this folder, before any work and without a trace.
+
+    Args:
+        task: Data and training numbers.
+        config: The model.
+        budget: How long to train.
+        seed: Of everything random.
+        threads: Threads of PyTorch.
+        out: Folder of the model; an unfinished training of the same settings is gone on with.
+
+    Returns:
+        The settings that identify the training.
+
+    Raises:
+        ValueError: If the folder cannot be written or holds something else.
+    """
+    identity = {
+        "version": 1,
+        "task": task.name,
+        "data": dict(task.describe()),
+        "model": to_dict(config),
+        "budget": to_dict(budget),
+        "seed": seed,
+        "threads": threads,
+    }
+    check_writable(out)
+    stored = out / "training.json"
+    if stored.is_file():
+        other = read_json(stored)
+        different = [key for key in identity if other.get(key) != identity[key]]
+        require(
+            not different,
+            f"train: the folder holds a training with other {' and '.join(different)}; "
+            f"got out {out}. Choose another with --out",
+        )
+    elif out.exists():
+        require(
+            out.is_dir() and not any(out.iterdir()),
+            f"train: the output folder must be new, empty or an unfinished training; got out {out}. "
+            "Choose another with --out",
+        )
+    return identity
+
+
+def train_translation(
+    task: TranslationTask,
+    config: EncoderDecoderConfig,
+    identity: Mapping[str, object],
+    *,
+    budget: Budget,
+    seed: int,
+    threads: int,
+    out: Path,
+    progress: Progress,
+) -> dict[str, float]:
+    """Train a model, score it on the test set and write all that `Translator` reads.
+
+    Args:
+        task: Data and training numbers.
+        config: The model.
+        identity: What `prepare_training` gave.
+        budget: How long to train.
+        seed: Of everything random.
+        threads: Threads of PyTorch.
+        out: Folder of the model.
+        progress: Called with steps done and steps in all.
+
+    Returns:
+        Scores on the test set.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    scores, stored = out / "scores.json", out / "training.json"
+    if scores.is_file():
+        return read_json(scores)["scores"]
+    if not stored.is_file():
+        steps = budget.steps
+        if budget.minutes is not None:
+            arm = Arm(name="model", config=config)
+            minutes = budget.minutes
+            steps = calibrate(task, [arm], minutes=minutes, jobs=1, threads=threads)["model"]
+        write_json(stored, {**identity, "steps": steps})
+    steps = int(read_json(stored)["steps"])
+    model = task.build(config, seed)
+    checkpoints = out / "checkpoints"
+    task.train(model, steps=steps, seed=seed, folder=checkpoints, progress=progress)
+    task.save(model, out)
+    translations = Translator(model, task.tokenizer).translate(task.text.test.sources)
+    found = {name: score.value for name, score in task.score(translations).items()}
+    write_json(scores, {"version": 1, "scores": found, "signatures": task.signatures()})
+    shutil.rmtree(checkpoints)
+    return found

@@ -1,0 +1,102 @@
+"""How uncertain a mean paired difference is, over seeds and over test items."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy import optimize, stats
+
+_POWER = 0.8
+
+
+class Spread(NamedTuple):
+    """The estimated variance of the mean difference, and its degrees of freedom."""
+
+    variance: float
+    df: float
+
+
+def estimate_spread(differences: np.ndarray, grid: np.ndarray | None) -> Spread:
+    r"""Estimate how far the mean difference would move with other seeds and other items.
+
+    Without items it is the variance of a mean of :math:`S` values. With items, the
+    :math:`d_{si}` are a fully crossed design of random seeds and random items, whose mean has
+    the variance
+
+    .. math::
+        V = \max(M_s,\; M_i,\; M_s + M_i - M_r) \,/\, (SI)
+
+    in terms of the mean squares of seeds, items and residual. The maximum keeps a component
+    that was estimated below zero from shrinking it. The degrees of freedom are Satterthwaite's,
+    :math:`(SI\,V)^2 / \sum_k M_k^2/\nu_k`, and at least :math:`\min(S, I) - 1`.
+
+    Args:
+        differences: One per seed, shape (S,), S >= 2; they give :math:`M_s`.
+        grid: One per seed and item, shape (S, I), I >= 2, or None.
+
+    Returns:
+        Variance and degrees of freedom; variance 0 where nothing varies.
+
+    Example:
+        >>> estimate_spread(np.array([1.0, 4.0]), np.array([[0.0, 2.0], [3.0, 5.0]]))
+        Spread(variance=3.25, df=1.69)
+
+    References:
+        An Approximate Distribution of Estimates of Variance Components, 1946, Satterthwaite.
+        The Pigeonhole Bootstrap, 2007, Owen, on crossed random effects.
+    """
+    seed_variance = float(differences.var(ddof=1))
+    if grid is None:
+        return Spread(seed_variance / differences.size, differences.size - 1)
+    seeds, items = grid.shape
+    by_seed, by_item = grid.mean(axis=1, keepdims=True), grid.mean(axis=0, keepdims=True)
+    residuals = grid - by_seed - by_item + grid.mean()
+    df_seed, df_item, df_rest = seeds - 1, items - 1, (seeds - 1) * (items - 1)
+    ms_seed = items * seed_variance
+    ms_item = seeds * float(by_item.var(ddof=1))
+    ms_rest = float((residuals**2).sum()) / df_rest
+    total = max(ms_seed, ms_item, ms_seed + ms_item - ms_rest)
+    noise = ms_seed**2 / df_seed + ms_item**2 / df_item + ms_rest**2 / df_rest
+    lowest = min(df_seed, df_item)
+    df = max(lowest, total**2 / noise) if noise > 0 else lowest
+    return Spread(total / (seeds * items), df)
+
+
+def margin_of(spread: Spread, confidence: float) -> float:
+    """Give the half width of the interval of a mean difference.
+
+    Args:
+        spread: Of the mean difference.
+        confidence: Of the interval, in (0, 1).
+
+    Returns:
+        Student's quantile times the standard error.
+    """
+    return _critical(spread, confidence) * math.sqrt(spread.variance)
+
+
+def minimum_detectable(spread: Spread, confidence: float) -> float:
+    """Find the true difference whose interval excludes zero with a probability of 80 %.
+
+    Args:
+        spread: Of the mean difference.
+        confidence: Of the interval, in (0, 1).
+
+    Returns:
+        The difference, >= 0, from the power of the t test (noncentral t distribution).
+    """
+    critical = _critical(spread, confidence)
+
+    def surplus_power(shift: float) -> float:
+        above = stats.nct.sf(critical, spread.df, shift)
+        below = stats.nct.cdf(-critical, spread.df, shift)
+        return float(above + below) - _POWER
+
+    high = 1.0
+    while surplus_power(high) < 0:
+        high *= 2
+    return float(optimize.brentq(surplus_power, 0.0, high)) * math.sqrt(spread.variance)
+
+
+def _critical(spread: Spread, confidence: float) -> float:
+    return float(stats.t.ppf((1 + confidence) / 2, spread.df))
