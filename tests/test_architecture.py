@@ -18,7 +18,7 @@ TIERS = [
     {"inspection", "transformer"},
     {"models"},
     {"export", "tradeoffs", "training"},
-    {"tasks"},
+    {"_progress", "tasks"},
     {"cli"},
     {"__main__"},
 ]

@@ -13,7 +13,7 @@ from askew.tradeoffs import Arm, Budget, parameter_count, symmetric_twin
 from askew.training import TrainingConfig
 from askew.transformer import EncoderDecoderConfig
 
-DEFAULT_STEPS = 1300
+DEFAULT_STEPS = 1000
 DEFAULT_MINUTES = 6.0
 _OTHER_WEIGHTS = 10_000
 

@@ -225,9 +225,7 @@ def _shared_codes(
 ) -> dict[str, list[str]]:
     """Sort the codes that both locales have a name for; of equal source names the last stays."""
     return {
-        kind: sorted(
-            {names[code]: code for code in sorted(names) if code in target[kind]}.values()
-        )
+        kind: sorted({names[code]: code for code in sorted(names) if code in target[kind]}.values())
         for kind, names in source.items()
     }
 

@@ -201,13 +201,20 @@ def _difference_chart(page: dict, metric: dict, verdict: dict, values: dict, see
         figure.add_vrect(
             x0=shown(-edge), x1=shown(edge), fillcolor="var(--band)", line_width=0, layer="below"
         )
-    figure.add_vline(x=shown(0.0), line={"color": "var(--ink)", "width": 1}, layer="below")
+    figure.add_scatter(
+        x=[shown(0.0)] * 2,
+        y=[-1, len(seeds) + 1],
+        mode="lines",
+        line={"color": "var(--ink)", "width": 1},
+        hoverinfo="skip",
+    )
     own, other = values[challenger], values[baseline]
     differences = {
-        seed: shown(_difference(own[seed], other[seed], metric)) for seed in own if seed in other
+        seed: _difference(own[seed], other[seed], metric) for seed in own if seed in other
     }
     rows = [seeds.index(seed) for seed in differences]
-    _add_seeds(figure, page, challenger, list(differences.values()), rows)
+    found = [shown(value) for value in differences.values()]
+    _add_seeds(figure, page, challenger, found, rows)
     if verdict["low"] is not None:
         figure.add_scatter(
             x=[shown(verdict["low"]), shown(verdict["high"])],
@@ -218,13 +225,17 @@ def _difference_chart(page: dict, metric: dict, verdict: dict, values: dict, see
         )
     if verdict["difference"] is not None:
         _add_mean(figure, page, challenger, shown(verdict["difference"]), len(seeds))
+    ends = [verdict[end] or 0.0 for end in ("low", "high", "equivalence")]
+    reach = 1.12 * max(map(abs, [*differences.values(), *ends])) or 1.0
     if ratio:
-        figure.update_xaxes(type="log")
+        figure.update_xaxes(type="log", range=[-reach / math.log(10), reach / math.log(10)])
+    else:
+        figure.update_xaxes(range=[-reach, reach])
     _name_rows(figure, seeds)
     return Chart(
         f"{challenger} against {baseline}; right of the line is better",
         f"{metric['label']}: paired {what} of {challenger} against {baseline}, per seed: "
-        + ", ".join(f"{value:.3g}" for value in differences.values()),
+        + ", ".join(f"{value:.3g}" for value in found),
         json.loads(figure.to_json()),
     )
 
@@ -238,8 +249,8 @@ def _tradeoff_chart(page: dict, quality: dict, cost: dict) -> Chart:
         seeds = [seed for seed in up if seed in right]
         if seeds:
             xs, ys = [right[seed] for seed in seeds], [up[seed] for seed in seeds]
-            _add_seeds(figure, page, arm, xs, ys, small=True)
             _add_mean(figure, page, arm, fmean(xs), fmean(ys))
+            _add_seeds(figure, page, arm, xs, ys, small=True)
             words.append(f"{arm}: {fmean(ys):.4g} at {fmean(xs):.4g}")
     return Chart(
         axis_words(quality),
@@ -251,10 +262,11 @@ def _tradeoff_chart(page: dict, quality: dict, cost: dict) -> Chart:
 def _learning_chart(page: dict, loss: str, words: str, right: str, right_words: str) -> Chart:
     figure = _figure(right_words, height=320)
     figure.update_yaxes(showgrid=True, automargin=True)
-    shown = []
+    shown, right_end = [], 0.0
     for trial in page["trials"]:
         points = [p for p in trial["curve"] if p.get(loss) is not None and right in p]
         shown += [point[loss] for point in points]
+        right_end = max([right_end, *(point[right] for point in points)])
         arms = [arm["name"] for arm in page["arms"]]
         figure.add_scatter(
             x=[point[right] for point in points],
@@ -270,7 +282,9 @@ def _learning_chart(page: dict, loss: str, words: str, right: str, right_words: 
             "%{y:.4~g} at %{x:,.4~r}<extra></extra>",
         )
     if shown and min(shown) > 0 and max(shown) > 8 * min(shown):
-        figure.update_yaxes(type="log")
+        powers = range(math.floor(math.log10(min(shown))), math.ceil(math.log10(max(shown))) + 1)
+        figure.update_yaxes(type="log", tickvals=[n * 10**p for p in powers for n in (1, 2, 5)])
+    figure.update_xaxes(range=[0.0, 1.04 * right_end or 1.0])
     label = f"{words} of {len(page['trials'])} trials against {right_words}."
     return Chart(words, label, json.loads(figure.to_json()))
 
@@ -300,7 +314,7 @@ def _figure(right: str, *, height: int) -> go.Figure:
         "automargin": True,
         "ticks": "",
     }
-    title = {"text": _words(right), "standoff": 10}
+    title = {"text": _words(right), "standoff": 10, "font": {"size": 13}}
     figure.update_xaxes(**axis, title=title, nticks=6, showline=True)
     figure.update_yaxes(**axis)
     return figure
@@ -320,8 +334,12 @@ def _add_seeds(
         x=xs,
         y=ys,
         mode="markers",
-        opacity=0.7 if small else 1.0,
-        marker={"color": f"var(--{colour})", "symbol": symbol, "size": 7 if small else 10},
+        marker={
+            "color": f"var(--{colour})",
+            "symbol": symbol,
+            "size": 8 if small else 10,
+            "line": {"color": "var(--paper)", "width": 1},
+        },
         hovertemplate=f"{_words(arm)}: %{{x:.4~g}}<extra></extra>",
     )
 
@@ -336,7 +354,7 @@ def _add_mean(figure: go.Figure, page: dict, arm: str, x: float, y: float) -> No
             "color": f"var(--{colour})",
             "symbol": symbol,
             "size": 17,
-            "line": {"color": "var(--card)", "width": 2},
+            "line": {"color": "var(--paper)", "width": 2},
         },
         hovertemplate=f"{_words(arm)}, mean: %{{x:.4~g}}<extra></extra>",
     )
@@ -370,5 +388,6 @@ def _mark(page: dict, arm: str) -> tuple[str, str]:
 
 def _words(text: str) -> str:
     """Break and escape words for plotly, which reads its own dialect of HTML."""
-    lines = textwrap.wrap(text, 36, max_lines=3, placeholder=" …")
+    whole = text.replace(" is better", "\N{NO-BREAK SPACE}is\N{NO-BREAK SPACE}better")
+    lines = textwrap.wrap(whole, 44, max_lines=3, placeholder=" …")
     return "<br>".join(escape(line, quote=False) for line in lines)

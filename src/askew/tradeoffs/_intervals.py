@@ -39,7 +39,7 @@ def estimate_spread(differences: np.ndarray, grid: np.ndarray | None) -> Spread:
 
     Example:
         >>> estimate_spread(np.array([1.0, 4.0]), np.array([[0.0, 2.0], [3.0, 5.0]]))
-        Spread(variance=3.25, df=1.69)
+        Spread(variance=3.25, df=1.74...)
 
     References:
         An Approximate Distribution of Estimates of Variance Components, 1946, Satterthwaite.
@@ -89,7 +89,7 @@ def minimum_detectable(spread: Spread, confidence: float) -> float:
 
     def surplus_power(shift: float) -> float:
         above = stats.nct.sf(critical, spread.df, shift)
-        below = stats.nct.cdf(-critical, spread.df, shift)
+        below = stats.nct.sf(critical, spread.df, -shift)  # its cdf is NaN at some points
         return float(above + below) - _POWER
 
     high = 1.0

@@ -90,7 +90,8 @@ def write_report(results: Mapping[str, object], path: Path) -> None:
             tradeoffs=_charts.tradeoff_charts(page, quality[0], costs) if quality else [],
             cost_grid=_cost_grid(page),
             learning=_charts.learning_charts(page),
-            details=[_config_grid(page), _trial_grid(page), *_setting_grids(page)],
+            details=[_config_grid(page), _trial_grid(page)],
+            about=_setting_grids(page),
             marks=_charts.marks([arm["name"] for arm in page["arms"]]),
             light=_charts.LIGHT,
             dark=_charts.DARK,
@@ -286,11 +287,9 @@ def _quality_grid(page: dict) -> _Grid:
 def _mean_and_range(page: dict, arm: str, metric: str) -> str:
     own = [trial["metrics"].get(metric) for trial in page["trials"] if trial["arm"] == arm]
     values = [value for value in own if value is not None]
-    if not values:
-        return _DASH
+    if len(values) < 2:
+        return _number(values[0] if values else None)
     decimals = _decimals(fmean(values), max(values) - min(values))
-    if len(values) == 1:
-        return f"{values[0]:.{decimals}f}"
     mean, low, high = (f"{f(values):.{decimals}f}" for f in (fmean, min, max))
     return f"{mean} ({low}{_DASH}{high})"
 
@@ -330,14 +329,14 @@ def _setting_grids(page: dict) -> list[_Grid]:
     apart = ("command", "signatures")
     settings = {key: value for key, value in page["settings"].items() if key not in apart}
     signatures = page["settings"].get("signatures") or {}
-    parts = {
-        "Settings of the comparison": settings,
-        "Signatures of the scorers": signatures,
-        "Versions": page["versions"],
-    }
+    parts = (
+        ("Settings of the comparison", ["setting", "value"], settings),
+        ("Signatures of the scorers", ["scorer", "signature"], signatures),
+        ("Versions", ["of", "version"], page["versions"]),
+    )
     return [
-        _Grid(title, ["", "value"], [[key, value] for key, value in _flat(part).items()])
-        for title, part in parts.items()
+        _Grid(title, head, [[key, value] for key, value in _flat(part).items()])
+        for title, head, part in parts
         if part
     ]
 
@@ -348,7 +347,9 @@ def _setting_words(settings: Mapping[str, object]) -> str:
     words = [str(data["name"])] if "name" in data else []
     words += [f"{size:,} {part}" for part, size in data.items() if isinstance(size, int)]
     if isinstance(steps, Mapping):
-        words.append(" or ".join(f"{count:,}" for count in dict.fromkeys(steps.values())) + " steps")
+        words.append(
+            " or ".join(f"{count:,}" for count in dict.fromkeys(steps.values())) + " steps"
+        )
     seeds = settings.get("seeds")
     if isinstance(seeds, Sequence):
         words.append(f"{len(seeds)} seed{'' if len(seeds) == 1 else 's'}")
@@ -363,9 +364,14 @@ def _flat(values: Mapping[str, object], above: str = "") -> dict[str, str]:
         if isinstance(value, Mapping) and value:
             flat |= _flat(value, f"{above}{key}.")
         else:
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            flat[f"{above}{key}"] = text
+            flat[f"{above}{key}"] = _plain(value)
     return flat
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _title(metric: Mapping[str, str]) -> str:

@@ -161,14 +161,11 @@ def _sort(columns: _Columns) -> _Columns:
     if infinite.size:
         row = int(infinite[0])
         raise ValueError(
-            f"analyze: value must be finite; got value {columns.values[row]} "
-            f"of {columns.name(row)}"
+            f"analyze: value must be finite; got value {columns.values[row]} of {columns.name(row)}"
         )
     twice = np.flatnonzero((columns.codes[:, 1:] == columns.codes[:, :-1]).all(axis=0))
     if twice.size:
-        raise ValueError(
-            f"analyze: a row must occur once; got {columns.name(int(twice[0]))} twice"
-        )
+        raise ValueError(f"analyze: a row must occur once; got {columns.name(int(twice[0]))} twice")
     return columns
 
 

@@ -31,7 +31,7 @@ class TrainingConfig:
     """
 
     steps: int
-    batch_tokens: int = 2048
+    batch_tokens: int = 512
     lr: float = 2e-3
     warmup_steps: int = 100
     schedule: Literal["linear", "cosine", "inverse_sqrt"] = "linear"
