@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import (
@@ -14,7 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from askew.tradeoffs import Arm
+from askew.tradeoffs import Arm, Watcher
 
 
 class _Bar:
@@ -35,7 +36,7 @@ class _Bar:
         )
         self.line = self.bar.add_task("starting", total=None)
 
-    def __enter__(self) -> "_Bar":
+    def __enter__(self) -> Self:
         self.bar.start()
         return self
 
@@ -52,8 +53,8 @@ class _Bar:
             self.console.print(text, highlight=False)
 
 
-class ComparisonProgress(_Bar):
-    """Follows a comparison; a `Watcher`.
+class ComparisonProgress(_Bar, Watcher):
+    """Follows a comparison.
 
     Args:
         arms: All arms.

@@ -24,9 +24,7 @@ app = typer.Typer(
 train_app = typer.Typer(help="Train one model.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
 
-Pair = Annotated[
-    str, typer.Option(help="Two locales of the phrases that are made without --data.")
-]
+Pair = Annotated[str, typer.Option(help="Two locales of the phrases that are made without --data.")]
 Data = Annotated[
     Path | None,
     typer.Option(help="Your pairs: FILE.tsv (source TAB target) or FILE.jsonl, also .gz."),
@@ -51,9 +49,7 @@ ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="A TOML file of what --set takes.")
 ]
 Steps = Annotated[int | None, typer.Option(min=1, help="Training steps of one trial.")]
-Minutes = Annotated[
-    float | None, typer.Option(help="Or: CPU-minutes of training of one trial.")
-]
+Minutes = Annotated[float | None, typer.Option(help="Or: CPU-minutes of training of one trial.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
 
@@ -268,7 +264,9 @@ def _stopping_cleanly(folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _fail(f"interrupted; what is finished is kept in {folder}, type the same again to go on", 130)
+        _fail(
+            f"interrupted; what is finished is kept in {folder}, type the same again to go on", 130
+        )
     except RuntimeError as error:
         _fail(f"{error}; what is finished is kept in {folder}, type the same again to go on", 1)
 

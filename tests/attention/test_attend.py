@@ -1,7 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from oracles import naive_attention
 
@@ -33,6 +33,7 @@ def test_equals_torch_when_both_sides_agree():
     biased=st.booleans(),
     weights=st.booleans(),
 )
+@example(3, 3, 1, 5, 2, 1, causal=False, masked=False, biased=True, weights=True)
 def test_equals_the_loop(
     kv_heads, group, queries, keys, d_qk, d_v, causal, masked, biased, weights
 ):
@@ -49,14 +50,12 @@ def test_equals_the_loop(
         for i in range(queries):
             visible = visible.clone()
             visible[:, :, i, max(0, i + offset + 1) :] = False
-    expected, expected_weights = naive_attention(
-        q, k, v, visible, scale=d_qk**-0.5, bias=bias
-    )
+    expected, expected_weights = naive_attention(q, k, v, visible, scale=d_qk**-0.5, bias=bias)
     result = attend(q, k, v, attn_mask=mask, bias=bias, causal=causal, return_weights=weights)
     torch.testing.assert_close(result.output, expected)
     assert (result.weights is not None) == weights
     if weights:
-        torch.testing.assert_close(result.weights, expected_weights, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(result.weights, expected_weights)
     gradients = torch.autograd.grad(result.output.square().sum(), (q, k, v))
     assert all(g.isfinite().all() for g in gradients)
 
@@ -116,6 +115,7 @@ def test_dropout_drops_and_keeps_the_mean():
         torch.testing.assert_close(dropped, torch.ones_like(dropped), atol=0.1, rtol=0)
 
 
+@pytest.mark.unhooked
 def test_compiles_in_one_graph():
     q, k, v = tensors()
     compiled = torch.compile(
@@ -124,6 +124,7 @@ def test_compiles_in_one_graph():
     torch.testing.assert_close(compiled(q, k, v), attend(q, k, v, causal=True).output)
 
 
+@pytest.mark.unhooked
 def test_refuses_what_does_not_fit():
     q, k, v = tensors()
     with pytest.raises(ValueError, match=r"attend: q, k and v must have four axes .*q \(3,\)"):

@@ -92,9 +92,7 @@ def test_a_longer_padded_batch_gives_the_same_rows():
     layer, (x, source) = primes_layer().eval(), streams()
     padded = torch.cat([source, torch.randn(3, 4, 17)], dim=1)
     key_mask = torch.arange(11).expand(3, -1) < 7
-    torch.testing.assert_close(
-        layer(x, padded, key_mask=key_mask).output, layer(x, source).output
-    )
+    torch.testing.assert_close(layer(x, padded, key_mask=key_mask).output, layer(x, source).output)
 
 
 @pytest.mark.parametrize("num_kv_heads", [None, 1])
@@ -141,6 +139,7 @@ def test_autocast_gives_half_precision():
     torch.testing.assert_close(output.float(), layer(x, source).output, atol=0.1, rtol=0.1)
 
 
+@pytest.mark.unhooked
 def test_compiles_in_one_graph():
     layer, (x, source) = primes_layer().eval(), streams()
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")

@@ -21,7 +21,7 @@ def _naive_variance(grid: list[list[float]]) -> float:
         for i in range(items):
             rest += (grid[s][i] - rows[s] - columns[i] + mean) ** 2
     rest /= (seeds - 1) * (items - 1)
-    total = max(seed_square, item_square, seed_square + item_square - rest)
+    total = max(seed_square, item_square, rest, seed_square + item_square - rest)
     return total / (seeds * items)
 
 
@@ -56,19 +56,20 @@ def test_crossed_variance_equals_naive_loop(seed_sd: float, item_sd: float):
 
 
 def test_crossed_variance_by_hand():
-    # means 3; rows 2, 4 and columns 1, 3, 5: squares 6, 8, residuals ±1, 0 over 2 df: 2
+    # mean 3; rows 2, 4; columns 1, 3, 5; residuals ±(1, 0, -1) over 2 df: squares 6, 8, 2
     grid = np.array([[1.0, 2.0, 3.0], [1.0, 4.0, 7.0]])
     spread = estimate_spread(np.array([2.0, 4.0]), grid)
-    assert spread.variance == pytest.approx((6 + 16 - 2) / 6)
-    assert spread.df == pytest.approx(20**2 / (6**2 / 1 + 16**2 / 2 + 2**2 / 2))
+    assert spread.variance == pytest.approx((6 + 8 - 2) / 6)
+    assert spread.df == pytest.approx(12**2 / (6**2 / 1 + 8**2 / 2 + 2**2 / 2))
 
 
 def test_component_below_zero_does_not_shrink_the_variance():
-    # rows 1, 1 and columns 1, 1 around pure residuals: squares 0, 0; then rows 1, 2
+    # residuals ±1 over 1 df: square 4; rows 1, 1 or 1, 7: squares 0 or 36; columns: square 0
     flat = np.array([[0.0, 2.0], [2.0, 0.0]])
-    assert estimate_spread(np.array([1.0, 1.0]), flat).variance == 0.0
-    tilted = flat + [[0.0], [1.0]]
-    assert estimate_spread(np.array([1.0, 2.0]), tilted).variance == pytest.approx(1 / 4)
+    tilted = flat + np.array([[0.0], [6.0]])
+    assert estimate_spread(np.array([1.0, 1.0]), flat).variance == pytest.approx(4 / 4)
+    assert estimate_spread(np.array([1.0, 7.0]), tilted).variance == pytest.approx(36 / 4)
+    assert estimate_spread(np.array([4.0, 4.0]), tilted.T).variance == pytest.approx(36 / 4)
 
 
 def test_degrees_of_freedom_lie_between_those_of_seeds_and_items():

@@ -105,7 +105,7 @@ def test_items_widen_the_interval_by_their_own_variance():
     square_item = 5 * d.mean(axis=0).var(ddof=1)
     rest = d - d.mean(axis=1, keepdims=True) - d.mean(axis=0) + d.mean()
     square_rest = (rest**2).sum() / 28
-    total = max(square_seed, square_item, square_seed + square_item - square_rest)
+    total = max(square_seed, square_item, square_rest, square_seed + square_item - square_rest)
     df = total**2 / (square_seed**2 / 4 + square_item**2 / 7 + square_rest**2 / 28)
     margin = stats.t.ppf(0.975, max(df, 4)) * np.sqrt(total / 40)
     verdict = _one(rows)

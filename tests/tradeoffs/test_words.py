@@ -109,7 +109,7 @@ def test_one_sentence_per_challenger_and_unknown_metrics_by_name():
     first = _verdict(CHRF, 1.0, 0.5, 1.5, "pays")
     second = first._replace(challenger="deep", metric="bleu", seeds=1, verdict=None, reason="why")
     assert summary_sentence([first, second], [CHRF]) == (
-        "Over 5 seeds, thin against twin: better in chrF by 1.00 points (0.50 to 1.50, pays). "
+        "Over 5 seeds, thin against twin: better in chrF by 1.0 points (0.5 to 1.5, pays). "
         "Over 1 seed, deep against twin: no verdict on bleu (why)."
     )
     assert summary_sentence([], [CHRF]) == ""

@@ -5,6 +5,7 @@ from askew.transformer import EncoderDecoderConfig, StackConfig
 SIDE = {"d_model": 8, "num_layers": 2, "num_heads": 2, "d_ff": 16}
 
 
+@pytest.mark.unhooked
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -22,15 +23,20 @@ def test_stack_refuses(change, message):
         StackConfig(**(SIDE | change))
 
 
+@pytest.mark.unhooked
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"source_vocab": 0}, r"vocabularies must be positive; got \(0, 9\)"),
-        ({"encoder": StackConfig(d_model=9, num_layers=1, num_heads=3, d_ff=4)},
-         r"positions need even widths; got d_model \(9, 8\)"),
+        (
+            {"encoder": StackConfig(d_model=9, num_layers=1, num_heads=3, d_ff=4)},
+            r"positions need even widths; got d_model \(9, 8\)",
+        ),
         ({"tie_embeddings": "both"}, "must be none, output or all; got tie_embeddings 'both'"),
-        ({"tie_embeddings": "all", "source_vocab": 7},
-         r"'all' needs one vocabulary and one width; got vocabularies \(7, 9\)"),
+        (
+            {"tie_embeddings": "all", "source_vocab": 7},
+            r"'all' needs one vocabulary and one width; got vocabularies \(7, 9\)",
+        ),
     ],
 )
 def test_encoder_decoder_refuses(change, message):

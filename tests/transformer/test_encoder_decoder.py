@@ -65,9 +65,7 @@ def test_equal_stacks_equal_the_model_built_of_torch_parts(activation):
     shape = {"dim_feedforward": 20, "activation": activation, "norm_first": True}
     layer = nn.TransformerEncoderLayer(12, 3, batch_first=True, **shape)
     encoder = nn.TransformerEncoder(layer, 2, nn.LayerNorm(12), enable_nested_tensor=False)
-    theirs = nn.Transformer(
-        12, 3, 2, 2, batch_first=True, custom_encoder=encoder, **shape
-    ).eval()
+    theirs = nn.Transformer(12, 3, 2, 2, batch_first=True, custom_encoder=encoder, **shape).eval()
     randomise(theirs)
     for mine, other in zip(ours.encoder.layers, theirs.encoder.layers, strict=True):
         copy_attention(mine.attention, other.self_attn)
@@ -109,8 +107,9 @@ def test_every_width_different_and_every_parameter_learns(tie_embeddings, qk_nor
 
 
 def test_all_embeddings_may_be_one():
-    net = model(source_vocab=37, encoder=replace(ENCODER, d_model=14, num_heads=7),
-                tie_embeddings="all")
+    net = model(
+        source_vocab=37, encoder=replace(ENCODER, d_model=14, num_heads=7), tie_embeddings="all"
+    )
     tables = [name for name, p in net.named_parameters() if p.shape == (37, 14)]
     assert tables == ["target_embedding.weight"]
     check_layer_laws(net, lambda module: module(*tokens()))
@@ -181,6 +180,7 @@ def test_layers_and_stacks_stand_alone():
     check_layer_laws(Decoder(DECODER, 22), lambda stack: stack(x, memory))
 
 
+@pytest.mark.unhooked
 def test_compiles_in_one_graph():
     net, (source, target) = model(), tokens()
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")

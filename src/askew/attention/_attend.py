@@ -126,7 +126,7 @@ def _attend_with_weights(
 ) -> AttentionOutput:
     group = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
-    scores = (q @ k.transpose(-2, -1)).float() * scale
+    scores = (q @ k.transpose(-2, -1)).to(torch.promote_types(q.dtype, torch.float32)) * scale
     if bias is not None:
         scores = scores + bias
     if attn_mask is None:

@@ -40,9 +40,7 @@ def causal_mask(
     return torch.arange(num_keys, device=device) <= query
 
 
-def padding_mask(
-    tokens: torch.Tensor, padding_token: int
-) -> Bool[Tensor, "batch keys"]:
+def padding_mask(tokens: torch.Tensor, padding_token: int) -> Bool[Tensor, "batch keys"]:
     """Mark the real tokens of a padded batch.
 
     Args:

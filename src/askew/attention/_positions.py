@@ -41,9 +41,7 @@ def sinusoidal_positions(
         Attention Is All You Need, 2017, arXiv:1706.03762, section 3.5. There sines and
         cosines alternate; here they stand in two halves, a fixed permutation of features.
     """
-    require(
-        d_model % 2 == 0, f"sinusoidal_positions: d_model must be even; got d_model {d_model}"
-    )
+    require(d_model % 2 == 0, f"sinusoidal_positions: d_model must be even; got d_model {d_model}")
     exponent = torch.arange(0, d_model, 2, device=device, dtype=torch.float32) / d_model
     position = torch.arange(start, start + length, device=device, dtype=torch.float32)
     angle = position[:, None] * torch.pow(10_000.0, -exponent)

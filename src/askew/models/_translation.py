@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
@@ -23,6 +22,7 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
         config: Its numbers.
 
     Example:
+        >>> import torch
         >>> model = AsymmetricTranslationModel(AsymmetricTranslationConfig()).eval()
         >>> model.generate(torch.tensor([[3, 2]]), max_new_tokens=4).shape[0]
         1
@@ -171,7 +171,8 @@ def _layer_caches(
 ) -> Sequence[LayerCache]:
     return [
         LayerCache(
-            _SharedCache(cache.self_attention_cache, i), _SharedCache(cache.cross_attention_cache, i)
+            _SharedCache(cache.self_attention_cache, i),
+            _SharedCache(cache.cross_attention_cache, i),
         )
         for i in range(config.decoder_layers)
     ]

@@ -50,9 +50,7 @@ def _merge(into: dict, values: Mapping[str, object]) -> None:
             into[key] = value
 
 
-def chosen_task(
-    sources: Sources, vocab_size: int, chosen: Mapping[str, object]
-) -> TranslationTask:
+def chosen_task(sources: Sources, vocab_size: int, chosen: Mapping[str, object]) -> TranslationTask:
     """Read the data and make the translation task.
 
     Args:

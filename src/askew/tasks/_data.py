@@ -45,8 +45,11 @@ def load_text(sources: Sources, *, seed: int = 0) -> tuple[str, SplitText]:
         ValueError: If files do not belong together or cannot be read; the message names
             file and line.
     """
-    for one, other in (("source", "target"), ("valid_source", "valid_target"),
-                       ("test_source", "test_target")):
+    for one, other in (
+        ("source", "target"),
+        ("valid_source", "valid_target"),
+        ("test_source", "test_target"),
+    ):
         require(
             (getattr(sources, one) is None) == (getattr(sources, other) is None),
             f"load_text: {one} and {other} go together; got only one. Give both files",

@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from askew._check import require
 from askew._config import to_dict
 from askew.models import Translator
 from askew.tasks._translation import TranslationTask
@@ -13,7 +12,7 @@ from askew.tradeoffs import (
     Budget,
     Progress,
     calibrate,
-    check_writable,
+    check_resumable,
     read_json,
     write_json,
 )
@@ -54,22 +53,7 @@ def prepare_training(
         "seed": seed,
         "threads": threads,
     }
-    check_writable(out)
-    stored = out / "training.json"
-    if stored.is_file():
-        other = read_json(stored)
-        different = [key for key in identity if other.get(key) != identity[key]]
-        require(
-            not different,
-            f"train: the folder holds a training with other {' and '.join(different)}; "
-            f"got out {out}. Choose another with --out",
-        )
-    elif out.exists():
-        require(
-            out.is_dir() and not any(out.iterdir()),
-            f"train: the output folder must be new, empty or an unfinished training; got out {out}. "
-            "Choose another with --out",
-        )
+    check_resumable(out, "training.json", identity, caller="train")
     return identity
 
 

@@ -1,7 +1,6 @@
 """Does the asymmetry pay? Matched twins, paired trials, verdicts with their uncertainty."""
 
 from askew.tradeoffs._compare import (
-    SILENT,
     SPEED_METRICS,
     Budget,
     Comparison,
@@ -15,22 +14,22 @@ from askew.tradeoffs._cost import (
     parameter_count,
     training_flops,
 )
-from askew.tradeoffs._files import check_writable, read_json, write_json
+from askew.tradeoffs._files import check_resumable, read_json, write_json
 from askew.tradeoffs._report import print_results, write_report
 from askew.tradeoffs._run import calibrate
 from askew.tradeoffs._stats import Metric, Row, Verdict, analyze
-from askew.tradeoffs._task import Arm, Evaluation, Progress, Records, Task
+from askew.tradeoffs._task import Arm, Evaluation, Model, Progress, Records, Task
 from askew.tradeoffs._twin import Twin, symmetric_twin
 from askew.tradeoffs._words import summary_sentence
 
 __all__ = [
-    "SILENT",
     "SPEED_METRICS",
     "Arm",
     "Budget",
     "Comparison",
     "Evaluation",
     "Metric",
+    "Model",
     "ParameterCount",
     "Progress",
     "Records",
@@ -41,7 +40,7 @@ __all__ = [
     "Watcher",
     "analyze",
     "calibrate",
-    "check_writable",
+    "check_resumable",
     "compare",
     "count_parameters",
     "parameter_count",

@@ -16,7 +16,7 @@ LIGHT = {
     "ink": "#1d2125",
     "muted": "#5b636b",
     "rule": "#d9d6d0",
-    "join": "#8d949b",
+    "join": "#858c93",
     "band": "#ece7dd",
     "good": "#17693f",
     "bad": "#a3262b",

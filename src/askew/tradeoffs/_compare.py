@@ -4,7 +4,7 @@ import csv
 import io
 import platform
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,11 +15,11 @@ import filelock
 from askew._check import require
 from askew._config import to_dict
 from askew.tradeoffs._cost import parameter_count
-from askew.tradeoffs._files import check_writable, read_json, write_json, write_text
+from askew.tradeoffs._files import check_resumable, read_json, write_json, write_text
 from askew.tradeoffs._measure import measure_costs
 from askew.tradeoffs._run import calibrate, run_trials
 from askew.tradeoffs._stats import Metric, Row, Verdict, analyze
-from askew.tradeoffs._task import Arm, Task
+from askew.tradeoffs._task import Arm, Model, Task
 from askew.tradeoffs._trial import Trial, load_trial
 from askew.tradeoffs._words import summary_sentence
 
@@ -82,19 +82,35 @@ class Comparison(NamedTuple):
     folder: Path
 
 
-class Watcher(NamedTuple):
-    """What to call while a comparison runs; each may do nothing."""
+class Watcher:
+    """Told how far a comparison is; this one does not care."""
 
-    stage: Callable[[str], None]
-    trials: Callable[[Mapping[tuple[str, int], int], Mapping[str, int]], None]
-    costs: Callable[[int, int], None]
+    def stage(self, name: str) -> None:
+        """Hear what is done now.
 
+        Args:
+            name: What is done now.
+        """
 
-SILENT = Watcher(lambda name: None, lambda done, steps: None, lambda done, total: None)
+    def trials(self, done: Mapping[tuple[str, int], int], steps: Mapping[str, int]) -> None:
+        """Hear how far the trials are.
+
+        Args:
+            done: Steps done by arm and seed.
+            steps: Steps in all by arm.
+        """
+
+    def costs(self, done: int, total: int) -> None:
+        """Hear how far the measuring is.
+
+        Args:
+            done: Measurements done.
+            total: Measurements in all.
+        """
 
 
 def prepare_comparison(
-    task: Task,
+    task: Task[Model],
     arms: Sequence[Arm],
     seeds: Sequence[int],
     *,
@@ -141,27 +157,12 @@ def prepare_comparison(
         "threads": threads,
         "settings": dict(settings),
     }
-    check_writable(out)
-    stored = out / "comparison.json"
-    if stored.is_file():
-        other = read_json(stored)
-        different = [key for key in identity if other.get(key) != identity[key]]
-        require(
-            not different,
-            f"compare: the folder holds a comparison with other {' and '.join(different)}; "
-            f"got out {out}. Choose another with --out",
-        )
-    elif out.exists():
-        require(
-            out.is_dir() and not any(out.iterdir()),
-            f"compare: the output folder must be new, empty or a comparison; got out {out}. "
-            "Choose another with --out",
-        )
+    check_resumable(out, "comparison.json", identity, caller="compare")
     return identity
 
 
 def compare(
-    task: Task,
+    task: Task[Model],
     arms: Sequence[Arm],
     seeds: Sequence[int],
     *,
@@ -171,7 +172,7 @@ def compare(
     threads: int = 1,
     settings: Mapping[str, object] | None = None,
     command: str = "",
-    watcher: Watcher = SILENT,
+    watcher: Watcher | None = None,
 ) -> Comparison:
     """Train every arm with every seed, measure, and judge each challenger against the baseline.
 
@@ -205,13 +206,15 @@ def compare(
     out.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(out / ".lock", timeout=0):
-            return _compare(task, arms, seeds, identity, budget, out, jobs, command, watcher)
+            return _compare(
+                task, arms, seeds, identity, budget, out, jobs, command, watcher or Watcher()
+            )
     except filelock.Timeout:
         raise RuntimeError(f"compare: another process is at work in {out}") from None
 
 
 def _compare(
-    task: Task,
+    task: Task[Model],
     arms: Sequence[Arm],
     seeds: Sequence[int],
     identity: dict,
@@ -272,7 +275,7 @@ def _compare(
 
 
 def _steps(
-    task: Task, arms: Sequence[Arm], budget: Budget, jobs: int, threads: int
+    task: Task[Model], arms: Sequence[Arm], budget: Budget, jobs: int, threads: int
 ) -> dict[str, int]:
     if budget.minutes is not None:
         return calibrate(task, arms, minutes=budget.minutes, jobs=jobs, threads=threads)
@@ -293,7 +296,7 @@ def _rows(trials: Sequence[Trial], costs: dict) -> list[Row]:
     return rows
 
 
-def _arm_entry(task: Task, arm: Arm, trials: Sequence[Trial], costs: dict) -> dict:
+def _arm_entry(task: Task[Model], arm: Arm, trials: Sequence[Trial], costs: dict) -> dict:
     own = [trial for trial in trials if trial.arm == arm.name]
     speeds = [costs["speed"][str(trial.seed)][arm.name] for trial in own]
     return {

@@ -42,12 +42,16 @@ def parameter_count(config: EncoderDecoderConfig) -> ParameterCount:
 
     Example:
         >>> side = StackConfig(d_model=8, num_layers=2, num_heads=2, d_ff=16)
-        >>> config = EncoderDecoderConfig(source_vocab=9, target_vocab=9, encoder=side, decoder=side)
+        >>> config = EncoderDecoderConfig(
+        ...     source_vocab=9, target_vocab=9, encoder=side, decoder=side
+        ... )
         >>> parameter_count(config).encoder
         1216
     """
     encoder, decoder = config.encoder, config.decoder
-    encoder_layer = _attention(encoder, encoder.d_model) + _feed_forward(encoder) + _norms(encoder, 2)
+    encoder_layer = (
+        _attention(encoder, encoder.d_model) + _feed_forward(encoder) + _norms(encoder, 2)
+    )
     decoder_layer = (
         _attention(decoder, decoder.d_model)
         + _attention(decoder, encoder.d_model)
@@ -81,13 +85,16 @@ def training_flops(
 
     Example:
         >>> side = StackConfig(d_model=2, num_layers=1, num_heads=1, d_ff=3)
-        >>> config = EncoderDecoderConfig(source_vocab=5, target_vocab=7, encoder=side, decoder=side)
+        >>> config = EncoderDecoderConfig(
+        ...     source_vocab=5, target_vocab=7, encoder=side, decoder=side
+        ... )
         >>> training_flops(config, source_length=1, target_length=1)
-        660
+        588
     """
     encoder, decoder = config.encoder, config.decoder
     s, t = source_length, target_length
-    encoder_layer = _attention_flops(encoder, encoder.d_model, s, s) + _feed_forward_flops(encoder, s)
+    encoder_layer = _attention_flops(encoder, encoder.d_model, s, s)
+    encoder_layer += _feed_forward_flops(encoder, s)
     decoder_layer = (
         _attention_flops(decoder, decoder.d_model, t, t)
         + _attention_flops(decoder, encoder.d_model, t, s)

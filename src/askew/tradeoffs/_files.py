@@ -74,3 +74,34 @@ def check_writable(folder: Path) -> None:
             f"check_writable: the output folder must be writable; got {folder}: {error.strerror}. "
             "Choose another with --out"
         ) from None
+
+
+def check_resumable(
+    folder: Path, marker: str, identity: Mapping[str, object], *, caller: str
+) -> None:
+    """Make sure that a run can start or go on in a folder, leaving nothing behind.
+
+    Args:
+        folder: New, empty, or of a run with the same identity.
+        marker: Name of the file in which a run stores its identity.
+        identity: Plain values that tell one run from another.
+        caller: Who asks, for the message.
+
+    Raises:
+        ValueError: If the folder cannot be written or holds something else.
+    """
+    check_writable(folder)
+    if (folder / marker).is_file():
+        other = read_json(folder / marker)
+        different = [key for key in identity if other.get(key) != identity[key]]
+        require(
+            not different,
+            f"{caller}: the folder must be of a run with the same settings; got out {folder} "
+            f"with other {' and '.join(different)}. Choose another with --out",
+        )
+    elif folder.exists():
+        require(
+            folder.is_dir() and not any(folder.iterdir()),
+            f"{caller}: the folder must be new, empty or of an unfinished run; "
+            f"got out {folder}. Choose another with --out",
+        )

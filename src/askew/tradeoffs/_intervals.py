@@ -24,10 +24,10 @@ def estimate_spread(differences: np.ndarray, grid: np.ndarray | None) -> Spread:
     the variance
 
     .. math::
-        V = \max(M_s,\; M_i,\; M_s + M_i - M_r) \,/\, (SI)
+        V = \max(M_s,\; M_i,\; M_r,\; M_s + M_i - M_r) \,/\, (SI)
 
-    in terms of the mean squares of seeds, items and residual. The maximum keeps a component
-    that was estimated below zero from shrinking it. The degrees of freedom are Satterthwaite's,
+    in terms of the mean squares of seeds, items and residual. The maximum counts a
+    component that was estimated below zero as none. The degrees of freedom are Satterthwaite's,
     :math:`(SI\,V)^2 / \sum_k M_k^2/\nu_k`, and at least :math:`\min(S, I) - 1`.
 
     Args:
@@ -55,7 +55,7 @@ def estimate_spread(differences: np.ndarray, grid: np.ndarray | None) -> Spread:
     ms_seed = items * seed_variance
     ms_item = seeds * float(by_item.var(ddof=1))
     ms_rest = float((residuals**2).sum()) / df_rest
-    total = max(ms_seed, ms_item, ms_seed + ms_item - ms_rest)
+    total = max(ms_seed, ms_item, ms_rest, ms_seed + ms_item - ms_rest)
     noise = ms_seed**2 / df_seed + ms_item**2 / df_item + ms_rest**2 / df_rest
     lowest = min(df_seed, df_item)
     df = max(lowest, total**2 / noise) if noise > 0 else lowest

@@ -1,7 +1,6 @@
 """Speed and memory of trained models, measured last, alone and in turn."""
 
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,10 +9,9 @@ from statistics import median
 
 import torch
 from loky import ProcessPoolExecutor
-from torch import nn
 
 from askew.tradeoffs._files import read_json, write_json
-from askew.tradeoffs._task import Arm, Task
+from askew.tradeoffs._task import Arm, Model, Task
 from askew.tradeoffs._trial import load_trial, start_worker
 
 LATENCY_ITEMS, THROUGHPUT_ITEMS, THROUGHPUT_BATCH, ROUNDS = 20, 256, 64, 3
@@ -21,7 +19,7 @@ _MEMORY_STEPS = 20
 
 
 def measure_costs(
-    task: Task,
+    task: Task[Model],
     arms: Sequence[Arm],
     seeds: Sequence[int],
     *,
@@ -65,16 +63,14 @@ def measure_costs(
     return costs
 
 
-def _time_in_turn(
-    task: Task, models: Mapping[str, nn.Module]
-) -> dict[str, dict[str, float]]:
+def _time_in_turn(task: Task[Model], models: Mapping[str, Model]) -> dict[str, dict[str, float]]:
     latency: dict[str, list[float]] = {name: [] for name in models}
     throughput: dict[str, list[float]] = {name: [] for name in models}
     for model in models.values():
         task.predict(model, items=4, batch_size=1)
         task.predict(model, items=THROUGHPUT_BATCH, batch_size=THROUGHPUT_BATCH)
     for turn in range(ROUNDS):
-        order = list(models) if turn % 2 == 0 else list(reversed(models))
+        order = list(models)[:: 1 if turn % 2 == 0 else -1]
         for name in order:
             seconds = _seconds(task, models[name], LATENCY_ITEMS, 1)
             latency[name].append(1000 * seconds / LATENCY_ITEMS)
@@ -87,13 +83,13 @@ def _time_in_turn(
     }
 
 
-def _seconds(task: Task, model: nn.Module, items: int, batch_size: int) -> float:
+def _seconds(task: Task[Model], model: Model, items: int, batch_size: int) -> float:
     started = time.perf_counter()
     task.predict(model, items=items, batch_size=batch_size)
     return time.perf_counter() - started
 
 
-def _peak_memory(task: Task, arm: Arm, threads: int) -> float:
+def _peak_memory(task: Task[Model], arm: Arm, threads: int) -> float:
     """Measure in a fresh process: what an earlier model freed would hide what this one takes."""
     with ProcessPoolExecutor(
         1, initializer=start_worker, initargs=(os.getpid(), threads)
@@ -101,7 +97,7 @@ def _peak_memory(task: Task, arm: Arm, threads: int) -> float:
         return executor.submit(_memory_of_training, task, arm).result()
 
 
-def _memory_of_training(task: Task, arm: Arm) -> float:
+def _memory_of_training(task: Task[Model], arm: Arm) -> float:
     before = _peak_mb()
     with tempfile.TemporaryDirectory() as folder:
         task.train(
@@ -115,7 +111,11 @@ def _memory_of_training(task: Task, arm: Arm) -> float:
 
 
 def _peak_mb() -> float:
+    """Peak resident memory of this process; `ru_maxrss` alone would begin at the parent's."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(row for row in status.read_text().splitlines() if row.startswith("VmHWM"))
+        return int(line.split()[1]) / 2**10
     import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes on macOS

@@ -117,7 +117,9 @@ def print_results(results: Mapping[str, object], console: Console) -> None:
         for reason in dict.fromkeys(finding.reason for finding in findings if finding.reason):
             about = ", ".join(f.metric for f in findings if f.reason == reason)
             _print(console, f"{about}: {reason}", style="dim")
-    _print(console, "detects: a true change of this size is found four times in five", style="dim")
+    if page["verdicts"]:
+        words = "detects: a true change of this size is found four times in five"
+        _print(console, words, style="dim")
     for grid in (_quality_grid(page), _cost_grid(page)):
         _print_grid(console, grid)
 
@@ -135,17 +137,13 @@ def _print(console: Console, text: str, *, style: str = "") -> None:
 
 
 def _print_grid(console: Console, grid: _Grid) -> None:
-    table = Table(
-        title=Text(_encodable(console, grid.title), style="bold"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in grid.head:
         table.add_column(Text(_encodable(console, name)), overflow="fold")
     for row in grid.rows:
         table.add_row(*(Text(_encodable(console, cell)) for cell in row))
     console.print()
+    _print(console, grid.title, style="bold")
     console.print(table)
 
 

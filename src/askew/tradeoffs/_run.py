@@ -8,7 +8,7 @@ from pathlib import Path
 
 from loky import ProcessPoolExecutor
 
-from askew.tradeoffs._task import Arm, Task
+from askew.tradeoffs._task import Arm, Model, Task
 from askew.tradeoffs._trial import is_finished, read_progress, run_trial, start_worker
 
 _CALIBRATION_STEPS = 40
@@ -18,7 +18,7 @@ TrialProgress = Callable[[Mapping[tuple[str, int], int]], None]
 
 
 def run_trials(
-    task: Task,
+    task: Task[Model],
     arms: Sequence[Arm],
     seeds: Sequence[int],
     *,
@@ -67,7 +67,7 @@ def run_trials(
 
 
 def calibrate(
-    task: Task, arms: Sequence[Arm], *, minutes: float, jobs: int, threads: int
+    task: Task[Model], arms: Sequence[Arm], *, minutes: float, jobs: int, threads: int
 ) -> dict[str, int]:
     """Turn a training budget in CPU-minutes into steps, once, before the first trial.
 
@@ -84,7 +84,10 @@ def calibrate(
     Returns:
         Steps of each arm.
     """
-    different = [arm for i, arm in enumerate(arms) if arm.config not in [a.config for a in arms[:i]]]
+    different: list[Arm] = []
+    for arm in arms:
+        if all(arm.config != other.config for other in different):
+            different.append(arm)
     executor = _executor(jobs, threads)
     try:
         runs: list[list[Future[float]]] = [
@@ -105,7 +108,7 @@ def _same(arm: Arm, different: Sequence[Arm]) -> Arm:
     return next(other for other in different if other.config == arm.config)
 
 
-def _seconds_per_step(task: Task, arm: Arm) -> float:
+def _seconds_per_step(task: Task[Model], arm: Arm) -> float:
     with tempfile.TemporaryDirectory() as folder:
         records = task.train(
             task.build(arm.config, 0),

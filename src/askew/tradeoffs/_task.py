@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from torch import nn
 
 from askew.tradeoffs._stats import Metric
 from askew.transformer import EncoderDecoderConfig
 
+Model = TypeVar("Model", bound=nn.Module)
 Progress = Callable[[int, int], None]
 Records = Sequence[Mapping[str, float]]
 
@@ -41,7 +42,7 @@ class Arm:
     init_offset: int = 0
 
 
-class Task(Protocol):
+class Task(Protocol[Model]):
     """Data, training and scoring, the same for every arm. Pickled once per process."""
 
     @property
@@ -58,12 +59,12 @@ class Task(Protocol):
         """Everything that two runs must share to be one comparison, as plain values."""
         ...
 
-    def build(self, config: EncoderDecoderConfig, seed: int) -> nn.Module:
+    def build(self, config: EncoderDecoderConfig, seed: int) -> Model:
         """Make a model with its initial weights."""
         ...
 
     def train(
-        self, model: nn.Module, *, steps: int, seed: int, folder: Path, progress: Progress
+        self, model: Model, *, steps: int, seed: int, folder: Path, progress: Progress
     ) -> Records:
         """Train in place, going on from `folder` after a crash.
 
@@ -71,7 +72,7 @@ class Task(Protocol):
         """
         ...
 
-    def evaluate(self, model: nn.Module) -> Evaluation:
+    def evaluate(self, model: Model) -> Evaluation:
         """Score on the test set."""
         ...
 
@@ -79,7 +80,7 @@ class Task(Protocol):
         """Scores of what needs no training, by name."""
         ...
 
-    def predict(self, model: nn.Module, *, items: int, batch_size: int) -> None:
+    def predict(self, model: Model, *, items: int, batch_size: int) -> None:
         """Answer the first test items; this is what is timed."""
         ...
 
@@ -87,10 +88,10 @@ class Task(Protocol):
         """Floating-point operations of one training step, from a closed form."""
         ...
 
-    def save(self, model: nn.Module, folder: Path) -> None:
+    def save(self, model: Model, folder: Path) -> None:
         """Write a model that `load` and the user's own tools can read."""
         ...
 
-    def load(self, folder: Path) -> nn.Module:
+    def load(self, folder: Path) -> Model:
         """Read a model that `save` wrote."""
         ...

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from safetensors.numpy import load_file, save_file
 
 from askew.tradeoffs._files import read_json, write_json
-from askew.tradeoffs._task import Arm, Records, Task
+from askew.tradeoffs._task import Arm, Model, Records, Task
 
 
 class Trial(NamedTuple):
@@ -81,7 +82,7 @@ def _silence_transformers() -> None:
     logging.disable_progress_bar()
 
 
-def run_trial(task: Task, arm: Arm, seed: int, *, steps: int, out: Path) -> None:
+def run_trial(task: Task[Model], arm: Arm, seed: int, *, steps: int, out: Path) -> None:
     """Train, score and store one trial; called again after a crash, go on.
 
     Args:
@@ -103,7 +104,8 @@ def run_trial(task: Task, arm: Arm, seed: int, *, steps: int, out: Path) -> None
     shutil.rmtree(whole, ignore_errors=True)
     whole.mkdir()
     task.save(model, whole / "model")
-    np.savez(whole / "items.npz", **{k: np.asarray(v) for k, v in evaluation.items.items()})
+    items = {metric: np.asarray(values, float) for metric, values in evaluation.items.items()}
+    save_file(items, whole / "items.safetensors")
     write_json(
         whole / "trial.json",
         {
@@ -135,13 +137,11 @@ def load_trial(out: Path, arm: str, seed: int) -> Trial:
     """
     folder = out / "trials" / trial_name(arm, seed)
     stored = read_json(folder / "trial.json")
-    with np.load(folder / "items.npz", allow_pickle=False) as arrays:
-        items = {metric: arrays[metric] for metric in arrays.files}
     return Trial(
         arm=arm,
         seed=seed,
         metrics=stored["metrics"],
-        items=items,
+        items=load_file(folder / "items.safetensors"),
         train_seconds=stored["train_seconds"],
         curve=stored["curve"],
         model=folder / "model",

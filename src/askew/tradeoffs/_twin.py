@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from askew._check import require
 from askew.tradeoffs._cost import parameter_count
@@ -22,7 +22,7 @@ class Twin(NamedTuple):
 def symmetric_twin(
     config: EncoderDecoderConfig,
     *,
-    match: Literal["parameters"] = "parameters",
+    match: str = "parameters",
     tolerance: float = 0.01,
 ) -> Twin:
     """Find the symmetric model with as many parameters: one stack, used on both sides.
@@ -33,7 +33,7 @@ def symmetric_twin(
 
     Args:
         config: The asymmetric model.
-        match: What both have in common.
+        match: What both have in common; "parameters" is all there is.
         tolerance: Largest relative mismatch, > 0.
 
     Returns:

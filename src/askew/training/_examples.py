@@ -45,9 +45,7 @@ class TranslationExamples(Dataset):
     @property
     def lengths(self) -> list[tuple[int, int]]:
         """Source and target length of every pair, with its end (or start) token."""
-        return [
-            (len(s) + 1, len(t) + 1) for s, t in zip(self.sources, self.targets, strict=True)
-        ]
+        return [(len(s) + 1, len(t) + 1) for s, t in zip(self.sources, self.targets, strict=True)]
 
 
 def collate_translation(rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> dict[str, Tensor]:

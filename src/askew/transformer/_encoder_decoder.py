@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ class AsymmetricEncoderDecoder(nn.Module):
         config: Its numbers.
 
     Example:
+        >>> import torch
         >>> from askew.transformer import EncoderDecoderConfig, StackConfig
         >>> config = EncoderDecoderConfig(
         ...     source_vocab=11,
@@ -124,9 +124,7 @@ class AsymmetricEncoderDecoder(nn.Module):
         """
         start = 0 if caches is None else caches[0].self_attention.length
         x = self.decoder_dropout(_embed(self.target_embedding, target, start=start))
-        x = self.decoder(
-            x, memory, source_mask=source_mask, target_mask=target_mask, caches=caches
-        )
+        x = self.decoder(x, memory, source_mask=source_mask, target_mask=target_mask, caches=caches)
         return F.linear(x, self.target_embedding.weight) if self.output is None else self.output(x)
 
     def new_caches(self) -> list[LayerCache]:
