@@ -149,9 +149,11 @@ def test_three_verdicts(offset: float, verdict: str):
     "equivalence, equivalent", [(0.6, True), (0.43, False), (0.0, None), (3, True)]
 )
 def test_equivalence_needs_the_whole_interval(equivalence: float, equivalent: bool | None):
-    # mean 0.02, sd 0.342, t(4) = 2.776: interval -0.404 to 0.444
+    # mean 0.02, sd 0.342, t(4) = 2.776: interval -0.404 to 0.444, or its mirror image
     rows = _rows([-0.5, 0.2, 0.1, -0.1, 0.4], [0.0] * 5)
-    assert _one(rows, equivalence={"f1": equivalence}).equivalent is equivalent
+    for baseline in ("twin", "thin"):
+        (verdict,) = analyze(rows, baseline=baseline, equivalence={"f1": equivalence})
+        assert verdict.equivalent is equivalent
 
 
 @pytest.mark.parametrize("seeds", [2, 4])

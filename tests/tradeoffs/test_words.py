@@ -60,6 +60,14 @@ def _verdict(
             "better in chrF by 0.30 points (0.11 to 0.49, pays, yet equivalent within ±1 points)",
         ),
         (
+            _verdict(CHRF, -0.001, -0.31, 0.31, "cannot tell"),
+            "no certain difference in chrF (0.00 points, -0.31 to 0.31, cannot tell)",
+        ),
+        (
+            _verdict(CHRF, 2.5, 2.5, 2.5, "pays"),
+            "better in chrF by 2.50 points (2.50 to 2.50, pays)",
+        ),
+        (
             _verdict(CHRF, 0.0, 0.0, 0.0, "cannot tell", True),
             "equal in chrF within ±1 points (0 to 0, equivalent)",
         ),
@@ -84,6 +92,11 @@ def _verdict(
 def test_phrase_of_a_verdict(verdict: Verdict, expected: str):
     said = summary_sentence([verdict], [CHRF, SPEED, TIME])
     assert said == f"Over 5 seeds, thin against twin: {expected}."
+
+
+def test_metrics_of_different_numbers_of_seeds():
+    few, many = (_verdict(CHRF, 1.0, 0.5, 1.5, "pays", seeds=seeds) for seeds in (6, 8))
+    assert summary_sentence([many, few], [CHRF]).startswith("Over 6 to 8 seeds, thin against twin")
 
 
 def test_quality_comes_first():

@@ -95,7 +95,8 @@ def minimum_detectable(spread: Spread, confidence: float) -> float:
     high = 1.0
     while surplus_power(high) < 0:
         high *= 2
-    return float(optimize.brentq(surplus_power, 0.0, high)) * math.sqrt(spread.variance)
+    shift = optimize.root_scalar(surplus_power, bracket=(0.0, high)).root
+    return float(shift) * math.sqrt(spread.variance)
 
 
 def _critical(spread: Spread, confidence: float) -> float:

@@ -65,7 +65,8 @@ def start_worker(parent: int, threads: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C for all
     torch.set_num_threads(threads)
-    _silence_transformers()
+    os.environ["TRANSFORMERS_VERBOSITY"] = "error"  # a process of our own, before any import
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
@@ -73,13 +74,6 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.2)
     os._exit(1)
-
-
-def _silence_transformers() -> None:
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
 
 
 def run_trial(task: Task[Model], arm: Arm, seed: int, *, steps: int, out: Path) -> None:

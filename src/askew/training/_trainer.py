@@ -85,6 +85,9 @@ class TokenBatchTrainer(Seq2SeqTrainer):
             count += int((labels != IGNORED).sum())
         metrics = {"eval_loss": total / count}
         self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
         return metrics
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

@@ -1,0 +1,120 @@
+"""Scores are sacreBLEU's own, and their shares are the leave-one-out definition."""
+
+from statistics import mean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+
+from askew.metrics import CorpusScore, bleu, chrf, exact_match
+
+REFERENCES = [
+    "the cat sat on the mat near the door",
+    "12 de maio de 2021",
+    "there is no place like home , they said",
+    "one two three four five",
+    "a short one",
+    "it costs $ 1,250.00 today",
+    "x",
+    "he reads the same book again and again",
+]
+HYPOTHESES = [
+    "the cat sat on a mat near the door",
+    "13 de maio de 2021",
+    "there is no place like a home they said",
+    "one two three four five",
+    "an utterly different sentence",
+    "it costs $ 1,205.00 today",
+    "",
+    "he reads the same book again",
+]
+SCORES = [(bleu, BLEU), (chrf, CHRF)]
+
+
+def public_score(foreign, hypotheses, references):
+    return foreign().corpus_score(hypotheses, [references]).score
+
+
+@pytest.mark.parametrize(("score", "foreign"), SCORES)
+def test_value_is_the_score_of_sacrebleu(score, foreign):
+    found = score(HYPOTHESES, REFERENCES)
+    assert isinstance(found, CorpusScore)
+    assert 20 < found.value < 90
+    assert found.value == pytest.approx(public_score(foreign, HYPOTHESES, REFERENCES), abs=1e-10)
+    metric = foreign()
+    metric.corpus_score(HYPOTHESES, [REFERENCES])
+    assert found.signature == str(metric.get_signature())
+    assert "nrefs:1" in found.signature and "version:" in found.signature
+
+
+@given(
+    st.lists(
+        st.tuples(*[st.lists(st.sampled_from("abcd"), max_size=7)] * 2), min_size=1, max_size=5
+    )
+)
+def test_value_is_the_score_of_sacrebleu_for_any_text(pairs):
+    hypotheses = [" ".join(hypothesis) for hypothesis, _ in pairs]
+    references = [" ".join(reference) for _, reference in pairs]
+    for score, foreign in SCORES:
+        expected = public_score(foreign, hypotheses, references)
+        assert score(hypotheses, references).value == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(("score", "foreign"), SCORES)
+def test_items_are_jackknife_pseudo_values(score, foreign):
+    found, n = score(HYPOTHESES, REFERENCES), len(REFERENCES)
+    whole = public_score(foreign, HYPOTHESES, REFERENCES)
+    expected = []
+    for i in range(n):
+        hypotheses, references = (rows[:i] + rows[i + 1 :] for rows in (HYPOTHESES, REFERENCES))
+        expected.append(n * whole - (n - 1) * public_score(foreign, hypotheses, references))
+    assert found.items == pytest.approx(expected, abs=1e-9)
+    assert mean(found.items) == pytest.approx(found.value, abs=5)
+
+
+@pytest.mark.parametrize("score", [bleu, chrf, exact_match])
+def test_a_single_item_has_the_whole_score(score):
+    found = score(["one two three four five"], ["one two three four six"])
+    assert found.items == (found.value,)
+
+
+@pytest.mark.parametrize(("score", "best"), [(bleu, 100), (chrf, 100), (exact_match, 1)])
+def test_copies_score_best_and_strangers_score_nothing(score, best):
+    copied = score(REFERENCES, REFERENCES)
+    assert copied.value == pytest.approx(best)
+    assert copied.items == pytest.approx([best] * len(REFERENCES))
+    assert score(["qqqq qqqq"] * 8, REFERENCES).value == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("score", [bleu, chrf, exact_match])
+def test_order_of_the_sentences_changes_only_the_order_of_the_items(score):
+    found, turned = score(HYPOTHESES, REFERENCES), score(HYPOTHESES[::-1], REFERENCES[::-1])
+    assert turned.value == pytest.approx(found.value)
+    assert turned.items[::-1] == pytest.approx(found.items)
+
+
+def test_exact_match_by_hand():
+    hypotheses = ["a", " b\n", "c c", "", "E"]
+    references = ["a", "b", "c  c", " ", "e"]
+    found = exact_match(hypotheses, references)
+    assert found == CorpusScore(0.6, (1.0, 1.0, 0.0, 1.0, 0.0), "exact match, stripped")
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("ab")), min_size=1))
+def test_items_of_exact_match_average_to_the_value(pairs):
+    found = exact_match([one for one, _ in pairs], [two for _, two in pairs])
+    assert mean(found.items) == pytest.approx(found.value)
+    assert found.value == pytest.approx(sum(one == two for one, two in pairs) / len(pairs))
+
+
+@pytest.mark.parametrize("score", [bleu, chrf, exact_match])
+def test_refuses_nothing_and_unequal_counts(score):
+    name = score.__name__
+    with pytest.raises(ValueError, match=f"^{name}: .*got 0 hypotheses, 0 references$"):
+        score([], [])
+    with pytest.raises(ValueError, match=f"^{name}: .*got 2 hypotheses, 1 references$"):
+        score(["a", "b"], ["a"])
+    with pytest.raises(ValueError, match=f"^{name}: .*got 0 hypotheses, 3 references$"):
+        score([], ["a", "b", "c"])

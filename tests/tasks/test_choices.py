@@ -1,0 +1,215 @@
+"""Names, files and numbers of the user become tasks, models, arms and budgets."""
+
+from pathlib import Path
+
+import pytest
+
+from askew.tasks import (
+    Sources,
+    chosen_arms,
+    chosen_budget,
+    chosen_model,
+    chosen_settings,
+    chosen_task,
+    default_folder,
+    translation_preset,
+    translation_task,
+)
+from askew.text import ParallelText, SplitText
+from askew.tradeoffs import Arm, Budget, parameter_count, symmetric_twin
+from askew.training import TrainingConfig
+
+PAIRS = ParallelText([f"number {i}" for i in range(30)], [f"número {i}" for i in range(30)])
+
+
+@pytest.fixture(scope="module")
+def task():
+    return translation_task("numbers", SplitText(PAIRS, PAIRS, PAIRS), vocab_size=268)
+
+
+@pytest.fixture
+def data(tmp_path):
+    path = tmp_path / "pairs.tsv"
+    path.write_text("".join(f"{s}\t{t}\n" for s, t in zip(*PAIRS, strict=True)), encoding="utf-8")
+    return path
+
+
+def preset(shape="deep-shallow", size="tiny"):
+    return translation_preset(shape, size, vocab_size=268)
+
+
+def toml(folder, name, text):
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_nothing_chosen_is_nothing():
+    assert chosen_settings(None, None) == chosen_settings(None, []) == {}
+
+
+def test_settings_win_over_the_file_and_later_ones_over_earlier(tmp_path):
+    config = toml(tmp_path, "c.toml", "[encoder]\nnum_layers = 5\nd_ff = 12\n[training]\nlr = 0.1")
+    settings = ["encoder.num_layers=6", "decoder.d_ff=8", "training.lr=1", "training.lr=0.5"]
+    assert chosen_settings(config, settings) == {
+        "encoder": {"num_layers": 6, "d_ff": 12},
+        "decoder": {"d_ff": 8},
+        "training": {"lr": 0.5},
+    }
+    assert chosen_settings(config, ["encoder=7"])["encoder"] == 7
+
+
+def test_refuses_settings_and_files_it_cannot_read(tmp_path):
+    with pytest.raises(ValueError, match="must read key=value; got 'lr'"):
+        chosen_settings(None, ["lr"])
+    with pytest.raises(ValueError, match=r"the file must exist; got path '.*gone\.toml'"):
+        chosen_settings(tmp_path / "gone.toml", None)
+
+
+def test_task_has_the_data_the_vocabulary_and_the_numbers_of_training(data):
+    sources = Sources(data=data)
+    made = chosen_task(sources, 265, {"training": {"lr": 0.25, "batch_tokens": 99}})
+    assert made.source_name == str(data)
+    assert made.tokenizer.get_vocab_size() == 265
+    assert made.training == TrainingConfig(steps=1, lr=0.25, batch_tokens=99)
+    assert chosen_task(sources, 265, {"encoder": {}}).training == TrainingConfig(steps=1)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"training": {"lrr": 1}}, "unknown key 'training.lrr'; did you mean 'training.lr'"),
+        ({"training": 5}, "unknown key 'training.training'"),
+        ({"training": {"lr": "fast"}}, "training.lr must be float; got training.lr 'fast'"),
+        ({"training": {"lr": -1}}, "training: TrainingConfig: lr must be positive; got lr -1"),
+    ],
+)
+def test_refuses_numbers_of_training_that_cannot_be(data, chosen, message):
+    with pytest.raises(ValueError, match=message):
+        chosen_task(Sources(data=data), 265, chosen)
+
+
+def test_a_named_shape_is_the_preset_with_what_was_chosen(task):
+    assert chosen_model(task, "symmetric", "small", {}) == preset("symmetric", "small")
+    chosen = {"encoder": {"num_layers": 1}, "tie_embeddings": "none", "training": {"lr": 1}}
+    model = chosen_model(task, "narrow-decoder", "tiny", chosen)
+    assert (model.encoder.num_layers, model.tie_embeddings) == (1, "none")
+    assert model.decoder == preset("narrow-decoder").decoder
+    assert model.encoder.d_model == preset("narrow-decoder").encoder.d_model
+
+
+def test_a_file_changes_the_deep_shallow_shape_and_settings_change_the_file(task, tmp_path):
+    path = toml(tmp_path, "mine.toml", "[encoder]\nnum_layers = 9\n[decoder]\nnum_layers = 1")
+    model = chosen_model(task, str(path), "tiny", {"encoder": {"num_layers": 8}})
+    assert (model.encoder.num_layers, model.decoder.num_layers) == (8, 1)
+    assert model.encoder.d_model == preset().encoder.d_model
+
+
+def test_refuses_models_that_cannot_be(task, tmp_path):
+    with pytest.raises(ValueError, match=r"shape must be one of .*; got 'wide'"):
+        chosen_model(task, "wide", "tiny", {})
+    with pytest.raises(ValueError, match=r"size must be one of .*; got 'huge'"):
+        chosen_model(task, "symmetric", "huge", {})
+    with pytest.raises(ValueError, match=r"the file must exist; got path '.*gone\.toml'"):
+        chosen_model(task, str(tmp_path / "gone.toml"), "tiny", {})
+    with pytest.raises(ValueError, match=r"unknown key 'encoder\.layers'"):
+        chosen_model(task, "symmetric", "tiny", {"encoder": {"layers": 3}})
+    with pytest.raises(ValueError, match=r"encoder: StackConfig: num_layers .* got num_layers 0"):
+        chosen_model(task, "symmetric", "tiny", {"encoder": {"num_layers": 0}})
+
+
+def test_a_challenger_meets_its_symmetric_twin(task):
+    arms, settings = chosen_arms(task, "deep-shallow", "twin", "tiny", "parameters", {})
+    twin = symmetric_twin(preset())
+    assert arms == [Arm(name="deep-shallow", config=preset()), Arm(name="twin", config=twin.config)]
+    assert settings == {
+        "match": "parameters",
+        "match_residual": pytest.approx(twin.residual),
+        "preset": "tiny",
+    }
+    assert twin.residual != 0
+
+
+def test_settings_change_the_challenger_and_the_twin_follows(task):
+    chosen = {"encoder": {"num_layers": 6}}
+    (first, twin), _ = chosen_arms(task, "deep-shallow", "twin", "tiny", "parameters", chosen)
+    assert first.config.encoder.num_layers == 6
+    assert twin.config.encoder.num_layers == 4
+
+
+def test_another_shape_as_baseline_is_matched_in_nothing_and_keeps_its_own_numbers(task):
+    chosen = {"encoder": {"num_layers": 6}}
+    arms, settings = chosen_arms(task, "deep-shallow", "symmetric", "tiny", "parameters", chosen)
+    assert [arm.name for arm in arms] == ["deep-shallow", "symmetric"]
+    assert arms[1].config == preset("symmetric")
+    assert (arms[0].init_offset, arms[1].init_offset) == (0, 0)
+    first, other = (parameter_count(arm.config).total for arm in arms)
+    assert settings["match"] == "nothing"
+    assert settings["match_residual"] == pytest.approx(other / first - 1)
+
+
+def test_a_model_against_itself_starts_from_other_weights(task):
+    arms, settings = chosen_arms(task, "symmetric", "symmetric", "tiny", "parameters", {})
+    assert [arm.name for arm in arms] == ["symmetric-again", "symmetric"]
+    assert arms[0].config == arms[1].config
+    assert arms[0].init_offset > 1000 and arms[1].init_offset == 0
+    assert settings["match_residual"] == 0
+    arms, _ = chosen_arms(task, "symmetric", "twin", "tiny", "parameters", {})
+    assert [arm.name for arm in arms] == ["symmetric", "twin"]
+    assert arms[0].init_offset > 0
+
+
+def test_the_twin_can_meet_itself(task):
+    arms, settings = chosen_arms(task, "twin", "twin", "tiny", "parameters", {})
+    assert [arm.name for arm in arms] == ["twin-again", "twin"]
+    assert arms[0].config == arms[1].config == symmetric_twin(preset()).config
+    assert arms[0].init_offset > 0
+    assert settings["match_residual"] == 0
+
+
+def test_arms_from_files_are_called_like_their_files(task, tmp_path):
+    mine = toml(tmp_path, "mine.toml", "[encoder]\nnum_layers = 2")
+    other = toml(tmp_path, "other.toml", "[encoder]\nnum_layers = 3")
+    arms, _ = chosen_arms(task, str(mine), str(other), "tiny", "parameters", {})
+    assert [(arm.name, arm.config.encoder.num_layers) for arm in arms] == [
+        ("mine", 2),
+        ("other", 3),
+    ]
+
+
+def test_refuses_what_no_twin_can_match(task):
+    with pytest.raises(ValueError, match="match must be 'parameters'; got 'latency'"):
+        chosen_arms(task, "deep-shallow", "twin", "tiny", "latency", {})
+
+
+def test_budget_is_what_was_chosen_or_the_default_of_the_data():
+    assert chosen_budget(Sources(), None, None) == Budget(steps=1000)
+    own = (Sources(data=Path("a.tsv")), Sources(source=Path("a"), target=Path("b")))
+    for sources in own:
+        assert chosen_budget(sources, None, None) == Budget(minutes=6.0)
+        assert chosen_budget(sources, 7, None) == Budget(steps=7)
+        assert chosen_budget(sources, None, 0.5) == Budget(minutes=0.5)
+
+
+def test_refuses_two_budgets_and_budgets_of_nothing():
+    for steps, minutes in ((5, 1.0), (0, None), (None, -1.0)):
+        with pytest.raises(ValueError, match=f"Budget: .*got steps {steps}, minutes {minutes}$"):
+            chosen_budget(Sources(), steps, minutes)
+
+
+def test_folder_is_the_same_for_the_same_settings_only(task):
+    arms, _ = chosen_arms(task, "deep-shallow", "twin", "tiny", "parameters", {})
+    budget = Budget(steps=5)
+    folder = default_folder(task, arms, budget, 1)
+    assert folder.parent == Path("askew-runs")
+    assert folder.name.startswith("translation-deep-shallow-")
+    assert default_folder(task, list(arms), Budget(steps=5), 1) == folder
+    half = ParallelText(PAIRS.sources[:20], PAIRS.targets[:20])
+    text = SplitText(half, PAIRS, PAIRS)
+    others = [
+        default_folder(task, arms, Budget(steps=6), 1),
+        default_folder(task, arms, budget, 2),
+        default_folder(task, arms[::-1], budget, 1),
+        default_folder(translation_task("numbers", text, vocab_size=268), arms, budget, 1),
+    ]
+    assert len({folder, *others}) == 5

@@ -1,0 +1,117 @@
+"""Every way to say where the text lies, and every way to say it wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from askew.tasks import Sources, _data, load_text
+from askew.text import ParallelText, split_pairs
+
+
+def numbered(count, mark=""):
+    return ParallelText(
+        [f"source {mark}{i}" for i in range(count)], [f"target {mark}{i}" for i in range(count)]
+    )
+
+
+def write(folder, name, lines):
+    path = folder / name
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def aligned(folder, part, pairs):
+    prefix = "" if part == "train" else f"{part}_"
+    return {
+        f"{prefix}source": write(folder, f"{part}.source", pairs.sources),
+        f"{prefix}target": write(folder, f"{part}.target", pairs.targets),
+    }
+
+
+def test_without_files_phrases_of_the_pair_are_made(monkeypatch):
+    def phrases(pair, *, seed):
+        return split_pairs(numbered(20, f"{pair} {seed} "), seed=seed)
+
+    monkeypatch.setattr(_data, "localisation_phrases", phrases)
+    name, text = load_text(Sources(pair="en-de"), seed=3)
+    assert (name, text) == ("localisation phrases en-de", phrases("en-de", seed=3))
+    assert load_text(Sources())[1] == phrases("en-pt", seed=0)
+
+
+def test_refuses_a_language_that_it_has_no_phrases_of():
+    with pytest.raises(ValueError, match=r"localisation_phrases: .*'en-xx'"):
+        load_text(Sources(pair="en-xx"))
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_one_file_of_pairs_is_split(tmp_path, seed):
+    pairs = numbered(60)
+    lines = [f"{s}\t{t}" for s, t in zip(*pairs, strict=True)]
+    path = write(tmp_path, "pairs.tsv", lines)
+    assert load_text(Sources(data=path), seed=seed) == (str(path), split_pairs(pairs, seed=seed))
+
+
+def test_two_aligned_files_are_split(tmp_path):
+    pairs = numbered(60)
+    files = aligned(tmp_path, "train", pairs)
+    name, text = load_text(Sources(**files), seed=2)
+    assert name == f"{files['source']} → {files['target']}"
+    assert text == split_pairs(pairs, seed=2)
+
+
+def test_own_validation_and_test_files_leave_all_pairs_for_training(tmp_path):
+    parts = {"train": numbered(20), "valid": numbered(4, "v"), "test": numbered(3, "t")}
+    files = {}
+    for part, pairs in parts.items():
+        files |= aligned(tmp_path, part, pairs)
+    _, text = load_text(Sources(**files))
+    assert text._asdict() == parts
+
+
+@pytest.mark.parametrize(("given", "split_off"), [("valid", "test"), ("test", "valid")])
+def test_what_has_no_file_is_split_off_and_nothing_is_lost(tmp_path, given, split_off):
+    pairs, own = numbered(60), numbered(4, "own ")
+    files = aligned(tmp_path, "train", pairs) | aligned(tmp_path, given, own)
+    _, text = load_text(Sources(**files), seed=1)
+    assert getattr(text, given) == own
+    assert getattr(text, split_off) == getattr(split_pairs(pairs, seed=1), split_off)
+    both = [*zip(*text.train, strict=True), *zip(*getattr(text, split_off), strict=True)]
+    assert sorted(both) == sorted(zip(*pairs, strict=True))
+
+
+def test_own_test_files_go_with_one_file_of_pairs(tmp_path):
+    path = write(tmp_path, "pairs.tsv", [f"s{i}\tt{i}" for i in range(40)])
+    own = numbered(3)
+    name, text = load_text(Sources(data=path, **aligned(tmp_path, "test", own)))
+    assert (name, text.test, len(text.valid.sources)) == (str(path), own, 2)
+    assert len(text.train.sources) == 38
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize("prefix", ["", "valid_", "test_"])
+def test_refuses_half_a_pair_of_files(prefix, side):
+    message = f"load_text: {prefix}source and {prefix}target go together; got only one"
+    with pytest.raises(ValueError, match=message):
+        load_text(Sources(**{f"{prefix}{side}": Path("some.txt")}))
+
+
+def test_refuses_two_kinds_of_training_files():
+    sources = Sources(data=Path("a.tsv"), source=Path("a"), target=Path("b"))
+    with pytest.raises(ValueError, match="data and source/target exclude each other; got both"):
+        load_text(sources)
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_refuses_validation_and_test_files_without_training_files(part):
+    files = {f"{part}_source": Path("a"), f"{part}_target": Path("b")}
+    with pytest.raises(ValueError, match=r"need training files; got none\. Give --data, or --s"):
+        load_text(Sources(**files))
+
+
+def test_says_which_file_is_missing(tmp_path):
+    with pytest.raises(ValueError, match=r"read_pairs: the file must exist; got .*gone\.tsv"):
+        load_text(Sources(data=tmp_path / "gone.tsv"))
+    files = aligned(tmp_path, "train", numbered(9))
+    gone = {"test_source": tmp_path / "gone", "test_target": files["target"]}
+    with pytest.raises(ValueError, match=r"read_aligned: the file must exist; got .*gone"):
+        load_text(Sources(**files, **gone))

@@ -1,0 +1,200 @@
+"""The translation task keeps the promises that a comparison builds on."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from askew.metrics import bleu, chrf, exact_match
+from askew.models import Translator
+from askew.tasks import TranslationTask, _translation, translation_task
+from askew.text import ParallelText, SplitText, fingerprint
+from askew.tradeoffs import training_flops
+from askew.training import TrainingConfig
+from askew.transformer import EncoderDecoderConfig, StackConfig
+
+WORDS = ["red", "blue", "green", "old", "new", "big"]
+PORTUGUESE = ["vermelho", "azul", "verde", "velho", "novo", "grande"]
+TRAIN = ParallelText(
+    [f"{a} {b}" for a in WORDS for b in WORDS[:4]],
+    [f"{b} {a}" for a in PORTUGUESE for b in PORTUGUESE[:4]],
+)
+TEXT = SplitText(
+    TRAIN,
+    ParallelText(["red new", "old big"], ["novo vermelho", "grande velho"]),
+    ParallelText(["blue big", "green", "new new"], ["grande azul", "verde", "novo novo"]),
+)
+
+
+def task(**changes):
+    training = TrainingConfig(steps=1, batch_tokens=64, **changes)
+    return translation_task("colours", TEXT, vocab_size=280, training=training)
+
+
+def config(made):
+    vocab = made.tokenizer.get_vocab_size()
+    encoder = StackConfig(d_model=16, num_layers=2, num_heads=2, d_ff=24)
+    decoder = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16)
+    return EncoderDecoderConfig(
+        source_vocab=vocab, target_vocab=vocab, encoder=encoder, decoder=decoder
+    )
+
+
+def test_vocabulary_comes_from_the_training_pairs_alone():
+    made = task()
+    assert isinstance(made, TranslationTask)
+    assert made.tokenizer.get_vocab_size() == 280
+    assert len(made.tokenizer.encode("vermelho").ids) < len("vermelho")
+    other = TEXT._replace(test=ParallelText(["zebra " * 30], ["zzz"]))
+    again = translation_task("colours", other, vocab_size=280, training=TrainingConfig(steps=1))
+    assert again.tokenizer.to_str() == made.tokenizer.to_str()
+    assert again.training == TrainingConfig(steps=1)
+    assert translation_task("colours", TEXT, vocab_size=280).training == TrainingConfig(steps=1)
+
+
+def test_description_tells_all_that_two_runs_must_share():
+    told = task(lr=0.5).describe()
+    assert told["training"]["lr"] == 0.5 and "steps" not in told["training"]
+    assert {key: told[key] for key in ("name", "train", "valid", "test", "vocabulary")} == {
+        "name": "colours",
+        "train": 24,
+        "valid": 2,
+        "test": 3,
+        "vocabulary": 280,
+    }
+    assert told["fingerprint"] == fingerprint(TEXT)
+
+
+def test_same_seed_same_initial_weights():
+    made = task()
+    first, again, other = (made.build(config(made), seed).state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(weight, again[name]) for name, weight in first.items())
+    assert any(not torch.equal(weight, other[name]) for name, weight in first.items())
+    assert made.build(config(made), 3).config.to_plain() == config(made)
+
+
+def test_examples_are_the_training_and_validation_pairs():
+    made = task()
+    train, valid = made.examples
+    assert (len(train), len(valid)) == (24, 2)
+    decode = made.tokenizer.decode
+    assert [decode(tokens) for tokens in train.sources] == TEXT.train.sources
+    assert [decode(tokens) for tokens in valid.targets] == TEXT.valid.targets
+    assert made.examples[0] is train
+
+
+@pytest.mark.parametrize(
+    ("steps", "warmup_steps", "evaluations"), [(1000, 100, 10), (100, 25, 5), (3, 1, 1)]
+)
+def test_short_runs_warm_up_and_evaluate_less(
+    monkeypatch, tmp_path, steps, warmup_steps, evaluations
+):
+    calls = []
+    monkeypatch.setattr(_translation, "train_model", lambda *a, **k: calls.append((a, k)) or [])
+    made, model, progress = task(lr=0.25), object(), print
+    assert made.train(model, steps=steps, seed=4, folder=tmp_path, progress=progress) == []
+    ((given, train, valid, numbers), settings) = calls[0]
+    assert given is model
+    assert (train, valid) == made.examples
+    assert settings == {"out": tmp_path, "seed": 4, "progress": progress}
+    assert numbers == replace(
+        made.training, steps=steps, warmup_steps=warmup_steps, evaluations=evaluations
+    )
+
+
+def test_training_goes_for_the_steps_asked_and_lowers_the_validation_loss(tmp_path):
+    made, told = task(lr=1e-2, label_smoothing=0.0), []
+    model = made.build(config(made), 0)
+    records = made.train(
+        model, steps=60, seed=0, folder=tmp_path, progress=lambda step, _: told.append(step)
+    )
+    losses = [record["eval_loss"] for record in records if "eval_loss" in record]
+    assert told == list(range(1, 61))
+    assert len(losses) == 3
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_scores_are_those_of_the_metrics_against_the_test_targets():
+    made, answers = task(), ["grande azul", "azul", "novo nova"]
+    found, targets = made.score(answers), TEXT.test.targets
+    assert found == {
+        "chrf": chrf(answers, targets),
+        "bleu": bleu(answers, targets),
+        "exact_match": exact_match(answers, targets),
+    }
+    assert list(found) == [metric.name for metric in made.metrics]
+    assert made.signatures() == {name: score.signature for name, score in found.items()}
+
+
+def test_evaluation_scores_greedy_translations_of_the_test_set():
+    made = task()
+    model = made.build(config(made), 0)
+    expected = made.score(Translator(model, made.tokenizer).translate(TEXT.test.sources))
+    found = made.evaluate(model)
+    assert found.metrics == {name: score.value for name, score in expected.items()}
+    assert found.items == {name: score.items for name, score in expected.items()}
+    assert {len(items) for items in found.items.values()} == {3}
+
+
+def test_baseline_answers_with_the_target_of_the_nearest_training_source():
+    copied = SplitText(TRAIN, TEXT.valid, ParallelText(TRAIN.sources[:5], TRAIN.targets[:5]))
+    made = translation_task("colours", copied, vocab_size=280)
+    assert made.baselines() == {
+        "nearest_neighbour": {
+            "chrf": pytest.approx(100),
+            "bleu": made.score(TRAIN.targets[:5])["bleu"].value,
+            "exact_match": 1.0,
+        }
+    }
+    assert task().baselines()["nearest_neighbour"]["exact_match"] < 1
+
+
+def test_predicts_as_many_items_as_asked_in_batches_of_the_size_asked(monkeypatch):
+    calls = []
+
+    class Noted:
+        def __init__(self, model, tokenizer, *, batch_size):
+            self.call = (model, tokenizer, batch_size)
+
+        def translate(self, texts):
+            calls.append((*self.call, texts))
+
+    monkeypatch.setattr(_translation, "Translator", Noted)
+    made = task()
+    made.predict("a model", items=2, batch_size=7)
+    assert calls == [("a model", made.tokenizer, 7, ["blue big", "green"])]
+
+
+def test_operations_of_a_step_are_those_of_as_many_mean_sentences_as_fit():
+    made = task()
+    lengths = made.examples[0].lengths
+    source, target = (sum(side) / 24 for side in zip(*lengths, strict=True))
+    one = training_flops(config(made), source_length=source, target_length=target)
+    assert made.flops_per_step(config(made)) == pytest.approx(64 / max(source, target) * one)
+
+
+def test_a_saved_model_is_loaded_the_same_and_translates(tmp_path):
+    made = task()
+    model = made.build(config(made), 0)
+    made.save(model, tmp_path)
+    loaded = made.load(tmp_path)
+    assert not loaded.training
+    state = loaded.state_dict()
+    assert all(torch.equal(weight, state[name]) for name, weight in model.state_dict().items())
+    expected = Translator(model, made.tokenizer).translate(TEXT.test.sources)
+    assert Translator.from_pretrained(tmp_path).translate(TEXT.test.sources) == expected
+
+
+@pytest.mark.parametrize("part", ["train", "valid", "test"])
+def test_refuses_an_empty_part(part):
+    text = TEXT._replace(**{part: ParallelText([], [])})
+    with pytest.raises(ValueError, match=f"the {part} part must not be empty; got 0 pairs$"):
+        translation_task("colours", text, vocab_size=280)
+
+
+def test_refuses_a_vocabulary_and_a_batch_that_are_too_small():
+    with pytest.raises(ValueError, match="vocab_size must be at least 259; got vocab_size 9$"):
+        translation_task("colours", TEXT, vocab_size=9)
+    training = TrainingConfig(steps=1, batch_tokens=5)
+    with pytest.raises(ValueError, match=r"must fit max_tokens 5; got pair \d+ with \d+ tokens"):
+        translation_task("colours", TEXT, vocab_size=280, training=training)

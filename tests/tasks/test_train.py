@@ -1,0 +1,166 @@
+"""One training, into a folder that is whole or can be gone on with, and never mixed up."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from askew.models import AsymmetricTranslationModel, Translator
+from askew.tasks import _train, prepare_training, train_translation, translation_task
+from askew.text import ParallelText, SplitText
+from askew.tradeoffs import Budget
+from askew.training import TrainingConfig
+from askew.transformer import EncoderDecoderConfig, StackConfig
+
+PAIRS = ParallelText([f"number {i}" for i in range(30)], [f"número {i}" for i in range(30)])
+TEST = ParallelText(PAIRS.sources[:4], PAIRS.targets[:4])
+TASK = translation_task(
+    "numbers",
+    SplitText(PAIRS, TEST, TEST),
+    vocab_size=265,
+    training=TrainingConfig(steps=1, batch_tokens=48, lr=1e-2, checkpoints=4),
+)
+SIDE = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=12)
+CONFIG = EncoderDecoderConfig(source_vocab=265, target_vocab=265, encoder=SIDE, decoder=SIDE)
+CALL = {"budget": Budget(steps=12), "seed": 3, "threads": 1}
+
+
+class CrashError(Exception):
+    """What a killed process looks like from within."""
+
+
+def train(out, *, progress=lambda step, steps: None, **changes):
+    call = CALL | changes
+    identity = prepare_training(TASK, CONFIG, out=out, **call)
+    return train_translation(TASK, CONFIG, identity, out=out, progress=progress, **call)
+
+
+def never(step, steps):
+    raise AssertionError("nothing is left to train")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained") / "new" / "folder"
+    return train(out), out
+
+
+def test_folder_translates_and_its_scores_are_those_of_its_translations(trained):
+    scores, out = trained
+    assert sorted(path.name for path in out.iterdir()) == [
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "scores.json",
+        "tokenizer.json",
+        "training.json",
+    ]
+    translations = Translator.from_pretrained(out).translate(TEST.sources)
+    assert scores == {name: score.value for name, score in TASK.score(translations).items()}
+    stored = json.loads((out / "scores.json").read_text("utf-8"))
+    assert stored == {"version": 1, "scores": scores, "signatures": TASK.signatures()}
+
+
+def test_folder_tells_with_which_settings_it_was_trained(trained):
+    stored = json.loads((trained[1] / "training.json").read_text("utf-8"))
+    assert stored["steps"] == 12
+    assert stored["seed"] == 3
+    assert stored["budget"] == {"steps": 12, "minutes": None}
+    assert stored["model"]["encoder"]["d_ff"] == 12
+    assert stored["data"] == json.loads(json.dumps(TASK.describe()))
+
+
+def test_asked_again_gives_the_stored_scores_without_training(trained):
+    scores, out = trained
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    assert train(out, progress=never) == scores
+    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
+
+
+def test_trains_as_the_task_does_with_the_seed_and_the_steps_given(trained, tmp_path):
+    model, told = TASK.build(CONFIG, 3), []
+    TASK.train(model, steps=12, seed=3, folder=tmp_path, progress=lambda *call: told.append(call))
+    state = AsymmetricTranslationModel.from_pretrained(trained[1]).state_dict()
+    assert all(torch.equal(weight, state[name]) for name, weight in model.state_dict().items())
+    assert told == [(step, 12) for step in range(1, 13)]
+
+
+def test_goes_on_after_a_crash_to_the_same_model(trained, tmp_path):
+    def crash(step, steps):
+        if step == 8:
+            raise CrashError
+
+    with pytest.raises(CrashError):
+        train(tmp_path, progress=crash)
+    steps = []
+    assert train(tmp_path, progress=lambda step, _: steps.append(step)) == trained[0]
+    assert steps == list(range(7, 13))
+    one, other = (folder / "model.safetensors" for folder in (trained[1], tmp_path))
+    assert one.read_bytes() == other.read_bytes()
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_minutes_are_turned_into_steps_once(monkeypatch, tmp_path):
+    calls = []
+
+    def calibrate(task, arms, **settings):
+        calls.append((task, [arm.config for arm in arms], settings))
+        return {arms[0].name: 4}
+
+    monkeypatch.setattr(_train, "calibrate", calibrate)
+
+    def crash(step, steps):
+        assert steps == 4
+        raise CrashError
+
+    for _ in range(2):
+        with pytest.raises(CrashError):
+            train(tmp_path, budget=Budget(minutes=0.5), threads=2, progress=crash)
+    assert calls == [(TASK, [CONFIG], {"minutes": 0.5, "jobs": 1, "threads": 2})]
+    assert json.loads((tmp_path / "training.json").read_text("utf-8"))["steps"] == 4
+
+
+def test_preparing_leaves_no_trace(tmp_path):
+    identity = prepare_training(TASK, CONFIG, out=tmp_path / "new", **CALL)
+    assert not list(tmp_path.iterdir())
+    assert identity == json.loads(json.dumps(identity))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"seed": 4}, "seed"),
+        ({"threads": 2}, "threads"),
+        ({"budget": Budget(steps=13)}, "budget"),
+        ({"budget": Budget(steps=13), "seed": 4}, "budget and seed"),
+    ],
+)
+def test_refuses_a_folder_of_other_settings(trained, changes, named):
+    message = rf"train: the folder must be .* got out {trained[1]} with other {named}\. Choose"
+    with pytest.raises(ValueError, match=message):
+        train(trained[1], progress=never, **changes)
+
+
+def test_refuses_a_folder_of_another_model_or_other_data(trained):
+    wider = replace(CONFIG, decoder=replace(SIDE, d_ff=16))
+    with pytest.raises(ValueError, match=rf"got out {trained[1]} with other model\. Choose"):
+        prepare_training(TASK, wider, out=trained[1], **CALL)
+    text = TASK.text._replace(test=ParallelText(["a"], ["b"]))
+    with pytest.raises(ValueError, match=rf"got out {trained[1]} with other data\. Choose"):
+        prepare_training(replace(TASK, text=text), CONFIG, out=trained[1], **CALL)
+
+
+def test_refuses_a_folder_with_other_things_and_a_file_in_its_place(tmp_path):
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(
+        ValueError, match=rf"new, empty or of an unfinished run; got out {tmp_path}"
+    ):
+        prepare_training(TASK, CONFIG, out=tmp_path, **CALL)
+    with pytest.raises(ValueError, match=rf"got .*{tmp_path}/thesis.txt"):
+        prepare_training(TASK, CONFIG, out=tmp_path / "thesis.txt", **CALL)
+    with pytest.raises(
+        ValueError, match=rf"must be writable; got {tmp_path}/thesis.txt/out: Not a"
+    ):
+        prepare_training(TASK, CONFIG, out=tmp_path / "thesis.txt" / "out", **CALL)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

@@ -1,0 +1,249 @@
+import concurrent.futures
+import csv
+import dataclasses
+import json
+import math
+
+import filelock
+import pytest
+from stub_task import StubTask, line_config
+
+from askew.tradeoffs import (
+    SPEED_METRICS,
+    Arm,
+    Budget,
+    Comparison,
+    Watcher,
+    compare,
+    prepare_comparison,
+)
+from askew.tradeoffs import _measure, _run
+from askew.tradeoffs._trial import learning_curve, load_trial
+
+ARMS = [Arm(name="wide", config=line_config(8)), Arm(name="narrow", config=line_config(2))]
+BUDGET = Budget(steps=12)
+
+
+def run(out, task=None, seeds=(0, 1), arms=ARMS, budget=BUDGET, **settings) -> Comparison:
+    return compare(task or StubTask(), arms, seeds, budget=budget, out=out, jobs=2, **settings)
+
+
+class InProcess(concurrent.futures.Executor):
+    """Runs what is submitted at once, where starting processes is not the point."""
+
+    def __init__(self, *_, **__):
+        pass
+
+    def submit(self, fn, /, *args, **kwargs):
+        future = concurrent.futures.Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def shutdown(self, wait=True, *, cancel_futures=False, kill_workers=False):
+        pass
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    monkeypatch.setattr(_run, "ProcessPoolExecutor", InProcess)
+    monkeypatch.setattr(_measure, "ProcessPoolExecutor", InProcess)
+
+
+def scores(results):
+    return {(t["arm"], t["seed"]): (t["metrics"]["fit"], t["curve"]) for t in results["trials"]}
+
+
+def stamps(out):
+    return {p: p.stat().st_mtime_ns for p in (out / "trials").rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def five_seeds(tmp_path_factory):
+    out = tmp_path_factory.mktemp("five") / "out"
+    return run(out, seeds=range(5), command="askew compare", settings={"match": "nothing"})
+
+
+def test_results_have_what_version_1_promises(five_seeds):
+    results = json.loads((five_seeds.folder / "results.json").read_text())
+    assert results["version"] == 1 and results["task"] == "line"
+    assert results["settings"]["match"] == "nothing"
+    assert results["settings"]["command"] == "askew compare"
+    assert results["settings"]["steps"] == {"wide": 12, "narrow": 12}
+    assert [arm["name"] for arm in results["arms"]] == ["wide", "narrow"]
+    for arm in results["arms"]:
+        costs = arm["costs"]
+        assert costs["flops_per_step"] == 192 * arm["config"]["encoder"]["d_model"]
+        assert costs["parameters"] > 0 and costs["train_seconds"] == 12 / 8
+        assert costs["latency_ms"] > 0 and costs["throughput"] > 0
+        assert costs["peak_memory_mb"] >= 0
+    assert results["baselines"] == {"zero": {"fit": -2.5, "sign": 0.0}}
+    assert len(results["trials"]) == 10
+    assert results["trials"][0]["curve"][-1] == {
+        "step": 12,
+        "train_seconds": 1.5,
+        "train_loss": results["trials"][0]["curve"][-1]["train_loss"],
+        "valid_loss": 0.5,
+    }
+    fields = {"metric", "challenger", "baseline", "verdict", "difference", "low", "high"}
+    fields |= {"equivalence", "equivalent", "minimum_detectable", "seeds"}
+    assert all(fields <= verdict.keys() for verdict in results["verdicts"])
+
+
+def test_verdicts_follow_from_the_trials(five_seeds):
+    verdicts = {verdict.metric: verdict for verdict in five_seeds.verdicts}
+    assert list(verdicts) == ["fit", "sign", *(metric.name for metric in SPEED_METRICS)]
+    assert verdicts["fit"].verdict in ("pays", "does not pay", "cannot tell")
+    by_seed = scores(five_seeds.results)
+    differences = [by_seed["wide", s][0] - by_seed["narrow", s][0] for s in range(5)]
+    assert verdicts["fit"].seed_differences == pytest.approx(differences)
+    assert verdicts["fit"].difference == pytest.approx(math.fsum(differences) / 5)
+    assert verdicts["train_seconds"].difference == 0 and verdicts["train_seconds"].equivalent
+    assert "wide" in five_seeds.results["summary"]
+
+
+def test_trials_csv_has_one_line_for_each_trial(five_seeds):
+    with (five_seeds.folder / "trials.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 10
+    for row, trial in zip(rows, five_seeds.results["trials"], strict=True):
+        assert (row["arm"], int(row["seed"])) == (trial["arm"], trial["seed"])
+        assert float(row["fit"]) == trial["metrics"]["fit"]
+
+
+@pytest.mark.parametrize("end", ["crash_at", "kill_at"])
+def test_a_comparison_that_died_goes_on_where_it_stopped(tmp_path, five_seeds, end):
+    expected = scores(five_seeds.results)
+    out = tmp_path / "out"
+    dying = dataclasses.replace(StubTask(), **{end: "narrow-seed1"})
+    with pytest.raises((ValueError, RuntimeError), match=r"crashed as asked|terminated"):
+        compare(dying, ARMS, (0, 1), budget=BUDGET, out=out, jobs=1)
+    before = stamps(out)
+    assert {p.parent.name for p in before if p.name == "trial.json"} == {
+        "wide-seed0",
+        "narrow-seed0",
+        "wide-seed1",
+    }
+    results = run(out).results
+    assert scores(results) == {trial: expected[trial] for trial in scores(results)}
+    after = stamps(out)
+    assert {path: after[path] for path in before} == before
+    assert not any((out / "work").iterdir())
+
+
+def test_processes_and_jobs_do_not_change_the_scores(tmp_path, five_seeds, in_process):
+    alone = compare(StubTask(), ARMS, (0, 1), budget=BUDGET, out=tmp_path / "out", jobs=1).results
+    expected = scores(five_seeds.results)
+    assert scores(alone) == {trial: expected[trial] for trial in scores(alone)}
+
+
+def test_more_seeds_are_added_to_what_is_there(tmp_path, in_process):
+    run(tmp_path / "out", seeds=[0])
+    before = stamps(tmp_path / "out")
+    results = run(tmp_path / "out", seeds=[0, 1, 2]).results
+    assert {t["seed"] for t in results["trials"]} == {0, 1, 2}
+    after = stamps(tmp_path / "out")
+    assert {path: after[path] for path in before} == before
+
+
+def test_a_model_against_itself_starts_from_other_weights(tmp_path, in_process):
+    arms = [dataclasses.replace(ARMS[1], name="again", init_offset=10_000), ARMS[1]]
+    results = run(tmp_path / "out", arms=arms, seeds=[0]).results
+    assert len({fit for fit, _ in scores(results).values()}) == 2
+    same = [dataclasses.replace(ARMS[1], name="again"), ARMS[1]]
+    results = run(tmp_path / "same", arms=same, seeds=[0]).results
+    assert len({fit for fit, _ in scores(results).values()}) == 1
+
+
+def test_minutes_become_steps_once(tmp_path, in_process):
+    """The stub claims an eighth of a CPU-second for each step."""
+    results = run(tmp_path / "out", seeds=[0], budget=Budget(minutes=0.1)).results
+    assert results["settings"]["steps"] == {"wide": 48, "narrow": 48}
+    stored = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    stored["steps"] = {"wide": 5, "narrow": 5}
+    (tmp_path / "out" / "comparison.json").write_text(json.dumps(stored))
+    again = run(tmp_path / "out", seeds=[0, 1], budget=Budget(minutes=0.1)).results
+    assert again["settings"]["steps"] == {"wide": 5, "narrow": 5}
+    assert len(scores(again)["wide", 1][1]) == 5
+
+
+def test_the_watcher_hears_of_everything(tmp_path, in_process):
+    class Listener(Watcher):
+        def __init__(self):
+            self.stages, self.done, self.measured = [], {}, None
+
+        def stage(self, name):
+            self.stages.append(name)
+
+        def trials(self, done, steps):
+            self.done = dict(done)
+
+        def costs(self, done, total):
+            self.measured = (done, total)
+
+    listener = Listener()
+    run(tmp_path / "out", seeds=[0], watcher=listener)
+    assert listener.stages == ["starting", "training", "measuring speed and memory"]
+    assert listener.done == {("wide", 0): 12, ("narrow", 0): 12}
+    assert listener.measured == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"arms": ARMS[:1]}, r"two or more with different names; got \['wide'\]"),
+        ({"arms": [ARMS[0], ARMS[0]]}, r"different names; got \['wide', 'wide'\]"),
+        ({"seeds": [3, 3]}, r"seeds must be one or more and different; got \[3, 3\]"),
+        ({"seeds": []}, r"seeds must be one or more and different; got \[\]"),
+    ],
+)
+def test_refuses_before_any_work(tmp_path, change, message):
+    call = {"arms": ARMS, "seeds": [0]} | change
+    with pytest.raises(ValueError, match=f"compare: .*{message}"):
+        prepare_comparison(
+            StubTask(), **call, budget=BUDGET, out=tmp_path / "out", threads=1, settings={}
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refuses_a_folder_of_other_settings_and_a_busy_one(tmp_path, five_seeds):
+    out = five_seeds.folder
+    before = stamps(out)
+    with pytest.raises(ValueError, match=r"with other budget and settings\. Choose another"):
+        run(out, budget=Budget(steps=13))
+    assert stamps(out) == before
+    busy = tmp_path / "busy"
+    busy.mkdir()
+    with (
+        filelock.FileLock(busy / ".lock"),
+        pytest.raises((RuntimeError, ValueError), match=r"at work|must be new"),
+    ):
+        run(busy)
+
+
+@pytest.mark.parametrize("budget", [{}, {"steps": 3, "minutes": 1.0}, {"steps": 0}])
+def test_a_budget_is_one_positive_number(budget):
+    with pytest.raises(ValueError, match=r"Budget: exactly one of steps and minutes .*; got steps"):
+        Budget(**budget)
+
+
+def test_curves_join_the_records_of_a_step():
+    records = [
+        {"step": 2, "loss": 3.0, "train_seconds": 1.0, "epoch": 0.1},
+        {"step": 2, "eval_loss": 4.0, "train_seconds": 1.0},
+        {"step": 1, "eval_loss": 5.0, "train_seconds": 0.5},
+        {"step": 2, "train_runtime": 9.0, "train_seconds": 1.0},
+    ]
+    assert learning_curve(records) == [
+        {"step": 1, "train_seconds": 0.5, "valid_loss": 5.0},
+        {"step": 2, "train_seconds": 1.0, "train_loss": 3.0, "valid_loss": 4.0},
+    ]
+
+
+def test_a_stored_trial_comes_back(five_seeds):
+    trial = load_trial(five_seeds.folder, "wide", 3)
+    assert trial.items["fit"].shape == (20,)
+    assert trial.items["fit"].mean() == pytest.approx(trial.metrics["fit"])
+    assert StubTask().load(trial.model).in_features == 8

@@ -1,0 +1,48 @@
+"""Pairs become token numbers, and batches that teach to predict the next one."""
+
+import pytest
+import torch
+
+from askew.text import ParallelText, train_tokenizer
+from askew.training import TranslationExamples, collate_translation
+
+PAIRS = ParallelText(["one", "two 12", "three"], ["um", "dois 12", "três"])
+TOKENIZER = train_tokenizer(["one um"], vocab_size=259)  # one token per byte
+
+
+def test_examples_are_the_tokens_of_both_sides():
+    examples = TranslationExamples(PAIRS, TOKENIZER, max_tokens=8)
+    assert len(examples) == 3
+    for row, (source, target) in enumerate(examples[i] for i in range(3)):
+        assert TOKENIZER.decode(source) == PAIRS.sources[row]
+        assert TOKENIZER.decode(target) == PAIRS.targets[row]
+
+
+def test_lengths_count_the_end_token():
+    examples = TranslationExamples(PAIRS, TOKENIZER, max_tokens=8)
+    assert examples.lengths == [(4, 3), (7, 8), (6, 6)]  # the ê is two bytes
+    for pair, lengths in zip(examples, examples.lengths, strict=True):
+        batch = collate_translation([pair])
+        assert (batch["input_ids"].numel(), batch["labels"].numel()) == lengths
+
+
+def test_collated_by_hand():
+    batch = collate_translation([([5], [6, 7]), ([8, 9, 10], [])])
+    assert {name: tensor.tolist() for name, tensor in batch.items()} == {
+        "input_ids": [[5, 2, 0, 0], [8, 9, 10, 2]],
+        "attention_mask": [[1, 1, 0, 0], [1, 1, 1, 1]],
+        "decoder_input_ids": [[1, 6, 7], [1, 0, 0]],
+        "labels": [[6, 7, 2], [2, -100, -100]],
+    }
+    assert {tensor.dtype for tensor in batch.values()} == {torch.long}
+
+
+def test_refuses_a_side_beyond_the_budget_and_names_the_pair():
+    with pytest.raises(
+        ValueError, match=r"max_tokens 7; got pair 2 with 8 tokens: 'two 12'.*raise training\.b"
+    ):
+        TranslationExamples(PAIRS, TOKENIZER, max_tokens=7)
+    long_source = ParallelText(["x" * 60], ["y"])
+    with pytest.raises(ValueError, match=r"max_tokens 60; got pair 1 with 61 tokens: 'x{40}'\. "):
+        TranslationExamples(long_source, TOKENIZER, max_tokens=60)
+    assert len(TranslationExamples(long_source, TOKENIZER, max_tokens=61)) == 1
