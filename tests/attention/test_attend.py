@@ -33,7 +33,18 @@ def test_equals_torch_when_both_sides_agree():
     biased=st.booleans(),
     weights=st.booleans(),
 )
-@example(3, 3, 1, 5, 2, 1, causal=False, masked=False, biased=True, weights=True)
+@example(
+    kv_heads=3,
+    group=3,
+    queries=1,
+    keys=5,
+    d_qk=2,
+    d_v=1,
+    causal=False,
+    masked=False,
+    biased=True,
+    weights=True,
+)
 def test_equals_the_loop(
     kv_heads, group, queries, keys, d_qk, d_v, causal, masked, biased, weights
 ):

@@ -87,6 +87,7 @@ def test_greedy_translation_is_the_most_likely_next_token_each_time(model):
     assert Translator(model, TOKENIZER).translate(["one hundred"]) == [expected]
 
 
+@pytest.mark.unhooked
 @pytest.mark.parametrize("num_beams", [1, 2])
 def test_a_translation_that_never_ends_is_cut_by_the_length_of_its_own_source(model, num_beams):
     class Endless:

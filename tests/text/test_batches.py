@@ -104,6 +104,8 @@ def test_batches_are_full():
     lengths = [(4, 4)] * 50
     assert sorted(map(len, one_pass(lengths, 40, 0))) == [10] * 5
     assert sorted(map(len, one_pass(lengths, 43, 0))) == [10] * 5
+    after_a_long_source = [(9, 1)] + [(1, 2)] * 8
+    assert sorted(map(len, one_pass(after_a_long_source, 9, 0))) == [1, 4, 4]
 
 
 def test_serves_a_data_loader():

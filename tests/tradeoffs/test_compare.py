@@ -14,10 +14,11 @@ from askew.tradeoffs import (
     Budget,
     Comparison,
     Watcher,
+    _measure,
+    _run,
     compare,
     prepare_comparison,
 )
-from askew.tradeoffs import _measure, _run
 from askew.tradeoffs._trial import learning_curve, load_trial
 
 ARMS = [Arm(name="wide", config=line_config(8)), Arm(name="narrow", config=line_config(2))]

@@ -24,7 +24,7 @@ def test_rates_must_be_positive(name, value):
 
 @pytest.mark.parametrize(("name", "value"), [("warmup_steps", -1), ("weight_decay", -0.1)])
 def test_warmup_and_weight_decay_may_be_zero_but_not_less(name, value):
-    assert getattr(TrainingConfig(steps=10, **{name: 0}), name) == 0
+    assert getattr(TrainingConfig(steps=10, **{name: 0 * value}), name) == 0
     with pytest.raises(ValueError, match=rf"{name} must be >= 0; got {name} {value}$"):
         TrainingConfig(steps=10, **{name: value})
 

@@ -68,10 +68,10 @@ def crash_at(step):
     return progress
 
 
-def trainer(model, out, config=CONFIG, progress=None):
-    arguments = trainer_module._arguments(config, out, 0)
+def trainer(model, out, config=CONFIG, seed=0):
+    arguments = trainer_module._arguments(config, out, seed)
     return TokenBatchTrainer(
-        model, arguments, config, examples(PAIRS), examples(VALID), progress=progress
+        model, arguments, config, examples(PAIRS), examples(VALID), progress=None
     )
 
 
@@ -176,6 +176,7 @@ def test_train_seconds_grow_and_are_counted_on_after_a_crash(undisturbed, tmp_pa
         assert all(one < two for one, two in pairwise(seconds))
 
 
+@pytest.mark.unhooked
 def test_clock_goes_on_from_the_newest_record(tmp_path):
     clock = trainer(tiny_model(), tmp_path).clock
 
@@ -246,9 +247,11 @@ def test_reported_loss_is_that_of_the_steps_since_the_last_report(tmp_path):
     assert found == pytest.approx(sum(losses) / 4, rel=1e-4)
 
 
-def test_batches_are_those_of_the_seed_and_as_many_as_steps(tmp_path):
-    loader = trainer(tiny_model(), tmp_path).get_train_dataloader()
-    expected = TokenBatches(examples(PAIRS).lengths, max_tokens=24, num_batches=12, seed=0)
+def test_batches_and_dropout_are_those_of_the_seed_and_as_many_as_steps(tmp_path):
+    made = trainer(tiny_model(), tmp_path, seed=4)
+    assert made.args.seed == 4
+    loader = made.get_train_dataloader()
+    expected = TokenBatches(examples(PAIRS).lengths, max_tokens=24, num_batches=12, seed=4)
     for batch, rows in zip(loader, expected, strict=True):
         collated = collate_translation([examples(PAIRS)[row] for row in rows])
         assert all(torch.equal(batch[name], tensor) for name, tensor in collated.items())

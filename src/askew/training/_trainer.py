@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import (
     PreTrainedModel,
+    PrinterCallback,
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
     TrainerCallback,
@@ -52,6 +53,7 @@ class TokenBatchTrainer(Seq2SeqTrainer):
             compute_loss_func=_smoothed_loss(config.label_smoothing),
             callbacks=[self.clock, _CompletionMarker()],
         )
+        self.remove_callback(PrinterCallback)  # the progress is told, not printed
 
     def get_train_dataloader(self) -> DataLoader:
         """Give all batches of the run as one pass, so that resuming skips whole batches."""
