@@ -5,7 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from oracles import naive_attention
 
-from askew.attention import attend, causal_mask
+from askew.attention import AttentionOutput, attend, causal_mask
 
 
 def tensors(*, heads=4, kv_heads=2, queries=5, keys=7, d_qk=3, d_v=11, dtype=torch.double):
@@ -64,6 +64,7 @@ def test_equals_the_loop(
     expected, expected_weights = naive_attention(q, k, v, visible, scale=d_qk**-0.5, bias=bias)
     result = attend(q, k, v, attn_mask=mask, bias=bias, causal=causal, return_weights=weights)
     torch.testing.assert_close(result.output, expected)
+    assert isinstance(result, AttentionOutput)
     assert (result.weights is not None) == weights
     if weights:
         torch.testing.assert_close(result.weights, expected_weights)

@@ -13,6 +13,8 @@ from askew.tradeoffs import (
     Arm,
     Budget,
     Comparison,
+    Evaluation,
+    Task,
     Watcher,
     _measure,
     _run,
@@ -228,6 +230,14 @@ def test_refuses_a_folder_of_other_settings_and_a_busy_one(tmp_path, five_seeds)
 def test_a_budget_is_one_positive_number(budget):
     with pytest.raises(ValueError, match=r"Budget: exactly one of steps and minutes .*; got steps"):
         Budget(**budget)
+
+
+def test_the_stub_is_a_whole_task():
+    wanted = {name for name in vars(Task) if not name.startswith("_")}
+    assert {"build", "train", "evaluate", "predict", "metrics"} <= wanted
+    assert not wanted - set(dir(StubTask))
+    task = StubTask()
+    assert isinstance(task.evaluate(task.build(line_config(2), 0)), Evaluation)
 
 
 def test_curves_join_the_records_of_a_step():

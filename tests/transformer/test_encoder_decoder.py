@@ -13,6 +13,7 @@ from askew.transformer import (
     EncoderDecoderConfig,
     EncoderLayer,
     FeedForward,
+    LayerCache,
     StackConfig,
 )
 
@@ -157,6 +158,8 @@ def test_cached_decoding_equals_the_whole():
     ]
     whole = net(source, target, source_mask=mask)
     torch.testing.assert_close(torch.cat(steps, dim=1), whole)
+    assert all(isinstance(cache, LayerCache) for cache in caches)
+    assert [cache.cross_attention.length for cache in caches] == [8, 8]
 
 
 def test_dropout_acts_on_each_side_at_its_own_rate():

@@ -18,7 +18,7 @@ from askew.tradeoffs._files import check_resumable, read_json, write_json
 from askew.tradeoffs._report import print_results, write_report
 from askew.tradeoffs._run import calibrate
 from askew.tradeoffs._stats import Metric, Row, Verdict, analyze
-from askew.tradeoffs._task import Arm, Evaluation, Model, Progress, Records, Task
+from askew.tradeoffs._task import Arm, Evaluation, Progress, Records, Task
 from askew.tradeoffs._twin import Twin, symmetric_twin
 from askew.tradeoffs._words import summary_sentence
 
@@ -29,7 +29,6 @@ __all__ = [
     "Comparison",
     "Evaluation",
     "Metric",
-    "Model",
     "ParameterCount",
     "Progress",
     "Records",

@@ -20,7 +20,7 @@ class TrainingConfig:
         label_smoothing: Share of the target spread over all tokens, in [0, 1).
         clip_norm: Largest norm of the gradient.
         evaluations: How often the validation loss is computed.
-        checkpoints: How often everything needed to go on is written.
+        checkpoints: How often everything needed to go on is written, at evaluations.
 
     Raises:
         ValueError: If a number is out of range.

@@ -196,7 +196,7 @@ def _arguments(config: TrainingConfig, out: Path, seed: int) -> Seq2SeqTrainingA
         eval_strategy="steps",
         eval_steps=every,
         logging_steps=every,
-        save_steps=max(1, config.steps // config.checkpoints),
+        save_steps=every * max(1, config.evaluations // config.checkpoints),
         save_total_limit=2,
         report_to="none",
         disable_tqdm=True,
