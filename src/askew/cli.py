@@ -145,6 +145,7 @@ def compare_command(
         tradeoffs.prepare_comparison(job, arms, out=folder, **call)
     from askew._progress import ComparisonProgress
 
+    _set_up_torch(threads)
     with _stopping_cleanly(folder), ComparisonProgress(arms, seeds_run, quiet=quiet) as watcher:
         comparison = tradeoffs.compare(
             job,
@@ -212,7 +213,7 @@ def train_translation_command(
         identity = tasks.prepare_training(job, model, **call)
     from askew._progress import TrainingProgress
 
-    _use_threads(threads)
+    _set_up_torch(threads)
     with _stopping_cleanly(out), TrainingProgress(quiet=quiet) as progress:
         scores = tasks.train_translation(job, model, identity, progress=progress, **call)
     if as_json:
@@ -236,7 +237,7 @@ def translate_command(
     with _refusing_bad_input():
         from askew.models import Translator
 
-        _use_threads(threads)
+        _set_up_torch(threads)
         translator = Translator.from_pretrained(folder, batch_size=batch_size)
         lines = _read_lines(file)
     from askew._progress import TranslationProgress
@@ -288,7 +289,8 @@ def _tell_overlap(text: "SplitText") -> None:
         )
 
 
-def _use_threads(threads: int) -> None:
+def _set_up_torch(threads: int) -> None:
+    """Use so many threads, and let nothing but our own progress bars be seen."""
     import torch
     from transformers.utils import logging
 
