@@ -93,6 +93,14 @@ def test_bad_input_gives_one_line_and_leaves_no_trace(tmp_path, pairs):
         assert snapshot(tmp_path) == before, name
 
 
+def test_a_missing_package_is_named_before_any_work(tmp_path, pairs, monkeypatch):
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    result = run("compare", "--data", pairs, "--out", tmp_path / "out")
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1
+    assert "plotly" in result.stderr and "pip install 'askew[all]'" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_train_and_translate(tmp_path, pairs):
     model = tmp_path / "model"
     train = ["train", "translation", "--data", pairs, "--out", model, "--steps", 150, *TINY]

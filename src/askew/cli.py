@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -119,6 +120,8 @@ def compare_command(
     """
     seeds_run = list(range(seeds))
     with _refusing_bad_input():
+        for needed_last in ("jinja2", "plotly"):
+            import_module(needed_last)
         from askew import tasks, tradeoffs
 
         if task != "translation":
@@ -256,6 +259,8 @@ def _refusing_bad_input() -> Iterator[None]:
     """Turn what is wrong with the user's input into one line and exit code 2."""
     try:
         yield
+    except ModuleNotFoundError as error:
+        _fail(f"{error}; install what is missing: pip install 'askew[all]'", 2)
     except (ValueError, ImportError) as error:
         _fail(" ".join(str(error).split()), 2)
 

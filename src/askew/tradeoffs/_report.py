@@ -19,7 +19,11 @@ from askew.tradeoffs._files import write_text
 _PARTS = ("task", "summary", "settings", "versions", "metrics", "arms", "baselines", "trials")
 _TIME_UNITS = ("s", "ms", "CPU s", "CPU-s")
 _SIZE_UNITS = ("kB", "MB", "GB")
-_COST_WORDS = {"parameters": "parameters", "flops_per_step": "training work, FLOP per step"}
+_COST_WORDS = {
+    "parameters": "parameters",
+    "flops_per_step": "training work, FLOP per step",
+    "peak_memory_mb": "peak memory of training, MB",
+}
 _TIMES, _MINUS, _DASH = "\N{MULTIPLICATION SIGN}", "\N{MINUS SIGN}", "\N{EN DASH}"
 _ASCII = str.maketrans({_TIMES: "x", _MINUS: "-", _DASH: "-", "±": "+/-", "…": "..."})
 

@@ -50,7 +50,7 @@ def run_trials(
     missing = [(arm, seed) for arm, seed in trials if not is_finished(out, arm.name, seed)]
     if not missing:
         return
-    executor = _executor(jobs, threads)
+    executor = _executor(min(jobs, len(missing)), threads)
     try:
         futures = [
             executor.submit(run_trial, task, arm, seed, steps=steps[arm.name], out=out)
