@@ -251,7 +251,7 @@ def _compare(
     results = {
         "version": 1,
         "task": task.name,
-        "summary": summary_sentence(verdicts, metrics),
+        "summary": _headline(verdicts, metrics),
         "settings": {
             "data": identity["data"],
             **identity["settings"],
@@ -336,6 +336,12 @@ def _trials_csv(trials: Sequence[dict]) -> str:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
+
+
+def _headline(verdicts: Sequence[Verdict], metrics: Sequence[Metric]) -> str:
+    """Say what the first quality metric and the speed of answering show; tables have the rest."""
+    told = (metrics[0].name, "throughput", "latency_ms")
+    return summary_sentence([v for v in verdicts if v.metric in told], metrics)
 
 
 def _versions() -> dict[str, str]:

@@ -14,7 +14,7 @@ from askew.tradeoffs._files import read_json, write_json
 from askew.tradeoffs._task import Arm, Model, Task
 from askew.tradeoffs._trial import load_trial, start_worker
 
-LATENCY_ITEMS, THROUGHPUT_ITEMS, THROUGHPUT_BATCH, ROUNDS = 20, 256, 64, 3
+LATENCY_ITEMS, THROUGHPUT_ITEMS, THROUGHPUT_BATCH, ROUNDS = 20, 256, 64, 7
 _MEMORY_STEPS = 20
 
 
