@@ -73,7 +73,7 @@ def bad_inputs(tmp_path, pairs):
         "encoding": (["--data", tmp_path / "latin.tsv", *out], r"latin\.tsv.*2"),
         "language": (["--pair", "en-xx", *out], "xx"),
         "unwritable": (["--data", pairs, "--out", tmp_path / "file" / "out"], "must be writable"),
-        "other run": (["--data", pairs, "--out", other], "other data and arms"),
+        "other run": (["--data", pairs, "--out", other], "with other task and data and arms"),
         "verdict": (["--data", pairs, "--seeds", 2, "--require-verdict", *out], "got --seeds 2"),
         "key": (["--data", pairs, "--set", "encoder.num_layer=2", *out], "encoder.num_layers"),
         "task": (["chess", *out], "got 'chess'"),

@@ -23,7 +23,7 @@ TASK = translation_task(
 )
 SIDE = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=12)
 CONFIG = EncoderDecoderConfig(source_vocab=265, target_vocab=265, encoder=SIDE, decoder=SIDE)
-CALL = {"budget": Budget(steps=12), "seed": 3, "threads": 1}
+CALL = {"budget": Budget(steps=60), "seed": 3, "threads": 1}
 
 
 class CrashError(Exception):
@@ -64,9 +64,9 @@ def test_folder_translates_and_its_scores_are_those_of_its_translations(trained)
 
 def test_folder_tells_with_which_settings_it_was_trained(trained):
     stored = json.loads((trained[1] / "training.json").read_text("utf-8"))
-    assert stored["steps"] == 12
+    assert stored["steps"] == 60
     assert stored["seed"] == 3
-    assert stored["budget"] == {"steps": 12, "minutes": None}
+    assert stored["budget"] == {"steps": 60, "minutes": None}
     assert stored["model"]["encoder"]["d_ff"] == 12
     assert stored["data"] == json.loads(json.dumps(TASK.describe()))
 
@@ -80,22 +80,22 @@ def test_asked_again_gives_the_stored_scores_without_training(trained):
 
 def test_trains_as_the_task_does_with_the_seed_and_the_steps_given(trained, tmp_path):
     model, told = TASK.build(CONFIG, 3), []
-    TASK.train(model, steps=12, seed=3, folder=tmp_path, progress=lambda *call: told.append(call))
+    TASK.train(model, steps=60, seed=3, folder=tmp_path, progress=lambda *call: told.append(call))
     state = AsymmetricTranslationModel.from_pretrained(trained[1]).state_dict()
     assert all(torch.equal(weight, state[name]) for name, weight in model.state_dict().items())
-    assert told == [(step, 12) for step in range(1, 13)]
+    assert told == [(step, 60) for step in range(1, 61)]
 
 
 def test_goes_on_after_a_crash_to_the_same_model(trained, tmp_path):
     def crash(step, steps):
-        if step == 8:
+        if step == 50:
             raise CrashError
 
     with pytest.raises(CrashError):
         train(tmp_path, progress=crash)
     steps = []
     assert train(tmp_path, progress=lambda step, _: steps.append(step)) == trained[0]
-    assert steps == list(range(7, 13))
+    assert steps == list(range(41, 61))
     one, other = (folder / "model.safetensors" for folder in (trained[1], tmp_path))
     assert one.read_bytes() == other.read_bytes()
     assert not (tmp_path / "checkpoints").exists()
