@@ -149,6 +149,7 @@ def test_a_killed_comparison_ends_like_an_undisturbed_one(tmp_path, pairs):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
+    process.wait()
     time.sleep(2)
     first = (killed / "trials" / "deep-shallow-seed0" / "trial.json").stat().st_mtime_ns
     assert not (killed / "trials" / "twin-seed0").exists()
