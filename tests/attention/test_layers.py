@@ -51,7 +51,7 @@ def test_all_widths_different(settings):
     check_layer_laws(layer, lambda module: module(x, source).output)
 
 
-@pytest.mark.parametrize(("queries", "keys"), [(1, 30), (30, 1), (5, 7)])
+@pytest.mark.parametrize(("queries", "keys"), [(1, 30), (30, 2), (5, 7)])
 def test_the_bridge_gives_the_same_scores_on_either_side(queries, keys):
     layer, (x, source) = primes_layer(qk_norm=False), streams(queries, keys)
     q = layer.query(x).unflatten(-1, (2, 11)).transpose(1, 2)
@@ -60,7 +60,7 @@ def test_the_bridge_gives_the_same_scores_on_either_side(queries, keys):
     weights = layer(x, source, return_weights=True).weights
     torch.testing.assert_close(weights, scores.softmax(-1))
     bridged = [t.shape[-1] for t in layer._bridge(q, k)]
-    assert bridged[0] == bridged[1] == (5 if queries == 1 else 11 if keys == 1 else bridged[0])
+    assert bridged[0] == bridged[1] == (5 if queries == 1 else 11 if keys == 2 else bridged[0])
 
 
 def test_scores_do_not_depend_on_the_size_of_queries_and_keys_under_qk_norm():
