@@ -94,18 +94,13 @@ def calibrate(
             [executor.submit(_seconds_per_step, task, arm) for _ in range(max(1, jobs))]
             for arm in different
         ]
-        rates = {
-            id(arm): max(f.result() for f in run) for arm, run in zip(different, runs, strict=True)
-        }
+        rates = [max(future.result() for future in run) for run in runs]
     finally:
         executor.shutdown(wait=True, kill_workers=True)
+    configs = [arm.config for arm in different]
     return {
-        arm.name: max(1, round(60 * minutes / rates[id(_same(arm, different))])) for arm in arms
+        arm.name: max(1, round(60 * minutes / rates[configs.index(arm.config)])) for arm in arms
     }
-
-
-def _same(arm: Arm, different: Sequence[Arm]) -> Arm:
-    return next(other for other in different if other.config == arm.config)
 
 
 def _seconds_per_step(task: Task[Model], arm: Arm) -> float:
