@@ -1,0 +1,307 @@
+"""Binary and multi-label losses that charge a missed positive and a false alarm differently."""
+
+import warnings
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor, nn
+
+from askew._check import require
+from askew.losses._binary_chunks import Job, SumWithGradient, sum_without_gradient, widen
+from askew.losses._binary_sides import (
+    Setting,
+    Side,
+    Sides,
+    check_sides,
+    check_targets,
+    two_sided_loss,
+)
+from askew.losses._reduction import (
+    Reduction,
+    check_floating,
+    check_reduction,
+    check_where,
+    is_readable,
+    reduce,
+    result_dtype,
+)
+
+Route = Literal["auto", "composed", "chunked", "compiled"]
+
+LARGE = 1 << 20
+"""Logits from which on "auto" compiles on an accelerator."""
+
+
+def asymmetric_bce_loss(
+    logits: Float[Tensor, "*shape"],
+    targets: Shaped[Tensor, "*shape"],
+    *,
+    weight_pos: float | Float[Tensor, " classes"] = 1.0,
+    weight_neg: float | Float[Tensor, " classes"] = 1.0,
+    gamma_pos: float | Float[Tensor, " classes"] = 0.0,
+    gamma_neg: float | Float[Tensor, " classes"] = 0.0,
+    margin: float | Float[Tensor, " classes"] = 0.0,
+    margin_pos: float | Float[Tensor, " classes"] = 0.0,
+    detach_weight: bool = False,
+    where: Bool[Tensor, "..."] | None = None,
+    reduction: Reduction = "mean",
+    route: Route = "auto",
+) -> Tensor:
+    r"""Binary cross-entropy with a price, a focus and a margin for each side.
+
+    With :math:`p=\sigma(x)`, :math:`q=1-p`, :math:`q_m=\max(q-m_+,0)` and
+    :math:`p_m=\max(p-m_-,0)`, a logit x with target y costs
+
+    .. math::
+        -\,y\,w_+\,q_m^{\gamma_+}\log(1-q_m) \;-\; (1-y)\,w_-\,p_m^{\gamma_-}\log(1-p_m).
+
+    A larger gamma fades out the elements of its side that are already easy; a margin drops those
+    that are wrong by less than it, and bounds the cost of the worst, so that labels which are
+    likely mistaken teach nothing. By default it is binary cross-entropy; equal gammas and no
+    margins are the focal loss; ``margin`` with ``gamma_neg > gamma_pos`` is ASL. Swapping the
+    sides, the targets and the sign of the logits changes nothing.
+
+    Not for calibrated probabilities: with a gamma or a margin the minimiser is not the true
+    probability. Against a loss with the threshold of its decision tuned, gains are often small.
+
+    Args:
+        logits: Scores before the sigmoid; any shape, classes last.
+        targets: Labels in [0, 1] of the same shape: bool, integer 0/1, or soft.
+        weight_pos: Price of the positive side, >= 0; a number or one per class.
+        weight_neg: Price of the negative side, likewise.
+        gamma_pos: Focus of the positive side, >= 0; a number or one per class.
+        gamma_neg: Focus of the negative side, likewise. Rare positives want
+            ``gamma_neg >= gamma_pos``, else the many easy negatives drown them.
+        margin: Margin of the negative side, 0 or in [0.001, 1); a number or one per class.
+        margin_pos: Margin of the positive side, likewise.
+        detach_weight: Treat the focusing weight as a constant in the gradient, as the published
+            code of ASL does. The gradient is then not that of the value.
+        where: True where an element counts; broadcasts to `logits`. What is hidden adds nothing to
+            value or gradient, may be NaN, and is not counted by "mean".
+        reduction: "mean" over what counts, "sum" or "none".
+        route: "auto" takes "chunked" (value and gradient in one walk, on CPU, for a mean or a sum),
+            "compiled" (one kernel; on an accelerator from a million logits on) or "composed"
+            (differentiable in everything, any device; also inside `torch.compile` and under
+            `torch.func`). All give the same numbers. A named route that cannot serve is an error.
+
+    Returns:
+        A scalar, or the shape of `logits` for "none", in the dtype of `logits`; under autocast at
+        least single precision. Nothing to count gives a differentiable 0.
+
+    Raises:
+        ValueError: If shapes differ, a setting is out of range, targets leave [0, 1], or the route
+            named cannot serve. Targets are looked at on CPU, where that costs next to nothing;
+            elsewhere it would wait for the device.
+        TypeError: If logits are not floating point, or `where` is not boolean.
+
+    Numerics:
+        No logarithm of a probability is taken, so that value and gradient are right for every
+        logit, infinite ones included, in any precision; the arithmetic is in single at least.
+        "chunked" and "compiled" hold one tensor of the size of the logits, "composed" a dozen.
+
+    Example:
+        >>> x, y = torch.tensor([2.0, -1.0]), torch.tensor([1.0, 1.0])
+        >>> round(asymmetric_bce_loss(x, y, weight_pos=2.0).item(), 4)
+        1.4402
+
+    References:
+        Focal Loss for Dense Object Detection, 2017, arXiv:1708.02002.
+        Asymmetric Loss for Multi-Label Classification, 2021, arXiv:2009.14119.
+    """
+    name = "asymmetric_bce_loss"
+    pos, neg = Side(weight_pos, gamma_pos, margin_pos), Side(weight_neg, gamma_neg, margin)
+    sides = Sides(pos, neg, detach_weight)
+    check_sides(name, sides)
+    check_reduction(name, reduction)
+    _check_inputs(name, logits, targets, where, sides)
+    sides = sides.to(logits)
+    route = _choose(name, route, _obstacle(logits, targets, sides, reduction), logits)
+    if route == "composed":
+        x, y = widen(logits, targets, where)
+        if is_readable(y):
+            check_targets(name, y)
+        return reduce(two_sided_loss(x, y, sides), reduction, where, result_dtype(logits))
+    scale = 1.0 if reduction == "sum" else _share(logits, where)
+    job = Job(name, sides, scale, route == "compiled")
+    if torch.is_grad_enabled() and logits.requires_grad:
+        return SumWithGradient.apply(logits, targets, where, job)
+    return sum_without_gradient(logits, targets, where, job)
+
+
+class AsymmetricBCELoss(nn.Module):
+    """The settings of `asymmetric_bce_loss`; those that are tensors are buffers.
+
+    Args:
+        weight_pos: See `asymmetric_bce_loss`, as for all settings.
+        weight_neg: Price of the negative side.
+        gamma_pos: Focus of the positive side.
+        gamma_neg: Focus of the negative side.
+        margin: Margin of the negative side.
+        margin_pos: Margin of the positive side.
+        detach_weight: Treat the focusing weight as a constant in the gradient.
+        reduction: "mean", "sum" or "none".
+        route: "auto", "composed", "chunked" or "compiled".
+
+    Raises:
+        ValueError: If a setting is out of range.
+
+    Warns:
+        UserWarning: If `gamma_pos > gamma_neg`, which fades out positives before negatives.
+    """
+
+    def __init__(
+        self,
+        *,
+        weight_pos: Setting = 1.0,
+        weight_neg: Setting = 1.0,
+        gamma_pos: Setting = 0.0,
+        gamma_neg: Setting = 0.0,
+        margin: Setting = 0.0,
+        margin_pos: Setting = 0.0,
+        detach_weight: bool = False,
+        reduction: Reduction = "mean",
+        route: Route = "auto",
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        pos, neg = Side(weight_pos, gamma_pos, margin_pos), Side(weight_neg, gamma_neg, margin)
+        check_sides(name, Sides(pos, neg, detach_weight))
+        check_reduction(name, reduction)
+        _check_route(name, route)
+        self._keep("weight_pos", weight_pos)
+        self._keep("weight_neg", weight_neg)
+        self._keep("gamma_pos", gamma_pos)
+        self._keep("gamma_neg", gamma_neg)
+        self._keep("margin", margin)
+        self._keep("margin_pos", margin_pos)
+        self.detach_weight = detach_weight
+        self.reduction: Reduction = reduction
+        self.route: Route = route
+        if bool(torch.as_tensor(gamma_pos).max() > torch.as_tensor(gamma_neg).min()):
+            warnings.warn(
+                f"{name}: gamma_pos {gamma_pos} above gamma_neg {gamma_neg} fades out easy "
+                "positives before easy negatives; where positives are rare, swap them",
+                stacklevel=2,
+            )
+
+    @classmethod
+    def focal(cls, *, alpha: float = 0.25, gamma: float = 2.0) -> "AsymmetricBCELoss":
+        """The focal loss with the settings of RetinaNet, arXiv:1708.02002, as a mean."""
+        require(0 <= alpha <= 1, f"AsymmetricBCELoss.focal: alpha must be in [0, 1]; got {alpha}")
+        return cls(weight_pos=alpha, weight_neg=1 - alpha, gamma_pos=gamma, gamma_neg=gamma)
+
+    @classmethod
+    def asl(cls, *, gamma_pos: float = 0.0, gamma_neg: float = 4.0) -> "AsymmetricBCELoss":
+        """ASL with the settings of arXiv:2009.14119 and its margin .05.
+
+        Its code sums, has `gamma_pos=1` by default, and detaches the focusing weight in one of its
+        two classes: set `reduction` and `detach_weight` of the result to have either.
+        """
+        return cls(gamma_pos=gamma_pos, gamma_neg=gamma_neg, margin=0.05)
+
+    @classmethod
+    def miss_averse(cls) -> "AsymmetricBCELoss":
+        """A missed positive costs twice a false alarm, and focuses harder: it warns, see there."""
+        return cls(weight_pos=2.0, gamma_pos=2.0, gamma_neg=1.0)
+
+    def _keep(self, name: str, setting: Setting) -> None:
+        if isinstance(setting, Tensor):
+            self.register_buffer(name, setting)
+        else:
+            setattr(self, name, setting)
+
+    def forward(
+        self,
+        logits: Float[Tensor, "*shape"],
+        targets: Shaped[Tensor, "*shape"],
+        *,
+        where: Bool[Tensor, "..."] | None = None,
+        reduction: Reduction | None = None,
+    ) -> Tensor:
+        """The loss of `logits` against `targets`; `reduction` overrides that of the module."""
+        return asymmetric_bce_loss(
+            logits,
+            targets,
+            weight_pos=self.weight_pos,
+            weight_neg=self.weight_neg,
+            gamma_pos=self.gamma_pos,
+            gamma_neg=self.gamma_neg,
+            margin=self.margin,
+            margin_pos=self.margin_pos,
+            detach_weight=self.detach_weight,
+            where=where,
+            reduction=reduction or self.reduction,
+            route=self.route,
+        )
+
+    def extra_repr(self) -> str:
+        """Every setting."""
+        names = ("weight_pos", "weight_neg", "gamma_pos", "gamma_neg", "margin", "margin_pos")
+        settings = [f"{name}={getattr(self, name)}" for name in (*names, "detach_weight")]
+        return ", ".join([*settings, f"reduction={self.reduction!r}", f"route={self.route!r}"])
+
+
+def _share(logits: Tensor, where: Tensor | None) -> float | Tensor:
+    """One over the number of elements that count; no look at the values off the CPU."""
+    if where is None:
+        return 1.0 / max(logits.numel(), 1)
+    seen = where.expand(logits.shape).sum()
+    return 1.0 / max(int(seen), 1) if is_readable(seen) else 1.0 / seen.clamp_min(1)
+
+
+def _choose(name: str, route: Route, obstacle: str, logits: Tensor) -> Route:
+    _check_route(name, route)
+    if route == "auto":
+        if obstacle:
+            return "composed"
+        if logits.device.type == "cpu":
+            return "chunked"
+        return "compiled" if logits.numel() >= LARGE else "composed"
+    if route == "chunked" and logits.device.type != "cpu":
+        obstacle = obstacle or f"logits on {logits.device}"
+    require(
+        not obstacle or route == "composed",
+        f"{name}: route {route!r} cannot serve; got {obstacle}. Leave it at 'auto'",
+    )
+    return route
+
+
+def _obstacle(logits: Tensor, targets: Tensor, sides: Sides, reduction: Reduction) -> str:
+    """What only the composed route can do, or nothing."""
+    if reduction == "none":
+        return 'reduction "none"'
+    settings = (*sides.pos, *sides.neg)
+    if any(isinstance(t, Tensor) and t.requires_grad for t in (targets, *settings)):
+        return "targets or settings that want a gradient"
+    if torch.compiler.is_compiling():
+        return "a call inside torch.compile"
+    if torch._C._functorch.maybe_current_level() is not None:
+        return "a call under a transform of torch.func"
+    return ""
+
+
+def _check_route(name: str, route: str) -> None:
+    require(
+        route in get_args(Route),
+        f"{name}: route must be one of {', '.join(get_args(Route))}; got route {route!r}",
+    )
+
+
+def _check_inputs(
+    name: str, logits: Tensor, targets: Tensor, where: Tensor | None, sides: Sides
+) -> None:
+    check_floating(name, "logits", logits)
+    require(
+        logits.shape == targets.shape,
+        f"{name}: targets must have the shape of logits; "
+        f"got targets {tuple(targets.shape)}, logits {tuple(logits.shape)}",
+    )
+    check_where(name, where, logits.shape)
+    for setting in (*sides.pos, *sides.neg):
+        if isinstance(setting, Tensor):
+            require(
+                setting.dim() == 0 or setting.shape == logits.shape[-1:],
+                f"{name}: a setting per class must have the length of the last axis; "
+                f"got setting {tuple(setting.shape)}, logits {tuple(logits.shape)}",
+            )

@@ -1,0 +1,278 @@
+"""Two-sided binary cross-entropy with value and gradient in one walk over the logits.
+
+Autograd would keep a dozen tensors of the size of the logits. Here the walk goes in chunks that
+fit the cache, and only the gradient is kept. Most labels of most data are negative, so a chunk is
+first taken as if all of it were, with few operations in place; the positives are then put right.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from types import FunctionType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from askew.losses._binary_sides import (
+    Setting,
+    Side,
+    Sides,
+    check_targets,
+    positive_value_and_slope,
+    two_sided_loss,
+    two_sided_slope,
+    value_and_slope,
+)
+from askew.losses._reduction import compute_dtype, hide, result_dtype
+
+CHUNK = 131_072
+"""Elements of a chunk: large beside the overhead of a call, small beside a cache."""
+
+MANY = 4
+"""From one positive in this many elements on, both sides are computed for all elements."""
+
+
+Rows = tuple[Tensor, ...]
+"""Three tensors of the shape of a chunk, to be overwritten."""
+
+
+class Job(NamedTuple):
+    """What a sum is told beside its tensors: in whose name, the settings, a factor of all."""
+
+    name: str
+    sides: Sides
+    scale: float | Tensor
+    compiled: bool
+
+
+class SumWithGradient(torch.autograd.Function):
+    """The scaled sum of the loss; its gradient is computed along and waits for the backward."""
+
+    @staticmethod
+    def forward(ctx, logits: Tensor, targets: Tensor, where: Tensor | None, job: Job) -> Tensor:
+        """Keep the gradient; the inputs stay for a second derivative."""
+        if job.compiled:
+            total, gradient = compiled_sum(logits, targets, where, job)
+        else:
+            gradient = torch.empty(logits.shape, dtype=logits.dtype)
+            total = walk(logits, targets, where, job, gradient)
+        ctx.job = job
+        ctx.save_for_backward(gradient, logits, targets, where)
+        return total
+
+    @staticmethod
+    def backward(ctx, grad):
+        """Scale the kept gradient, never in place; build it anew to differentiate it."""
+        gradient, logits, targets, where = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            slope = two_sided_slope(*widen(logits, targets, where), ctx.job.sides)
+            return (slope * (grad * ctx.job.scale)).to(logits.dtype), None, None, None
+        if not _is_scaled(logits):
+            grad = grad * ctx.job.scale
+        if grad.device.type == "cpu" and grad.item() == 1:
+            return gradient, None, None, None
+        return gradient * grad, None, None, None
+
+
+def widen(logits: Tensor, targets: Tensor, where: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Both in the precision of the arithmetic, what is hidden as a negative beyond all doubt."""
+    dtype = compute_dtype(logits)
+    return hide(logits, where, float("-inf")).to(dtype), hide(targets, where).to(dtype)
+
+
+def _is_scaled(logits: Tensor) -> bool:
+    """Whether the kept gradient has its factor: 1 / count would underflow in float16."""
+    return logits.dtype != torch.float16
+
+
+def walk(
+    logits: Tensor, targets: Tensor, where: Tensor | None, job: Job, gradient: Tensor | None
+) -> Tensor:
+    """The scaled sum of the loss; its gradient goes into `gradient` where one is given."""
+    shape = (-1,) if job.sides.is_plain() or not logits.dim() else (-1, logits.shape[-1])
+    x, y = logits.reshape(shape), targets.reshape(shape)
+    seen = None if where is None else where.expand(logits.shape).reshape(shape)
+    kept = None if gradient is None else gradient.view(shape)
+    rows = max(CHUNK // x[:1].numel(), 1) if len(x) else 1
+    scratch = x.new_empty((4, *x[:rows].shape), dtype=compute_dtype(x))
+    total = 0.0
+    for parts in zip(*(_parts(t, rows, len(x)) for t in (x, y, seen, kept)), strict=True):
+        x, y, where, out = parts
+        own = scratch.unbind() if len(x) == rows else scratch[:, : len(x)].unbind()
+        slope = own[3] if out is not None and out.dtype != scratch.dtype else out
+        total += _chunk(x, y, where, job, slope, own[:3])
+        if out is not None:
+            _keep(slope, out, job.scale)
+    return torch.tensor(total * job.scale, dtype=result_dtype(logits))
+
+
+def _parts(t: Tensor | None, rows: int, length: int) -> Sequence[Tensor | None]:
+    if length <= rows:
+        return (t,)
+    return t.split(rows) if t is not None else (None,) * -(-length // rows)
+
+
+def _keep(slope: Tensor, kept: Tensor, scale: float | Tensor) -> None:
+    """Scale, and cast where the slope is not in its place already."""
+    if _is_scaled(kept) and scale != 1.0:
+        slope *= scale
+    if slope.dtype != kept.dtype:
+        kept.copy_(slope)
+
+
+def _chunk(
+    x: Tensor, y: Tensor, where: Tensor | None, job: Job, slope: Tensor | None, scratch: Rows
+) -> float:
+    """Sum of the loss of a chunk; its derivative goes into `slope`."""
+    x, y, sides = hide(x, where, float("-inf")), hide(y, where), job.sides
+    x = x.to(scratch[0].dtype)
+    if _is_quick(sides):
+        found = _nonzero(y)
+        if len(found) * MANY <= len(y):
+            rest = x.index_fill(0, found, float("-inf")) if len(found) else x
+            total = _negatives(rest, sides.neg, sides.detach_weight, slope, scratch)
+            return total + _positives(x, y, found, job, slope) if len(found) else total
+    y = y.to(x.dtype)
+    check_targets(job.name, y)
+    if slope is None:
+        return two_sided_loss(x, y, sides).sum().item()
+    loss, derivative = value_and_slope(x, y, sides)
+    slope.copy_(derivative)
+    return loss.sum().item()
+
+
+def _is_quick(sides: Sides) -> bool:
+    """Whether the operations in place cover the negative side."""
+    return sides.is_plain() and (sides.neg.margin == 0 or sides.neg.gamma >= 1)
+
+
+def _nonzero(y: Tensor) -> Tensor:
+    """Where `y` is not 0: looked for in words of eight, since most of them are empty."""
+    if len(y) < 16_384:
+        return y.nonzero().squeeze(1)
+    marks = y.ne(0)
+    whole = len(y) // 8 * 8
+    words = marks[:whole].view(torch.int64).nonzero()
+    near = (words * 8 + torch.arange(8)).view(-1)
+    found = near[marks.index_select(0, near)]
+    if whole == len(y):
+        return found
+    return torch.cat([found, marks[whole:].nonzero().squeeze(1) + whole])
+
+
+def _positives(x: Tensor, y: Tensor, found: Tensor, job: Job, slope: Tensor | None) -> float:
+    x = x.index_select(0, found)
+    if y.dtype == torch.bool or (y := y.index_select(0, found)).eq(1).all():
+        loss, derivative = positive_value_and_slope(x, job.sides)
+    else:
+        y = y.to(x.dtype)
+        check_targets(job.name, y)
+        loss, derivative = value_and_slope(x, y, job.sides)
+    if slope is not None:
+        slope.index_copy_(0, found, derivative)
+    return loss.sum().item()
+
+
+def _negatives(x: Tensor, side: Side, detach: bool, slope: Tensor | None, scratch: Rows) -> float:
+    torch.sigmoid(x, out=scratch[0])
+    formula = _beyond_a_margin if side.margin > 0 else _without_margin
+    total = formula(x, side, detach, slope, scratch)
+    if side.weight != 1 and slope is not None:
+        slope *= side.weight
+    return total * side.weight
+
+
+def _without_margin(
+    x: Tensor, side: Side, detach: bool, slope: Tensor | None, scratch: Rows
+) -> float:
+    """p^γ · softplus(x), whose derivative is p^γ · (γ · (1 − p) · softplus(x) + p)."""
+    p, weight, cost = scratch
+    torch._C._nn.softplus(x, 1, 40, out=cost)
+    if side.gamma == 0:
+        if slope is not None:
+            slope.copy_(p)
+        return cost.sum().item()
+    _power(p, side.gamma, weight)
+    total = torch.dot(weight, cost).item()
+    if slope is None:
+        return total
+    if detach:
+        torch.mul(weight, p, out=slope)
+        return total
+    cost.clamp_max_(torch.finfo(cost.dtype).max)  # 0 · inf where p is 1
+    torch.addcmul(cost, cost, p, value=-1, out=slope)
+    slope.mul_(side.gamma).add_(p).mul_(weight)
+    return total
+
+
+def _beyond_a_margin(
+    x: Tensor, side: Side, detach: bool, slope: Tensor | None, scratch: Rows
+) -> float:
+    """−b^γ · log(1 − b) with b = max(p − m, 0), for γ >= 1.
+
+    Its derivative is p (1 − p) · b^(γ−1) · (b / (1 − b) − γ · log(1 − b)).
+    """
+    p, base, log = scratch
+    torch.sub(p, side.margin, out=base).clamp_min_(0)
+    torch.neg(base, out=log)
+    if slope is not None:
+        torch.add(log, 1, out=slope)
+        torch.div(base, slope, out=slope)
+    log.log1p_()
+    if slope is not None:
+        if not detach:
+            slope.sub_(log, alpha=side.gamma)
+        slope.mul_(torch.addcmul(p, p, p, value=-1, out=p))
+    if side.gamma != 1:
+        weight = _power(base, side.gamma - 1, p)
+        log.mul_(weight)
+        if slope is not None:
+            slope.mul_(weight)
+    return -torch.dot(log, base).item()
+
+
+def _power(base: Tensor, exponent: float, out: Tensor) -> Tensor:
+    if exponent == 4:
+        return torch.mul(base, base, out=out).mul_(out)
+    return torch.pow(base, exponent, out=out)
+
+
+def sum_without_gradient(logits: Tensor, targets: Tensor, where: Tensor | None, job: Job) -> Tensor:
+    """The scaled sum alone."""
+    if job.compiled:
+        return compiled_sum(logits, targets, where, job)[0]
+    return walk(logits, targets, where, job, None)
+
+
+def compiled_sum(
+    logits: Tensor, targets: Tensor, where: Tensor | None, job: Job
+) -> tuple[Tensor, Tensor]:
+    """The scaled sum and its gradient by one kernel, built on first use."""
+    numbers = Sides(*(Side(*(_number(s) for s in side)) for side in job.sides[:2]), job.sides[2])
+    total, gradient = _kernel(numbers)(logits, targets, where, job.sides, job.scale)
+    return total.to(result_dtype(logits)), gradient
+
+
+def _number(setting: Setting) -> float | str:
+    return "tensor" if isinstance(setting, Tensor) else float(setting)
+
+
+@cache
+def _kernel(numbers: Sides) -> Callable[..., tuple[Tensor, Tensor]]:
+    """A kernel for these settings alone.
+
+    The compiler keeps its work by code object. One for all settings would run into its limit, and
+    it would take numbers that change for variables, whose powers it then gets wrong.
+    """
+    code = _fused.__code__.replace(co_name=f"two_sided_{abs(hash(numbers)):x}")
+    return torch.compile(FunctionType(code, globals()), fullgraph=True)
+
+
+def _fused(
+    logits: Tensor, targets: Tensor, where: Tensor | None, sides: Sides, scale: float | Tensor
+) -> tuple[Tensor, Tensor]:
+    x, y = widen(logits, targets, where)
+    loss, slope = value_and_slope(x, y, sides)
+    if _is_scaled(logits):
+        slope = slope * scale
+    return loss.sum() * scale, slope.to(logits.dtype)

@@ -1,0 +1,222 @@
+"""Value and slope of two-sided binary cross-entropy, element by element.
+
+Both sides are one formula: a side is wrong with probability p = σ(x), where x is the logit on the
+negative side and minus the logit on the positive side.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from askew._check import require
+from askew.losses._reduction import compute_dtype, is_readable
+
+Setting = float | Tensor
+
+SMALLEST_MARGIN = 1e-3
+"""A smaller one would drown in the rounding of 1 − p in single precision."""
+
+
+class Side(NamedTuple):
+    """What one side of the loss is given: a price, a focus, a margin; numbers or one per class."""
+
+    weight: Setting
+    gamma: Setting
+    margin: Setting
+
+
+class Sides(NamedTuple):
+    """Both sides, and whether the focusing weight is a constant for the gradient."""
+
+    pos: Side
+    neg: Side
+    detach_weight: bool
+
+    def is_plain(self) -> bool:
+        """Whether every setting is one number for all classes."""
+        return not any(isinstance(s, Tensor) for s in (*self.pos, *self.neg))
+
+    def to(self, like: Tensor) -> "Sides":
+        """The same with all tensors on the device of `like`, in the precision of arithmetic."""
+        pos, neg = (Side(*(_like(s, like) for s in side)) for side in (self.pos, self.neg))
+        return Sides(pos, neg, self.detach_weight)
+
+
+def _like(setting: Setting, like: Tensor) -> Setting:
+    if not isinstance(setting, Tensor):
+        return setting
+    return setting.to(device=like.device, dtype=compute_dtype(like))
+
+
+class _Wrongness(NamedTuple):
+    """Of one side: the probability p of being wrong, q = 1 − p, and −log q; none cancels."""
+
+    p: Tensor
+    q: Tensor
+    cost: Tensor
+
+
+def two_sided_loss(x: Tensor, y: Tensor, sides: Sides) -> Tensor:
+    """Elements of the loss by differentiable operations: the judge of every faster route."""
+    pos, neg = _differentiable(x)
+    finite = x.isfinite()
+    missed = _loss(pos, sides.pos, sides.detach_weight, finite)
+    alarm = _loss(neg, sides.neg, sides.detach_weight, finite)
+    return _price(y, sides.pos.weight, missed) + _price(1 - y, sides.neg.weight, alarm)
+
+
+def two_sided_slope(x: Tensor, y: Tensor, sides: Sides) -> Tensor:
+    """Derivative of the elements with respect to `x`, itself differentiable."""
+    pos, neg = _differentiable(x)
+    return _blend(x, y, sides, pos, neg)
+
+
+def value_and_slope(x: Tensor, y: Tensor, sides: Sides) -> tuple[Tensor, Tensor]:
+    """Elements and derivative at once, with a single exponential and a single logarithm.
+
+    Not to be differentiated: |x| has no slope at 0.
+    """
+    e = torch.exp(-x.abs())
+    near, log = 1 / (1 + e), torch.log1p(e)
+    far = e * near
+    right = x >= 0
+    p, q = torch.where(right, near, far), torch.where(right, far, near)
+    pos = _Wrongness(q, p, (-x).clamp_min(0) + log)
+    neg = _Wrongness(p, q, x.clamp_min(0) + log)
+    missed = _price(y, sides.pos.weight, _loss(pos, sides.pos, True, None))
+    alarm = _price(1 - y, sides.neg.weight, _loss(neg, sides.neg, True, None))
+    return missed + alarm, _blend(x, y, sides, pos, neg)
+
+
+def positive_value_and_slope(x: Tensor, sides: Sides) -> tuple[Tensor, Tensor]:
+    """`value_and_slope` where every target is 1."""
+    wrong = -x
+    q = torch.sigmoid(wrong)
+    wrong = _Wrongness(q, 1 - q, torch._C._nn.softplus(wrong, 1, 40))
+    weight = sides.pos.weight
+    loss, slope = _loss(wrong, sides.pos, True, None), _slope(wrong, sides.pos, sides.detach_weight)
+    return loss * weight, slope * -weight
+
+
+def _differentiable(x: Tensor) -> tuple[_Wrongness, _Wrongness]:
+    log_p, log_q = F.logsigmoid(x), F.logsigmoid(-x)
+    p, q = torch.sigmoid(x), torch.sigmoid(-x)
+    return _Wrongness(q, p, -log_p), _Wrongness(p, q, -log_q)
+
+
+def _price(share: Tensor, weight: Setting, loss: Tensor) -> Tensor:
+    """`share · weight · loss`, where nothing times infinity is nothing."""
+    factor = share * weight
+    return torch.where((factor > 0) | loss.isfinite(), factor * loss, 0.0)
+
+
+def _blend(x: Tensor, y: Tensor, sides: Sides, pos: _Wrongness, neg: _Wrongness) -> Tensor:
+    falling = _slope(pos, sides.pos, sides.detach_weight)
+    rising = _slope(neg, sides.neg, sides.detach_weight)
+    return (1 - y) * sides.neg.weight * rising - y * sides.pos.weight * falling
+
+
+def _loss(wrong: _Wrongness, side: Side, detach: bool, finite: Tensor | None) -> Tensor:
+    base, cost = _shifted(wrong, side.margin)
+    if _is_zero(side.gamma):
+        return cost
+    weight = _power(base, side.gamma)
+    if detach:
+        weight = weight.detach()
+    elif finite is not None:
+        # At an infinite logit the weight is flat, but its slope times the infinite cost is NaN.
+        weight = torch.where(finite, weight, weight.detach())
+    return weight * cost
+
+
+def _slope(wrong: _Wrongness, side: Side, detach: bool) -> Tensor:
+    """Derivative of one side with respect to the logit of being wrong."""
+    p, q = wrong.p, wrong.q
+    base, cost = _shifted(wrong, side.margin)
+    finite = cost.clamp_max(torch.finfo(cost.dtype).max)
+    if _is_zero(side.margin):
+        # (p^γ c)' = p^γ (p + γ q c), as p' = p q and c' = p.
+        inner = p if detach or _is_zero(side.gamma) else p + side.gamma * (q * finite)
+        return inner if _is_zero(side.gamma) else _power(base, side.gamma) * inner
+    rate = torch.where(base > 0, p * q / (1 - base), 0.0)
+    if isinstance(side.margin, Tensor):
+        rate = torch.where(side.margin > 0, rate, p)
+    if _is_zero(side.gamma):
+        return rate
+    slope = _power(base, side.gamma) * rate
+    if detach:
+        return slope
+    return slope + side.gamma * _power(base, side.gamma - 1) * (p * q) * finite
+
+
+def _shifted(wrong: _Wrongness, margin: Setting) -> tuple[Tensor, Tensor]:
+    """The probability of being wrong beyond the margin, and its cost."""
+    if _is_zero(margin):
+        return wrong.p, wrong.cost
+    base = (wrong.p - margin).clamp_min(0)
+    if isinstance(margin, Tensor):
+        shifted = -torch.log1p(-torch.where(margin > 0, base, 0.0))
+        return base, torch.where(margin > 0, shifted, wrong.cost)
+    return base, -torch.log1p(-base)
+
+
+def _power(base: Tensor, exponent: Setting) -> Tensor | float:
+    """`base ** exponent` for a base in [0, 1], with finite slopes at 0.
+
+    A general power costs three transcendental functions, so the usual exponents are multiplied out.
+    """
+    if isinstance(exponent, Tensor):
+        return base.clamp_min(torch.finfo(base.dtype).tiny) ** exponent
+    if exponent == 0:
+        return 1.0
+    if exponent == 1:
+        return base
+    if exponent in (2, 3, 4):
+        square = base * base
+        return square if exponent == 2 else square * (base if exponent == 3 else square)
+    return base.clamp_min(torch.finfo(base.dtype).tiny) ** exponent
+
+
+def _is_zero(setting: Setting) -> bool:
+    return not isinstance(setting, Tensor) and setting == 0
+
+
+def check_sides(name: str, sides: Sides) -> None:
+    """Refuse settings out of range; tensors only where looking at them is free."""
+    for label, side in (("pos", sides.pos), ("neg", sides.neg)):
+        _check_setting(name, f"weight_{label}", side.weight)
+        _check_setting(name, f"gamma_{label}", side.gamma)
+        for bound in _range(side.margin):
+            if not (bound == 0 or SMALLEST_MARGIN <= bound < 1):
+                margin = "margin_pos" if label == "pos" else "margin"
+                repair = f"must be 0 or in [{SMALLEST_MARGIN}, 1)"
+                raise ValueError(f"{name}: {margin} {repair}; got {margin} {side.margin}")
+
+
+def _check_setting(name: str, label: str, setting: Setting) -> None:
+    low, high = _range(setting)
+    # The sentence is made only when it is needed: a number may be symbolic in a compiled graph.
+    if not (low >= 0 and high < float("inf")):
+        raise ValueError(f"{name}: {label} must be finite and at least 0; got {label} {setting}")
+
+
+def _range(setting: Setting) -> tuple[float, float]:
+    """Smallest and largest value; both 0 where a tensor is not to be looked at."""
+    if not isinstance(setting, Tensor):
+        return setting, setting
+    if not setting.numel() or not is_readable(setting):
+        return 0.0, 0.0
+    low, high = setting.detach().aminmax()
+    return float(low), float(high)
+
+
+def check_targets(name: str, y: Tensor) -> None:
+    """Refuse labels outside [0, 1], NaN among them."""
+    if y.numel():
+        low, high = y.detach().aminmax()
+        require(
+            bool((low >= 0) & (high <= 1)),
+            f"{name}: targets must be in [0, 1]; got targets from {low:g} to {high:g}",
+        )

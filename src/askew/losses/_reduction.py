@@ -1,0 +1,103 @@
+"""The only averaging, and what every loss does with its inputs before the arithmetic."""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from askew._check import require
+
+Reduction = Literal["mean", "sum", "none"]
+
+
+def check_reduction(name: str, reduction: str) -> None:
+    """Refuse a reduction that `name` does not know."""
+    require(
+        reduction in get_args(Reduction),
+        f'{name}: reduction must be "mean", "sum" or "none"; got reduction {reduction!r}',
+    )
+
+
+def check_where(name: str, where: Tensor | None, shape: torch.Size) -> None:
+    """Refuse a `where` that is not boolean or does not broadcast to `shape`."""
+    if where is None:
+        return
+    if where.dtype != torch.bool:
+        raise TypeError(
+            f"{name}: where must be boolean, True = counts; got dtype {where.dtype}. "
+            "Compare it with 0 first"
+        )
+    missing = len(shape) - where.dim()
+    fits = missing >= 0 and all(
+        own in (1, full) for own, full in zip(where.shape, shape[missing:], strict=True)
+    )
+    require(
+        fits,
+        f"{name}: where must broadcast to the shape of the loss; "
+        f"got where {tuple(where.shape)}, loss {tuple(shape)}",
+    )
+
+
+def check_floating(name: str, label: str, tensor: Tensor) -> None:
+    """Refuse scores that are not floating point."""
+    if not tensor.is_floating_point():
+        raise TypeError(f"{name}: {label} must be floating point; got dtype {tensor.dtype}")
+
+
+def is_readable(*tensors: Tensor) -> bool:
+    """Whether values may be looked at for free: plain CPU tensors, eager, no function transform.
+
+    Elsewhere a look would wait for the device or break the graph, so value checks are skipped.
+    """
+    return (
+        not torch.compiler.is_compiling()
+        and torch._C._functorch.maybe_current_level() is None
+        and all(t.device.type == "cpu" and type(t) in _PLAIN for t in tensors)
+    )
+
+
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
+def compute_dtype(tensor: Tensor) -> torch.dtype:
+    """The precision a loss is computed in: at least single."""
+    return torch.promote_types(tensor.dtype, torch.float32)
+
+
+def result_dtype(tensor: Tensor) -> torch.dtype:
+    """The precision a loss is returned in: that of the scores, single under autocast."""
+    if torch.is_autocast_enabled(tensor.device.type):
+        return compute_dtype(tensor)
+    return tensor.dtype
+
+
+def hide(tensor: Tensor, where: Tensor | None, fill: float = 0.0) -> Tensor:
+    """Put `fill` where nothing counts, before the arithmetic: 0 · NaN would still be NaN."""
+    return tensor if where is None else tensor.masked_fill(~where, fill)
+
+
+def reduce(
+    loss: Tensor,
+    reduction: Reduction,
+    where: Tensor | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Apply `reduction` to the entries of `loss` where `where` is True, and cast to `dtype`.
+
+    "none" gives 0 at the others. "mean" divides by the number of entries that count; without
+    any it is a differentiable zero.
+    """
+    if where is not None:
+        loss = torch.where(where, loss, 0.0)
+    if reduction == "sum":
+        loss = loss.sum()
+    elif reduction == "mean":
+        loss = loss.sum() / count(loss, where)
+    return loss if dtype is None else loss.to(dtype)
+
+
+def count(loss: Tensor, where: Tensor | None) -> Tensor | int:
+    """How many entries of `loss` count, at least 1."""
+    if where is None:
+        return max(loss.numel(), 1)
+    return where.expand(loss.shape).sum().clamp_min(1)

@@ -1,0 +1,196 @@
+"""Laws that every loss obeys: `@each_law` on a test that takes `law`, and cases of its own."""
+
+import copy
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class LossCase:
+    """A loss with float64 inputs on which all laws can be tried.
+
+    `wrt` are the indices of the inputs that get a gradient. `where` is a mask with both values, or
+    None for a loss that has none; `remove` gives the inputs without what it hides. `module` is the
+    same loss as a module.
+    """
+
+    loss: Callable[..., Tensor]
+    inputs: tuple[Tensor, ...]
+    wrt: tuple[int, ...] = (0,)
+    where: Tensor | None = None
+    remove: Callable[..., tuple[Tensor, ...]] = lambda where, *inputs: tuple(
+        t[where] for t in inputs
+    )
+    module: nn.Module | None = None
+    second_order: bool = True
+
+    def fresh(self, dtype: torch.dtype = torch.double) -> list[Tensor]:
+        """Copies of the inputs; those of `wrt` want a gradient."""
+        inputs = [t.to(dtype) if t.is_floating_point() else t.clone() for t in self.inputs]
+        return [t.clone().requires_grad_(i in self.wrt) for i, t in enumerate(inputs)]
+
+    def gradients(self, value: Tensor, inputs: list[Tensor]) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(value, [inputs[i] for i in self.wrt])
+
+    def value_and_gradients(self, inputs: list[Tensor], **settings) -> tuple[Tensor, ...]:
+        value = self.loss(*inputs, **settings)
+        return value, *self.gradients(value, inputs)
+
+
+def close(actual: Tensor, expected: Tensor, **tolerance: float) -> None:
+    torch.testing.assert_close(actual, expected, check_dtype=False, **tolerance)
+
+
+def poison(case: LossCase, tensor: Tensor) -> Tensor:
+    """NaN, or an impossible label, where nothing counts."""
+    where = case.where
+    while where.dim() < tensor.dim():
+        where = where.unsqueeze(-1)
+    if tensor.dtype == torch.bool:
+        return tensor
+    bad = float("nan") if tensor.is_floating_point() else -12345
+    return tensor.masked_fill(~where.expand(tensor.shape), bad)
+
+
+def leaves_everything_as_it_was(case: LossCase) -> None:
+    inputs = case.fresh()
+    before = [t.detach().clone() for t in inputs]
+    enabled = torch.is_grad_enabled()
+    case.loss(*inputs).backward()
+    assert torch.is_grad_enabled() == enabled
+    assert all(torch.equal(t, b) for t, b in zip(inputs, before, strict=True))
+    with torch.no_grad():
+        assert not case.loss(*inputs).requires_grad
+    with torch.inference_mode():
+        close(case.loss(*inputs), case.loss(*[t.clone() for t in before]))
+
+
+def mean_and_sum_agree_with_none(case: LossCase) -> None:
+    inputs = case.fresh()
+    one_by_one = case.loss(*inputs, reduction="none")
+    total, *gradient = case.value_and_gradients(inputs, reduction="sum")
+    close(one_by_one.sum(), total)
+    for a, b in zip(case.gradients(one_by_one.sum(), inputs), gradient, strict=True):
+        close(a, b)
+    mean, *scaled = case.value_and_gradients(inputs, reduction="mean")
+    factor = (mean / total).detach()
+    for a, b in zip(scaled, gradient, strict=True):
+        close(a, b * factor)
+
+
+def hiding_is_removing(case: LossCase) -> None:
+    if case.where is None:
+        pytest.skip("has no where")
+    assert case.where.any() and not case.where.all()
+    for reduction in ("mean", "sum"):
+        hidden = [
+            t.detach().requires_grad_(i in case.wrt)
+            for i, t in enumerate(poison(case, t) for t in case.fresh())
+        ]
+        kept = case.fresh()
+        value, *gradients = case.value_and_gradients(hidden, where=case.where, reduction=reduction)
+        removed = case.loss(*case.remove(case.where, *kept), reduction=reduction)
+        close(value, removed)
+        for a, b in zip(gradients, case.gradients(removed, kept), strict=True):
+            close(a, b)
+    assert case.loss(*hidden, where=case.where, reduction="none").isfinite().all()
+
+
+def nothing_left_is_a_differentiable_zero(case: LossCase) -> None:
+    if case.where is None:
+        pytest.skip("has no where")
+    nothing = torch.zeros_like(case.where)
+    for reduction in ("mean", "sum"):
+        value, *gradients = case.value_and_gradients(
+            case.fresh(), where=nothing, reduction=reduction
+        )
+        assert value == 0
+        assert not any(g.any() for g in gradients)
+
+
+def gradients_are_right(case: LossCase) -> None:
+    inputs = case.fresh()
+    for reduction in ("mean", "none"):
+        assert torch.autograd.gradcheck(lambda *t: case.loss(*t, reduction=reduction), inputs)  # noqa: B023
+    if case.second_order:
+        assert torch.autograd.gradgradcheck(case.loss, inputs)
+
+
+def compiles_in_one_graph(case: LossCase) -> None:
+    torch.compiler.reset()
+    compiled = torch.compile(case.loss, fullgraph=True, backend="aot_eager")
+    inputs = case.fresh()
+    eager = case.value_and_gradients(inputs)
+    for a, b in zip(case.value_and_gradients(inputs), eager, strict=True):
+        close(a, b)
+    value = compiled(*inputs)
+    for a, b in zip((value, *case.gradients(value, inputs)), eager, strict=True):
+        close(a, b)
+
+
+def keeps_half_precision(case: LossCase) -> None:
+    exact = case.value_and_gradients(case.fresh(torch.float32))
+    for dtype in (torch.bfloat16, torch.float16):
+        inputs = case.fresh(dtype)
+        for reduction in ("mean", "none"):
+            assert case.loss(*inputs, reduction=reduction).dtype == dtype
+        for a, b in zip(case.value_and_gradients(inputs), exact, strict=True):
+            assert a.dtype == dtype
+            close(a, b, rtol=0.1, atol=0.02)
+
+
+def works_under_function_transforms(case: LossCase) -> None:
+    inputs = case.fresh()
+    plain = [t.detach() for t in inputs]
+    _, *expected = case.value_and_gradients(inputs)
+    for a, b in zip(torch.func.grad(case.loss, argnums=case.wrt)(*plain), expected, strict=True):
+        close(a, b)
+    twice = [torch.stack([t, t]) for t in plain]
+    batched = torch.vmap(torch.func.grad(case.loss, argnums=case.wrt))(*twice)
+    for a, b in zip(batched, expected, strict=True):
+        close(a, torch.stack([b, b]))
+
+
+def works_under_autocast(case: LossCase) -> None:
+    inputs = case.fresh(torch.float32)
+    exact = case.value_and_gradients(inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        value = case.loss(*inputs)
+        assert case.loss(*case.fresh(torch.bfloat16)).dtype == torch.float32
+    assert value.dtype == torch.float32
+    for a, b in zip((value, *case.gradients(value, inputs)), exact, strict=True):
+        close(a, b, rtol=0.02, atol=0.01)
+
+
+def the_module_is_the_function(case: LossCase) -> None:
+    if case.module is None:
+        pytest.skip("has no module")
+    inputs = case.fresh()
+    expected = case.value_and_gradients(inputs)
+    rounds = (case.module, copy.deepcopy(case.module), pickle.loads(pickle.dumps(case.module)))
+    for module in rounds:
+        value = module(*inputs)
+        for a, b in zip((value, *case.gradients(value, inputs)), expected, strict=True):
+            close(a, b)
+    assert repr(case.module).startswith(type(case.module).__name__)
+
+
+LAWS = [
+    leaves_everything_as_it_was,
+    mean_and_sum_agree_with_none,
+    hiding_is_removing,
+    nothing_left_is_a_differentiable_zero,
+    gradients_are_right,
+    pytest.param(compiles_in_one_graph, marks=pytest.mark.unhooked),
+    keeps_half_precision,
+    works_under_function_transforms,
+    works_under_autocast,
+    the_module_is_the_function,
+]
+
+each_law = pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
