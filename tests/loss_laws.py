@@ -49,8 +49,9 @@ def close(actual: Tensor, expected: Tensor, **tolerance: float) -> None:
 def poison(case: LossCase, tensor: Tensor) -> Tensor:
     """NaN, or an impossible label, where nothing counts."""
     where = case.where
-    while where.dim() < tensor.dim():
-        where = where.unsqueeze(-1)
+    while where.dim() < tensor.dim():  # classes stand last, or on the second axis
+        leads = where.shape == tensor.shape[: where.dim()]
+        where = where.unsqueeze(-1 if leads else 1)
     if tensor.dtype == torch.bool:
         return tensor
     bad = float("nan") if tensor.is_floating_point() else -12345

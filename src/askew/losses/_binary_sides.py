@@ -47,6 +47,8 @@ class Sides(NamedTuple):
 def _like(setting: Setting, like: Tensor) -> Setting:
     if not isinstance(setting, Tensor):
         return setting
+    if setting.dim() == 0 and not setting.requires_grad and is_readable(setting):
+        return setting.item()
     return setting.to(device=like.device, dtype=compute_dtype(like))
 
 

@@ -1,0 +1,121 @@
+"""A focus that finds its own asymmetry while training."""
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor, nn
+
+from askew._check import require
+from askew.losses._binary import asymmetric_bce_loss
+from askew.losses._reduction import Reduction, check_reduction, hide
+
+
+class AdaptiveAsymmetry(nn.Module):
+    r"""Two-sided loss whose `gamma_neg` moves until positives are learnt as well as negatives.
+
+    Let the gap be the mean probability of being right on positives less that on negatives,
+    :math:`\Delta = \bar p_{+} - \overline{(1-p)}_{-}`. Where negatives abound they are learnt
+    first and the gap is below 0; a larger gamma of the negative side raises it. After every call
+    in training mode
+
+    .. math::
+        \gamma_- \leftarrow
+            \operatorname{clip}(\gamma_- + \lambda(\Delta^* - \Delta),\ 0,\ \gamma_{max}).
+
+    With ``rate = 0`` it is `asymmetric_bce_loss` with the numbers it starts from. The gap of a
+    small batch is noisy: keep `rate` small. A batch without positives or without negatives has no
+    gap and moves nothing. The paper's figure for the target is .1.
+
+    The state is one buffer, `gamma_neg`; checkpoints hold it, and DistributedDataParallel sends
+    that of the first process to all.
+
+    Args:
+        target_gap: Gap to reach, in (−1, 1).
+        rate: Step of gamma for a gap that is off by 1, >= 0.
+        max_gamma: Largest `gamma_neg`, > 0.
+        gamma_neg: Where the negative side starts, in [0, max_gamma].
+        gamma_pos: Focus of the positive side, fixed.
+        margin: Margin of the negative side, fixed.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        ValueError: If a setting is out of range.
+
+    Example:
+        >>> loss = AdaptiveAsymmetry(rate=1.0)
+        >>> x, y = torch.tensor([-3.0, -3.0, -3.0]), torch.tensor([1.0, 0.0, 0.0])
+        >>> value = loss(x, y)
+        >>> round(loss.gamma_neg.item(), 3)
+        1.005
+
+    References:
+        Asymmetric Loss for Multi-Label Classification, 2021, arXiv:2009.14119 (adaptive asymmetry).
+    """
+
+    def __init__(
+        self,
+        *,
+        target_gap: float = 0.1,
+        rate: float = 0.01,
+        max_gamma: float = 8.0,
+        gamma_neg: float = 0.0,
+        gamma_pos: float = 0.0,
+        margin: float = 0.0,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        require(
+            -1 < target_gap < 1,
+            f"{name}: target_gap must be in (-1, 1); got target_gap {target_gap}",
+        )
+        require(rate >= 0, f"{name}: rate must be at least 0; got rate {rate}")
+        require(
+            0 <= gamma_neg <= max_gamma,
+            f"{name}: gamma_neg must be in [0, max_gamma]; "
+            f"got gamma_neg {gamma_neg}, max_gamma {max_gamma}",
+        )
+        check_reduction(name, reduction)
+        self.target_gap = target_gap
+        self.rate = rate
+        self.max_gamma = max_gamma
+        self.gamma_pos = gamma_pos
+        self.margin = margin
+        self.reduction: Reduction = reduction
+        self.gamma_neg: Tensor
+        self.register_buffer("gamma_neg", torch.tensor(float(gamma_neg)))
+
+    def forward(
+        self,
+        logits: Float[Tensor, "*shape"],
+        targets: Shaped[Tensor, "*shape"],
+        *,
+        where: Bool[Tensor, "..."] | None = None,
+    ) -> Tensor:
+        """The loss with the present `gamma_neg`, which in training mode then moves."""
+        loss = asymmetric_bce_loss(
+            logits,
+            targets,
+            gamma_pos=self.gamma_pos,
+            gamma_neg=self.gamma_neg,
+            margin=self.margin,
+            where=where,
+            reduction=self.reduction,
+        )
+        if self.training:
+            # A new tensor: the backward pass may still need the one of this call.
+            self.gamma_neg = self._moved(logits.detach(), targets.detach(), where)
+        return loss
+
+    def _moved(self, logits: Tensor, targets: Tensor, where: Tensor | None) -> Tensor:
+        p = hide(logits, where).float().sigmoid()
+        pos = hide(targets, where).float()
+        neg = 1 - pos if where is None else (1 - pos) * where
+        right = (p * pos).sum() / pos.sum() - ((1 - p) * neg).sum() / neg.sum()
+        step = torch.where(right.isfinite(), self.rate * (self.target_gap - right), 0.0)
+        return (self.gamma_neg + step).clamp(0, self.max_gamma)
+
+    def extra_repr(self) -> str:
+        """Every setting."""
+        names = ("target_gap", "rate", "max_gamma", "gamma_pos", "margin")
+        settings = [f"{name}={getattr(self, name)}" for name in names]
+        return ", ".join([*settings, f"reduction={self.reduction!r}"])

@@ -1,0 +1,263 @@
+"""Cross-entropies for classes of very different frequency."""
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor, nn
+
+from askew._check import require
+from askew.losses._multiclass import asymmetric_focal_loss
+from askew.losses._reduction import Reduction, check_reduction, compute_dtype, is_readable
+
+
+def logit_adjusted_cross_entropy(
+    logits: Float[Tensor, "batch classes"],
+    targets: Int[Tensor, " batch"],
+    class_counts: Shaped[Tensor, " classes"],
+    *,
+    tau: float = 1.0,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+    where: Bool[Tensor, "..."] | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    r"""Cross-entropy of logits that are handicapped by how frequent their class is.
+
+    With :math:`\pi_c` the share of class c in training,
+
+    .. math::
+        \operatorname{CE}(x + \tau\log\pi,\; t).
+
+    A rare class must then win by more while training, so that the plain logits, which are what to
+    use at test time, err equally often on all classes. Equal counts, or ``tau = 0``, give plain
+    cross-entropy. Not where the test data are as unbalanced as the training data and plain accuracy
+    is the goal: there it loses.
+
+    Args:
+        logits: Scores before the softmax.
+        targets: Class indices.
+        class_counts: Training rows of every class, > 0; only their ratios matter.
+        tau: Strength of the handicap; 1 is consistent for the balanced error.
+        label_smoothing: Share of the label that is spread over all classes, in [0, 1].
+        ignore_index: Rows with this target do not count.
+        where: True where a row counts.
+        reduction: "mean" over what counts, "sum" or "none".
+
+    Returns:
+        A scalar, or [batch] for "none", in the dtype of `logits`.
+
+    Raises:
+        ValueError: If the counts do not fit, are not positive (looked at on CPU only), or as in
+            `asymmetric_focal_loss`.
+
+    Example:
+        >>> x, t = torch.zeros(1, 2), torch.tensor([1])
+        >>> round(logit_adjusted_cross_entropy(x, t, torch.tensor([3, 1])).item(), 4)
+        1.3863
+
+    References:
+        Long-Tail Learning via Logit Adjustment, 2021, arXiv:2007.07314.
+    """
+    name = "logit_adjusted_cross_entropy"
+    counts = _check_counts(name, class_counts, logits)
+    handicap = tau * (counts.log() - counts.sum().log())
+    return asymmetric_focal_loss(
+        logits + handicap.to(logits.dtype),
+        targets,
+        label_smoothing=label_smoothing,
+        ignore_index=ignore_index,
+        where=where,
+        reduction=reduction,
+    )
+
+
+def ldam_loss(
+    logits: Float[Tensor, "batch classes"],
+    targets: Int[Tensor, " batch"],
+    class_counts: Shaped[Tensor, " classes"],
+    *,
+    max_margin: float = 0.5,
+    scale: float = 30.0,
+    weight: Float[Tensor, " classes"] | None = None,
+    ignore_index: int = -100,
+    where: Bool[Tensor, "..."] | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    r"""Cross-entropy in which a row must be right by a margin that is wider for rare classes.
+
+    .. math::
+        \operatorname{CE}\bigl(s\,(x - m_t e_t),\; t\bigr),\qquad
+        m_c = m\,\Bigl(\frac{\min_k n_k}{n_c}\Bigr)^{1/4}.
+
+    ``max_margin = 0`` and ``scale = 1`` give plain cross-entropy, equal counts one margin for all.
+    The numbers are made for cosines: logits are to be the products of normalised features and
+    normalised class vectors. The paper's gains need its deferred schedule too: `weight` by class
+    for the last fifth of the epochs.
+
+    Args:
+        logits: Scores before the softmax, cosines in [−1, 1].
+        targets: Class indices.
+        class_counts: Training rows of every class, > 0; only their ratios matter.
+        max_margin: Margin m of the rarest class, >= 0, in units of the logits.
+        scale: Factor s of the logits after the margin, > 0.
+        weight: One weight per class by the convention of `F.cross_entropy`.
+        ignore_index: Rows with this target do not count.
+        where: True where a row counts.
+        reduction: "mean" over what counts, "sum" or "none".
+
+    Returns:
+        A scalar, or [batch] for "none", in the dtype of `logits`.
+
+    Raises:
+        ValueError: If the counts do not fit, are not positive (looked at on CPU only), a setting is
+            out of range, or as in `asymmetric_focal_loss`.
+
+    Example:
+        >>> x, t = torch.tensor([[0.5, 0.5]]), torch.tensor([1])
+        >>> round(ldam_loss(x, t, torch.tensor([16, 1]), scale=1.0).item(), 4)
+        0.9741
+
+    References:
+        Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss, 2019,
+        arXiv:1906.07413.
+    """
+    name = "ldam_loss"
+    require(max_margin >= 0, f"{name}: max_margin must be at least 0; got max_margin {max_margin}")
+    require(scale > 0, f"{name}: scale must be positive; got scale {scale}")
+    counts = _check_counts(name, class_counts, logits)
+    margins = (max_margin * (counts.min() / counts) ** 0.25).to(logits.dtype)
+    own = torch.arange(logits.shape[-1], device=logits.device) == targets.unsqueeze(-1)
+    return asymmetric_focal_loss(
+        scale * torch.where(own, logits - margins, logits),
+        targets,
+        weight=weight,
+        ignore_index=ignore_index,
+        where=where,
+        reduction=reduction,
+    )
+
+
+def _check_counts(name: str, counts: Tensor, logits: Tensor) -> Tensor:
+    require(
+        logits.dim() == 2 and counts.shape == logits.shape[1:],
+        f"{name}: class_counts must be one number per class; "
+        f"got class_counts {tuple(counts.shape)}, logits {tuple(logits.shape)}",
+    )
+    if is_readable(counts) and counts.numel():
+        low = counts.min().item()
+        if not low > 0:
+            raise ValueError(f"{name}: class_counts must be positive; got class_counts {low}")
+    return counts.to(logits.device, compute_dtype(logits))
+
+
+class LogitAdjustedCrossEntropy(nn.Module):
+    """The settings of `logit_adjusted_cross_entropy`; the counts are a buffer.
+
+    Args:
+        class_counts: See `logit_adjusted_cross_entropy`, as for all settings.
+        tau: Strength of the handicap.
+        label_smoothing: Share of the label that is spread over all classes.
+        ignore_index: Rows with this target do not count.
+        reduction: "mean", "sum" or "none".
+    """
+
+    def __init__(
+        self,
+        class_counts: Shaped[Tensor, " classes"],
+        *,
+        tau: float = 1.0,
+        label_smoothing: float = 0.0,
+        ignore_index: int = -100,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__()
+        check_reduction(type(self).__name__, reduction)
+        self.register_buffer("class_counts", class_counts)
+        self.tau = tau
+        self.label_smoothing = label_smoothing
+        self.ignore_index = ignore_index
+        self.reduction: Reduction = reduction
+
+    def forward(
+        self,
+        logits: Float[Tensor, "batch classes"],
+        targets: Int[Tensor, " batch"],
+        *,
+        where: Bool[Tensor, "..."] | None = None,
+    ) -> Tensor:
+        """The loss of `logits` against `targets`."""
+        return logit_adjusted_cross_entropy(
+            logits,
+            targets,
+            self.class_counts,
+            tau=self.tau,
+            label_smoothing=self.label_smoothing,
+            ignore_index=self.ignore_index,
+            where=where,
+            reduction=self.reduction,
+        )
+
+    def extra_repr(self) -> str:
+        """Every setting but the counts."""
+        return (
+            f"tau={self.tau}, label_smoothing={self.label_smoothing}, "
+            f"ignore_index={self.ignore_index}, reduction={self.reduction!r}"
+        )
+
+
+class LDAMLoss(nn.Module):
+    """The settings of `ldam_loss`; the counts and the weights are buffers.
+
+    Args:
+        class_counts: See `ldam_loss`, as for all settings.
+        max_margin: Margin of the rarest class.
+        scale: Factor of the logits after the margin.
+        weight: One weight per class; assign it anew when the schedule defers it.
+        ignore_index: Rows with this target do not count.
+        reduction: "mean", "sum" or "none".
+    """
+
+    def __init__(
+        self,
+        class_counts: Shaped[Tensor, " classes"],
+        *,
+        max_margin: float = 0.5,
+        scale: float = 30.0,
+        weight: Float[Tensor, " classes"] | None = None,
+        ignore_index: int = -100,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__()
+        check_reduction(type(self).__name__, reduction)
+        self.register_buffer("class_counts", class_counts)
+        self.register_buffer("weight", weight)
+        self.max_margin = max_margin
+        self.scale = scale
+        self.ignore_index = ignore_index
+        self.reduction: Reduction = reduction
+
+    def forward(
+        self,
+        logits: Float[Tensor, "batch classes"],
+        targets: Int[Tensor, " batch"],
+        *,
+        where: Bool[Tensor, "..."] | None = None,
+    ) -> Tensor:
+        """The loss of `logits` against `targets`."""
+        return ldam_loss(
+            logits,
+            targets,
+            self.class_counts,
+            max_margin=self.max_margin,
+            scale=self.scale,
+            weight=self.weight,
+            ignore_index=self.ignore_index,
+            where=where,
+            reduction=self.reduction,
+        )
+
+    def extra_repr(self) -> str:
+        """Every setting but the counts and weights."""
+        return (
+            f"max_margin={self.max_margin}, scale={self.scale}, "
+            f"ignore_index={self.ignore_index}, reduction={self.reduction!r}"
+        )

@@ -1,0 +1,396 @@
+"""Multi-class cross-entropy with a price and a focus for each class."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor, nn
+
+from askew._check import require
+from askew.losses._multiclass_rows import FocalSum, Rows, focal_term, walk
+from askew.losses._reduction import (
+    Reduction,
+    check_floating,
+    check_reduction,
+    check_where,
+    compute_dtype,
+    hide,
+    is_readable,
+    reduce,
+    result_dtype,
+)
+
+PerClass = float | Float[Tensor, " classes"]
+
+LARGE = 1 << 20
+"""Logits from which on a pass of our own beats autograd on top of `F.cross_entropy`."""
+
+
+def asymmetric_focal_loss(
+    logits: Float[Tensor, "..."],
+    targets: Shaped[Tensor, "..."],
+    *,
+    alpha: PerClass = 1.0,
+    gamma: PerClass = 0.0,
+    positive_classes: Sequence[int] | None = None,
+    alpha_pos: float | None = None,
+    alpha_neg: float | None = None,
+    gamma_pos: float | None = None,
+    gamma_neg: float | None = None,
+    weight: Float[Tensor, " classes"] | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    where: Bool[Tensor, "..."] | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    r"""Focal loss over classes, each with its own price and focus.
+
+    With :math:`p=\operatorname{softmax}(x)` and the class t of a row, the row costs
+
+    .. math::
+        \ell = -\,\alpha_t\,(1-p_t)^{\gamma_t}\log p_t .
+
+    A larger gamma fades out the rows of its class that are already right. Equal numbers for all
+    classes are the classic focal loss, and the defaults are `F.cross_entropy`. Two groups of
+    classes may have two numbers each: name the `positive_classes` and the settings of either side.
+
+    Class weights and label smoothing :math:`\epsilon` follow `F.cross_entropy` over C classes:
+
+    .. math::
+        \frac{\sum_i (1-\epsilon)\,w_{t_i}\ell_i
+              - \frac{\epsilon}{C}\sum_i\sum_c w_c\log p_{ic}}{\sum_i w_{t_i}}
+
+    so `weight` enters the mean's denominator and `alpha` does not; the focus applies to the first
+    term alone. Not for calibrated probabilities, and on balanced, clean data not better than
+    cross-entropy; on a long tail compare it with `logit_adjusted_cross_entropy` first.
+
+    Args:
+        logits: Scores before the softmax [batch, classes, *rest].
+        targets: Class indices [batch, *rest], or probabilities of the shape of `logits`; then every
+            class is charged by its own alpha and gamma, times its probability.
+        alpha: Price, >= 0; a number or one per class.
+        gamma: Focus, >= 0; a number or one per class.
+        positive_classes: Indices of the classes that take the settings named `_pos`; the others
+            take those named `_neg`.
+        alpha_pos: Price of the positive classes, by default `alpha`.
+        alpha_neg: Price of the others, by default `alpha`.
+        gamma_pos: Focus of the positive classes, by default `gamma`.
+        gamma_neg: Focus of the others, by default `gamma`.
+        weight: One weight per class, >= 0, by the convention above.
+        ignore_index: Rows with this target do not count.
+        label_smoothing: Share of the label that is spread over all classes, in [0, 1].
+        where: True where a row counts; broadcasts to [batch, *rest]. What is hidden adds nothing to
+            value or gradient, and may be NaN or hold any target.
+        reduction: "mean" as above (over rows that count, for probabilities), "sum" or "none".
+
+    Returns:
+        A scalar, or [batch, *rest] for "none", in the dtype of `logits`; under autocast at least
+        single precision. Nothing to count gives a differentiable 0.
+
+    Raises:
+        ValueError: If shapes differ, a setting is out of range, or a class index is outside; the
+            targets are looked at on CPU only, where that costs next to nothing.
+        TypeError: If logits are not floating point, or `where` is not boolean.
+
+    Numerics:
+        1 − p comes from `expm1`, so that it is not lost near 1, and value and gradient are finite
+        for every finite logit, also for a gamma below 1. A mean or a sum is computed in one pass
+        that keeps a single tensor of the size of the logits.
+
+    Example:
+        >>> x, t = torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])
+        >>> round(asymmetric_focal_loss(x, t, gamma=2.0).item(), 4)
+        0.0109
+
+    References:
+        Focal Loss for Dense Object Detection, 2017, arXiv:1708.02002.
+    """
+    name = "asymmetric_focal_loss"
+    check_reduction(name, reduction)
+    _check_shapes(name, logits, targets)
+    require(
+        0 <= label_smoothing <= 1,
+        f"{name}: label_smoothing must be in [0, 1]; got label_smoothing {label_smoothing}",
+    )
+    rest = logits.shape[:1] + logits.shape[2:]
+    check_where(name, where, rest)
+    sides = (alpha_pos, alpha_neg, gamma_pos, gamma_neg)
+    alpha, gamma = _by_side(name, logits, positive_classes, alpha, gamma, sides)
+    for label, setting in (("alpha", alpha), ("gamma", gamma), ("weight", weight)):
+        _check_setting(name, label, setting, logits)
+    x = logits.flatten(2) if logits.dim() > 2 else logits
+    kept = None if where is None else where.expand(rest).reshape(x.shape[:1] + x.shape[2:])
+    settings = [_ready(s, x) for s in (alpha, gamma, weight)]
+    if targets.is_floating_point():
+        loss = _of_probabilities(x, targets.reshape(x.shape), settings, label_smoothing, kept)
+        loss = reduce(loss, reduction, kept, result_dtype(x))
+        return loss.reshape(rest) if reduction == "none" else loss
+    indices = targets.reshape(x.shape[:1] + x.shape[2:]).long()
+    target, kept = _valid(name, indices, kept, ignore_index, logits.shape[1])
+    rows, scale = _rows(target, kept, settings, label_smoothing, reduction)
+    smoothing = _smoothing(x, settings[2], label_smoothing)
+    if x.numel() >= LARGE and _is_plain_sum(reduction, settings):
+        if torch.is_grad_enabled() and logits.requires_grad:
+            return FocalSum.apply(x, rows, smoothing, scale)
+        return walk(x, rows, smoothing, scale, None)
+    loss = _composed(x, rows, smoothing)
+    loss = loss.reshape(rest) if reduction == "none" else loss.sum() * scale
+    return loss.to(result_dtype(x))
+
+
+class AsymmetricFocalLoss(nn.Module):
+    """The settings of `asymmetric_focal_loss`; those that are tensors are buffers.
+
+    Args:
+        alpha: See `asymmetric_focal_loss`, as for all settings.
+        gamma: Focus.
+        positive_classes: Classes that take the settings named `_pos`.
+        alpha_pos: Price of the positive classes.
+        alpha_neg: Price of the others.
+        gamma_pos: Focus of the positive classes.
+        gamma_neg: Focus of the others.
+        weight: One weight per class, in the mean's denominator too.
+        ignore_index: Rows with this target do not count.
+        label_smoothing: Share of the label that is spread over all classes.
+        reduction: "mean", "sum" or "none".
+    """
+
+    def __init__(
+        self,
+        *,
+        alpha: PerClass = 1.0,
+        gamma: PerClass = 0.0,
+        positive_classes: Sequence[int] | None = None,
+        alpha_pos: float | None = None,
+        alpha_neg: float | None = None,
+        gamma_pos: float | None = None,
+        gamma_neg: float | None = None,
+        weight: Float[Tensor, " classes"] | None = None,
+        ignore_index: int = -100,
+        label_smoothing: float = 0.0,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__()
+        check_reduction(type(self).__name__, reduction)
+        for name, setting in (("alpha", alpha), ("gamma", gamma), ("weight", weight)):
+            if isinstance(setting, Tensor):
+                self.register_buffer(name, setting)
+            else:
+                setattr(self, name, setting)
+        self.positive_classes = positive_classes
+        self.alpha_pos, self.alpha_neg = alpha_pos, alpha_neg
+        self.gamma_pos, self.gamma_neg = gamma_pos, gamma_neg
+        self.ignore_index = ignore_index
+        self.label_smoothing = label_smoothing
+        self.reduction: Reduction = reduction
+
+    def forward(
+        self,
+        logits: Float[Tensor, "..."],
+        targets: Shaped[Tensor, "..."],
+        *,
+        where: Bool[Tensor, "..."] | None = None,
+        reduction: Reduction | None = None,
+    ) -> Tensor:
+        """The loss of `logits` against `targets`; `reduction` overrides that of the module."""
+        return asymmetric_focal_loss(
+            logits,
+            targets,
+            alpha=self.alpha,
+            gamma=self.gamma,
+            positive_classes=self.positive_classes,
+            alpha_pos=self.alpha_pos,
+            alpha_neg=self.alpha_neg,
+            gamma_pos=self.gamma_pos,
+            gamma_neg=self.gamma_neg,
+            weight=self.weight,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+            where=where,
+            reduction=reduction or self.reduction,
+        )
+
+    def extra_repr(self) -> str:
+        """Every setting that was given."""
+        sides = ("positive_classes", "alpha_pos", "alpha_neg", "gamma_pos", "gamma_neg")
+        names = ("alpha", "gamma", *sides, "weight", "ignore_index", "label_smoothing", "reduction")
+        given = {name: getattr(self, name) for name in names}
+        return ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
+
+
+def _by_side(
+    name: str,
+    logits: Tensor,
+    positive_classes: Sequence[int] | None,
+    alpha: PerClass,
+    gamma: PerClass,
+    sides: tuple[float | None, ...],
+) -> tuple[PerClass, PerClass]:
+    """Settings per class where sides are named."""
+    if positive_classes is None:
+        require(
+            all(side is None for side in sides),
+            f"{name}: settings of a side need to know which classes are positive; "
+            f"got alpha_pos, alpha_neg, gamma_pos, gamma_neg {sides}. Give positive_classes",
+        )
+        return alpha, gamma
+    classes = logits.shape[1]
+    require(
+        all(0 <= c < classes for c in positive_classes),
+        f"{name}: positive_classes must be in [0, {classes}); "
+        f"got positive_classes {list(positive_classes)}",
+    )
+    positive = torch.zeros(classes, dtype=torch.bool, device=logits.device)
+    positive[list(positive_classes)] = True
+    alpha_pos, alpha_neg, gamma_pos, gamma_neg = sides
+
+    def choose(pos: float | None, neg: float | None, both: PerClass) -> PerClass:
+        pos, neg = (both if side is None else side for side in (pos, neg))
+        return torch.where(positive, pos, neg).to(compute_dtype(logits))
+
+    return choose(alpha_pos, alpha_neg, alpha), choose(gamma_pos, gamma_neg, gamma)
+
+
+def _valid(
+    name: str, target: Tensor, kept: Tensor | None, ignore_index: int, classes: int
+) -> tuple[Tensor, Tensor | None]:
+    """Targets without what does not count, and where they count; None where all do."""
+    if kept is not None:
+        target = target.masked_fill(~kept, ignore_index)
+    if kept is None and not 0 <= ignore_index < classes and _are_classes(target, classes):
+        return target, None
+    kept = target != ignore_index
+    target = target.masked_fill(~kept, 0)
+    if is_readable(target) and not _are_classes(target, classes):
+        low, high = target.min().item(), target.max().item()
+        raise ValueError(
+            f"{name}: targets must be in [0, {classes}) or ignore_index {ignore_index}; "
+            f"got targets from {low} to {high}"
+        )
+    return target, kept
+
+
+def _are_classes(target: Tensor, classes: int) -> bool:
+    """Whether all targets are seen to be classes; False where they are not to be looked at."""
+    if not is_readable(target):
+        return False
+    if not target.numel():
+        return True
+    low, high = target.aminmax()
+    return low.item() >= 0 and high.item() < classes
+
+
+def _rows(
+    target: Tensor,
+    kept: Tensor | None,
+    settings: list[PerClass | None],
+    label_smoothing: float,
+    reduction: Reduction,
+) -> tuple[Rows, float | Tensor]:
+    """What each row is charged by, and the factor of the sum."""
+    alpha, gamma, weight = (s[target] if isinstance(s, Tensor) else s for s in settings)
+    price = alpha * (1.0 if weight is None else weight)
+    if label_smoothing:
+        price = price * (1 - label_smoothing)
+    rows = Rows(target, kept, price, gamma)
+    if reduction != "mean":
+        return rows, 1.0
+    if weight is None:
+        total = target.numel() if kept is None else kept.sum()
+    else:
+        total = weight.sum() if kept is None else (weight * kept).sum()
+    if isinstance(total, Tensor) and not is_readable(total):
+        return rows, 1.0 / torch.where(total > 0, total, 1.0)
+    return rows, 1.0 / (float(total) or 1.0)
+
+
+def _smoothing(x: Tensor, weight: PerClass | None, label_smoothing: float) -> Tensor | None:
+    """Price of minus the log-probability of every class."""
+    if not label_smoothing:
+        return None
+    classes = x.shape[1]
+    share = torch.full(
+        (classes,), label_smoothing / classes, device=x.device, dtype=compute_dtype(x)
+    )
+    share = share if weight is None else share * weight
+    return share.view(classes, *(1,) * (x.dim() - 2))
+
+
+def _is_plain_sum(reduction: Reduction, settings: list[PerClass | None]) -> bool:
+    """Whether nothing but the logits is to be differentiated, and nothing transforms the call."""
+    return (
+        reduction != "none"
+        and not torch.compiler.is_compiling()
+        and torch._C._functorch.maybe_current_level() is None
+        and not any(isinstance(s, Tensor) and s.requires_grad for s in settings)
+    )
+
+
+def _composed(x: Tensor, rows: Rows, smoothing: Tensor | None) -> Tensor:
+    """The loss of every row by differentiable operations, 0 where it does not count."""
+    x = _readied(x, rows.kept)
+    loss = focal_term(F.cross_entropy(x, rows.target, reduction="none"), rows)
+    if smoothing is not None:
+        loss = loss - (torch.log_softmax(x, 1) * smoothing).sum(1)
+    return loss if rows.kept is None else torch.where(rows.kept, loss, 0.0)
+
+
+def _readied(x: Tensor, kept: Tensor | None) -> Tensor:
+    """In the precision of the arithmetic, with plain numbers where nothing counts."""
+    return hide(x, None if kept is None else kept.unsqueeze(1)).to(compute_dtype(x))
+
+
+def _of_probabilities(
+    x: Tensor,
+    targets: Tensor,
+    settings: list[PerClass | None],
+    label_smoothing: float,
+    kept: Tensor | None,
+) -> Tensor:
+    """The loss of every row whose target is a distribution."""
+    targets = hide(targets, None if kept is None else kept.unsqueeze(1))
+    log_p = torch.log_softmax(_readied(x, kept), 1)
+    shape = (x.shape[1], *(1,) * (x.dim() - 2))
+    alpha, gamma, weight = (s.view(shape) if isinstance(s, Tensor) else s for s in settings)
+    each = Rows(targets, None, alpha * (1.0 if weight is None else weight), gamma)
+    loss = (1 - label_smoothing) * (targets * focal_term(-log_p, each)).sum(1)
+    smoothing = _smoothing(x, settings[2], label_smoothing)
+    return loss if smoothing is None else loss - (log_p * smoothing).sum(1)
+
+
+def _ready(setting: PerClass | None, x: Tensor) -> PerClass | None:
+    if not isinstance(setting, Tensor):
+        return setting
+    return setting.to(x.device, compute_dtype(x))
+
+
+def _check_shapes(name: str, logits: Tensor, targets: Tensor) -> None:
+    check_floating(name, "logits", logits)
+    require(
+        logits.dim() >= 2,
+        f"{name}: logits must be [batch, classes, …]; got logits {tuple(logits.shape)}",
+    )
+    soft = targets.is_floating_point()
+    wanted = logits.shape if soft else logits.shape[:1] + logits.shape[2:]
+    kind = "probabilities" if soft else "class indices"
+    require(
+        targets.shape == wanted,
+        f"{name}: targets that are {kind} must be {tuple(wanted)}; "
+        f"got targets {tuple(targets.shape)}, logits {tuple(logits.shape)}",
+    )
+
+
+def _check_setting(name: str, label: str, setting: PerClass | None, logits: Tensor) -> None:
+    if setting is None:
+        return
+    low = setting
+    if isinstance(setting, Tensor):
+        require(
+            setting.shape == logits.shape[1:2],
+            f"{name}: {label} must be a number or one per class; "
+            f"got {label} {tuple(setting.shape)}, logits {tuple(logits.shape)}",
+        )
+        low = float(setting.detach().min()) if is_readable(setting) else 0.0
+    if not low >= 0:
+        raise ValueError(f"{name}: {label} must be at least 0; got {label} {setting}")

@@ -1,0 +1,154 @@
+"""Focal cross-entropy with value and gradient in one pass over blocks of rows.
+
+Autograd would keep the log-probabilities and build two more tensors of their size. Here only the
+gradient is kept: (a + s) · p − a at the target − smoothing, with a the slope of the focal term.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from askew.losses._reduction import compute_dtype, result_dtype
+
+BLOCK = 131_072
+"""Logits of a block: large beside the overhead of a call, small beside a cache."""
+
+
+class Rows(NamedTuple):
+    """What is known of every row beside its logits; numbers where it is the same for all."""
+
+    target: Tensor
+    """Class index, any valid one where the row does not count [rows, …]."""
+    kept: Tensor | None
+    """True where the row counts, None where all do [rows, …]."""
+    price: float | Tensor
+    """Factor of the focal term."""
+    gamma: float | Tensor
+    """Exponent of the focal term."""
+
+
+def focal_term(nll: Tensor, rows: Rows) -> Tensor:
+    """Price times q^gamma · nll, where q = 1 − exp(−nll) is the probability of being wrong."""
+    loss = nll if _is(rows.gamma, 0) else _focus(nll, rows.gamma) * nll
+    return loss if _is(rows.price, 1) else rows.price * loss
+
+
+def focal_slope(nll: Tensor, rows: Rows) -> Tensor:
+    """Derivative of `focal_term` in `nll`, times the price: q^g + g · q^(g−1) · p · nll."""
+    if _is(rows.gamma, 0):
+        return rows.price * torch.ones_like(nll)
+    finite = nll.clamp_max(torch.finfo(nll.dtype).max)
+    inner = rows.gamma * _focus(nll, rows.gamma - 1) * torch.exp(-nll) * finite
+    return rows.price * (_focus(nll, rows.gamma) + inner)
+
+
+def _focus(nll: Tensor, gamma: float | Tensor) -> Tensor | float:
+    if _is(gamma, 0):
+        return 1.0
+    q = -torch.expm1(-nll)
+    if _is(gamma, 1) or _is(gamma, 2):
+        return q if gamma == 1 else q * q
+    return q.clamp_min(torch.finfo(nll.dtype).tiny) ** gamma
+
+
+def _is(setting: float | Tensor, number: float) -> bool:
+    return not isinstance(setting, Tensor) and setting == number
+
+
+class FocalSum(torch.autograd.Function):
+    """The scaled sum of the loss; its gradient is computed along and waits for the backward."""
+
+    @staticmethod
+    def forward(
+        ctx, logits: Tensor, rows: Rows, smoothing: Tensor | None, scale: float | Tensor
+    ) -> Tensor:
+        """Keep the gradient; the logits stay for a second derivative."""
+        gradient = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
+        total = walk(logits, rows, smoothing, scale, gradient)
+        ctx.rows, ctx.smoothing, ctx.scale = rows, smoothing, scale
+        ctx.save_for_backward(gradient, logits)
+        return total
+
+    @staticmethod
+    def backward(ctx, grad):
+        """Scale the kept gradient, never in place; build it anew to differentiate it."""
+        gradient, logits = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            slope = _differentiable_gradient(logits, ctx.rows, ctx.smoothing)
+            return (slope * (grad * ctx.scale)).to(logits.dtype), None, None, None
+        if not _is_scaled(logits):
+            grad = grad * ctx.scale
+        if grad.device.type == "cpu" and grad.item() == 1:
+            return gradient, None, None, None
+        return gradient * grad, None, None, None
+
+
+def _is_scaled(logits: Tensor) -> bool:
+    """Whether the kept gradient has its factor: 1 / count would underflow in float16."""
+    return logits.dtype != torch.float16
+
+
+def walk(
+    logits: Tensor,
+    rows: Rows,
+    smoothing: Tensor | None,
+    scale: float | Tensor,
+    gradient: Tensor | None,
+) -> Tensor:
+    """The scaled sum over [rows, classes, …]; its gradient goes into `gradient` if given."""
+    step = len(logits)
+    if logits.device.type == "cpu":
+        step = max(BLOCK // max(logits[:1].numel(), 1), 1)
+    total = torch.zeros((), dtype=torch.double, device=logits.device)
+    for start in range(0, len(logits), step):
+        part = slice(start, start + step)
+        own = Rows(*(f[part] if isinstance(f, Tensor) else f for f in rows))
+        out = None if gradient is None else gradient[part]
+        total += _block(logits[part], own, smoothing, scale, out)
+    return (total * scale).to(result_dtype(logits))
+
+
+def _block(
+    x: Tensor, rows: Rows, smoothing: Tensor | None, scale: float | Tensor, out: Tensor | None
+) -> Tensor:
+    dtype = compute_dtype(x)
+    direct = out is not None and out.dtype == dtype
+    log_p = torch.empty(x.shape, dtype=dtype, device=x.device) if not direct else out
+    torch.log_softmax(x.to(dtype), 1, out=log_p)
+    target = rows.target.unsqueeze(1)
+    nll = -log_p.gather(1, target).squeeze(1)
+    loss = focal_term(nll, rows)
+    if smoothing is not None:
+        loss = loss - (log_p * smoothing).sum(1)
+    if rows.kept is not None:
+        loss = torch.where(rows.kept, loss, 0.0)
+    if out is None:
+        return loss.sum()
+    slope = focal_slope(nll, rows)
+    spread = slope if smoothing is None else slope + smoothing.sum()
+    if _is_scaled(out):
+        slope, spread = slope * scale, spread * scale
+    log_p.exp_().mul_(spread.unsqueeze(1)).scatter_add_(1, target, -slope.unsqueeze(1))
+    if smoothing is not None:
+        log_p.sub_(smoothing * scale if _is_scaled(out) else smoothing)
+    if rows.kept is not None:
+        log_p.masked_fill_(~rows.kept.unsqueeze(1), 0.0)
+    if not direct:
+        out.copy_(log_p)
+    return loss.sum()
+
+
+def _differentiable_gradient(logits: Tensor, rows: Rows, smoothing: Tensor | None) -> Tensor:
+    if rows.kept is not None:
+        logits = logits.masked_fill(~rows.kept.unsqueeze(1), 0.0)
+    log_p = torch.log_softmax(logits.to(compute_dtype(logits)), 1)
+    target = rows.target.unsqueeze(1)
+    slope = focal_slope(-log_p.gather(1, target).squeeze(1), rows).unsqueeze(1)
+    spread = slope if smoothing is None else slope + smoothing.sum()
+    gradient = (log_p.exp() * spread).scatter_add(1, target, -slope)
+    if smoothing is not None:
+        gradient = gradient - smoothing
+    if rows.kept is not None:
+        gradient = gradient * rows.kept.unsqueeze(1)
+    return gradient
