@@ -228,7 +228,7 @@ def test_swapping_the_sides_changes_nothing(route):
 @pytest.mark.parametrize("settings", [{}, ASL, {"gamma_neg": 1.5}, {**ASL, "detach_weight": True}])
 @pytest.mark.parametrize("chunk", [7, 64, 20_000])
 def test_chunks_give_what_the_composition_gives(monkeypatch, chunk, settings, share):
-    monkeypatch.setattr(_binary_chunks, "CHUNK", chunk)
+    monkeypatch.setattr(_binary_chunks, "CHUNK", (chunk, chunk))
     shape = (150, 131) if chunk > 10_000 else (11, 13)
     x, y = example(*shape, share=share)
     where = torch.rand(shape, generator=torch.Generator().manual_seed(3)) < 0.8
@@ -244,7 +244,7 @@ def test_chunks_give_what_the_composition_gives(monkeypatch, chunk, settings, sh
 
 
 def test_chunks_of_rows_take_a_setting_per_class(monkeypatch):
-    monkeypatch.setattr(_binary_chunks, "CHUNK", 9)
+    monkeypatch.setattr(_binary_chunks, "CHUNK", (9, 9))
     calls = [
         with_gradient(asymmetric_bce_loss, X, SOFT, **PER_CLASS, where=ROWS, route=route)
         for route in ROUTES

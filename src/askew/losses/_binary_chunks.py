@@ -25,8 +25,9 @@ from askew.losses._binary_sides import (
 )
 from askew.losses._reduction import compute_dtype, hide, result_dtype
 
-CHUNK = 131_072
-"""Elements of a chunk: large beside the overhead of a call, small beside a cache."""
+CHUNK = (1 << 16, 1 << 18)
+"""Elements of a chunk, at least and at most: large beside the overhead of a call, small beside a
+cache, and a 16th of the logits between, so that the scratch is small beside the gradient."""
 
 MANY = 4
 """From one positive in this many elements on, both sides are computed for all elements."""
@@ -93,13 +94,16 @@ def walk(
     x, y = logits.reshape(shape), targets.reshape(shape)
     seen = None if where is None else where.expand(logits.shape).reshape(shape)
     kept = None if gradient is None else gradient.view(shape)
-    rows = max(CHUNK // x[:1].numel(), 1) if len(x) else 1
-    scratch = x.new_empty((4, *x[:rows].shape), dtype=compute_dtype(x))
+    size = min(max(logits.numel() // 16, CHUNK[0]), CHUNK[1])
+    rows = max(size // x[:1].numel(), 1) if len(x) else 1
+    dtype = compute_dtype(x)
+    direct = kept is None or kept.dtype == dtype
+    scratch = x.new_empty((3 if direct else 4, *x[:rows].shape), dtype=dtype)
     total = 0.0
     for parts in zip(*(_parts(t, rows, len(x)) for t in (x, y, seen, kept)), strict=True):
         x, y, where, out = parts
         own = scratch.unbind() if len(x) == rows else scratch[:, : len(x)].unbind()
-        slope = own[3] if out is not None and out.dtype != scratch.dtype else out
+        slope = out if direct else own[3]
         total += _chunk(x, y, where, job, slope, own[:3])
         if out is not None:
             _keep(slope, out, job.scale)
@@ -129,8 +133,7 @@ def _chunk(
     if _is_quick(sides):
         found = _nonzero(y)
         if len(found) * MANY <= len(y):
-            rest = x.index_fill(0, found, float("-inf")) if len(found) else x
-            total = _negatives(rest, sides.neg, sides.detach_weight, slope, scratch)
+            total = _negatives(x, found, sides, slope, scratch)
             return total + _positives(x, y, found, job, slope) if len(found) else total
     y = y.to(x.dtype)
     check_targets(job.name, y)
@@ -150,7 +153,7 @@ def _nonzero(y: Tensor) -> Tensor:
     """Where `y` is not 0: looked for in words of eight, since most of them are empty."""
     if len(y) < 16_384:
         return y.nonzero().squeeze(1)
-    marks = y.ne(0)
+    marks = y.to(torch.bool, copy=True)
     whole = len(y) // 8 * 8
     words = marks[:whole].view(torch.int64).nonzero()
     near = (words * 8 + torch.arange(8)).view(-1)
@@ -173,21 +176,28 @@ def _positives(x: Tensor, y: Tensor, found: Tensor, job: Job, slope: Tensor | No
     return loss.sum().item()
 
 
-def _negatives(x: Tensor, side: Side, detach: bool, slope: Tensor | None, scratch: Rows) -> float:
-    torch.sigmoid(x, out=scratch[0])
-    formula = _beyond_a_margin if side.margin > 0 else _without_margin
-    total = formula(x, side, detach, slope, scratch)
+def _negatives(
+    x: Tensor, found: Tensor, sides: Sides, slope: Tensor | None, scratch: Rows
+) -> float:
+    """The negative side of all elements but those found positive, whose slope is left to others."""
+    side = sides.neg
+    p, _, cost = scratch
+    torch.sigmoid(x, out=p)
+    if side.margin > 0:
+        p.index_fill_(0, found, 0.0)
+        total = _beyond_a_margin(side, sides.detach_weight, slope, scratch)
+    else:
+        torch._C._nn.softplus(x, 1, 40, out=cost)
+        cost.index_fill_(0, found, 0.0)
+        total = _without_margin(side, sides.detach_weight, slope, scratch)
     if side.weight != 1 and slope is not None:
         slope *= side.weight
     return total * side.weight
 
 
-def _without_margin(
-    x: Tensor, side: Side, detach: bool, slope: Tensor | None, scratch: Rows
-) -> float:
-    """p^γ · softplus(x), whose derivative is p^γ · (γ · (1 − p) · softplus(x) + p)."""
+def _without_margin(side: Side, detach: bool, slope: Tensor | None, scratch: Rows) -> float:
+    """p^γ · c with c = softplus(x), whose derivative is p^γ · (γ · (1 − p) · c + p)."""
     p, weight, cost = scratch
-    torch._C._nn.softplus(x, 1, 40, out=cost)
     if side.gamma == 0:
         if slope is not None:
             slope.copy_(p)
@@ -205,9 +215,7 @@ def _without_margin(
     return total
 
 
-def _beyond_a_margin(
-    x: Tensor, side: Side, detach: bool, slope: Tensor | None, scratch: Rows
-) -> float:
+def _beyond_a_margin(side: Side, detach: bool, slope: Tensor | None, scratch: Rows) -> float:
     """−b^γ · log(1 − b) with b = max(p − m, 0), for γ >= 1.
 
     Its derivative is p (1 − p) · b^(γ−1) · (b / (1 − b) − γ · log(1 − b)).
