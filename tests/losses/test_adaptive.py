@@ -103,6 +103,7 @@ def test_the_state_is_kept():
     assert "target_gap=0.1" in repr(loss)
 
 
+@pytest.mark.unhooked
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

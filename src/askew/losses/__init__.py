@@ -2,13 +2,18 @@
 
 from askew.losses._adaptive import AdaptiveAsymmetry
 from askew.losses._binary import AsymmetricBCELoss, asymmetric_bce_loss
+from askew.losses._contrastive import AsymmetricContrastiveLoss, asymmetric_contrastive_loss
+from askew.losses._linex import LinExLoss, linex_loss
 from askew.losses._long_tail import (
     LDAMLoss,
     LogitAdjustedCrossEntropy,
     ldam_loss,
     logit_adjusted_cross_entropy,
 )
+from askew.losses._missing import HillLoss, SPLCLoss, hill_loss, splc_loss
 from askew.losses._multiclass import AsymmetricFocalLoss, asymmetric_focal_loss
+from askew.losses._noisy import AELLoss, AGCELoss, AULLoss, ael_loss, agce_loss, aul_loss
+from askew.losses._overlap import AsymmetricTverskyLoss, asymmetric_tversky_loss
 from askew.losses._ranking import (
     AsymmetricRankingLoss,
     RankingViolations,
@@ -17,22 +22,58 @@ from askew.losses._ranking import (
 )
 from askew.losses._ranking_pairs import AsymmetricPairLoss, asymmetric_pair_loss
 from askew.losses._reduction import Reduction
+from askew.losses._regression import (
+    AsymmetricHuberLoss,
+    ExpectileLoss,
+    PinballLoss,
+    asymmetric_huber_loss,
+    expectile_loss,
+    pinball_loss,
+)
+from askew.losses._two_way import TwoWayLoss, two_way_loss
+from askew.losses._unified_focal import AsymmetricUnifiedFocalLoss, asymmetric_unified_focal_loss
 
 __all__ = [
+    "AELLoss",
+    "AGCELoss",
+    "AULLoss",
     "AdaptiveAsymmetry",
     "AsymmetricBCELoss",
+    "AsymmetricContrastiveLoss",
     "AsymmetricFocalLoss",
+    "AsymmetricHuberLoss",
     "AsymmetricPairLoss",
     "AsymmetricRankingLoss",
+    "AsymmetricTverskyLoss",
+    "AsymmetricUnifiedFocalLoss",
+    "ExpectileLoss",
+    "HillLoss",
     "LDAMLoss",
+    "LinExLoss",
     "LogitAdjustedCrossEntropy",
+    "PinballLoss",
     "RankingViolations",
     "Reduction",
+    "SPLCLoss",
+    "TwoWayLoss",
+    "ael_loss",
+    "agce_loss",
     "asymmetric_bce_loss",
+    "asymmetric_contrastive_loss",
     "asymmetric_focal_loss",
+    "asymmetric_huber_loss",
     "asymmetric_pair_loss",
     "asymmetric_ranking_loss",
+    "asymmetric_tversky_loss",
+    "asymmetric_unified_focal_loss",
+    "aul_loss",
+    "expectile_loss",
+    "hill_loss",
     "ldam_loss",
+    "linex_loss",
     "logit_adjusted_cross_entropy",
+    "pinball_loss",
     "ranking_violations",
+    "splc_loss",
+    "two_way_loss",
 ]

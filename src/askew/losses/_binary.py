@@ -37,12 +37,12 @@ def asymmetric_bce_loss(
     logits: Float[Tensor, "*shape"],
     targets: Shaped[Tensor, "*shape"],
     *,
-    weight_pos: float | Float[Tensor, " classes"] = 1.0,
-    weight_neg: float | Float[Tensor, " classes"] = 1.0,
-    gamma_pos: float | Float[Tensor, " classes"] = 0.0,
-    gamma_neg: float | Float[Tensor, " classes"] = 0.0,
-    margin: float | Float[Tensor, " classes"] = 0.0,
-    margin_pos: float | Float[Tensor, " classes"] = 0.0,
+    weight_pos: Setting = 1.0,
+    weight_neg: Setting = 1.0,
+    gamma_pos: Setting = 0.0,
+    gamma_neg: Setting = 0.0,
+    margin: Setting = 0.0,
+    margin_pos: Setting = 0.0,
     detach_weight: bool = False,
     where: Bool[Tensor, "..."] | None = None,
     reduction: Reduction = "mean",
@@ -149,6 +149,13 @@ class AsymmetricBCELoss(nn.Module):
     Warns:
         UserWarning: If `gamma_pos > gamma_neg`, which fades out positives before negatives.
     """
+
+    weight_pos: Setting
+    weight_neg: Setting
+    gamma_pos: Setting
+    gamma_neg: Setting
+    margin: Setting
+    margin_pos: Setting
 
     def __init__(
         self,

@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from askew.losses._binary_sides import (
-    Setting,
-    Side,
     Sides,
     check_targets,
     positive_value_and_slope,
+    softplus,
     two_sided_loss,
     two_sided_slope,
     value_and_slope,
@@ -62,8 +61,9 @@ class SumWithGradient(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx, *grad_outputs):
         """Scale the kept gradient, never in place; build it anew to differentiate it."""
+        (grad,) = grad_outputs
         gradient, logits, targets, where = ctx.saved_tensors
         if torch.is_grad_enabled():
             slope = two_sided_slope(*widen(logits, targets, where), ctx.job.sides)
@@ -146,7 +146,10 @@ def _chunk(
 
 def _is_quick(sides: Sides) -> bool:
     """Whether the operations in place cover the negative side."""
-    return sides.is_plain() and (sides.neg.margin == 0 or sides.neg.gamma >= 1)
+    if not sides.is_plain():
+        return False
+    _, gamma, margin = sides.neg.numbers()
+    return margin == 0 or gamma >= 1
 
 
 def _nonzero(y: Tensor) -> Tensor:
@@ -180,29 +183,29 @@ def _negatives(
     x: Tensor, found: Tensor, sides: Sides, slope: Tensor | None, scratch: Rows
 ) -> float:
     """The negative side of all elements but those found positive, whose slope is left to others."""
-    side = sides.neg
-    p, _, cost = scratch
+    weight, gamma, margin = sides.neg.numbers()
+    p, base, cost = scratch
     torch.sigmoid(x, out=p)
-    if side.margin > 0:
+    if margin > 0:
         p.index_fill_(0, found, 0.0)
-        total = _beyond_a_margin(side, sides.detach_weight, slope, scratch)
+        torch.sub(p, margin, out=base).clamp_min_(0)
+        total = _beyond_a_margin(gamma, sides.detach_weight, slope, scratch)
     else:
-        torch._C._nn.softplus(x, 1, 40, out=cost)
-        cost.index_fill_(0, found, 0.0)
-        total = _without_margin(side, sides.detach_weight, slope, scratch)
-    if side.weight != 1 and slope is not None:
-        slope *= side.weight
-    return total * side.weight
+        cost = softplus(x, out=cost).index_fill_(0, found, 0.0)
+        total = _without_margin(gamma, sides.detach_weight, slope, scratch)
+    if weight != 1 and slope is not None:
+        slope *= weight
+    return total * weight
 
 
-def _without_margin(side: Side, detach: bool, slope: Tensor | None, scratch: Rows) -> float:
+def _without_margin(gamma: float, detach: bool, slope: Tensor | None, scratch: Rows) -> float:
     """p^γ · c with c = softplus(x), whose derivative is p^γ · (γ · (1 − p) · c + p)."""
     p, weight, cost = scratch
-    if side.gamma == 0:
+    if gamma == 0:
         if slope is not None:
             slope.copy_(p)
         return cost.sum().item()
-    _power(p, side.gamma, weight)
+    _power(p, gamma, weight)
     total = torch.dot(weight, cost).item()
     if slope is None:
         return total
@@ -211,17 +214,16 @@ def _without_margin(side: Side, detach: bool, slope: Tensor | None, scratch: Row
         return total
     cost.clamp_max_(torch.finfo(cost.dtype).max)  # 0 · inf where p is 1
     torch.addcmul(cost, cost, p, value=-1, out=slope)
-    slope.mul_(side.gamma).add_(p).mul_(weight)
+    slope.mul_(gamma).add_(p).mul_(weight)
     return total
 
 
-def _beyond_a_margin(side: Side, detach: bool, slope: Tensor | None, scratch: Rows) -> float:
+def _beyond_a_margin(gamma: float, detach: bool, slope: Tensor | None, scratch: Rows) -> float:
     """−b^γ · log(1 − b) with b = max(p − m, 0), for γ >= 1.
 
     Its derivative is p (1 − p) · b^(γ−1) · (b / (1 − b) − γ · log(1 − b)).
     """
     p, base, log = scratch
-    torch.sub(p, side.margin, out=base).clamp_min_(0)
     torch.neg(base, out=log)
     if slope is not None:
         torch.add(log, 1, out=slope)
@@ -229,10 +231,10 @@ def _beyond_a_margin(side: Side, detach: bool, slope: Tensor | None, scratch: Ro
     log.log1p_()
     if slope is not None:
         if not detach:
-            slope.sub_(log, alpha=side.gamma)
+            slope.sub_(log, alpha=gamma)
         slope.mul_(torch.addcmul(p, p, p, value=-1, out=p))
-    if side.gamma != 1:
-        weight = _power(base, side.gamma - 1, p)
+    if gamma != 1:
+        weight = _power(base, gamma - 1, p)
         log.mul_(weight)
         if slope is not None:
             slope.mul_(weight)
@@ -256,23 +258,20 @@ def compiled_sum(
     logits: Tensor, targets: Tensor, where: Tensor | None, job: Job
 ) -> tuple[Tensor, Tensor]:
     """The scaled sum and its gradient by one kernel, built on first use."""
-    numbers = Sides(*(Side(*(_number(s) for s in side)) for side in job.sides[:2]), job.sides[2])
-    total, gradient = _kernel(numbers)(logits, targets, where, job.sides, job.scale)
+    settings = (*job.sides.pos, *job.sides.neg, job.sides.detach_weight)
+    key = tuple("tensor" if isinstance(s, Tensor) else float(s) for s in settings)
+    total, gradient = _kernel(key)(logits, targets, where, job.sides, job.scale)
     return total.to(result_dtype(logits)), gradient
 
 
-def _number(setting: Setting) -> float | str:
-    return "tensor" if isinstance(setting, Tensor) else float(setting)
-
-
 @cache
-def _kernel(numbers: Sides) -> Callable[..., tuple[Tensor, Tensor]]:
+def _kernel(key: tuple[float | str, ...]) -> Callable[..., tuple[Tensor, Tensor]]:
     """A kernel for these settings alone.
 
     The compiler keeps its work by code object. One for all settings would run into its limit, and
     it would take numbers that change for variables, whose powers it then gets wrong.
     """
-    code = _fused.__code__.replace(co_name=f"two_sided_{abs(hash(numbers)):x}")
+    code = _fused.__code__.replace(co_name=f"two_sided_{abs(hash(key)):x}")
     return torch.compile(FunctionType(code, globals()), fullgraph=True)
 
 

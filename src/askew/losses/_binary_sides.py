@@ -26,6 +26,10 @@ class Side(NamedTuple):
     gamma: Setting
     margin: Setting
 
+    def numbers(self) -> tuple[float, float, float]:
+        """The settings of a side that has no tensors."""
+        return float(self.weight), float(self.gamma), float(self.margin)
+
 
 class Sides(NamedTuple):
     """Both sides, and whether the focusing weight is a constant for the gradient."""
@@ -96,10 +100,17 @@ def positive_value_and_slope(x: Tensor, sides: Sides) -> tuple[Tensor, Tensor]:
     """`value_and_slope` where every target is 1."""
     wrong = -x
     q = torch.sigmoid(wrong)
-    wrong = _Wrongness(q, 1 - q, torch._C._nn.softplus(wrong, 1, 40))
+    wrong = _Wrongness(q, 1 - q, softplus(wrong))
     weight = sides.pos.weight
     loss, slope = _loss(wrong, sides.pos, True, None), _slope(wrong, sides.pos, sides.detach_weight)
     return loss * weight, slope * -weight
+
+
+def softplus(x: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """log(1 + exp(x)); exact also where the usual threshold of 20 would cut off in float64."""
+    if out is None:
+        return torch._C._nn.softplus(x, 1, 40)
+    return torch._C._nn.softplus(x, 1, 40, out=out)  # pyrefly: ignore[unexpected-keyword]
 
 
 def _differentiable(x: Tensor) -> tuple[_Wrongness, _Wrongness]:
@@ -126,11 +137,11 @@ def _loss(wrong: _Wrongness, side: Side, detach: bool, finite: Tensor | None) ->
         return cost
     weight = _power(base, side.gamma)
     if detach:
-        weight = weight.detach()
-    elif finite is not None:
-        # At an infinite logit the weight is flat, but its slope times the infinite cost is NaN.
-        weight = torch.where(finite, weight, weight.detach())
-    return weight * cost
+        return weight.detach() * cost
+    if finite is None:
+        return weight * cost
+    # At an infinite logit the weight is flat, but its slope times the infinite cost is NaN.
+    return torch.where(finite, weight, weight.detach()) * cost
 
 
 def _slope(wrong: _Wrongness, side: Side, detach: bool) -> Tensor:
@@ -164,7 +175,7 @@ def _shifted(wrong: _Wrongness, margin: Setting) -> tuple[Tensor, Tensor]:
     return base, -torch.log1p(-base)
 
 
-def _power(base: Tensor, exponent: Setting) -> Tensor | float:
+def _power(base: Tensor, exponent: Setting) -> Tensor:
     """`base ** exponent` for a base in [0, 1], with finite slopes at 0.
 
     A general power costs three transcendental functions, so the usual exponents are multiplied out.
@@ -172,7 +183,7 @@ def _power(base: Tensor, exponent: Setting) -> Tensor | float:
     if isinstance(exponent, Tensor):
         return base.clamp_min(torch.finfo(base.dtype).tiny) ** exponent
     if exponent == 0:
-        return 1.0
+        return torch.ones_like(base)
     if exponent == 1:
         return base
     if exponent in (2, 3, 4):

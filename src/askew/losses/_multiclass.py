@@ -1,6 +1,7 @@
 """Multi-class cross-entropy with a price and a focus for each class."""
 
 from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -23,8 +24,18 @@ from askew.losses._reduction import (
 
 PerClass = float | Float[Tensor, " classes"]
 
+Setting = TypeVar("Setting", float, Tensor, float | Tensor, Tensor | None)
+
 LARGE = 1 << 20
 """Logits from which on a pass of our own beats autograd on top of `F.cross_entropy`."""
+
+
+class _Settings(NamedTuple):
+    """Per class or for all, in the precision of the arithmetic."""
+
+    alpha: PerClass
+    gamma: PerClass
+    weight: Tensor | None
 
 
 def asymmetric_focal_loss(
@@ -121,7 +132,7 @@ def asymmetric_focal_loss(
         _check_setting(name, label, setting, logits)
     x = logits.flatten(2) if logits.dim() > 2 else logits
     kept = None if where is None else where.expand(rest).reshape(x.shape[:1] + x.shape[2:])
-    settings = [_ready(s, x) for s in (alpha, gamma, weight)]
+    settings = _Settings(_ready(alpha, x), _ready(gamma, x), _ready(weight, x))
     if targets.is_floating_point():
         loss = _of_probabilities(x, targets.reshape(x.shape), settings, label_smoothing, kept)
         loss = reduce(loss, reduction, kept, result_dtype(x))
@@ -129,7 +140,7 @@ def asymmetric_focal_loss(
     indices = targets.reshape(x.shape[:1] + x.shape[2:]).long()
     target, kept = _valid(name, indices, kept, ignore_index, logits.shape[1])
     rows, scale = _rows(target, kept, settings, label_smoothing, reduction)
-    smoothing = _smoothing(x, settings[2], label_smoothing)
+    smoothing = _smoothing(x, settings.weight, label_smoothing)
     if x.numel() >= LARGE and _is_plain_sum(reduction, settings):
         if torch.is_grad_enabled() and logits.requires_grad:
             return FocalSum.apply(x, rows, smoothing, scale)
@@ -155,6 +166,10 @@ class AsymmetricFocalLoss(nn.Module):
         label_smoothing: Share of the label that is spread over all classes.
         reduction: "mean", "sum" or "none".
     """
+
+    alpha: PerClass
+    gamma: PerClass
+    weight: Tensor | None
 
     def __init__(
         self,
@@ -245,9 +260,11 @@ def _by_side(
     positive[list(positive_classes)] = True
     alpha_pos, alpha_neg, gamma_pos, gamma_neg = sides
 
-    def choose(pos: float | None, neg: float | None, both: PerClass) -> PerClass:
-        pos, neg = (both if side is None else side for side in (pos, neg))
-        return torch.where(positive, pos, neg).to(compute_dtype(logits))
+    def choose(pos: float | None, neg: float | None, both: PerClass) -> Tensor:
+        chosen = torch.as_tensor(both, dtype=compute_dtype(logits), device=logits.device)
+        chosen = chosen.expand(classes)
+        chosen = chosen if pos is None else chosen.masked_fill(positive, pos)
+        return chosen if neg is None else chosen.masked_fill(~positive, neg)
 
     return choose(alpha_pos, alpha_neg, alpha), choose(gamma_pos, gamma_neg, gamma)
 
@@ -284,13 +301,15 @@ def _are_classes(target: Tensor, classes: int) -> bool:
 def _rows(
     target: Tensor,
     kept: Tensor | None,
-    settings: list[PerClass | None],
+    settings: _Settings,
     label_smoothing: float,
     reduction: Reduction,
 ) -> tuple[Rows, float | Tensor]:
     """What each row is charged by, and the factor of the sum."""
-    alpha, gamma, weight = (s[target] if isinstance(s, Tensor) else s for s in settings)
-    price = alpha * (1.0 if weight is None else weight)
+    gamma = _of_rows(settings.gamma, target)
+    price = _of_rows(settings.alpha, target)
+    weight = None if settings.weight is None else settings.weight[target]
+    price = price if weight is None else price * weight
     if label_smoothing:
         price = price * (1 - label_smoothing)
     rows = Rows(target, kept, price, gamma)
@@ -305,7 +324,15 @@ def _rows(
     return rows, 1.0 / (float(total) or 1.0)
 
 
-def _smoothing(x: Tensor, weight: PerClass | None, label_smoothing: float) -> Tensor | None:
+def _ready(setting: Setting, x: Tensor) -> Setting:
+    return setting.to(x.device, compute_dtype(x)) if isinstance(setting, Tensor) else setting
+
+
+def _of_rows(setting: PerClass, target: Tensor) -> PerClass:
+    return setting[target] if isinstance(setting, Tensor) else setting
+
+
+def _smoothing(x: Tensor, weight: Tensor | None, label_smoothing: float) -> Tensor | None:
     """Price of minus the log-probability of every class."""
     if not label_smoothing:
         return None
@@ -317,7 +344,7 @@ def _smoothing(x: Tensor, weight: PerClass | None, label_smoothing: float) -> Te
     return share.view(classes, *(1,) * (x.dim() - 2))
 
 
-def _is_plain_sum(reduction: Reduction, settings: list[PerClass | None]) -> bool:
+def _is_plain_sum(reduction: Reduction, settings: _Settings) -> bool:
     """Whether nothing but the logits is to be differentiated, and nothing transforms the call."""
     return (
         reduction != "none"
@@ -344,7 +371,7 @@ def _readied(x: Tensor, kept: Tensor | None) -> Tensor:
 def _of_probabilities(
     x: Tensor,
     targets: Tensor,
-    settings: list[PerClass | None],
+    settings: _Settings,
     label_smoothing: float,
     kept: Tensor | None,
 ) -> Tensor:
@@ -352,17 +379,15 @@ def _of_probabilities(
     targets = hide(targets, None if kept is None else kept.unsqueeze(1))
     log_p = torch.log_softmax(_readied(x, kept), 1)
     shape = (x.shape[1], *(1,) * (x.dim() - 2))
-    alpha, gamma, weight = (s.view(shape) if isinstance(s, Tensor) else s for s in settings)
-    each = Rows(targets, None, alpha * (1.0 if weight is None else weight), gamma)
+    price, gamma = (
+        s.view(shape) if isinstance(s, Tensor) else s for s in (settings.alpha, settings.gamma)
+    )
+    if settings.weight is not None:
+        price = price * settings.weight.view(shape)
+    each = Rows(targets, None, price, gamma)
     loss = (1 - label_smoothing) * (targets * focal_term(-log_p, each)).sum(1)
-    smoothing = _smoothing(x, settings[2], label_smoothing)
+    smoothing = _smoothing(x, settings.weight, label_smoothing)
     return loss if smoothing is None else loss - (log_p * smoothing).sum(1)
-
-
-def _ready(setting: PerClass | None, x: Tensor) -> PerClass | None:
-    if not isinstance(setting, Tensor):
-        return setting
-    return setting.to(x.device, compute_dtype(x))
 
 
 def _check_shapes(name: str, logits: Tensor, targets: Tensor) -> None:

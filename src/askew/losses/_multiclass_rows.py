@@ -27,6 +27,12 @@ class Rows(NamedTuple):
     gamma: float | Tensor
     """Exponent of the focal term."""
 
+    def part(self, part: slice) -> "Rows":
+        """Some of the rows."""
+        price, gamma = (s[part] if isinstance(s, Tensor) else s for s in (self.price, self.gamma))
+        kept = None if self.kept is None else self.kept[part]
+        return Rows(self.target[part], kept, price, gamma)
+
 
 def focal_term(nll: Tensor, rows: Rows) -> Tensor:
     """Price times q^gamma · nll, where q = 1 − exp(−nll) is the probability of being wrong."""
@@ -52,7 +58,7 @@ def _focus(nll: Tensor, gamma: float | Tensor) -> Tensor | float:
     return q.clamp_min(torch.finfo(nll.dtype).tiny) ** gamma
 
 
-def _is(setting: float | Tensor, number: float) -> bool:
+def _is(setting: float | Tensor, number: int) -> bool:
     return not isinstance(setting, Tensor) and setting == number
 
 
@@ -71,8 +77,9 @@ class FocalSum(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx, *grad_outputs):
         """Scale the kept gradient, never in place; build it anew to differentiate it."""
+        (grad,) = grad_outputs
         gradient, logits = ctx.saved_tensors
         if torch.is_grad_enabled():
             slope = _differentiable_gradient(logits, ctx.rows, ctx.smoothing)
@@ -103,9 +110,8 @@ def walk(
     total = torch.zeros((), dtype=torch.double, device=logits.device)
     for start in range(0, len(logits), step):
         part = slice(start, start + step)
-        own = Rows(*(f[part] if isinstance(f, Tensor) else f for f in rows))
         out = None if gradient is None else gradient[part]
-        total += _block(logits[part], own, smoothing, scale, out)
+        total += _block(logits[part], rows.part(part), smoothing, scale, out)
     return (total * scale).to(result_dtype(logits))
 
 
@@ -113,8 +119,10 @@ def _block(
     x: Tensor, rows: Rows, smoothing: Tensor | None, scale: float | Tensor, out: Tensor | None
 ) -> Tensor:
     dtype = compute_dtype(x)
-    direct = out is not None and out.dtype == dtype
-    log_p = torch.empty(x.shape, dtype=dtype, device=x.device) if not direct else out
+    if out is not None and out.dtype == dtype:
+        log_p = out
+    else:
+        log_p = torch.empty(x.shape, dtype=dtype, device=x.device)
     torch.log_softmax(x.to(dtype), 1, out=log_p)
     target = rows.target.unsqueeze(1)
     nll = -log_p.gather(1, target).squeeze(1)
@@ -134,7 +142,7 @@ def _block(
         log_p.sub_(smoothing * scale if _is_scaled(out) else smoothing)
     if rows.kept is not None:
         log_p.masked_fill_(~rows.kept.unsqueeze(1), 0.0)
-    if not direct:
+    if out is not log_p:
         out.copy_(log_p)
     return loss.sum()
 

@@ -1,0 +1,271 @@
+"""Contrastive loss of two encoders, with a price for each direction of the search."""
+
+import math
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+
+from askew._check import require
+from askew.losses._ranking_distances import direction
+from askew.losses._reduction import (
+    Reduction,
+    check_floating,
+    check_reduction,
+    check_where,
+    compute_dtype,
+    hide,
+    reduce,
+    result_dtype,
+)
+
+Similarity = Literal["cosine", "dot"]
+
+
+def asymmetric_contrastive_loss(
+    queries: Float[Tensor, "queries width"],
+    documents: Float[Tensor, "documents width"],
+    *,
+    temperature: float | Float[Tensor, ""] = 0.05,
+    weight_queries: float = 0.5,
+    weight_documents: float = 0.5,
+    positives: Bool[Tensor, "queries documents"] | None = None,
+    exclude: Bool[Tensor, "queries documents"] | None = None,
+    similarity: Similarity = "cosine",
+    where: Bool[Tensor, " queries"] | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    r"""Each query finds its documents among all, and each document its queries, at two prices.
+
+    With :math:`s_{ij}` the similarity over the temperature and P the positive pairs,
+
+    .. math::
+        w_q\,\frac{1}{|Q|}\sum_{i\in Q} -\log\frac{\sum_{j\in P_i}e^{s_{ij}}}{\sum_j e^{s_{ij}}}
+        \;+\;
+        w_d\,\frac{1}{|D|}\sum_{j\in D} -\log\frac{\sum_{i\in P_j}e^{s_{ij}}}{\sum_i e^{s_{ij}}},
+
+    where Q and D are the queries and documents that have a positive; those without serve the others
+    as negatives only. Weights of one half each give the loss of CLIP; 1 and 0 give InfoNCE from
+    query to document, the cross-entropy of the row. Swapping queries with documents, the weights,
+    and the axes of the masks changes nothing.
+
+    Where several queries share a document, or two documents answer one query, the default
+    `positives` are wrong: they count a right answer as a negative, and most so from document to
+    query. Mark all positives; where a pair might be right but nobody has judged it, as with
+    passages of the same article, `exclude` it. Several positives share one logarithm, so that it
+    is enough to find one of them. Not for small batches without hard negatives: the loss
+    compares within the batch only.
+
+    Args:
+        queries: One row per query, [queries, width] with width > 0. Any floating dtype.
+        documents: One row per document, [documents, width].
+        temperature: Divides the similarities, > 0; a tensor may be learned and is not checked. 0.05
+            suits cosines.
+        weight_queries: Price of the direction from query to document, >= 0.
+        weight_documents: Price of the direction from document to query, likewise; 0 leaves it out.
+        positives: True where a document answers a query. By default the i-th the i-th; further
+            documents then are negatives of all.
+        exclude: True where a pair is neither positive nor negative; it leaves the denominators. A
+            positive pair stays positive.
+        similarity: "cosine", or "dot" for the plain product.
+        where: True where a query counts, [queries]. A hidden one serves nobody as a negative
+            either, and may be NaN. So may a document that no query is compared with.
+        reduction: "mean" as above, each direction over its own rows; "sum" has no denominators;
+            "none" gives the weighted costs of the queries, then those of the documents, with 0
+            where there is no positive.
+
+    Returns:
+        A scalar, or [queries + documents] for "none", in the dtype of `queries`; under autocast at
+        least single precision. Without any positive it is a differentiable 0.
+
+    Raises:
+        ValueError: If shapes do not fit or a setting is out of range.
+        TypeError: If an input is not floating point, or a mask is not boolean.
+
+    Numerics:
+        Costs are log(1 + e^x) of the gap between negatives and positives, so that small ones keep
+        their digits. A row without negatives costs exactly 0. A vector of zeros has cosine 0.
+        Dot products must fit the range of single precision.
+
+    Example:
+        >>> queries = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+        >>> loss = asymmetric_contrastive_loss(queries, queries, temperature=1.0)
+        >>> round(loss.item(), 4)  # log(1 + e ** -1)
+        0.3133
+
+    References:
+        Representation Learning with Contrastive Predictive Coding, 2018, arXiv:1807.03748.
+        Learning Transferable Visual Models From Natural Language Supervision, 2021,
+        arXiv:2103.00020 (CLIP).
+    """
+    name = "asymmetric_contrastive_loss"
+    _check_settings(name, temperature, (weight_queries, weight_documents), similarity, reduction)
+    _check_inputs(name, queries, documents, where)
+    positives = _check_pairs(name, queries, documents, positives, exclude)
+    seen = torch.ones_like(positives) if exclude is None else ~exclude | positives
+    if where is not None:
+        where = where.expand(queries.shape[:1]).unsqueeze(1)
+        positives, seen = positives & where, seen & where
+    scores = _scores(queries, documents, where, seen, similarity) / temperature
+    negatives, nothing = seen & ~positives, _nothing(scores)
+    right = torch.where(positives, scores, nothing)
+    wrong = torch.where(negatives, scores, nothing)
+    parts = []
+    for axis, weight in ((1, weight_queries), (0, weight_documents)):
+        found = positives.any(axis)
+        costs = scores.new_zeros(found.shape)
+        if weight > 0:
+            gap = right.logsumexp(axis) - wrong.logsumexp(axis)
+            costs = -logsigmoid(gap).masked_fill(~(found & negatives.any(axis)), 0.0)
+        parts.append(weight * reduce(costs, reduction, found))
+    loss = torch.cat(parts) if reduction == "none" else parts[0] + parts[1]
+    return loss.to(result_dtype(queries))
+
+
+class AsymmetricContrastiveLoss(nn.Module):
+    """The settings of `asymmetric_contrastive_loss`; a temperature that is a parameter is learned.
+
+    Args:
+        temperature: See `asymmetric_contrastive_loss`, as for all settings.
+        weight_queries: Price of the direction from query to document.
+        weight_documents: Price of the direction from document to query.
+        similarity: "cosine" or "dot".
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        ValueError: If a setting is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        temperature: float | nn.Parameter = 0.05,
+        weight_queries: float = 0.5,
+        weight_documents: float = 0.5,
+        similarity: Similarity = "cosine",
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__()
+        weights = (weight_queries, weight_documents)
+        _check_settings(type(self).__name__, temperature, weights, similarity, reduction)
+        self.temperature = temperature
+        self.weight_queries, self.weight_documents = weights
+        self.similarity: Similarity = similarity
+        self.reduction: Reduction = reduction
+
+    def forward(
+        self,
+        queries: Float[Tensor, "queries width"],
+        documents: Float[Tensor, "documents width"],
+        *,
+        positives: Bool[Tensor, "queries documents"] | None = None,
+        exclude: Bool[Tensor, "queries documents"] | None = None,
+        where: Bool[Tensor, " queries"] | None = None,
+    ) -> Tensor:
+        """The loss of queries and documents; see `asymmetric_contrastive_loss`."""
+        return asymmetric_contrastive_loss(
+            queries,
+            documents,
+            temperature=self.temperature,
+            weight_queries=self.weight_queries,
+            weight_documents=self.weight_documents,
+            positives=positives,
+            exclude=exclude,
+            similarity=self.similarity,
+            where=where,
+            reduction=self.reduction,
+        )
+
+    def extra_repr(self) -> str:
+        """Every setting."""
+        names = ("temperature", "weight_queries", "weight_documents", "similarity", "reduction")
+        settings = {name: getattr(self, name) for name in names}
+        if isinstance(self.temperature, Tensor):
+            settings["temperature"] = "learned"
+        return ", ".join(f"{name}={value!r}" for name, value in settings.items())
+
+
+def _scores(
+    queries: Tensor, documents: Tensor, where: Tensor | None, seen: Tensor, similarity: Similarity
+) -> Tensor:
+    """Similarities; what nothing is compared with is hidden first, as 0 · NaN would be NaN."""
+    q = hide(queries, where).to(compute_dtype(queries))
+    d = hide(documents, seen.any(0).unsqueeze(1)).to(q.dtype)
+    if similarity == "cosine":
+        q, d = direction(q), direction(d)
+    with torch.autocast(q.device.type, enabled=False):
+        return q @ d.T
+
+
+def _nothing(scores: Tensor) -> Tensor:
+    """A score that adds nothing to a sum of exponentials, less than a rounding.
+
+    Infinity would leave a sum over nothing without a slope, and exponentials that underflow are
+    slow.
+    """
+    if scores.numel() == 0:
+        return scores.new_zeros(())
+    return scores.detach().amin() + 3 * math.log(torch.finfo(scores.dtype).eps)
+
+
+def _check_settings(
+    name: str,
+    temperature: float | Tensor,
+    weights: tuple[float, float],
+    similarity: str,
+    reduction: str,
+) -> None:
+    require(
+        isinstance(temperature, Tensor) or 0 < temperature < math.inf,
+        f"{name}: temperature must be above 0 and finite; got temperature {temperature}",
+    )
+    require(
+        all(0 <= weight < math.inf for weight in weights) and max(weights) > 0,
+        f"{name}: weights must be >= 0 and finite, one above 0; "
+        f"got weight_queries {weights[0]}, weight_documents {weights[1]}",
+    )
+    require(
+        similarity in get_args(Similarity),
+        f'{name}: similarity must be "cosine" or "dot"; got similarity {similarity!r}',
+    )
+    check_reduction(name, reduction)
+
+
+def _check_inputs(name: str, queries: Tensor, documents: Tensor, where: Tensor | None) -> None:
+    check_floating(name, "queries", queries)
+    check_floating(name, "documents", documents)
+    require(
+        queries.dim() == documents.dim() == 2 and queries.shape[1] == documents.shape[1] > 0,
+        f"{name}: queries and documents must be [rows, width] with the same width > 0; "
+        f"got queries {tuple(queries.shape)}, documents {tuple(documents.shape)}",
+    )
+    check_where(name, where, queries.shape[:1])
+
+
+def _check_pairs(
+    name: str,
+    queries: Tensor,
+    documents: Tensor,
+    positives: Tensor | None,
+    exclude: Tensor | None,
+) -> Tensor:
+    """The positives, by default those of equal index."""
+    shape = (len(queries), len(documents))
+    for label, mask in (("positives", positives), ("exclude", exclude)):
+        if mask is not None and mask.dtype != torch.bool:
+            raise TypeError(f"{name}: {label} must be boolean; got dtype {mask.dtype}")
+        require(
+            mask is None or tuple(mask.shape) == shape,
+            f"{name}: {label} must be [queries, documents]; "
+            f"got {label} {tuple(mask.shape) if mask is not None else ()}, expected {shape}",
+        )
+    if positives is None:
+        require(
+            shape[0] <= shape[1],
+            f"{name}: without positives every query needs the document of its index; "
+            f"got {shape[0]} queries, {shape[1]} documents",
+        )
+        return torch.eye(*shape, dtype=torch.bool, device=queries.device)
+    return positives

@@ -1,0 +1,140 @@
+"""Regression loss that is exponential on one side and linear on the other."""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from askew._check import require
+from askew.losses._reduction import Reduction, check_reduction, reduce, result_dtype
+from askew.losses._regression import residual
+
+KNEE = 30.0
+"""|a u| from which on the tangent takes over: e^30 is 1e13."""
+
+HALF_KNEE = 8.0
+"""The same in float16, whose gradients end at 65504, about e^11."""
+
+NEAR = 0.1
+"""|a u| below which the series is taken: there e^v − 1 − v would cancel."""
+
+
+def linex_loss(
+    prediction: Float[Tensor, "*shape"],
+    target: Float[Tensor, "*shape"],
+    *,
+    a: float = 1.0,
+    b: float = 1.0,
+    where: Bool[Tensor, "..."] | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    r"""Exponential cost on one side of the target, about linear cost on the other.
+
+    With :math:`u = \hat y - y`, an element costs
+
+    .. math::
+        b\,(e^{au} - au - 1).
+
+    For a > 0 a prediction too high costs exponentially, for a < 0 one too low; turning both signs
+    changes nothing. The minimiser is :math:`-\tfrac1a\log E\,e^{-ay}`, for normal targets their
+    mean minus :math:`a\sigma^2/2`. For ``a`` towards 0 and ``b=2/a**2`` it becomes `F.mse_loss`.
+
+    One outlier on the exponential side rules the whole batch, and ``a`` has a unit: scale the
+    targets to a spread of about 1 first, or keep :math:`|a u|` below 5 or so.
+
+    Args:
+        prediction: Any shape.
+        target: The same shape.
+        a: Steepness and, by its sign, the dear side; finite, not 0, in one over the target's unit.
+        b: Scale, > 0.
+        where: True where an element counts; broadcasts to `prediction`.
+        reduction: "mean" over what counts, "sum" or "none".
+
+    Returns:
+        A scalar, or the shape of `prediction` for "none", in the dtype of `prediction`.
+
+    Raises:
+        ValueError: If shapes differ or a setting is out of range.
+        TypeError: If prediction or target is not floating point, or `where` is not boolean.
+
+    Numerics:
+        From a u = 30 on the tangent takes the place of the exponential, in float16 from 8 on, so
+        that value and gradient stay finite; the minimiser given holds while no residual is beyond.
+        For |a u| below .1 a series is summed, as the difference would lose its digits.
+
+    Example:
+        >>> y, high = torch.tensor([1.0, 1.0]), torch.tensor([3.0, -1.0])
+        >>> [round(v, 4) for v in linex_loss(high, y, reduction="none").tolist()]
+        [4.3891, 1.1353]
+
+    References:
+        Bayesian Estimation and Prediction Using Asymmetric Loss Functions, JASA, 1986,
+        doi:10.2307/2289234.
+    """
+    name = "linex_loss"
+    _check_settings(name, a, b)
+    u = -residual(name, prediction, target, where, reduction)
+    knee = HALF_KNEE if prediction.dtype == torch.float16 else KNEE
+    return reduce(b * _excess(a * u, knee), reduction, where, result_dtype(prediction))
+
+
+class LinExLoss(nn.Module):
+    """The settings of `linex_loss`.
+
+    Args:
+        a: See `linex_loss`, as for all settings.
+        b: Scale.
+        reduction: "mean", "sum" or "none".
+    """
+
+    def __init__(self, *, a: float = 1.0, b: float = 1.0, reduction: Reduction = "mean") -> None:
+        super().__init__()
+        _check_settings("LinExLoss", a, b)
+        check_reduction("LinExLoss", reduction)
+        self.a = a
+        self.b = b
+        self.reduction: Reduction = reduction
+
+    def forward(
+        self,
+        prediction: Float[Tensor, "*shape"],
+        target: Float[Tensor, "*shape"],
+        *,
+        where: Bool[Tensor, "..."] | None = None,
+    ) -> Tensor:
+        """The loss of `prediction` against `target`."""
+        return linex_loss(
+            prediction, target, a=self.a, b=self.b, where=where, reduction=self.reduction
+        )
+
+    def extra_repr(self) -> str:
+        """Every setting."""
+        return f"a={self.a}, b={self.b}, reduction={self.reduction!r}"
+
+
+def _excess(v: Tensor, knee: float) -> Tensor:
+    """e^v − 1 − v, with its tangent beyond `knee`."""
+    inside = v.clamp_max(knee)
+    small = inside.abs() < NEAR
+    series = _series(torch.where(small, inside, 0.0))
+    curve = torch.where(small, series, torch.expm1(inside) - inside)
+    slope = math.expm1(knee)
+    return torch.where(v > knee, slope - knee + slope * (v - knee), curve)
+
+
+def _series(v: Tensor) -> Tensor:
+    """v²/2 + v³/6 + … to the precision of the dtype for |v| < `NEAR`."""
+    total = torch.ones_like(v)
+    for n in range(10 if v.dtype == torch.float64 else 6, 2, -1):
+        total = 1 + v / n * total
+    return v * v / 2 * total
+
+
+def _check_settings(name: str, a: float, b: float) -> None:
+    require(
+        a != 0 and math.isfinite(a),
+        f"{name}: a must be finite and not 0; got a {a}. For a towards 0 and b = 2/a² the limit is "
+        "the squared error: use torch.nn.functional.mse_loss",
+    )
+    require(0 < b < math.inf, f"{name}: b must be finite and above 0; got b {b}")

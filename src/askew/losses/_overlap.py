@@ -1,0 +1,277 @@
+"""Segmentation loss on the overlap of region and prediction, with a price for each error."""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor, nn
+
+from askew._check import require
+from askew.losses._binary_sides import check_targets
+from askew.losses._noisy import check_class_index, class_log_probs
+from askew.losses._reduction import (
+    Reduction,
+    check_floating,
+    check_reduction,
+    check_where,
+    compute_dtype,
+    hide,
+    is_readable,
+    reduce,
+    result_dtype,
+)
+
+SMALLEST_SMOOTH = 1e-7
+"""A smaller one would divide nothing by nothing where a class is absent."""
+
+Weight = float | Tensor
+
+
+def asymmetric_tversky_loss(
+    logits: Float[Tensor, "batch classes *space"],
+    targets: Shaped[Tensor, "..."],
+    *,
+    weight_fn: float | Float[Tensor, " classes"] = 0.5,
+    weight_fp: float | Float[Tensor, " classes"] = 0.5,
+    gamma: float = 1.0,
+    smooth: float = 1.0,
+    per_image: bool = True,
+    where: Bool[Tensor, "..."] | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    r"""Dice loss with its own price for a missed pixel and for one marked in error.
+
+    With the soft counts TP, FN and FP of a class, it costs
+
+    .. math::
+        \Bigl(1-\frac{TP+s}{TP+w_{FN}\,FN+w_{FP}\,FP+s}\Bigr)^{\gamma}.
+
+    A larger price of FN buys recall with precision. Both prices .5 and ``gamma=1`` give the Dice
+    loss, both 1 that of Jaccard. Swapping prediction and target and both prices changes nothing;
+    of two classes, one's FN is the other's FP.
+
+    With one class the scores go through a sigmoid, with more through a softmax. The mean weighs
+    every class alike, the background too: leave one out by ``reduction="none"``. An image that
+    lacks a class costs nearly 1 there for a few wrong pixels when ``smooth`` is small; with
+    ``per_image=False`` small regions share the counts of the batch, which then decides the loss.
+    Slopes are small where nothing overlaps yet: begin with, or add, a cross-entropy. No
+    probabilities: scores are driven to the extremes.
+
+    Args:
+        logits: Scores [batch, classes, *space]; one class means region or not.
+        targets: Class index [batch, *space]; or a share in [0, 1] for each class, in the shape of
+            `logits`: bool, integer 0/1, or soft. With one class, 0/1 or soft, in either shape.
+        weight_fn: Price of a missed pixel, >= 0; a number or one per class.
+        weight_fp: Price of a pixel marked in error, likewise.
+        gamma: Focus, > 0: above 1 fades out classes already good, below 1 brings them forward.
+        smooth: Added to both sides of the fraction, in pixels, >= 1e-7.
+        per_image: Whether each image is counted alone, or the batch as one.
+        where: True where a pixel counts; broadcasts to [batch, *space].
+        reduction: "mean" over the classes of every image with a pixel that counts, "sum" or "none".
+
+    Returns:
+        A scalar, or for "none" [batch, classes], without `per_image` [classes]; in the dtype of
+        `logits`.
+
+    Raises:
+        ValueError: If shapes differ, a setting is out of range, or targets are; they are looked at
+            on CPU only.
+        TypeError: If logits are not floating point, class indices no integers, or `where` not
+            boolean.
+
+    Numerics:
+        The share of error is taken as one fraction and not from 1. Infinite logits are taken for
+        the largest finite ones.
+
+    Example:
+        >>> x, y = torch.tensor([[[3.0, -3.0, 0.0]]]), torch.tensor([[1, 0, 1]])
+        >>> round(asymmetric_tversky_loss(x, y, weight_fn=0.7, weight_fp=0.3).item(), 4)
+        0.1394
+
+    References:
+        Tversky loss function for image segmentation, 2017, arXiv:1706.05721 (.7 for FN, .3 for FP).
+        A Novel Focal Tversky loss function, 2018, arXiv:1810.07842 (there too, and gamma .75).
+    """
+    name = "asymmetric_tversky_loss"
+    check_tversky(name, weight_fn, weight_fp, gamma, smooth)
+    check_reduction(name, reduction)
+    for label, weight in (("weight_fn", weight_fn), ("weight_fp", weight_fp)):
+        require(
+            not isinstance(weight, Tensor) or weight.shape in ((), logits.shape[1:2]),
+            f"{name}: {label} must be a number or one per class; "
+            f"got {label} {tuple(torch.as_tensor(weight).shape)}, logits {tuple(logits.shape)}",
+        )
+    pixels = to_pixels(name, logits, targets, where)
+    dims = (2,) if per_image else (0, 2)
+    cost = tversky_cost(pixels, weight_fn, weight_fp, smooth, dims)
+    if gamma != 1:
+        cost = cost.clamp_min(torch.finfo(cost.dtype).tiny) ** gamma
+    return reduce(cost, reduction, count_regions(pixels, dims), result_dtype(logits))
+
+
+class AsymmetricTverskyLoss(nn.Module):
+    """The settings of `asymmetric_tversky_loss`; prices given as tensors are buffers.
+
+    Args:
+        weight_fn: See `asymmetric_tversky_loss`, as for all settings.
+        weight_fp: Price of a pixel marked in error.
+        gamma: Focus.
+        smooth: Added to both sides of the fraction.
+        per_image: Whether each image is counted alone.
+        reduction: "mean", "sum" or "none".
+    """
+
+    weight_fn: Weight
+    weight_fp: Weight
+
+    def __init__(
+        self,
+        *,
+        weight_fn: float | Float[Tensor, " classes"] = 0.5,
+        weight_fp: float | Float[Tensor, " classes"] = 0.5,
+        gamma: float = 1.0,
+        smooth: float = 1.0,
+        per_image: bool = True,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__()
+        check_tversky("AsymmetricTverskyLoss", weight_fn, weight_fp, gamma, smooth)
+        check_reduction("AsymmetricTverskyLoss", reduction)
+        for name, weight in (("weight_fn", weight_fn), ("weight_fp", weight_fp)):
+            if isinstance(weight, Tensor):
+                self.register_buffer(name, weight)
+            else:
+                setattr(self, name, weight)
+        self.gamma = gamma
+        self.smooth = smooth
+        self.per_image = per_image
+        self.reduction: Reduction = reduction
+
+    def forward(
+        self,
+        logits: Float[Tensor, "batch classes *space"],
+        targets: Shaped[Tensor, "..."],
+        *,
+        where: Bool[Tensor, "..."] | None = None,
+    ) -> Tensor:
+        """The loss of `logits` against `targets`."""
+        return asymmetric_tversky_loss(
+            logits,
+            targets,
+            weight_fn=self.weight_fn,
+            weight_fp=self.weight_fp,
+            gamma=self.gamma,
+            smooth=self.smooth,
+            per_image=self.per_image,
+            where=where,
+            reduction=self.reduction,
+        )
+
+    def extra_repr(self) -> str:
+        """Every setting."""
+        names = ("weight_fn", "weight_fp", "gamma", "smooth", "per_image")
+        settings = [f"{name}={getattr(self, name)}" for name in names]
+        return ", ".join([*settings, f"reduction={self.reduction!r}"])
+
+
+class Pixels(NamedTuple):
+    """Of every image, class and pixel: log p, 1 − p and the share y; and which pixels count."""
+
+    log_p: Tensor
+    q: Tensor
+    y: Tensor
+    seen: Tensor | None
+
+
+def to_pixels(name: str, logits: Tensor, targets: Tensor, where: Tensor | None) -> Pixels:
+    """All as [batch, classes, pixels], in the precision of the arithmetic, checked."""
+    check_floating(name, "logits", logits)
+    require(
+        logits.dim() >= 2 and logits.shape[1] > 0,
+        f"{name}: logits must be [batch, classes, *space]; got logits {tuple(logits.shape)}",
+    )
+    image = logits.shape[:1] + logits.shape[2:]
+    check_where(name, where, image)
+    require(
+        targets.shape in (image, logits.shape),
+        f"{name}: targets must be [batch, *space] or have the shape of logits; "
+        f"got targets {tuple(targets.shape)}, logits {tuple(logits.shape)}",
+    )
+    seen = None if where is None else where.expand(image).unsqueeze(1)
+    y = _shares(name, targets, logits, seen)
+    x = _flat(hide(logits, seen))
+    seen = None if seen is None else _flat(seen)
+    if x.shape[1] > 1:
+        log_p = class_log_probs(x, 1)
+        return Pixels(log_p, -torch.expm1(log_p), y, seen)
+    x = x.to(compute_dtype(x))
+    return Pixels(F.logsigmoid(x), torch.sigmoid(-x), y, seen)
+
+
+def tversky_cost(
+    pixels: Pixels, weight_fn: Weight, weight_fp: Weight, smooth: float, dims: tuple[int, ...]
+) -> Tensor:
+    """One minus the Tversky index, with the counts summed over `dims`."""
+    log_p, q, y, seen = pixels
+    p = log_p.exp()
+    hits, missed, alarms = (hide(t, seen).sum(dims) for t in (p * y, q * y, p * (1 - y)))
+    error = _like(weight_fn, p) * missed + _like(weight_fp, p) * alarms
+    return error / (hits + error + smooth)
+
+
+def count_regions(pixels: Pixels, dims: tuple[int, ...]) -> Tensor | None:
+    """Where anything was summed over `dims`; None if everywhere."""
+    return None if pixels.seen is None else pixels.seen.sum(dims) > 0
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    return tensor.flatten(2) if tensor.dim() > 2 else tensor.unsqueeze(2)
+
+
+def _shares(name: str, targets: Tensor, logits: Tensor, seen: Tensor | None) -> Tensor:
+    """The share of each class in each pixel, [batch, classes, pixels]."""
+    num_classes = logits.shape[1]
+    if targets.dim() == logits.dim() or num_classes == 1:
+        y = targets if targets.dim() == logits.dim() else targets.unsqueeze(1)
+        y = hide(y, seen).to(compute_dtype(logits))
+        if is_readable(y):
+            check_targets(name, y)
+        return _flat(y)
+    if targets.is_floating_point() or targets.dtype == torch.bool:
+        raise TypeError(
+            f"{name}: targets without an axis of classes must be class indices; "
+            f"got dtype {targets.dtype}"
+        )
+    index = hide(targets.unsqueeze(1), seen)
+    if is_readable(index):
+        check_class_index(name, index, num_classes)
+    classes = torch.arange(num_classes, device=index.device).unsqueeze(1)
+    return (_flat(index) == classes).to(compute_dtype(logits))
+
+
+def _like(weight: Weight, like: Tensor) -> Weight:
+    return weight.to(like) if isinstance(weight, Tensor) else weight
+
+
+def check_tversky(
+    name: str, weight_fn: Weight, weight_fp: Weight, gamma: float, smooth: float
+) -> None:
+    """Refuse settings out of range; tensors only where looking at them is free."""
+    for label, weight in (("weight_fn", weight_fn), ("weight_fp", weight_fp)):
+        if isinstance(weight, Tensor):
+            fits = not is_readable(weight) or bool(((weight >= 0) & weight.isfinite()).all())
+        else:
+            fits = 0 <= weight < math.inf
+        require(fits, f"{name}: {label} must be finite and at least 0; got {label} {weight}")
+    require(0 < gamma < math.inf, f"{name}: gamma must be finite and above 0; got gamma {gamma}")
+    check_smooth(name, smooth)
+
+
+def check_smooth(name: str, smooth: float) -> None:
+    """Refuse a smoothing that could leave 0 / 0."""
+    require(
+        SMALLEST_SMOOTH <= smooth < math.inf,
+        f"{name}: smooth must be finite and at least {SMALLEST_SMOOTH}; got smooth {smooth}",
+    )

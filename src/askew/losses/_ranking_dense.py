@@ -1,0 +1,112 @@
+"""The pairs of a batch by plain differentiable operations, some rows at a time."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from askew.losses._ranking import Hinges
+from askew.losses._ranking_distances import Distance, distances
+
+ELEMENTS = 1 << 21
+"""Components of differences that are held at a time: what a cache takes."""
+
+ELEMENTS_ELSEWHERE = 1 << 26
+"""The same off the CPU, where a block must be worth its launches."""
+
+
+class Batch(NamedTuple):
+    """What makes pairs: vectors, their labels, and which of them count (None = all)."""
+
+    x: Tensor
+    labels: Tensor
+    where: Tensor | None
+
+
+class Sums(NamedTuple):
+    """Per row: what its pairs cost on each side, and how many of them cost something."""
+
+    pos: Tensor
+    neg: Tensor
+    active_pos: Tensor
+    active_neg: Tensor
+
+
+def dense_sums(batch: Batch, hinges: Hinges, distance: Distance) -> Sums:
+    """The sums of every row. A backward pass computes the differences anew, block by block."""
+    blocks = row_blocks(batch.x)
+    compute: Callable[..., Sums] = _sums
+    transformed = torch._C._functorch.maybe_current_level() is not None
+    if len(blocks) > 1 and torch.is_grad_enabled() and not transformed:
+        compute = partial(checkpoint, _sums, use_reentrant=False, preserve_rng_state=False)
+    parts = [compute(batch, start, stop, hinges, distance) for start, stop in blocks]
+    return Sums(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def row_blocks(x: Tensor) -> list[tuple[int, int]]:
+    """Where blocks of rows start and stop; inside `torch.compile` all rows are one block."""
+    rows, width = x.shape
+    elements = ELEMENTS if x.device.type == "cpu" else ELEMENTS_ELSEWHERE
+    step = rows if torch.compiler.is_compiling() else elements // max(rows * width, 1)
+    step = max(step, 1)
+    return [(start, min(start + step, rows)) for start in range(0, rows, step)] or [(0, 0)]
+
+
+def _sums(batch: Batch, start: int, stop: int, hinges: Hinges, distance: Distance) -> Sums:
+    d = distances(batch.x[start:stop, None], batch.x[None], distance)
+    pos, neg = _pairs(batch, start, stop)
+    pos = pos & (hinges.scale_pos > 0)  # 0 · inf would be NaN
+    pos_cost = torch.where(pos, (d - hinges.margin_pos).relu(), 0.0)
+    neg_cost = torch.where(neg, (hinges.margin_neg - d).relu(), 0.0)
+    active = [(cost > 0).sum(1) for cost in (pos_cost, neg_cost)]
+    return Sums(pos_cost.sum(1), neg_cost.sum(1), *active)
+
+
+def _pairs(batch: Batch, start: int, stop: int) -> tuple[Tensor, Tensor]:
+    """Which pairs of these rows have the same label, and which have another."""
+    rows = torch.arange(start, stop, device=batch.labels.device)
+    same = batch.labels[start:stop, None] == batch.labels
+    pair = rows[:, None] != torch.arange(len(batch.labels), device=rows.device)
+    if batch.where is not None:
+        pair = pair & batch.where[start:stop, None] & batch.where
+    return same & pair, ~same & pair
+
+
+def hessian_product(
+    batch: Batch, v: Tensor, hinges: Hinges, distance: Distance, *, mean: bool
+) -> Tensor:
+    r"""The second derivative of the loss of all pairs, times `v`; differentiable in turn.
+
+    A pair adds :math:`\pm a (\Delta v - u\,u^\top \Delta v) / d` for Euclidean distances, with u
+    the unit vector from one to the other, and :math:`\pm a\,\Delta v` up to a factor for squares.
+    """
+    with torch.no_grad():
+        sums = dense_sums(batch, hinges, distance)
+        share_pos, share_neg = (
+            2 * scale / (active.sum().clamp_min(1) if mean else 1)
+            for scale, active in (
+                (hinges.scale_pos, sums.active_pos),
+                (hinges.scale_neg, sums.active_neg),
+            )
+        )
+    parts = []
+    for start, stop in row_blocks(batch.x):
+        d = distances(batch.x[start:stop, None], batch.x[None], distance)
+        pos, neg = _pairs(batch, start, stop)
+        price = share_pos * (pos & (d > hinges.margin_pos))
+        price = price - share_neg * (neg & (d < hinges.margin_neg))
+        gap = batch.x[start:stop, None] - batch.x
+        dv = v[start:stop, None] - v
+        if distance == "euclidean":
+            met = d == 0
+            d = torch.where(met, 1.0, d)
+            price = torch.where(met, 0.0, price / d)
+            unit = gap / d.unsqueeze(-1)
+            dv = dv - unit * (unit * dv).sum(-1, keepdim=True)
+        elif distance == "squared":
+            price = 2 * price
+        parts.append((price.unsqueeze(-1) * dv).sum(1))
+    return torch.cat(parts)

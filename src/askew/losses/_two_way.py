@@ -1,0 +1,191 @@
+"""Multi-label loss that ranks marked above unmarked labels, in each sample and in each class."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor, nn
+
+from askew._check import require
+from askew.losses._missing import check_labels
+from askew.losses._reduction import (
+    Reduction,
+    check_floating,
+    check_reduction,
+    check_where,
+    compute_dtype,
+    hide,
+    is_readable,
+    reduce,
+    result_dtype,
+)
+
+
+def two_way_loss(
+    logits: Float[Tensor, "batch classes"],
+    targets: Shaped[Tensor, "batch classes"],
+    *,
+    temperature_pos: float = 4.0,
+    temperature_neg: float = 1.0,
+    where: Bool[Tensor, "..."] | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    r"""Softmax-like loss over rows and over columns, with a temperature for each side.
+
+    A row (a sample) or a column (a class) with marked labels P and unmarked ones N costs
+
+    .. math::
+        \log\Bigl(1+\exp\bigl(T_-\log\sum_{n\in N}e^{x_n/T_-}
+        + T_+\log\sum_{p\in P}e^{-x_p/T_+}\bigr)\Bigr).
+
+    The loss is the mean over rows plus the mean over columns. A warm side spreads its slope over
+    all its labels, a cold one gives it to the worst. With both temperatures 1 and a single mark in
+    a row, the row's part is cross-entropy. Swapping the sides, the targets and the sign of the
+    logits changes nothing where every row and column has both kinds.
+
+    Rows and columns without a mark are left out, also of the count: a sample in which nothing is
+    marked teaches only through the columns, a class that the batch lacks only through the rows.
+    One in which all is marked counts, and costs nothing. The columns' part depends on the batch:
+    small or sorted batches change the loss. It only ranks: no threshold, no probabilities.
+
+    Args:
+        logits: Scores of each sample for each class.
+        targets: Labels of the same shape, 0 or 1, of any dtype.
+        temperature_pos: Temperature of the marked labels, > 0; the default is the author's.
+        temperature_neg: Temperature of the unmarked labels, > 0; likewise.
+        where: True where an element counts; broadcasts to `logits`. A hidden element is neither
+            marked nor unmarked.
+        reduction: "mean" over the rows that count plus the mean over the columns that count, "sum"
+            over all rows and columns, or "none".
+
+    Returns:
+        A scalar, or for "none" the costs of all rows, then of all columns, [batch + classes], with
+        0 for those left out; in the dtype of `logits`.
+
+    Raises:
+        ValueError: If shapes differ or are not [batch, classes], a temperature is not positive, or
+            a target is neither 0 nor 1; they are looked at on CPU only.
+        TypeError: If logits are not floating point, or `where` is not boolean.
+
+    Numerics:
+        What is absent is absent, not a large negative score, so that logits of any size are right.
+        Infinite ones are taken for the largest finite ones and get no gradient.
+
+    Example:
+        >>> x = torch.tensor([[2.0, -1.0], [0.5, 1.0]])
+        >>> y = torch.tensor([[1, 0], [0, 1]])
+        >>> round(two_way_loss(x, y).item(), 4)
+        0.4255
+
+    References:
+        Two-way Multi-Label Loss, CVPR 2023, pp. 7476-7485.
+    """
+    name = "two_way_loss"
+    _check_temperatures(name, temperature_pos, temperature_neg)
+    check_reduction(name, reduction)
+    _check_inputs(name, logits, targets, where)
+    x = hide(logits, where).to(compute_dtype(logits))
+    y = hide(targets, where)
+    if is_readable(y):
+        check_labels(name, y)
+    seen = torch.ones_like(x, dtype=torch.bool) if where is None else where.expand(x.shape)
+    marked, unmarked = seen & (y != 0), seen & (y == 0)
+    dtype = result_dtype(logits)
+    pos, neg = _Side(-x, marked, temperature_pos), _Side(x, unmarked, temperature_neg)
+    parts = [(_cost(pos, neg, dim), marked.any(dim)) for dim in (1, 0)]
+    if reduction == "mean":
+        rows, columns = (reduce(cost, "mean", counts) for cost, counts in parts)
+        return (rows + columns).to(dtype)
+    cost, counts = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    return reduce(cost, reduction, counts, dtype)
+
+
+class TwoWayLoss(nn.Module):
+    """The settings of `two_way_loss`.
+
+    Args:
+        temperature_pos: See `two_way_loss`, as for all settings.
+        temperature_neg: Temperature of the unmarked labels.
+        reduction: "mean", "sum" or "none".
+    """
+
+    def __init__(
+        self,
+        *,
+        temperature_pos: float = 4.0,
+        temperature_neg: float = 1.0,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__()
+        _check_temperatures("TwoWayLoss", temperature_pos, temperature_neg)
+        check_reduction("TwoWayLoss", reduction)
+        self.temperature_pos = temperature_pos
+        self.temperature_neg = temperature_neg
+        self.reduction: Reduction = reduction
+
+    def forward(
+        self,
+        logits: Float[Tensor, "batch classes"],
+        targets: Shaped[Tensor, "batch classes"],
+        *,
+        where: Bool[Tensor, "..."] | None = None,
+    ) -> Tensor:
+        """The loss of `logits` against `targets`."""
+        return two_way_loss(
+            logits,
+            targets,
+            temperature_pos=self.temperature_pos,
+            temperature_neg=self.temperature_neg,
+            where=where,
+            reduction=self.reduction,
+        )
+
+    def extra_repr(self) -> str:
+        """Every setting."""
+        return (
+            f"temperature_pos={self.temperature_pos}, temperature_neg={self.temperature_neg}, "
+            f"reduction={self.reduction!r}"
+        )
+
+
+class _Side(NamedTuple):
+    """Scores that rise with the cost, which of them belong to this side, and its temperature."""
+
+    scores: Tensor
+    members: Tensor
+    temperature: float
+
+    def worst(self, dim: int) -> tuple[Tensor, Tensor]:
+        """The softened maximum along `dim`, 0 where there is no member, and whether there is."""
+        some = self.members.any(dim)
+        largest = torch.finfo(self.scores.dtype).max
+        scaled = (self.scores / self.temperature).clamp(-largest, largest)
+        # Where there is no member nothing is masked: a row of -inf alone has a NaN for a slope.
+        masked = scaled.masked_fill(~self.members & some.unsqueeze(dim), float("-inf"))
+        return torch.where(some, self.temperature * masked.logsumexp(dim), 0.0), some
+
+
+def _cost(pos: _Side, neg: _Side, dim: int) -> Tensor:
+    missed, any_marked = pos.worst(dim)
+    alarm, any_unmarked = neg.worst(dim)
+    return torch.where(any_marked & any_unmarked, -F.logsigmoid(-(missed + alarm)), 0.0)
+
+
+def _check_temperatures(name: str, temperature_pos: float, temperature_neg: float) -> None:
+    for side, temperature in (("pos", temperature_pos), ("neg", temperature_neg)):
+        require(
+            0 < temperature < float("inf"),
+            f"{name}: temperature_{side} must be finite and above 0; "
+            f"got temperature_{side} {temperature}",
+        )
+
+
+def _check_inputs(name: str, logits: Tensor, targets: Tensor, where: Tensor | None) -> None:
+    check_floating(name, "logits", logits)
+    require(
+        logits.dim() == 2 and logits.shape == targets.shape,
+        f"{name}: logits and targets must both be [batch, classes]; "
+        f"got logits {tuple(logits.shape)}, targets {tuple(targets.shape)}",
+    )
+    check_where(name, where, logits.shape)

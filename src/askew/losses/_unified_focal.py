@@ -1,0 +1,207 @@
+"""Segmentation loss of a cross-entropy and an overlap that share one price and one focus."""
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor, nn
+
+from askew._check import require
+from askew.losses._overlap import (
+    Pixels,
+    check_smooth,
+    count_regions,
+    to_pixels,
+    tversky_cost,
+)
+from askew.losses._reduction import (
+    Reduction,
+    check_reduction,
+    compute_dtype,
+    hide,
+    reduce,
+    result_dtype,
+)
+
+
+def asymmetric_unified_focal_loss(
+    logits: Float[Tensor, "batch classes *space"],
+    targets: Shaped[Tensor, "..."],
+    *,
+    weight: float = 0.5,
+    delta: float = 0.6,
+    gamma: float = 0.5,
+    background: int = 0,
+    smooth: float = 1e-6,
+    per_image: bool = True,
+    where: Bool[Tensor, "..."] | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    r"""Tversky loss plus cross-entropy; focus fades the background and brings regions forward.
+
+    With the share y and probability p of a class in a pixel, and the Tversky index T of a class
+    with the price :math:`\delta` for FN and :math:`1-\delta` for FP, an image costs
+
+    .. math::
+        \lambda \operatorname{mean}_c\,(1-T_c)^{\,1-\gamma [c\,\text{is no background}]}
+        \;-\; (1-\lambda)\operatorname{mean}_{\text{pixels}} \Bigl(
+        \delta\sum_{c\neq b} y_c\log p_c + (1-\delta)\,y_b(1-p_b)^{\gamma}\log p_b \Bigr).
+
+    With ``gamma=0`` and ``delta=0.5`` it is the Dice loss and half the cross-entropy.
+
+    The same gamma works in opposite ways: in the cross-entropy it fades out what is easy and is
+    background, in the overlap it lifts the slope of regions already good. Regions are brought
+    forward, so with many classes of like size it has no point. An image without a region costs
+    nearly ``weight`` / classes for it unless nothing at all is marked; see `smooth`.
+
+    Args:
+        logits: Scores [batch, classes, *space]; one class means region or background, by a sigmoid.
+        targets: Class index [batch, *space]; or a share in [0, 1] for each class, in the shape of
+            `logits`. With one class, 0/1 or soft, in either shape.
+        weight: Share of the overlap, in [0, 1]; the rest is the cross-entropy's.
+        delta: Price of a missed pixel of a region, in [0, 1]; that of a false one is 1 - delta.
+        gamma: Focus, in [0, 1).
+        background: Class that is no region; with one class, 0 stands for its absence, 1 for it.
+        smooth: Added to both sides of the Tversky fraction, in pixels, >= 1e-7.
+        per_image: Whether each image is counted alone, or the batch as one.
+        where: True where a pixel counts; broadcasts to [batch, *space].
+        reduction: "mean" over the images with a pixel that counts, "sum" or "none".
+
+    Returns:
+        A scalar, or for "none" [batch]; without `per_image` always a scalar. In the dtype of
+        `logits`.
+
+    Raises:
+        ValueError: If shapes differ, a setting is out of range, or targets are; they are looked at
+            on CPU only.
+        TypeError: If logits are not floating point, class indices no integers, or `where` not
+            boolean.
+
+    Numerics:
+        The published code multiplies by a power with a negative exponent, which is NaN for a region
+        without any error. Here the exponents are merged, and bases are kept above 0, where a power
+        below 1 has an infinite slope. Infinite logits are taken for the largest finite ones.
+
+    Example:
+        >>> x, y = torch.tensor([[[3.0, -3.0, 0.0]]]), torch.tensor([[1, 0, 1]])
+        >>> round(asymmetric_unified_focal_loss(x, y).item(), 4)
+        0.2363
+
+    References:
+        Unified Focal loss, Computerized Medical Imaging and Graphics, 2022, arXiv:2102.04525. The
+        defaults are its settings.
+    """
+    name = "asymmetric_unified_focal_loss"
+    _check_settings(name, weight, delta, gamma, smooth)
+    check_reduction(name, reduction)
+    dtype = result_dtype(logits)
+    pixels = to_pixels(name, *_with_absence(logits, targets), where)
+    num_classes = pixels.y.shape[1]
+    require(
+        0 <= background < num_classes,
+        f"{name}: background must be a class in [0, {num_classes}); got background {background}",
+    )
+    is_region = torch.arange(num_classes, device=logits.device) != background
+    dims = (2,) if per_image else (0, 2)
+    overlap = tversky_cost(pixels, delta, 1 - delta, smooth, dims)
+    if gamma != 0:
+        lifted = overlap.clamp_min(torch.finfo(overlap.dtype).tiny) ** (1 - gamma)
+        overlap = torch.where(is_region, lifted, overlap)
+    entropy = _cross_entropy(pixels, is_region, delta, gamma, dims)
+    loss = weight * overlap.mean(-1) + (1 - weight) * entropy
+    counts = count_regions(pixels, dims)
+    counts = None if counts is None else counts.squeeze(-1)
+    return reduce(loss, reduction, counts, dtype)
+
+
+class AsymmetricUnifiedFocalLoss(nn.Module):
+    """The settings of `asymmetric_unified_focal_loss`.
+
+    Args:
+        weight: See `asymmetric_unified_focal_loss`, as for all settings.
+        delta: Price of a missed pixel of a region.
+        gamma: Focus.
+        background: Class that is no region.
+        smooth: Added to both sides of the Tversky fraction.
+        per_image: Whether each image is counted alone.
+        reduction: "mean", "sum" or "none".
+    """
+
+    def __init__(
+        self,
+        *,
+        weight: float = 0.5,
+        delta: float = 0.6,
+        gamma: float = 0.5,
+        background: int = 0,
+        smooth: float = 1e-6,
+        per_image: bool = True,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__()
+        _check_settings("AsymmetricUnifiedFocalLoss", weight, delta, gamma, smooth)
+        check_reduction("AsymmetricUnifiedFocalLoss", reduction)
+        self.weight = weight
+        self.delta = delta
+        self.gamma = gamma
+        self.background = background
+        self.smooth = smooth
+        self.per_image = per_image
+        self.reduction: Reduction = reduction
+
+    def forward(
+        self,
+        logits: Float[Tensor, "batch classes *space"],
+        targets: Shaped[Tensor, "..."],
+        *,
+        where: Bool[Tensor, "..."] | None = None,
+    ) -> Tensor:
+        """The loss of `logits` against `targets`."""
+        return asymmetric_unified_focal_loss(
+            logits,
+            targets,
+            weight=self.weight,
+            delta=self.delta,
+            gamma=self.gamma,
+            background=self.background,
+            smooth=self.smooth,
+            per_image=self.per_image,
+            where=where,
+            reduction=self.reduction,
+        )
+
+    def extra_repr(self) -> str:
+        """Every setting."""
+        names = ("weight", "delta", "gamma", "background", "smooth", "per_image")
+        settings = [f"{name}={getattr(self, name)}" for name in names]
+        return ", ".join([*settings, f"reduction={self.reduction!r}"])
+
+
+def _with_absence(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """A single class, preceded by its absence, so that a softmax does what the sigmoid would."""
+    image = logits.shape[:1] + logits.shape[2:]
+    if logits.shape[1:2] != (1,) or targets.shape not in (image, logits.shape):
+        return logits, targets
+    y = targets.reshape(logits.shape).to(compute_dtype(logits))
+    return torch.cat([torch.zeros_like(logits), logits], 1), torch.cat([1 - y, y], 1)
+
+
+def _cross_entropy(
+    pixels: Pixels, is_region: Tensor, delta: float, gamma: float, dims: tuple[int, ...]
+) -> Tensor:
+    """Mean over the pixels that count of the priced and focused cross-entropy."""
+    log_p, q, y, seen = pixels
+    is_region = is_region.unsqueeze(1)
+    price = torch.where(is_region, delta, torch.full_like(log_p[:1], 1 - delta))
+    if gamma != 0:
+        fading = q.clamp_min(torch.finfo(q.dtype).tiny) ** gamma
+        price = price * torch.where(is_region, 1.0, fading)
+    cost = hide(-price * y * log_p, seen).sum(1, keepdim=True)
+    if seen is None:
+        seen = torch.ones_like(cost, dtype=torch.bool)
+    return (cost.sum(dims) / seen.sum(dims).clamp_min(1)).squeeze(-1)
+
+
+def _check_settings(name: str, weight: float, delta: float, gamma: float, smooth: float) -> None:
+    for label, value in (("weight", weight), ("delta", delta)):
+        require(0 <= value <= 1, f"{name}: {label} must be in [0, 1]; got {label} {value}")
+    require(0 <= gamma < 1, f"{name}: gamma must be in [0, 1); got gamma {gamma}")
+    check_smooth(name, smooth)

@@ -1,0 +1,18 @@
+"""Every Python example of the documentation runs."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [page for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]]
+BLOCK = re.compile(r"^```python\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_run(page):
+    """The blocks of a page build on one another."""
+    names: dict[str, object] = {}
+    for code in BLOCK.findall(page.read_text(encoding="utf-8")):
+        exec(compile(code, page.name, "exec"), names)
