@@ -10,6 +10,7 @@ __all__ = [
     "losses",
     "metrics",
     "models",
+    "optim",
     "tasks",
     "text",
     "tradeoffs",

@@ -1,0 +1,225 @@
+"""Tables to look at: who is trained at which rate, now and in time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from torch import nn
+from torch.optim import Optimizer
+
+from askew._check import require
+from askew.optim._groups import parameter_groups
+from askew.optim._optimizer import named_groups
+from askew.optim._rules import Rule
+from askew.optim._scheduler import AsymmetricScheduler
+from askew.optim._schedules import schedule_text
+
+_BARS = "▁▂▃▄▅▆▇█"
+_WIDTH = 40
+
+
+class PartRow(NamedTuple):
+    """One group of an optimizer, with every name that each of its tensors has."""
+
+    part: str
+    tensors: int
+    parameters: int
+    lr: float
+    weight_decay: float | None
+    schedule: str
+    names: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartsTable:
+    """The groups of an optimizer as rows; printed, a table.
+
+    Attributes:
+        rows: One row a group; a part with and without decay has two.
+    """
+
+    rows: tuple[PartRow, ...]
+
+    def __str__(self) -> str:
+        head = ("part", "tensors", "parameters", "rate", "decay", "schedule")
+        lines = [
+            (
+                row.part,
+                str(row.tensors),
+                f"{row.parameters:,}",
+                f"{row.lr:.3g}",
+                "" if row.weight_decay is None else f"{row.weight_decay:g}",
+                row.schedule,
+            )
+            for row in self.rows
+        ]
+        total = sum(row.tensors for row in self.rows), sum(row.parameters for row in self.rows)
+        return _columns([head, *lines, ("total", str(total[0]), f"{total[1]:,}", "", "", "")])
+
+
+@dataclass(frozen=True, slots=True)
+class RatesTable:
+    """The rate of every part at some steps; printed, a table with a small curve.
+
+    Attributes:
+        steps: The steps.
+        rates: For each part its rate at each of the steps.
+    """
+
+    steps: tuple[int, ...]
+    rates: Mapping[str, tuple[float, ...]]
+
+    def __str__(self) -> str:
+        head = ("part", "first", "highest", "last", f"steps {self.steps[0]} to {self.steps[-1]}")
+        lines = [
+            (part, *(f"{rate:.3g}" for rate in (row[0], max(row), row[-1])), _curve(row))
+            for part, row in self.rates.items()
+        ]
+        return _columns([head, *lines])
+
+
+def describe(optimizer: Optimizer, scheduler: AsymmetricScheduler | None = None) -> PartsTable:
+    """List every part: tensors, parameters, rate now, decay, schedule, and all names.
+
+    Args:
+        optimizer: One with named parts.
+        scheduler: Its scheduler, if there is one.
+
+    Returns:
+        A table that prints itself; `rows` holds the figures.
+
+    Raises:
+        ValueError: If a group has no part.
+
+    Example:
+        >>> import torch
+        >>> from askew.optim import AsymmetricOptimizer
+        >>> optimizer = AsymmetricOptimizer(torch.nn.Linear(2, 1), {"weight": 0.1, "bias": 0.2})
+        >>> print(describe(optimizer))
+        part    tensors  parameters  rate  decay  schedule
+        weight        1           2   0.1   0.01
+        bias          1           1   0.2   0.01
+        total         2           3
+    """
+    schedules = {} if scheduler is None else scheduler.schedules
+    texts = {part: schedule_text(schedule) for part, schedule in schedules.items()}
+    return _table([group for _, group in named_groups(optimizer, "describe")], texts)
+
+
+def parts_table(
+    model: nn.Module,
+    rules: Mapping[str, Rule],
+    rates: Mapping[str, float],
+    *,
+    rest: str | None = None,
+) -> PartsTable:
+    """Say who would be trained at which rate, without making an optimizer.
+
+    Args:
+        model: The model; one without memory (on the meta device) will do.
+        rules: The rule of each part.
+        rates: The rate of each part, that of `rest` included.
+        rest: Name of the part of all that no rule matches.
+
+    Returns:
+        A table that prints itself.
+
+    Raises:
+        ValueError: If the parts do not cover the model exactly, or one has no rate or no rule.
+
+    Example:
+        >>> rates = {"slope": 0.1, "other": 0.2}
+        >>> table = parts_table(nn.Linear(2, 1), {"slope": "weight"}, rates, rest="other")
+        >>> [(row.part, row.lr) for row in table.rows]
+        [('slope', 0.1), ('other', 0.2)]
+    """
+    known = [*rules, *([] if rest is None else [rest])]
+    unknown = [part for part in rates if part not in known]
+    require(
+        not unknown,
+        f"parts_table: every rate needs a rule; got rates of {', '.join(unknown)} without one",
+    )
+    parts = {part: {"where": rule} for part, rule in rules.items()}
+    parts |= {} if rest is None else {rest: {}}
+    parts = {part: own | _rate_of(rates, part) for part, own in parts.items()}
+    return _table(parameter_groups(model, parts, rest=rest), {})
+
+
+def preview(scheduler: AsymmetricScheduler, steps: int | Sequence[int]) -> RatesTable:
+    """Tell the rate of every part at steps to come, without touching the optimizer.
+
+    Args:
+        scheduler: The scheduler.
+        steps: How many steps from the first one, or the steps themselves.
+
+    Returns:
+        A table that prints itself with a curve for each part; `rates` holds the figures.
+
+    Raises:
+        ValueError: If there is no step.
+
+    Example:
+        >>> import torch
+        >>> from askew.optim import AsymmetricOptimizer, constant, linear
+        >>> optimizer = AsymmetricOptimizer(torch.nn.Linear(2, 1), {"weight": 0.1, "bias": 0.2})
+        >>> scheduler = AsymmetricScheduler(optimizer, {"weight": linear(7), "bias": constant()})
+        >>> print(preview(scheduler, 8))
+        part    first  highest  last  steps 0 to 7
+        weight    0.1      0.1     0  █▇▆▅▄▃▂·
+        bias      0.2      0.2   0.2  ████████
+    """
+    at = tuple(range(steps)) if isinstance(steps, int) else tuple(steps)
+    require(len(at) > 0, f"preview: there must be a step; got steps {steps}")
+    base = dict(zip(scheduler.parts, map(float, scheduler.base_lrs), strict=True))
+    rates = {
+        part: tuple(base[part] * schedule(step) for step in at)
+        for part, schedule in scheduler.schedules.items()
+    }
+    return RatesTable(at, rates)
+
+
+def _rate_of(rates: Mapping[str, float], part: str) -> dict[str, float]:
+    return {"lr": rates[part]} if part in rates else {}
+
+
+def _table(groups: Sequence[Mapping], schedules: Mapping[str, str]) -> PartsTable:
+    rows = []
+    for group in groups:
+        names = group.get("param_names", [])
+        aliases = group.get("aliases", {})
+        rows.append(
+            PartRow(
+                group["part"],
+                len(group["params"]),
+                sum(parameter.numel() for parameter in group["params"]),
+                float(group["lr"]),
+                group.get("weight_decay"),
+                schedules.get(group["part"], ""),
+                tuple((name, *aliases.get(name, ())) for name in names),
+            )
+        )
+    return PartsTable(tuple(rows))
+
+
+def _columns(lines: Sequence[Sequence[str]]) -> str:
+    """Align: names and the last column to the left, figures to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    last = len(widths) - 1
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i in (0, last) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _curve(rates: Sequence[float]) -> str:
+    """Draw bars from zero to the highest, each the mean of its steps; a dot is a rate of 0."""
+    width = min(len(rates), _WIDTH)
+    edges = [len(rates) * i // width for i in range(width + 1)]
+    means = [sum(rates[a:b]) / (b - a) for a, b in pairwise(edges)]
+    top = max(means) or 1.0
+    levels = [min(int(mean / top * len(_BARS)), len(_BARS) - 1) for mean in means]
+    return "".join(_BARS[level] if mean else "·" for level, mean in zip(levels, means, strict=True))

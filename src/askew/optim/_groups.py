@@ -1,0 +1,187 @@
+"""Named parameter groups, one a part, for any optimizer of PyTorch."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from torch import nn
+
+from askew._check import require
+from askew.optim._parts import matching, partition_held
+from askew.optim._rules import Held, Rule
+
+PartSettings = float | Mapping[str, object]
+
+
+def parameter_groups(
+    model: nn.Module,
+    parts: Mapping[str, PartSettings],
+    *,
+    rest: str | None = None,
+    lr: float | None = None,
+    no_decay: Rule | None = None,
+) -> list[dict[str, object]]:
+    """Make the groups that any optimizer takes: one a part, with its name, rate and decay.
+
+    One part with one rate trains as a list of all parameters does.
+
+    Args:
+        model: The model.
+        parts: Name of each part and its rate, or a mapping with `where` (a rule as
+            `partition_parameters` takes it), `lr` or `multiplier` (of the base `lr`), and any
+            option of the optimizer for this part alone, such as `weight_decay`. Without
+            `where` the name is the path of a submodule or a pattern.
+        rest: Name of the part of all that no rule matches. It may stand in `parts`, without
+            `where`, to have settings of its own.
+        lr: Base rate, >= 0: that of parts that give none, times their `multiplier`.
+        no_decay: Parameters whose weight decay is 0, a rule; their part then has two groups.
+
+    Returns:
+        Groups with `params`, `param_names`, `part` and `lr`; `aliases` lists the other names
+        of tied parameters. Groups of one part follow each other.
+
+    Raises:
+        ValueError: If the parts do not cover the model exactly, a part has no rate, or a
+            number is out of range.
+        TypeError: If the settings of a part are neither a number nor a mapping.
+
+    Example:
+        >>> model = nn.ModuleDict({"encoder": nn.Linear(2, 3), "head": nn.Linear(3, 1)})
+        >>> groups = parameter_groups(model, {"encoder": 1e-4, "head": 1e-2}, no_decay="**.bias")
+        >>> [(group["part"], group["lr"], group["param_names"]) for group in groups]
+        [('encoder', 0.0001, ['encoder.weight']), ('encoder', 0.0001, ['encoder.bias']),
+         ('head', 0.01, ['head.weight']), ('head', 0.01, ['head.bias'])]
+    """
+    if not isinstance(parts, Mapping):
+        raise TypeError(
+            f"parameter_groups: parts must map names to settings; got {type(parts).__name__}"
+        )
+    settings = {part: _settings(part, given) for part, given in parts.items()}
+    if rest is not None:
+        _check_rest(rest, settings)
+    rules = {part: own.pop("where", part) for part, own in settings.items() if part != rest}
+    rates = {part: _rate(part, own, lr) for part, own in settings.items()}
+    held = partition_held(model, rules, rest=rest)
+    undecayed = set() if no_decay is None else matching(model, no_decay, where="no_decay")
+    groups = []
+    for part, members in held.items():
+        shared = {"part": part, "lr": rates[part], **settings[part]}
+        decayed = [one for one in members if one.parameter not in undecayed]
+        plain = [one for one in members if one.parameter in undecayed]
+        if decayed or not plain:
+            groups.append(_group(decayed, shared))
+        if plain:
+            groups.append(_group(plain, {**shared, "weight_decay": 0.0}))
+    return groups
+
+
+def layerwise_parts(
+    layers: Sequence[nn.Module] | nn.ModuleList,
+    *,
+    decay: float,
+    below: Rule | None = None,
+    above: Rule | None = None,
+    name: str = "layers",
+) -> dict[str, PartSettings]:
+    r"""Make one part a layer whose rate falls with the distance from the output.
+
+    With L layers, layer l (counted from 1) has the multiplier
+
+    .. math:: \xi^{L + 1 - l}
+
+    what lies below the layers :math:`\xi^{L+1}`, and what lies above them 1. A decay of 1 is
+    one rate for all. The result is for `parameter_groups` or `AsymmetricOptimizer`, with a
+    base `lr=`.
+
+    Args:
+        layers: The layers from the input to the output.
+        decay: The factor :math:`\xi` from one layer to the one below, > 0.
+        below: Rule of what comes before the layers, such as the embeddings.
+        above: Rule of what comes after them, such as the last norm and the head.
+        name: What the parts' names begin with.
+
+    Returns:
+        Settings of the parts `name.below`, `name.0`, `name.1` and so on, `name.above`.
+
+    Raises:
+        ValueError: If there is no layer, or `decay` is not positive.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 1))
+        >>> parts = layerwise_parts(model[:2], decay=0.5, above="2")
+        >>> {part: settings["multiplier"] for part, settings in parts.items()}
+        {'layers.0': 0.25, 'layers.1': 0.5, 'layers.above': 1.0}
+
+    References:
+        ELECTRA, 2020, arXiv:2003.10555; its published code has one exponent more.
+    """
+    require(len(layers) > 0, "layerwise_parts: there must be a layer; got layers of length 0")
+    require(
+        math.isfinite(decay) and decay > 0,
+        f"layerwise_parts: decay must be positive; got decay {decay}",
+    )
+    count = len(layers)
+    parts: dict[str, PartSettings] = {}
+    if below is not None:
+        parts[f"{name}.below"] = {"where": below, "multiplier": decay ** (count + 1)}
+    for i, layer in enumerate(layers):
+        parts[f"{name}.{i}"] = {"where": layer, "multiplier": decay ** (count - i)}
+    if above is not None:
+        parts[f"{name}.above"] = {"where": above, "multiplier": 1.0}
+    return parts
+
+
+def _settings(part: str, given: PartSettings) -> dict:
+    if isinstance(given, Mapping):
+        return dict(given)
+    if isinstance(given, bool) or not isinstance(given, (int, float)):
+        raise TypeError(
+            "parameter_groups: a part must be a rate or a mapping of settings; "
+            f"got {part!r} {type(given).__name__}"
+        )
+    return {"lr": given}
+
+
+def _check_rest(rest: str, settings: dict[str, dict]) -> None:
+    own = settings.setdefault(rest, {})
+    require(
+        "where" not in own,
+        f"parameter_groups: rest takes what is left, so it has no rule; got rest {rest!r} "
+        "with where. Give the part another name",
+    )
+
+
+def _rate(part: str, own: dict, base: float | None) -> float:
+    """Take the rate out of a part's settings."""
+    lr, multiplier = own.pop("lr", None), own.pop("multiplier", None)
+    require(
+        lr is None or multiplier is None,
+        f"parameter_groups: a part has lr or multiplier, not both; got {part!r} with both",
+    )
+    factor = 1.0 if multiplier is None else _number(part, "multiplier", multiplier)
+    if lr is not None:
+        return _number(part, "lr", lr)
+    require(
+        base is not None,
+        f"parameter_groups: every part needs a rate; got {part!r} with none. "
+        "Give it lr, or pass the base lr=",
+    )
+    return factor * _number("base", "lr", base)
+
+
+def _number(part: str, name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(
+            f"parameter_groups: {name} must be a number; got {part} {name} {type(value).__name__}"
+        )
+    require(
+        math.isfinite(value) and value >= 0,
+        f"parameter_groups: {name} must be finite and >= 0; got {part} {name} {value}",
+    )
+    return float(value)
+
+
+def _group(members: list[Held], shared: Mapping[str, object]) -> dict[str, object]:
+    names = [one.names[0] for one in members]
+    group = {"params": [one.parameter for one in members], "param_names": names, **shared}
+    aliases = {one.names[0]: list(one.names[1:]) for one in members if len(one.names) > 1}
+    return {**group, "aliases": aliases} if aliases else group

@@ -1,0 +1,202 @@
+"""One optimizer whose parts have their own rates, and whose state knows their names."""
+
+import inspect
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import cache
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from askew._check import require
+from askew.optim._groups import PartSettings, parameter_groups
+from askew.optim._rules import Rule
+
+_FUSED_BASES = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
+_FUSED_DEVICES = {"cpu", "cuda", "mps", "xpu"}
+
+
+class AsymmetricOptimizer(Optimizer):
+    """One optimizer of PyTorch, with a named group for every part of a model.
+
+    Every trainable parameter is in exactly one part, or the constructor says which is not.
+    The instance is also one of `base`: whatever takes an `AdamW` takes it, and its step is
+    that of the base. One part with one rate is plain AdamW, bit for bit.
+
+    Under Adam only a rate makes parts learn at different speed: a factor on a part's loss or
+    gradient is divided out again. Decoupled weight decay is multiplied by the part's rate.
+
+    Args:
+        model: The model.
+        parts: Name of each part and its rate or settings, as in `parameter_groups`.
+        rest: Name of the part of all that no rule matches.
+        lr: Base rate of parts that give none, times their `multiplier`.
+        no_decay: Parameters whose weight decay is 0, a rule; none by default.
+        base: The class of the optimizer.
+        settings: What all parts have in common: keyword arguments of `base`, such as
+            `betas`. Adam, AdamW and SGD run fused where device and dtype allow it, unless
+            `fused`, `foreach` or `differentiable` stands here.
+
+    Raises:
+        ValueError: If the parts do not cover the model exactly, or a name or number is wrong.
+        TypeError: If `base` is not a class of optimizer, or a setting is of the wrong kind.
+
+    Numerics:
+        A fused step rounds otherwise than the loop of the same base; each is bit-equal to the
+        base called with the same `fused`. Moments have the dtype of their parameter.
+
+    Example:
+        >>> model = nn.ModuleDict({"encoder": nn.Linear(2, 3), "head": nn.Linear(3, 1)})
+        >>> optimizer = AsymmetricOptimizer(model, {"encoder": 1e-4, "head": 1e-2})
+        >>> isinstance(optimizer, torch.optim.AdamW), part_rates(optimizer)
+        (True, {'encoder': 0.0001, 'head': 0.01})
+
+    References:
+        LoRA+, 2024, arXiv:2402.12354 (a `multiplier` of 16 for the second factor).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        parts: Mapping[str, PartSettings],
+        *,
+        rest: str | None = None,
+        lr: float | None = None,
+        no_decay: Rule | None = None,
+        base: type[Optimizer] = torch.optim.AdamW,
+        settings: Mapping[str, object] | None = None,
+    ) -> None:
+        if not (isinstance(base, type) and issubclass(base, Optimizer)):
+            raise TypeError(f"AsymmetricOptimizer: base must be a class of optimizer; got {base!r}")
+        chosen: dict = dict(settings or {})
+        groups = parameter_groups(model, parts, rest=rest, lr=lr, no_decay=no_decay)
+        _check_options(base, chosen, groups)
+        if _can_fuse(base, chosen, model):
+            chosen["fused"] = True
+        # From here on the instance is a `base` that compares names when it loads.
+        self.__class__ = _with_parts(base)
+        base.__init__(self, groups, **chosen)
+
+    def __reduce__(self) -> tuple:
+        base = type(self).__mro__[2]
+        return _empty, (base,), self.__getstate__()
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Load a state whose parts hold the same parameters under the same names.
+
+        Args:
+            state_dict: What `state_dict` gave.
+
+        Raises:
+            ValueError: If parts or names differ; the message says where. Nothing is loaded.
+        """
+        _compare(self.param_groups, state_dict["param_groups"])
+        super().load_state_dict(state_dict)
+
+
+def part_rates(optimizer: Optimizer) -> dict[str, float]:
+    """Give the rate of every part as it is now, for a log.
+
+    Args:
+        optimizer: One with named parts, or a wrapper of it.
+
+    Returns:
+        Name of each part and its rate.
+
+    Raises:
+        ValueError: If a group has no part.
+
+    Example:
+        >>> groups = parameter_groups(nn.Linear(2, 1), {"weight": 0.1, "bias": 0.2})
+        >>> part_rates(torch.optim.SGD(groups))
+        {'weight': 0.1, 'bias': 0.2}
+    """
+    return {part: float(group["lr"]) for part, group in named_groups(optimizer, "part_rates")}
+
+
+def named_groups(optimizer: Optimizer, function: str) -> list[tuple[str, dict]]:
+    """Pair every group with the name of its part."""
+    groups = optimizer.param_groups
+    unnamed = [i for i, group in enumerate(groups) if "part" not in group]
+    require(
+        not unnamed,
+        f"{function}: every group of the optimizer must name its part; got groups {unnamed} "
+        "without one. Make the optimizer from parameter_groups",
+    )
+    return [(group["part"], group) for group in groups]
+
+
+@cache
+def _with_parts(base: type[Optimizer]) -> type:
+    """Make, once, the class that is both."""
+    return type(f"Asymmetric{base.__name__}", (AsymmetricOptimizer, base), {})
+
+
+def _empty(base: type[Optimizer]) -> AsymmetricOptimizer:
+    return object.__new__(_with_parts(base))
+
+
+def _check_options(
+    base: type[Optimizer], settings: Mapping[str, object], groups: list[dict[str, object]]
+) -> None:
+    parameters = inspect.signature(base).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    known = {p.name for p in parameters} - {"params", "lr"}
+    own = {"params", "param_names", "part", "lr", "aliases"}
+    given = {name: "settings" for name in settings}
+    given |= {name: f"part {g['part']!r}" for g in groups for name in g if name not in own}
+    for name, where in given.items():
+        close = get_close_matches(name, known, n=1)
+        require(
+            name in known,
+            f"AsymmetricOptimizer: {where} must be options of {base.__name__}; got {name!r}. "
+            + (f"Did you mean {close[0]!r}?" if close else f"It takes {', '.join(sorted(known))}"),
+        )
+
+
+def _can_fuse(base: type[Optimizer], settings: Mapping[str, object], model: nn.Module) -> bool:
+    held = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return (
+        issubclass(base, _FUSED_BASES)
+        and "fused" in inspect.signature(base).parameters
+        and not {"fused", "foreach", "differentiable"} & set(settings)
+        and all(p.is_floating_point() and p.device.type in _FUSED_DEVICES for p in held)
+        and not any(getattr(module, "sparse", False) is True for module in model.modules())
+    )
+
+
+def _compare(here: list[dict], there: list[dict]) -> None:
+    """Refuse a state in which a part or a parameter is missing, added or moved."""
+    require(
+        all("part" in group and "param_names" in group for group in there),
+        "AsymmetricOptimizer.load_state_dict: the state must name its parts and parameters; "
+        "got one without names, as another optimizer writes it",
+    )
+    ours = [(group["part"], name) for group in here for name in group["param_names"]]
+    theirs = [(group["part"], name) for group in there for name in group["param_names"]]
+    shapes = [len(group["params"]) for group in here] == [len(group["params"]) for group in there]
+    if ours == theirs and shapes:
+        return
+    raise ValueError(
+        "AsymmetricOptimizer.load_state_dict: the state must have the same parameters in the "
+        f"same parts and order; got {_difference(ours, theirs)}"
+    )
+
+
+def _difference(ours: list[tuple[str, str]], theirs: list[tuple[str, str]]) -> str:
+    here, there = ({name: part for part, name in pairs} for pairs in (ours, theirs))
+    found = [f"{name} missing" for name in here if name not in there]
+    found += [f"{name} unknown here" for name in there if name not in here]
+    found += [
+        f"{name} of part {there[name]!r}, here {part!r}"
+        for name, part in here.items()
+        if name in there and there[name] != part
+    ]
+    if not found:
+        moved = [(one, two) for one, two in zip(ours, theirs, strict=True) if one != two]
+        found = [f"{two[1]} where here is {one[1]}" for one, two in moved]
+    if not found:
+        found = ["another split into decayed and not decayed"]
+    return ", ".join(found[:6]) + (f" and {len(found) - 6} more" if len(found) > 6 else "")

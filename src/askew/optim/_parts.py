@@ -1,0 +1,210 @@
+"""Every trainable parameter in exactly one part, or an error that says which is not."""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+
+from torch import nn
+
+from askew._check import require
+from askew.optim._rules import (
+    Claim,
+    Held,
+    Rule,
+    claims_of,
+    inside,
+    plain_path,
+    trainable,
+    unwrapped,
+)
+
+_LISTED = 8
+
+
+def partition_parameters(
+    model: nn.Module, rules: Mapping[str, Rule], *, rest: str | None = None
+) -> dict[str, list[tuple[str, nn.Parameter]]]:
+    """Put every trainable parameter of a model into exactly one named part.
+
+    A rule is a module of the model, the path of one, a pattern, or a list of those. The
+    first rule that matches wins. One rule for the whole model gives the list that any
+    optimizer takes.
+
+    In a pattern `*` is one segment of a parameter's path or a piece of one, `**` any number
+    of whole segments, `?` and `[0-5]` one character: `"encoder.**"`, `"*.norm.*"`,
+    `"**.bias"`, `"layers.[0-5].**"`. A name is never matched by a fragment alone, so
+    `"encoder"` is not `encoder_to_decoder`.
+
+    A tied parameter has several names; it is put, once, where the first of the rules puts
+    any of them. Frozen parameters (`requires_grad` false) are in no part.
+
+    Args:
+        model: The model. A wrapper for data parallelism or compilation is looked through.
+        rules: Name of each part and what belongs to it.
+        rest: Name of a last part for all that no rule matches; it may end up empty.
+
+    Returns:
+        Name and tensor of every parameter of each part, in the order of the model.
+
+    Raises:
+        ValueError: If a parameter is in no part, if a rule matches nothing that is left, or
+            if a rule claims a module inside one that an earlier rule has claimed. The message
+            names them.
+        TypeError: If a rule is of another kind.
+
+    Example:
+        >>> model = nn.ModuleDict({"encoder": nn.Linear(2, 3), "decoder": nn.Linear(3, 1)})
+        >>> parts = partition_parameters(model, {"biases": "**.bias"}, rest="others")
+        >>> {part: [name for name, _ in held] for part, held in parts.items()}
+        {'biases': ['encoder.bias', 'decoder.bias'], 'others': ['encoder.weight', 'decoder.weight']}
+    """
+    parts = partition_held(model, rules, rest=rest)
+    return {part: [(h.names[0], h.parameter) for h in held] for part, held in parts.items()}
+
+
+def partition_held(
+    model: nn.Module, rules: Mapping[str, Rule], *, rest: str | None
+) -> dict[str, list[Held]]:
+    """Do what `partition_parameters` does, keeping all names of every parameter."""
+    _check_names(rules, rest)
+    model = unwrapped(model)
+    held = trainable(model)
+    require(
+        bool(held),
+        "partition_parameters: the model must have a trainable parameter; "
+        f"got {type(model).__name__} with none",
+    )
+    claims = {part: claims_of(model, rule, where=part) for part, rule in rules.items()}
+    parts: dict[str, list[Held]] = {part: [] for part in rules}
+    orphans: list[Held] = []
+    for one in held:
+        first = next((p for p in rules if any(c.matches(one) for c in claims[p])), None)
+        (orphans if first is None else parts[first]).append(one)
+    problems = _overlaps(claims, held) + _unmatched(model, claims, held)
+    if not problems:
+        problems = _emptied(claims, parts, held)
+    if rest is not None:
+        parts[rest] = orphans
+    elif orphans:
+        problems.append(
+            f"every trainable parameter needs one part; {len(orphans)} have none: "
+            f"{_cut(_gathered(orphans, held))}. Add a rule, or gather them by rest="
+        )
+    require(not problems, "partition_parameters: " + ". And ".join(problems))
+    return parts
+
+
+def matching(model: nn.Module, rule: Rule, *, where: str) -> set[nn.Parameter]:
+    """Give the trainable parameters that a rule means.
+
+    Raises:
+        ValueError: If a module, path or pattern of it matches none.
+    """
+    model = unwrapped(model)
+    held, claims = trainable(model), claims_of(model, rule, where=where)
+    for claim in claims:
+        require(
+            any(claim.matches(one) for one in held),
+            f"parameter_groups: {where} must match a trainable parameter; "
+            f"got {claim.text}{_hint(model, claim)}",
+        )
+    return {one.parameter for one in held if any(claim.matches(one) for claim in claims)}
+
+
+def _check_names(rules: Mapping[str, Rule], rest: str | None) -> None:
+    if not isinstance(rules, Mapping):
+        raise TypeError(
+            "partition_parameters: rules must map names of parts to rules; "
+            f"got {type(rules).__name__}"
+        )
+    for part in rules:
+        if not isinstance(part, str):
+            raise TypeError(
+                f"partition_parameters: a part's name must be a string; got {type(part).__name__}"
+            )
+    require(
+        rest not in rules,
+        f"partition_parameters: rest must be a name that no rule has; got rest {rest!r}",
+    )
+
+
+def _overlaps(claims: Mapping[str, list[Claim]], held: list[Held]) -> list[str]:
+    """Say which modules lie inside what an earlier part has already claimed whole."""
+    problems = []
+    names = [name for one in held for name in one.names]
+    parts = list(claims)
+    for i, early in enumerate(parts):
+        outer = [path for claim in claims[early] for path in claim.paths]
+        for late in parts[i + 1 :]:
+            for path in (path for claim in claims[late] for path in claim.paths):
+                shared = [name for name in names if inside(name, path)]
+                if shared and any(inside(path, other) for other in outer):
+                    problems.append(
+                        f"modules must not overlap; got {path or 'the whole model'} of {late!r} "
+                        f"also in {early!r}: {_cut(shared, 3)}. Put the inner module's part first"
+                    )
+    return problems
+
+
+def _unmatched(model: nn.Module, claims: Mapping[str, list[Claim]], held: list[Held]) -> list[str]:
+    """Say which rules, or members of a rule's list, mean no parameter."""
+    lost = []
+    for part, own in claims.items():
+        if not own:
+            lost.append(f"{part!r} (an empty list)")
+        for claim in own:
+            if not any(claim.matches(one) for one in held):
+                rule = "" if claim.text == repr(part) else f": {claim.text}"
+                lost.append(f"{part!r}{rule}{_hint(model, claim)}")
+    if not lost:
+        return []
+    return [f"every rule must match a trainable parameter; got part {', '.join(lost)}"]
+
+
+def _emptied(
+    claims: Mapping[str, list[Claim]], parts: Mapping[str, list[Held]], held: list[Held]
+) -> list[str]:
+    """Say which parts have lost all to earlier ones."""
+    problems = []
+    for part in (part for part, members in parts.items() if not members):
+        meant = {one.names for one in held if any(claim.matches(one) for claim in claims[part])}
+        takers = [p for p in parts if any(one.names in meant for one in parts[p])]
+        problems.append(
+            f"every part must be left a parameter; got part {part!r}, all of which "
+            f"({len(meant)}) went to {', '.join(map(repr, takers))} before. Put it first"
+        )
+    return problems
+
+
+def _hint(model: nn.Module, claim: Claim) -> str:
+    """Guess what was meant by a claim that matches nothing."""
+    parameters = [plain_path(n) for n, _ in model.named_parameters(remove_duplicate=False)]
+    if claim.matches(Held(tuple(parameters), nn.Parameter())):
+        return " (all of it is frozen)"
+    if claim.expression is None:
+        return " (it has no parameter)" if claim.paths else ""
+    text = claim.text.strip("'")
+    modules = [plain_path(path) for path, _ in model.named_modules(remove_duplicate=False)]
+    same_end = [path for path in modules if path.endswith(f".{text}")]
+    close = [*same_end, *get_close_matches(text, modules + parameters, n=1, cutoff=0.75)]
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _gathered(orphans: list[Held], held: list[Held]) -> list[str]:
+    """Name orphans one by one, or by module where they are many and whole modules are."""
+    if len(orphans) <= _LISTED:
+        return [one.names[0] for one in orphans]
+    lost = {one.names for one in orphans}
+    placed = [one.names[0] for one in held if one.names not in lost]
+    counts: dict[str, int] = {}
+    for name in (one.names[0] for one in orphans):
+        segments = name.split(".")
+        prefixes = [".".join(segments[:n]) for n in range(1, len(segments))]
+        whole = [p for p in prefixes if not any(inside(other, p) for other in placed)]
+        key = f"{whole[0]}.**" if whole else name
+        counts[key] = counts.get(key, 0) + 1
+    return [f"{key} ({n})" if key.endswith(".**") else key for key, n in counts.items()]
+
+
+def _cut(names: Sequence[str], listed: int = _LISTED) -> str:
+    shown = ", ".join(names[:listed])
+    return shown if len(names) <= listed else f"{shown} and {len(names) - listed} more"

@@ -1,0 +1,140 @@
+"""Which parameters a rule means: a module, a path, or a pattern on whole path segments."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import nn
+
+# What wrappers of PyTorch put into a path; a part means the same with and without them.
+_WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+_WILDCARD = re.compile(r"(\*+|\?|\[[^\]]+\])")
+
+Rule = nn.Module | str | Sequence[nn.Module | str]
+
+
+class Held(NamedTuple):
+    """A trainable parameter and all its names; more than one where it is tied."""
+
+    names: tuple[str, ...]
+    parameter: nn.Parameter
+
+
+class Claim(NamedTuple):
+    """One module, path or pattern of a rule: how messages call it, and what it matches."""
+
+    text: str
+    expression: re.Pattern[str] | None
+    paths: tuple[str, ...]
+
+    def matches(self, held: Held) -> bool:
+        """Whether any name of the parameter is meant."""
+        if self.expression is not None:
+            return any(self.expression.fullmatch(f"{name}.") for name in held.names)
+        return any(inside(name, path) for name in held.names for path in self.paths)
+
+
+def inside(path: str, other: str) -> bool:
+    """Whether `path` is `other` or lies below it."""
+    return not other or path == other or path.startswith(f"{other}.")
+
+
+def plain_path(path: str) -> str:
+    """Leave out the segments that compilation, sharding and checkpointing add."""
+    return ".".join(segment for segment in path.split(".") if segment not in _WRAPPERS)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Give the model inside a data-parallel or compiled one."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
+            inner = model.module
+        if inner is None:
+            return model
+        model = inner
+
+
+def trainable(model: nn.Module) -> list[Held]:
+    """List every trainable parameter once, in the model's order, with all its names."""
+    names: dict[nn.Parameter, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if parameter.requires_grad:
+            names.setdefault(parameter, []).append(plain_path(name))
+    return [Held(tuple(held), parameter) for parameter, held in names.items()]
+
+
+def claims_of(model: nn.Module, rule: Rule, *, where: str) -> list[Claim]:
+    """Read a rule.
+
+    Args:
+        model: What modules and paths are looked up in.
+        rule: A module, a path or pattern, or a list of those.
+        where: Name of the rule in messages.
+
+    Returns:
+        One claim for each module, path or pattern; one that names nothing has no paths.
+
+    Raises:
+        TypeError: If the rule is of another kind.
+        ValueError: If a pattern has an empty segment.
+    """
+    if isinstance(rule, (nn.Module, str)):
+        rule = [rule]
+    if not isinstance(rule, Sequence):
+        raise TypeError(_wrong_kind(where, rule))
+    modules = [(plain_path(p), m) for p, m in model.named_modules(remove_duplicate=False)]
+    return [claim for member in rule for claim in _claims(modules, member, where)]
+
+
+def _claims(modules: list[tuple[str, nn.Module]], member: object, where: str) -> list[Claim]:
+    if isinstance(member, nn.Module):
+        member = unwrapped(member)
+        paths = tuple(path for path, module in modules if unwrapped(module) is member)
+        if paths:
+            return [Claim(repr(paths[0] or "the whole model"), None, paths)]
+        if isinstance(member, (nn.ModuleList, nn.Sequential)) and len(member):  # a slice
+            return [claim for inner in member for claim in _claims(modules, inner, where)]
+        return [Claim(f"a {type(member).__name__} that is not in the model", None, ())]
+    if not isinstance(member, str):
+        raise TypeError(_wrong_kind(where, member))
+    if _WILDCARD.search(member):
+        return [Claim(repr(member), _expression(member, where), ())]
+    if any(path == member for path, _ in modules if path):
+        return [Claim(repr(member), None, (member,))]
+    return [Claim(repr(member), re.compile(re.escape(f"{member}.")), ())]
+
+
+def _expression(pattern: str, where: str) -> re.Pattern[str]:
+    segments = pattern.split(".")
+    if not all(segments):
+        raise ValueError(
+            "partition_parameters: a pattern must be whole segments with dots between; "
+            f"got {where} {pattern!r}"
+        )
+    pieces = []
+    for segment in segments:  # each ends with a dot, also the last: so does what is matched
+        if segment == "**":
+            pieces.append(r"(?:[^.]+\.)*")
+        else:
+            pieces.append("".join(map(_translated, _WILDCARD.split(segment))) + r"\.")
+    if segments[-1] == "**":  # "encoder.**" is what lies below the encoder
+        pieces[-1] = r"(?:[^.]+\.)+"
+    return re.compile("".join(pieces))
+
+
+def _translated(piece: str) -> str:
+    if piece.startswith("*"):
+        return "[^.]*"
+    if piece == "?":
+        return "[^.]"
+    if _WILDCARD.fullmatch(piece):
+        return "[^" + piece[2:] if piece.startswith("[!") else piece
+    return re.escape(piece)
+
+
+def _wrong_kind(where: str, rule: object) -> str:
+    return (
+        "partition_parameters: a rule must be a module, a path, a pattern or a list of those; "
+        f"got {where} {type(rule).__name__}"
+    )

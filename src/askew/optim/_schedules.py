@@ -1,0 +1,299 @@
+"""Schedules: pure functions from a step to a multiplier of the rate."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+
+from askew._check import require
+
+Schedule = Callable[[int], float]
+
+
+def constant(multiplier: float = 1.0) -> Schedule:
+    """Keep the rate; as the one schedule of all parts, train as without a scheduler.
+
+    Args:
+        multiplier: Factor of the rate, >= 0.
+
+    Returns:
+        A function from a step to `multiplier`.
+
+    Raises:
+        ValueError: If `multiplier` is negative or not finite.
+
+    Example:
+        >>> constant()(1000)
+        1.0
+    """
+    _check_number("constant", "multiplier", multiplier)
+    return partial(_constant, multiplier=float(multiplier))
+
+
+def warmup(steps: int, then: Schedule | None = None, *, start: float = 0.0) -> Schedule:
+    r"""Rise linearly to the first value of what follows, then follow it.
+
+    .. math::
+        m(t) = \begin{cases}
+            \left(s + (1 - s)\,t/w\right) f(0) & t < w \\ f(t - w) & t \ge w \end{cases}
+
+    Args:
+        steps: Length w of the rise, >= 1.
+        then: What follows, f, counted from its own step 0; `constant()` by default.
+        start: Where the rise starts, s, as a share of f(0), >= 0.
+
+    Returns:
+        A function from a step to a multiplier.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Example:
+        >>> rate = warmup(4, cosine(10))
+        >>> rate(0), rate(2), rate(4), rate(9), rate(14)
+        (0.0, 0.5, 1.0, 0.5, 0.0)
+    """
+    _check_steps("warmup", "steps", steps)
+    _check_number("warmup", "start", start)
+    follows = constant() if then is None else _checked("warmup", "then", then)
+    return partial(_warmup, steps=steps, then=follows, start=float(start))
+
+
+def cosine(steps: int, *, end: float = 0.0) -> Schedule:
+    r"""Fall along half a cosine from 1 to `end`, and stay there.
+
+    .. math:: m(t) = e + (1 - e)\,\tfrac12\left(1 + \cos(\pi\,\min(t, T)/T)\right)
+
+    Args:
+        steps: Length T of the fall, >= 1.
+        end: Last multiplier e, >= 0.
+
+    Returns:
+        A function from a step to a multiplier.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Example:
+        >>> cosine(10)(0), cosine(10, end=0.1)(25)
+        (1.0, 0.1)
+
+    References:
+        SGDR: Stochastic Gradient Descent with Warm Restarts, 2016, arXiv:1608.03983.
+    """
+    _check_steps("cosine", "steps", steps)
+    _check_number("cosine", "end", end)
+    return partial(_cosine, steps=steps, end=float(end))
+
+
+def linear(steps: int, *, end: float = 0.0) -> Schedule:
+    r"""Fall, or rise, in a straight line from 1 to `end`, and stay there.
+
+    Args:
+        steps: Length of the line, >= 1.
+        end: Last multiplier, >= 0.
+
+    Returns:
+        A function from a step to a multiplier.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Example:
+        >>> linear(4)(1), linear(4)(9)
+        (0.75, 0.0)
+    """
+    _check_steps("linear", "steps", steps)
+    _check_number("linear", "end", end)
+    return partial(_linear, steps=steps, end=float(end))
+
+
+def step_decay(every: int, *, factor: float = 0.1) -> Schedule:
+    r"""Multiply the rate by `factor` every so many steps.
+
+    Args:
+        every: Steps between two changes, >= 1.
+        factor: What each change multiplies by, >= 0; 0.1 is that of `StepLR`.
+
+    Returns:
+        A function from a step to a multiplier.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Example:
+        >>> rate = step_decay(100, factor=0.5)
+        >>> rate(99), rate(100), rate(250)
+        (1.0, 0.5, 0.25)
+    """
+    _check_steps("step_decay", "every", every)
+    _check_number("step_decay", "factor", factor)
+    return partial(_step_decay, every=every, factor=float(factor))
+
+
+def inverse_sqrt(timescale: int) -> Schedule:
+    r"""Fall with the root of time, without an end.
+
+    .. math:: m(t) = \sqrt{T / (T + t)}
+
+    `warmup(w, inverse_sqrt(w))` is the schedule of the first Transformer: a line up to
+    step w, then the root of w / t.
+
+    Args:
+        timescale: T, >= 1: after 3 T steps the rate is halved.
+
+    Returns:
+        A function from a step to a multiplier.
+
+    Raises:
+        ValueError: If `timescale` is out of range.
+
+    Example:
+        >>> inverse_sqrt(100)(300)
+        0.5
+
+    References:
+        Attention Is All You Need, 2017, arXiv:1706.03762.
+    """
+    _check_steps("inverse_sqrt", "timescale", timescale)
+    return partial(_inverse_sqrt, timescale=timescale)
+
+
+def join(*schedules: Schedule, at: Sequence[int]) -> Schedule:
+    """Follow one schedule after the other, each counted from its own step 0.
+
+    Args:
+        schedules: The schedules in their order.
+        at: Steps at which the second, the third and so on begin: one fewer than schedules,
+            rising, the first >= 1.
+
+    Returns:
+        A function from a step to a multiplier.
+
+    Raises:
+        ValueError: If `at` does not fit.
+
+    Example:
+        >>> rate = join(constant(), linear(4), at=[10])
+        >>> rate(9), rate(10), rate(12)
+        (1.0, 1.0, 0.5)
+    """
+    starts = (0, *at)
+    require(
+        len(starts) == len(schedules),
+        "join: at must have one step fewer than there are schedules; "
+        f"got {len(schedules)} schedules, at {list(at)}",
+    )
+    for one, two in pairwise(starts):
+        _check_steps("join", "at", two)
+        require(one < two, f"join: at must rise; got at {list(at)}")
+    kept = tuple(_checked("join", "schedules", schedule) for schedule in schedules)
+    return partial(_join, schedules=kept, starts=starts)
+
+
+def freeze_until(step: int, then: Schedule | None = None) -> Schedule:
+    """Hold a part still until a step: one such schedule a part is gradual unfreezing.
+
+    A rate of 0 leaves the weights bit for bit as they are, weight decay included. It is not
+    `requires_grad_(False)`: gradients are computed and the moments of Adam follow them, so
+    that the part starts with moments that are warm.
+
+    Args:
+        step: The first step that moves the part, >= 1.
+        then: What follows, counted from its own step 0; `constant()` by default.
+
+    Returns:
+        A function from a step to a multiplier.
+
+    Raises:
+        ValueError: If `step` is out of range.
+
+    Example:
+        >>> rate = freeze_until(100, linear(10))
+        >>> rate(99), rate(100), rate(105)
+        (0.0, 1.0, 0.5)
+
+    References:
+        Universal Language Model Fine-tuning for Text Classification, 2018, arXiv:1801.06146.
+    """
+    _check_steps("freeze_until", "step", step)
+    follows = constant() if then is None else _checked("freeze_until", "then", then)
+    return partial(_freeze_until, until=step, then=follows)
+
+
+# A schedule is a partial of one of these: it can be pickled, and its repr tells its numbers.
+
+
+def _constant(step: int, *, multiplier: float) -> float:
+    return multiplier
+
+
+def _warmup(step: int, *, steps: int, then: Schedule, start: float) -> float:
+    if step < steps:
+        return (start + (1.0 - start) * step / steps) * then(0)
+    return then(step - steps)
+
+
+def _cosine(step: int, *, steps: int, end: float) -> float:
+    return end + (1.0 - end) * (1.0 + math.cos(math.pi * min(step, steps) / steps)) / 2.0
+
+
+def _linear(step: int, *, steps: int, end: float) -> float:
+    share = min(step, steps) / steps
+    return (1.0 - share) + share * end
+
+
+def _step_decay(step: int, *, every: int, factor: float) -> float:
+    return factor ** (step // every)
+
+
+def _inverse_sqrt(step: int, *, timescale: int) -> float:
+    return math.sqrt(timescale / (timescale + step))
+
+
+def _join(step: int, *, schedules: tuple[Schedule, ...], starts: tuple[int, ...]) -> float:
+    now = max(bisect_right(starts, step) - 1, 0)
+    return schedules[now](step - starts[now])
+
+
+def _freeze_until(step: int, *, until: int, then: Schedule) -> float:
+    return 0.0 if step < until else then(step - until)
+
+
+def schedule_text(schedule: Schedule) -> str:
+    """Write a schedule with its numbers, or name a function that is not ours."""
+    if not isinstance(schedule, partial):
+        return getattr(schedule, "__name__", type(schedule).__name__)
+    settings = ", ".join(f"{name}={_value(value)}" for name, value in schedule.keywords.items())
+    return f"{schedule.func.__name__.removeprefix('_')}({settings})"
+
+
+def _value(value: object) -> str:
+    if callable(value):
+        return schedule_text(value)
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return f"{value:g}" if isinstance(value, float) else repr(value)
+
+
+def _checked(function: str, name: str, schedule: Schedule) -> Schedule:
+    if not callable(schedule):
+        raise TypeError(
+            f"{function}: {name} must be a function from a step to a multiplier; "
+            f"got {name} {schedule!r}"
+        )
+    return schedule
+
+
+def _check_steps(function: str, name: str, value: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{function}: {name} must be an integer; got {name} {value!r}")
+    require(value >= 1, f"{function}: {name} must be >= 1; got {name} {value}")
+
+
+def _check_number(function: str, name: str, value: float) -> None:
+    require(
+        math.isfinite(value) and value >= 0,
+        f"{function}: {name} must be finite and >= 0; got {name} {value}",
+    )

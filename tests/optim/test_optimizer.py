@@ -1,0 +1,348 @@
+"""One part is plain AdamW bit for bit; many parts are as many optimizers; states know names."""
+
+import copy
+import io
+import pickle
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from askew.optim import AsymmetricOptimizer, parameter_groups, part_rates
+
+BASES = [
+    (torch.optim.AdamW, {"betas": (0.8, 0.95), "weight_decay": 0.1}),
+    (torch.optim.AdamW, {"amsgrad": True}),
+    (torch.optim.Adam, {"eps": 1e-6}),
+    (torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
+    (torch.optim.RMSprop, {"alpha": 0.9}),
+    (torch.optim.NAdam, {}),
+    (torch.optim.Adagrad, {}),
+]
+each_base = pytest.mark.parametrize(("base", "settings"), BASES)
+
+
+def model(seed=0):
+    torch.manual_seed(seed)
+    made = nn.ModuleDict({"encoder": nn.Linear(5, 7), "decoder": nn.Linear(7, 5)})
+    made["head"] = nn.Linear(5, 5)
+    return made
+
+
+def forward(made, x):
+    return made["head"](made["decoder"](made["encoder"](x).tanh()).tanh())
+
+
+def train(made, optimizers, steps=5, start=0):
+    for step in range(start, start + steps):
+        x = torch.randn(4, 5, generator=torch.Generator().manual_seed(step))
+        loss = forward(made, x).square().mean()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+
+
+def equal(one, two):
+    return all(torch.equal(p, q) for p, q in zip(one.parameters(), two.parameters(), strict=True))
+
+
+def state_of(optimizer):
+    return [optimizer.state[p] for group in optimizer.param_groups for p in group["params"]]
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_one_part_is_plain_adamw_bit_for_bit(fused):
+    ours, theirs = model(), model()
+    settings = {"fused": fused}
+    one = AsymmetricOptimizer(ours, {"all": {"where": "**"}}, lr=0.01, settings=settings)
+    train(ours, [one])
+    train(theirs, [torch.optim.AdamW(theirs.parameters(), lr=0.01, fused=fused)])
+    assert equal(ours, theirs)
+    assert not equal(ours, model())
+
+
+def test_without_settings_one_part_is_the_fused_adamw():
+    ours, theirs = model(), model()
+    one = AsymmetricOptimizer(ours, {"**": 0.01})
+    train(ours, [one])
+    train(theirs, [torch.optim.AdamW(theirs.parameters(), lr=0.01, fused=True)])
+    assert equal(ours, theirs)
+
+
+@each_base
+def test_many_parts_are_as_many_optimizers(base, settings):
+    ours, theirs = model(), model()
+    rates = {"encoder": 1e-3, "decoder": 1e-2, "head": 3e-2}
+    one = AsymmetricOptimizer(ours, rates, base=base, settings=settings)
+    if one.param_groups[0].get("fused"):
+        settings = settings | {"fused": True}
+    many = [base(theirs[part].parameters(), lr=lr, **settings) for part, lr in rates.items()]
+    train(ours, [one])
+    train(theirs, many)
+    assert equal(ours, theirs)
+    kept = [s for each in many for s in state_of(each)]
+    for mine, other in zip(state_of(one), kept, strict=True):
+        assert set(mine) == set(other)
+        assert all(torch.equal(torch.as_tensor(mine[k]), torch.as_tensor(other[k])) for k in mine)
+
+
+def test_options_of_a_part_are_those_of_its_own_optimizer():
+    ours, theirs = model(), model()
+    parts = {"encoder": {"lr": 0.1, "weight_decay": 0.5, "betas": (0.5, 0.6)}, "decoder": 0.01}
+    one = AsymmetricOptimizer(ours, {**parts, "head": 0.0}, no_decay="decoder.bias")
+    train(ours, [one])
+    of = {"fused": True}
+    many = [
+        torch.optim.AdamW(
+            theirs["encoder"].parameters(), lr=0.1, weight_decay=0.5, betas=(0.5, 0.6), **of
+        ),
+        torch.optim.AdamW([theirs["decoder"].weight], lr=0.01, **of),
+        torch.optim.AdamW([theirs["decoder"].bias], lr=0.01, weight_decay=0.0, **of),
+    ]
+    train(theirs, many)
+    assert equal(ours, theirs)
+    assert torch.equal(ours["head"].weight, model()["head"].weight)  # a rate of 0 moves nothing
+
+
+def test_the_first_step_of_adam_is_the_rate_of_the_part():
+    made = model()
+    before = copy.deepcopy(made)
+    rates = {"encoder": 1e-4, "decoder": 1e-3, "head": 1e-2}
+    optimizer = AsymmetricOptimizer(made, rates, settings={"weight_decay": 0.0, "eps": 1e-12})
+    train(made, [optimizer], steps=1)
+    for (name, new), old in zip(made.named_parameters(), before.parameters(), strict=True):
+        step = torch.full_like(old, rates[name.partition(".")[0]])
+        torch.testing.assert_close((new - old).abs(), step, rtol=1e-2, atol=1e-8)
+
+
+@each_base
+def test_it_is_one_optimizer_of_its_base(base, settings):
+    made = model()
+    optimizer = AsymmetricOptimizer(made, {"**": 0.1}, base=base, settings=settings)
+    assert isinstance(optimizer, AsymmetricOptimizer)
+    assert isinstance(optimizer, base)
+    assert isinstance(optimizer, torch.optim.Optimizer)
+    assert type(optimizer).__name__ == f"Asymmetric{base.__name__}"
+    again = AsymmetricOptimizer(made, {"**": 0.1}, base=base, settings=settings)
+    assert type(again) is type(optimizer)
+
+
+def test_fused_where_it_can_be_and_only_there():
+    def fused(made, base=torch.optim.AdamW, **settings):
+        optimizer = AsymmetricOptimizer(made, {"**": 0.1}, base=base, settings=settings)
+        return optimizer.param_groups[0].get("fused")
+
+    assert all(fused(model(), base) for base in (torch.optim.AdamW, torch.optim.Adam))
+    assert fused(model(), torch.optim.SGD)
+    assert fused(model().bfloat16())
+    assert not fused(model(), torch.optim.RMSprop)
+    assert fused(model(), fused=False) is False
+    assert not fused(model(), foreach=True)
+    assert not fused(model(), differentiable=True)
+    assert not fused(model().to("meta"))
+    assert not fused(nn.Linear(2, 2, dtype=torch.complex64))
+    sparse = nn.Embedding(4, 2, sparse=True)
+    assert not fused(sparse, torch.optim.SGD)
+    frozen = model()
+    imaginary = torch.zeros(5, dtype=torch.complex64)
+    frozen["head"].bias = nn.Parameter(imaginary, requires_grad=False)
+    assert fused(frozen)
+
+
+def test_sparse_gradients_train_where_the_base_takes_them():
+    made = nn.Embedding(4, 2, sparse=True)
+    optimizer = AsymmetricOptimizer(made, {"**": 1.0}, base=torch.optim.SGD)
+    before = made.weight.detach().clone()
+    made(torch.tensor([1])).sum().backward()
+    optimizer.step()
+    moved = torch.zeros(4, 2)
+    moved[1] = 1.0
+    assert torch.equal(before - made.weight, moved)
+
+
+def test_moments_have_the_dtype_of_their_parameter():
+    made = model().bfloat16()
+    optimizer = AsymmetricOptimizer(made, {"**": 0.1})
+    for p in made.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    assert {s["exp_avg"].dtype for s in state_of(optimizer)} == {torch.bfloat16}
+
+
+def test_an_empty_part_of_the_rest_trains_nothing_and_breaks_nothing():
+    for fused in (True, False):
+        ours, theirs = model(), model()
+        optimizer = AsymmetricOptimizer(
+            ours, {"all": {"where": "**"}}, rest="rest", lr=0.01, settings={"fused": fused}
+        )
+        train(ours, [optimizer])
+        train(theirs, [torch.optim.AdamW(theirs.parameters(), lr=0.01, fused=fused)])
+        assert equal(ours, theirs)
+        assert part_rates(optimizer) == {"all": 0.01, "rest": 0.01}
+        optimizer.load_state_dict(optimizer.state_dict())
+
+
+def test_rates_of_the_parts_are_told():
+    optimizer = AsymmetricOptimizer(
+        model(), {"encoder": 0.1, "other": 0.3}, rest="other", no_decay="**.bias"
+    )
+    assert part_rates(optimizer) == {"encoder": 0.1, "other": 0.3}
+    plain = torch.optim.SGD([{"params": [nn.Parameter(torch.ones(1))]}], lr=0.1)
+    with pytest.raises(ValueError, match=re.escape("part_rates: every group of the optimizer mu")):
+        part_rates(plain)
+
+
+RATES = {"encoder": 1e-3, "decoder": 1e-2, "head": 3e-2}
+
+
+def saved(optimizer):
+    file = io.BytesIO()
+    torch.save(optimizer.state_dict(), file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+@each_base
+@pytest.mark.parametrize("step", [1, 3])
+def test_resumed_at_any_step_is_bit_equal(base, settings, step):
+    whole = model()
+    train(whole, [AsymmetricOptimizer(whole, RATES, base=base, settings=settings)], steps=6)
+    first = model()
+    optimizer = AsymmetricOptimizer(first, RATES, base=base, settings=settings)
+    train(first, [optimizer], steps=step)
+    second = model(seed=9)
+    second.load_state_dict(first.state_dict())
+    again = AsymmetricOptimizer(second, dict.fromkeys(RATES, 1.0), base=base, settings=settings)
+    again.load_state_dict(saved(optimizer))
+    assert part_rates(again) == RATES
+    train(second, [again], steps=6 - step, start=step)
+    assert equal(whole, second)
+
+
+def test_state_tells_parts_and_names():
+    state = AsymmetricOptimizer(model(), RATES, no_decay="head.bias").state_dict()
+    found = [(group["part"], group["param_names"]) for group in state["param_groups"]]
+    assert found == [
+        ("encoder", ["encoder.weight", "encoder.bias"]),
+        ("decoder", ["decoder.weight", "decoder.bias"]),
+        ("head", ["head.weight"]),
+        ("head", ["head.bias"]),
+    ]
+
+
+def twins():
+    return nn.ModuleDict({"encoder": nn.Linear(3, 3), "decoder": nn.Linear(3, 3)})
+
+
+def refuses(optimizer, state, message):
+    before = copy.deepcopy(optimizer.state_dict())
+    with pytest.raises(ValueError, match=re.escape(f"load_state_dict: the state must {message}")):
+        optimizer.load_state_dict(state)
+    assert str(optimizer.state_dict()) == str(before)
+
+
+def test_a_state_with_two_equal_shaped_parts_swapped_is_refused():
+    here = AsymmetricOptimizer(twins(), {"encoder": 1e-3, "decoder": 1e-2})
+    there = AsymmetricOptimizer(twins(), {"decoder": 1e-2, "encoder": 1e-3})
+    torch.optim.AdamW.load_state_dict(here, here.state_dict())
+    refuses(
+        here,
+        there.state_dict(),
+        "have the same parameters in the same parts and order; got decoder.weight where here is "
+        "encoder.weight, decoder.bias where here is encoder.bias, encoder.weight where here is "
+        "decoder.weight, encoder.bias where here is decoder.bias",
+    )
+    renamed = copy.deepcopy(here.state_dict())
+    one, two = renamed["param_groups"]
+    one["part"], two["part"] = two["part"], one["part"]
+    refuses(here, renamed, "have the same parameters in the same parts and order; got "
+            "encoder.weight of part 'decoder', here 'encoder', ")  # fmt: skip
+
+
+def test_missing_unknown_and_nameless_parameters_are_told():
+    here = AsymmetricOptimizer(twins(), {"encoder": 1e-3, "decoder": 1e-2})
+    other = nn.ModuleDict({"encoder": nn.Linear(3, 3), "head": nn.Linear(3, 3)})
+    there = AsymmetricOptimizer(other, {"encoder": 1e-3, "head": 1e-2}).state_dict()
+    refuses(here, there, "have the same parameters in the same parts and order; got "
+            "decoder.weight missing, decoder.bias missing, head.weight unknown here, "
+            "head.bias unknown here")  # fmt: skip
+    plain = torch.optim.AdamW(twins().parameters()).state_dict()
+    refuses(here, plain, "name its parts and parameters; got one without names")
+    split = AsymmetricOptimizer(
+        twins(), {"encoder": 1e-3, "decoder": 1e-2}, no_decay="encoder.bias"
+    )
+    refuses(here, split.state_dict(), "have the same parameters in the same parts and order; got "
+            "another split into decayed and not decayed")  # fmt: skip
+    many = AsymmetricOptimizer(nn.ModuleList(nn.Linear(2, 2) for _ in range(9)), {"**": 0.1})
+    with pytest.raises(ValueError, match=r"0\.weight unknown here, 0\.bias unknown here and 16 mo"):
+        here.load_state_dict(many.state_dict())
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
+def test_copies_go_on_alike_and_still_compare_names(copied):
+    made = model()
+    optimizer = AsymmetricOptimizer(made, RATES)
+    train(made, [optimizer], steps=2)
+    other_model, other = copied((made, optimizer))
+    assert type(other) is type(optimizer)
+    train(made, [optimizer], start=2)
+    train(other_model, [other], start=2)
+    assert equal(made, other_model)
+    assert not equal(made, model())
+    with pytest.raises(ValueError, match="name its parts"):
+        other.load_state_dict(torch.optim.AdamW(made.parameters()).state_dict())
+
+
+def test_a_loss_scaler_and_a_closure_work_as_with_the_base():
+    ours, theirs = model(), model()
+    one = AsymmetricOptimizer(ours, {"**": 0.01})
+    plain = torch.optim.AdamW(theirs.parameters(), lr=0.01, fused=True)
+    for made, optimizer in ((ours, one), (theirs, plain)):
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+        scaler.scale(forward(made, torch.ones(2, 5)).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        assert optimizer.step(lambda: 3.0) == 3.0
+    assert equal(ours, theirs)
+
+
+def test_unknown_options_are_refused():
+    for settings, message in (
+        ({"beta": 1}, "settings must be options of AdamW; got 'beta'. Did you mean 'betas'?"),
+        ({"zzz": 1}, "settings must be options of AdamW; got 'zzz'. It takes amsgrad, betas, "),
+        ({"lr": 0.1}, "settings must be options of AdamW; got 'lr'."),
+    ):
+        with pytest.raises(ValueError, match=re.escape(f"AsymmetricOptimizer: {message}")):
+            AsymmetricOptimizer(model(), {"**": 0.1}, settings=settings)
+    parts = {"all": {"where": "**", "lr": 0.1, "momentum": 0.9}}
+    with pytest.raises(ValueError, match="part 'all' must be options of AdamW; got 'momentum'"):
+        AsymmetricOptimizer(model(), parts)
+    assert AsymmetricOptimizer(model(), parts, base=torch.optim.SGD).param_groups
+    with pytest.raises(ValueError, match="part '\\*\\*' must be options of Rprop; got 'weight_dec"):
+        AsymmetricOptimizer(model(), {"**": 0.1}, base=torch.optim.Rprop, no_decay="**.bias")
+
+
+def test_a_base_of_unknown_options_takes_them_all():
+    class Free(torch.optim.SGD):
+        def __init__(self, params, **options):
+            self.given = options.pop("anything")
+            super().__init__(params, **options)
+
+    optimizer = AsymmetricOptimizer(model(), {"**": 0.1}, base=Free, settings={"anything": 3})
+    assert optimizer.given == 3
+
+
+def test_a_base_that_is_no_optimizer_is_refused():
+    for base in (nn.Linear, torch.optim.AdamW([nn.Parameter(torch.ones(1))]), "adamw"):
+        with pytest.raises(TypeError, match="base must be a class of optimizer; got"):
+            AsymmetricOptimizer(model(), {"**": 0.1}, base=base)
+
+
+def test_groups_and_optimizer_agree():
+    made = model()
+    groups = parameter_groups(made, RATES)
+    for ours, theirs in zip(AsymmetricOptimizer(made, RATES).param_groups, groups, strict=True):
+        assert {name: ours[name] for name in theirs} == theirs
