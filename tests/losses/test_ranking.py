@@ -6,7 +6,12 @@ import torch.nn.functional as F
 from loss_laws import LossCase, close, each_law
 from torch import nn
 
-from askew.losses import AsymmetricRankingLoss, asymmetric_ranking_loss, ranking_violations
+from askew.losses import (
+    AsymmetricRankingLoss,
+    RankingViolations,
+    asymmetric_ranking_loss,
+    ranking_violations,
+)
 
 DISTANCES = ("euclidean", "squared", "cosine")
 ODD = {"margin_pos": 0.4, "margin_neg": 2.3, "scale_pos": 1.7, "scale_neg": 0.6}
@@ -231,6 +236,7 @@ def test_violations_by_hand():
     shares = ranking_violations(
         anchor, positive, negative, margin_pos=0.5, margin_neg=1.0, where=where
     )
+    assert isinstance(shares, RankingViolations)
     assert shares.positive == 2 / 4
     assert shares.negative == 2 / 4
     assert shares.order == 1 / 4

@@ -373,6 +373,13 @@ def test_extreme_vectors_are_finite_in_value_and_gradient(distance, dtype):
         assert torch.autograd.grad(loss, x)[0].isfinite().all()
 
 
+def test_an_infinite_negative_costs_nothing():
+    x, labels = batch(9)
+    far = torch.cat((x, torch.full((1, 5), math.inf).double()))
+    loss = asymmetric_pair_loss(far, torch.cat((labels, torch.tensor([99]))), margin_neg=3.0)
+    same_value_and_gradient(loss, asymmetric_pair_loss(x, labels, margin_neg=3.0), x)
+
+
 def test_small_gradients_of_half_precision_survive_a_loss_scale():
     x = torch.randn(300, 8, requires_grad=True)
     half = x.detach().half().requires_grad_()

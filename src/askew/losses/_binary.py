@@ -224,9 +224,8 @@ class AsymmetricBCELoss(nn.Module):
         targets: Shaped[Tensor, "*shape"],
         *,
         where: Bool[Tensor, "..."] | None = None,
-        reduction: Reduction | None = None,
     ) -> Tensor:
-        """The loss of `logits` against `targets`; `reduction` overrides that of the module."""
+        """The loss of `logits` against `targets`."""
         return asymmetric_bce_loss(
             logits,
             targets,
@@ -238,7 +237,7 @@ class AsymmetricBCELoss(nn.Module):
             margin_pos=self.margin_pos,
             detach_weight=self.detach_weight,
             where=where,
-            reduction=reduction or self.reduction,
+            reduction=self.reduction,
             route=self.route,
         )
 

@@ -206,9 +206,8 @@ class AsymmetricFocalLoss(nn.Module):
         targets: Shaped[Tensor, "..."],
         *,
         where: Bool[Tensor, "..."] | None = None,
-        reduction: Reduction | None = None,
     ) -> Tensor:
-        """The loss of `logits` against `targets`; `reduction` overrides that of the module."""
+        """The loss of `logits` against `targets`."""
         return asymmetric_focal_loss(
             logits,
             targets,
@@ -223,7 +222,7 @@ class AsymmetricFocalLoss(nn.Module):
             ignore_index=self.ignore_index,
             label_smoothing=self.label_smoothing,
             where=where,
-            reduction=reduction or self.reduction,
+            reduction=self.reduction,
         )
 
     def extra_repr(self) -> str:
@@ -328,7 +327,7 @@ def _ready(setting: Setting, x: Tensor) -> Setting:
     return setting.to(x.device, compute_dtype(x)) if isinstance(setting, Tensor) else setting
 
 
-def _of_rows(setting: PerClass, target: Tensor) -> PerClass:
+def _of_rows(setting: PerClass, target: Tensor) -> float | Tensor:
     return setting[target] if isinstance(setting, Tensor) else setting
 
 

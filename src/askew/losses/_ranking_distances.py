@@ -26,9 +26,9 @@ def distances(x: Tensor, y: Tensor, distance: Distance) -> Tensor:
     cosine distance from everything is 1.
     """
     if distance == "euclidean":
-        near = torch.linalg.vector_norm(x - y, dim=-1)
-        # The difference itself may leave the range, hence the halves.
-        return near if _is_safe(near) else 2 * length(x / 2 - y / 2)
+        gap = x - y
+        norm = torch.linalg.vector_norm(gap, dim=-1)
+        return norm if _is_safe(norm) else length(gap)
     if distance == "squared":
         largest = torch.finfo(x.dtype).max  # an infinite difference has no gradient, not even 0
         gap = (x - y).clamp(-largest, largest)
