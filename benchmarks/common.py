@@ -5,6 +5,7 @@ import ctypes
 import gc
 import json
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -16,12 +17,12 @@ Run = Callable[[], object]
 
 
 def interleave(runs: dict[str, Run], *, rounds: int, warmup: int = 3) -> dict[str, list[float]]:
-    """Seconds of every run in every round; the order turns, so that none is always first."""
-    names = list(runs)
+    """Seconds of every run in every round; each round has its own order, so that none always
+    finds the caches as another left them."""
+    names, order = list(runs), random.Random(0)
     times: dict[str, list[float]] = {name: [] for name in names}
     for index in range(-warmup, rounds):
-        shift = index % len(names)
-        for name in names[shift:] + names[:shift]:
+        for name in order.sample(names, len(names)):
             start = time.perf_counter()
             runs[name]()
             if index >= 0:

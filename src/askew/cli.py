@@ -1,4 +1,4 @@
-"""The command line: compare, train, translate."""
+"""The command line: compare, train, translate, parts."""
 
 import json
 import os
@@ -252,6 +252,68 @@ def translate_command(
                 print(" ".join(translation.splitlines()))
             sys.stdout.flush()
             progress(len(chunk))
+
+
+@app.command("parts")
+def parts_command(
+    folder: Annotated[Path, typer.Argument(help="A model folder with a config.json.")],
+    *,
+    lr: Annotated[
+        list[str], typer.Option("--lr", help="PART=RATE, e.g. encoder=1e-4. May be repeated.")
+    ],
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rule",
+            help="PART=PATTERN on whole path segments, e.g. norms=**.layer_norm.*; without one a "
+            "part is the sub-module of its name. May be repeated; the first match wins.",
+        ),
+    ] = None,
+    rest: Annotated[
+        str | None, typer.Option(help="Name of the part of all parameters that no rule matches.")
+    ] = None,
+    names: Annotated[bool, typer.Option("--names", help="Print every parameter.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show which parameters of a model would be trained at which rate.
+
+    Every trainable parameter is in exactly one part, or the command says which are not. The model
+    is built from its config alone; no weight is read.
+    """
+    with _refusing_bad_input():
+        from askew.models import model_skeleton
+        from askew.optim import parts_table
+
+        rates = {part: _rate(part, text) for part, text in map(_assigned, lr)}
+        rules: dict[str, list[str]] = {}
+        for part, pattern in map(_assigned, rule or []):
+            rules.setdefault(part, []).append(pattern)
+        for part in rates:
+            if part != rest:
+                rules.setdefault(part, [part])
+        table = parts_table(model_skeleton(folder), rules, rates, rest=rest)
+    if as_json:
+        print(json.dumps([row._asdict() for row in table.rows], indent=2))
+        return
+    print(table)
+    if names:
+        for row in table.rows:
+            for aliases in row.names:
+                print(f"{row.part}\t{' = '.join(aliases)}")
+
+
+def _assigned(text: str) -> tuple[str, str]:
+    part, equals, value = text.partition("=")
+    if not (part and equals and value):
+        raise ValueError(f"parts: must be PART=VALUE; got {text!r}")
+    return part, value
+
+
+def _rate(part: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"parts: the rate must be a number; got {part}={text}") from None
 
 
 @contextmanager

@@ -24,9 +24,9 @@ from askew.losses._binary_sides import (
 )
 from askew.losses._reduction import compute_dtype, hide, result_dtype
 
-CHUNK = (1 << 16, 1 << 18)
+CHUNK = (3 << 14, 1 << 18)
 """Elements of a chunk, at least and at most: large beside the overhead of a call, small beside a
-cache, and a 16th of the logits between, so that the scratch is small beside the gradient."""
+cache, and a 24th of the logits between, so that the scratch is small beside the gradient."""
 
 MANY = 4
 """From one positive in this many elements on, both sides are computed for all elements."""
@@ -94,7 +94,7 @@ def walk(
     x, y = logits.reshape(shape), targets.reshape(shape)
     seen = None if where is None else where.expand(logits.shape).reshape(shape)
     kept = None if gradient is None else gradient.view(shape)
-    size = min(max(logits.numel() // 16, CHUNK[0]), CHUNK[1])
+    size = min(max(logits.numel() // 24, CHUNK[0]), CHUNK[1])
     rows = max(size // x[:1].numel(), 1) if len(x) else 1
     dtype = compute_dtype(x)
     direct = kept is None or kept.dtype == dtype

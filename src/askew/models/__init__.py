@@ -3,6 +3,7 @@
 from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
 from askew.models._configuration import AsymmetricTranslationConfig
+from askew.models._skeleton import model_skeleton
 from askew.models._translation import AsymmetricTranslationModel
 from askew.models._translator import Translator
 
@@ -11,4 +12,9 @@ AutoModelForSeq2SeqLM.register(
     AsymmetricTranslationConfig, AsymmetricTranslationModel, exist_ok=True
 )
 
-__all__ = ["AsymmetricTranslationConfig", "AsymmetricTranslationModel", "Translator"]
+__all__ = [
+    "AsymmetricTranslationConfig",
+    "AsymmetricTranslationModel",
+    "Translator",
+    "model_skeleton",
+]
