@@ -14,6 +14,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 TIERS = [
     {"_check", "_types"},
+    {"_reduction"},
     {"_config", "attention", "losses", "metrics", "optim", "regularizers", "text"},
     {"inspection", "transformer"},
     {"models"},

@@ -11,6 +11,7 @@ __all__ = [
     "metrics",
     "models",
     "optim",
+    "regularizers",
     "tasks",
     "text",
     "tradeoffs",

@@ -1,5 +1,6 @@
 """Losses whose two sides may be priced differently; equal sides give the classics."""
 
+from askew._reduction import Reduction
 from askew.losses._adaptive import AdaptiveAsymmetry
 from askew.losses._binary import AsymmetricBCELoss, asymmetric_bce_loss
 from askew.losses._contrastive import AsymmetricContrastiveLoss, asymmetric_contrastive_loss
@@ -21,7 +22,6 @@ from askew.losses._ranking import (
     ranking_violations,
 )
 from askew.losses._ranking_pairs import AsymmetricPairLoss, asymmetric_pair_loss
-from askew.losses._reduction import Reduction
 from askew.losses._regression import (
     AsymmetricHuberLoss,
     ExpectileLoss,

@@ -5,8 +5,8 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from askew._check import require
+from askew._reduction import Reduction, check_reduction, hide
 from askew.losses._binary import asymmetric_bce_loss
-from askew.losses._reduction import Reduction, check_reduction, hide
 
 
 class AdaptiveAsymmetry(nn.Module):

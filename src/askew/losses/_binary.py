@@ -8,6 +8,15 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from askew._check import require
+from askew._reduction import (
+    Reduction,
+    check_floating,
+    check_reduction,
+    check_where,
+    is_readable,
+    reduce,
+    result_dtype,
+)
 from askew.losses._binary_chunks import Job, SumWithGradient, sum_without_gradient, widen
 from askew.losses._binary_sides import (
     Setting,
@@ -16,15 +25,6 @@ from askew.losses._binary_sides import (
     check_sides,
     check_targets,
     two_sided_loss,
-)
-from askew.losses._reduction import (
-    Reduction,
-    check_floating,
-    check_reduction,
-    check_where,
-    is_readable,
-    reduce,
-    result_dtype,
 )
 
 Route = Literal["auto", "composed", "chunked", "compiled"]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from askew._reduction import compute_dtype, hide, result_dtype
 from askew.losses._binary_sides import (
     Sides,
     check_targets,
@@ -22,11 +23,10 @@ from askew.losses._binary_sides import (
     two_sided_slope,
     value_and_slope,
 )
-from askew.losses._reduction import compute_dtype, hide, result_dtype
 
-CHUNK = (3 << 14, 1 << 18)
-"""Elements of a chunk, at least and at most: large beside the overhead of a call, small beside a
-cache, and a 24th of the logits between, so that the scratch is small beside the gradient."""
+CHUNK = (1 << 17, 1 << 18)
+"""Elements of a chunk, at least and at most: large beside the overhead of its operations, and for
+the scratch to be small beside the gradient a 32nd of the logits between."""
 
 MANY = 4
 """From one positive in this many elements on, both sides are computed for all elements."""
@@ -94,7 +94,7 @@ def walk(
     x, y = logits.reshape(shape), targets.reshape(shape)
     seen = None if where is None else where.expand(logits.shape).reshape(shape)
     kept = None if gradient is None else gradient.view(shape)
-    size = min(max(logits.numel() // 24, CHUNK[0]), CHUNK[1])
+    size = min(max(logits.numel() // 32, CHUNK[0]), CHUNK[1])
     rows = max(size // x[:1].numel(), 1) if len(x) else 1
     dtype = compute_dtype(x)
     direct = kept is None or kept.dtype == dtype

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from askew._check import require
-from askew.losses._reduction import compute_dtype, is_readable
+from askew._reduction import compute_dtype, is_readable
 
 Setting = float | Tensor
 

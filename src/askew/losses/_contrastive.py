@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from askew._check import require
-from askew.losses._ranking_distances import direction
-from askew.losses._reduction import (
+from askew._reduction import (
     Reduction,
     check_floating,
     check_reduction,
@@ -20,6 +19,7 @@ from askew.losses._reduction import (
     reduce,
     result_dtype,
 )
+from askew.losses._ranking_distances import direction
 
 Similarity = Literal["cosine", "dot"]
 

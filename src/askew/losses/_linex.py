@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from askew._check import require
-from askew.losses._reduction import Reduction, check_reduction, reduce, result_dtype
+from askew._reduction import Reduction, check_reduction, reduce, result_dtype
 from askew.losses._regression import residual
 
 KNEE = 30.0

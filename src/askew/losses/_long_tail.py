@@ -5,8 +5,8 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from askew._check import require
+from askew._reduction import Reduction, check_reduction, compute_dtype, is_readable
 from askew.losses._multiclass import asymmetric_focal_loss
-from askew.losses._reduction import Reduction, check_reduction, compute_dtype, is_readable
 
 
 def logit_adjusted_cross_entropy(

@@ -6,8 +6,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from askew._check import require
-from askew.losses._binary_sides import check_targets
-from askew.losses._reduction import (
+from askew._reduction import (
     Reduction,
     check_floating,
     check_reduction,
@@ -18,6 +17,7 @@ from askew.losses._reduction import (
     reduce,
     result_dtype,
 )
+from askew.losses._binary_sides import check_targets
 
 
 def hill_loss(

@@ -9,10 +9,8 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from askew._check import require
-from askew.losses._multiclass_rows import FocalSum, Rows, focal_term, walk
-from askew.losses._reduction import (
+from askew._reduction import (
     Reduction,
-    check_floating,
     check_reduction,
     check_where,
     compute_dtype,
@@ -21,8 +19,14 @@ from askew.losses._reduction import (
     reduce,
     result_dtype,
 )
-
-PerClass = float | Float[Tensor, " classes"]
+from askew.losses._multiclass_inputs import (
+    PerClass,
+    by_side,
+    check_setting,
+    check_shapes,
+    valid_targets,
+)
+from askew.losses._multiclass_rows import FocalSum, Rows, focal_term, walk
 
 Setting = TypeVar("Setting", float, Tensor, float | Tensor, Tensor | None)
 
@@ -119,7 +123,7 @@ def asymmetric_focal_loss(
     """
     name = "asymmetric_focal_loss"
     check_reduction(name, reduction)
-    _check_shapes(name, logits, targets)
+    check_shapes(name, logits, targets)
     require(
         0 <= label_smoothing <= 1,
         f"{name}: label_smoothing must be in [0, 1]; got label_smoothing {label_smoothing}",
@@ -127,9 +131,9 @@ def asymmetric_focal_loss(
     rest = logits.shape[:1] + logits.shape[2:]
     check_where(name, where, rest)
     sides = (alpha_pos, alpha_neg, gamma_pos, gamma_neg)
-    alpha, gamma = _by_side(name, logits, positive_classes, alpha, gamma, sides)
+    alpha, gamma = by_side(name, logits, positive_classes, alpha, gamma, sides)
     for label, setting in (("alpha", alpha), ("gamma", gamma), ("weight", weight)):
-        _check_setting(name, label, setting, logits)
+        check_setting(name, label, setting, logits)
     x = logits.flatten(2) if logits.dim() > 2 else logits
     kept = None if where is None else where.expand(rest).reshape(x.shape[:1] + x.shape[2:])
     settings = _Settings(_ready(alpha, x), _ready(gamma, x), _ready(weight, x))
@@ -138,7 +142,7 @@ def asymmetric_focal_loss(
         loss = reduce(loss, reduction, kept, result_dtype(x))
         return loss.reshape(rest) if reduction == "none" else loss
     indices = targets.reshape(x.shape[:1] + x.shape[2:]).long()
-    target, kept = _valid(name, indices, kept, ignore_index, logits.shape[1])
+    target, kept = valid_targets(name, indices, kept, ignore_index, logits.shape[1])
     rows, scale = _rows(target, kept, settings, label_smoothing, reduction)
     smoothing = _smoothing(x, settings.weight, label_smoothing)
     if x.numel() >= LARGE and _is_plain_sum(reduction, settings):
@@ -233,70 +237,6 @@ class AsymmetricFocalLoss(nn.Module):
         return ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
 
 
-def _by_side(
-    name: str,
-    logits: Tensor,
-    positive_classes: Sequence[int] | None,
-    alpha: PerClass,
-    gamma: PerClass,
-    sides: tuple[float | None, ...],
-) -> tuple[PerClass, PerClass]:
-    """Settings per class where sides are named."""
-    if positive_classes is None:
-        require(
-            all(side is None for side in sides),
-            f"{name}: settings of a side need to know which classes are positive; "
-            f"got alpha_pos, alpha_neg, gamma_pos, gamma_neg {sides}. Give positive_classes",
-        )
-        return alpha, gamma
-    classes = logits.shape[1]
-    require(
-        all(0 <= c < classes for c in positive_classes),
-        f"{name}: positive_classes must be in [0, {classes}); "
-        f"got positive_classes {list(positive_classes)}",
-    )
-    positive = torch.zeros(classes, dtype=torch.bool, device=logits.device)
-    positive[list(positive_classes)] = True
-    alpha_pos, alpha_neg, gamma_pos, gamma_neg = sides
-
-    def choose(pos: float | None, neg: float | None, both: PerClass) -> Tensor:
-        chosen = torch.as_tensor(both, dtype=compute_dtype(logits), device=logits.device)
-        chosen = chosen.expand(classes)
-        chosen = chosen if pos is None else chosen.masked_fill(positive, pos)
-        return chosen if neg is None else chosen.masked_fill(~positive, neg)
-
-    return choose(alpha_pos, alpha_neg, alpha), choose(gamma_pos, gamma_neg, gamma)
-
-
-def _valid(
-    name: str, target: Tensor, kept: Tensor | None, ignore_index: int, classes: int
-) -> tuple[Tensor, Tensor | None]:
-    """Targets without what does not count, and where they count; None where all do."""
-    if kept is not None:
-        target = target.masked_fill(~kept, ignore_index)
-    if kept is None and not 0 <= ignore_index < classes and _are_classes(target, classes):
-        return target, None
-    kept = target != ignore_index
-    target = target.masked_fill(~kept, 0)
-    if is_readable(target) and not _are_classes(target, classes):
-        low, high = target.min().item(), target.max().item()
-        raise ValueError(
-            f"{name}: targets must be in [0, {classes}) or ignore_index {ignore_index}; "
-            f"got targets from {low} to {high}"
-        )
-    return target, kept
-
-
-def _are_classes(target: Tensor, classes: int) -> bool:
-    """Whether all targets are seen to be classes; False where they are not to be looked at."""
-    if not is_readable(target):
-        return False
-    if not target.numel():
-        return True
-    low, high = target.aminmax()
-    return low.item() >= 0 and high.item() < classes
-
-
 def _rows(
     target: Tensor,
     kept: Tensor | None,
@@ -387,34 +327,3 @@ def _of_probabilities(
     loss = (1 - label_smoothing) * (targets * focal_term(-log_p, each)).sum(1)
     smoothing = _smoothing(x, settings.weight, label_smoothing)
     return loss if smoothing is None else loss - (log_p * smoothing).sum(1)
-
-
-def _check_shapes(name: str, logits: Tensor, targets: Tensor) -> None:
-    check_floating(name, "logits", logits)
-    require(
-        logits.dim() >= 2,
-        f"{name}: logits must be [batch, classes, …]; got logits {tuple(logits.shape)}",
-    )
-    soft = targets.is_floating_point()
-    wanted = logits.shape if soft else logits.shape[:1] + logits.shape[2:]
-    kind = "probabilities" if soft else "class indices"
-    require(
-        targets.shape == wanted,
-        f"{name}: targets that are {kind} must be {tuple(wanted)}; "
-        f"got targets {tuple(targets.shape)}, logits {tuple(logits.shape)}",
-    )
-
-
-def _check_setting(name: str, label: str, setting: PerClass | None, logits: Tensor) -> None:
-    if setting is None:
-        return
-    low = setting
-    if isinstance(setting, Tensor):
-        require(
-            setting.shape == logits.shape[1:2],
-            f"{name}: {label} must be a number or one per class; "
-            f"got {label} {tuple(setting.shape)}, logits {tuple(logits.shape)}",
-        )
-        low = float(setting.detach().min()) if is_readable(setting) else 0.0
-    if not low >= 0:
-        raise ValueError(f"{name}: {label} must be at least 0; got {label} {setting}")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from askew.losses._reduction import compute_dtype, result_dtype
+from askew._reduction import compute_dtype, result_dtype
 
 BLOCK = 131_072
 """Logits of a block: large beside the overhead of a call, small beside a cache."""

@@ -9,9 +9,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from askew._check import require
-from askew.losses._binary_sides import check_targets
-from askew.losses._noisy import check_class_index, class_log_probs
-from askew.losses._reduction import (
+from askew._reduction import (
     Reduction,
     check_floating,
     check_reduction,
@@ -22,6 +20,8 @@ from askew.losses._reduction import (
     reduce,
     result_dtype,
 )
+from askew.losses._binary_sides import check_targets
+from askew.losses._noisy import check_class_index, class_log_probs
 
 SMALLEST_SMOOTH = 1e-7
 """A smaller one would divide nothing by nothing where a class is absent."""

@@ -9,8 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from askew._check import require
-from askew.losses._ranking_distances import Distance, check_distance, distances
-from askew.losses._reduction import (
+from askew._reduction import (
     Reduction,
     check_floating,
     check_reduction,
@@ -21,6 +20,7 @@ from askew.losses._reduction import (
     reduce,
     result_dtype,
 )
+from askew.losses._ranking_distances import Distance, check_distance, distances
 
 
 class Hinges(NamedTuple):

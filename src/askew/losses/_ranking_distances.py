@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from askew._check import require
-from askew.losses._reduction import is_readable
+from askew._reduction import is_readable
 
 Distance = Literal["euclidean", "squared", "cosine"]
 

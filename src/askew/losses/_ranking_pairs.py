@@ -7,11 +7,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from askew._check import require
-from askew.losses._ranking import Hinges, check_hinges, leaves_order_open, open_order
-from askew.losses._ranking_blocks import Job, PairLoss
-from askew.losses._ranking_dense import Batch, dense_sums
-from askew.losses._ranking_distances import Distance, check_distance, direction
-from askew.losses._reduction import (
+from askew._reduction import (
     Reduction,
     check_floating,
     check_reduction,
@@ -20,6 +16,10 @@ from askew.losses._reduction import (
     hide,
     result_dtype,
 )
+from askew.losses._ranking import Hinges, check_hinges, leaves_order_open, open_order
+from askew.losses._ranking_blocks import Job, PairLoss
+from askew.losses._ranking_dense import Batch, dense_sums
+from askew.losses._ranking_distances import Distance, check_distance, direction
 
 
 def asymmetric_pair_loss(

@@ -8,8 +8,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from askew._check import require
-from askew.losses._missing import check_labels
-from askew.losses._reduction import (
+from askew._reduction import (
     Reduction,
     check_floating,
     check_reduction,
@@ -20,6 +19,7 @@ from askew.losses._reduction import (
     reduce,
     result_dtype,
 )
+from askew.losses._missing import check_labels
 
 
 def two_way_loss(

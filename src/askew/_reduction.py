@@ -1,4 +1,4 @@
-"""The only averaging, and what every loss does with its inputs before the arithmetic."""
+"""The only averaging, and what losses and penalties do with inputs before the arithmetic."""
 
 from typing import Literal, get_args
 
@@ -18,8 +18,10 @@ def check_reduction(name: str, reduction: str) -> None:
     )
 
 
-def check_where(name: str, where: Tensor | None, shape: torch.Size) -> None:
-    """Refuse a `where` that is not boolean or does not broadcast to `shape`."""
+def check_where(
+    name: str, where: Tensor | None, shape: torch.Size, label: str = "the shape of the loss"
+) -> None:
+    """Refuse a `where` that is not boolean or does not broadcast to `shape`, that of `label`."""
     if where is None:
         return
     if where.dtype != torch.bool:
@@ -33,8 +35,8 @@ def check_where(name: str, where: Tensor | None, shape: torch.Size) -> None:
     )
     require(
         fits,
-        f"{name}: where must broadcast to the shape of the loss; "
-        f"got where {tuple(where.shape)}, loss {tuple(shape)}",
+        f"{name}: where must broadcast to {label}; "
+        f"got where {tuple(where.shape)}, {label.removeprefix('the shape of the ')} {tuple(shape)}",
     )
 
 
@@ -92,12 +94,12 @@ def reduce(
     if reduction == "sum":
         loss = loss.sum()
     elif reduction == "mean":
-        loss = loss.sum() / count(loss, where)
+        loss = loss.sum() / count(loss.shape, where)
     return loss if dtype is None else loss.to(dtype)
 
 
-def count(loss: Tensor, where: Tensor | None) -> Tensor | int:
-    """How many entries of `loss` count, at least 1."""
+def count(shape: torch.Size, where: Tensor | None) -> Tensor | int:
+    """How many entries of `shape` count, at least 1."""
     if where is None:
-        return max(loss.numel(), 1)
-    return where.expand(loss.shape).sum().clamp_min(1)
+        return max(shape.numel(), 1)
+    return where.expand(shape).sum().clamp_min(1)

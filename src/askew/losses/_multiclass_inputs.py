@@ -1,0 +1,109 @@
+"""What a multi-class loss is given: settings per class or side, targets, checks."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from askew._check import require
+from askew._reduction import check_floating, compute_dtype, is_readable
+
+PerClass = float | Float[Tensor, " classes"]
+
+
+def by_side(
+    name: str,
+    logits: Tensor,
+    positive_classes: Sequence[int] | None,
+    alpha: PerClass,
+    gamma: PerClass,
+    sides: tuple[float | None, ...],
+) -> tuple[PerClass, PerClass]:
+    """Settings per class where sides are named."""
+    if positive_classes is None:
+        require(
+            all(side is None for side in sides),
+            f"{name}: settings of a side need to know which classes are positive; "
+            f"got alpha_pos, alpha_neg, gamma_pos, gamma_neg {sides}. Give positive_classes",
+        )
+        return alpha, gamma
+    classes = logits.shape[1]
+    require(
+        all(0 <= c < classes for c in positive_classes),
+        f"{name}: positive_classes must be in [0, {classes}); "
+        f"got positive_classes {list(positive_classes)}",
+    )
+    positive = torch.zeros(classes, dtype=torch.bool, device=logits.device)
+    positive[list(positive_classes)] = True
+    alpha_pos, alpha_neg, gamma_pos, gamma_neg = sides
+
+    def choose(pos: float | None, neg: float | None, both: PerClass) -> Tensor:
+        chosen = torch.as_tensor(both, dtype=compute_dtype(logits), device=logits.device)
+        chosen = chosen.expand(classes)
+        chosen = chosen if pos is None else chosen.masked_fill(positive, pos)
+        return chosen if neg is None else chosen.masked_fill(~positive, neg)
+
+    return choose(alpha_pos, alpha_neg, alpha), choose(gamma_pos, gamma_neg, gamma)
+
+
+def valid_targets(
+    name: str, target: Tensor, kept: Tensor | None, ignore_index: int, classes: int
+) -> tuple[Tensor, Tensor | None]:
+    """Targets without what does not count, and where they count; None where all do."""
+    if kept is not None:
+        target = target.masked_fill(~kept, ignore_index)
+    if kept is None and not 0 <= ignore_index < classes and _are_classes(target, classes):
+        return target, None
+    kept = target != ignore_index
+    target = target.masked_fill(~kept, 0)
+    if is_readable(target) and not _are_classes(target, classes):
+        low, high = target.min().item(), target.max().item()
+        raise ValueError(
+            f"{name}: targets must be in [0, {classes}) or ignore_index {ignore_index}; "
+            f"got targets from {low} to {high}"
+        )
+    return target, kept
+
+
+def _are_classes(target: Tensor, classes: int) -> bool:
+    """Whether all targets are seen to be classes; False where they are not to be looked at."""
+    if not is_readable(target):
+        return False
+    if not target.numel():
+        return True
+    low, high = target.aminmax()
+    return low.item() >= 0 and high.item() < classes
+
+
+def check_shapes(name: str, logits: Tensor, targets: Tensor) -> None:
+    """Refuse logits without classes, and targets that are neither indices nor probabilities."""
+    check_floating(name, "logits", logits)
+    require(
+        logits.dim() >= 2,
+        f"{name}: logits must be [batch, classes, …]; got logits {tuple(logits.shape)}",
+    )
+    soft = targets.is_floating_point()
+    wanted = logits.shape if soft else logits.shape[:1] + logits.shape[2:]
+    kind = "probabilities" if soft else "class indices"
+    require(
+        targets.shape == wanted,
+        f"{name}: targets that are {kind} must be {tuple(wanted)}; "
+        f"got targets {tuple(targets.shape)}, logits {tuple(logits.shape)}",
+    )
+
+
+def check_setting(name: str, label: str, setting: PerClass | None, logits: Tensor) -> None:
+    """Refuse a setting that is not one per class, or negative where looking is free."""
+    if setting is None:
+        return
+    low = setting
+    if isinstance(setting, Tensor):
+        require(
+            setting.shape == logits.shape[1:2],
+            f"{name}: {label} must be a number or one per class; "
+            f"got {label} {tuple(setting.shape)}, logits {tuple(logits.shape)}",
+        )
+        low = float(setting.detach().min()) if is_readable(setting) else 0.0
+    if not low >= 0:
+        raise ValueError(f"{name}: {label} must be at least 0; got {label} {setting}")
