@@ -239,7 +239,7 @@ def ranking_violations(
     def share(violated: Tensor) -> Tensor:
         if where is not None:
             violated = violated & where
-        return violated.sum(dtype=d_pos.dtype) / count(violated, where)
+        return violated.sum(dtype=d_pos.dtype) / count(violated.shape, where)
 
     return RankingViolations(
         share(d_pos > margin_pos), share(d_neg < margin_neg), share(d_neg < d_pos)
