@@ -3,9 +3,9 @@ import torch
 import torch.nn.functional as F
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from oracles import naive_attention
+from oracles import naive_attention, naive_window
 
-from askew.attention import AttentionOutput, attend, causal_mask
+from askew.attention import AttentionOutput, attend, causal_mask, explain_route
 
 
 def tensors(*, heads=4, kv_heads=2, queries=5, keys=7, d_qk=3, d_v=11, dtype=torch.double):
@@ -147,7 +147,139 @@ def test_refuses_what_does_not_fit():
         attend(q, k, v[:, :, :6])
     with pytest.raises(ValueError, match=r"multiple of those of k; got q 3, k 2"):
         attend(q[:, :3], k, v)
-    with pytest.raises(ValueError, match=r"dropout_p must be in \[0, 1\); got 1"):
+    with pytest.raises(ValueError, match=r"dropout_p must be in \[0, 1\); got dropout_p 1"):
         attend(q, k, v, dropout_p=1.0)
     with pytest.raises(TypeError, match=r"attn_mask must be boolean.*got dtype torch.float32"):
         attend(q, k, v, attn_mask=torch.zeros(5, 7))
+    with pytest.raises(
+        ValueError, match=r"attn_mask must broadcast .*\(2, 4, 5, 7\); got .*\(5, 6\)"
+    ):
+        attend(q, k, v, attn_mask=torch.ones(5, 6, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"bias must broadcast to .*; got bias \(1, 2, 4, 5, 7\)"):
+        attend(q, k, v, bias=torch.zeros(1, 2, 4, 5, 7))
+
+
+@pytest.mark.unhooked
+def test_refuses_windows_that_make_no_sense():
+    q, k, v = tensors()
+    with pytest.raises(ValueError, match=r"both >= 0; got window \(-1, 0\)"):
+        attend(q, k, v, window=(-1, 0))
+    with pytest.raises(ValueError, match=r"got causal True, window \(3, 1\). Pass window=\(3, 0\)"):
+        attend(q, k, v, window=(3, 1), causal=True)
+    with pytest.raises(ValueError, match=r"num_sinks must be >= 0 .*got num_sinks 2, window None"):
+        attend(q, k, v, num_sinks=2)
+    with pytest.raises(ValueError, match=r"got num_sinks -1, window \(3, 1\)"):
+        attend(q, k, v, num_sinks=-1, window=(3, 1))
+    wrong = r"relative_bias must be \[heads, before .*got relative_bias \(4, 4\), heads 4, window"
+    with pytest.raises(ValueError, match=wrong + r" \(3, 1\)"):
+        attend(q, k, v, relative_bias=torch.zeros(4, 4), window=(3, 1))
+    with pytest.raises(ValueError, match=wrong + " None"):
+        attend(q, k, v, relative_bias=torch.zeros(4, 4))
+
+
+@pytest.mark.parametrize("return_weights", [False, True])
+def test_window_biases_and_masks_add_up_in_the_square(return_weights):
+    q, k, v = tensors()
+    mask, bias = torch.rand(2, 4, 5, 7) < 0.7, torch.randn(4, 5, 7).double()
+    relative = torch.randn(4, 5).double().requires_grad_()
+    visible, index = naive_window(5, 7, (3, 1), causal=False, num_sinks=1)
+    spread = torch.where(index >= 0, relative.detach()[:, index.clamp(min=0)], 0.0) + bias
+    expected, weights = naive_attention(
+        q, k, v, mask & visible, scale=0.3, bias=spread.expand(2, -1, -1, -1)
+    )
+    result = attend(
+        q,
+        k,
+        v,
+        attn_mask=mask,
+        bias=bias,
+        relative_bias=relative,
+        window=(3, 1),
+        num_sinks=1,
+        scale=0.3,
+        return_weights=return_weights,
+    )
+    torch.testing.assert_close(result.output, expected)
+    if return_weights:
+        torch.testing.assert_close(result.weights, weights)
+    assert torch.autograd.grad(result.output.square().sum(), relative)[0].any()
+
+
+@pytest.mark.parametrize(("sinks", "after"), [(0, 0), (2, 0), (0, 3), (2, 3)])
+@pytest.mark.parametrize("queries", [1, 3])
+def test_keys_out_of_reach_are_left_out_and_change_nothing(queries, sinks, after):
+    q, k, v = tensors(queries=queries, keys=30)
+    relative = torch.randn(4, 6 + after).double()
+    mask, bias = torch.rand(1, 30) < 0.8, torch.randn(30).double()
+    visible, index = naive_window(queries, 30, (5, after), causal=False, num_sinks=sinks)
+    spread = torch.where(index >= 0, relative[:, index.clamp(min=0)], 0.0) + bias
+    visible = (visible & mask).expand(2, 4, -1, -1)
+    spread = spread.expand(2, -1, -1, -1)
+    expected, _ = naive_attention(q, k, v, visible, scale=0.3, bias=spread)
+    given = {"attn_mask": mask, "bias": bias, "relative_bias": relative, "scale": 0.3}
+    result = attend(q, k, v, window=(5, after), num_sinks=sinks, **given)
+    torch.testing.assert_close(result.output, expected)
+
+
+MASKS = {
+    "causal": None,
+    "square": torch.ones(7, 7).tril().bool(),
+    "batch": torch.ones(2, 1, 7, 7).tril().bool(),
+    "heads": torch.ones(4, 7, 7).tril().bool(),
+}
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.parametrize("return_weights", [False, True])
+@pytest.mark.parametrize("name", MASKS)
+def test_a_broken_key_reaches_only_the_rows_that_see_it(name, return_weights):
+    q, k, v = tensors(queries=7)
+    given = {"attn_mask": MASKS[name], "causal": name == "causal"}
+    whole = attend(q, k, v, **given).output
+    for broken in (0, 1):
+        pair = [k.detach().clone(), v.detach().clone()]
+        pair[broken][1, 0, 4] = float("nan")
+        result = attend(q, *pair, return_weights=return_weights, **given)
+        assert result.output[1, :2, 4:].isnan().all()
+        torch.testing.assert_close(result.output[0], whole[0])
+        torch.testing.assert_close(result.output[1, 2:], whole[1, 2:])
+        torch.testing.assert_close(result.output[1, :2, :4], whole[1, :2, :4])
+        if return_weights:
+            assert result.weights[1, :2, 4:].isnan().all() and not result.weights[0].isnan().any()
+        mapped = torch.vmap(lambda *t: attend(*t, **given).output)
+        stacked = mapped(*(t[None] for t in (q, *pair)))[0]
+        torch.testing.assert_close(stacked, result.output, equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("kv_heads", [1, 2, 6])
+@pytest.mark.parametrize("masked", [False, True])
+def test_one_query_over_many_keys_is_the_naive_loop(dtype, kv_heads, masked):
+    torch.manual_seed(0)
+    keys = 300
+    q = torch.randn(2, 6, 1, 5, dtype=dtype, requires_grad=True)
+    k = torch.randn(2, kv_heads, keys, 5, dtype=dtype)
+    v = torch.randn(2, kv_heads, keys, 7, dtype=dtype)
+    bias = torch.randn(6, 1, keys, dtype=dtype) if masked else None
+    mask = torch.rand(2, 1, 1, keys) < 0.5 if masked else None
+    if masked:
+        mask[1] = False
+    visible = torch.ones(2, 6, 1, keys, dtype=torch.bool) if mask is None else mask
+    expected, _ = naive_attention(
+        q,
+        k,
+        v,
+        visible.expand(2, 6, 1, keys),
+        scale=5**-0.5,
+        bias=None if bias is None else bias.expand(2, 6, 1, keys).double(),
+    )
+    assert explain_route(q, k, v, attn_mask=mask, bias=bias).route == "dense"
+    output = attend(q, k, v, attn_mask=mask, bias=bias).output
+    assert output.dtype == dtype
+    tolerance = 3e-2 if dtype == torch.bfloat16 else 1e-5
+    torch.testing.assert_close(output.double(), expected, rtol=tolerance, atol=tolerance)
+    (slope,) = torch.autograd.grad(output.sum(), q)
+    assert slope.isfinite().all()
+    assert slope[0].any()
+    if masked:
+        assert not slope[1].any()

@@ -163,5 +163,5 @@ def test_refuses_bad_settings(settings, message):
 
 def test_causal_attention_refuses_a_source():
     layer = AsymmetricAttention(8, num_heads=2, causal=True)
-    with pytest.raises(ValueError, match="causal attention reads its own stream; got a source"):
+    with pytest.raises(ValueError, match="reads its own stream; got a source"):
         layer(torch.zeros(1, 2, 8), torch.zeros(1, 2, 8))

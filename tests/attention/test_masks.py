@@ -1,7 +1,16 @@
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from oracles import naive_window
 
-from askew.attention import causal_mask, padding_mask, sinusoidal_positions
+from askew.attention import (
+    band_mask,
+    causal_mask,
+    padding_mask,
+    prefix_mask,
+    sinusoidal_positions,
+)
 
 
 @pytest.mark.parametrize(("queries", "keys"), [(1, 1), (3, 3), (2, 5), (5, 2), (0, 3)])
@@ -13,6 +22,45 @@ def test_causal_mask_equals_its_definition(queries, keys):
 def test_causal_mask_refuses_negative_lengths():
     with pytest.raises(ValueError, match=r"causal_mask: .*got num_queries -1, num_keys 2"):
         causal_mask(-1, 2)
+
+
+def test_a_band_without_limits_hides_nothing_and_one_side_is_causal():
+    assert band_mask(4, 6, 9, 9).all()
+    assert torch.equal(band_mask(4, 6, 9, 0), causal_mask(4, 6))
+    assert torch.equal(band_mask(5, 5, 2, 1), band_mask(5, 5, 1, 2).T)
+
+
+@given(
+    queries=st.integers(0, 9),
+    keys=st.integers(0, 9),
+    before=st.integers(0, 10),
+    after=st.integers(0, 10),
+    num_sinks=st.integers(0, 10),
+)
+def test_band_mask_equals_its_definition(queries, keys, before, after, num_sinks):
+    expected, _ = naive_window(queries, keys, (before, after), causal=False, num_sinks=num_sinks)
+    assert torch.equal(band_mask(queries, keys, before, after, num_sinks), expected)
+
+
+def test_band_mask_refuses_negative_numbers():
+    with pytest.raises(ValueError, match=r"band_mask: .*got queries 2, keys 3, before -1, after 0"):
+        band_mask(2, 3, -1, 0)
+
+
+@pytest.mark.parametrize(
+    ("queries", "keys", "prefix"), [(3, 3, 0), (3, 5, 4), (5, 3, 9), (0, 2, 1)]
+)
+def test_prefix_mask_equals_its_definition(queries, keys, prefix):
+    expected = [
+        [j < prefix or j <= i + keys - queries for j in range(keys)] for i in range(queries)
+    ]
+    assert prefix_mask(queries, keys, prefix=prefix).tolist() == expected
+
+
+def test_no_prefix_is_causal_and_a_negative_one_an_error():
+    assert torch.equal(prefix_mask(4, prefix=0), causal_mask(4))
+    with pytest.raises(ValueError, match=r"prefix_mask: prefix must not be .*got prefix -1"):
+        prefix_mask(3, prefix=-1)
 
 
 def test_padding_mask_is_true_for_real_tokens():

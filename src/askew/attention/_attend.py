@@ -3,12 +3,15 @@
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from askew._check import require
-from askew.attention._masks import causal_mask
+from askew.attention._banded import attend_banded
+from askew.attention._banded_tiles import Band
+from askew.attention._dense import attend_dense, attend_with_weights
+from askew.attention._flex import attend_flex
+from askew.attention._routes import Call, Route, RouteChoice, choose_route, key_mask_of
 
 
 class AttentionOutput(NamedTuple):
@@ -25,18 +28,25 @@ def attend(
     *,
     attn_mask: Bool[Tensor, "..."] | None = None,
     bias: Float[Tensor, "..."] | None = None,
+    relative_bias: Float[Tensor, "heads offsets"] | None = None,
     causal: bool = False,
+    window: tuple[int, int] | None = None,
+    num_sinks: int = 0,
     scale: float | None = None,
     dropout_p: float = 0.0,
+    route: Route = "auto",
     return_weights: bool = False,
 ) -> AttentionOutput:
     r"""Scaled dot-product attention whose two sides may differ in length, heads and width.
 
     .. math::
-        o_i = \sum_j \operatorname{softmax}_j(s\,q_i^\top k_j + b_{ij})\,v_j
+        o_i = \sum_j \operatorname{softmax}_j(s\,q_i^\top k_j + b_{ij} + r_{j-i})\,v_j
 
-    over the keys j that query i may see. Equal lengths, heads and widths give ordinary
-    attention. A query that sees no key gets zeros, in value and in gradient.
+    over the keys j that query i may see. Equal lengths, heads and widths and no window give
+    ordinary attention; a window with equal sides is the ordinary sliding window. A query
+    that sees no key gets zeros, in value and in gradient.
+
+    The last query stands at the last key: query i has position i + keys − queries.
 
     Args:
         q: Queries.
@@ -44,21 +54,34 @@ def attend(
         v: Values; their width may differ from that of queries and keys.
         attn_mask: True = may attend; broadcasts to [batch, heads, queries, keys].
         bias: Added to the scaled scores; broadcasts like `attn_mask`.
-        causal: Hide the future. The last query stands at the last key.
+        relative_bias: Added within a window, trained: [heads, before + after + 1]. Index 0
+            is the oldest visible key, index `before` the query's own position.
+        causal: Hide the future. A window then has `after` 0.
+        window: (before, after), both >= 0: a query sees `before` keys before its position
+            and `after` behind it, all inclusive. None sees everything.
+        num_sinks: The first keys, which every query sees beside its window, >= 0, without
+            relative bias where they lie outside it. Causality hides them too, and a window
+            with `after` 0 is causal.
         scale: Factor of the dot product, d_qk ** -0.5 by default.
         dropout_p: Share of the weights to drop, in [0, 1). Pass 0 outside training.
+        route: How it is computed; the numbers are the same. "dense": all pairs; "padded":
+            the same with widths made equal; "banded": a window at linear cost, with a mask of
+            keys ([batch, 1, 1, keys]) at most; "flex": FlexAttention on CUDA; "auto" picks.
         return_weights: Also return the weights, at the cost of holding them all.
 
     Returns:
         Output [batch, heads, queries, d_v] and weights [batch, heads, queries, keys] or None.
 
     Raises:
-        ValueError: If shapes do not fit or `dropout_p` is out of range.
+        ValueError: If shapes do not fit, a setting is out of range, or the named route
+            cannot do the call.
         TypeError: If `attn_mask` is not boolean.
 
     Numerics:
-        Where d_qk and d_v differ the narrower side is padded with zeros, which keeps the
-        fused kernels; the scale is that of the true width.
+        Half precision is summed in float32. A key or value that is not finite makes NaN of
+        the rows that see it and leaves the others alone. Where d_qk and d_v differ the
+        narrower side is padded with zeros, which keeps the fused kernels; the scale is that
+        of the true width.
 
     Example:
         >>> q, k, v = torch.zeros(1, 4, 2, 8), torch.zeros(1, 2, 3, 8), torch.ones(1, 2, 3, 5)
@@ -68,80 +91,88 @@ def attend(
     References:
         Attention Is All You Need, 2017, arXiv:1706.03762, equation 1.
         GQA, 2023, arXiv:2305.13245 (grouped heads).
+        Efficient Streaming Language Models with Attention Sinks, 2023, arXiv:2309.17453.
     """
-    _check_attend(q, k, v, attn_mask, dropout_p)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    # One query alone stands at the last key and sees everything: no mask needed.
-    if causal and q.shape[2] > 1 and (q.shape[2] != k.shape[2] or _explicit(attn_mask, bias)):
-        seen = causal_mask(q.shape[2], k.shape[2], device=q.device)
-        attn_mask = seen if attn_mask is None else attn_mask & seen
-        causal = False
-    causal = causal and q.shape[2] > 1
+    masks = (attn_mask, bias, relative_bias, causal, window, num_sinks)
+    call = Call(q, k, v, *masks, scale, dropout_p, return_weights)
+    _check_tensors(call)
+    _check_settings(call)
+    chosen = choose_route(call, route).route
+    if chosen == "banded":
+        return AttentionOutput(_attend_in_band(call), None)
+    if chosen == "flex":
+        return AttentionOutput(attend_flex(call), None)
     if return_weights:
-        if causal:
-            attn_mask = causal_mask(q.shape[2], device=q.device)
-        return _attend_with_weights(q, k, v, attn_mask, bias, scale, dropout_p)
-    d_v = v.shape[-1]
-    q, k, v = _pad_widths(q, k, v)
-    output = F.scaled_dot_product_attention(
-        q,
-        k,
-        v,
-        attn_mask=_merge(attn_mask, bias, q.dtype),
-        dropout_p=dropout_p,
-        is_causal=causal,
-        scale=scale,
-        enable_gqa=q.shape[1] != k.shape[1],
-    )
-    return AttentionOutput(output[..., :d_v], None)
+        return AttentionOutput(*attend_with_weights(call))
+    return AttentionOutput(attend_dense(call, pad=chosen == "padded"), None)
 
 
-def _explicit(attn_mask: Tensor | None, bias: Tensor | None) -> bool:
-    return attn_mask is not None or bias is not None
+def explain_route(
+    q: Float[Tensor, "batch heads queries d_qk"],
+    k: Float[Tensor, "batch kv_heads keys d_qk"],
+    v: Float[Tensor, "batch kv_heads keys d_v"],
+    *,
+    attn_mask: Bool[Tensor, "..."] | None = None,
+    bias: Float[Tensor, "..."] | None = None,
+    relative_bias: Float[Tensor, "heads offsets"] | None = None,
+    causal: bool = False,
+    window: tuple[int, int] | None = None,
+    num_sinks: int = 0,
+    scale: float | None = None,
+    dropout_p: float = 0.0,
+    route: Route = "auto",
+    return_weights: bool = False,
+) -> RouteChoice:
+    """Say which route `attend` takes with the same arguments, and why; compute nothing.
+
+    Args:
+        q: As in `attend`.
+        k: As in `attend`.
+        v: As in `attend`.
+        attn_mask: As in `attend`.
+        bias: As in `attend`.
+        relative_bias: As in `attend`.
+        causal: As in `attend`.
+        window: As in `attend`.
+        num_sinks: As in `attend`.
+        scale: As in `attend`.
+        dropout_p: As in `attend`.
+        route: As in `attend`.
+        return_weights: As in `attend`.
+
+    Returns:
+        The name of the route and the reason in words.
+
+    Raises:
+        ValueError: As `attend` does.
+        TypeError: As `attend` does.
+
+    Example:
+        >>> x = torch.zeros(1, 1, 2000, 4)
+        >>> explain_route(x, x, x, window=(63, 0)).route
+        'banded'
+        >>> explain_route(x, x, x, causal=True)
+        RouteChoice(route='dense', reason='there is no window')
+    """
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    masks = (attn_mask, bias, relative_bias, causal, window, num_sinks)
+    call = Call(q, k, v, *masks, scale, dropout_p, return_weights)
+    _check_tensors(call)
+    _check_settings(call)
+    return choose_route(call, route)
 
 
-def _merge(attn_mask: Tensor | None, bias: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """One tensor for the kernel: boolean, or a float bias with -inf where hidden."""
-    if bias is None:
-        return attn_mask
-    bias = bias.to(dtype)
-    return bias if attn_mask is None else torch.where(attn_mask, bias, float("-inf"))
+def _attend_in_band(call: Call) -> Tensor:
+    mask = None if call.attn_mask is None else key_mask_of(call.attn_mask)
+    if mask is not None:
+        mask = mask.expand(call.k.shape[0], call.k.shape[2])
+    band = Band(*(call.window or (0, 0)), call.num_sinks)
+    return attend_banded(call.q, call.k, call.v, call.relative_bias, mask, band, call.scale)
 
 
-def _pad_widths(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    gap = v.shape[-1] - q.shape[-1]
-    if gap > 0:
-        return F.pad(q, (0, gap)), F.pad(k, (0, gap)), v
-    return q, k, F.pad(v, (0, -gap)) if gap < 0 else v
-
-
-def _attend_with_weights(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    attn_mask: Tensor | None,
-    bias: Tensor | None,
-    scale: float,
-    dropout_p: float,
-) -> AttentionOutput:
-    group = q.shape[1] // k.shape[1]
-    k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
-    scores = (q @ k.transpose(-2, -1)).to(torch.promote_types(q.dtype, torch.float32)) * scale
-    if bias is not None:
-        scores = scores + bias
-    if attn_mask is None:
-        weights = scores.softmax(dim=-1)
-    else:
-        # The finite fill keeps an all-hidden row free of NaN; the product makes it zero.
-        hidden = scores.masked_fill(~attn_mask, torch.finfo(scores.dtype).min)
-        weights = hidden.softmax(dim=-1) * attn_mask
-    weights = weights.to(v.dtype)
-    return AttentionOutput(F.dropout(weights, dropout_p) @ v, weights)
-
-
-def _check_attend(
-    q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None, dropout_p: float
-) -> None:
+def _check_tensors(call: Call) -> None:
+    q, k, v = call.q, call.k, call.v
     require(
         q.dim() == k.dim() == v.dim() == 4,
         "attend: q, k and v must have four axes [batch, heads, length, width]; "
@@ -162,9 +193,51 @@ def _check_attend(
         "attend: the heads of q must be a multiple of those of k; "
         f"got q {q.shape[1]}, k {k.shape[1]}",
     )
-    require(0.0 <= dropout_p < 1.0, f"attend: dropout_p must be in [0, 1); got {dropout_p}")
-    if attn_mask is not None and attn_mask.dtype != torch.bool:
+    if call.attn_mask is not None and call.attn_mask.dtype != torch.bool:
         raise TypeError(
-            f"attend: attn_mask must be boolean, True = may attend; got dtype {attn_mask.dtype}. "
-            "Pass additive scores as bias"
+            "attend: attn_mask must be boolean, True = may attend; "
+            f"got dtype {call.attn_mask.dtype}. Pass additive scores as bias"
         )
+    square = (*q.shape[:3], k.shape[2])
+    for name, given in (("attn_mask", call.attn_mask), ("bias", call.bias)):
+        require(
+            given is None or _broadcasts(given.shape, square),
+            f"attend: {name} must broadcast to [batch, heads, queries, keys] {square}; "
+            f"got {name} {() if given is None else tuple(given.shape)}",
+        )
+
+
+def _broadcasts(shape: torch.Size, target: tuple[int, ...]) -> bool:
+    if len(shape) > len(target):
+        return False
+    aligned = target[len(target) - len(shape) :]
+    return all(own in (1, wanted) for own, wanted in zip(shape, aligned, strict=True))
+
+
+def _check_settings(call: Call) -> None:
+    if not 0.0 <= call.dropout_p < 1.0:  # a compiler's symbolic number cannot be written out
+        require(False, f"attend: dropout_p must be in [0, 1); got dropout_p {call.dropout_p}")
+    before, after = call.window or (0, 0)
+    require(
+        before >= 0 and after >= 0,
+        f"attend: window must be (before, after), both >= 0; got window {call.window}",
+    )
+    require(
+        not (call.causal and after > 0),
+        f"attend: causal attention sees nothing behind a query; got causal True, "
+        f"window {call.window}. Pass window=({before}, 0)",
+    )
+    require(
+        call.num_sinks >= 0 and (call.num_sinks == 0 or call.window is not None),
+        "attend: num_sinks must be >= 0 and needs a window; "
+        f"got num_sinks {call.num_sinks}, window {call.window}",
+    )
+    if call.relative_bias is None:
+        return
+    expected = (call.q.shape[1], before + after + 1)
+    require(
+        call.window is not None and tuple(call.relative_bias.shape) == expected,
+        "attend: relative_bias must be [heads, before + after + 1] and needs a window; "
+        f"got relative_bias {tuple(call.relative_bias.shape)}, heads {expected[0]}, "
+        f"window {call.window}",
+    )

@@ -1,5 +1,7 @@
 """Multi-head attention with every width its own."""
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -8,6 +10,11 @@ from torch import Tensor, nn
 from askew._check import require
 from askew.attention._attend import AttentionOutput, attend
 from askew.attention._cache import KeyValueCache
+from askew.attention._relative import ALiBi, RelativeBias, spread_offsets, window_offsets
+from askew.attention._rotary import RotaryPositions
+
+Position = Literal["relative", "alibi", "rotary"] | RelativeBias | ALiBi | RotaryPositions
+"""How a layer is told where its keys stand."""
 
 
 class AsymmetricAttention(nn.Module):
@@ -38,6 +45,12 @@ class AsymmetricAttention(nn.Module):
         num_kv_heads: Number of key and value heads kept, a divisor of `num_heads`; fewer
             of them are shared by consecutive query heads.
         causal: Hide the future. Only for self-attention.
+        window: (before, after), both >= 0: keys a query sees before its position and behind it.
+            None shows all. Causal attention needs `after` 0. Only for self-attention.
+        num_sinks: First keys that stay visible outside the window, >= 0.
+        position: "relative" (a learned bias per head and offset: each offset of a window its own,
+            else buckets), "alibi" (a fixed slope per head), "rotary" (needs `d_query` and `d_key`
+            equal), such a module of one's own, or None. Only for self-attention.
         qk_norm: Bring every query and key head to root mean square 1 and learn a temperature.
         dropout: Share of attention weights dropped in training, in [0, 1).
         d_output: Width of the result, `d_model` by default.
@@ -45,7 +58,8 @@ class AsymmetricAttention(nn.Module):
         dtype: Type of the parameters.
 
     Raises:
-        ValueError: If a width is not divisible by `num_heads`, or a setting is out of range.
+        ValueError: If a width is not divisible by `num_heads`, or a setting is out of range or does
+            not go with another.
 
     Example:
         >>> layer = AsymmetricAttention(12, d_source=20, d_query=8, d_key=4, num_heads=2)
@@ -68,6 +82,9 @@ class AsymmetricAttention(nn.Module):
         num_heads: int = 8,
         num_kv_heads: int | None = None,
         causal: bool = False,
+        window: tuple[int, int] | None = None,
+        num_sinks: int = 0,
+        position: Position | None = None,
         qk_norm: bool = True,
         dropout: float = 0.0,
         d_output: int | None = None,
@@ -81,6 +98,8 @@ class AsymmetricAttention(nn.Module):
         self.num_heads = num_heads
         self.num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
         self.causal = causal
+        self.window = window
+        self.num_sinks = num_sinks
         self.qk_norm = qk_norm
         self.dropout = dropout
         self._check_settings(d_query=d_query, d_key=d_key, d_value=d_value)
@@ -98,7 +117,36 @@ class AsymmetricAttention(nn.Module):
             nn.Linear(self.head_query, self.head_key, bias=False, **place) if bridged else None
         )
         self.log_temperature = nn.Parameter(torch.zeros(num_heads, **place)) if qk_norm else None
+        self.position = self._make_position(position, place)
         self.reset_parameters()
+
+    def _make_position(
+        self, position: Position | None, place: dict
+    ) -> RelativeBias | ALiBi | RotaryPositions | None:
+        if position == "relative":
+            position = RelativeBias(self.num_heads, window=self.window, causal=self.causal, **place)
+        if position == "alibi":
+            position = ALiBi(self.num_heads, device=place["device"])
+        if position == "rotary":
+            position = RotaryPositions(self.head_query)
+        require(
+            not isinstance(position, str),
+            "AsymmetricAttention: position must be 'relative', 'alibi', 'rotary', a module or "
+            f"None; got position {position!r}",
+        )
+        require(
+            not isinstance(position, RotaryPositions)
+            or position.width == self.head_query == self.head_key,
+            "AsymmetricAttention: rotary positions need queries and keys of one width; "
+            f"got widths per head {self.head_query} and {self.head_key}. Set d_key to d_query",
+        )
+        if isinstance(position, RelativeBias | ALiBi):
+            heads = position(torch.zeros(1, dtype=torch.long, device=place["device"])).shape[0]
+            require(
+                heads == self.num_heads,
+                f"AsymmetricAttention: position must have {self.num_heads} heads; got {heads}",
+            )
+        return position
 
     def _check_settings(self, **widths: int) -> None:
         for name, width in widths.items():
@@ -116,14 +164,79 @@ class AsymmetricAttention(nn.Module):
             0.0 <= self.dropout < 1.0,
             f"AsymmetricAttention: dropout must be in [0, 1); got dropout {self.dropout}",
         )
+        before, after = self.window or (0, 0)
+        require(
+            before >= 0 and after >= 0 and not (self.causal and after),
+            "AsymmetricAttention: window must be (before, after), both >= 0, after 0 if causal; "
+            f"got window {self.window}, causal {self.causal}",
+        )
+        require(
+            self.num_sinks == 0 or (self.num_sinks > 0 and self.window is not None),
+            "AsymmetricAttention: num_sinks must be at least 0 and needs a window; "
+            f"got num_sinks {self.num_sinks}, window {self.window}",
+        )
 
     def reset_parameters(self) -> None:
-        """Draw the weights afresh: Glorot uniform, zero biases, temperature 1."""
+        """Draw the weights afresh: Glorot uniform, zero biases, temperature 1.
+
+        Positions are left alone.
+        """
         for name, parameter in self.named_parameters():
             if name.endswith("weight"):
                 nn.init.xavier_uniform_(parameter)
-            else:
+            elif not name.startswith("position."):
                 nn.init.zeros_(parameter)
+
+    @classmethod
+    def from_torch(cls, theirs: nn.MultiheadAttention) -> "AsymmetricAttention":
+        """The same attention with the weights of torch's, as a copy.
+
+        It is batch-first whatever `theirs` is, and masks are the other way round: True = may
+        attend. `mask_from_torch` turns them.
+
+        Args:
+            theirs: A layer without `add_bias_kv` and `add_zero_attn` whose keys and values have
+                one width.
+
+        Returns:
+            A layer of the same widths, heads, dropout, mode, dtype and device.
+
+        Raises:
+            ValueError: If `theirs` has a setting that this layer does not.
+
+        Example:
+            >>> AsymmetricAttention.from_torch(torch.nn.MultiheadAttention(8, 2)).num_heads
+            2
+        """
+        require(
+            theirs.bias_k is None and not theirs.add_zero_attn and theirs.kdim == theirs.vdim,
+            "AsymmetricAttention.from_torch: keys and values must come from one stream alone; "
+            f"got add_bias_kv {theirs.bias_k is not None}, add_zero_attn {theirs.add_zero_attn}, "
+            f"kdim {theirs.kdim}, vdim {theirs.vdim}",
+        )
+        width, kept = theirs.embed_dim, theirs.out_proj.weight
+        ours = cls(
+            width,
+            d_source=theirs.kdim,
+            num_heads=theirs.num_heads,
+            qk_norm=False,
+            dropout=theirs.dropout,
+            device=kept.device,
+            dtype=kept.dtype,
+        ).train(theirs.training)
+        weights = (theirs.q_proj_weight, theirs.k_proj_weight, theirs.v_proj_weight)
+        if theirs.in_proj_weight is not None:
+            weights = theirs.in_proj_weight.chunk(3)
+        biases = (None,) * 3 if theirs.in_proj_bias is None else theirs.in_proj_bias.chunk(3)
+        pairs = [*zip(weights, biases, strict=True), (kept, theirs.out_proj.bias)]
+        with torch.no_grad():
+            for layer, (weight, bias) in zip(
+                (ours.query, ours.key, ours.value, ours.output), pairs, strict=True
+            ):
+                layer.weight.copy_(weight)
+                if bias is not None:
+                    layer.bias.copy_(bias)
+        return ours
 
     def forward(
         self,
@@ -141,48 +254,83 @@ class AsymmetricAttention(nn.Module):
             x: The stream that is updated.
             source: The stream that is read; None means self-attention.
             attn_mask: True = may attend; broadcasts to [batch, heads, queries, keys].
-            key_mask: True = a real key.
-            cache: Self-attention appends to it. Cross-attention fills it once and then reads
-                it without looking at `source` again.
+            key_mask: True = a real key; with a cache, of all positions so far.
+            cache: Self-attention appends to it; `new_cache` makes one that fits. Cross-attention
+                fills it once and then reads it without looking at `source` again.
             return_weights: Also return the attention weights.
 
         Returns:
             Output [batch, queries, d_output] and weights [batch, heads, queries, keys] or None.
 
         Raises:
-            ValueError: If `causal` is set and a `source` is given, or shapes do not fit.
+            ValueError: If `causal`, a window or positions are set and a `source` is given, or
+                shapes do not fit.
         """
+        own = self.causal or self.window is not None or self.position is not None
         require(
-            source is None or not self.causal,
-            "AsymmetricAttention: causal attention reads its own stream; got a source",
+            source is None or not own,
+            "AsymmetricAttention: attention that is causal, has a window or positions reads its "
+            "own stream; got a source",
         )
+        start = 0 if cache is None or source is not None else cache.length
+        q = self._queries(x, start)
+        k, v = self._keys_values(x, source, cache, start)
         if key_mask is not None:
+            if cache is not None and source is None:
+                key_mask = cache.visible_mask(key_mask, k.shape[2])
             key_mask = key_mask[:, None, None, :]
             attn_mask = key_mask if attn_mask is None else attn_mask & key_mask
-        q = self._queries(x)
-        k, v = self._keys_values(x, source, cache)
+        bias, relative_bias = self._biases(q.shape[2], k.shape[2], q.device)
         q, k = self._bridge(q, k)
         output, weights = attend(
             q,
             k,
             v,
             attn_mask=attn_mask,
+            bias=bias,
+            relative_bias=relative_bias,
             causal=self.causal,
+            window=self.window,
+            num_sinks=self.num_sinks,
             scale=self.head_key**-0.5,
             dropout_p=self.dropout if self.training else 0.0,
             return_weights=return_weights,
         )
         return AttentionOutput(self.output(output.transpose(1, 2).flatten(2)), weights)
 
-    def _queries(self, x: Tensor) -> Tensor:
+    def new_cache(self) -> KeyValueCache:
+        """An empty cache for decoding that keeps no more than this layer's window shows.
+
+        Returns:
+            The cache.
+
+        Raises:
+            ValueError: If the layer is not causal.
+        """
+        require(self.causal, "AsymmetricAttention.new_cache: decoding needs causal attention")
+        if self.window is None:
+            return KeyValueCache()
+        return KeyValueCache(before=self.window[0], num_sinks=self.num_sinks)
+
+    def _biases(
+        self, queries: int, keys: int, device: torch.device
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """The dense bias, or that of a window."""
+        if not isinstance(self.position, RelativeBias | ALiBi):
+            return None, None
+        if self.window is None:
+            return spread_offsets(self.position, queries, keys, device), None
+        return None, window_offsets(self.position, self.window, device)
+
+    def _queries(self, x: Tensor, start: int) -> Tensor:
         q = self.query(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-        if self.log_temperature is None:
-            return q
-        temperature = self.log_temperature.exp().to(q.dtype)[:, None, None]
-        return F.rms_norm(q, (q.shape[-1],)) * temperature
+        if self.log_temperature is not None:
+            temperature = self.log_temperature.exp().to(q.dtype)[:, None, None]
+            q = F.rms_norm(q, (q.shape[-1],)) * temperature
+        return self.position(q, start=start) if isinstance(self.position, RotaryPositions) else q
 
     def _keys_values(
-        self, x: Tensor, source: Tensor | None, cache: KeyValueCache | None
+        self, x: Tensor, source: Tensor | None, cache: KeyValueCache | None, start: int
     ) -> tuple[Tensor, Tensor]:
         if source is not None and cache is not None and cache.length > 0:
             return cache.read()
@@ -191,6 +339,8 @@ class AsymmetricAttention(nn.Module):
         v = self.value(read).unflatten(-1, (self.num_kv_heads, -1)).transpose(1, 2)
         if self.qk_norm:
             k = F.rms_norm(k, (k.shape[-1],))
+        if isinstance(self.position, RotaryPositions):
+            k = self.position(k, start=start)
         return (k, v) if cache is None else cache.append(k, v)
 
     def _bridge(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
@@ -209,5 +359,6 @@ class AsymmetricAttention(nn.Module):
         """Name the settings that the sub-modules do not show."""
         return (
             f"num_heads={self.num_heads}, num_kv_heads={self.num_kv_heads}, "
-            f"causal={self.causal}, qk_norm={self.qk_norm}, dropout={self.dropout}"
+            f"causal={self.causal}, window={self.window}, num_sinks={self.num_sinks}, "
+            f"qk_norm={self.qk_norm}, dropout={self.dropout}"
         )

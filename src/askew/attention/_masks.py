@@ -40,6 +40,88 @@ def causal_mask(
     return torch.arange(num_keys, device=device) <= query
 
 
+def band_mask(
+    queries: int,
+    keys: int,
+    before: int,
+    after: int,
+    num_sinks: int = 0,
+    *,
+    device: torch.device | str | None = None,
+) -> Bool[Tensor, "queries keys"]:
+    """Let each query see `before` keys before its own position and `after` keys behind it.
+
+    The last query stands at the last key: query i sees key j iff
+    ``i + keys - queries - before <= j <= i + keys - queries + after``. Equal sides give the
+    ordinary two-sided window; ``after = 0`` is causal.
+
+    Args:
+        queries: Number of query positions, >= 0.
+        keys: Number of key positions, >= 0.
+        before: Keys seen before the query's own position, >= 0.
+        after: Keys seen behind it, >= 0.
+        num_sinks: The first keys, seen by every query, >= 0. A window with ``after = 0``
+            stays causal: there a sink is seen from its own position on.
+        device: Where the mask is made.
+
+    Returns:
+        [queries, keys], True = may attend.
+
+    Raises:
+        ValueError: If a number is negative.
+
+    Example:
+        >>> band_mask(3, 4, 1, 0).int().tolist()
+        [[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]]
+        >>> band_mask(3, 4, 0, 0, 1).int().tolist()
+        [[1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1]]
+    """
+    require(
+        min(queries, keys, before, after, num_sinks) >= 0,
+        f"band_mask: numbers must not be negative; got queries {queries}, keys {keys}, "
+        f"before {before}, after {after}, num_sinks {num_sinks}",
+    )
+    position = torch.arange(queries, device=device)[:, None] + keys - queries
+    key = torch.arange(keys, device=device)
+    seen = (key >= position - before) & (key <= position + after)
+    if num_sinks == 0:
+        return seen
+    sink = key < num_sinks
+    return seen | (sink & (key <= position) if after == 0 else sink)
+
+
+def prefix_mask(
+    num_queries: int,
+    num_keys: int | None = None,
+    *,
+    prefix: int,
+    device: torch.device | str | None = None,
+) -> Bool[Tensor, "queries keys"]:
+    """Show the first `prefix` keys to every query and the rest causally.
+
+    No prefix is `causal_mask`; a prefix of all keys hides nothing.
+
+    Args:
+        num_queries: Number of query positions, >= 0.
+        num_keys: Number of key positions; as many as queries by default.
+        prefix: Number of keys that every query sees, >= 0.
+        device: Where the mask is made.
+
+    Returns:
+        [num_queries, num_keys], True = may attend.
+
+    Raises:
+        ValueError: If a number is negative.
+
+    Example:
+        >>> prefix_mask(3, prefix=2).int().tolist()
+        [[1, 1, 0], [1, 1, 0], [1, 1, 1]]
+    """
+    require(prefix >= 0, f"prefix_mask: prefix must not be negative; got prefix {prefix}")
+    seen = causal_mask(num_queries, num_keys, device=device)
+    return seen | (torch.arange(seen.shape[1], device=device) < prefix)
+
+
 def padding_mask(tokens: torch.Tensor, padding_token: int) -> Bool[Tensor, "batch keys"]:
     """Mark the real tokens of a padded batch.
 
@@ -55,3 +137,27 @@ def padding_mask(tokens: torch.Tensor, padding_token: int) -> Bool[Tensor, "batc
         [[True, True, False]]
     """
     return tokens != padding_token
+
+
+def mask_from_torch(mask: Bool[Tensor, "..."]) -> Bool[Tensor, "..."]:
+    """Turn a mask of `torch.nn.MultiheadAttention`, whose True hides, into one whose True shows.
+
+    Args:
+        mask: Its `attn_mask` or `key_padding_mask`, boolean.
+
+    Returns:
+        The mask for `attn_mask` or `key_mask` here, of the same shape.
+
+    Raises:
+        TypeError: If the mask is additive; pass that to `attend` as `bias`.
+
+    Example:
+        >>> mask_from_torch(torch.tensor([False, True])).tolist()
+        [True, False]
+    """
+    if mask.dtype != torch.bool:
+        raise TypeError(
+            f"mask_from_torch: mask must be boolean; got dtype {mask.dtype}. "
+            "Pass an additive mask as bias"
+        )
+    return ~mask

@@ -33,14 +33,14 @@ def model_skeleton(folder: Path) -> PreTrainedModel:
     )
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     names = config.architectures or []
-    kind = next((c for c in map(_model_class, names) if c is not None), None)
+    known = [kind for kind in map(_model_class, names) if kind is not None]
     require(
-        kind is not None,
+        bool(known),
         "model_skeleton: config.json must name an architecture that transformers has; "
         f"got architectures {names}",
     )
     with torch.device("meta"):
-        return kind(config)
+        return known[0](config)
 
 
 def _model_class(name: str) -> type[PreTrainedModel] | None:

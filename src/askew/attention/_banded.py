@@ -1,0 +1,180 @@
+"""Attention in a window at a cost that grows with what is seen: the registered operator."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from askew.attention._banded_backward import banded_backward
+from askew.attention._banded_blocks import banded_by_blocks
+from askew.attention._banded_forward import banded_forward, compute_dtype, reach_of_rows
+from askew.attention._banded_tiles import Band, make_tiles
+
+
+def attend_banded(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    relative_bias: Tensor | None,
+    key_mask: Tensor | None,
+    band: Band,
+    scale: float,
+) -> Tensor:
+    """Output [B, H, Lq, d_v] of queries that see a band of keys, and sinks before it.
+
+    The operator serves the CPU. Other devices, `torch.func` transforms and forward-mode
+    derivatives take the same mathematics from differentiable operations.
+    """
+    device = q.device.type
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+        q, k, v = (t.to(dtype) for t in (q, k, v))
+    clipped = band.clip(q.shape[2], k.shape[2])
+    if relative_bias is not None:
+        first = band.before - clipped.before
+        relative_bias = relative_bias[:, first : first + clipped.before + clipped.after + 1]
+    with torch.autocast(device, enabled=False):
+        if device == "cpu" and not _needs_composition(q, k, v, relative_bias):
+            return _operator(q, k, v, relative_bias, key_mask, *clipped, scale)[0]
+        return banded_by_blocks(q, k, v, relative_bias, key_mask, clipped, scale)
+
+
+def _needs_composition(*tensors: Tensor | None) -> bool:
+    if torch.compiler.is_compiling():
+        return False
+    if torch._C._are_functorch_transforms_active():
+        return True
+    return any(t is not None and forward_ad.unpack_dual(t).tangent is not None for t in tensors)
+
+
+@torch.library.custom_op("askew::banded_attention", mutates_args=(), device_types="cpu")
+def _operator(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    relative_bias: Tensor | None,
+    key_mask: Tensor | None,
+    before: int,
+    after: int,
+    num_sinks: int,
+    scale: float,
+) -> tuple[Tensor, Tensor]:
+    """Output, and log2 of the summed exponentials of each row (inf where nothing is seen)."""
+    tiles = make_tiles(Band(before, after, num_sinks), q.shape[2], k.shape[2])
+    with torch.no_grad(), torch.autocast("cpu", enabled=False):
+        output, lse = banded_forward(q, k, v, relative_bias, key_mask, tiles, scale)
+        if output.sum().isfinite():
+            return output, lse
+        bad = _broken_keys(k, v, key_mask)
+        k, v = (t.masked_fill(bad[..., None], 0.0) for t in (k, v))
+        output, lse = banded_forward(q, k, v, relative_bias, key_mask, tiles, scale)
+        reached = reach_of_rows(bad, tiles.band, q.shape[2])
+        reached = reached.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
+        return output.masked_fill_(reached[..., None], math.nan), lse
+
+
+def _broken_keys(k: Tensor, v: Tensor, key_mask: Tensor | None) -> Tensor:
+    """Which visible keys are not finite, in themselves or in their value: [B, kv, Lk]."""
+    bad = ~(k.isfinite().all(-1) & v.isfinite().all(-1))
+    return bad if key_mask is None else bad & key_mask[:, None]
+
+
+@_operator.register_fake
+def _(q, k, v, relative_bias, key_mask, before, after, num_sinks, scale):
+    rows = q.shape[:3]
+    return q.new_empty(*rows, v.shape[-1]), q.new_empty(rows, dtype=compute_dtype(q.dtype))
+
+
+_operator.register_autocast("cpu", torch.bfloat16)
+
+
+@torch.library.custom_op("askew::banded_attention_backward", mutates_args=(), device_types="cpu")
+def _backward_operator(
+    grad: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    relative_bias: Tensor | None,
+    key_mask: Tensor | None,
+    output: Tensor,
+    lse: Tensor,
+    before: int,
+    after: int,
+    num_sinks: int,
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of q, k, v and, where there is one, of the bias."""
+    tiles = make_tiles(Band(before, after, num_sinks), q.shape[2], k.shape[2])
+    with torch.no_grad(), torch.autocast("cpu", enabled=False):
+        bad = None
+        if not output.sum().isfinite():
+            bad = _broken_keys(k, v, key_mask)[..., None]
+            k, v = (t.masked_fill(bad, 0.0) for t in (k, v))
+            output, lse = banded_forward(q, k, v, relative_bias, key_mask, tiles, scale)
+        inputs = (q, k, v, relative_bias, key_mask)
+        dq, dk, dv, dbias = banded_backward(grad, inputs, output, lse, tiles, scale)
+        if bad is not None:
+            dk, dv = (t.masked_fill_(bad, 0.0) for t in (dk, dv))
+        return dq, dk, dv, dbias if relative_bias is None else dbias.to(relative_bias.dtype)
+
+
+@_backward_operator.register_fake
+def _(grad, q, k, v, relative_bias, key_mask, output, lse, before, after, num_sinks, scale):
+    dbias = (
+        q.new_empty(0) if relative_bias is None else relative_bias.new_empty(relative_bias.shape)
+    )
+    return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape), dbias
+
+
+def _keep(ctx, inputs, output):
+    *tensors, ctx.before, ctx.after, ctx.num_sinks, ctx.scale = inputs
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(*tensors, *output)
+
+
+def _differentiate(ctx, grad, _):
+    band = (ctx.before, ctx.after, ctx.num_sinks)
+    saved = ctx.saved_tensors  # checkpointing lets them be read once
+    *slopes, dbias = _backward_operator(grad, *saved, *band, ctx.scale)
+    return (*slopes, None if saved[3] is None else dbias, None, None, None, None, None)
+
+
+_operator.register_autograd(_differentiate, setup_context=_keep)
+
+
+def _keep_twice(ctx, inputs, output):
+    *tensors, ctx.before, ctx.after, ctx.num_sinks, ctx.scale = inputs
+    ctx.save_for_backward(*tensors[:6])
+
+
+def _differentiate_twice(ctx, *slopes):
+    """Build the gradient again from differentiable operations and differentiate that."""
+    grad, q, k, v, bias, key_mask = ctx.saved_tensors
+    deeper = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # Fresh views, lest one input's gradient run on through the history of another.
+        grad, q, k, v = (_variable(t) for t in (grad, q, k, v))
+        inputs = [q, k, v]
+        if bias is not None:
+            bias = _variable(bias)
+            inputs.append(bias)
+        band = Band(ctx.before, ctx.after, ctx.num_sinks)
+        output = banded_by_blocks(q, k, v, bias, key_mask, band, ctx.scale)
+        first = torch.autograd.grad(output, inputs, grad, create_graph=True)
+        second = torch.autograd.grad(
+            first,
+            [grad, *inputs],
+            slopes[: len(inputs)],
+            create_graph=deeper,
+            allow_unused=True,
+        )
+    second = [*second, *[None] * (5 - len(second))]
+    return (*second, None, None, None, None, None, None, None)
+
+
+def _variable(t: Tensor) -> Tensor:
+    return t.view_as(t) if t.requires_grad else t.detach().requires_grad_()
+
+
+_backward_operator.register_autograd(_differentiate_twice, setup_context=_keep_twice)

@@ -1,0 +1,186 @@
+"""The geometry of a band of keys cut into equal tiles, and the scratch its walk needs."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+LOG2E = math.log2(math.e)
+"""Scores are held in units of log 2: `exp2` is as fast for hidden keys as for seen ones."""
+
+SCRATCH = 1 << 18
+"""Scores of a step: fewer would cost more in calls than is gained in the cache."""
+
+
+class Band(NamedTuple):
+    """What a query sees: `before` keys before its own position, `after` behind it, and sinks."""
+
+    before: int
+    after: int
+    num_sinks: int = 0
+
+    def clip(self, queries: int, keys: int) -> "Band":
+        """The same band without what no query can reach."""
+        before, after = min(self.before, keys - 1), min(self.after, queries - 1)
+        return Band(max(before, 0), max(after, 0), min(self.num_sinks, keys))
+
+
+class Tiles(NamedTuple):
+    """Blocks of `block` queries; each sees `width` keys, the first of them `left` before it.
+
+    Keys are packed with padding around them, so that the keys of the block at query `start`
+    are the packed rows `start` to `start + width`; row t holds key `t + shift`.
+    """
+
+    band: Band
+    queries: int
+    keys: int
+    block: int
+    width: int
+
+    @property
+    def left(self) -> int:
+        """Number of keys of a tile before the position of its first query."""
+        return self.width - self.block - self.band.after
+
+    @property
+    def shift(self) -> int:
+        """Key that the first packed row stands for; negative where that is padding."""
+        return self.keys - self.queries - self.left
+
+    @property
+    def packed(self) -> int:
+        """Number of packed rows."""
+        return -(-self.queries // self.block) * self.block + self.width - self.block
+
+    def span(self) -> tuple[slice, slice]:
+        """Where the keys that can be seen lie: among the keys, and among the packed rows."""
+        first = max(self.shift, 0)
+        last = max(min(self.keys, self.shift + self.packed), first)
+        return slice(first, last), slice(first - self.shift, last - self.shift)
+
+    def pack(self, rows: Tensor, hidden: Tensor | None, packed: Tensor) -> Tensor:
+        """Write the rows of one head in the order of the tiles, zero where no key is to see."""
+        keys, place = self.span()
+        packed[: place.start].zero_()
+        packed[place.stop :].zero_()
+        packed[place] = rows[keys]
+        if hidden is not None:
+            packed[place].masked_fill_(hidden[keys, None], 0.0)
+        return packed
+
+    def penalty(self, like: Tensor, hidden: Tensor | None) -> Tensor:
+        """Zero for a key that may be seen, -inf for a hidden one and for padding."""
+        keys, place = self.span()
+        penalty = like.new_full((self.packed,), -math.inf)
+        penalty[place] = 0.0
+        if hidden is not None:
+            penalty[place].masked_fill_(hidden[keys], -math.inf)
+        return penalty
+
+    def bias_tile(self, bias: Tensor | None, heads: int, like: Tensor) -> Tensor:
+        """The bias of every tile, [heads, block, width], -inf outside the band."""
+        tile = like.new_full((heads, self.block, self.width), -math.inf)
+        self.diagonals(tile).copy_(like.new_zeros(()) if bias is None else bias[:, None] * LOG2E)
+        return tile
+
+    def diagonals(self, tile: Tensor) -> Tensor:
+        """View of `tile` as [heads, block, offsets]: what each query sees, oldest first."""
+        offsets = self.band.before + self.band.after + 1
+        return tile.as_strided(
+            (tile.shape[0], self.block, offsets),
+            (self.block * self.width, self.width + 1, 1),
+            self.left - self.band.before,
+        )
+
+    def steps(self) -> Iterator["Step"]:
+        """Runs of blocks that fit the scratch; what is left of the last block comes alone."""
+        most = max(SCRATCH // (self.block * self.width), 1)
+        full = self.queries // self.block
+        _, place = self.span()
+        for first in range(0, full, most):
+            count = min(most, full - first)
+            yield self._step(first * self.block, count, self.block, place)
+        rest = self.queries - full * self.block
+        if rest:
+            yield self._step(full * self.block, 1, rest, place)
+
+    def _step(self, start: int, count: int, rows: int, place: slice) -> "Step":
+        stop = start + (count - 1) * self.block + self.width
+        inside = place.start <= start and stop <= place.stop
+        return Step(start, count, rows, self.block, self.width, inside)
+
+
+class Step(NamedTuple):
+    """`count` blocks of `rows` queries from `start` on; `inside`: their keys all exist."""
+
+    start: int
+    count: int
+    rows: int
+    block: int
+    width: int
+    inside: bool
+
+    def queries(self, rows: Tensor) -> Tensor:
+        """View of the queries' rows (or numbers) as [count, rows, ...]."""
+        return rows[self.start : self.start + self.count * self.rows].unflatten(
+            0, (self.count, self.rows)
+        )
+
+    def keys(self, packed: Tensor) -> Tensor:
+        """View of packed keys as overlapping [count, width, d]."""
+        size, stride = packed.shape[1], packed.stride(0)
+        return packed.as_strided(
+            (self.count, self.width, size), (self.block * stride, stride, 1), self.start * stride
+        )
+
+    def penalties(self, penalty: Tensor) -> Tensor:
+        """View of the packed penalties as overlapping [count, 1, width]."""
+        return penalty.as_strided((self.count, 1, self.width), (self.block, 1, 1), self.start)
+
+    def scores(self, scratch: Tensor) -> Tensor:
+        """View of scratch as [count, rows, width]."""
+        shape = (self.count, self.rows, self.width)
+        return scratch[: self.count * self.rows * self.width].view(shape)
+
+    def apart(self, packed: Tensor) -> Iterator[tuple[Tensor, slice]]:
+        """Views [blocks, width, d] of packed keys that do not overlap, and their blocks."""
+        every = self.width // self.block
+        for first in range(min(every, self.count)):
+            blocks = len(range(first, self.count, every))
+            start = self.start + first * self.block
+            rows = packed[start : start + blocks * self.width]
+            yield rows.view(blocks, self.width, -1), slice(first, None, every)
+
+
+def make_tiles(band: Band, queries: int, keys: int) -> Tiles:
+    """Choose the block: half the band and more of a tile is seen, and blocks are wide enough."""
+    band = band.clip(queries, keys)
+    offsets = band.before + band.after + 1
+    block = 32 if offsets <= 160 else 64
+    width = -(-(block + offsets - 1) // block) * block
+    return Tiles(band, queries, keys, block, width)
+
+
+def scratch_like(tiles: Tiles, like: Tensor, buffers: int) -> list[Tensor]:
+    """Buffers for the scores of one step."""
+    size = max(SCRATCH, tiles.block * tiles.width)
+    return [like.new_empty(size) for _ in range(buffers)]
+
+
+def sink_penalty(tiles: Tiles, like: Tensor, hidden: Tensor | None) -> Tensor:
+    """Zero where a query sees a sink outside its band, else -inf; [queries, sinks]."""
+    band = tiles.band
+    if band.num_sinks == 0:
+        return like.new_empty(0)
+    position = torch.arange(tiles.queries, device=like.device)[:, None]
+    position = position + (tiles.keys - tiles.queries)
+    sink = torch.arange(band.num_sinks, device=like.device)
+    seen = sink < position - band.before
+    if band.after > 0:
+        seen = seen | (sink > position + band.after)
+    if hidden is not None:
+        seen = seen & ~hidden[: band.num_sinks]
+    return like.new_zeros(seen.shape).masked_fill_(~seen, -math.inf)

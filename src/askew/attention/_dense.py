@@ -1,0 +1,209 @@
+"""Attention over all pairs of positions: by one fused kernel, or with its weights."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from askew.attention._masks import band_mask, causal_mask
+from askew.attention._routes import Call
+
+MANY_KEYS = 256
+"""Up to here one query is as fast by the fused kernel, whatever the widths."""
+
+
+def attend_dense(call: Call, *, pad: bool) -> Tensor:
+    """Output by the fused kernel; `pad` brings all widths to one with zeros."""
+    call = _explicit(call)
+    k, v, poison = _contain(call)
+    if not pad and _is_for_products(call, k, v):
+        return _one_query(call, k, v, poison)
+    q, d_v = call.q, v.shape[-1]
+    if pad:
+        q, k, v = _pad_widths(q, k, v)
+    output = F.scaled_dot_product_attention(
+        q,
+        k,
+        v,
+        attn_mask=_merge(call.attn_mask, call.bias, q.dtype),
+        dropout_p=call.dropout_p,
+        is_causal=call.causal,
+        scale=call.scale,
+        enable_gqa=q.shape[1] != k.shape[1],
+    )[..., :d_v]
+    return output if poison is None else output + poison.to(output.dtype)
+
+
+def _is_for_products(call: Call, k: Tensor, v: Tensor) -> bool:
+    """Whether two plain products beat the fused kernel: one query on a CPU, where that is slow."""
+    queries, width = call.q.shape[2:]
+    slow = width != v.shape[-1] or call.q.shape[1] != k.shape[1] or call.q.dtype.itemsize == 2
+    plain = call.dropout_p == 0 and call.q.device.type == "cpu"
+    return plain and queries == 1 and slow and k.shape[2] >= MANY_KEYS
+
+
+def _one_query(call: Call, k: Tensor, v: Tensor, poison: Tensor | None) -> Tensor:
+    """Output [B, H, 1, d_v]: the query heads that share a key head are the rows of a product."""
+    kv_heads, kind = k.shape[1], call.q.dtype
+    q = call.q.squeeze(2).unflatten(1, (kv_heads, -1))
+    scores = (q @ k.transpose(-2, -1)).to(torch.promote_types(kind, torch.float32)) * call.scale
+    if call.bias is not None:
+        scores = scores + _by_group(call.bias, kv_heads)
+    if call.attn_mask is None:
+        weights = scores.softmax(-1)
+    else:
+        seen = _by_group(call.attn_mask, kv_heads)
+        weights = scores.masked_fill(~seen, torch.finfo(scores.dtype).min).softmax(-1) * seen
+    output = (weights.to(v.dtype) @ v).flatten(1, 2).unsqueeze(2)
+    return output if poison is None else output + poison.to(output.dtype)
+
+
+def _by_group(t: Tensor, kv_heads: int) -> Tensor:
+    """[.., H or 1, 1, Lk] as [.., kv or 1, group or 1, Lk]."""
+    t = t[(None,) * (4 - t.dim())].squeeze(2)
+    return t.unsqueeze(1) if t.shape[1] == 1 else t.unflatten(1, (kv_heads, -1))
+
+
+def attend_with_weights(call: Call) -> tuple[Tensor, Tensor]:
+    """Output, and weights [B, H, Lq, Lk]."""
+    call = _explicit(call)
+    k, v, poison = _contain(call)
+    group = call.q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
+    wide = torch.promote_types(call.q.dtype, torch.float32)
+    scores = (call.q @ k.transpose(-2, -1)).to(wide) * call.scale
+    if call.bias is not None:
+        scores = scores + call.bias
+    if call.attn_mask is None:
+        weights = scores.softmax(dim=-1)
+    else:
+        # The finite fill keeps an all-hidden row free of NaN; the product makes it zero.
+        hidden = scores.masked_fill(~call.attn_mask, torch.finfo(scores.dtype).min)
+        weights = hidden.softmax(dim=-1) * call.attn_mask
+    weights = weights.to(v.dtype)
+    output = F.dropout(weights, call.dropout_p) @ v
+    if poison is None:
+        return output, weights
+    return output + poison.to(output.dtype), weights + poison.to(weights.dtype)
+
+
+def _explicit(call: Call) -> Call:
+    """The same call with its window and, where the kernel needs it, causality in the mask."""
+    if call.window is not None:
+        return _with_window(call if call.return_weights else _trim(call))
+    queries, keys = call.q.shape[2], call.k.shape[2]
+    # One query alone stands at the last key and sees everything: no mask needed.
+    if not call.causal or queries == 1:
+        return call._replace(causal=False)
+    plain = call.attn_mask is None and call.bias is None and not call.return_weights
+    if plain and queries == keys:
+        return call
+    seen = causal_mask(queries, keys, device=call.q.device)
+    return call._replace(causal=False, attn_mask=_both(call.attn_mask, seen))
+
+
+def _trim(call: Call) -> Call:
+    """Leave out the keys that no query reaches; the sinks stay, at the front."""
+    keys, sinks = call.k.shape[2], call.num_sinks
+    start = keys - call.reach
+    if start <= sinks:
+        return call
+    k, v = _kept(call.k, 2, sinks, start), _kept(call.v, 2, sinks, start)
+    mask, bias = (
+        t if t is None or t.shape[-1] == 1 else _kept(t, -1, sinks, start)
+        for t in (call.attn_mask, call.bias)
+    )
+    return call._replace(k=k, v=v, attn_mask=mask, bias=bias)
+
+
+def _kept(rows: Tensor, axis: int, sinks: int, start: int) -> Tensor:
+    tail = rows.narrow(axis, start, rows.shape[axis] - start)
+    return torch.cat([rows.narrow(axis, 0, sinks), tail], axis) if sinks else tail
+
+
+def _with_window(call: Call) -> Call:
+    before, after = call.window or (0, 0)
+    queries, keys = call.q.shape[2], call.k.shape[2]
+    mask, bias = call.attn_mask, call.bias
+    if queries != 1 or call.return_weights:
+        # A trimmed sink stands before every window, so its new place is as good as its own.
+        seen = band_mask(queries, keys, before, after, call.num_sinks, device=call.q.device)
+        mask = _both(mask, seen)
+    if call.relative_bias is not None:
+        relative = _spread(call.relative_bias, queries, keys, before, after)
+        bias = relative if bias is None else bias + relative
+    return call._replace(
+        attn_mask=mask, bias=bias, causal=False, window=None, num_sinks=0, relative_bias=None
+    )
+
+
+def _spread(bias: Tensor, queries: int, keys: int, before: int, after: int) -> Tensor:
+    """The bias at every pair of positions, [H, Lq, Lk], zero outside the window."""
+    if queries == 0 or keys == 0:
+        return bias.new_zeros(bias.shape[0], queries, keys)
+    line = F.pad(bias, (keys - 1 - before, queries - 1 - after))
+    return line.unfold(-1, keys, 1).flip(1)
+
+
+def _both(mask: Tensor | None, seen: Tensor) -> Tensor:
+    return seen if mask is None else mask & seen
+
+
+def _merge(attn_mask: Tensor | None, bias: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """One tensor for the kernel: boolean, or a float bias with -inf where hidden."""
+    if bias is None:
+        return attn_mask
+    bias = bias.to(dtype)
+    return bias if attn_mask is None else torch.where(attn_mask, bias, -math.inf)
+
+
+def _pad_widths(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    gap = v.shape[-1] - q.shape[-1]
+    if gap > 0:
+        return F.pad(q, (0, gap)), F.pad(k, (0, gap)), v
+    return q, k, F.pad(v, (0, -gap)) if gap < 0 else v
+
+
+def _contain(call: Call) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Keys and values that cannot poison rows which do not see them.
+
+    A hidden key has weight 0, but 0 · NaN is NaN. So what is not finite is zeroed, and NaN is
+    given back to the rows that see it.
+    """
+    k, v = call.k, call.v
+    if (call.attn_mask is None and not call.causal) or _known_finite(k, v):
+        return k, v, None
+    mask = None
+    if call.attn_mask is not None:
+        mask = call.attn_mask[(None,) * (4 - call.attn_mask.dim())]
+        mask = mask.expand(*mask.shape[:3], k.shape[2])
+        if mask.shape[1] == mask.shape[2] == 1:
+            hidden = ~mask.transpose(-2, -1)
+            return k.masked_fill(hidden, 0.0), v.masked_fill(hidden, 0.0), None
+    bad = ~(k.isfinite().all(-1) & v.isfinite().all(-1))
+    k, v = k.masked_fill(bad[..., None], 0.0), v.masked_fill(bad[..., None], 0.0)
+    reached = bad.cumsum(-1) > 0 if mask is None else _reached(bad, mask)
+    reached = reached.repeat_interleave(call.q.shape[1] // reached.shape[1], dim=1)
+    return k, v, torch.where(reached, math.nan, 0.0)[..., None]
+
+
+def _known_finite(k: Tensor, v: Tensor) -> bool:
+    """Whether all is finite, where it costs nothing to ask: in eager mode on a CPU."""
+    if k.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    if torch._C._are_functorch_transforms_active():
+        return False
+    wide = torch.promote_types(k.dtype, torch.float32)
+    return all(math.isfinite(t.detach().sum(dtype=wide)) for t in (k, v))
+
+
+def _reached(bad: Tensor, mask: Tensor) -> Tensor:
+    """Which rows see a bad key: [B, kv, Lk] and [B or 1, H or 1, Lq or 1, Lk] to [B, ., Lq]."""
+    seen, flags = mask.to(torch.float32), bad.to(torch.float32)
+    if mask.shape[1] != 1:
+        flags = flags.repeat_interleave(mask.shape[1] // bad.shape[1], dim=1)
+        return (seen @ flags[..., None]).squeeze(-1) > 0
+    if mask.shape[0] == 1:
+        return flags @ seen[0, 0].t() > 0
+    return flags @ seen[:, 0].transpose(-2, -1) > 0
