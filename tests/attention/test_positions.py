@@ -267,6 +267,7 @@ def test_from_torch_copies():
     assert theirs.in_proj_weight[:8].any()
 
 
+@pytest.mark.unhooked
 def test_from_torch_refuses_what_it_lacks():
     for settings in ({"add_bias_kv": True}, {"add_zero_attn": True}, {"kdim": 4, "vdim": 6}):
         with pytest.raises(ValueError, match="from_torch: keys and values must come from one"):
@@ -278,6 +279,7 @@ def test_from_torch_refuses_what_it_lacks():
 # Errors.
 
 
+@pytest.mark.unhooked
 @pytest.mark.parametrize(
     ("make_it", "message"),
     [

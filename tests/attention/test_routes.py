@@ -95,13 +95,16 @@ def test_an_unknown_route_is_an_error():
 
 
 @pytest.mark.unhooked
+@pytest.mark.parametrize("queries", [130, 140])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize(
     ("window", "num_sinks", "causal"), [((5, 0), 2, True), ((3, 4), 1, False), (None, 0, True)]
 )
-def test_the_rules_of_flex_attention_equal_the_dense_kernel(window, num_sinks, causal, masked):
+def test_the_rules_of_flex_attention_equal_the_dense_kernel(
+    window, num_sinks, causal, masked, queries
+):
     """The predicate and the bias, without the kernel that only CUDA has."""
-    q, k, v = tensors(queries=130, keys=140, d_qk=16, d_v=16)
+    q, k, v = tensors(queries=queries, keys=140, d_qk=16, d_v=16)
     bias = None if window is None else torch.randn(2, sum(window) + 1)
     mask = torch.rand(1, 1, 1, 140) < 0.8 if masked else None
     call = Call(q, k, v, mask, None, bias, causal, window, num_sinks, 0.3, 0.0, False)
