@@ -16,13 +16,24 @@ MANY_KEYS = 256
 def attend_dense(call: Call, *, pad: bool) -> Tensor:
     """Output by the fused kernel; `pad` brings all widths to one with zeros."""
     call = _explicit(call)
-    k, v, poison = _contain(call)
-    if not pad and _is_for_products(call, k, v):
-        return _one_query(call, k, v, poison)
-    q, d_v = call.q, v.shape[-1]
+    if _is_safe(call):
+        return _attend(call, pad)
+    if _is_looked_at(call):
+        output = _attend(call, pad)
+        if math.isfinite(output.detach().sum(dtype=torch.float32)):
+            return output
+    call, poison = _contain(call)
+    output = _attend(call, pad)
+    return output if poison is None else output + poison.to(output.dtype)
+
+
+def _attend(call: Call, pad: bool) -> Tensor:
+    q, k, v, d_v = call.q, call.k, call.v, call.v.shape[-1]
+    if not pad and _is_for_products(call):
+        return _one_query(call)
     if pad:
         q, k, v = _pad_widths(q, k, v)
-    output = F.scaled_dot_product_attention(
+    return F.scaled_dot_product_attention(
         q,
         k,
         v,
@@ -32,20 +43,19 @@ def attend_dense(call: Call, *, pad: bool) -> Tensor:
         scale=call.scale,
         enable_gqa=q.shape[1] != k.shape[1],
     )[..., :d_v]
-    return output if poison is None else output + poison.to(output.dtype)
 
 
-def _is_for_products(call: Call, k: Tensor, v: Tensor) -> bool:
+def _is_for_products(call: Call) -> bool:
     """Whether two plain products beat the fused kernel: one query on a CPU, where that is slow."""
-    queries, width = call.q.shape[2:]
-    slow = width != v.shape[-1] or call.q.shape[1] != k.shape[1] or call.q.dtype.itemsize == 2
+    q, k, v = call.q, call.k, call.v
+    slow = q.shape[-1] != v.shape[-1] or q.shape[1] != k.shape[1] or q.dtype.itemsize == 2
     plain = call.dropout_p == 0 and call.q.device.type == "cpu"
-    return plain and queries == 1 and slow and k.shape[2] >= MANY_KEYS
+    return plain and q.shape[2] == 1 and slow and k.shape[2] >= MANY_KEYS
 
 
-def _one_query(call: Call, k: Tensor, v: Tensor, poison: Tensor | None) -> Tensor:
+def _one_query(call: Call) -> Tensor:
     """Output [B, H, 1, d_v]: the query heads that share a key head are the rows of a product."""
-    kv_heads, kind = k.shape[1], call.q.dtype
+    k, v, kv_heads, kind = call.k, call.v, call.k.shape[1], call.q.dtype
     q = call.q.squeeze(2).unflatten(1, (kv_heads, -1))
     scores = (q @ k.transpose(-2, -1)).to(torch.promote_types(kind, torch.float32)) * call.scale
     if call.bias is not None:
@@ -55,8 +65,7 @@ def _one_query(call: Call, k: Tensor, v: Tensor, poison: Tensor | None) -> Tenso
     else:
         seen = _by_group(call.attn_mask, kv_heads)
         weights = scores.masked_fill(~seen, torch.finfo(scores.dtype).min).softmax(-1) * seen
-    output = (weights.to(v.dtype) @ v).flatten(1, 2).unsqueeze(2)
-    return output if poison is None else output + poison.to(output.dtype)
+    return (weights.to(v.dtype) @ v).flatten(1, 2).unsqueeze(2)
 
 
 def _by_group(t: Tensor, kv_heads: int) -> Tensor:
@@ -68,7 +77,10 @@ def _by_group(t: Tensor, kv_heads: int) -> Tensor:
 def attend_with_weights(call: Call) -> tuple[Tensor, Tensor]:
     """Output, and weights [B, H, Lq, Lk]."""
     call = _explicit(call)
-    k, v, poison = _contain(call)
+    poison = None
+    if not _is_safe(call):
+        call, poison = _contain(call)
+    k, v = call.k, call.v
     group = call.q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
     wide = torch.promote_types(call.q.dtype, torch.float32)
@@ -165,37 +177,40 @@ def _pad_widths(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor
     return q, k, F.pad(v, (0, -gap)) if gap < 0 else v
 
 
-def _contain(call: Call) -> tuple[Tensor, Tensor, Tensor | None]:
+def _is_safe(call: Call) -> bool:
+    """Whether every row sees every key, so that none can be poisoned by what it does not see."""
+    return call.attn_mask is None and not call.causal
+
+
+def _is_looked_at(call: Call) -> bool:
+    """Whether the output may be read, where that costs nothing: in eager mode on a CPU."""
+    return (
+        call.q.device.type == "cpu"
+        and not torch.compiler.is_compiling()
+        and not torch._C._are_functorch_transforms_active()
+    )
+
+
+def _contain(call: Call) -> tuple[Call, Tensor | None]:
     """Keys and values that cannot poison rows which do not see them.
 
     A hidden key has weight 0, but 0 · NaN is NaN. So what is not finite is zeroed, and NaN is
     given back to the rows that see it.
     """
     k, v = call.k, call.v
-    if (call.attn_mask is None and not call.causal) or _known_finite(k, v):
-        return k, v, None
     mask = None
     if call.attn_mask is not None:
         mask = call.attn_mask[(None,) * (4 - call.attn_mask.dim())]
         mask = mask.expand(*mask.shape[:3], k.shape[2])
         if mask.shape[1] == mask.shape[2] == 1:
             hidden = ~mask.transpose(-2, -1)
-            return k.masked_fill(hidden, 0.0), v.masked_fill(hidden, 0.0), None
+            k, v = k.masked_fill(hidden, 0.0), v.masked_fill(hidden, 0.0)
+            return call._replace(k=k, v=v), None
     bad = ~(k.isfinite().all(-1) & v.isfinite().all(-1))
     k, v = k.masked_fill(bad[..., None], 0.0), v.masked_fill(bad[..., None], 0.0)
     reached = bad.cumsum(-1) > 0 if mask is None else _reached(bad, mask)
     reached = reached.repeat_interleave(call.q.shape[1] // reached.shape[1], dim=1)
-    return k, v, torch.where(reached, math.nan, 0.0)[..., None]
-
-
-def _known_finite(k: Tensor, v: Tensor) -> bool:
-    """Whether all is finite, where it costs nothing to ask: in eager mode on a CPU."""
-    if k.device.type != "cpu" or torch.compiler.is_compiling():
-        return False
-    if torch._C._are_functorch_transforms_active():
-        return False
-    wide = torch.promote_types(k.dtype, torch.float32)
-    return all(math.isfinite(t.detach().sum(dtype=wide)) for t in (k, v))
+    return call._replace(k=k, v=v), torch.where(reached, math.nan, 0.0)[..., None]
 
 
 def _reached(bad: Tensor, mask: Tensor) -> Tensor:
