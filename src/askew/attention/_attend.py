@@ -96,8 +96,9 @@ def attend(
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     masks = (attn_mask, bias, relative_bias, causal, window, num_sinks)
     call = Call(q, k, v, *masks, scale, dropout_p, return_weights)
-    _check_tensors(call)
-    _check_settings(call)
+    if not _is_plain(call):
+        _check_tensors(call)
+        _check_settings(call)
     chosen = choose_route(call, route).route
     if chosen == "banded":
         return AttentionOutput(_attend_in_band(call), None)
@@ -169,6 +170,28 @@ def _attend_in_band(call: Call) -> Tensor:
         mask = mask.expand(call.k.shape[0], call.k.shape[2])
     band = Band(*(call.window or (0, 0)), call.num_sinks)
     return attend_banded(call.q, call.k, call.v, call.relative_bias, mask, band, call.scale)
+
+
+def _is_plain(call: Call) -> bool:
+    """Whether nothing is set that could be wrong; sentences for errors cost more than a token."""
+    q, k, v = call.q, call.k, call.v
+    mask = call.attn_mask
+    return (
+        q.dim() == k.dim() == v.dim() == 4
+        and (
+            mask is None or (mask.dtype == torch.bool and mask.shape == (len(q), 1, 1, k.shape[2]))
+        )
+        and call.bias is None
+        and call.relative_bias is None
+        and call.window is None
+        and call.num_sinks == 0
+        and call.dropout_p == 0
+        and q.shape[0] == k.shape[0]
+        and q.shape[3] == k.shape[3]
+        and k.shape[:3] == v.shape[:3]
+        and k.shape[1] > 0
+        and q.shape[1] % k.shape[1] == 0
+    )
 
 
 def _check_tensors(call: Call) -> None:
