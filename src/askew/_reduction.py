@@ -53,9 +53,14 @@ def is_readable(*tensors: Tensor) -> bool:
     """
     return (
         not torch.compiler.is_compiling()
-        and torch._C._functorch.maybe_current_level() is None
+        and not is_transformed()
         and all(t.device.type == "cpu" and type(t) in _PLAIN for t in tensors)
     )
+
+
+def is_transformed() -> bool:
+    """Whether the call runs under a transform of `torch.func`."""
+    return torch._C._are_functorch_transforms_active()
 
 
 _PLAIN = (Tensor, torch.nn.Parameter)

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from exact_bce import SETTINGS, TOLERANCE, Settings, exact, failures
-from loss_laws import LossCase, close, each_law
+from loss_laws import LossCase, close, each_law_of
 
 from askew.losses import AsymmetricBCELoss, _binary_chunks, asymmetric_bce_loss
 
@@ -180,6 +180,9 @@ PER_CLASS = {
 }
 
 
+MARGIN_POS = {"gamma_pos": 0.5, "margin_pos": 0.1, "gamma_neg": 1.0}
+
+
 def case(inputs, where, module, **settings):
     return LossCase(
         lambda x, y, **k: asymmetric_bce_loss(x, y, **settings, **k),
@@ -194,14 +197,13 @@ CASES = {
     "plain": case((X, Y), WHERE, AsymmetricBCELoss()),
     "asl": case((X, Y), WHERE, AsymmetricBCELoss(**ASL), **ASL),
     "soft": case((X, SOFT), WHERE, AsymmetricBCELoss(gamma_neg=1.5), gamma_neg=1.5),
-    "bool": case((X, Y.bool()), WHERE, None, gamma_pos=1.0, margin_pos=0.1, gamma_neg=0.5),
-    "integer": case((X, Y.long()), WHERE, None, gamma_neg=2.0),
+    "bool": case((X, Y.bool()), WHERE, AsymmetricBCELoss(**MARGIN_POS), **MARGIN_POS),
+    "integer": case((X, Y.long()), WHERE, AsymmetricBCELoss(gamma_neg=2.0), gamma_neg=2.0),
     "per class": case((X, Y), ROWS, AsymmetricBCELoss(**PER_CLASS), **PER_CLASS),
 }
 
 
-@each_law
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@each_law_of(CASES)
 def test_laws(law, case):
     law(case)
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from loss_laws import LossCase, close, each_law
+from loss_laws import LossCase, close, each_law_of
 from torch import nn
 
 from askew.losses import AsymmetricContrastiveLoss, asymmetric_contrastive_loss
@@ -257,8 +257,7 @@ def plain_case() -> LossCase:
 CASES = {"cosine": law_case("cosine"), "dot": law_case("dot"), "plain": plain_case()}
 
 
-@each_law
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@each_law_of(CASES)
 def test_laws(law, case):
     law(case)
 

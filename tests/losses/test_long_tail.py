@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from loss_laws import LossCase, close, each_law
+from loss_laws import LossCase, close, each_law_of
 
 from askew.losses import (
     LDAMLoss,
@@ -87,8 +87,7 @@ CASES = {
 }
 
 
-@each_law
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@each_law_of(CASES)
 def test_laws(law, case):
     law(case)
 

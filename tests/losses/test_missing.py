@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from exact_bce import LOGITS, is_close
-from loss_laws import LossCase, close, each_law
+from loss_laws import LossCase, close, each_law_of
 
 from askew.losses import (
     HillLoss,
@@ -307,8 +307,7 @@ def cases():
 CASES = cases()
 
 
-@each_law
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@each_law_of(CASES)
 def test_laws(law, case):
     law(case)
 

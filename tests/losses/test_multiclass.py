@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from loss_laws import LossCase, close, each_law
+from loss_laws import LossCase, close, each_law_of
 
 from askew.losses import AsymmetricFocalLoss, _multiclass, _multiclass_rows, asymmetric_focal_loss
 
@@ -195,15 +195,19 @@ CASES = {
     "all": case((X, T), WHERE, **ALL),
     "pixels": case((PIXELS, LABELS), SEEN, gamma=GAMMA),
     "sides": case((X, T), WHERE, positive_classes=(1,), gamma_pos=1.0),
+}
+PROBABILITIES = {
     "probabilities": case((X, torch.softmax(X.flip(0), 1)), WHERE, gamma=GAMMA),
 }
 
 
-@each_law
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@each_law_of(CASES)
 def test_laws(law, case, route):
-    if route != "composed" and case is CASES["probabilities"]:
-        pytest.skip("probabilities have one route")
+    law(case)
+
+
+@each_law_of(PROBABILITIES)
+def test_laws_with_probabilities_as_targets(law, case):
     law(case)
 
 

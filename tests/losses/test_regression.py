@@ -4,7 +4,7 @@ import mpmath
 import pytest
 import torch
 import torch.nn.functional as F
-from loss_laws import LossCase, close, each_law
+from loss_laws import LossCase, close, each_law_of
 
 from askew.losses import (
     AsymmetricHuberLoss,
@@ -289,8 +289,7 @@ def cases():
 CASES = cases()
 
 
-@each_law
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@each_law_of(CASES)
 def test_laws(law, case):
     law(case)
 

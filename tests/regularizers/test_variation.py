@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from loss_laws import LossCase, close, each_law
+from loss_laws import LossCase, close, each_law_of
 
 from askew.regularizers import AsymmetricTotalVariation, asymmetric_total_variation
 
@@ -148,8 +148,7 @@ CASES = {
 }
 
 
-@each_law
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@each_law_of(CASES)
 def test_laws(law, case):
     law(case)
 

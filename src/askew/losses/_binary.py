@@ -14,6 +14,7 @@ from askew._reduction import (
     check_reduction,
     check_where,
     is_readable,
+    is_transformed,
     reduce,
     result_dtype,
 )
@@ -282,7 +283,7 @@ def _obstacle(logits: Tensor, targets: Tensor, sides: Sides, reduction: Reductio
         return "targets or settings that want a gradient"
     if torch.compiler.is_compiling():
         return "a call inside torch.compile"
-    if torch._C._functorch.maybe_current_level() is not None:
+    if is_transformed():
         return "a call under a transform of torch.func"
     return ""
 

@@ -16,6 +16,7 @@ from askew._reduction import (
     compute_dtype,
     hide,
     is_readable,
+    is_transformed,
     reduce,
     result_dtype,
 )
@@ -288,7 +289,7 @@ def _is_plain_sum(reduction: Reduction, settings: _Settings) -> bool:
     return (
         reduction != "none"
         and not torch.compiler.is_compiling()
-        and torch._C._functorch.maybe_current_level() is None
+        and not is_transformed()
         and not any(isinstance(s, Tensor) and s.requires_grad for s in settings)
     )
 
