@@ -39,7 +39,7 @@ def dense_sums(batch: Batch, hinges: Hinges, distance: Distance) -> Sums:
     """The sums of every row. A backward pass computes the differences anew, block by block."""
     blocks = row_blocks(batch.x)
     compute: Callable[..., Sums] = _sums
-    transformed = torch._C._functorch.maybe_current_level() is not None
+    transformed = is_transformed()
     if len(blocks) > 1 and torch.is_grad_enabled() and not transformed:
         compute = partial(checkpoint, _sums, use_reentrant=False, preserve_rng_state=False)
     parts = [compute(batch, start, stop, hinges, distance) for start, stop in blocks]

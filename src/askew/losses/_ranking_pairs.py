@@ -14,6 +14,7 @@ from askew._reduction import (
     check_where,
     compute_dtype,
     hide,
+    is_transformed,
     result_dtype,
 )
 from askew.losses._ranking import Hinges, check_hinges, leaves_order_open, open_order
@@ -181,7 +182,7 @@ def _pair_loss(
         return composed(Batch(x, labels, where), hinges, distance, reduction).to(dtype)
     if distance == "cosine":
         x = direction(x)
-    transformed = torch._C._functorch.maybe_current_level() is not None
+    transformed = is_transformed()
     wants_gradient = torch.is_grad_enabled() and (x.requires_grad or transformed)
     job = Job(hinges, distance, reduction == "mean", wants_gradient)
     return PairLoss.apply(x, labels, where, job)[0].to(dtype)
