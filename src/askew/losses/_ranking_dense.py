@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from askew._reduction import is_transformed
 from askew.losses._ranking import Hinges
 from askew.losses._ranking_distances import Distance, distances
 
