@@ -31,7 +31,7 @@ class StubTask:
         torch.manual_seed(seed)
         return nn.Linear(config.encoder.d_model, 1)
 
-    def train(self, model, *, steps, seed, folder, progress):
+    def train(self, model, *, steps, seed, folder, progress, training=None):
         generator = torch.Generator().manual_seed(seed)
         records = []
         for step in range(1, steps + 1):

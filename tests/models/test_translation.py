@@ -142,3 +142,21 @@ def test_refuses_missing_inputs_and_broken_configurations():
     config = AsymmetricTranslationConfig(encoder_stack={"num_layers": 2, "d_modle": 8})
     with pytest.raises(ValueError, match=r"encoder\.d_modle"):
         config.to_plain()
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+@pytest.mark.parametrize(
+    "changes",
+    [{"adapter": "shared"}, {"tie_embeddings": "all", "source_vocab": 29, "d_embedding": 6}],
+    ids=["adapter", "one table"],
+)
+def test_shared_parts_decode_with_a_cache_as_without_and_come_back(tmp_path, changes, num_beams):
+    model, (tokens, mask) = translation_model(**changes), batch()
+    call = {"attention_mask": mask, "max_new_tokens": 9, "do_sample": False}
+    cached = model.generate(tokens, num_beams=num_beams, **call)
+    uncached = model.generate(tokens, num_beams=num_beams, use_cache=False, **call)
+    assert torch.equal(cached, uncached)
+    model.save_pretrained(tmp_path)
+    again = AsymmetricTranslationModel.from_pretrained(tmp_path).eval()
+    assert again.config.to_plain() == plain_config(**changes)
+    assert torch.equal(again.generate(tokens, num_beams=num_beams, **call), cached)

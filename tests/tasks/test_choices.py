@@ -70,7 +70,7 @@ def test_task_has_the_data_the_vocabulary_and_the_numbers_of_training(data):
     sources = Sources(data=data)
     made = chosen_task(sources, 265, {"training": {"lr": 0.25, "batch_tokens": 99}})
     assert made.source_name == str(data)
-    assert made.tokenizer.get_vocab_size() == 265
+    assert made.vocabularies() == (265, 265)
     assert made.training == TrainingConfig(steps=1, lr=0.25, batch_tokens=99)
     assert chosen_task(sources, 265, {"encoder": {}}).training == TrainingConfig(steps=1)
 

@@ -7,7 +7,7 @@ WIDTHS = {"tiny": 64, "small": 128, "base": 256}
 
 def test_sizes_and_shapes_are_all_that_there_are():
     assert list(SIZES) == list(WIDTHS)
-    assert SHAPES == ("deep-shallow", "narrow-decoder", "symmetric")
+    assert SHAPES == ("deep-shallow", "narrow-decoder", "shared-bridge", "symmetric")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -20,7 +20,11 @@ def test_the_symmetric_shape_has_one_stack_of_the_width_of_its_size(size):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
     ("shape", "depths", "share"),
-    [("deep-shallow", (4, 2), 3 / 4), ("narrow-decoder", (3, 3), 1 / 2)],
+    [
+        ("deep-shallow", (4, 2), 3 / 4),
+        ("narrow-decoder", (3, 3), 1 / 2),
+        ("shared-bridge", (3, 3), 1 / 2),
+    ],
 )
 def test_asymmetric_shapes_have_the_depths_and_widths_they_say(shape, size, depths, share):
     config = translation_preset(shape, size, vocab_size=300)
@@ -45,6 +49,13 @@ def test_refuses_unknown_names():
         translation_preset("symmetric", "huge", vocab_size=300)
     with pytest.raises(
         ValueError,
-        match=r"shape must be one of deep-shallow, narrow-decoder, symmetric; got 'twin'$",
+        match=r"shape must be one of deep-shallow, narrow-decoder, shared-bridge, symmetric; got 'twin'$",
     ):
         translation_preset("twin", "tiny", vocab_size=300)
+
+
+def test_the_bridge_is_shared_in_one_shape_alone_and_vocabularies_may_differ():
+    for shape in SHAPES:
+        config = translation_preset(shape, "tiny", vocab_size=(300, 200))
+        assert (config.source_vocab, config.target_vocab) == (300, 200)
+        assert config.adapter == ("shared" if shape == "shared-bridge" else "none")

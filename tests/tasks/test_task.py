@@ -7,7 +7,7 @@ import torch
 
 from askew.metrics import bleu, chrf, exact_match
 from askew.models import Translator
-from askew.tasks import TranslationTask, _translation, translation_task
+from askew.tasks import Teacher, TranslationTask, _translation, translation_task
 from askew.text import ParallelText, SplitText, fingerprint
 from askew.tradeoffs import training_flops
 from askew.training import TrainingConfig
@@ -32,7 +32,7 @@ def task(**changes):
 
 
 def config(made):
-    vocab = made.tokenizer.get_vocab_size()
+    vocab = made.tokenizers.source.get_vocab_size()
     encoder = StackConfig(d_model=16, num_layers=2, num_heads=2, d_ff=24)
     decoder = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16)
     return EncoderDecoderConfig(
@@ -43,11 +43,11 @@ def config(made):
 def test_vocabulary_comes_from_the_training_pairs_alone():
     made = task()
     assert isinstance(made, TranslationTask)
-    assert made.tokenizer.get_vocab_size() == 280
-    assert len(made.tokenizer.encode("vermelho").ids) < len("vermelho")
+    assert made.tokenizers.source.get_vocab_size() == 280
+    assert len(made.tokenizers.source.encode("vermelho").ids) < len("vermelho")
     other = TEXT._replace(test=ParallelText(["zebra " * 30], ["zzz"]))
     again = translation_task("colours", other, vocab_size=280, training=TrainingConfig(steps=1))
-    assert again.tokenizer.to_str() == made.tokenizer.to_str()
+    assert again.tokenizers.source.to_str() == made.tokenizers.source.to_str()
     assert again.training == TrainingConfig(steps=1)
     assert translation_task("colours", TEXT, vocab_size=280).training == TrainingConfig(steps=1)
 
@@ -60,7 +60,7 @@ def test_description_tells_all_that_two_runs_must_share():
         "train": 24,
         "valid": 2,
         "test": 3,
-        "vocabulary": 280,
+        "vocabulary": [280, 280],
     }
     assert told["fingerprint"] == fingerprint(TEXT)
 
@@ -77,9 +77,9 @@ def test_examples_are_the_training_and_validation_pairs():
     made = task()
     train, valid = made.examples
     assert (len(train), len(valid)) == (24, 2)
-    decode = made.tokenizer.decode
-    assert [decode(tokens) for tokens in train.sources] == TEXT.train.sources
-    assert [decode(tokens) for tokens in valid.targets] == TEXT.valid.targets
+    decode = made.tokenizers.source.decode
+    assert [decode(source) for source, _ in train] == TEXT.train.sources
+    assert [decode(target) for _, target in valid] == TEXT.valid.targets
     assert made.examples[0] is train
 
 
@@ -96,8 +96,14 @@ def test_short_runs_warm_up_and_evaluate_less(
     assert made.train(model, steps=steps, seed=4, folder=tmp_path, progress=progress) == []
     ((given, train, valid, numbers), settings) = calls[0]
     assert given is model
-    assert (train, valid) == made.examples
-    assert settings == {"out": tmp_path, "seed": 4, "progress": progress}
+    assert list(train) == list(made.examples[0]) and valid is made.examples[1]
+    assert settings == {
+        "out": tmp_path,
+        "seed": 4,
+        "progress": progress,
+        "on_record": None,
+        "tensorboard": None,
+    }
     assert numbers == replace(
         made.training, steps=steps, warmup_steps=warmup_steps, evaluations=evaluations
     )
@@ -130,7 +136,7 @@ def test_scores_are_those_of_the_metrics_against_the_test_targets():
 def test_evaluation_scores_greedy_translations_of_the_test_set():
     made = task()
     model = made.build(config(made), 0)
-    expected = made.score(Translator(model, made.tokenizer).translate(TEXT.test.sources))
+    expected = made.score(made.translator(model).translate(TEXT.test.sources))
     found = made.evaluate(model)
     assert found.metrics == {name: score.value for name, score in expected.items()}
     assert found.items == {name: score.items for name, score in expected.items()}
@@ -155,8 +161,8 @@ def test_predicts_as_many_items_as_asked_in_batches_of_the_size_asked(monkeypatc
     calls = []
 
     class Noted:
-        def __init__(self, model, tokenizer, *, batch_size):
-            self.call = (model, tokenizer, batch_size)
+        def __init__(self, model, tokenizer, *, target_tokenizer, batch_size):
+            self.call = (model, (tokenizer, target_tokenizer), batch_size)
 
         def translate(self, texts):
             calls.append((*self.call, texts))
@@ -164,7 +170,7 @@ def test_predicts_as_many_items_as_asked_in_batches_of_the_size_asked(monkeypatc
     monkeypatch.setattr(_translation, "Translator", Noted)
     made = task()
     made.predict("a model", items=2, batch_size=7)
-    assert calls == [("a model", made.tokenizer, 7, ["blue big", "green"])]
+    assert calls == [("a model", made.tokenizers, 7, ["blue big", "green"])]
 
 
 @pytest.mark.parametrize("longer", ["source", "target"])
@@ -186,7 +192,7 @@ def test_a_saved_model_is_loaded_the_same_and_translates(tmp_path):
     assert not loaded.training
     state = loaded.state_dict()
     assert all(torch.equal(weight, state[name]) for name, weight in model.state_dict().items())
-    expected = Translator(model, made.tokenizer).translate(TEXT.test.sources)
+    expected = made.translator(model).translate(TEXT.test.sources)
     assert Translator.from_pretrained(tmp_path).translate(TEXT.test.sources) == expected
 
 
@@ -203,3 +209,52 @@ def test_refuses_a_vocabulary_and_a_batch_that_are_too_small():
     training = TrainingConfig(steps=1, batch_tokens=5)
     with pytest.raises(ValueError, match=r"must fit max_tokens 5; got pair \d+ with \d+ tokens"):
         translation_task("colours", TEXT, vocab_size=280, training=training)
+
+
+def numbers_of_training(monkeypatch, made, tmp_path, **settings):
+    calls = []
+    monkeypatch.setattr(_translation, "train_model", lambda *a, **k: calls.append(a) or [])
+    made.train(object(), steps=9, seed=4, folder=tmp_path, progress=print, **settings)
+    return calls[0]
+
+
+@pytest.mark.unhooked
+def test_an_arm_changes_the_numbers_of_training(monkeypatch, tmp_path):
+    changes = {"lr": 0.5, "decoder": {"bpe_dropout": 1.0}}
+    _, train, _, numbers = numbers_of_training(monkeypatch, task(), tmp_path, training=changes)
+    assert numbers.lr == 0.5 and numbers.encoder.bpe_dropout == 0.0
+    plain = task().examples[0]
+    assert [source for source, _ in train] == [source for source, _ in plain]
+    assert all(len(one) > len(other) for (_, one), (_, other) in zip(train, plain, strict=True))
+    with pytest.raises(ValueError, match=r"unknown key 'training\.lrr'"):
+        numbers_of_training(monkeypatch, task(), tmp_path, training={"lrr": 1})
+
+
+@pytest.mark.unhooked
+@pytest.mark.parametrize("target", ["reference", "teacher", "both"])
+def test_learns_the_references_or_what_the_teacher_says_or_both(monkeypatch, tmp_path, target):
+    taught = ParallelText(["red", "blue"], ["azul", "verde"])
+    teacher = Teacher(fingerprint="0" * 64)
+    made = replace(task(), teacher=teacher, taught=taught)
+    learnt = numbers_of_training(monkeypatch, made, tmp_path, training={"target": target})[1]
+    decode = made.tokenizers.target.decode
+    expected = {
+        "reference": TRAIN.targets,
+        "teacher": taught.targets,
+        "both": TRAIN.targets + taught.targets,
+    }
+    assert [decode(tokens) for _, tokens in learnt] == expected[target]
+    assert made.describe()["teacher"]["num_beams"] == 5
+
+
+def test_refuses_to_learn_from_a_teacher_that_is_not_there(tmp_path):
+    with pytest.raises(ValueError, match=r"target 'both' needs .* a teacher; got none"):
+        task(target="both").train(None, steps=1, seed=0, folder=tmp_path, progress=print)
+
+
+def test_separate_vocabularies_are_of_one_language_each():
+    made = translation_task("colours", TEXT, vocab_size=270, separate_vocabularies=True)
+    assert made.vocabularies() == (270, 270)
+    source, target = made.tokenizers
+    assert source.to_str() != target.to_str()
+    assert len(target.encode("vermelho").ids) < len(source.encode("vermelho").ids)

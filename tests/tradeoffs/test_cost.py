@@ -16,14 +16,21 @@ VARIANTS = [
     replace(CONFIG, tie_embeddings="none"),
     replace(CONFIG, encoder=replace(ENCODER, qk_norm=True, num_kv_heads=1)),
     replace(CONFIG, source_vocab=37, encoder=DECODER, tie_embeddings="all"),
+    replace(CONFIG, source_vocab=37, tie_embeddings="all"),
+    replace(CONFIG, source_vocab=37, tie_embeddings="all", d_embedding=5),
+    replace(CONFIG, source_vocab=37, tie_embeddings="all", d_embedding=12, adapter="shared"),
+    replace(CONFIG, adapter="shared"),
 ]
 
 
 @pytest.mark.parametrize("config", VARIANTS)
 def test_parameters_are_counted_as_built(config):
     model = AsymmetricEncoderDecoder(config)
+    bridge = 0 if model.adapter is None else count_parameters(model.adapter)
     expected = ParameterCount(
-        count_parameters(model), count_parameters(model.encoder), count_parameters(model.decoder)
+        count_parameters(model),
+        count_parameters(model.encoder),
+        count_parameters(model.decoder) + bridge,
     )
     assert parameter_count(config) == expected
 

@@ -2,10 +2,12 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from askew.training import TrainingConfig
+from askew.training import SideConfig, TrainingConfig
 
 
-@pytest.mark.parametrize("name", ["steps", "batch_tokens", "evaluations", "checkpoints"])
+@pytest.mark.parametrize(
+    "name", ["steps", "batch_tokens", "accumulate", "evaluations", "checkpoints"]
+)
 @pytest.mark.parametrize("value", [0, -3])
 def test_counts_must_be_positive(name, value):
     values = {"steps": 10, name: value}
@@ -36,14 +38,16 @@ def test_smoothing_is_a_share_below_one(value):
         TrainingConfig(steps=10, label_smoothing=value)
 
 
-def test_schedule_is_one_of_three():
-    for schedule in ("linear", "cosine", "inverse_sqrt"):
+def test_schedule_is_one_of_four():
+    for schedule in ("linear", "cosine", "inverse_sqrt", "constant"):
         assert TrainingConfig(steps=10, schedule=schedule).schedule == schedule
 
 
 @pytest.mark.unhooked
 def test_refuses_another_schedule():
-    with pytest.raises(ValueError, match="linear, cosine or inverse_sqrt; got schedule 'step'"):
+    with pytest.raises(
+        ValueError, match="linear, cosine, inverse_sqrt or constant; got schedule 'step'"
+    ):
         TrainingConfig(steps=10, schedule="step")
 
 
@@ -55,3 +59,42 @@ def test_is_frozen_checked_when_replaced_and_only_steps_have_no_default():
         replace(config, steps=0)
     with pytest.raises(TypeError, match="steps"):
         TrainingConfig()
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0])
+def test_average_decay_is_below_one(value):
+    with pytest.raises(ValueError, match=rf"in \[0, 1\); got average_decay {value}$"):
+        TrainingConfig(steps=10, average_decay=value)
+
+
+def test_patience_is_positive_or_none():
+    assert TrainingConfig(steps=10, patience=1).patience == 1
+    with pytest.raises(ValueError, match=r"positive or None; got patience 0$"):
+        TrainingConfig(steps=10, patience=0)
+
+
+@pytest.mark.unhooked
+@pytest.mark.parametrize("name", ["precision", "target"])
+def test_refuses_unknown_words(name):
+    with pytest.raises(ValueError, match=rf"{name} must be .* or .*; got {name} 'other'$"):
+        TrainingConfig(steps=10, **{name: "other"})
+
+
+@pytest.mark.unhooked
+@pytest.mark.parametrize(
+    ("name", "value", "range_"),
+    [
+        ("lr", 0.0, "positive"),
+        ("warmup_steps", -1, ">= 0"),
+        ("weight_decay", -0.5, ">= 0"),
+        ("schedule", "step", "linear, cosine, inverse_sqrt or constant"),
+        ("bpe_dropout", 1.5, r"in \[0, 1\]"),
+    ],
+)
+def test_a_side_refuses_what_is_out_of_range(name, value, range_):
+    with pytest.raises(ValueError, match=rf"SideConfig: {name} must be {range_}; got {name} "):
+        SideConfig(**{name: value})
+
+
+def test_a_side_differs_in_nothing_by_default():
+    assert TrainingConfig(steps=1).encoder == TrainingConfig(steps=1).decoder == SideConfig()

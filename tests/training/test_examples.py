@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from askew.text import ParallelText, train_tokenizer
-from askew.training import TranslationExamples, collate_translation
+from askew.text import ParallelText, TokenBatches, Tokenizers, train_tokenizer
+from askew.training import EpochBatches, TranslationExamples, collate_translation
 
 PAIRS = ParallelText(["one", "two 12", "three"], ["um", "dois 12", "três"])
 TOKENIZER = train_tokenizer(["one um"], vocab_size=259)  # one token per byte
@@ -46,3 +46,37 @@ def test_refuses_a_side_beyond_the_budget_and_names_the_pair():
     with pytest.raises(ValueError, match=r"max_tokens 60; got pair 1 with 61 tokens: 'x{40}'\. "):
         TranslationExamples(long_source, TOKENIZER, max_tokens=60)
     assert len(TranslationExamples(long_source, TOKENIZER, max_tokens=61)) == 1
+
+
+WORDS = train_tokenizer(["three trees see three bees"] * 9, vocab_size=280)
+
+
+def test_each_side_has_its_tokenizer():
+    examples = TranslationExamples(PAIRS, Tokenizers(TOKENIZER, WORDS), max_tokens=8)
+    source, target = examples[2]
+    assert source == TOKENIZER.encode("three").ids and target == WORDS.encode("três").ids
+
+
+def test_bpe_dropout_cuts_one_side_anew_in_every_epoch_and_the_same_again():
+    text = ParallelText(["three trees see", "three bees"], ["three trees see", "three bees"])
+    made, again, other = (
+        TranslationExamples(text, WORDS, max_tokens=99, bpe_dropout=(0.5, 0.0), seed=seed)
+        for seed in (3, 3, 4)
+    )
+    epochs = [made[2 * epoch] for epoch in range(40)]
+    assert len({tuple(source) for source, _ in epochs}) > 5
+    assert {tuple(target) for _, target in epochs} == {tuple(WORDS.encode("three trees see").ids)}
+    assert {WORDS.decode(source) for source, _ in epochs} == {"three trees see"}
+    assert epochs == [again[2 * epoch] for epoch in range(40)]
+    assert epochs != [other[2 * epoch] for epoch in range(40)]
+    assert made.lengths == TranslationExamples(text, WORDS, max_tokens=99).lengths
+
+
+def test_row_numbers_say_the_epoch():
+    lengths = [(2, 2), (3, 3), (2, 3)]
+    batches = TokenBatches(lengths, max_tokens=6, num_batches=5, seed=0)
+    numbered = list(EpochBatches(batches, 3))
+    assert len(EpochBatches(batches, 3)) == 5
+    assert [[row % 3 for row in batch] for batch in numbered] == list(batches)
+    flat = [row for batch in numbered for row in batch]
+    assert sorted(flat[:3]) == [0, 1, 2] and sorted(flat[3:6]) == [3, 4, 5]

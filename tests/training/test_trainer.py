@@ -19,6 +19,7 @@ from askew.training import (
     last_checkpoint,
     train_model,
 )
+from askew.training import SideConfig
 from askew.training import _trainer as trainer_module
 from askew.transformer import EncoderDecoderConfig, StackConfig
 
@@ -31,6 +32,8 @@ TOKENIZER = train_tokenizer([*PAIRS.sources, *PAIRS.targets], vocab_size=290)
 CONFIG = TrainingConfig(
     steps=12, batch_tokens=24, lr=5e-3, warmup_steps=3, evaluations=6, checkpoints=3
 )
+
+CLOCK = ("train_seconds", "tokens_per_second")
 
 
 class CrashError(Exception):
@@ -77,7 +80,7 @@ def trainer(model, out, config=CONFIG, seed=0):
 
 def step_records(records):
     return [
-        {name: value for name, value in record.items() if name != "train_seconds"}
+        {name: value for name, value in record.items() if name not in CLOCK}
         for record in records
         if "loss" in record or "eval_loss" in record
     ]
@@ -262,7 +265,8 @@ def test_optimizer_is_one_fused_adamw_with_the_numbers_given(tmp_path):
     made = trainer(tiny_model(), tmp_path, config)
     assert isinstance(made, Seq2SeqTrainer)
     optimizer = made.create_optimizer()
-    assert type(optimizer) is torch.optim.AdamW
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert {group["part"] for group in optimizer.param_groups} == {"encoder", "decoder"}
     assert all(group["fused"] for group in optimizer.param_groups)
     assert {group["weight_decay"] for group in optimizer.param_groups} == {0.07, 0.0}
     held = [id(p) for group in optimizer.param_groups for p in group["params"]]
@@ -295,3 +299,142 @@ def test_ten_pairs_are_learnt_by_heart(tmp_path):
     losses = [r["loss"] for r in records if "loss" in r]
     assert losses[-1] < 0.1 * losses[0]
     assert Translator(model, TOKENIZER).translate(PAIRS.sources) == PAIRS.targets
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"average_decay": 0.8},
+        {"accumulate": 2},
+        {"encoder": SideConfig(bpe_dropout=0.3), "decoder": SideConfig(bpe_dropout=0.1)},
+        {"patience": 12},
+        {"precision": "bf16"},
+    ],
+    ids=["average", "accumulate", "bpe", "patience", "bf16"],
+)
+def test_every_way_of_training_goes_on_bit_for_bit_after_a_crash(tmp_path, changes):
+    config = replace(CONFIG, **changes)
+    expected = tiny_model()
+    records = train_with_dropout(expected, tmp_path / "whole", config)
+    with pytest.raises(CrashError):
+        train_with_dropout(tiny_model(), tmp_path / "cut", config, progress=crash_at(7))
+    model = tiny_model()
+    assert step_records(train_with_dropout(model, tmp_path / "cut", config)) == step_records(
+        records
+    )
+    assert same_weights(model, expected)
+    plain = tiny_model()
+    train(plain, tmp_path / "plain")
+    assert changes == {"patience": 12} or not same_weights(model, plain)
+
+
+def train_with_dropout(model, out, config, **settings):
+    shares = (config.encoder.bpe_dropout, config.decoder.bpe_dropout)
+    data = TranslationExamples(PAIRS, TOKENIZER, max_tokens=24, bpe_dropout=shares)
+    return train_model(model, data, examples(VALID), config, out=out, seed=0, **settings)
+
+
+def test_averaged_weights_are_those_that_are_evaluated_and_kept(tmp_path):
+    """Against averages computed from the weights that a run without averaging has at each step."""
+    config = replace(CONFIG, average_decay=0.9)
+    seen = []
+    plain = tiny_model()
+    train(plain, tmp_path / "plain", progress=lambda *_: seen.append(weights(plain)))
+    expected = weights(tiny_model())
+    for step, now in enumerate(seen, start=1):
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = {n: decay * w + (1 - decay) * now[n] for n, w in expected.items()}
+    model = tiny_model()
+    records = train(model, tmp_path / "average", config)
+    for name, weight in model.named_parameters():
+        torch.testing.assert_close(weight.double(), expected[name], rtol=1e-5, atol=1e-6)
+    again = trainer(model, tmp_path / "again").evaluate()["eval_loss"]
+    assert records[-1 if "eval_loss" in records[-1] else -2]["eval_loss"] == pytest.approx(again)
+
+
+def weights(model):
+    return {name: weight.detach().double().clone() for name, weight in model.named_parameters()}
+
+
+def test_stops_when_no_evaluation_was_better_and_keeps_the_best_weights(tmp_path):
+    """With a rate that ruins the weights, the first evaluations are the best."""
+    config = replace(CONFIG, steps=40, evaluations=20, lr=2.0, warmup_steps=20, patience=3)
+    seen = {}
+    model = tiny_model(dropout=0.0)
+    records = train(
+        model, tmp_path, config, progress=lambda step, _: seen.setdefault(step, weights(model))
+    )
+    losses = [(r["eval_loss"], r["step"]) for r in records if "eval_loss" in r]
+    best = min(losses)
+    assert len(losses) == losses.index(best) + 4 < 20
+    kept = weights(model)
+    assert all(torch.equal(kept[name], weight) for name, weight in seen[best[1]].items())
+    asked_again, steps = tiny_model(dropout=0.0), []
+    again = train(asked_again, tmp_path, config, progress=lambda step, _: steps.append(step))
+    assert same_weights(asked_again, model)
+    assert step_records(again) == step_records(records)
+
+
+def test_accumulated_batches_are_one_large_batch(tmp_path):
+    """Two batches a step and their tokens together are one step of plain AdamW on both."""
+    model, plain = tiny_model(dropout=0.0), tiny_model(dropout=0.0)
+    config = replace(CONFIG, steps=1, accumulate=2, warmup_steps=0, clip_norm=1e9)
+    train(model, tmp_path, config)
+    batches = list(TokenBatches(examples(PAIRS).lengths, max_tokens=24, num_batches=2, seed=0))
+    total = count = 0
+    for rows in batches:
+        batch = collate_translation([examples(PAIRS)[row] for row in rows])
+        labels = batch.pop("labels").flatten()
+        logits = plain(**batch).logits.flatten(0, 1)
+        total = total + F.cross_entropy(logits, labels, label_smoothing=0.1, reduction="sum")
+        count += int((labels != -100).sum())
+    (total / count).backward()
+    optimizer = torch.optim.AdamW(plain.parameters(), lr=CONFIG.lr, weight_decay=0.0)
+    optimizer.step()
+    for one, other in zip(model.parameters(), plain.parameters(), strict=True):
+        matrix = 1 - CONFIG.lr * CONFIG.weight_decay if one.ndim > 1 else 1.0
+        initial = other.detach() + optimizer_step(optimizer, other)
+        expected = other.detach() + (matrix - 1) * initial
+        torch.testing.assert_close(one.detach(), expected, rtol=1e-4, atol=2e-6)
+
+
+def optimizer_step(optimizer, parameter):
+    """What the first step of Adam took away: the rate times the sign, nearly."""
+    state = optimizer.state[parameter]
+    mean, square = state["exp_avg"] / 0.1, state["exp_avg_sq"] / 0.001
+    return CONFIG.lr * mean / (square.sqrt() + 1e-8)
+
+
+def test_each_side_has_its_rate_its_schedule_and_its_decay_in_every_record(tmp_path):
+    config = replace(
+        CONFIG,
+        evaluations=12,
+        weight_decay=0.03,
+        encoder=SideConfig(lr=1e-3, warmup_steps=6, schedule="constant", weight_decay=0.2),
+    )
+    made = trainer(tiny_model(), tmp_path / "made", config)
+    decays = {(g["part"], g["weight_decay"]) for g in made.create_optimizer().param_groups}
+    assert decays == {("encoder", 0.2), ("encoder", 0.0), ("decoder", 0.03), ("decoder", 0.0)}
+    records = [r for r in train(tiny_model(), tmp_path / "run", config) if "loss" in r]
+    encoder, decoder = ([r[f"lr/{part}"] for r in records] for part in ("encoder", "decoder"))
+    assert encoder == pytest.approx([1e-3 * min(1, step / 6) for step in range(12)])
+    falling = [(12 - step) / 9 for step in range(3, 12)]
+    assert decoder == pytest.approx([5e-3 * m for m in (0, 1 / 3, 2 / 3, *falling)])
+
+
+def test_records_are_told_as_they_are_made_with_the_speed(tmp_path):
+    told = []
+    records = train(tiny_model(), tmp_path, on_record=lambda record: told.append(dict(record)))
+    assert [r["step"] for r in told if "loss" in r] == [2, 4, 6, 8, 10, 12]
+    assert step_records(told) == step_records(records)
+    assert all(record["tokens_per_second"] > 0 for record in told if "loss" in record)
+
+
+def test_batches_that_cannot_be_shared_out_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer_module.Seq2SeqTrainingArguments, "world_size", 2)
+    with pytest.raises(
+        ValueError,
+        match=r"accumulate must be a multiple .*; got accumulate 3, 2 processes\. "
+        r"Set training\.accumulate=4$",
+    ):
+        train(tiny_model(), tmp_path, replace(CONFIG, accumulate=3))

@@ -35,8 +35,11 @@ def test_stack_refuses(change, message):
         ({"tie_embeddings": "both"}, "must be none, output or all; got tie_embeddings 'both'"),
         (
             {"tie_embeddings": "all", "source_vocab": 7},
-            r"'all' needs one vocabulary and one width; got vocabularies \(7, 9\)",
+            r"'all' needs one vocabulary; got vocabularies \(7, 9\)\. Use 'output'",
         ),
+        ({"d_embedding": 4}, "positive and needs tie_embeddings 'all'; got d_embedding 4"),
+        ({"d_embedding": 0, "tie_embeddings": "all"}, "must be positive .*; got d_embedding 0"),
+        ({"adapter": "own"}, "adapter must be none or shared; got adapter 'own'"),
     ],
 )
 def test_encoder_decoder_refuses(change, message):

@@ -5,6 +5,7 @@ import torch
 from laws import check_causal, check_layer_laws
 from torch import nn
 
+from askew.attention import sinusoidal_positions
 from askew.transformer import (
     AsymmetricEncoderDecoder,
     Decoder,
@@ -188,3 +189,54 @@ def test_compiles_in_one_graph():
     net, (source, target) = model(), tokens()
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(source, target), net(source, target))
+
+
+def shared(**changes):
+    return model(source_vocab=37, tie_embeddings="all", **changes)
+
+
+@pytest.mark.parametrize("width", [None, 5, 22, 14, 30])
+def test_one_table_is_read_and_written_through_a_map_where_a_side_is_wider_or_narrower(width):
+    """Folding the maps into two plain tables gives the same model."""
+    net = shared(d_embedding=width).eval()
+    table = net.target_embedding.weight
+    assert table.shape == (37, 14 if width is None else width)
+    folded = model(source_vocab=37).eval()
+    state = {n: w for n, w in net.state_dict().items() if "projection" not in n}
+    for side, projection in (("source", net.source_projection), ("target", net.target_projection)):
+        own = table if projection is None else table @ projection.weight.T
+        state[f"{side}_embedding.weight"] = own.detach()
+    folded.load_state_dict(state)
+    source, target = torch.randint(37, (2, 6)), torch.randint(37, (2, 4))
+    torch.testing.assert_close(net(source, target), folded(source, target), rtol=1e-4, atol=1e-4)
+
+
+def test_one_table_of_equal_widths_needs_no_map():
+    net = shared(encoder=replace(DECODER, num_layers=3))
+    assert net.source_projection is None and net.target_projection is None
+
+
+def test_a_shared_adapter_is_one_map_before_every_layer():
+    net = model(adapter="shared").eval()
+    plain = model(adapter="shared").eval()
+    source, target = torch.randint(31, (2, 6)), torch.randint(31, (2, 4))
+    memory = plain.encoder(
+        net.source_embedding(source) * 22**0.5 + sinusoidal_positions(6, 22), None
+    )
+    bridged = memory @ net.adapter.weight.T + net.adapter.bias
+    assert bridged.shape == (2, 6, 14)
+    torch.testing.assert_close(net(source, target), net.decode(target, bridged))
+    assert net.decoder.layers[1].cross_attention.key.in_features == 14
+
+
+@pytest.mark.parametrize("name", ["dropout", "attention_dropout", "feed_forward_dropout"])
+def test_each_dropout_acts_in_training_on_its_own_side_alone(name):
+    still = {"dropout": 0.0, "attention_dropout": 0.0, "feed_forward_dropout": 0.0}
+    source, target = torch.randint(31, (2, 6)), torch.randint(31, (2, 4))
+    for side, plain in (("encoder", ENCODER), ("decoder", DECODER)):
+        quiet = {"encoder": replace(ENCODER, **still), "decoder": replace(DECODER, **still)}
+        net = model(**quiet | {side: replace(plain, **still | {name: 0.5})})
+        assert not torch.equal(net(source, target), net(source, target))
+        assert torch.equal(net.encode(source), net.encode(source)) == (side == "decoder")
+        net.eval()
+        assert torch.equal(net(source, target), net(source, target))

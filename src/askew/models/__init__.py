@@ -3,6 +3,7 @@
 from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
 from askew.models._configuration import AsymmetricTranslationConfig
+from askew.models._folder import load_translation_model, write_checksums
 from askew.models._skeleton import model_skeleton
 from askew.models._translation import AsymmetricTranslationModel
 from askew.models._translator import Translator
@@ -16,5 +17,7 @@ __all__ = [
     "AsymmetricTranslationConfig",
     "AsymmetricTranslationModel",
     "Translator",
+    "load_translation_model",
     "model_skeleton",
+    "write_checksums",
 ]

@@ -19,6 +19,8 @@ class AsymmetricTranslationConfig(PreTrainedConfig):
         encoder_stack: The fields of a `StackConfig`.
         decoder_stack: The fields of a `StackConfig`.
         tie_embeddings: As in `EncoderDecoderConfig`.
+        d_embedding: As in `EncoderDecoderConfig`.
+        adapter: As in `EncoderDecoderConfig`.
         encoder_layers: Depth of the encoder, derived.
         decoder_layers: Depth of the decoder, derived; sizes the key/value cache.
 
@@ -39,6 +41,8 @@ class AsymmetricTranslationConfig(PreTrainedConfig):
     encoder_stack: dict | None = None
     decoder_stack: dict | None = None
     tie_embeddings: str = "output"
+    d_embedding: int | None = None
+    adapter: str = "none"
     encoder_layers: int = 1
     decoder_layers: int = 1
     is_encoder_decoder: bool = True
@@ -74,6 +78,8 @@ class AsymmetricTranslationConfig(PreTrainedConfig):
             encoder_stack=to_dict(config.encoder),
             decoder_stack=to_dict(config.decoder),
             tie_embeddings=config.tie_embeddings,
+            d_embedding=config.d_embedding,
+            adapter=config.adapter,
             pad_token_id=config.padding_token,
         )
 
@@ -94,6 +100,8 @@ class AsymmetricTranslationConfig(PreTrainedConfig):
                 "encoder": self.encoder_stack or {},
                 "decoder": self.decoder_stack or {},
                 "tie_embeddings": self.tie_embeddings,
+                "d_embedding": self.d_embedding,
+                "adapter": self.adapter,
                 "padding_token": self.pad_token_id,
             },
         )

@@ -7,8 +7,9 @@ import torch
 from tokenizers import Tokenizer
 
 from askew._check import require
+from askew.models._folder import load_translation_model
 from askew.models._translation import AsymmetricTranslationModel
-from askew.text import load_tokenizer, pad_batch
+from askew.text import load_tokenizers, pad_batch
 
 
 class Translator:
@@ -16,7 +17,8 @@ class Translator:
 
     Args:
         model: The model; put into evaluation mode.
-        tokenizer: The tokenizer of both sides.
+        tokenizer: The tokenizer of both sides, or of the source.
+        target_tokenizer: The tokenizer of the target, where it has its own.
         batch_size: Sentences decoded together.
 
     Raises:
@@ -24,11 +26,17 @@ class Translator:
     """
 
     def __init__(
-        self, model: AsymmetricTranslationModel, tokenizer: Tokenizer, *, batch_size: int = 64
+        self,
+        model: AsymmetricTranslationModel,
+        tokenizer: Tokenizer,
+        *,
+        target_tokenizer: Tokenizer | None = None,
+        batch_size: int = 64,
     ) -> None:
         require(batch_size > 0, f"Translator: batch_size must be positive; got {batch_size}")
         self.model = model.eval()
         self.tokenizer = tokenizer
+        self.target_tokenizer = tokenizer if target_tokenizer is None else target_tokenizer
         self.batch_size = batch_size
 
     @classmethod
@@ -45,15 +53,9 @@ class Translator:
         Raises:
             ValueError: If a file is missing.
         """
-        folder = Path(folder)
-        for name in ("config.json", "model.safetensors", "tokenizer.json"):
-            require(
-                (folder / name).is_file(),
-                f"Translator.from_pretrained: a model folder holds {name}; got folder {folder}. "
-                "Give the folder that training wrote",
-            )
-        model = AsymmetricTranslationModel.from_pretrained(folder)
-        return cls(model, load_tokenizer(folder / "tokenizer.json"), batch_size=batch_size)
+        model = load_translation_model(folder)
+        source, target = load_tokenizers(folder)
+        return cls(model, source, target_tokenizer=target, batch_size=batch_size)
 
     def translate(self, texts: Sequence[str], *, num_beams: int = 1) -> list[str]:
         """Translate every text; an empty or blank one stays empty.
@@ -77,7 +79,7 @@ class Translator:
         for rows in self._batches(texts, encoded):
             sources = [encoded[row] for row in rows]
             decoded = self._decode(sources, num_beams)
-            for row, text in zip(rows, self.tokenizer.decode_batch(decoded), strict=True):
+            for row, text in zip(rows, self.target_tokenizer.decode_batch(decoded), strict=True):
                 translations[row] = text
         return translations
 

@@ -5,9 +5,11 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from askew._check import require
 from askew._config import load_config, parse_setting, read_toml
 from askew.tasks._data import Sources, load_text
 from askew.tasks._presets import SHAPES, translation_preset
+from askew.tasks._teacher import find_teacher
 from askew.tasks._translation import TranslationTask, translation_task
 from askew.tradeoffs import Arm, Budget, parameter_count, symmetric_twin
 from askew.training import TrainingConfig
@@ -50,13 +52,22 @@ def _merge(into: dict, values: Mapping[str, object]) -> None:
             into[key] = value
 
 
-def chosen_task(sources: Sources, vocab_size: int, chosen: Mapping[str, object]) -> TranslationTask:
+def chosen_task(
+    sources: Sources,
+    vocab_size: int,
+    chosen: Mapping[str, object],
+    *,
+    separate_vocabularies: bool = False,
+    teacher: Path | None = None,
+) -> TranslationTask:
     """Read the data and make the translation task.
 
     Args:
         sources: Where the text lies.
-        vocab_size: Tokens of the joint vocabulary at most.
+        vocab_size: Tokens of the joint vocabulary, or of each of two, at most.
         chosen: Its `training` changes the numbers of training.
+        separate_vocabularies: Whether source and target have each their own.
+        teacher: Folder of a model whose translations can be learnt from.
 
     Returns:
         The task.
@@ -71,8 +82,38 @@ def chosen_task(sources: Sources, vocab_size: int, chosen: Mapping[str, object])
         base=TrainingConfig(steps=1),
         where="training",
     )
+    found = None if teacher is None else find_teacher(teacher)
+    require(
+        training.target == "reference" or found is not None,
+        f"chosen_task: the target {training.target!r} needs a teacher; got none. "
+        "Give --teacher DIR",
+    )
     name, text = load_text(sources)
-    return translation_task(name, text, vocab_size=vocab_size, training=training)
+    return translation_task(
+        name,
+        text,
+        vocab_size=vocab_size,
+        separate_vocabularies=separate_vocabularies,
+        training=training,
+        teacher=found,
+    )
+
+
+def from_teacher(chosen: Mapping[str, object]) -> dict[str, object]:
+    """Choose the teacher's translations as what is learnt, where nothing else was chosen.
+
+    Args:
+        chosen: What `chosen_settings` gave.
+
+    Returns:
+        Numbers of training that say so; empty where `training.target` was chosen.
+
+    Example:
+        >>> from_teacher({}), from_teacher({"training": {"target": "both"}})
+        ({'target': 'teacher'}, {})
+    """
+    values = chosen.get("training", {})
+    return {} if isinstance(values, Mapping) and "target" in values else {"target": "teacher"}
 
 
 def chosen_model(
@@ -96,7 +137,7 @@ def chosen_model(
     if shape not in SHAPES and Path(shape).suffix == ".toml":
         values, shape = read_toml(shape), "deep-shallow"
     _merge(values, {key: value for key, value in chosen.items() if key != "training"})
-    base = translation_preset(shape, preset, vocab_size=task.tokenizer.get_vocab_size())
+    base = translation_preset(shape, preset, vocab_size=task.vocabularies())
     return load_config(EncoderDecoderConfig, values, base=base)
 
 
@@ -121,7 +162,8 @@ def chosen_arms(
         chosen: Values of the challenger's model.
 
     Returns:
-        Challenger and baseline, and how they were matched.
+        Challenger and baseline, and how they were matched. The challenger alone learns from
+        the task's teacher, unless the settings say what is learnt.
 
     Raises:
         ValueError: If a name, a key or a value is unknown, or no twin comes near enough.
@@ -137,7 +179,12 @@ def chosen_arms(
     if names[0] == names[1]:
         names[0] += "-again"
     arms = [
-        Arm(name=names[0], config=first, init_offset=_OTHER_WEIGHTS if first == other else 0),
+        Arm(
+            name=names[0],
+            config=first,
+            init_offset=_OTHER_WEIGHTS if first == other else 0,
+            training={} if task.teacher is None else from_teacher(chosen),
+        ),
         Arm(name=names[1], config=other),
     ]
     residual = parameter_count(other).total / parameter_count(first).total - 1

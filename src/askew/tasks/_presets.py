@@ -4,19 +4,22 @@ from askew._check import require
 from askew.transformer import EncoderDecoderConfig, StackConfig
 
 SIZES = {"tiny": (64, 0.0), "small": (128, 0.0), "base": (256, 0.1)}
-SHAPES = ("deep-shallow", "narrow-decoder", "symmetric")
+SHAPES = ("deep-shallow", "narrow-decoder", "shared-bridge", "symmetric")
 
 
-def translation_preset(shape: str, size: str, *, vocab_size: int) -> EncoderDecoderConfig:
+def translation_preset(
+    shape: str, size: str, *, vocab_size: int | tuple[int, int]
+) -> EncoderDecoderConfig:
     """Give the configuration of a named shape in a named size.
 
     Args:
         shape: "deep-shallow" (4 encoder layers, 2 narrower decoder layers),
-            "narrow-decoder" (3 layers each, a decoder of half the width) or "symmetric"
-            (3 layers each, one width).
+            "narrow-decoder" (3 layers each, a decoder of half the width), "shared-bridge"
+            (the same, reading the encoder through one linear map to its own width) or
+            "symmetric" (3 layers each, one width).
         size: "tiny", "small" or "base": 64, 128 or 256 wide where it is widest. The two
             small ones drop nothing, which suits budgets of minutes; "base" drops a tenth.
-        vocab_size: Tokens of the joint vocabulary.
+        vocab_size: Tokens of the joint vocabulary, or of source and target.
 
     Returns:
         The configuration.
@@ -39,6 +42,7 @@ def translation_preset(shape: str, size: str, *, vocab_size: int) -> EncoderDeco
     depths, narrow = {
         "deep-shallow": ((4, 2), 3 * width // 4),
         "narrow-decoder": ((3, 3), width // 2),
+        "shared-bridge": ((3, 3), width // 2),
         "symmetric": ((3, 3), width),
     }[shape]
     encoder, decoder = (
@@ -51,6 +55,13 @@ def translation_preset(shape: str, size: str, *, vocab_size: int) -> EncoderDeco
         )
         for d_model, num_layers in zip((width, narrow), depths, strict=True)
     )
+    source_vocab, target_vocab = (
+        (vocab_size, vocab_size) if isinstance(vocab_size, int) else vocab_size
+    )
     return EncoderDecoderConfig(
-        source_vocab=vocab_size, target_vocab=vocab_size, encoder=encoder, decoder=decoder
+        source_vocab=source_vocab,
+        target_vocab=target_vocab,
+        encoder=encoder,
+        decoder=decoder,
+        adapter="shared" if shape == "shared-bridge" else "none",
     )

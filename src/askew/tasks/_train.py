@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from askew._config import to_dict
-from askew.models import Translator
 from askew.tasks._translation import TranslationTask
 from askew.tradeoffs import (
     Arm,
@@ -16,6 +15,7 @@ from askew.tradeoffs import (
     read_json,
     write_json,
 )
+from askew.training import OnRecord
 from askew.transformer import EncoderDecoderConfig
 
 
@@ -27,6 +27,7 @@ def prepare_training(
     seed: int,
     threads: int,
     out: Path,
+    training: Mapping[str, object] | None = None,
 ) -> dict:
     """Check that a training can run in this folder, before any work and without a trace.
 
@@ -37,6 +38,7 @@ def prepare_training(
         seed: Of everything random.
         threads: Threads of PyTorch.
         out: Folder of the model; an unfinished training of the same settings is gone on with.
+        training: Numbers of training besides those of the task.
 
     Returns:
         The settings that identify the training.
@@ -52,6 +54,7 @@ def prepare_training(
         "budget": to_dict(budget),
         "seed": seed,
         "threads": threads,
+        **({"training": dict(training)} if training else {}),
     }
     check_resumable(out, "training.json", identity, caller="train")
     return identity
@@ -67,11 +70,14 @@ def train_translation(
     threads: int,
     out: Path,
     progress: Progress,
+    training: Mapping[str, object] | None = None,
+    on_record: OnRecord | None = None,
+    tensorboard: Path | None = None,
 ) -> dict[str, float]:
     """Train a model, score it on the test set and write all that `Translator` reads.
 
     Args:
-        task: Data and training numbers.
+        task: Data and training numbers; its teacher's translations made.
         config: The model.
         identity: What `prepare_training` gave.
         budget: How long to train.
@@ -79,6 +85,9 @@ def train_translation(
         threads: Threads of PyTorch.
         out: Folder of the model.
         progress: Called with steps done and steps in all.
+        training: Numbers of training besides those of the task.
+        on_record: Called with each record of the training.
+        tensorboard: Folder of curves for TensorBoard.
 
     Returns:
         Scores on the test set.
@@ -87,19 +96,30 @@ def train_translation(
     scores, stored = out / "scores.json", out / "training.json"
     if scores.is_file():
         return read_json(scores)["scores"]
+    training = dict(training or {})
     if not stored.is_file():
         steps = budget.steps
         if budget.minutes is not None:
-            arm = Arm(name="model", config=config)
+            arm = Arm(name="model", config=config, training=training)
             minutes = budget.minutes
             steps = calibrate(task, [arm], minutes=minutes, jobs=1, threads=threads)["model"]
         write_json(stored, {**identity, "steps": steps})
     steps = int(read_json(stored)["steps"])
     model = task.build(config, seed)
     checkpoints = out / "checkpoints"
-    task.train(model, steps=steps, seed=seed, folder=checkpoints, progress=progress)
+    records = task.train(
+        model,
+        training=training,
+        steps=steps,
+        seed=seed,
+        folder=checkpoints,
+        progress=progress,
+        on_record=on_record,
+        tensorboard=tensorboard,
+    )
     task.save(model, out)
-    translations = Translator(model, task.tokenizer).translate(task.text.test.sources)
+    write_json(out / "curve.json", {"version": 1, "records": list(records)})
+    translations = task.translator(model).translate(task.text.test.sources)
     found = {name: score.value for name, score in task.score(translations).items()}
     write_json(scores, {"version": 1, "scores": found, "signatures": task.signatures()})
     shutil.rmtree(checkpoints)

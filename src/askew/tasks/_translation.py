@@ -1,20 +1,34 @@
 """Translation as a task: its data, its training and its scores."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer
 
 from askew._check import require
-from askew._config import to_dict
+from askew._config import load_config, to_dict
 from askew.metrics import CorpusScore, bleu, chrf, exact_match
-from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel, Translator
-from askew.text import SplitText, fingerprint, nearest_neighbour, train_tokenizer
+from askew.models import (
+    AsymmetricTranslationConfig,
+    AsymmetricTranslationModel,
+    Translator,
+    load_translation_model,
+    write_checksums,
+)
+from askew.tasks._teacher import Teacher
+from askew.text import (
+    ParallelText,
+    SplitText,
+    Tokenizers,
+    fingerprint,
+    nearest_neighbour,
+    save_tokenizers,
+    train_tokenizers,
+)
 from askew.tradeoffs import Evaluation, Metric, Progress, Records, training_flops
-from askew.training import TrainingConfig, TranslationExamples, train_model
+from askew.training import OnRecord, TrainingConfig, TranslationExamples, train_model
 from askew.transformer import EncoderDecoderConfig
 
 METRICS = (
@@ -31,8 +45,10 @@ class TranslationTask:
     Attributes:
         source_name: Where the data came from, as told in the results.
         text: Training, validation and test pairs.
-        tokenizer: Of both sides, trained on the training pairs.
+        tokenizers: Of source and target, trained on the training pairs.
         training: The numbers of a run; a comparison sets `steps`.
+        teacher: Whose translations of the training sources can be learnt from.
+        taught: Those translations, once they are made.
 
     Example:
         >>> from askew.text import ParallelText
@@ -44,8 +60,10 @@ class TranslationTask:
 
     source_name: str
     text: SplitText
-    tokenizer: Tokenizer
+    tokenizers: Tokenizers
     training: TrainingConfig
+    teacher: Teacher | None = None
+    taught: ParallelText | None = field(default=None, repr=False)
     name: str = "translation"
     metrics: Sequence[Metric] = METRICS
 
@@ -58,10 +76,16 @@ class TranslationTask:
             "train": len(self.text.train.sources),
             "valid": len(self.text.valid.sources),
             "test": len(self.text.test.sources),
-            "vocabulary": self.tokenizer.get_vocab_size(),
+            "vocabulary": list(self.vocabularies()),
             "fingerprint": fingerprint(self.text),
             "training": training,
+            **({} if self.teacher is None else {"teacher": to_dict(self.teacher)}),
         }
+
+    def vocabularies(self) -> tuple[int, int]:
+        """Count the tokens of source and target."""
+        source, target = (tokenizer.get_vocab_size() for tokenizer in self.tokenizers)
+        return source, target
 
     def build(self, config: EncoderDecoderConfig, seed: int) -> AsymmetricTranslationModel:
         """Make a model with its initial weights."""
@@ -72,33 +96,71 @@ class TranslationTask:
         self,
         model: AsymmetricTranslationModel,
         *,
+        training: Mapping[str, object] | None = None,
         steps: int,
         seed: int,
         folder: Path,
         progress: Progress,
+        on_record: OnRecord | None = None,
+        tensorboard: Path | None = None,
     ) -> Records:
         """Train in place, going on from `folder` after a crash."""
+        config = load_config(TrainingConfig, training or {}, base=self.training, where="training")
         config = replace(
-            self.training,
+            config,
             steps=steps,
-            warmup_steps=min(self.training.warmup_steps, max(1, steps // 4)),
-            evaluations=min(self.training.evaluations, max(1, steps // 20)),
+            warmup_steps=min(config.warmup_steps, max(1, steps // 4)),
+            evaluations=min(config.evaluations, max(1, steps // 20)),
         )
-        train, valid = self.examples
-        return train_model(model, train, valid, config, out=folder, seed=seed, progress=progress)
+        return train_model(
+            model,
+            self._examples(self._pairs(config.target), config, seed),
+            self.examples[1],
+            config,
+            out=folder,
+            seed=seed,
+            progress=progress,
+            on_record=on_record,
+            tensorboard=tensorboard,
+        )
 
     @cached_property
     def examples(self) -> tuple[TranslationExamples, TranslationExamples]:
-        """Training and validation pairs as token numbers."""
-        budget = self.training.batch_tokens
-        return (
-            TranslationExamples(self.text.train, self.tokenizer, max_tokens=budget),
-            TranslationExamples(self.text.valid, self.tokenizer, max_tokens=budget),
+        """Training and validation pairs as token numbers, cut the usual way."""
+        plain = TrainingConfig(steps=1, batch_tokens=self.training.batch_tokens)
+        train, valid = (
+            self._examples(part, plain, 0) for part in (self.text.train, self.text.valid)
         )
+        return train, valid
+
+    def _examples(
+        self, pairs: ParallelText, config: TrainingConfig, seed: int
+    ) -> TranslationExamples:
+        return TranslationExamples(
+            pairs,
+            self.tokenizers,
+            max_tokens=config.batch_tokens,
+            bpe_dropout=(config.encoder.bpe_dropout, config.decoder.bpe_dropout),
+            seed=seed,
+        )
+
+    def _pairs(self, target: str) -> ParallelText:
+        """The pairs that are learnt."""
+        if target == "reference":
+            return self.text.train
+        if self.taught is None:
+            raise ValueError(
+                f"TranslationTask.train: the target {target!r} needs the translations of a "
+                "teacher; got none. Give --teacher DIR"
+            )
+        if target == "teacher":
+            return self.taught
+        both = zip(self.text.train, self.taught, strict=True)
+        return ParallelText(*(reference + taught for reference, taught in both))
 
     def evaluate(self, model: AsymmetricTranslationModel) -> Evaluation:
         """Decode the test set greedily and score it."""
-        scores = self.score(Translator(model, self.tokenizer).translate(self.text.test.sources))
+        scores = self.score(self.translator(model).translate(self.text.test.sources))
         return Evaluation(
             {name: score.value for name, score in scores.items()},
             {name: score.items for name, score in scores.items()},
@@ -134,8 +196,17 @@ class TranslationTask:
 
     def predict(self, model: AsymmetricTranslationModel, *, items: int, batch_size: int) -> None:
         """Translate the first test sentences greedily."""
-        translator = Translator(model, self.tokenizer, batch_size=batch_size)
+        translator = self.translator(model, batch_size=batch_size)
         translator.translate(self.text.test.sources[:items])
+
+    def translator(self, model: AsymmetricTranslationModel, *, batch_size: int = 64) -> Translator:
+        """Give the model text in and text out."""
+        return Translator(
+            model,
+            self.tokenizers.source,
+            target_tokenizer=self.tokenizers.target,
+            batch_size=batch_size,
+        )
 
     def flops_per_step(self, config: EncoderDecoderConfig) -> float:
         """Count the operations of a batch of sentences of mean length."""
@@ -145,13 +216,14 @@ class TranslationTask:
         return rows * training_flops(config, source_length=source, target_length=target)
 
     def save(self, model: AsymmetricTranslationModel, folder: Path) -> None:
-        """Write config.json, model.safetensors and tokenizer.json."""
+        """Write the model and its tokenizers, and the checksums of both."""
         model.save_pretrained(folder)
-        self.tokenizer.save(str(folder / "tokenizer.json"))
+        save_tokenizers(self.tokenizers, folder)
+        write_checksums(folder)
 
     def load(self, folder: Path) -> AsymmetricTranslationModel:
         """Read a model that `save` wrote."""
-        return AsymmetricTranslationModel.from_pretrained(folder).eval()
+        return load_translation_model(folder).eval()
 
 
 def translation_task(
@@ -159,15 +231,19 @@ def translation_task(
     text: SplitText,
     *,
     vocab_size: int,
+    separate_vocabularies: bool = False,
     training: TrainingConfig | None = None,
+    teacher: Teacher | None = None,
 ) -> TranslationTask:
     """Train the vocabulary and make the task.
 
     Args:
         source_name: Where the data came from.
         text: Training, validation and test pairs.
-        vocab_size: Tokens of the joint vocabulary at most.
+        vocab_size: Tokens of the joint vocabulary, or of each of two, at most.
+        separate_vocabularies: Whether source and target have each their own.
         training: The numbers of a run.
+        teacher: Whose translations of the training sources can be learnt from.
 
     Returns:
         The task.
@@ -181,12 +257,13 @@ def translation_task(
             len(part.sources) > 0,
             f"translation_task: the {name} part must not be empty; got 0 pairs",
         )
-    tokenizer = train_tokenizer([*text.train.sources, *text.train.targets], vocab_size=vocab_size)
+    tokenizers = train_tokenizers(text.train, vocab_size=vocab_size, separate=separate_vocabularies)
     task = TranslationTask(
         source_name=source_name,
         text=text,
-        tokenizer=tokenizer,
+        tokenizers=tokenizers,
         training=TrainingConfig(steps=1) if training is None else training,
+        teacher=teacher,
     )
     _ = task.examples  # refuses what is too long before any work
     return task

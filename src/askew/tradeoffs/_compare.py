@@ -151,7 +151,7 @@ def prepare_comparison(
         "version": 1,
         "task": task.name,
         "data": dict(task.describe()),
-        "arms": {arm.name: to_dict(arm.config) | {"init_offset": arm.init_offset} for arm in arms},
+        "arms": {arm.name: _identity(arm) for arm in arms},
         "baseline": names[-1],
         "budget": asdict(budget),
         "threads": threads,
@@ -274,6 +274,11 @@ def _compare(
     return Comparison(verdicts, results, out)
 
 
+def _identity(arm: Arm) -> dict[str, object]:
+    own = {"training": dict(arm.training)} if arm.training else {}
+    return {**to_dict(arm.config), "init_offset": arm.init_offset, **own}
+
+
 def _steps(
     task: Task[Model], arms: Sequence[Arm], budget: Budget, jobs: int, threads: int
 ) -> dict[str, int]:
@@ -302,6 +307,7 @@ def _arm_entry(task: Task[Model], arm: Arm, trials: Sequence[Trial], costs: dict
     return {
         "name": arm.name,
         "config": to_dict(arm.config),
+        "training": dict(arm.training),
         "costs": {
             "parameters": parameter_count(arm.config).total,
             "flops_per_step": task.flops_per_step(arm.config),

@@ -54,16 +54,15 @@ def parameter_count(config: EncoderDecoderConfig) -> ParameterCount:
     )
     decoder_layer = (
         _attention(decoder, decoder.d_model)
-        + _attention(decoder, encoder.d_model)
+        + _attention(decoder, config.d_memory)
         + _feed_forward(decoder)
         + _norms(decoder, 3)
     )
     in_encoder = encoder.num_layers * encoder_layer + _norms(encoder, 1)
     in_decoder = decoder.num_layers * decoder_layer + _norms(decoder, 1)
-    tables = config.target_vocab * decoder.d_model * (2 if config.tie_embeddings == "none" else 1)
-    if config.tie_embeddings != "all":
-        tables += config.source_vocab * encoder.d_model
-    return ParameterCount(in_encoder + in_decoder + tables, in_encoder, in_decoder)
+    if config.adapter == "shared":
+        in_decoder += (encoder.d_model + 1) * decoder.d_model
+    return ParameterCount(in_encoder + in_decoder + _tables(config), in_encoder, in_decoder)
 
 
 def training_flops(
@@ -97,12 +96,24 @@ def training_flops(
     encoder_layer += _feed_forward_flops(encoder, s)
     decoder_layer = (
         _attention_flops(decoder, decoder.d_model, t, t)
-        + _attention_flops(decoder, encoder.d_model, t, s)
+        + _attention_flops(decoder, config.d_memory, t, s)
         + _feed_forward_flops(decoder, t)
     )
-    output = 2 * t * decoder.d_model * config.target_vocab
-    forward = encoder.num_layers * encoder_layer + decoder.num_layers * decoder_layer + output
-    return 3 * forward
+    forward = encoder.num_layers * encoder_layer + decoder.num_layers * decoder_layer
+    if config.adapter == "shared":
+        forward += 2 * s * encoder.d_model * decoder.d_model
+    return 3 * (forward + _token_flops(config, s, t))
+
+
+def _tables(config: EncoderDecoderConfig) -> int:
+    """The tables of tokens, and the maps from a shared one to each side."""
+    source, target = config.encoder.d_model, config.decoder.d_model
+    if config.tie_embeddings == "all":
+        width = config.shared_width
+        maps = sum(width * side for side in (source, target) if side != width)
+        return config.target_vocab * width + maps
+    tables = config.target_vocab * target * (2 if config.tie_embeddings == "none" else 1)
+    return tables + config.source_vocab * source
 
 
 def _attention_widths(config: StackConfig) -> tuple[int, int, int]:
@@ -134,6 +145,16 @@ def _attention_flops(config: StackConfig, d_source: int, queries: float, keys: f
     projections = queries * config.d_model * (d_query + config.d_model)
     projections += keys * d_source * (d_key + d_value)
     return 2 * (projections + queries * keys * (d_query + config.d_model))
+
+
+def _token_flops(config: EncoderDecoderConfig, s: float, t: float) -> float:
+    """The output layer, and the maps between a shared table and each side."""
+    source, target = config.encoder.d_model, config.decoder.d_model
+    if config.tie_embeddings != "all":
+        return 2 * t * target * config.target_vocab
+    width = config.shared_width
+    maps = (s * source if source != width else 0) + (2 * t * target if target != width else 0)
+    return 2 * (t * width * config.target_vocab + width * maps)
 
 
 def _feed_forward_flops(config: StackConfig, length: float) -> float:

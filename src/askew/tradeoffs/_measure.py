@@ -102,6 +102,7 @@ def _memory_of_training(task: Task[Model], arm: Arm) -> float:
     with tempfile.TemporaryDirectory() as folder:
         task.train(
             task.build(arm.config, 0),
+            training=arm.training,
             steps=_MEMORY_STEPS,
             seed=0,
             folder=Path(folder),

@@ -310,7 +310,7 @@ def _cost_grid(page: dict) -> _Grid:
 
 
 def _config_grid(page: dict) -> _Grid:
-    configs = [_flat(arm["config"]) for arm in page["arms"]]
+    configs = [_flat(arm["config"] | {"training": arm.get("training", {})}) for arm in page["arms"]]
     keys = list(dict.fromkeys(key for config in configs for key in config))
     rows = [[key, *(config.get(key, _DASH) for config in configs)] for key in keys]
     marked = frozenset(i for i, row in enumerate(rows) if len(set(row[1:])) > 1)

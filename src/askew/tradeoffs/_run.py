@@ -86,7 +86,7 @@ def calibrate(
     """
     different: list[Arm] = []
     for arm in arms:
-        if all(arm.config != other.config for other in different):
+        if all(_work(arm) != _work(other) for other in different):
             different.append(arm)
     executor = _executor(jobs, threads)
     try:
@@ -97,16 +97,20 @@ def calibrate(
         rates = [max(future.result() for future in run) for run in runs]
     finally:
         executor.shutdown(wait=True, kill_workers=True)
-    configs = [arm.config for arm in different]
-    return {
-        arm.name: max(1, round(60 * minutes / rates[configs.index(arm.config)])) for arm in arms
-    }
+    works = [_work(arm) for arm in different]
+    return {arm.name: max(1, round(60 * minutes / rates[works.index(_work(arm))])) for arm in arms}
+
+
+def _work(arm: Arm) -> tuple[object, object]:
+    """What decides how long a step takes."""
+    return arm.config, arm.training
 
 
 def _seconds_per_step(task: Task[Model], arm: Arm) -> float:
     with tempfile.TemporaryDirectory() as folder:
         records = task.train(
             task.build(arm.config, 0),
+            training=arm.training,
             steps=_CALIBRATION_STEPS,
             seed=0,
             folder=Path(folder),

@@ -1,7 +1,7 @@
 """What a comparison needs to know of a task, and of the models that compete on it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -35,11 +35,13 @@ class Arm:
         config: The model.
         init_offset: Added to the seed of the initial weights; 0 except where a model is
             compared with itself.
+        training: Numbers of training that this arm alone has, as the task reads them.
     """
 
     name: str
     config: EncoderDecoderConfig
     init_offset: int = 0
+    training: Mapping[str, object] = field(default_factory=dict)
 
 
 class Task(Protocol[Model]):
@@ -64,11 +66,19 @@ class Task(Protocol[Model]):
         ...
 
     def train(
-        self, model: Model, *, steps: int, seed: int, folder: Path, progress: Progress
+        self,
+        model: Model,
+        *,
+        training: Mapping[str, object],
+        steps: int,
+        seed: int,
+        folder: Path,
+        progress: Progress,
     ) -> Records:
         """Train in place, going on from `folder` after a crash.
 
-        The records carry `step`, `train_seconds` (CPU) and `loss` or `eval_loss`.
+        `training` is what the arm changes in the task's numbers. The records carry `step`,
+        `train_seconds` (CPU) and `loss` or `eval_loss`.
         """
         ...
 

@@ -91,7 +91,12 @@ def run_trial(task: Task[Model], arm: Arm, seed: int, *, steps: int, out: Path) 
     work.mkdir(parents=True, exist_ok=True)
     model = task.build(arm.config, seed + arm.init_offset)
     records = task.train(
-        model, steps=steps, seed=seed, folder=work, progress=ProgressFile(work / "progress")
+        model,
+        training=arm.training,
+        steps=steps,
+        seed=seed,
+        folder=work,
+        progress=ProgressFile(work / "progress"),
     )
     evaluation = task.evaluate(model)
     whole = work / "whole"

@@ -1,13 +1,21 @@
 """Token numbers of parallel text, and the batches a model is trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from askew._check import require
-from askew.text import END, START, ParallelText, pad_batch
+from askew.text import (
+    END,
+    START,
+    BpeDropout,
+    ParallelText,
+    TokenBatches,
+    Tokenizers,
+    pad_batch,
+)
 
 IGNORED = -100
 
@@ -15,37 +23,106 @@ IGNORED = -100
 class TranslationExamples(Dataset):
     """Parallel text as token numbers, source and target.
 
+    Example i is row i modulo the number of pairs, as cut into tokens in epoch i divided by
+    it; without BPE-dropout all epochs are alike.
+
     Args:
         pairs: The text.
-        tokenizer: Of both sides.
+        tokenizers: Of source and target; a single one serves both.
         max_tokens: Longest side that is kept.
+        bpe_dropout: Share of merges left out on each side, in [0, 1].
+        seed: Of what is left out.
 
     Raises:
         ValueError: If a side is longer than `max_tokens`; the message names the pair.
     """
 
-    def __init__(self, pairs: ParallelText, tokenizer: Tokenizer, *, max_tokens: int) -> None:
-        self.sources = [e.ids for e in tokenizer.encode_batch_fast(pairs.sources)]
-        self.targets = [e.ids for e in tokenizer.encode_batch_fast(pairs.targets)]
-        for row, (source, target) in enumerate(zip(self.sources, self.targets, strict=True)):
-            longest = max(len(source), len(target)) + 1
+    def __init__(
+        self,
+        pairs: ParallelText,
+        tokenizers: Tokenizers | Tokenizer,
+        *,
+        max_tokens: int,
+        bpe_dropout: tuple[float, float] = (0.0, 0.0),
+        seed: int = 0,
+    ) -> None:
+        if isinstance(tokenizers, Tokenizer):
+            tokenizers = Tokenizers(tokenizers, tokenizers)
+        self.source, self.target = (
+            _Side(texts, tokenizer, p, f"{seed}/{name}")
+            for texts, tokenizer, p, name in zip(
+                pairs, tokenizers, bpe_dropout, ("source", "target"), strict=True
+            )
+        )
+        for row, lengths in enumerate(self.lengths):
             require(
-                longest <= max_tokens,
+                max(lengths) <= max_tokens,
                 f"TranslationExamples: both sides must fit max_tokens {max_tokens}; "
-                f"got pair {row + 1} with {longest} tokens: {pairs.sources[row][:40]!r}. "
+                f"got pair {row + 1} with {max(lengths)} tokens: {pairs.sources[row][:40]!r}. "
                 "Remove it or raise training.batch_tokens",
             )
 
     def __len__(self) -> int:
-        return len(self.sources)
+        return len(self.source.tokens)
 
-    def __getitem__(self, row: int) -> tuple[list[int], list[int]]:
-        return self.sources[row], self.targets[row]
+    def __getitem__(self, index: int) -> tuple[list[int], list[int]]:
+        epoch, row = divmod(index, len(self))
+        return self.source.cut(row, epoch), self.target.cut(row, epoch)
+
+    def __iter__(self) -> Iterator[tuple[list[int], list[int]]]:
+        return (self[row] for row in range(len(self)))
 
     @property
     def lengths(self) -> list[tuple[int, int]]:
-        """Source and target length of every pair, with its end (or start) token."""
-        return [(len(s) + 1, len(t) + 1) for s, t in zip(self.sources, self.targets, strict=True)]
+        """Source and target length of every pair, with its end (or start) token.
+
+        Those of the shortest cut: with BPE-dropout an example is longer.
+        """
+        sides = zip(self.source.tokens, self.target.tokens, strict=True)
+        return [(len(source) + 1, len(target) + 1) for source, target in sides]
+
+
+class _Side:
+    """The texts of one language, cut the usual way or anew in every epoch."""
+
+    def __init__(self, texts: Sequence[str], tokenizer: Tokenizer, p: float, key: str) -> None:
+        self.texts = texts
+        self.tokens = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
+        self.dropout = BpeDropout(tokenizer, p) if p > 0 else None
+        self.key = key
+
+    def cut(self, row: int, epoch: int) -> list[int]:
+        if self.dropout is None:
+            return self.tokens[row]
+        return self.dropout.encode(self.texts[row], key=f"{self.key}/{epoch}/{row}")
+
+
+class EpochBatches:
+    """Batches whose row numbers also say the epoch, as `TranslationExamples` reads them.
+
+    Args:
+        batches: Whole passes over the examples, one after the other.
+        num_examples: Length of a pass.
+
+    Example:
+        >>> batches = TokenBatches([(2, 2)], max_tokens=9, num_batches=3, seed=0)
+        >>> list(EpochBatches(batches, 1))
+        [[0], [1], [2]]
+    """
+
+    def __init__(self, batches: TokenBatches, num_examples: int) -> None:
+        self.batches = batches
+        self.num_examples = num_examples
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        seen = 0
+        for batch in self.batches:
+            first = seen - seen % self.num_examples
+            seen += len(batch)
+            yield [first + row for row in batch]
 
 
 def collate_translation(rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> dict[str, Tensor]:

@@ -1,12 +1,14 @@
-"""The Trainer of transformers with batches by token budget, and a clock."""
+"""The Trainer of transformers with batches by token budget, and a rate for each side."""
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 from transformers import (
     PreTrainedModel,
@@ -14,23 +16,40 @@ from transformers import (
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
     TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
 )
 from transformers.modeling_outputs import Seq2SeqLMOutput
 
+from askew._check import require
+from askew.optim import AsymmetricScheduler
 from askew.text import TokenBatches
+from askew.training._average import WeightAverage
+from askew.training._callbacks import (
+    Averaging,
+    Clock,
+    CompletionMark,
+    EarlyStopping,
+    Progress,
+    evaluations_since_best,
+    last_checkpoint,
+    load_best,
+    recorded,
+)
 from askew.training._config import TrainingConfig
-from askew.training._examples import IGNORED, TranslationExamples, collate_translation
+from askew.training._examples import (
+    IGNORED,
+    EpochBatches,
+    TranslationExamples,
+    collate_translation,
+)
+from askew.training._optimizer import training_optimizer, training_scheduler
+from askew.training._part_rates import LogsPartRates
 
-_COMPLETE = "complete"
+Record = Mapping[str, float]
+OnRecord = Callable[[Record], None]
 
-Progress = Callable[[int, int], None]
 
-
-class TokenBatchTrainer(Seq2SeqTrainer):
-    """Trains on token-budget batches and measures the validation loss per token."""
+class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
+    """Trains on token-budget batches, each side at its rate; validates per token."""
 
     def __init__(
         self,
@@ -41,9 +60,21 @@ class TokenBatchTrainer(Seq2SeqTrainer):
         valid: TranslationExamples,
         *,
         progress: Progress | None,
+        on_record: OnRecord | None = None,
     ) -> None:
         self.config = config
-        self.clock = _Clock(progress)
+        self.clock = Clock(progress)
+        self.average = (
+            WeightAverage(model, config.average_decay) if config.average_decay > 0 else None
+        )
+        self.on_record = on_record
+        self.num_tokens = torch.zeros((), dtype=torch.long)
+        self.started = time.monotonic()
+        callbacks: list[TrainerCallback] = [self.clock]
+        if self.average is not None:
+            callbacks.append(Averaging(self.average))
+        if config.patience is not None:
+            callbacks.append(EarlyStopping(model, config.patience))
         super().__init__(
             model,
             args,
@@ -51,101 +82,92 @@ class TokenBatchTrainer(Seq2SeqTrainer):
             eval_dataset=valid,
             data_collator=collate_translation,
             compute_loss_func=_smoothed_loss(config.label_smoothing),
-            callbacks=[self.clock, _CompletionMarker()],
+            callbacks=[*callbacks, CompletionMark()],
         )
         self.remove_callback(PrinterCallback)  # the progress is told, not printed
+
+    def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
+        """Make AdamW with a part for each side."""
+        if self.optimizer is None:
+            self.optimizer = training_optimizer(self.model if model is None else model, self.config)
+        return self.optimizer
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: Optimizer | None = None
+    ) -> AsymmetricScheduler:
+        """Make the schedule of each side."""
+        if self.lr_scheduler is None:
+            self.lr_scheduler = training_scheduler(
+                self.optimizer if optimizer is None else optimizer, self.config
+            )
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
 
     def get_train_dataloader(self) -> DataLoader:
         """Give all batches of the run as one pass, so that resuming skips whole batches."""
         batches = TokenBatches(
             self.train_dataset.lengths,
             max_tokens=self.config.batch_tokens,
-            num_batches=self.config.steps,
+            num_batches=self.config.steps * self.config.accumulate,
             seed=self.args.data_seed,
         )
         loader = DataLoader(
-            self.train_dataset, batch_sampler=batches, collate_fn=self.data_collator
+            self.train_dataset,
+            batch_sampler=EpochBatches(batches, len(self.train_dataset)),
+            collate_fn=self.data_collator,
         )
         return self.accelerator.prepare(loader)
 
+    def get_batch_samples(self, *args: object) -> tuple[list, Tensor | int | None]:
+        """Give the batches of a step; their making is on the clock, their tokens are counted."""
+        started = time.process_time()
+        batches, count = super().get_batch_samples(*args)
+        self.clock.seconds += time.process_time() - started
+        if count is not None:
+            self.num_tokens = self.num_tokens + count
+        return batches, count
+
     @torch.no_grad()
     def evaluate(self, *_: object, **__: object) -> dict[str, float]:
-        """Compute the mean cross-entropy per validation token, in nats, without smoothing."""
+        """Compute the mean cross-entropy per validation token, in nats, without smoothing.
+
+        Of the averaged weights where there are such; each process takes its share of batches.
+        """
+        self.model.eval()
         batches = TokenBatches(
             self.eval_dataset.lengths,
             max_tokens=self.config.batch_tokens,
             num_batches=None,
             seed=0,
         )
-        self.model.eval()
-        total, count = 0.0, 0
-        for rows in batches:
-            batch = self._prepare_inputs(collate_translation([self.eval_dataset[i] for i in rows]))
-            labels = batch.pop("labels")
-            logits = self.model(**batch).logits
-            total += _cross_entropy(logits, labels, 0.0).item()
-            count += int((labels != IGNORED).sum())
-        metrics = {"eval_loss": total / count}
+        own = list(batches)[self.args.process_index :: self.args.world_size]
+        with nullcontext() if self.average is None else self.average.in_place():
+            sums = [self._validation_loss(rows) for rows in own]
+        total = torch.tensor(sums, dtype=torch.float64).sum(0) if sums else torch.zeros(2)
+        loss, count = self.accelerator.reduce(total.to(self.args.device), "sum").tolist()
+        metrics = {"eval_loss": loss / count}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
         return metrics
 
+    def _validation_loss(self, rows: list[int]) -> tuple[float, int]:
+        batch = self._prepare_inputs(collate_translation([self.eval_dataset[i] for i in rows]))
+        labels = batch.pop("labels")
+        logits = self.model(**batch).logits
+        return _cross_entropy(logits, labels, 0.0).item(), int((labels != IGNORED).sum())
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the CPU-seconds of training so far to every record."""
+        """Add CPU-seconds so far, and target tokens per second since the last record."""
         logs["train_seconds"] = self.clock.seconds
+        if "loss" in logs:
+            elapsed = time.monotonic() - self.started
+            logs["tokens_per_second"] = self.num_tokens.item() / elapsed
+            self.num_tokens, self.started = torch.zeros_like(self.num_tokens), time.monotonic()
         super().log(logs, start_time)
-
-
-class _Clock(TrainerCallback):
-    """CPU-seconds spent in optimizer steps, counted on over a resume; tells the progress."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self.seconds = 0.0
-        self.progress = progress
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
-    ) -> None:
-        spent = [record.get("train_seconds", 0.0) for record in state.log_history]
-        self.seconds = max(spent, default=0.0)
-
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
-    ) -> None:
-        self._started = time.process_time()
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
-    ) -> None:
-        self.seconds += time.process_time() - self._started
-        if self.progress is not None:
-            self.progress(state.global_step, state.max_steps)
-
-
-class _CompletionMarker(TrainerCallback):
-    """Marks a checkpoint once all of it is written; one without the mark is never resumed."""
-
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
-    ) -> None:
-        if state.is_world_process_zero:
-            folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-            (folder / _COMPLETE).touch()
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """Find the newest checkpoint that was written whole.
-
-    Args:
-        folder: Where a training run writes.
-
-    Returns:
-        Its folder, or None.
-    """
-    complete = [marker.parent for marker in folder.glob(f"checkpoint-*/{_COMPLETE}")]
-    return max(complete, key=lambda path: int(path.name.split("-")[1]), default=None)
+        if self.on_record is not None and self.is_world_process_zero():
+            self.on_record(self.state.log_history[-1])
 
 
 def train_model(
@@ -157,42 +179,68 @@ def train_model(
     out: Path,
     seed: int,
     progress: Progress | None = None,
-) -> list[Mapping[str, float]]:
+    on_record: OnRecord | None = None,
+    tensorboard: Path | None = None,
+) -> list[Record]:
     """Train a model in place; called again after a crash, go on from the last checkpoint.
 
+    Under torchrun or accelerate the batches of a step are shared out among the processes.
+
     Args:
-        model: The model.
+        model: The model. It ends with the averaged weights, or the best ones, as `config` says.
         train: What it learns from.
         valid: What the validation loss is computed on.
         config: The numbers of the run.
         out: Folder of the checkpoints.
         seed: Of the data order and of dropout.
         progress: Called after each step with the steps done and the steps in all.
+        on_record: Called with each record.
+        tensorboard: Folder of curves for TensorBoard.
 
     Returns:
-        One record per logged step: `step`, `train_seconds` and `loss` or `eval_loss`.
+        One record per logged step: `step`, `train_seconds` and `loss` or `eval_loss`; with
+        `loss` also the rates and `tokens_per_second`, target tokens by the wall clock.
+
+    Raises:
+        ValueError: If the batches of a step cannot be shared out evenly.
     """
     trainer = TokenBatchTrainer(
-        model, _arguments(config, out, seed), config, train, valid, progress=progress
+        model,
+        _arguments(config, out, seed),
+        config,
+        train,
+        valid,
+        progress=progress,
+        on_record=on_record,
     )
+    if tensorboard is not None:
+        _add_tensorboard(trainer, tensorboard)
     checkpoint = last_checkpoint(out)
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    return list(trainer.state.log_history)
+    records: list[Record] = [] if checkpoint is None else recorded(checkpoint)
+    if config.patience is None or evaluations_since_best(records) < config.patience:
+        if checkpoint is not None and trainer.average is not None:
+            trainer.average.load(checkpoint)
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        records = list(trainer.state.log_history)
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    if config.patience is not None:
+        load_best(model, out)
+    elif trainer.average is not None:
+        trainer.average.put()
+    return records
 
 
 def _arguments(config: TrainingConfig, out: Path, seed: int) -> Seq2SeqTrainingArguments:
     every = max(1, config.steps // config.evaluations)
-    return Seq2SeqTrainingArguments(
+    arguments = Seq2SeqTrainingArguments(
         output_dir=str(out),
         max_steps=config.steps,
-        optim="adamw_torch_fused",
-        learning_rate=config.lr,
-        lr_scheduler_type=config.schedule,
-        warmup_steps=config.warmup_steps,
-        weight_decay=config.weight_decay,
         max_grad_norm=config.clip_norm,
         seed=seed,
         data_seed=seed,
+        bf16=config.precision == "bf16",
+        use_cpu=not torch.accelerator.is_available(),
         eval_strategy="steps",
         eval_steps=every,
         logging_steps=every,
@@ -200,10 +248,28 @@ def _arguments(config: TrainingConfig, out: Path, seed: int) -> Seq2SeqTrainingA
         save_total_limit=2,
         report_to="none",
         disable_tqdm=True,
+        accelerator_config={"even_batches": False},
         dataloader_pin_memory=False,
         remove_unused_columns=False,
         label_names=["labels"],
     )
+    share, rest = divmod(config.accumulate, arguments.world_size)
+    require(
+        rest == 0,
+        "train_model: accumulate must be a multiple of the number of processes; "
+        f"got accumulate {config.accumulate}, {arguments.world_size} processes. "
+        f"Set training.accumulate={(share + 1) * arguments.world_size}",
+    )
+    arguments.gradient_accumulation_steps = share
+    return arguments
+
+
+def _add_tensorboard(trainer: TokenBatchTrainer, folder: Path) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+    from transformers.integrations import TensorBoardCallback
+
+    if trainer.is_world_process_zero():
+        trainer.add_callback(TensorBoardCallback(SummaryWriter(str(folder))))
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:

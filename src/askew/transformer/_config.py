@@ -18,6 +18,8 @@ class StackConfig:
         num_kv_heads: Number of key and value heads, as many as query heads by default.
         d_key: Width of all query (and key) heads together, `d_model` by default.
         dropout: Share dropped from embeddings and from each block's output, in [0, 1).
+        attention_dropout: Share of attention weights dropped, in [0, 1).
+        feed_forward_dropout: Share dropped inside the feed-forward blocks, in [0, 1).
         activation: The feed-forward non-linearity.
         qk_norm: Normalise queries and keys per head and learn one temperature a head.
 
@@ -36,6 +38,8 @@ class StackConfig:
     num_kv_heads: int | None = None
     d_key: int | None = None
     dropout: float = 0.1
+    attention_dropout: float = 0.0
+    feed_forward_dropout: float = 0.0
     activation: Literal["relu", "gelu"] = "relu"
     qk_norm: bool = False
 
@@ -43,10 +47,11 @@ class StackConfig:
         for name in ("d_model", "num_layers", "num_heads", "d_ff"):
             value = getattr(self, name)
             require(value > 0, f"StackConfig: {name} must be positive; got {name} {value}")
-        require(
-            0.0 <= self.dropout < 1.0,
-            f"StackConfig: dropout must be in [0, 1); got dropout {self.dropout}",
-        )
+        for name in ("dropout", "attention_dropout", "feed_forward_dropout"):
+            value = getattr(self, name)
+            require(
+                0.0 <= value < 1.0, f"StackConfig: {name} must be in [0, 1); got {name} {value}"
+            )
         for name in ("d_model", "d_key"):
             value = getattr(self, name)
             require(
@@ -76,12 +81,17 @@ class EncoderDecoderConfig:
         encoder: The stack that reads the source.
         decoder: The stack that writes the target.
         tie_embeddings: "none": three tables. "output": the output layer is the target
-            table. "all": one table also for the source, which needs one vocabulary and
-            one width.
+            table. "all": one table also for the source, which needs one vocabulary.
+        d_embedding: Width of the one table of "all", by default that of the narrower side.
+            A side of another width reads it through a linear map of its own, and a decoder
+            writes through the transpose of its map.
+        adapter: "none": every decoder layer reads the encoder's own width. "shared": one
+            linear map brings the encoder's states to the decoder's width for all layers.
         padding_token: The token number that stands for padding on both sides.
 
     Raises:
-        ValueError: If "all" is asked of different vocabularies or widths, or a width is odd.
+        ValueError: If "all" is asked of different vocabularies, `d_embedding` without "all",
+            or a width is odd.
 
     Example:
         >>> side = StackConfig(d_model=8, num_layers=2, num_heads=2, d_ff=16)
@@ -95,6 +105,8 @@ class EncoderDecoderConfig:
     encoder: StackConfig
     decoder: StackConfig
     tie_embeddings: Literal["none", "output", "all"] = "output"
+    d_embedding: int | None = None
+    adapter: Literal["none", "shared"] = "none"
     padding_token: int = 0
 
     def __post_init__(self) -> None:
@@ -116,7 +128,27 @@ class EncoderDecoderConfig:
             f"got tie_embeddings {self.tie_embeddings!r}",
         )
         require(
-            self.tie_embeddings != "all" or (len(set(vocabs)) == 1 and len(set(widths)) == 1),
-            "EncoderDecoderConfig: tie_embeddings 'all' needs one vocabulary and one width; "
-            f"got vocabularies {vocabs}, d_model {widths}. Use 'output'",
+            self.tie_embeddings != "all" or len(set(vocabs)) == 1,
+            "EncoderDecoderConfig: tie_embeddings 'all' needs one vocabulary; "
+            f"got vocabularies {vocabs}. Use 'output'",
         )
+        require(
+            self.d_embedding is None or (self.d_embedding > 0 and self.tie_embeddings == "all"),
+            "EncoderDecoderConfig: d_embedding must be positive and needs tie_embeddings 'all'; "
+            f"got d_embedding {self.d_embedding}, tie_embeddings {self.tie_embeddings!r}",
+        )
+        require(
+            self.adapter in ("none", "shared"),
+            f"EncoderDecoderConfig: adapter must be none or shared; got adapter {self.adapter!r}",
+        )
+
+    @property
+    def shared_width(self) -> int:
+        """Width of the one table of tokens that both sides read, with "all"."""
+        narrower = min(self.encoder.d_model, self.decoder.d_model)
+        return narrower if self.d_embedding is None else self.d_embedding
+
+    @property
+    def d_memory(self) -> int:
+        """Width of the states that the decoder reads."""
+        return self.encoder.d_model if self.adapter == "none" else self.decoder.d_model

@@ -16,7 +16,9 @@ class AsymmetricEncoderDecoder(nn.Module):
     """A pre-norm Transformer whose encoder and decoder have their own width, depth and heads.
 
     Every decoder layer projects keys and values straight from the encoder's width, so
-    nothing narrows between the two. The same stack on both sides is an ordinary Transformer.
+    nothing narrows between the two, unless one adapter is shared. Tokens may be read from
+    one table on both sides, through a map where a side is wider or narrower. The same stack
+    on both sides is an ordinary Transformer.
 
     Args:
         config: Its numbers.
@@ -37,20 +39,24 @@ class AsymmetricEncoderDecoder(nn.Module):
     References:
         Attention Is All You Need, 2017, arXiv:1706.03762.
         Deep Encoder, Shallow Decoder, 2020, arXiv:2006.10369.
+        ALBERT, 2019, arXiv:1909.11942, section 3.1 (a table of tokens in two factors).
     """
 
     def __init__(self, config: EncoderDecoderConfig) -> None:
         super().__init__()
         encoder, decoder = config.encoder, config.decoder
         self.config = config
-        self.target_embedding = _embedding(config.target_vocab, decoder.d_model)
-        self.source_embedding = (
-            None
-            if config.tie_embeddings == "all"
-            else _embedding(config.source_vocab, encoder.d_model)
-        )
+        shared = config.tie_embeddings == "all"
+        width = config.shared_width if shared else decoder.d_model
+        self.target_embedding = _embedding(config.target_vocab, width)
+        self.source_embedding = None if shared else _embedding(config.source_vocab, encoder.d_model)
+        self.source_projection = _projection(width, encoder.d_model) if shared else None
+        self.target_projection = _projection(width, decoder.d_model)
         self.encoder = Encoder(encoder)
-        self.decoder = Decoder(decoder, d_source=encoder.d_model)
+        self.adapter = (
+            None if config.adapter == "none" else nn.Linear(encoder.d_model, decoder.d_model)
+        )
+        self.decoder = Decoder(decoder, d_source=config.d_memory)
         self.output = (
             nn.Linear(decoder.d_model, config.target_vocab, bias=False)
             if config.tie_embeddings == "none"
@@ -87,7 +93,7 @@ class AsymmetricEncoderDecoder(nn.Module):
         source: Int[Tensor, "batch source"],
         *,
         source_mask: Bool[Tensor, "batch source"] | None = None,
-    ) -> Float[Tensor, "batch source d_encoder"]:
+    ) -> Float[Tensor, "batch source d_memory"]:
         """Read the source.
 
         Args:
@@ -95,16 +101,17 @@ class AsymmetricEncoderDecoder(nn.Module):
             source_mask: True = a real source token.
 
         Returns:
-            The encoder's states.
+            The states that the decoder reads.
         """
         table = self.target_embedding if self.source_embedding is None else self.source_embedding
-        x = self.encoder_dropout(_embed(table, source, start=0))
-        return self.encoder(x, source_mask)
+        x = self.encoder_dropout(_embed(table, self.source_projection, source, start=0))
+        x = self.encoder(x, source_mask)
+        return x if self.adapter is None else self.adapter(x)
 
     def decode(
         self,
         target: Int[Tensor, "batch target"],
-        memory: Float[Tensor, "batch source d_encoder"],
+        memory: Float[Tensor, "batch source d_memory"],
         *,
         source_mask: Bool[Tensor, "batch source"] | None = None,
         target_mask: Bool[Tensor, "batch keys"] | None = None,
@@ -123,9 +130,13 @@ class AsymmetricEncoderDecoder(nn.Module):
             Logits of the next token at every given target position.
         """
         start = 0 if caches is None else caches[0].self_attention.length
-        x = self.decoder_dropout(_embed(self.target_embedding, target, start=start))
+        table, projection = self.target_embedding, self.target_projection
+        x = self.decoder_dropout(_embed(table, projection, target, start=start))
         x = self.decoder(x, memory, source_mask=source_mask, target_mask=target_mask, caches=caches)
-        return F.linear(x, self.target_embedding.weight) if self.output is None else self.output(x)
+        if self.output is not None:
+            return self.output(x)
+        x = x if projection is None else x @ projection.weight
+        return F.linear(x, table.weight)
 
     def new_caches(self) -> list[LayerCache]:
         """Make an empty cache for every decoder layer.
@@ -142,9 +153,22 @@ def _embedding(vocab: int, d_model: int) -> nn.Embedding:
     return table
 
 
-def _embed(table: nn.Embedding, tokens: Tensor, *, start: int) -> Tensor:
-    x = table(tokens) * table.embedding_dim**0.5
+def _projection(width: int, d_model: int) -> nn.Linear | None:
+    """The map from the table of tokens to a side of another width."""
+    if width == d_model:
+        return None
+    projection = nn.Linear(width, d_model, bias=False)
+    nn.init.normal_(projection.weight, std=d_model**-0.5)
+    return projection
+
+
+def _embed(
+    table: nn.Embedding, projection: nn.Linear | None, tokens: Tensor, *, start: int
+) -> Tensor:
+    x = table(tokens)
+    x = x if projection is None else projection(x)
+    x = x * x.shape[-1] ** 0.5
     positions = sinusoidal_positions(
-        tokens.shape[1], table.embedding_dim, start=start, device=x.device, dtype=x.dtype
+        tokens.shape[1], x.shape[-1], start=start, device=x.device, dtype=x.dtype
     )
     return x + positions

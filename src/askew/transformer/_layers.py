@@ -34,6 +34,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.expand = nn.Linear(config.d_model, config.d_ff)
         self.contract = nn.Linear(config.d_ff, config.d_model)
+        self.dropout = nn.Dropout(config.feed_forward_dropout)
         self.activation = F.relu if config.activation == "relu" else F.gelu
         for linear in (self.expand, self.contract):
             nn.init.xavier_uniform_(linear.weight)
@@ -48,7 +49,7 @@ class FeedForward(nn.Module):
         Returns:
             The same shape.
         """
-        return self.contract(self.activation(self.expand(x)))
+        return self.contract(self.dropout(self.activation(self.expand(x))))
 
 
 def _self_attention(config: StackConfig, *, causal: bool) -> AsymmetricAttention:
@@ -59,6 +60,7 @@ def _self_attention(config: StackConfig, *, causal: bool) -> AsymmetricAttention
         num_kv_heads=config.num_kv_heads,
         causal=causal,
         qk_norm=config.qk_norm,
+        dropout=config.attention_dropout,
     )
 
 
@@ -115,6 +117,7 @@ class DecoderLayer(nn.Module):
             num_heads=config.num_heads,
             num_kv_heads=config.num_kv_heads,
             qk_norm=config.qk_norm,
+            dropout=config.attention_dropout,
         )
         self.feed_forward_norm = nn.LayerNorm(config.d_model)
         self.feed_forward = FeedForward(config)

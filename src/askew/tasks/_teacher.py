@@ -1,0 +1,102 @@
+"""Sequence-level distillation: a teacher's translations of what a model learns from."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from askew._check import require
+from askew.models import Translator
+from askew.text import ParallelText
+
+_CHUNK = 512
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Teacher:
+    """A trained model whose translations another one learns.
+
+    Attributes:
+        fingerprint: SHA-256 of its weights.
+        num_beams: Hypotheses kept while it translates.
+        engine: "torch", or "ctranslate2" where it was exported.
+
+    References:
+        Sequence-Level Knowledge Distillation, 2016, arXiv:1606.07947.
+    """
+
+    fingerprint: str
+    num_beams: int = 5
+    engine: str = "torch"
+
+
+def find_teacher(folder: Path, *, num_beams: int = 5) -> Teacher:
+    """Look at a trained model without loading it.
+
+    Args:
+        folder: A model folder; one that was exported for CTranslate2 is run by that.
+        num_beams: Hypotheses kept while it translates.
+
+    Returns:
+        What identifies it.
+
+    Raises:
+        ValueError: If the folder holds no model.
+    """
+    weights = folder / "model.safetensors"
+    require(
+        weights.is_file(),
+        f"find_teacher: the teacher must be a folder that training wrote; got {folder}",
+    )
+    with weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    engine = "ctranslate2" if (folder / "ctranslate2").is_dir() else "torch"
+    return Teacher(fingerprint=digest, num_beams=num_beams, engine=engine)
+
+
+def teach(
+    folder: Path,
+    teacher: Teacher,
+    sources: Sequence[str],
+    *,
+    store: Path,
+    progress: Callable[[int, int], None],
+) -> ParallelText:
+    """Translate the training sources with the teacher, going on after a crash.
+
+    Args:
+        folder: The teacher's folder.
+        teacher: What `find_teacher` found in it.
+        sources: What to translate.
+        store: A file of JSON lines; what it already holds is not translated again.
+        progress: Called with sentences done and sentences in all.
+
+    Returns:
+        The pairs; those that the teacher leaves empty are left out.
+    """
+    done = _stored(store)
+    translator = None
+    with store.open("a", encoding="utf-8") as file:
+        for start in range(len(done), len(sources), _CHUNK):
+            if translator is None:
+                translator = Translator.from_pretrained(folder)
+            chunk = list(sources[start : start + _CHUNK])
+            targets = translator.translate(chunk, num_beams=teacher.num_beams)
+            file.writelines(json.dumps(target, ensure_ascii=False) + "\n" for target in targets)
+            file.flush()
+            done += targets
+            progress(len(done), len(sources))
+    pairs = [(s, t) for s, t in zip(sources, done, strict=True) if t.strip()]
+    return ParallelText([s for s, _ in pairs], [t for _, t in pairs])
+
+
+def _stored(store: Path) -> list[str]:
+    """Read the whole lines of an unfinished file, and cut off what a crash left of one."""
+    if not store.is_file():
+        return []
+    raw = store.read_bytes()
+    whole = raw[: raw.rfind(b"\n") + 1]
+    if len(whole) != len(raw):
+        store.write_bytes(whole)
+    return [json.loads(line) for line in whole.splitlines()]

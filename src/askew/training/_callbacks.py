@@ -1,0 +1,131 @@
+"""What happens beside the steps of a training: the clock, the average, the best, the mark."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from accelerate import PartialState
+from safetensors.torch import load_model, save_model
+from torch import nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from askew.training._average import WeightAverage
+
+Progress = Callable[[int, int], None]
+
+_COMPLETE = "complete"
+_BEST = "best.safetensors"
+
+
+class Clock(TrainerCallback):
+    """CPU-seconds spent on batches and steps, counted on over a resume; tells the progress."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.seconds = 0.0
+        self.progress = progress
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        spent = [record.get("train_seconds", 0.0) for record in state.log_history]
+        self.seconds = max(spent, default=0.0)
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        self._started = time.process_time()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        self.seconds += time.process_time() - self._started
+        if self.progress is not None and state.is_world_process_zero:
+            self.progress(state.global_step, state.max_steps)
+
+
+class Averaging(TrainerCallback):
+    """Keeps the running average of the weights up to date, and in every checkpoint."""
+
+    def __init__(self, average: WeightAverage) -> None:
+        self.average = average
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        self.average.update(state.global_step)
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        if state.is_world_process_zero:
+            self.average.save(_checkpoint(args, state))
+
+
+class EarlyStopping(TrainerCallback):
+    """Keeps the weights of the best evaluation and stops when none was better for a while."""
+
+    def __init__(self, model: nn.Module, patience: int) -> None:
+        self.model = model
+        self.patience = patience
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        since = evaluations_since_best(state.log_history)
+        if since == 0 and state.is_world_process_zero:
+            save_best(self.model, Path(str(args.output_dir)))
+        if since >= self.patience:
+            control.should_training_stop = True
+
+
+class CompletionMark(TrainerCallback):
+    """Marks a checkpoint once all of it is written; one without the mark is never resumed."""
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        PartialState().wait_for_everyone()  # every process writes its random state
+        if state.is_world_process_zero:
+            (_checkpoint(args, state) / _COMPLETE).touch()
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Find the newest checkpoint that was written whole.
+
+    Args:
+        folder: Where a training run writes.
+
+    Returns:
+        Its folder, or None.
+    """
+    complete = [marker.parent for marker in folder.glob(f"checkpoint-*/{_COMPLETE}")]
+    return max(complete, key=lambda path: int(path.name.split("-")[1]), default=None)
+
+
+def recorded(checkpoint: Path) -> list[Mapping[str, float]]:
+    """Read what was logged up to a checkpoint."""
+    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    return state["log_history"]
+
+
+def evaluations_since_best(records: Sequence[Mapping[str, float]]) -> int:
+    """Count the evaluations after the one with the lowest validation loss."""
+    losses = [record["eval_loss"] for record in records if "eval_loss" in record]
+    return len(losses) - 1 - losses.index(min(losses)) if losses else 0
+
+
+def save_best(model: nn.Module, folder: Path) -> None:
+    """Write the weights, whole or not at all."""
+    part = folder / f"{_BEST}.part"
+    save_model(model, str(part))
+    part.replace(folder / _BEST)
+
+
+def load_best(model: nn.Module, folder: Path) -> None:
+    """Read what `save_best` wrote last."""
+    load_model(model, folder / _BEST)
+
+
+def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
+    return Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"

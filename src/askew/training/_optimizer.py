@@ -1,0 +1,86 @@
+"""One optimizer for encoder and decoder, each with its rate, its decay and its schedule."""
+
+from torch import nn
+from torch.optim import Optimizer
+
+from askew.optim import (
+    AsymmetricOptimizer,
+    AsymmetricScheduler,
+    constant,
+    cosine,
+    inverse_sqrt,
+    linear,
+    warmup,
+)
+from askew.training._config import SideConfig, TrainingConfig
+
+_SOURCE = ("encoder", "source_embedding", "source_projection")
+
+
+def training_optimizer(model: nn.Module, config: TrainingConfig) -> AsymmetricOptimizer:
+    """Make AdamW with the parts "encoder" and "decoder"; matrices alone decay.
+
+    The encoder's part is the encoder with its own table of tokens. A table that both sides
+    read belongs to the decoder, which also writes with it.
+
+    Args:
+        model: A translation model, or the plain module in it.
+        config: Rates and decays.
+
+    Returns:
+        The optimizer. Both sides alike: AdamW with one rate.
+
+    Example:
+        >>> from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel
+        >>> model = AsymmetricTranslationModel(AsymmetricTranslationConfig())
+        >>> optimizer = training_optimizer(model, TrainingConfig(steps=9, lr=0.5))
+        >>> [(group["part"], group["lr"]) for group in optimizer.param_groups]
+        [('encoder', 0.5), ('encoder', 0.5), ('decoder', 0.5), ('decoder', 0.5)]
+    """
+    core = getattr(model, "model", model)
+    held = (getattr(core, name, None) for name in _SOURCE)
+    encoder = [module for module in held if module is not None]
+    flat = [name for name, parameter in model.named_parameters() if parameter.ndim < 2]
+    return AsymmetricOptimizer(
+        model,
+        {
+            "encoder": {"where": encoder, **_settings(config.encoder, config)},
+            "decoder": _settings(config.decoder, config),
+        },
+        rest="decoder",
+        no_decay=flat,
+    )
+
+
+def training_scheduler(optimizer: Optimizer, config: TrainingConfig) -> AsymmetricScheduler:
+    """Make the schedule of both parts: a rise, then a fall.
+
+    Args:
+        optimizer: What `training_optimizer` gave.
+        config: Lengths and forms.
+
+    Returns:
+        The scheduler.
+    """
+    sides = {"encoder": config.encoder, "decoder": config.decoder}
+    return AsymmetricScheduler(
+        optimizer, {part: _schedule(side, config) for part, side in sides.items()}
+    )
+
+
+def _settings(side: SideConfig, config: TrainingConfig) -> dict[str, object]:
+    decay = config.weight_decay if side.weight_decay is None else side.weight_decay
+    return {"lr": config.lr if side.lr is None else side.lr, "weight_decay": decay}
+
+
+def _schedule(side: SideConfig, config: TrainingConfig):
+    rise = config.warmup_steps if side.warmup_steps is None else side.warmup_steps
+    form = config.schedule if side.schedule is None else side.schedule
+    left = max(1, config.steps - rise)
+    fall = {
+        "linear": lambda: linear(left),
+        "cosine": lambda: cosine(left),
+        "inverse_sqrt": lambda: inverse_sqrt(max(1, rise)),
+        "constant": constant,
+    }[form]()
+    return warmup(rise, fall) if rise else fall

@@ -1,0 +1,48 @@
+"""One vocabulary for both sides or one each, and back from a folder."""
+
+import pytest
+
+from askew.text import (
+    ParallelText,
+    Tokenizers,
+    load_tokenizers,
+    save_tokenizers,
+    train_tokenizer,
+    train_tokenizers,
+)
+
+PAIRS = ParallelText(["three trees"] * 5, ["três árvores"] * 5)
+
+
+def test_a_joint_vocabulary_is_learnt_from_both_sides():
+    joint = train_tokenizers(PAIRS, vocab_size=280)
+    both = train_tokenizer([*PAIRS.sources, *PAIRS.targets], vocab_size=280)
+    assert joint.source is joint.target and joint.source.to_str() == both.to_str()
+
+
+def test_separate_vocabularies_are_learnt_from_one_side_each():
+    found = train_tokenizers(PAIRS, vocab_size=270, separate=True)
+    for tokenizer, side in zip(found, PAIRS, strict=True):
+        assert tokenizer.to_str() == train_tokenizer(side, vocab_size=270).to_str()
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_come_back_from_a_folder(tmp_path, separate):
+    written = train_tokenizers(PAIRS, vocab_size=270, separate=separate)
+    save_tokenizers(written, tmp_path)
+    read = load_tokenizers(tmp_path)
+    assert isinstance(read, Tokenizers) and (read.source is not read.target) == separate
+    assert [t.to_str() for t in read] == [t.to_str() for t in written]
+    assert len(list(tmp_path.iterdir())) == 1 + separate
+
+
+def test_a_joint_vocabulary_leaves_no_old_one_behind(tmp_path):
+    save_tokenizers(train_tokenizers(PAIRS, vocab_size=270, separate=True), tmp_path)
+    save_tokenizers(train_tokenizers(PAIRS, vocab_size=280), tmp_path)
+    read = load_tokenizers(tmp_path)
+    assert read.source is read.target
+
+
+def test_refuses_a_folder_without_them(tmp_path):
+    with pytest.raises(ValueError, match=r"the file must exist; got .*tokenizer\.json"):
+        load_tokenizers(tmp_path)

@@ -1,0 +1,80 @@
+"""Both sides of a model at their rates: AdamW where they agree."""
+
+import pytest
+import torch
+
+from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel
+from askew.training import SideConfig, TrainingConfig, training_optimizer, training_scheduler
+from askew.transformer import EncoderDecoderConfig, StackConfig
+
+
+def model(tie="output", **changes):
+    torch.manual_seed(0)
+    side = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=12, dropout=0.0)
+    plain = EncoderDecoderConfig(
+        source_vocab=11, target_vocab=11, encoder=side, decoder=side, tie_embeddings=tie, **changes
+    )
+    return AsymmetricTranslationModel(AsymmetricTranslationConfig.from_plain(plain))
+
+
+def held(optimizer, part):
+    groups = [g for g in optimizer.param_groups if g["part"] == part]
+    return {name for group in groups for name in group["param_names"]}
+
+
+@pytest.mark.parametrize("tie", ["none", "output", "all"])
+def test_the_encoder_has_its_own_table_and_the_decoder_all_that_is_shared(tie):
+    made = model(tie)
+    optimizer = training_optimizer(made, TrainingConfig(steps=5))
+    encoder, decoder = held(optimizer, "encoder"), held(optimizer, "decoder")
+    assert encoder | decoder == {name for name, _ in made.named_parameters()}
+    assert all(n.startswith(("model.encoder.", "model.source_embedding.")) for n in encoder)
+    assert ("model.source_embedding.weight" in encoder) == (tie != "all")
+    assert "model.target_embedding.weight" in decoder
+
+
+def test_alike_sides_train_as_one_adamw_without_decay_of_vectors():
+    config = TrainingConfig(steps=20, lr=0.01, warmup_steps=4, weight_decay=0.1)
+    made, plain = model(), model()
+    ours = training_optimizer(made, config)
+    schedule = training_scheduler(ours, config)
+    matrices = [p for p in plain.parameters() if p.ndim > 1]
+    vectors = [p for p in plain.parameters() if p.ndim < 2]
+    theirs = torch.optim.AdamW(
+        [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}],
+        lr=0.01,
+        weight_decay=0.1,
+        fused=True,
+    )
+    rise = torch.optim.lr_scheduler.LambdaLR(
+        theirs, lambda step: step / 4 if step < 4 else max(0.0, (20 - step) / 16)
+    )
+    tokens = torch.randint(3, 11, (4, 6))
+    for _ in range(9):
+        for net, optimizer, scheduler in ((made, ours, schedule), (plain, theirs, rise)):
+            optimizer.zero_grad()
+            net(tokens, decoder_input_ids=tokens).logits.square().mean().backward()
+            optimizer.step()
+            scheduler.step()
+    for one, other in zip(made.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "at"),
+    [("linear", 0.5), ("cosine", 0.5), ("inverse_sqrt", (4 / 12) ** 0.5), ("constant", 1.0)],
+)
+def test_a_side_has_its_own_schedule(schedule, at):
+    config = TrainingConfig(
+        steps=20, lr=0.1, warmup_steps=0, decoder=SideConfig(warmup_steps=4, schedule=schedule)
+    )
+    optimizer = training_optimizer(model(), config)
+    scheduler = training_scheduler(optimizer, config)
+    rates = []
+    for _ in range(20):
+        rates.append({g["part"]: g["lr"] for g in optimizer.param_groups})
+        optimizer.step()
+        scheduler.step()
+    assert [r["encoder"] for r in rates] == pytest.approx([0.1 * (20 - s) / 20 for s in range(20)])
+    assert [r["decoder"] for r in rates[:5]] == pytest.approx([0, 0.025, 0.05, 0.075, 0.1])
+    assert rates[12]["decoder"] == pytest.approx(0.1 * at)
