@@ -6,8 +6,9 @@ narrow-decoder. Every trial has the same CPU time.
 
     python benchmarks/evidence_deep_shallow.py --teacher MODEL_FOLDER --out FOLDER
 
-The teacher is any folder that `askew train translation` wrote on the same training pairs. A run
-that was stopped goes on when the same command is typed again.
+The teacher is any folder that `askew train translation` wrote on the same training pairs; it
+translates with beam 5, by CTranslate2 where it was exported. A run that was stopped goes on when
+the same command is typed again.
 """
 
 import argparse

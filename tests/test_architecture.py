@@ -20,6 +20,8 @@ TIERS = [
     {"models"},
     {"export", "tradeoffs", "training"},
     {"_progress", "tasks"},
+    {"_cli", "_cli_lines"},
+    {"_cli_translation"},
     {"cli"},
     {"__main__"},
 ]

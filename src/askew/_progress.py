@@ -1,6 +1,5 @@
 """Progress bars on stderr; without a terminal, one line for each trial that ends."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
@@ -93,23 +92,37 @@ class ComparisonProgress(_Bar, Watcher):
 class TrainingProgress(_Bar):
     """Follows one training; called with steps done and steps in all."""
 
+    told = ""
+
     def __call__(self, step: int, steps: int) -> None:
         """Show the steps done."""
-        self.bar.update(self.line, completed=step, total=steps, description="training")
+        self.bar.update(self.line, completed=step, total=steps, description=f"training{self.told}")
+
+    def record(self, record: Mapping[str, float]) -> None:
+        """Show the losses and the speed of the newest record."""
+        if "loss" in record:
+            self.told = f", loss {record['loss']:.3f}, {record['tokens_per_second']:,.0f} tokens/s"
+        if "eval_loss" in record:
+            self.say(f"  step {record['step']}{self.told}, validation {record['eval_loss']:.4f}")
 
 
-class TranslationProgress(_Bar):
-    """Follows a translation; called with the lines just done.
+class LineProgress(_Bar):
+    """Follows work on lines; called with the lines just done.
 
     Args:
         total: Lines in all.
+        what: What is done with them.
         quiet: Show nothing.
     """
 
-    def __init__(self, total: int, *, quiet: bool) -> None:
-        super().__init__(quiet=quiet or sys.stdout.isatty())
-        self.bar.update(self.line, total=total, description="translating")
+    def __init__(self, total: int, what: str, *, quiet: bool) -> None:
+        super().__init__(quiet=quiet)
+        self.bar.update(self.line, total=total, description=what)
 
     def __call__(self, lines: int) -> None:
         """Count lines."""
         self.bar.advance(self.line, lines)
+
+    def reach(self, done: int, total: int) -> None:
+        """Say how many lines are done."""
+        self.bar.update(self.line, completed=done, total=total)

@@ -2,8 +2,16 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel, Translator
+from askew.models import (
+    AsymmetricTranslationConfig,
+    AsymmetricTranslationModel,
+    TokenHypothesis,
+    Translator,
+    load_translation_model,
+    write_checksums,
+)
 from askew.text import train_tokenizer
 from askew.transformer import EncoderDecoderConfig, StackConfig
 
@@ -87,25 +95,119 @@ def test_greedy_translation_is_the_most_likely_next_token_each_time(model):
     assert Translator(model, TOKENIZER).translate(["one hundred"]) == [expected]
 
 
+class Endless:
+    """An engine that writes as much as it may, and notes what it was asked."""
+
+    def __init__(self):
+        self.calls = []
+
+    def decode(self, sources, limits, config):
+        self.calls.append((len(sources), config.num_beams))
+        letter = TOKENIZER.token_to_id("x")
+        return [[TokenHypothesis([letter] * limit, -1.0)] for limit in limits]
+
+
 @pytest.mark.unhooked
 @pytest.mark.parametrize("num_beams", [1, 2])
-def test_a_translation_that_never_ends_is_cut_by_the_length_of_its_own_source(model, num_beams):
-    class Endless:
-        def __init__(self):
-            self.config, self.device = model.config, torch.device("cpu")
-
-        def eval(self):
-            return self
-
-        def generate(self, tokens, *, max_new_tokens, **settings):
-            assert settings["num_beams"] == num_beams
-            letter = TOKENIZER.token_to_id("x")
-            return torch.full((len(tokens), 1 + max_new_tokens), letter)
-
-    texts = ["abc", "z" * 20]
+def test_a_translation_that_never_ends_is_cut_by_the_length_of_its_own_source(num_beams):
+    engine, texts = Endless(), ["abc", "z" * 20]
     assert [len(TOKENIZER.encode(text).ids) for text in texts] == [3, 20]
-    found = Translator(Endless(), TOKENIZER).translate(texts, num_beams=num_beams)
+    found = Translator(engine, TOKENIZER).translate(texts, num_beams=num_beams)
     assert found == ["x" * 22, "x" * 56]
+    assert engine.calls == [(2, num_beams)]
+
+
+@pytest.mark.unhooked
+def test_batches_are_bounded_in_lines_and_in_tokens_times_beams():
+    engine = Endless()
+    Translator(engine, TOKENIZER, batch_size=4).translate(["abc"] * 10)
+    assert engine.calls == [(4, 1), (4, 1), (2, 1)]
+    engine = Endless()
+    Translator(engine, TOKENIZER).translate(["z" * 400] * 30, num_beams=5)
+    assert {size for size, _ in engine.calls} == {4, 2}  # 401 tokens x 5 beams x 4 fit 8192
+
+
+@pytest.mark.unhooked
+@pytest.mark.parametrize("longest", [1, 7, 30])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "One sentence. Another one! A third? And an end without a dot",
+        "nospacesatall" * 9,
+        "zwei  Zeilen\nmit Öl\tund größeren 😀 Rädern " * 4,
+        " leading and trailing ",
+        "\u200f\u0301\x00\x0b\x85\u2028" * 20,
+    ],
+)
+def test_pieces_of_a_long_text_fit_and_join_to_the_text(text, longest):
+    translator = Translator(Endless(), TOKENIZER, max_source_tokens=longest)
+    pieces = translator.pieces(text)
+    assert "".join(piece + after for piece, after in pieces) == text
+    assert all(not after.strip() for _, after in pieces)
+    for piece, _ in pieces:
+        assert len(TOKENIZER.encode(piece).ids) <= longest or len(piece.rstrip()) <= 1
+    assert translator.pieces(" \n ") == translator.pieces("") == []
+
+
+@pytest.mark.unhooked
+def test_a_long_text_is_cut_where_sentences_end_and_its_translation_is_joined():
+    translator = Translator(Endless(), TOKENIZER, max_source_tokens=20)
+    text = "A first one. A second one.  And more"
+    assert [piece for piece, _ in translator.pieces(text)] == [
+        "A first one.",
+        "A second one.",
+        "And more",
+    ]
+    (found,) = translator.translate([text])
+    assert found.count(" ") == 3 and set(found) == {"x", " "}
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_an_altered_file_is_refused_where_checksums_were_written(folder, name):
+    write_checksums(folder)
+    Translator.from_pretrained(folder)
+    raw = bytearray((folder / name).read_bytes())
+    raw[len(raw) // 2] ^= 1
+    (folder / name).write_bytes(raw)
+    with pytest.raises(ValueError, match=rf"as it was written; got .*{name} missing or altered"):
+        load_translation_model(folder)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "garbage", "other model", "nan"])
+def test_a_damaged_model_is_refused_also_without_checksums(folder, damage):
+    weights = folder / "model.safetensors"
+    raw = weights.read_bytes()
+    if damage == "nan":
+        state = load_file(weights)
+        state["model.decoder.norm.bias"][0] = float("nan")
+        save_file(state, weights, metadata={"format": "pt"})
+    elif damage == "other model":
+        state = load_file(weights)
+        state["model.decoder.norm.weird"] = state.pop("model.decoder.norm.bias")
+        save_file(state, weights, metadata={"format": "pt"})
+    else:
+        weights.write_bytes({"truncated": raw[:-40], "empty": b"", "garbage": b"x" * 99}[damage])
+    with pytest.raises(ValueError, match=r"must hold every weight of the model; got .*Restore"):
+        Translator.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "config.json must be JSON"),
+        ('{"model_type": "bert"}', "of an askew-translation model; got model_type 'bert'"),
+        ("[]", "of an askew-translation model; got model_type None"),
+    ],
+)
+def test_a_foreign_config_is_refused(folder, text, message):
+    (folder / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        Translator.from_pretrained(folder)
+
+
+def test_refuses_an_unknown_engine(folder):
+    with pytest.raises(ValueError, match="engine must be torch or ctranslate2; got 'jax'"):
+        Translator.from_pretrained(folder, engine="jax")
 
 
 def test_puts_the_model_into_evaluation_mode_and_keeps_no_gradient(model):
@@ -133,9 +235,13 @@ def test_refuses_a_folder_that_lacks_a_file(folder, name):
 
 def test_refuses_numbers_that_are_not_positive(folder, model):
     for size in (0, -1):
-        with pytest.raises(ValueError, match=f"Translator: batch_size must be .*; got {size}$"):
+        with pytest.raises(
+            ValueError, match=f"Translator: batch_size must be .*; got batch_size {size}$"
+        ):
             Translator(model, TOKENIZER, batch_size=size)
-        with pytest.raises(ValueError, match=f"Translator: batch_size must be .*; got {size}$"):
+        with pytest.raises(
+            ValueError, match=f"Translator: batch_size must be .*; got batch_size {size}$"
+        ):
             Translator.from_pretrained(folder, batch_size=size)
-        with pytest.raises(ValueError, match=f"num_beams must be positive; got {size}$"):
+        with pytest.raises(ValueError, match=f"num_beams must be positive; got num_beams {size}$"):
             Translator(model, TOKENIZER).translate(["a"], num_beams=size)

@@ -49,7 +49,8 @@ def test_refuses_unknown_names():
         translation_preset("symmetric", "huge", vocab_size=300)
     with pytest.raises(
         ValueError,
-        match=r"shape must be one of deep-shallow, narrow-decoder, shared-bridge, symmetric; got 'twin'$",
+        match=r"shape must be one of deep-shallow, narrow-decoder, shared-bridge, symmetric; "
+        r"got 'twin'$",
     ):
         translation_preset("twin", "tiny", vocab_size=300)
 

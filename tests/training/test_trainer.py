@@ -12,6 +12,7 @@ from transformers import Seq2SeqTrainer
 from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel, Translator
 from askew.text import ParallelText, TokenBatches, train_tokenizer
 from askew.training import (
+    SideConfig,
     TokenBatchTrainer,
     TrainingConfig,
     TranslationExamples,
@@ -19,7 +20,6 @@ from askew.training import (
     last_checkpoint,
     train_model,
 )
-from askew.training import SideConfig
 from askew.training import _trainer as trainer_module
 from askew.transformer import EncoderDecoderConfig, StackConfig
 

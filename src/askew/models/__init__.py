@@ -2,11 +2,15 @@
 
 from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
+from askew.models._attention_map import AttentionMap, attention_map, write_attention_page
 from askew.models._configuration import AsymmetricTranslationConfig
+from askew.models._ctranslate2 import CTranslate2Engine
+from askew.models._decoding import DecodingConfig, Engine, TokenHypothesis
 from askew.models._folder import load_translation_model, write_checksums
 from askew.models._skeleton import model_skeleton
+from askew.models._torch_engine import TorchEngine
 from askew.models._translation import AsymmetricTranslationModel
-from askew.models._translator import Translator
+from askew.models._translator import Hypothesis, Translator
 
 AutoConfig.register("askew-translation", AsymmetricTranslationConfig, exist_ok=True)
 AutoModelForSeq2SeqLM.register(
@@ -16,8 +20,17 @@ AutoModelForSeq2SeqLM.register(
 __all__ = [
     "AsymmetricTranslationConfig",
     "AsymmetricTranslationModel",
+    "AttentionMap",
+    "CTranslate2Engine",
+    "DecodingConfig",
+    "Engine",
+    "Hypothesis",
+    "TokenHypothesis",
+    "TorchEngine",
     "Translator",
+    "attention_map",
     "load_translation_model",
     "model_skeleton",
+    "write_attention_page",
     "write_checksums",
 ]

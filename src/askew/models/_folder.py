@@ -67,6 +67,16 @@ def load_translation_model(folder: str | Path) -> AsymmetricTranslationModel:
     return model
 
 
+def check_export(folder: Path, fingerprint: str) -> None:
+    """Refuse an export that was made from other weights than the folder holds now."""
+    weights = folder / "model.safetensors"
+    require(
+        not weights.is_file() or _sha256(weights) == fingerprint,
+        "Translator.from_pretrained: the export must be of the weights in the folder; "
+        f"got {folder}, trained again since. Run askew export {folder} --to ctranslate2",
+    )
+
+
 def _read_config(path: Path) -> AsymmetricTranslationConfig:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

@@ -2,70 +2,118 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal, NamedTuple
 
-import torch
 from tokenizers import Tokenizer
 
 from askew._check import require
-from askew.models._folder import load_translation_model
+from askew.models._ctranslate2 import MARK, CTranslate2Engine
+from askew.models._decoding import DecodingConfig, Engine
+from askew.models._folder import check_export, load_translation_model
+from askew.models._pieces import split_text
+from askew.models._torch_engine import TorchEngine
 from askew.models._translation import AsymmetricTranslationModel
-from askew.text import load_tokenizers, pad_batch
+from askew.text import load_tokenizers
+
+_BATCH_TOKENS = 8192
+
+
+class Hypothesis(NamedTuple):
+    """A translation, and its log-probability over its length to the length penalty."""
+
+    text: str
+    score: float
 
 
 class Translator:
-    """A translation model and its tokenizer, text in and text out.
+    """A translation model and its tokenizers, text in and text out.
+
+    Sentences of like length are decoded together. A text of more than `max_source_tokens`
+    tokens is translated in pieces, cut where a sentence ends, else at a space, else anywhere.
+    A translation has at most twice its source's tokens plus 16.
 
     Args:
-        model: The model; put into evaluation mode.
+        model: The model, put into evaluation mode, or an engine.
         tokenizer: The tokenizer of both sides, or of the source.
         target_tokenizer: The tokenizer of the target, where it has its own.
-        batch_size: Sentences decoded together.
+        batch_size: Sentences decoded together at most.
+        max_source_tokens: Longest piece that is decoded at once.
 
     Raises:
-        ValueError: If `batch_size` is not positive.
+        ValueError: If a number is not positive.
     """
 
     def __init__(
         self,
-        model: AsymmetricTranslationModel,
+        model: AsymmetricTranslationModel | Engine,
         tokenizer: Tokenizer,
         *,
         target_tokenizer: Tokenizer | None = None,
         batch_size: int = 64,
+        max_source_tokens: int = 512,
     ) -> None:
-        require(batch_size > 0, f"Translator: batch_size must be positive; got {batch_size}")
-        self.model = model.eval()
+        for name, value in (("batch_size", batch_size), ("max_source_tokens", max_source_tokens)):
+            require(value > 0, f"Translator: {name} must be positive; got {name} {value}")
+        is_model = isinstance(model, AsymmetricTranslationModel)
+        self.engine: Engine = TorchEngine(model) if is_model else model
         self.tokenizer = tokenizer
         self.target_tokenizer = tokenizer if target_tokenizer is None else target_tokenizer
         self.batch_size = batch_size
+        self.max_source_tokens = max_source_tokens
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, *, batch_size: int = 64) -> "Translator":
-        """Load what `save_pretrained` and training write.
+    def from_pretrained(
+        cls,
+        folder: str | Path,
+        *,
+        batch_size: int = 64,
+        engine: Literal["torch", "ctranslate2"] = "torch",
+        threads: int = 1,
+    ) -> "Translator":
+        """Load what training, or `askew export`, wrote.
 
         Args:
-            folder: A folder with config.json, model.safetensors and tokenizer.json.
-            batch_size: Sentences decoded together.
+            folder: A model folder; for CTranslate2 also an exported folder itself.
+            batch_size: Sentences decoded together at most.
+            engine: "torch", or "ctranslate2" for a model that was exported.
+            threads: Threads of CTranslate2; PyTorch has its own setting.
 
         Returns:
             A translator on the CPU.
 
         Raises:
-            ValueError: If a file is missing.
+            ValueError: If a file is missing, damaged or altered, or the export is of other
+                weights than the model.
+            ModuleNotFoundError: If ctranslate2 is asked for and not installed.
         """
-        model = load_translation_model(folder)
+        folder = Path(folder)
+        require(
+            engine in ("torch", "ctranslate2"),
+            f"Translator.from_pretrained: engine must be torch or ctranslate2; got {engine!r}",
+        )
+        if engine == "torch":
+            loaded: AsymmetricTranslationModel | Engine = load_translation_model(folder)
+        else:
+            exported = folder if (folder / MARK).is_file() else folder / "ctranslate2"
+            loaded = CTranslate2Engine(exported, threads=threads)
+            check_export(folder, loaded.export["fingerprint"])
+            folder = exported
         source, target = load_tokenizers(folder)
-        return cls(model, source, target_tokenizer=target, batch_size=batch_size)
+        return cls(loaded, source, target_tokenizer=target, batch_size=batch_size)
 
-    def translate(self, texts: Sequence[str], *, num_beams: int = 1) -> list[str]:
+    def translate(
+        self,
+        texts: Sequence[str],
+        *,
+        num_beams: int = 1,
+        decoding: DecodingConfig | None = None,
+    ) -> list[str]:
         """Translate every text; an empty or blank one stays empty.
-
-        Sentences of like length are decoded together. A translation is cut at twice its
-        source's tokens plus 16.
 
         Args:
             texts: Source sentences.
             num_beams: Hypotheses kept while decoding; 1 is greedy.
+            decoding: All that can be chosen, instead of `num_beams`.
 
         Returns:
             One translation per text, in the same order.
@@ -73,35 +121,76 @@ class Translator:
         Raises:
             ValueError: If `num_beams` is not positive.
         """
-        require(num_beams > 0, f"Translator.translate: num_beams must be positive; got {num_beams}")
-        encoded = [e.ids for e in self.tokenizer.encode_batch_fast(list(texts))]
-        translations = [""] * len(texts)
-        for rows in self._batches(texts, encoded):
+        decoding = DecodingConfig(num_beams=num_beams) if decoding is None else decoding
+        return [found[0].text for found in self.hypotheses(texts, decoding)]
+
+    def hypotheses(self, texts: Sequence[str], decoding: DecodingConfig) -> list[list[Hypothesis]]:
+        """Give the best translations of every text, with their scores.
+
+        Args:
+            texts: Source sentences.
+            decoding: How to search, and for how many.
+
+        Returns:
+            `num_hypotheses` translations per text, the best first. An empty text has empty
+            ones; one translated in pieces has the mean of its pieces' scores.
+        """
+        pieces = [self.pieces(text) for text in texts]
+        flat = [piece for own in pieces for piece, _ in own]
+        found = iter(self._search(flat, decoding))
+        joined = []
+        for own in pieces:
+            parts = [(next(found), after) for _, after in own]
+            joined.append(
+                [_joined(parts, rank) for rank in range(decoding.num_hypotheses)]
+                if parts
+                else [Hypothesis("", 0.0)] * decoding.num_hypotheses
+            )
+        return joined
+
+    def pieces(self, text: str) -> list[tuple[str, str]]:
+        """Cut a text where it is too long to be decoded at once.
+
+        Args:
+            text: Any text.
+
+        Returns:
+            Pieces, each with the white space that follows it; one for a text that fits, none
+            for a blank one.
+        """
+        if not text.strip():
+            return []
+        return split_text(text, self.tokenizer, self.max_source_tokens)
+
+    def _search(self, texts: Sequence[str], decoding: DecodingConfig) -> list[list[Hypothesis]]:
+        encoded = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(texts))]
+        found: list[list[Hypothesis]] = [[] for _ in texts]
+        for rows in self._batches(encoded, decoding):
             sources = [encoded[row] for row in rows]
-            decoded = self._decode(sources, num_beams)
-            for row, text in zip(rows, self.target_tokenizer.decode_batch(decoded), strict=True):
-                translations[row] = text
-        return translations
+            limits = [2 * len(source) + 16 for source in sources]
+            decoded = self.engine.decode(sources, limits, decoding)
+            for row, hypotheses in zip(rows, decoded, strict=True):
+                words = self.target_tokenizer.decode_batch([h.tokens for h in hypotheses])
+                scores = (h.score for h in hypotheses)
+                found[row] = [Hypothesis(*pair) for pair in zip(words, scores, strict=True)]
+        return found
 
     def _batches(
-        self, texts: Sequence[str], encoded: Sequence[Sequence[int]]
+        self, encoded: Sequence[Sequence[int]], decoding: DecodingConfig
     ) -> Iterator[list[int]]:
-        rows = [row for row, text in enumerate(texts) if text.strip()]
-        rows.sort(key=lambda row: len(encoded[row]))
-        for start in range(0, len(rows), self.batch_size):
-            yield rows[start : start + self.batch_size]
+        """Rows of like length, as many as fit the size and the memory."""
+        each = decoding.num_hypotheses if decoding.sample else decoding.num_beams
+        batch: list[int] = []
+        for row in sorted(range(len(encoded)), key=lambda row: len(encoded[row])):
+            tokens = (len(batch) + 1) * (len(encoded[row]) + 1) * each
+            if batch and (len(batch) == self.batch_size or tokens > _BATCH_TOKENS):
+                yield batch
+                batch = []
+            batch.append(row)
+        if batch:
+            yield batch
 
-    @torch.inference_mode()
-    def _decode(self, sources: list[list[int]], num_beams: int) -> list[list[int]]:
-        end = self.model.config.eos_token_id
-        device = self.model.device
-        tokens, mask = pad_batch([[*source, end] for source in sources])
-        limits = [2 * len(source) + 16 for source in sources]
-        decoded = self.model.generate(
-            tokens.to(device),
-            attention_mask=mask.to(device),
-            num_beams=num_beams,
-            do_sample=False,
-            max_new_tokens=max(limits),
-        ).tolist()
-        return [row[1 : limit + 1] for row, limit in zip(decoded, limits, strict=True)]
+
+def _joined(parts: Sequence[tuple[list[Hypothesis], str]], rank: int) -> Hypothesis:
+    text = "".join(found[rank].text + after for found, after in parts)
+    return Hypothesis(text, sum(found[rank].score for found, _ in parts) / len(parts))

@@ -7,16 +7,19 @@ from askew.tasks._choices import (
     chosen_settings,
     chosen_task,
     default_folder,
+    from_teacher,
 )
-from askew.tasks._data import Sources, load_text
+from askew.tasks._data import Sources, load_text, read_any
+from askew.tasks._evaluate import Evaluated, evaluate_translator, load_test
 from askew.tasks._presets import SHAPES, SIZES, translation_preset
 from askew.tasks._teacher import Teacher, find_teacher, teach
-from askew.tasks._train import prepare_training, train_translation
+from askew.tasks._train import is_first_process, prepare_training, train_translation
 from askew.tasks._translation import TranslationTask, translation_task
 
 __all__ = [
     "SHAPES",
     "SIZES",
+    "Evaluated",
     "Sources",
     "Teacher",
     "TranslationTask",
@@ -26,9 +29,14 @@ __all__ = [
     "chosen_settings",
     "chosen_task",
     "default_folder",
+    "evaluate_translator",
     "find_teacher",
+    "from_teacher",
+    "is_first_process",
+    "load_test",
     "load_text",
     "prepare_training",
+    "read_any",
     "teach",
     "train_translation",
     "translation_preset",

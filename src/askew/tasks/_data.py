@@ -9,7 +9,9 @@ from askew.text import (
     SplitText,
     localisation_phrases,
     read_aligned,
+    read_dataset,
     read_pairs,
+    read_po,
     split_pairs,
 )
 
@@ -17,8 +19,9 @@ from askew.text import (
 class Sources(NamedTuple):
     """Where the user says that the text lies; what is None is made or split off.
 
-    `pair` names two locales; `data` is one file of pairs; the others are files of aligned
-    lines, of which validation and test may be missing.
+    `pair` names two locales; `data` is one file of pairs, a `.po` file, a folder of such, or
+    "datasets:NAME"; the others are files of aligned lines, of which validation and test may
+    be missing.
     """
 
     pair: str = "en-pt"
@@ -59,7 +62,7 @@ def load_text(sources: Sources, *, seed: int = 0) -> tuple[str, SplitText]:
             sources.source is None,
             "load_text: data and source/target exclude each other; got both. Give one of them",
         )
-        return str(sources.data), _with_extra(read_pairs(sources.data), sources, seed)
+        return str(sources.data), _with_extra(read_any(sources.data), sources, seed)
     if sources.source is not None and sources.target is not None:
         name = f"{sources.source} → {sources.target}"
         return name, _with_extra(read_aligned(sources.source, sources.target), sources, seed)
@@ -69,6 +72,25 @@ def load_text(sources: Sources, *, seed: int = 0) -> tuple[str, SplitText]:
         "Give --data, or --source and --target",
     )
     return f"localisation phrases {sources.pair}", localisation_phrases(sources.pair, seed=seed)
+
+
+def read_any(data: str | Path) -> ParallelText:
+    """Read pairs in whatever form they are.
+
+    Args:
+        data: A `.tsv` or `.jsonl` file, a `.po` file, a folder of such, or "datasets:NAME".
+
+    Returns:
+        The pairs.
+
+    Raises:
+        ValueError: If they cannot be read; the message names file and line.
+    """
+    kind, _, name = str(data).partition(":")
+    if kind == "datasets":
+        return read_dataset(name)
+    path = Path(data)
+    return read_po(path) if path.is_dir() or path.suffix == ".po" else read_pairs(path)
 
 
 def _with_extra(pairs: ParallelText, sources: Sources, seed: int) -> SplitText:

@@ -80,7 +80,7 @@ def teach(
     with store.open("a", encoding="utf-8") as file:
         for start in range(len(done), len(sources), _CHUNK):
             if translator is None:
-                translator = Translator.from_pretrained(folder)
+                translator = Translator.from_pretrained(folder, engine=teacher.engine)
             chunk = list(sources[start : start + _CHUNK])
             targets = translator.translate(chunk, num_beams=teacher.num_beams)
             file.writelines(json.dumps(target, ensure_ascii=False) + "\n" for target in targets)

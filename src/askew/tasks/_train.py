@@ -1,9 +1,13 @@
 """Train one translation model into a folder, and go on after a crash."""
 
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from accelerate import PartialState
+
+from askew._check import require
 from askew._config import to_dict
 from askew.tasks._translation import TranslationTask
 from askew.tradeoffs import (
@@ -56,8 +60,22 @@ def prepare_training(
         "threads": threads,
         **({"training": dict(training)} if training else {}),
     }
+    require(
+        budget.minutes is None or int(os.environ.get("WORLD_SIZE", "1")) == 1,
+        "train: several processes need a number of steps; "
+        f"got minutes {budget.minutes}, {os.environ.get('WORLD_SIZE')} processes. Give --steps",
+    )
     check_resumable(out, "training.json", identity, caller="train")
     return identity
+
+
+def is_first_process() -> bool:
+    """Tell whether this is the one process, or the first of several, that speaks and writes.
+
+    Returns:
+        True outside torchrun and accelerate.
+    """
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def train_translation(
@@ -90,20 +108,22 @@ def train_translation(
         tensorboard: Folder of curves for TensorBoard.
 
     Returns:
-        Scores on the test set.
+        Scores on the test set; of several processes the first alone saves and scores, and the
+        others give none.
     """
-    out.mkdir(parents=True, exist_ok=True)
     scores, stored = out / "scores.json", out / "training.json"
     if scores.is_file():
         return read_json(scores)["scores"]
     training = dict(training or {})
-    if not stored.is_file():
-        steps = budget.steps
-        if budget.minutes is not None:
-            arm = Arm(name="model", config=config, training=training)
-            minutes = budget.minutes
-            steps = calibrate(task, [arm], minutes=minutes, jobs=1, threads=threads)["model"]
-        write_json(stored, {**identity, "steps": steps})
+    with PartialState().main_process_first():
+        if not stored.is_file():
+            steps = budget.steps
+            if budget.minutes is not None:
+                arm = Arm(name="model", config=config, training=training)
+                minutes = budget.minutes
+                steps = calibrate(task, [arm], minutes=minutes, jobs=1, threads=threads)["model"]
+            out.mkdir(parents=True, exist_ok=True)
+            write_json(stored, {**identity, "steps": steps})
     steps = int(read_json(stored)["steps"])
     model = task.build(config, seed)
     checkpoints = out / "checkpoints"
@@ -117,6 +137,8 @@ def train_translation(
         on_record=on_record,
         tensorboard=tensorboard,
     )
+    if not is_first_process():
+        return {}
     task.save(model, out)
     write_json(out / "curve.json", {"version": 1, "records": list(records)})
     translations = task.translator(model).translate(task.text.test.sources)

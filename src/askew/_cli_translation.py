@@ -1,0 +1,342 @@
+"""The commands of translation: train, evaluate, translate, export."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from askew._cli import (
+    ConfigFile,
+    Data,
+    Json,
+    Minutes,
+    Pair,
+    Preset,
+    Quiet,
+    SeparateVocabularies,
+    Settings,
+    Source,
+    Steps,
+    Target,
+    Teacher,
+    TestSource,
+    TestTarget,
+    ValidSource,
+    ValidTarget,
+    VocabSize,
+    refusing_bad_input,
+    set_up_torch,
+    stopping_cleanly,
+    tell_overlap,
+)
+from askew._cli_lines import Told, count_special, opened, windows
+
+if TYPE_CHECKING:
+    from askew.models import DecodingConfig, Translator
+    from askew.tasks import TranslationTask
+
+Engine = Annotated[
+    str, typer.Option(help="torch, or ctranslate2 for a model that askew export wrote.")
+]
+Beams = Annotated[int, typer.Option(help="Hypotheses kept; 1 is greedy.")]
+LengthPenalty = Annotated[
+    float, typer.Option(help="Power of the length that scores are divided by.")
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Lines decoded together at most.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads.")]
+Folder = Annotated[Path, typer.Argument(help="A folder that training wrote.")]
+
+
+def train_command(
+    *,
+    out: Annotated[Path, typer.Option(help="Folder of the model.")],
+    pair: Pair = "en-pt",
+    data: Data = None,
+    source: Source = None,
+    target: Target = None,
+    valid_source: ValidSource = None,
+    valid_target: ValidTarget = None,
+    test_source: TestSource = None,
+    test_target: TestTarget = None,
+    shape: Annotated[
+        str,
+        typer.Option(help="deep-shallow, narrow-decoder, shared-bridge, symmetric or FILE.toml."),
+    ] = "deep-shallow",
+    preset: Preset = "small",
+    vocab_size: VocabSize = 2000,
+    separate_vocabularies: SeparateVocabularies = False,
+    teacher: Teacher = None,
+    set_: Settings = None,
+    config: ConfigFile = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    threads: Threads = 1,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Folder of curves for TensorBoard.")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Train a translation model into a folder that `askew translate` reads.
+
+    A training that was killed goes on, bit for bit, when the same command is typed again. Under
+    torchrun or accelerate the batches of a step are shared out among the processes;
+    training.accumulate says how many a step has.
+    """
+    with refusing_bad_input():
+        from askew import tasks
+
+        where = tasks.Sources(
+            pair, data, source, target, valid_source, valid_target, test_source, test_target
+        )
+        chosen = tasks.chosen_settings(config, set_)
+        job = tasks.chosen_task(
+            where,
+            vocab_size,
+            chosen,
+            separate_vocabularies=separate_vocabularies,
+            teacher=teacher,
+        )
+        model = tasks.chosen_model(job, shape, preset, chosen)
+        budget = tasks.chosen_budget(where, steps, minutes)
+        training = {} if teacher is None else tasks.from_teacher(chosen)
+        call = {
+            "budget": budget,
+            "seed": seed,
+            "threads": threads,
+            "out": out,
+            "training": training,
+        }
+        identity = tasks.prepare_training(job, model, **call)
+    from askew._progress import TrainingProgress
+
+    first = tasks.is_first_process()
+    if first:
+        tell_overlap(job.text)
+    set_up_torch(threads)
+    if teacher is not None:
+        job = learn_from(teacher, job, Path(f"{out}-taught.jsonl"), quiet=quiet or not first)
+    with (
+        stopping_cleanly(out),
+        TrainingProgress(quiet=quiet or not first) as progress,
+    ):
+        scores = tasks.train_translation(
+            job,
+            model,
+            identity,
+            progress=progress,
+            on_record=progress.record,
+            tensorboard=tensorboard,
+            **call,
+        )
+    if not first:
+        return
+    if as_json:
+        print(json.dumps(scores, indent=2))
+    else:
+        print("test set: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
+        print(f"model: {out}")
+
+
+def learn_from(
+    teacher: Path, job: "TranslationTask", store: Path, *, quiet: bool
+) -> "TranslationTask":
+    """Let the teacher translate the training sources, where its words are learnt."""
+    from askew import tasks
+    from askew._progress import LineProgress
+
+    found = job.teacher
+    assert found is not None
+    sources = job.text.train.sources
+    store.parent.mkdir(parents=True, exist_ok=True)
+    with stopping_cleanly(store), LineProgress(len(sources), "teaching", quiet=quiet) as progress:
+        taught = tasks.teach(teacher, found, sources, store=store, progress=progress.reach)
+    return replace(job, taught=taught)
+
+
+def evaluate_command(
+    folder: Folder,
+    *,
+    data: Data = None,
+    test_source: TestSource = None,
+    test_target: TestTarget = None,
+    beams: Beams = 1,
+    length_penalty: LengthPenalty = 1.0,
+    engine: Engine = "torch",
+    batch_size: BatchSize = 64,
+    threads: Threads = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the translations there, one a line.")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Score a model on your pairs: BLEU, chrF, exact match, and placeholders kept.
+
+    Give --data, of which all pairs are used, or --test-source and --test-target. Each score
+    comes with its 95 % interval over sentences, and with sacreBLEU's signature.
+    """
+    with refusing_bad_input():
+        from askew import tasks
+        from askew.models import DecodingConfig
+
+        pairs = tasks.load_test(data, test_source, test_target)
+        decoding = DecodingConfig(num_beams=beams, length_penalty=length_penalty)
+        translator = _translator(folder, engine, batch_size, threads)
+    from askew._progress import LineProgress
+
+    with LineProgress(len(pairs.sources), "translating", quiet=quiet) as progress:
+        found = tasks.evaluate_translator(translator, pairs, decoding, progress=progress)
+    if out is not None:
+        lines = (" ".join(text.splitlines()) + "\n" for text in found.translations)
+        out.write_text("".join(lines), encoding="utf-8")
+    if as_json:
+        print(json.dumps(found.results, indent=2, ensure_ascii=False))
+        return
+    for name, score in found.results["scores"].items():
+        low, high = score["interval"]
+        print(f"{name} {score['value']:.4g} ({low:.4g} to {high:.4g})  {score['signature']}")
+    kept = found.results["placeholders"]
+    if kept["total"]:
+        print(f"placeholders and markup kept: {kept['kept']} of {kept['total']}")
+    print(f"sentences per second: {found.results['sentences_per_second']:.3g}")
+
+
+def translate_command(
+    folder: Folder,
+    file: Annotated[
+        Path | None, typer.Argument(help="Lines to translate, or a .po file; else stdin.")
+    ] = None,
+    *,
+    out: Annotated[Path | None, typer.Option(help="Write there; needed for a .po file.")] = None,
+    engine: Engine = "torch",
+    beams: Beams = 1,
+    length_penalty: LengthPenalty = 1.0,
+    n_best: Annotated[
+        int, typer.Option(help="Translations per line: line number TAB score TAB text, each.")
+    ] = 1,
+    sample: Annotated[bool, typer.Option("--sample", help="Draw tokens at random.")] = False,
+    temperature: Annotated[float, typer.Option(help="Of sampling.")] = 1.0,
+    top_k: Annotated[int, typer.Option(help="Sample among so many tokens; 0 means all.")] = 0,
+    top_p: Annotated[float, typer.Option(help="Sample among this share of probability.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of sampling.")] = 0,
+    batch_size: BatchSize = 64,
+    threads: Threads = 1,
+    show_attention: Annotated[
+        Path | None,
+        typer.Option(help="Also write a page of where the decoder looked, for the first lines."),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Translate lines from a file or from stdin; one line out for every line in.
+
+    Lines end with a newline byte alone; other line ends within a translation become spaces.
+    Empty lines stay empty, bytes that are not UTF-8 become U+FFFD, and lines longer than the
+    model reads at once are translated in pieces; how many is said at the end.
+    """
+    with refusing_bad_input():
+        from askew.models import DecodingConfig
+
+        decoding = DecodingConfig(
+            num_beams=max(beams, 1 if sample else n_best),
+            num_hypotheses=n_best,
+            length_penalty=length_penalty,
+            sample=sample,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+        )
+        if file is not None and not file.is_file():
+            raise ValueError(f"translate: the file must exist; got {file}")
+        if file is not None and file.suffix == ".po" and out is None:
+            raise ValueError(f"translate: a .po file needs --out; got {file} without")
+        if show_attention is not None and engine != "torch":
+            raise ValueError(f"translate: --show-attention needs --engine torch; got {engine}")
+        translator = _translator(folder, engine, batch_size, threads)
+    if file is not None and out is not None and file.suffix == ".po":
+        _translate_catalogue(translator, decoding, file, out)
+        return
+    told = Told()
+    try:
+        with opened(file, "rb", sys.stdin) as given, opened(out, "wb", sys.stdout) as written:
+            for number, lines in windows(given, told):
+                count_special(translator, lines, told)
+                if show_attention is not None and number == 1:
+                    _show_attention(translator, lines, show_attention)
+                for line in _answers(translator, lines, number, decoding):
+                    written.write(line.encode() + b"\n")
+                written.flush()
+                told.progress(quiet, out)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    told.end()
+
+
+def export_command(
+    folder: Folder,
+    *,
+    to: Annotated[str, typer.Option(help="ctranslate2 or onnx.")] = "ctranslate2",
+    quantization: Annotated[
+        str, typer.Option(help="Of CTranslate2: float32, int8, int16, float16, bfloat16, ….")
+    ] = "float32",
+    out: Annotated[
+        Path | None, typer.Option(help="Where to; by default a folder in the model's own.")
+    ] = None,
+) -> None:
+    """Write a trained model for another engine; `askew translate --engine ctranslate2` runs it."""
+    with refusing_bad_input():
+        from askew.export import export_ctranslate2, export_onnx
+
+        set_up_torch(1)
+        if to not in ("ctranslate2", "onnx"):
+            raise ValueError(f"export: --to must be ctranslate2 or onnx; got {to}")
+        if to == "onnx":
+            if quantization != "float32":
+                raise ValueError(f"export: onnx is float32; got --quantization {quantization}")
+            written = export_onnx(folder, out)
+        else:
+            written = export_ctranslate2(folder, out, quantization=quantization)
+    print(f"export: {written}")
+
+
+def _translator(folder: Path, engine: str, batch_size: int, threads: int) -> "Translator":
+    from askew.models import Translator
+
+    set_up_torch(threads)
+    return Translator.from_pretrained(folder, batch_size=batch_size, engine=engine, threads=threads)
+
+
+def _translate_catalogue(
+    translator: "Translator", decoding: "DecodingConfig", file: Path, out: Path
+) -> None:
+    from askew.text import translate_po
+
+    with refusing_bad_input():
+        count = translate_po(
+            file, lambda texts: translator.translate(texts, decoding=decoding), out
+        )
+    print(f"{count} messages filled in and marked fuzzy: {out}")
+
+
+def _answers(
+    translator: "Translator", lines: list[str], first: int, decoding: "DecodingConfig"
+) -> Iterator[str]:
+    for number, found in enumerate(translator.hypotheses(lines, decoding), start=first):
+        for text, score in found:
+            line = " ".join(text.splitlines())
+            many = decoding.num_hypotheses > 1
+            yield f"{number}\t{score:.6g}\t{line.replace(chr(9), ' ')}" if many else line
+
+
+def _show_attention(translator: "Translator", lines: list[str], path: Path) -> None:
+    from askew.models import attention_map, write_attention_page
+
+    chosen = [line for line in lines if line.strip()][:5]
+    write_attention_page([attention_map(translator, line) for line in chosen], path)

@@ -1,0 +1,215 @@
+"""From our weights to a folder of CTranslate2, each side with its own width, depth and heads."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from askew._check import require
+from askew.attention import AsymmetricAttention, sinusoidal_positions
+from askew.export._files import fingerprint, replacing
+from askew.models import (
+    AsymmetricTranslationModel,
+    CTranslate2Engine,
+    DecodingConfig,
+    load_translation_model,
+)
+from askew.text import Tokenizers, load_tokenizers, save_tokenizers
+from askew.transformer import EncoderDecoderConfig, StackConfig
+
+QUANTIZATIONS = ("float32", "float16", "bfloat16", "int16", "int8", "int8_float32", "int8_float16")
+_POSITIONS = 2048
+_Map = tuple[Tensor, Tensor]
+
+
+def export_ctranslate2(
+    folder: str | Path, out: str | Path | None = None, *, quantization: str = "float32"
+) -> Path:
+    """Write a trained model for CTranslate2.
+
+    A table that both sides share through maps is folded into one table a side, and a shared
+    adapter into the keys and values that read it: both are linear, so the model is the same
+    up to rounding. Heads that share keys are written out.
+
+    Args:
+        folder: A model folder.
+        out: Where to, by default the sub-folder "ctranslate2"; an earlier export is replaced.
+        quantization: How weights are stored: "float32", "int8" (about four times smaller,
+            fastest on a CPU) or another of `QUANTIZATIONS`.
+
+    Returns:
+        The folder written: model.bin, vocabularies, tokenizers, and askew.json, which names
+        the weights it was made from.
+
+    Raises:
+        ValueError: If the model has what CTranslate2 cannot compute (normalised queries and
+            keys, heads of another width than d_model / num_heads), the quantization is
+            unknown, or `out` holds something else.
+        ModuleNotFoundError: If ctranslate2 is not installed.
+    """
+    import ctranslate2  # noqa: F401  (said missing before any work)
+
+    folder = Path(folder)
+    out = folder / "ctranslate2" if out is None else Path(out)
+    require(
+        quantization in QUANTIZATIONS,
+        f"export_ctranslate2: quantization must be one of {', '.join(QUANTIZATIONS)}; "
+        f"got {quantization!r}",
+    )
+    model, tokenizers = load_translation_model(folder), load_tokenizers(folder)
+    config = model.config.to_plain()
+    for name, side in (("encoder", config.encoder), ("decoder", config.decoder)):
+        _check_side(name, side)
+    with replacing(out, caller="export_ctranslate2") as part:
+        _specification(model, config, tokenizers, quantization).save(str(part))
+        save_tokenizers(tokenizers, part)
+        told = {
+            "version": 1,
+            "engine": "ctranslate2",
+            "quantization": quantization,
+            "max_length": _POSITIONS,
+            "fingerprint": fingerprint(folder),
+        }
+        (part / "askew.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        CTranslate2Engine(part).decode([[3]], [1], DecodingConfig())  # it loads and runs
+    return out
+
+
+def _check_side(name: str, side: StackConfig) -> None:
+    require(
+        not side.qk_norm and side.d_key in (None, side.d_model),
+        "export_ctranslate2: CTranslate2 computes plain attention with heads of "
+        f"d_model / num_heads; got {name} qk_norm {side.qk_norm}, d_key {side.d_key}, "
+        f"d_model {side.d_model}",
+    )
+
+
+def _specification(
+    model: AsymmetricTranslationModel,
+    config: EncoderDecoderConfig,
+    tokenizers: Tokenizers,
+    quantization: str,
+):
+    from ctranslate2.specs import common_spec, transformer_spec
+
+    activations = {"relu": common_spec.Activation.RELU, "gelu": common_spec.Activation.GELU}
+    encoder, decoder = config.encoder, config.decoder
+    spec = transformer_spec.TransformerSpec(
+        transformer_spec.TransformerEncoderSpec(
+            encoder.num_layers, encoder.num_heads, activation=activations[encoder.activation]
+        ),
+        transformer_spec.TransformerDecoderSpec(
+            decoder.num_layers, decoder.num_heads, activation=activations[decoder.activation]
+        ),
+    )
+    core = model.model
+    source, target, output = _tables(core)
+    _write_stack(spec.encoder, core.encoder, encoder.d_model)
+    _write_stack(spec.decoder, core.decoder, decoder.d_model)
+    spec.encoder.embeddings[0].weight = _array(source)
+    spec.decoder.embeddings.weight = _array(target)
+    spec.decoder.projection.weight = _array(output)
+    for written, layer in zip(spec.encoder.layer, core.encoder.layers, strict=True):
+        _write_self(written.self_attention, layer)
+        _write_feed_forward(written.ffn, layer)
+    for written, layer in zip(spec.decoder.layer, core.decoder.layers, strict=True):
+        _write_self(written.self_attention, layer)
+        _write_cross(written.attention, layer, core.adapter)
+        _write_feed_forward(written.ffn, layer)
+    spec.config.add_source_eos = True
+    spec.config.bos_token = spec.config.decoder_start_token = "<s>"
+    spec.config.eos_token, spec.config.unk_token = "</s>", "<pad>"
+    spec.config.layer_norm_epsilon = core.encoder.norm.eps
+    words = [_words(tokenizer) for tokenizer in tokenizers]
+    spec.register_source_vocabulary(words[0])
+    spec.register_target_vocabulary(words[1])
+    spec.validate()
+    spec.optimize(quantization=quantization)
+    return spec
+
+
+def _words(tokenizer) -> list[str]:
+    vocabulary = tokenizer.get_vocab()
+    return sorted(vocabulary, key=vocabulary.__getitem__)
+
+
+def _tables(core: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
+    """Source table, target table and output layer, with the maps of a shared table folded in."""
+    target = _mapped(core.target_embedding.weight, core.target_projection)
+    if core.source_embedding is None:
+        source = _mapped(core.target_embedding.weight, core.source_projection)
+    else:
+        source = core.source_embedding.weight
+    return source, target, target if core.output is None else core.output.weight
+
+
+def _mapped(table: Tensor, projection: nn.Linear | None) -> Tensor:
+    return table if projection is None else table @ projection.weight.T
+
+
+def _write_stack(written, stack: nn.Module, d_model: int) -> None:
+    written.scale_embeddings = np.float32(d_model**0.5)
+    written.position_encodings.encodings = _array(sinusoidal_positions(_POSITIONS, d_model))
+    _write_norm(written.layer_norm, stack.norm)
+
+
+def _write_norm(written, norm: nn.LayerNorm) -> None:
+    written.gamma, written.beta = _array(norm.weight), _array(norm.bias)
+
+
+def _write_linear(written, maps: Sequence[_Map]) -> None:
+    written.weight = _array(torch.cat([weight for weight, _ in maps]))
+    written.bias = _array(torch.cat([bias for _, bias in maps]))
+
+
+def _write_self(written, layer: nn.Module) -> None:
+    attention = layer.attention
+    _write_norm(written.layer_norm, layer.attention_norm)
+    maps = [_map(attention.query), *(_spread(m, attention) for m in _keys_values(attention))]
+    _write_linear(written.linear[0], maps)
+    _write_linear(written.linear[1], [_map(attention.output)])
+
+
+def _write_cross(written, layer: nn.Module, adapter: nn.Linear | None) -> None:
+    attention = layer.cross_attention
+    _write_norm(written.layer_norm, layer.cross_attention_norm)
+    _write_linear(written.linear[0], [_map(attention.query)])
+    keys_values = [_spread(m, attention) for m in _keys_values(attention)]
+    _write_linear(written.linear[1], [_after(m, adapter) for m in keys_values])
+    _write_linear(written.linear[2], [_map(attention.output)])
+
+
+def _write_feed_forward(written, layer: nn.Module) -> None:
+    _write_norm(written.layer_norm, layer.feed_forward_norm)
+    _write_linear(written.linear_0, [_map(layer.feed_forward.expand)])
+    _write_linear(written.linear_1, [_map(layer.feed_forward.contract)])
+
+
+def _map(linear: nn.Linear) -> _Map:
+    return linear.weight, linear.bias
+
+
+def _keys_values(attention: AsymmetricAttention) -> tuple[_Map, _Map]:
+    return _map(attention.key), _map(attention.value)
+
+
+def _spread(own: _Map, attention: AsymmetricAttention) -> _Map:
+    """Write shared heads once for every head that reads them."""
+    times = attention.num_heads // attention.num_kv_heads
+    weight, bias = (part.unflatten(0, (attention.num_kv_heads, -1)) for part in own)
+    return tuple(part.repeat_interleave(times, 0).flatten(0, 1) for part in (weight, bias))
+
+
+def _after(own: _Map, adapter: nn.Linear | None) -> _Map:
+    """The same map of what the adapter reads."""
+    if adapter is None:
+        return own
+    weight, bias = own
+    return weight @ adapter.weight, weight @ adapter.bias + bias
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().float().contiguous().numpy().copy()

@@ -1,0 +1,101 @@
+"""From our weights to two ONNX graphs: read the source once, score target prefixes."""
+
+import json
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from askew.export._files import fingerprint, replacing
+from askew.models import load_translation_model
+from askew.text import load_tokenizers, save_tokenizers
+
+
+def export_onnx(folder: str | Path, out: str | Path | None = None) -> Path:
+    """Write a trained model as ONNX, float32, with free batch size and lengths.
+
+    encoder.onnx maps `input_ids` and `attention_mask` [batch, source] to `memory`;
+    decoder.onnx maps `decoder_input_ids` [batch, target], `memory` and `attention_mask` to
+    `logits` [batch, target, vocab]. A decoding step runs the whole prefix again.
+
+    Args:
+        folder: A model folder.
+        out: Where to, by default the sub-folder "onnx"; an earlier export is replaced.
+
+    Returns:
+        The folder written, with the tokenizers and askew.json, which names the weights.
+
+    Raises:
+        ValueError: If the folder holds no whole model or `out` holds something else.
+        ModuleNotFoundError: If onnx or onnxscript is not installed.
+    """
+    import onnx  # noqa: F401  (said missing before any work)
+    import onnxscript  # noqa: F401
+
+    folder = Path(folder)
+    out = folder / "onnx" if out is None else Path(out)
+    model, tokenizers = load_translation_model(folder).eval(), load_tokenizers(folder)
+    source = torch.ones(2, 5, dtype=torch.long)
+    target = torch.ones(2, 3, dtype=torch.long)
+    memory = torch.zeros(2, 5, model.config.to_plain().d_memory)
+    rows, read, written = (torch.export.Dim(name) for name in ("batch", "source", "target"))
+    both = {0: rows, 1: read}
+    with replacing(out, caller="export_onnx") as part:
+        _write(
+            _Encoder(model.model),
+            {"input_ids": source, "attention_mask": source},
+            {"input_ids": both, "attention_mask": both},
+            "memory",
+            part / "encoder.onnx",
+        )
+        _write(
+            _Decoder(model.model),
+            {"decoder_input_ids": target, "memory": memory, "attention_mask": source},
+            {
+                "decoder_input_ids": {0: rows, 1: written},
+                "memory": both,
+                "attention_mask": both,
+            },
+            "logits",
+            part / "decoder.onnx",
+        )
+        save_tokenizers(tokenizers, part)
+        told = {"version": 1, "engine": "onnx", "fingerprint": fingerprint(folder)}
+        (part / "askew.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    return out
+
+
+class _Encoder(nn.Module):
+    def __init__(self, core: nn.Module) -> None:
+        super().__init__()
+        self.core = core
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.core.encode(input_ids, source_mask=attention_mask.bool())
+
+
+class _Decoder(nn.Module):
+    def __init__(self, core: nn.Module) -> None:
+        super().__init__()
+        self.core = core
+
+    def forward(self, decoder_input_ids: Tensor, memory: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.core.decode(decoder_input_ids, memory, source_mask=attention_mask.bool())
+
+
+def _write(
+    module: nn.Module, inputs: dict[str, Tensor], shapes: dict, output: str, path: Path
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own internals
+        program = torch.onnx.export(
+            module,
+            kwargs=inputs,
+            dynamic_shapes=shapes,
+            input_names=list(inputs),
+            output_names=[output],
+            dynamo=True,
+            verbose=False,
+        )
+    program.save(str(path))

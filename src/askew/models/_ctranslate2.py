@@ -1,0 +1,129 @@
+"""Decoding with CTranslate2, from a folder that `askew.export` wrote."""
+
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from askew._check import require
+from askew.models._decoding import DecodingConfig, TokenHypothesis
+from askew.text import load_tokenizers
+
+MARK = "askew.json"
+
+
+class CTranslate2Engine:
+    """Searches with CTranslate2, which is several times faster than PyTorch on a CPU.
+
+    Args:
+        folder: What `export_ctranslate2` wrote.
+        threads: Threads of a search.
+
+    Raises:
+        ValueError: If the folder holds no export, or a damaged one.
+        ModuleNotFoundError: If ctranslate2 is not installed.
+    """
+
+    def __init__(self, folder: str | Path, *, threads: int = 1) -> None:
+        import ctranslate2
+
+        folder = Path(folder)
+        require(
+            (folder / MARK).is_file() and (folder / "model.bin").is_file(),
+            "CTranslate2Engine: the folder must be what askew export wrote; "
+            f"got {folder}. Run askew export DIR --to ctranslate2",
+        )
+        try:
+            self.export = json.loads((folder / MARK).read_text(encoding="utf-8"))
+            self.longest = int(self.export["max_length"])
+            self._model = ctranslate2.Translator(
+                str(folder), device="cpu", inter_threads=1, intra_threads=threads
+            )
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise ValueError(
+                f"CTranslate2Engine: the export must be whole; got {folder}: {error}. Export again"
+            ) from None
+        self.source_words, self.target_words = (
+            _words(tokenizer) for tokenizer in load_tokenizers(folder)
+        )
+        self.numbers = {word: number for number, word in enumerate(self.target_words)}
+
+    def decode(
+        self, sources: Sequence[Sequence[int]], limits: Sequence[int], config: DecodingConfig
+    ) -> list[list[TokenHypothesis]]:
+        """Search; see `Engine`. Limits beyond the exported positions are lowered to them.
+
+        Args:
+            sources: Source tokens without an end.
+            limits: Most new tokens of each.
+            config: How.
+
+        Returns:
+            For every source its hypotheses, the best first.
+
+        Raises:
+            ValueError: If a source is longer than the exported positions.
+        """
+        longest = max(map(len, sources), default=0) + 1
+        require(
+            longest <= self.longest,
+            f"CTranslate2Engine: a source must have at most {self.longest} tokens; got {longest}",
+        )
+        import ctranslate2
+
+        if config.sample:
+            ctranslate2.set_random_seed(config.seed)
+        found: list[list[TokenHypothesis]] = [[] for _ in sources]
+        order = sorted(range(len(sources)), key=lambda row: limits[row])
+        for limit, group in itertools.groupby(order, key=lambda row: limits[row]):
+            rows = list(group)
+            texts = [[self.source_words[token] for token in sources[row]] for row in rows]
+            results = self._model.translate_batch(texts, **self._call(limit, config))
+            for row, result in zip(rows, results, strict=True):
+                pairs = zip(result.hypotheses, result.scores, strict=True)
+                found[row] = [
+                    TokenHypothesis([self.numbers[word] for word in words], score)
+                    for words, score in pairs
+                ]
+        return [sorted(own, key=lambda h: -h.score) for own in found]
+
+    def _call(self, limit: int, config: DecodingConfig) -> dict[str, object]:
+        sampling = {
+            "sampling_topk": config.top_k or len(self.target_words),
+            "sampling_topp": config.top_p,
+            "sampling_temperature": config.temperature,
+        }
+        return {
+            "beam_size": config.num_beams,
+            "num_hypotheses": config.num_hypotheses,
+            "length_penalty": config.length_penalty,
+            "max_decoding_length": min(limit, self.longest - 1),
+            "min_decoding_length": 0,
+            "max_input_length": 0,
+            "return_scores": True,
+            **(sampling if config.sample else {}),
+        }
+
+    def score(
+        self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
+    ) -> list[list[float]]:
+        """Give the log-probability of every target token and of the end after them.
+
+        Args:
+            sources: Source tokens without an end.
+            targets: Target tokens without start and end.
+
+        Returns:
+            For each pair one number per target token, and one for the end.
+        """
+        results = self._model.score_batch(
+            [[self.source_words[token] for token in source] for source in sources],
+            [[self.target_words[token] for token in target] for target in targets],
+            max_input_length=0,
+        )
+        return [result.log_probs for result in results]
+
+
+def _words(tokenizer) -> list[str]:
+    vocabulary = tokenizer.get_vocab()
+    return sorted(vocabulary, key=vocabulary.__getitem__)

@@ -1,0 +1,86 @@
+"""How a translation is searched for, and what an engine that searches gives back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from askew._check import require
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecodingConfig:
+    """How translations are searched for. The defaults are greedy.
+
+    Attributes:
+        num_beams: Hypotheses kept at every step; 1 is greedy.
+        num_hypotheses: Translations given per sentence, the best first: at most `num_beams`, or
+            as many samples.
+        length_penalty: Hypotheses are ranked by the sum of log-probabilities over their
+            length to this power; above 1 prefers longer ones.
+        sample: Draw every token instead of taking the most probable; needs one beam.
+        temperature: Divides the logits before sampling, > 0.
+        top_k: Sample among the k most probable tokens; 0 means all.
+        top_p: Sample among the fewest tokens that hold this share of probability, in (0, 1].
+        seed: Of sampling.
+
+    Raises:
+        ValueError: If a number is out of range or does not go with another.
+
+    Example:
+        >>> DecodingConfig(num_beams=5, num_hypotheses=3).length_penalty
+        1.0
+    """
+
+    num_beams: int = 1
+    num_hypotheses: int = 1
+    length_penalty: float = 1.0
+    sample: bool = False
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("num_beams", "num_hypotheses", "temperature"):
+            value = getattr(self, name)
+            require(value > 0, f"DecodingConfig: {name} must be positive; got {name} {value}")
+        require(
+            self.sample or self.num_hypotheses <= self.num_beams,
+            "DecodingConfig: num_hypotheses must be at most num_beams; "
+            f"got num_hypotheses {self.num_hypotheses}, num_beams {self.num_beams}",
+        )
+        require(
+            not self.sample or self.num_beams == 1,
+            f"DecodingConfig: sampling needs one beam; got num_beams {self.num_beams}",
+        )
+        require(self.top_k >= 0, f"DecodingConfig: top_k must be >= 0; got top_k {self.top_k}")
+        require(
+            0.0 < self.top_p <= 1.0,
+            f"DecodingConfig: top_p must be in (0, 1]; got top_p {self.top_p}",
+        )
+
+
+class TokenHypothesis(NamedTuple):
+    """Tokens without start and end, and the sum of log-probabilities over length to a power."""
+
+    tokens: list[int]
+    score: float
+
+
+class Engine(Protocol):
+    """What searches for translations of token numbers."""
+
+    def decode(
+        self, sources: Sequence[Sequence[int]], limits: Sequence[int], config: DecodingConfig
+    ) -> list[list[TokenHypothesis]]:
+        """Search.
+
+        Args:
+            sources: Source tokens without an end.
+            limits: Most new tokens of each.
+            config: How.
+
+        Returns:
+            For every source its hypotheses, the best first.
+        """
+        ...

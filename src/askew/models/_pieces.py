@@ -1,0 +1,53 @@
+"""A text that is too long, cut where it reads best."""
+
+import re
+
+from tokenizers import Tokenizer
+
+_ENDS = (re.compile(r"(?<=[.!?。！？…])\s+|\n+"), re.compile(r"\s+"))  # noqa: RUF001
+
+
+def split_text(text: str, tokenizer: Tokenizer, longest: int) -> list[tuple[str, str]]:
+    """Cut a text into pieces of at most so many tokens.
+
+    Args:
+        text: Any text that is not blank.
+        tokenizer: Counts the tokens; byte-level.
+        longest: Most tokens of a piece, >= 1; a single character may have more.
+
+    Returns:
+        Pieces and the white space after each; put together again they are the text.
+    """
+    pieces = []
+    at = 0
+    while at < len(text):
+        # No piece has more characters than bytes, and none needs more tokens than bytes.
+        window = text[at : at + 8 * longest]
+        taken = _fitting(window, tokenizer, longest)
+        if at + taken < len(text):
+            taken = _cut(window, taken)
+        piece = window[:taken]
+        body = piece.rstrip() or piece
+        pieces.append((body, piece[len(body) :]))
+        at += taken
+    return pieces
+
+
+def _fitting(window: str, tokenizer: Tokenizer, longest: int) -> int:
+    """Count the characters of a window's beginning that fit, at least one."""
+    encoding = tokenizer.encode(window)
+    if len(encoding.ids) <= longest:
+        return len(window)
+    fitting = encoding.offsets[longest][0]
+    while fitting > 1 and len(tokenizer.encode(window[:fitting]).ids) > longest:
+        fitting = max(1, fitting * 9 // 10)
+    return max(1, fitting)
+
+
+def _cut(window: str, taken: int) -> int:
+    """Move a cut back to the end of a sentence, else to a space, but not before the middle."""
+    for pattern in _ENDS:
+        ends = [match.end() for match in pattern.finditer(window, 0, taken)]
+        if ends and ends[-1] > taken // 2:
+            return ends[-1]
+    return taken

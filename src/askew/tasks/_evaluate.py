@@ -1,0 +1,101 @@
+"""Scores of a trained model on pairs of one's own."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import NormalDist, stdev
+from typing import NamedTuple
+
+from askew._check import require
+from askew.metrics import bleu, chrf, exact_match, placeholder_survival
+from askew.models import DecodingConfig, Translator
+from askew.tasks._data import read_any
+from askew.text import ParallelText, find_placeholders, read_aligned
+
+_CHUNK = 1024
+
+
+class Evaluated(NamedTuple):
+    """Translations, and what is said of them as plain values."""
+
+    translations: list[str]
+    results: dict
+
+
+def load_test(data: Path | None, source: Path | None, target: Path | None) -> ParallelText:
+    """Read the pairs to test with.
+
+    Args:
+        data: Pairs, of which all are used.
+        source: Or: source lines.
+        target: Their references.
+
+    Returns:
+        The pairs.
+
+    Raises:
+        ValueError: Unless exactly one way is given, or if files cannot be read.
+    """
+    aligned = source is not None and target is not None
+    require(
+        (data is None) == aligned and (source is None) == (target is None),
+        "load_test: test pairs are needed in one way; "
+        f"got data {data}, source {source}, target {target}. "
+        "Give --data, or --test-source and --test-target",
+    )
+    if source is not None and target is not None:
+        return read_aligned(source, target)
+    return read_any(str(data))
+
+
+def evaluate_translator(
+    translator: Translator,
+    pairs: ParallelText,
+    decoding: DecodingConfig,
+    *,
+    progress: Callable[[int], None],
+) -> Evaluated:
+    """Translate and score.
+
+    Args:
+        translator: The model.
+        pairs: Sources and references.
+        decoding: How to search.
+        progress: Called with the lines just done.
+
+    Returns:
+        The translations, and `scores` (each with `value`, `interval`: the normal 95 % interval
+        from jackknife pseudo-values over sentences, and `signature`), `placeholders` and
+        `sentences_per_second`.
+    """
+    found: list[str] = []
+    started = time.perf_counter()
+    for start in range(0, len(pairs.sources), _CHUNK):
+        chunk = pairs.sources[start : start + _CHUNK]
+        found += translator.translate(chunk, decoding=decoding)
+        progress(len(chunk))
+    seconds = time.perf_counter() - started
+    scores = {}
+    for metric in (bleu, chrf, exact_match):
+        score = metric(found, pairs.targets)
+        half = NormalDist().inv_cdf(0.975) * _error(score.items)
+        scores[metric.__name__] = {
+            "value": score.value,
+            "interval": [score.value - half, score.value + half],
+            "signature": score.signature,
+        }
+    kept = placeholder_survival(pairs.sources, found, find_placeholders)
+    return Evaluated(
+        found,
+        {
+            "version": 1,
+            "sentences": len(found),
+            "scores": scores,
+            "placeholders": kept._asdict(),
+            "sentences_per_second": len(found) / seconds,
+        },
+    )
+
+
+def _error(items: tuple[float, ...]) -> float:
+    return stdev(items) / len(items) ** 0.5 if len(items) > 1 else float("nan")

@@ -1,0 +1,147 @@
+"""An exported model says the same as ours: log-probabilities, greedy output, scores."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from saved_model import CONFIG, DECODER, PAIRS, saved, sentences
+
+from askew.export import QUANTIZATIONS, export_ctranslate2
+from askew.models import (
+    CTranslate2Engine,
+    DecodingConfig,
+    TorchEngine,
+    Translator,
+)
+from askew.text import Tokenizers, train_tokenizers
+
+pytest.importorskip("ctranslate2")
+
+SHAPES = {
+    "different sides": CONFIG,
+    "untied": replace(CONFIG, tie_embeddings="none"),
+    "one table": replace(CONFIG, tie_embeddings="all"),
+    "one narrow table": replace(CONFIG, tie_embeddings="all", d_embedding=10),
+    "adapter": replace(CONFIG, adapter="shared"),
+    "symmetric": replace(CONFIG, encoder=DECODER, tie_embeddings="all"),
+    "gelu": replace(CONFIG, decoder=replace(DECODER, activation="gelu")),
+    "shared heads": replace(CONFIG, decoder=replace(DECODER, num_kv_heads=2)),
+}
+
+
+@pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
+def test_log_probabilities_and_greedy_output_are_ours(tmp_path, config):
+    model = saved(tmp_path, config)
+    engine = CTranslate2Engine(export_ctranslate2(tmp_path))
+    sources, targets = sentences(40), sentences(40)[::-1]
+    for source, target, found in zip(sources, targets, engine.score(sources, targets), strict=True):
+        with torch.no_grad():
+            logits = model(
+                torch.tensor([[*source, 2]]), decoder_input_ids=torch.tensor([[1, *target]])
+            ).logits[0]
+        expected = logits.log_softmax(-1)[torch.arange(len(target) + 1), [*target, 2]]
+        torch.testing.assert_close(torch.tensor(found), expected, rtol=0, atol=1e-4)
+    limits = [2 * len(source) + 16 for source in sources]
+    greedy = DecodingConfig()
+    ours = TorchEngine(model).decode(sources, limits, greedy)
+    theirs = engine.decode(sources, limits, greedy)
+    assert [own[0].tokens for own in ours] == [own[0].tokens for own in theirs]
+    assert len({tuple(own[0].tokens) for own in ours}) > 5
+
+
+def test_beams_find_what_ours_find_with_scores_on_one_scale(tmp_path):
+    model = saved(tmp_path)
+    engine = CTranslate2Engine(export_ctranslate2(tmp_path))
+    sources, config = sentences(30), DecodingConfig(num_beams=4, num_hypotheses=2)
+    limits = [2 * len(source) + 16 for source in sources]
+    same = 0
+    for one, other in zip(
+        TorchEngine(model).decode(sources, limits, config),
+        engine.decode(sources, limits, config),
+        strict=True,
+    ):
+        assert len(one) == len(other) == 2 and one[0].score >= one[1].score
+        if one[0].tokens == other[0].tokens:
+            same += 1
+    assert same >= 20  # the rules by which both stop differ a little
+
+
+@pytest.mark.parametrize("quantization", ["int8", "int16"])
+def test_quantized_weights_load_and_say_nearly_the_same(tmp_path, quantization):
+    saved(tmp_path)
+    plain = CTranslate2Engine(export_ctranslate2(tmp_path, tmp_path / "f"))
+    small = CTranslate2Engine(
+        export_ctranslate2(tmp_path, tmp_path / "q", quantization=quantization)
+    )
+    sizes = [(tmp_path / part / "model.bin").stat().st_size for part in ("q", "f")]
+    assert sizes[0] < sizes[1]
+    pairs = sentences(10), sentences(10)[::-1]
+    for one, other in zip(plain.score(*pairs), small.score(*pairs), strict=True):
+        assert one != other
+        torch.testing.assert_close(torch.tensor(one), torch.tensor(other), rtol=0.3, atol=1.5)
+
+
+def test_separate_vocabularies_are_exported_with_their_own_words(tmp_path):
+    own = train_tokenizers(PAIRS, vocab_size=270, separate=True)
+    assert isinstance(own, Tokenizers)
+    vocabs = {"source_vocab": 270, "target_vocab": 270}
+    saved(tmp_path, replace(CONFIG, **vocabs), own)
+    export_ctranslate2(tmp_path)
+    texts = ["three trees", "", "bees see"]
+    ours = Translator.from_pretrained(tmp_path).translate(texts)
+    assert Translator.from_pretrained(tmp_path, engine="ctranslate2").translate(texts) == ours
+
+
+def test_the_export_alone_translates_and_knows_the_weights_it_came_from(tmp_path):
+    saved(tmp_path / "model")
+    out = export_ctranslate2(tmp_path / "model", tmp_path / "elsewhere")
+    texts = ["see bees", "trees"]
+    expected = Translator.from_pretrained(tmp_path / "model").translate(texts)
+    assert Translator.from_pretrained(out, engine="ctranslate2").translate(texts) == expected
+    export_ctranslate2(tmp_path / "model")
+    saved(tmp_path / "model", replace(CONFIG, tie_embeddings="none"))
+    with pytest.raises(ValueError, match=r"must be of the weights .* trained again since\. Run"):
+        Translator.from_pretrained(tmp_path / "model", engine="ctranslate2")
+
+
+def test_an_earlier_export_is_replaced_and_nothing_else(tmp_path):
+    saved(tmp_path)
+    for quantization in ("float32", "int8"):
+        out = export_ctranslate2(tmp_path, quantization=quantization)
+        assert json.loads((out / "askew.json").read_text())["quantization"] == quantization
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["ctranslate2"]
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "text").touch()
+    with pytest.raises(ValueError, match="new, empty or an earlier export; got out"):
+        export_ctranslate2(tmp_path, tmp_path / "thesis")
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"), [({"qk_norm": True}, "qk_norm True"), ({"d_key": 8}, "d_key 8")]
+)
+def test_refuses_attention_that_ctranslate2_cannot_compute(tmp_path, changes, named):
+    saved(tmp_path, replace(CONFIG, decoder=replace(DECODER, **changes)))
+    with pytest.raises(ValueError, match=rf"computes plain attention .*decoder.*{named}"):
+        export_ctranslate2(tmp_path)
+    assert not (tmp_path / "ctranslate2").exists()
+
+
+def test_refuses_unknown_quantizations_and_folders_without_an_export(tmp_path):
+    saved(tmp_path)
+    assert "int8" in QUANTIZATIONS
+    with pytest.raises(ValueError, match=r"quantization must be one of float32.*; got 'int4'"):
+        export_ctranslate2(tmp_path, quantization="int4")
+    with pytest.raises(ValueError, match=r"must be what askew export wrote; got .*Run askew"):
+        Translator.from_pretrained(tmp_path, engine="ctranslate2")
+    out = export_ctranslate2(tmp_path)
+    (out / "model.bin").write_bytes((out / "model.bin").read_bytes()[:999])
+    with pytest.raises(ValueError, match=r"the export must be whole; got .*Export again"):
+        CTranslate2Engine(out)
+
+
+def test_a_source_beyond_the_positions_is_refused(tmp_path):
+    saved(tmp_path)
+    engine = CTranslate2Engine(export_ctranslate2(tmp_path))
+    with pytest.raises(ValueError, match=r"at most 2048 tokens; got 2049"):
+        engine.decode([[5] * 2048], [4], DecodingConfig())
