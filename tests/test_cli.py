@@ -109,7 +109,9 @@ def test_train_and_translate(tmp_path, pairs):
     scores = json.loads(result.stdout)
     assert set(scores) == {"chrf", "bleu", "exact_match"}
     assert {p.name for p in model.iterdir()} == {
+        "checksums.json",
         "config.json",
+        "curve.json",
         "generation_config.json",
         "model.safetensors",
         "scores.json",

@@ -1,8 +1,8 @@
 """Lines in, lines out: whatever bytes come, one line for each, and a bounded memory."""
 
-import os
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
@@ -33,10 +33,9 @@ class Told:
             print(f"askew: note: of {self.lines} lines: {said}", file=sys.stderr)
 
 
-def opened(path: Path | None, mode: str, standard: TextIO) -> BinaryIO:
-    if path is None:
-        return open(os.dup(standard.fileno()), mode)
-    return path.open(mode)
+def opened(path: Path | None, mode: str, standard: TextIO) -> AbstractContextManager[BinaryIO]:
+    """Open a file for bytes; without one, take a standard stream and leave it open."""
+    return nullcontext(standard.buffer) if path is None else path.open(mode)
 
 
 def windows(given: BinaryIO, told: Told) -> Iterator[tuple[int, list[str]]]:

@@ -147,9 +147,28 @@ def test_newest_checkpoint_is_that_of_the_greatest_number(tmp_path):
     assert last_checkpoint(tmp_path) is None
     for step in (80, 100, 9):
         (tmp_path / f"checkpoint-{step}").mkdir()
-        (tmp_path / f"checkpoint-{step}" / "complete").touch()
+        (tmp_path / f"checkpoint-{step}" / "complete").write_text("{}")
     (tmp_path / "checkpoint-200").mkdir()
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-100"
+
+
+def test_a_checkpoint_that_was_cut_short_later_is_ignored(undisturbed, tmp_path):
+    with pytest.raises(CrashError):
+        train(tiny_model(), tmp_path, progress=crash_at(10))
+    weights = tmp_path / "checkpoint-8" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert last_checkpoint(tmp_path).name == "checkpoint-4"
+    model = tiny_model()
+    train(model, tmp_path)
+    assert same_weights(model, undisturbed[0])
+
+
+def test_sharding_that_would_not_happen_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=r"FSDP by accelerate needs GPUs; .*shard_model$"):
+        train(tiny_model(), tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_finished_run_asked_for_again_trains_no_step(undisturbed, tmp_path):

@@ -179,7 +179,8 @@ def _is_plain(call: Call) -> bool:
     return (
         q.dim() == k.dim() == v.dim() == 4
         and (
-            mask is None or (mask.dtype == torch.bool and mask.shape == (len(q), 1, 1, k.shape[2]))
+            mask is None
+            or (mask.dtype == torch.bool and mask.shape == (q.shape[0], 1, 1, k.shape[2]))
         )
         and call.bias is None
         and call.relative_bias is None
@@ -192,6 +193,10 @@ def _is_plain(call: Call) -> bool:
         and k.shape[1] > 0
         and q.shape[1] % k.shape[1] == 0
     )
+
+
+def _is_of_keys(mask: Tensor, q: Tensor, k: Tensor) -> bool:
+    return mask.shape == (q.shape[0], 1, 1, k.shape[2])  # len(q) would be a constant in exports
 
 
 def _check_tensors(call: Call) -> None:

@@ -44,7 +44,7 @@ def export_onnx(folder: str | Path, out: str | Path | None = None) -> Path:
     with replacing(out, caller="export_onnx") as part:
         _write(
             _Encoder(model.model),
-            {"input_ids": source, "attention_mask": source},
+            {"input_ids": source, "attention_mask": source.clone()},
             {"input_ids": both, "attention_mask": both},
             "memory",
             part / "encoder.onnx",

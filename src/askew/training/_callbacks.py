@@ -87,11 +87,27 @@ class CompletionMark(TrainerCallback):
     ) -> None:
         PartialState().wait_for_everyone()  # every process writes its random state
         if state.is_world_process_zero:
-            (_checkpoint(args, state) / _COMPLETE).touch()
+            mark_complete(_checkpoint(args, state))
+
+
+def mark_complete(checkpoint: Path) -> None:
+    """Note the size of every file; without the note, or with another size, it is never resumed."""
+    sizes = {path.name: path.stat().st_size for path in checkpoint.iterdir() if path.is_file()}
+    part = checkpoint / f"{_COMPLETE}.part"
+    part.write_text(json.dumps(sizes), encoding="utf-8")
+    part.replace(checkpoint / _COMPLETE)
+
+
+def _is_whole(mark: Path) -> bool:
+    try:
+        sizes = json.loads(mark.read_text(encoding="utf-8"))
+        return all((mark.parent / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError):
+        return False
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """Find the newest checkpoint that was written whole.
+    """Find the newest checkpoint that was written whole, and still is.
 
     Args:
         folder: Where a training run writes.
@@ -99,7 +115,8 @@ def last_checkpoint(folder: Path) -> Path | None:
     Returns:
         Its folder, or None.
     """
-    complete = [marker.parent for marker in folder.glob(f"checkpoint-*/{_COMPLETE}")]
+    marks = folder.glob(f"checkpoint-*/{_COMPLETE}")
+    complete = [mark.parent for mark in marks if _is_whole(mark)]
     return max(complete, key=lambda path: int(path.name.split("-")[1]), default=None)
 
 

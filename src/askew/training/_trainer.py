@@ -43,6 +43,7 @@ from askew.training._examples import (
 )
 from askew.training._optimizer import training_optimizer, training_scheduler
 from askew.training._part_rates import LogsPartRates
+from askew.training._sharded import check_sharding
 
 Record = Mapping[str, float]
 OnRecord = Callable[[Record], None]
@@ -202,8 +203,10 @@ def train_model(
         `loss` also the rates and `tokens_per_second`, target tokens by the wall clock.
 
     Raises:
-        ValueError: If the batches of a step cannot be shared out evenly.
+        ValueError: If the batches of a step cannot be shared out evenly, or FSDP is asked for
+            where it would silently not shard.
     """
+    check_sharding()
     trainer = TokenBatchTrainer(
         model,
         _arguments(config, out, seed),

@@ -1,0 +1,109 @@
+"""Weights, gradients and moments shared out among processes, with `fully_shard` of PyTorch."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.distributed.checkpoint as dcp
+from torch import nn
+from torch.distributed import DeviceMesh
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    set_model_state_dict,
+)
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+
+from askew._check import require
+
+
+def shard_model(model: nn.Module, mesh: DeviceMesh | None = None) -> nn.Module:
+    """Share the parameters out among all processes, layer by layer; what is tied stays tied.
+
+    Every encoder and decoder layer is gathered for its own computation alone. Build the
+    optimizer afterwards, of the model given back. Decoding needs whole weights:
+    `load_sharded` gives them. Several GPUs are untested.
+
+    Args:
+        model: A translation model. It is changed in place.
+        mesh: The processes; all of them by default.
+
+    Returns:
+        The model, each of whose parameters is now a DTensor.
+
+    Raises:
+        ValueError: If no process group is there, or something was not shared out.
+
+    References:
+        PyTorch FSDP, 2023, arXiv:2304.11277.
+    """
+    require(
+        torch.distributed.is_initialized(),
+        "shard_model: a process group must be initialised; got none. Start with torchrun and "
+        "call torch.distributed.init_process_group",
+    )
+    for layer in _layers(model):
+        fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    whole = [name for name, weight in model.named_parameters() if not isinstance(weight, DTensor)]
+    require(not whole, f"shard_model: every parameter must be sharded; got {whole[:3]} whole")
+    return model
+
+
+def save_sharded(model: nn.Module, folder: str | Path) -> None:
+    """Write a sharded model, each process its part, as safetensors.
+
+    Called by all processes.
+
+    Args:
+        model: What `shard_model` gave.
+        folder: Where to.
+    """
+    writer = dcp.HuggingFaceStorageWriter(str(folder), save_distributed=True)
+    dcp.save(get_model_state_dict(model), storage_writer=writer)
+
+
+def load_sharded(model: nn.Module, folder: str | Path) -> None:
+    """Read what `save_sharded` wrote, into a whole model or into a sharded one.
+
+    Args:
+        model: The same model, on one process or sharded on any number of them.
+        folder: What `save_sharded` wrote.
+
+    Raises:
+        ValueError: If the folder holds no such model.
+    """
+    require(
+        any(Path(folder).glob("*.safetensors")),
+        f"load_sharded: the folder must be what save_sharded wrote; got {folder}",
+    )
+    state = get_model_state_dict(model)
+    alone = not torch.distributed.is_initialized()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # as is meant
+        reader = dcp.HuggingFaceStorageReader(str(folder))
+        dcp.load(state, storage_reader=reader, no_dist=alone)
+    set_model_state_dict(model, state, options=StateDictOptions(strict=True))
+
+
+def check_sharding() -> None:
+    """Refuse FSDP where accelerate would train without it and say nothing.
+
+    Raises:
+        ValueError: If the environment asks for FSDP and there is no accelerator.
+    """
+    asked = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() in ("1", "true", "yes")
+    require(
+        not asked or torch.accelerator.is_available(),
+        "train_model: FSDP by accelerate needs GPUs; on CPUs it would train whole copies and "
+        "say nothing; got ACCELERATE_USE_FSDP. Leave it out, or use askew.training.shard_model",
+    )
+
+
+def _layers(model: nn.Module) -> Iterator[nn.Module]:
+    core = getattr(model, "model", model)
+    yield from core.encoder.layers
+    yield from core.decoder.layers

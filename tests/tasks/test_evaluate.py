@@ -1,0 +1,49 @@
+"""A model is scored on pairs of one's own, each score with its interval."""
+
+import pytest
+from saved_model import PAIRS, saved
+
+from askew.metrics import bleu, chrf
+from askew.models import DecodingConfig, Translator
+from askew.tasks import Evaluated, evaluate_translator, load_test, read_any
+from askew.text import ParallelText
+
+TEST = ParallelText(["three %s", "see", "bees"] * 5, ["três %s", "veem", "abelhas"] * 5)
+
+
+def test_scores_are_those_of_the_metrics_with_an_interval_around_them(tmp_path):
+    saved(tmp_path)
+    translator, told = Translator.from_pretrained(tmp_path), []
+    found = evaluate_translator(translator, TEST, DecodingConfig(num_beams=2), progress=told.append)
+    assert isinstance(found, Evaluated) and sum(told) == 15
+    assert found.translations == translator.translate(TEST.sources, num_beams=2)
+    for metric in (bleu, chrf):
+        expected, score = metric(found.translations, TEST.targets), metric.__name__
+        stored = found.results["scores"][score]
+        assert stored["value"] == expected.value and stored["signature"] == expected.signature
+        low, high = stored["interval"]
+        assert low + high == pytest.approx(2 * expected.value)
+    assert found.results["placeholders"]["total"] == 5
+    assert found.results["sentences_per_second"] > 0
+
+
+def test_the_interval_covers_the_mean_of_coins_as_often_as_it_says():
+    """Exact match is a mean of zeros and ones: the normal interval of a binomial share."""
+    from askew.tasks import _evaluate
+
+    items = (1.0,) * 40 + (0.0,) * 60
+    assert _evaluate._error(items) == pytest.approx((0.4 * 0.6 / 99) ** 0.5)
+
+
+def test_test_pairs_come_in_one_way(tmp_path):
+    path = tmp_path / "pairs.tsv"
+    path.write_text("a\tb\nc\td\n")
+    one, other = tmp_path / "a", tmp_path / "b"
+    one.write_text("a\nc\n")
+    other.write_text("b\nd\n")
+    expected = ParallelText(["a", "c"], ["b", "d"])
+    assert load_test(path, None, None) == load_test(None, one, other) == expected
+    assert read_any(path) == expected and PAIRS.sources
+    for call in ((None, None, None), (path, one, other), (None, one, None)):
+        with pytest.raises(ValueError, match="test pairs are needed in one way; got"):
+            load_test(*call)

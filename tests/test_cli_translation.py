@@ -1,0 +1,167 @@
+"""The commands of translation, as typed: any bytes in, one line out, clear refusals."""
+
+import json
+import random
+import resource
+import subprocess
+import sys
+
+import pytest
+from saved_model import saved
+from typer.testing import CliRunner
+
+from askew.cli import app
+
+
+def run(*arguments, stdin=None):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+
+
+def piped(*arguments, data=b""):
+    """In a process of its own, with bytes on its standard input."""
+    command = [sys.executable, "-m", "askew", *map(str, arguments)]
+    return subprocess.run(command, input=data, capture_output=True, timeout=900)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model")
+    saved(path)
+    return path
+
+
+def hostile_lines(count, seed=0, huge=0):
+    """Random bytes, control characters, both directions of writing, marks, and long lines."""
+    rng = random.Random(seed)
+    alphabets = [
+        [chr(c) for c in range(32) if c != 10],
+        list("שלום عليكم\u202e\u200f abc"),
+        list("e\u0301\u0300😀👩\u200d👩\ufe0f\u2028\u2029\x85\x0b\x0c\x1c"),
+        list("three trees see bees, 12 %s {name} ``x``"),
+    ]
+    lines = [b"", b" \t ", b"\xff\xfe\x00", b"\r", b"</s><s><pad>"]
+    while len(lines) < count - huge:
+        length = rng.randrange(40)
+        if rng.random() < 0.2:
+            lines.append(bytes(rng.choices([b for b in range(256) if b != 10], k=length)))
+        else:
+            lines.append("".join(rng.choices(rng.choice(alphabets), k=length)).encode())
+    lines += [b"x" * 100_000, b"\xf0\x9f\x98\x80" * 25_000, b"word " * 20_000][:huge]
+    rng.shuffle(lines)
+    return lines
+
+
+def test_one_line_out_for_every_line_in_whatever_is_in_it(folder):
+    lines = hostile_lines(150)
+    found = piped("translate", folder, data=b"\n".join(lines) + b"\n")
+    assert found.returncode == 0, found.stderr
+    answers = found.stdout.decode().split("\n")
+    assert len(answers) == len(lines) + 1 and answers[-1] == ""
+    for line, answer in zip(lines, answers, strict=False):
+        assert len(answer.splitlines()) <= 1
+        if not line.decode("utf-8", "replace").strip():
+            assert answer == ""
+    said = found.stderr.decode()
+    assert "of 150 lines" in said and "empty" in said and "not UTF-8" in said
+
+
+@pytest.mark.slow
+def test_ten_thousand_hostile_and_huge_lines_within_bounded_memory(folder):
+    lines = hostile_lines(10_000, seed=1, huge=3)
+    found = piped("translate", folder, data=b"\n".join(lines))
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.count(b"\n") == 10_000
+    assert "translated in pieces" in found.stderr.decode()
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    print(f"peak {peak:.2f} GiB")
+    assert peak < 2.5
+
+
+def test_a_line_longer_than_the_model_reads_is_said(folder):
+    found = piped("translate", folder, data=b"see bees. " * 90 + b"\nthree\n")
+    assert found.stdout.count(b"\n") == 2
+    assert "of 2 lines: 1 too long, translated in pieces" in found.stderr.decode()
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(folder):
+    command = f"{sys.executable} -m askew translate {folder} | head -1"
+    data = b"three trees\n" * 3000
+    found = subprocess.run(["bash", "-c", command], input=data, capture_output=True, timeout=300)
+    assert found.stdout.count(b"\n") == 1 and b"Traceback" not in found.stderr
+
+
+def test_n_best_lines_are_numbered_and_scored(folder):
+    found = piped("translate", folder, "--n-best", 3, data=b"three\nsee bees\n")
+    rows = [line.split("\t") for line in found.stdout.decode().splitlines()]
+    assert [row[0] for row in rows] == ["1", "1", "1", "2", "2", "2"]
+    scores = [float(row[1]) for row in rows]
+    assert scores[:3] == sorted(scores[:3], reverse=True) and all(len(row) == 3 for row in rows)
+
+
+def test_samples_are_repeated_by_their_seed(folder):
+    call = ("translate", folder, "--sample", "--top-k", 5, "--temperature", 1.5, "--seed")
+    one, again, other = (
+        piped(*call, seed, data=b"three trees see\n" * 3).stdout for seed in (1, 1, 2)
+    )
+    assert one == again != other
+
+
+def test_a_catalogue_is_filled_in(folder, tmp_path):
+    source, out = tmp_path / "a.po", tmp_path / "b.po"
+    source.write_text('msgid ""\nmsgstr ""\n\nmsgid "three trees"\nmsgstr ""\n')
+    assert "needs --out" in run("translate", folder, source).stderr
+    found = run("translate", folder, source, "--out", out)
+    assert found.exit_code == 0, found.output
+    assert "1 messages filled in" in found.stdout and "#, fuzzy" in out.read_text()
+
+
+def test_shows_where_it_looked(folder, tmp_path):
+    page = tmp_path / "page.html"
+    found = piped("translate", folder, "--show-attention", page, data=b"three trees\n\nsee\n")
+    assert found.stdout.count(b"\n") == 3 and "three" in page.read_text(encoding="utf-8")
+
+
+def test_evaluates_on_pairs_of_ones_own(folder, tmp_path):
+    pairs, out = tmp_path / "pairs.tsv", tmp_path / "out.txt"
+    pairs.write_text("three %s\ttrês %s\nsee\tveem\n", encoding="utf-8")
+    found = run("evaluate", folder, "--data", pairs, "--json", "--out", out)
+    assert found.exit_code == 0, found.output
+    results = json.loads(found.stdout)
+    assert set(results["scores"]) == {"bleu", "chrf", "exact_match"}
+    assert results["placeholders"]["total"] == 1
+    assert out.read_text(encoding="utf-8").count("\n") == 2
+    told = run("evaluate", folder, "--data", pairs).stdout
+    assert "placeholders and markup kept: " in told and "tok:13a" in told
+    refused = run("evaluate", folder)
+    assert refused.exit_code == 2 and "Give --data, or --test-source" in refused.stderr
+
+
+def test_exports_and_translates_with_the_export_as_without(folder):
+    pytest.importorskip("ctranslate2")
+    assert "Run askew export" in run("translate", folder, "--engine", "ctranslate2").stderr
+    assert run("export", folder, "--to", "ctranslate2").exit_code == 0
+    data = b"three trees\n\nsee bees see\n"
+    ours = piped("translate", folder, data=data).stdout
+    assert piped("translate", folder, "--engine", "ctranslate2", data=data).stdout == ours
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["export", "--to", "jax"], "--to must be ctranslate2 or onnx; got jax"),
+        (["export", "--quantization", "int3"], "quantization must be one of"),
+        (["export", "--to", "onnx", "--quantization", "int8"], "onnx is float32"),
+        (["translate", "--engine", "jax"], "engine must be torch or ctranslate2; got 'jax'"),
+        (["translate", "--n-best", "0"], "num_beams must be positive|num_hypotheses must be"),
+        (["translate", "--sample", "--beams", "3"], "sampling needs one beam"),
+        (["translate", "--top-p", "0"], "top_p must be in"),
+        (["translate", "gone.txt"], "the file must exist; got gone.txt"),
+    ],
+)
+def test_refuses_in_one_line(folder, arguments, message):
+    import re
+
+    command, *rest = arguments
+    found = run(command, folder, *rest)
+    assert found.exit_code == 2 and re.search(message, found.stderr), found.stderr
+    assert found.stderr.count("\n") == 1
