@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
 if TYPE_CHECKING:
     from askew.models import Translator
@@ -35,7 +35,9 @@ class Told:
 
 def opened(path: Path | None, mode: str, standard: TextIO) -> AbstractContextManager[BinaryIO]:
     """Open a file for bytes; without one, take a standard stream and leave it open."""
-    return nullcontext(standard.buffer) if path is None else path.open(mode)
+    if path is None:
+        return nullcontext(standard.buffer)
+    return cast(BinaryIO, path.open(mode))
 
 
 def windows(given: BinaryIO, told: Told) -> Iterator[tuple[int, list[str]]]:

@@ -7,6 +7,8 @@ from safetensors.torch import load_file, save_file
 from askew.models import (
     AsymmetricTranslationConfig,
     AsymmetricTranslationModel,
+    DecodingConfig,
+    Hypothesis,
     TokenHypothesis,
     Translator,
     load_translation_model,
@@ -245,3 +247,13 @@ def test_refuses_numbers_that_are_not_positive(folder, model):
             Translator.from_pretrained(folder, batch_size=size)
         with pytest.raises(ValueError, match=f"num_beams must be positive; got num_beams {size}$"):
             Translator(model, TOKENIZER).translate(["a"], num_beams=size)
+
+
+def test_n_best_translations_come_with_their_scores_and_empty_lines_with_none(model):
+    translator = Translator(model, TOKENIZER)
+    found = translator.hypotheses(TEXTS, DecodingConfig(num_beams=4, num_hypotheses=2))
+    best = translator.translate(TEXTS, num_beams=4)
+    for own, text, source in zip(found, best, TEXTS, strict=True):
+        assert [type(one) for one in own] == [Hypothesis, Hypothesis]
+        assert own[0].text == text and own[0].score >= own[1].score
+        assert (own == [Hypothesis("", 0.0)] * 2) == (not source.strip())

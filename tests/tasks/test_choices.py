@@ -12,6 +12,7 @@ from askew.tasks import (
     chosen_settings,
     chosen_task,
     default_folder,
+    from_teacher,
     translation_preset,
     translation_task,
 )
@@ -213,3 +214,17 @@ def test_folder_is_the_same_for_the_same_settings_only(task):
         default_folder(translation_task("numbers", text, vocab_size=268), arms, budget, 1),
     ]
     assert len({folder, *others}) == 5
+
+
+def test_a_teacher_teaches_the_challenger_alone_unless_what_is_learnt_was_chosen(data, tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    taught = chosen_task(Sources(data=data), 268, {}, teacher=tmp_path)
+    assert from_teacher({}) == {"target": "teacher"}
+    first, twin = chosen_arms(taught, "deep-shallow", "twin", "tiny", "parameters", {})[0]
+    assert first.training == {"target": "teacher"} and twin.training == {}
+    chosen = {"training": {"target": "both"}}
+    assert from_teacher(chosen) == {}
+    arms = chosen_arms(taught, "deep-shallow", "twin", "tiny", "parameters", chosen)[0]
+    assert [arm.training for arm in arms] == [{}, {}]
+    with pytest.raises(ValueError, match=r"the target 'both' needs a teacher; got none\. Give"):
+        chosen_task(Sources(data=data), 268, chosen)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from askew.tasks import Sources, _data, load_text
+from askew.tasks import Sources, _data, load_text, read_any
 from askew.text import ParallelText, split_pairs
 
 
@@ -115,3 +115,45 @@ def test_says_which_file_is_missing(tmp_path):
     gone = {"test_source": tmp_path / "gone", "test_target": files["target"]}
     with pytest.raises(ValueError, match=r"read_aligned: the file must exist; got .*gone"):
         load_text(Sources(**files, **gone))
+
+
+def test_every_form_of_data_is_known_by_its_name(tmp_path):
+    pairs = numbered(3)
+    tsv = write(tmp_path, "a.tsv", [f"{s}\t{t}" for s, t in zip(*pairs, strict=True)])
+    entries = [f'msgid "{s}"\nmsgstr "{t}"\n' for s, t in zip(*pairs, strict=True)]
+    po = write(tmp_path, "a.po", entries)
+    for data in (tsv, str(tsv), po, str(po), tmp_path, str(tmp_path)):
+        assert read_any(data) == pairs
+    assert load_text(Sources(data=str(po)))[0] == str(po)
+
+
+@pytest.mark.parametrize(
+    ("spec", "given"),
+    [
+        ("org/name", {}),
+        ("./folder/x", {}),
+        ("org/name#test", {"split": "test"}),
+        ("name?source=en&target=de", {"source": "en", "target": "de"}),
+        ("n#dev?config=de-en&source=en&target=de", {"split": "dev", "config": "de-en"}),
+    ],
+)
+def test_a_data_set_is_asked_for_by_name_part_and_languages(monkeypatch, spec, given):
+    asked = {}
+
+    def read(name, **settings):
+        asked.update(name=name, **settings)
+        return numbered(20)
+
+    monkeypatch.setattr(_data, "read_dataset", read)
+    name, text = load_text(Sources(data=f"datasets:{spec}"))
+    assert name == f"datasets:{spec}" and text == split_pairs(numbered(20), seed=0)
+    usual = {"split": "train", "config": None, "source": None, "target": None}
+    languages = {"source": "en", "target": "de"} if "source=en" in spec else {}
+    bare = spec.split("?")[0].split("#")[0]
+    assert asked == usual | languages | given | {"name": bare}
+
+
+@pytest.mark.parametrize("spec", ["", "#test", "name?from=en", "name?source=en&to=de"])
+def test_refuses_half_a_name_of_a_data_set(spec):
+    with pytest.raises(ValueError, match=r"read_any: a data set must be datasets:NAME#SPLIT\?"):
+        read_any(f"datasets:{spec}")

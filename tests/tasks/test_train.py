@@ -7,7 +7,13 @@ import pytest
 import torch
 
 from askew.models import AsymmetricTranslationModel, Translator
-from askew.tasks import _train, prepare_training, train_translation, translation_task
+from askew.tasks import (
+    _train,
+    is_first_process,
+    prepare_training,
+    train_translation,
+    translation_task,
+)
 from askew.text import ParallelText, SplitText
 from askew.tradeoffs import Budget
 from askew.training import TrainingConfig
@@ -166,3 +172,13 @@ def test_refuses_a_folder_with_other_things_and_a_file_in_its_place(tmp_path):
     ):
         prepare_training(TASK, CONFIG, out=tmp_path / "thesis.txt" / "out", **CALL)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_several_processes_need_steps_and_the_first_alone_speaks(tmp_path, monkeypatch):
+    assert is_first_process()
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert not is_first_process()
+    call = CALL | {"budget": Budget(minutes=1)}
+    with pytest.raises(ValueError, match=r"need a number of steps; got minutes 1.*2 processes\. G"):
+        prepare_training(TASK, CONFIG, out=tmp_path, **call)

@@ -108,6 +108,31 @@ def test_batches_are_full():
     assert sorted(map(len, one_pass(after_a_long_source, 9, 0))) == [1, 4, 4]
 
 
+def test_lengths_that_change_are_those_of_their_own_pass():
+    passes = [[(n % 7 + 1, n % 5 + 1) for n in range(60)], [(1, n % 11 + 1) for n in range(60)]]
+    asked = []
+
+    def lengths(epoch):
+        asked.append(epoch)
+        return passes[epoch]
+
+    size = len(one_pass(passes[0], 40, 6))
+    both = TokenBatches(lengths, max_tokens=40, num_batches=size + 5, seed=6)
+    taken = list(both)
+    assert len(both) == size + 5 and taken[:size] == list(one_pass(passes[0], 40, 6))
+    assert all(padded(batch, passes[1]) <= 40 for batch in taken[size:])
+    assert asked == [0, 0, 1]
+    same = TokenBatches(lambda epoch: passes[0], max_tokens=40, num_batches=3 * size, seed=6)
+    usual = TokenBatches(passes[0], max_tokens=40, num_batches=3 * size, seed=6)
+    assert list(same) == list(usual)
+
+
+def test_an_example_that_outgrows_the_budget_for_a_pass_is_a_batch_by_itself():
+    lengths = [(1, 1), (9, 2), (1, 1), (2, 12), (1, 13)]
+    batches = TokenBatches(lambda epoch: lengths, max_tokens=8, num_batches=None, seed=0)
+    assert sorted(map(sorted, batches)) == [[0, 2], [1], [3], [4]]
+
+
 def test_serves_a_data_loader():
     rows = [10, 20, 30]
     batches = one_pass([(1, 1), (1, 1), (3, 3)], 3, 0)

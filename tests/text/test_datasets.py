@@ -8,42 +8,84 @@ import pytest
 from askew.text import ParallelText, read_dataset
 
 ROWS = [{"source": "a", "target": "b", "id": 1}, {"source": "c", "target": "d", "id": 2}]
+TREE = {"en": "tree", "de": "Baum"}
 
 
 @pytest.fixture
 def library(monkeypatch):
-    made = SimpleNamespace(load_dataset=None, load_from_disk=None)
+    """A stand-in; it also remembers what it was asked for."""
+    made = SimpleNamespace(rows=None, asked=[])
+
+    def load(*given):
+        made.asked.append(given)
+        return made.rows
+
+    made.load_dataset = made.load_from_disk = load
     monkeypatch.setitem(sys.modules, "datasets", made)
     return made
 
 
-def test_reads_two_columns_or_two_languages(library, tmp_path):
-    library.load_dataset = lambda name: {"train": ROWS, "test": ROWS[:1]}
+def test_reads_two_columns_of_one_part(library):
+    library.rows = {"train": ROWS, "test": ROWS[:1]}
     assert read_dataset("any/name") == ParallelText(["a", "c"], ["b", "d"])
     assert read_dataset("any/name", split="test") == ParallelText(["a"], ["b"])
-    library.load_from_disk = lambda name: [{"translation": {"en": "x", "de": "y"}}]
-    assert read_dataset(str(tmp_path)) == ParallelText(["x"], ["y"])
+    assert read_dataset("any/name", config="small").sources == ["a", "c"]
+    assert library.asked == [("any/name", None), ("any/name", None), ("any/name", "small")]
+
+
+def test_reads_two_languages_in_the_order_asked_for(library):
+    library.rows = [{"translation": TREE}]
+    assert read_dataset("n") == ParallelText(["tree"], ["Baum"])
+    assert read_dataset("n", source="de", target="en") == ParallelText(["Baum"], ["tree"])
+    library.rows = [{"translation": TREE | {"fr": "arbre"}}]
+    assert read_dataset("n", source="fr", target="de") == ParallelText(["arbre"], ["Baum"])
+
+
+def test_reads_columns_of_other_names(library):
+    library.rows = [TREE | {"source": "web", "target": "x"}]
+    assert read_dataset("n", source="en", target="de") == ParallelText(["tree"], ["Baum"])
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
         ([], "there must be rows; got none in n"),
-        ([{"text": "a"}], r"got row 0 of n with \['text'\]"),
+        ([{"text": "a"}], r"a text for both sides; got row 0 of n with \['text'\]"),
         ([*ROWS, {"source": " ", "target": "b"}], "got row 2 of n"),
-        ([{"translation": {"en": "a", "de": "b", "fr": "c"}}], "in two languages; got row 0"),
+        ([*ROWS, {"source": "a", "target": None}], r"got row 2 of n with \['source'\]"),
+        ([{"translation": TREE | {"fr": "arbre"}}], r"got row 0 of n with \['de', 'en', 'fr'\]"),
     ],
 )
 def test_refuses_other_rows(library, rows, message):
-    library.load_dataset = lambda name: rows
+    library.rows = rows
     with pytest.raises(ValueError, match=message):
         read_dataset("n")
 
 
-def test_refuses_an_unknown_split_and_says_that_the_library_is_missing(library, monkeypatch):
-    library.load_dataset = lambda name: {"train": ROWS}
+def test_refuses_unknown_splits_and_languages(library):
+    library.rows = {"train": [{"translation": TREE}]}
     with pytest.raises(ValueError, match=r"one of \['train'\]; got split 'test'"):
         read_dataset("n", split="test")
+    with pytest.raises(ValueError, match="a text for en and pt; got row 0 of n"):
+        read_dataset("n", source="en", target="pt")
+    with pytest.raises(ValueError, match="go together; got source en, target None"):
+        read_dataset("n", source="en")
+
+
+def test_says_that_the_library_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(ModuleNotFoundError, match="datasets"):
+    with pytest.raises(ModuleNotFoundError, match="must be installed; got none") as caught:
         read_dataset("n")
+    assert caught.value.name == "datasets"
+
+
+@pytest.mark.filterwarnings("ignore:Cannot locate reference")  # by dill
+def test_reads_what_the_library_itself_wrote(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    part = datasets.Dataset.from_list([{"translation": TREE}, {"translation": TREE}])
+    part.save_to_disk(str(tmp_path / "part"))
+    datasets.DatasetDict(train=part, test=part.select([0])).save_to_disk(str(tmp_path / "all"))
+    assert read_dataset(str(tmp_path / "part")).targets == ["Baum", "Baum"]
+    assert read_dataset(str(tmp_path / "all"), split="test", source="de", target="en") == (
+        ParallelText(["Baum"], ["tree"])
+    )

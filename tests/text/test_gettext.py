@@ -1,8 +1,10 @@
 """gettext catalogues, read and written back, with all that is not a translation left as it was."""
 
+from difflib import unified_diff
 from pathlib import Path
 
 import pytest
+from babel.messages.pofile import read_po as babel_read
 
 from askew.text import ParallelText, find_placeholders, read_po, translate_po
 
@@ -81,7 +83,16 @@ def test_a_folder_is_all_its_files_in_order_in_their_own_encodings(tmp_path, cat
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('msgid "a"\nrubbish\n', r"must be gettext; got .*one\.po"),
+        (
+            'msgid "a"\nrubbish\n',
+            r"comment or a text in quotes; got 'rubbish' at .*one\.po, line 2",
+        ),
+        ('msgid "a"\nmsgstr "b\n', r"in quotes; got 'msgstr \"b' at .*one\.po, line 2"),
+        ('msgid "a"\n\nmsgid "b"\n', r"this order; got msgid after msgid at .*one\.po, line 3"),
+        ('# x\n\n"a"\n', r"this order; got a text after none of them at .*one\.po, line 3"),
+        ('msgid "a"\nmsgid_plural "b"\nmsgstr[1] "c"\n', r"numbered from 0 on; got msgstr\[1\] at"),
+        ('msgid "a"\n', r"a message needs msgstr; got none at .*one\.po, line 1"),
+        (HEAD.replace("UTF-8", "bogus"), r"one that Python knows; got charset bogus in .*one\.po"),
         ('msgid "a"\nmsgstr ""\n', "must be translated and not fuzzy; got none in"),
         ("", "must be translated and not fuzzy; got none in"),
     ],
@@ -96,26 +107,33 @@ def test_refuses_what_cannot_be_read(tmp_path, text, message):
 def test_refuses_bytes_of_another_encoding_and_missing_files(tmp_path):
     path = tmp_path / "one.po"
     path.write_bytes(HEAD.encode() + b'msgid "no"\nmsgstr "n\xe3o"\n')
-    with pytest.raises(ValueError, match=r"must be gettext; got .*one\.po"):
+    with pytest.raises(ValueError, match=r"must be UTF-8, .* got byte 0xe3 at .*one\.po, line 8"):
         read_po(path)
     with pytest.raises(ValueError, match="the file must exist; got"):
         read_po(tmp_path / "gone.po")
 
 
 def shout(texts):
-    return [text.upper().replace("%S", "%s") for text in texts]
+    return [text.upper().replace("%S", "%s").replace("\\N", "\n") for text in texts]
 
 
-def test_fills_in_what_has_no_translation_and_marks_it(tmp_path, catalogue):
+def changed(before, after):
+    """The lines that differ, as (sign, line), in the order they stand."""
+    lines = unified_diff(before.splitlines(True), after.splitlines(True), n=0)
+    return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
+
+
+def test_fills_in_what_has_no_translation_and_touches_no_other_line(tmp_path, catalogue):
     out = tmp_path / "out.po"
     assert translate_po(catalogue, shout, out) == 1
-    text = out.read_text(encoding="utf-8")
-    assert '#, fuzzy\nmsgid "Save"\nmsgstr "SAVE"' in text
-    for kept in ("# Notes of the team", "Abrir %s", "Fechar?", "#: b.c:7", '#~ msgid "Old"'):
-        assert kept in text
-    assert text.index("Open %s") < text.index("Close") < text.index("Save")
+    assert changed(HEAD + BODY, out.read_text(encoding="utf-8")) == [
+        "+#, fuzzy\n",
+        '-msgstr ""\n',
+        '+msgstr "SAVE"\n',
+    ]
     assert read_po(out) == read_po(catalogue)
     assert catalogue.read_text(encoding="utf-8") == HEAD + BODY
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["one.po", "out.po"]
 
 
 def test_translates_all_anew_on_demand_and_says_what_was_lost(tmp_path, catalogue):
@@ -123,15 +141,97 @@ def test_translates_all_anew_on_demand_and_says_what_was_lost(tmp_path, catalogu
     assert translate_po(catalogue, shout, out, overwrite=True) == 6
     text = out.read_text(encoding="utf-8")
     assert 'msgid_plural "%d files"\nmsgstr[0] "%D FILE"\nmsgstr[1] "%D FILES"' in text
-    assert text.count("lost: %d") == 2 and "lost: %s" not in text
+    assert 'msgid "two\\n"\n"lines"\nmsgstr ""\n"TWO\\n"\n"LINES"\n' in text
+    assert text.count("# lost: %d\n") == 2 and "lost: %s" not in text
+    assert text.count("#, fuzzy\n") == 6
     with pytest.raises(ValueError, match="must be translated and not fuzzy"):
         read_po(out)
+    assert translate_po(out, shout, out, overwrite=True, in_place=True) == 6
+    assert out.read_text(encoding="utf-8") == text
+
+
+def test_flags_and_notes_stand_where_gettext_wants_them(tmp_path):
+    path, out = tmp_path / "one.po", tmp_path / "out.po"
+    path.write_text('#. auto\n#: a.c:1\n#, c-format\n#| msgid "b %s"\nmsgid "a %s"\nmsgstr ""\n')
+    translate_po(path, lambda texts: ["x" for _ in texts], out)
+    flagged = "# lost: %s\n#. auto\n#: a.c:1\n#, fuzzy, c-format\n"
+    assert out.read_text() == f'{flagged}#| msgid "b %s"\nmsgid "a %s"\nmsgstr "x"\n'
+
+
+@pytest.mark.parametrize(
+    ("plurals", "forms"),
+    [(1, ["FILES"]), (2, ["FILE", "FILES"]), (3, ["FILE", "FILES", "FILES"])],
+)
+def test_every_plural_form_is_filled_in(tmp_path, plurals, forms):
+    path, out = tmp_path / "one.po", tmp_path / "out.po"
+    head = HEAD.replace("nplurals=2", f"nplurals={plurals}")
+    path.write_text(head + 'msgid "file"\nmsgid_plural "files"\nmsgstr[0] ""\nmsgstr[1] ""\n')
+    translate_po(path, shout, out)
+    lines = [f'msgstr[{i}] "{form}"' for i, form in enumerate(forms)]
+    assert out.read_text().splitlines()[-plurals:] == lines
+
+
+def test_lines_end_as_they_did_and_texts_as_their_sources(tmp_path):
+    path, out = tmp_path / "one.po", tmp_path / "out.po"
+    source = r'msgid "\na \"b\"\n"'
+    path.write_bytes(f'\ufeff{source}\r\nmsgstr ""\r\n'.encode())
+    translate_po(path, lambda texts: ["\\ \t" for _ in texts], out)
+    lines = ["\ufeff#, fuzzy", source, 'msgstr ""', r'"\n"', r'"\\ \t\n"', ""]
+    assert out.read_bytes() == "\r\n".join(lines).encode()
+
+
+def test_what_is_written_reads_back_as_any_text(tmp_path):
+    path, out = tmp_path / "one.po", tmp_path / "out.po"
+    path.write_text('msgid "a"\nmsgstr ""\n')
+    for text in ('"', "\\n", "a\n\nb", "tab\tÜ\x0c\x85 ", "c:\\new\r\nx"):
+        translate_po(path, lambda texts, text=text: [text], out)
+        out.write_bytes(out.read_bytes().replace(b"#, fuzzy\n", b""))
+        assert read_po(out).targets == [text]
+        with out.open("rb") as file:
+            assert [m.string for m in babel_read(file) if m.id] == [text]
+
+
+def test_writes_in_the_encoding_of_the_file_or_says_that_it_cannot(tmp_path):
+    path, out = tmp_path / "one.po", tmp_path / "out.po"
+    latin = HEAD.replace("UTF-8", "ISO-8859-1") + '# à\nmsgid "no"\nmsgstr ""\n'
+    path.write_bytes(latin.encode("latin-1"))
+    translate_po(path, lambda texts: ["não"], out)
+    assert '# à\n#, fuzzy\nmsgid "no"\nmsgstr "não"\n' in out.read_text(encoding="latin-1")
+    before = out.read_bytes()
+    with pytest.raises(ValueError, match=r"that holds the translations; got ISO-8859-1, which has"):
+        translate_po(path, lambda texts: ["нет"], out)
+    assert out.read_bytes() == before
 
 
 def test_never_overwrites_its_input_by_itself(catalogue):
-    with pytest.raises(ValueError, match="out must be another file; got out"):
-        translate_po(catalogue, shout, catalogue)
-    assert translate_po(catalogue, shout, catalogue, overwrite=True) == 6
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match="out must be another file; got out"):
+            translate_po(catalogue, shout, catalogue, overwrite=overwrite)
+    assert translate_po(catalogue, shout, catalogue, in_place=True) == 1
+    assert "Fechar?" in catalogue.read_text(encoding="utf-8")
+
+
+def test_asks_for_one_translation_each_and_for_none_where_all_is_done(tmp_path, catalogue):
+    with pytest.raises(ValueError, match="one translation for each text; got 0 for 1 texts"):
+        translate_po(catalogue, lambda texts: [], tmp_path / "out.po")
+    done = tmp_path / "done.po"
+    done.write_text('msgid "a"\nmsgstr "b"\n')
+    assert translate_po(done, lambda texts: 1 / 0, tmp_path / "out.po") == 0
+    assert (tmp_path / "out.po").read_text() == done.read_text()
+
+
+def test_an_only_form_translates_the_plural(tmp_path):
+    path = tmp_path / "ja.po"
+    path.write_text(
+        'msgid "a file"\nmsgid_plural "%d files"\nmsgstr[0] "%d 個"\n', encoding="utf-8"
+    )
+    assert read_po(path) == ParallelText(["%d files"], ["%d 個"])
+
+
+def test_flags_of_obsolete_messages_are_not_those_of_the_next(tmp_path):
+    path = tmp_path / "one.po"
+    path.write_text('#, fuzzy\n#~ msgid "x"\n#~ msgstr "y"\n\nmsgid "a"\nmsgstr "b"\n')
+    assert read_po(path) == ParallelText(["a"], ["b"])
 
 
 @pytest.mark.parametrize(
@@ -158,5 +258,10 @@ def test_reads_all_of_a_large_documentation(tmp_path):
     with tarfile.open(next(DATA.glob("*.tar.gz"))) as archive:
         archive.extractall(tmp_path, filter="data")
     found = read_po(tmp_path)
-    assert len(found.sources) > 35_000
-    assert len(set(zip(*found, strict=True))) == len(found.sources)
+    unequal = [pair for pair in zip(*found, strict=True) if pair[0] != pair[1]]
+    assert (len(found.sources), len(unequal)) == (48_360, 38_479)
+    assert len(set(zip(*found, strict=True))) == 48_360
+    for path in sorted(tmp_path.rglob("*.po"))[:40]:
+        with path.open("rb") as file:
+            theirs = [(m.id, m.string) for m in babel_read(file) if m.id and m.string]
+        assert not theirs or list(zip(*read_po(path), strict=True)) == list(dict.fromkeys(theirs))

@@ -1,5 +1,7 @@
 """One vocabulary for both sides or one each, and back from a folder."""
 
+from pathlib import Path
+
 import pytest
 
 from askew.text import (
@@ -43,6 +45,25 @@ def test_a_joint_vocabulary_leaves_no_old_one_behind(tmp_path):
     assert read.source is read.target
 
 
+def test_files_are_those_of_the_library_and_whole_or_not_there(tmp_path, monkeypatch):
+    first = train_tokenizers(PAIRS, vocab_size=270, separate=True)
+    save_tokenizers(first, tmp_path)
+    first.source.save(str(tmp_path / "theirs"))
+    theirs = (tmp_path / "theirs").read_text(encoding="utf-8")
+    assert (tmp_path / "tokenizer.json").read_text(encoding="utf-8") == theirs
+
+    def cut_short(path, text, encoding):
+        path.write_bytes(text[:100].encode(encoding))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        save_tokenizers(train_tokenizers(PAIRS, vocab_size=280, separate=True), tmp_path)
+    assert [t.to_str() for t in load_tokenizers(tmp_path)] == [t.to_str() for t in first]
+
+
 def test_refuses_a_folder_without_them(tmp_path):
     with pytest.raises(ValueError, match=r"the file must exist; got .*tokenizer\.json"):
         load_tokenizers(tmp_path)
+    with pytest.raises(ValueError, match="the folder must exist; got folder"):
+        save_tokenizers(train_tokenizers(PAIRS, vocab_size=270), tmp_path / "gone")

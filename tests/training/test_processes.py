@@ -110,7 +110,8 @@ def test_two_processes_learn_what_one_learns_from_the_same_global_batches(tmp_pa
         assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-6)
     assert len(records) == 16
     for name, weight in expected_weights.items():
-        torch.testing.assert_close(weights[name], weight, rtol=1e-2, atol=1e-3)
+        if not name.endswith("key.bias"):  # without gradient: Adam makes steps of rounding errors
+            torch.testing.assert_close(weights[name], weight, rtol=1e-2, atol=1e-3)
 
 
 def test_two_processes_refuse_batches_that_cannot_be_shared(tmp_path):
@@ -131,8 +132,10 @@ def test_a_sharded_model_learns_as_a_whole_one_and_one_process_reads_what_it_sav
     assert losses[-1] < 0.9 * losses[0]
     read = tiny_model(vocab, 0.0)
     load_sharded(read, tmp_path / "sharded")
-    for one, other in zip(read.parameters(), model.parameters(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)
+    others = dict(model.named_parameters())
+    for name, weight in read.named_parameters():
+        if not name.endswith("key.bias"):  # without gradient: Adam makes steps of rounding errors
+            torch.testing.assert_close(weight, others[name], rtol=1e-2, atol=1e-3)
     source = torch.tensor([[5, 6, 2]])
     read.eval()
     assert torch.equal(

@@ -195,10 +195,6 @@ def _is_plain(call: Call) -> bool:
     )
 
 
-def _is_of_keys(mask: Tensor, q: Tensor, k: Tensor) -> bool:
-    return mask.shape == (q.shape[0], 1, 1, k.shape[2])  # len(q) would be a constant in exports
-
-
 def _check_tensors(call: Call) -> None:
     q, k, v = call.q, call.k, call.v
     require(

@@ -18,7 +18,15 @@ from askew.models import (
     load_translation_model,
 )
 from askew.text import Tokenizers, load_tokenizers, save_tokenizers
-from askew.transformer import EncoderDecoderConfig, StackConfig
+from askew.transformer import (
+    AsymmetricEncoderDecoder,
+    Decoder,
+    DecoderLayer,
+    Encoder,
+    EncoderDecoderConfig,
+    EncoderLayer,
+    StackConfig,
+)
 
 QUANTIZATIONS = ("float32", "float16", "bfloat16", "int16", "int8", "int8_float32", "int8_float16")
 _POSITIONS = 2048
@@ -136,7 +144,7 @@ def _words(tokenizer) -> list[str]:
     return sorted(vocabulary, key=vocabulary.__getitem__)
 
 
-def _tables(core: nn.Module) -> tuple[Tensor, Tensor, Tensor]:
+def _tables(core: AsymmetricEncoderDecoder) -> tuple[Tensor, Tensor, Tensor]:
     """Source table, target table and output layer, with the maps of a shared table folded in."""
     target = _mapped(core.target_embedding.weight, core.target_projection)
     if core.source_embedding is None:
@@ -150,7 +158,7 @@ def _mapped(table: Tensor, projection: nn.Linear | None) -> Tensor:
     return table if projection is None else table @ projection.weight.T
 
 
-def _write_stack(written, stack: nn.Module, d_model: int) -> None:
+def _write_stack(written, stack: Encoder | Decoder, d_model: int) -> None:
     written.scale_embeddings = np.float32(d_model**0.5)
     written.position_encodings.encodings = _array(sinusoidal_positions(_POSITIONS, d_model))
     _write_norm(written.layer_norm, stack.norm)
@@ -165,7 +173,7 @@ def _write_linear(written, maps: Sequence[_Map]) -> None:
     written.bias = _array(torch.cat([bias for _, bias in maps]))
 
 
-def _write_self(written, layer: nn.Module) -> None:
+def _write_self(written, layer: EncoderLayer | DecoderLayer) -> None:
     attention = layer.attention
     _write_norm(written.layer_norm, layer.attention_norm)
     maps = [_map(attention.query), *(_spread(m, attention) for m in _keys_values(attention))]
@@ -173,7 +181,7 @@ def _write_self(written, layer: nn.Module) -> None:
     _write_linear(written.linear[1], [_map(attention.output)])
 
 
-def _write_cross(written, layer: nn.Module, adapter: nn.Linear | None) -> None:
+def _write_cross(written, layer: DecoderLayer, adapter: nn.Linear | None) -> None:
     attention = layer.cross_attention
     _write_norm(written.layer_norm, layer.cross_attention_norm)
     _write_linear(written.linear[0], [_map(attention.query)])
@@ -182,7 +190,7 @@ def _write_cross(written, layer: nn.Module, adapter: nn.Linear | None) -> None:
     _write_linear(written.linear[2], [_map(attention.output)])
 
 
-def _write_feed_forward(written, layer: nn.Module) -> None:
+def _write_feed_forward(written, layer: EncoderLayer | DecoderLayer) -> None:
     _write_norm(written.layer_norm, layer.feed_forward_norm)
     _write_linear(written.linear_0, [_map(layer.feed_forward.expand)])
     _write_linear(written.linear_1, [_map(layer.feed_forward.contract)])
@@ -200,7 +208,8 @@ def _spread(own: _Map, attention: AsymmetricAttention) -> _Map:
     """Write shared heads once for every head that reads them."""
     times = attention.num_heads // attention.num_kv_heads
     weight, bias = (part.unflatten(0, (attention.num_kv_heads, -1)) for part in own)
-    return tuple(part.repeat_interleave(times, 0).flatten(0, 1) for part in (weight, bias))
+    weight, bias = (part.repeat_interleave(times, 0).flatten(0, 1) for part in (weight, bias))
+    return weight, bias
 
 
 def _after(own: _Map, adapter: nn.Linear | None) -> _Map:

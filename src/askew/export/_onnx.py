@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from askew.export._files import fingerprint, replacing
 from askew.models import load_translation_model
 from askew.text import load_tokenizers, save_tokenizers
+from askew.transformer import AsymmetricEncoderDecoder
 
 
 def export_onnx(folder: str | Path, out: str | Path | None = None) -> Path:
@@ -67,7 +68,7 @@ def export_onnx(folder: str | Path, out: str | Path | None = None) -> Path:
 
 
 class _Encoder(nn.Module):
-    def __init__(self, core: nn.Module) -> None:
+    def __init__(self, core: AsymmetricEncoderDecoder) -> None:
         super().__init__()
         self.core = core
 
@@ -76,7 +77,7 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    def __init__(self, core: nn.Module) -> None:
+    def __init__(self, core: AsymmetricEncoderDecoder) -> None:
         super().__init__()
         self.core = core
 
@@ -98,4 +99,5 @@ def _write(
             dynamo=True,
             verbose=False,
         )
+    assert program is not None  # as with dynamo=True
     program.save(str(path))

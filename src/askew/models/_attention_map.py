@@ -122,6 +122,6 @@ def _readable(tokens: Sequence[int], tokenizer: Tokenizer) -> list[str]:
     words = []
     for token in tokens:
         text = tokenizer.decode([token])
-        stored = tokenizer.id_to_token(token)
+        stored = tokenizer.id_to_token(token) or ""
         words.append(text if text and "\ufffd" not in text else stored)
     return words

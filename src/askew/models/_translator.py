@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
@@ -67,7 +67,7 @@ class Translator:
         folder: str | Path,
         *,
         batch_size: int = 64,
-        engine: Literal["torch", "ctranslate2"] = "torch",
+        engine: str = "torch",
         threads: int = 1,
     ) -> "Translator":
         """Load what training, or `askew export`, wrote.

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import parse_qsl
 
 from askew._check import require
 from askew.text import (
@@ -20,12 +21,12 @@ class Sources(NamedTuple):
     """Where the user says that the text lies; what is None is made or split off.
 
     `pair` names two locales; `data` is one file of pairs, a `.po` file, a folder of such, or
-    "datasets:NAME"; the others are files of aligned lines, of which validation and test may
-    be missing.
+    "datasets:NAME" as `read_any` reads it; the others are files of aligned lines, of which
+    validation and test may be missing.
     """
 
     pair: str = "en-pt"
-    data: Path | None = None
+    data: str | Path | None = None
     source: Path | None = None
     target: Path | None = None
     valid_source: Path | None = None
@@ -78,19 +79,41 @@ def read_any(data: str | Path) -> ParallelText:
     """Read pairs in whatever form they are.
 
     Args:
-        data: A `.tsv` or `.jsonl` file, a `.po` file, a folder of such, or "datasets:NAME".
+        data: A `.tsv` or `.jsonl` file, a `.po` file, a folder of such, or
+            "datasets:NAME#SPLIT?config=CONFIG&source=en&target=de", of which all but the name
+            may be left out (`askew.text.read_dataset`).
 
     Returns:
         The pairs.
 
     Raises:
         ValueError: If they cannot be read; the message names file and line.
+        ModuleNotFoundError: If the datasets library is asked for and not installed.
     """
-    kind, _, name = str(data).partition(":")
+    kind, _, spec = str(data).partition(":")
     if kind == "datasets":
-        return read_dataset(name)
+        return _read_dataset(spec)
     path = Path(data)
     return read_po(path) if path.is_dir() or path.suffix == ".po" else read_pairs(path)
+
+
+def _read_dataset(spec: str) -> ParallelText:
+    whole, _, query = spec.partition("?")
+    name, _, split = whole.partition("#")
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    known = {"config", "source", "target"}
+    require(
+        bool(name) and set(given) <= known,
+        "read_any: a data set must be datasets:NAME#SPLIT?config=…&source=…&target=…; "
+        f"got datasets:{spec}",
+    )
+    return read_dataset(
+        name,
+        split=split or "train",
+        config=given.get("config"),
+        source=given.get("source"),
+        target=given.get("target"),
+    )
 
 
 def _with_extra(pairs: ParallelText, sources: Sources, seed: int) -> SplitText:

@@ -1,7 +1,7 @@
 """Batches of sentences of like length, as many as fit a budget of tokens."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from askew._check import require
 
@@ -14,13 +14,15 @@ class TokenBatches:
     gives the same batches. A batch sampler for `torch.utils.data.DataLoader`.
 
     Args:
-        lengths: Source and target length of every example, in tokens.
+        lengths: Source and target length of every example, in tokens; or a function that
+            gives them for each pass, from 0 on, where they change (BPE-dropout).
         max_tokens: Budget of a batch: rows times the longest side.
         num_batches: How many batches to give; None stops after one pass.
         seed: Of the shuffling.
 
     Raises:
-        ValueError: If there are no examples, or one is longer than `max_tokens`.
+        ValueError: If there are no examples, or one is longer than `max_tokens`. Where lengths
+            change, one that is longer in some pass is a batch by itself.
 
     Example:
         >>> batches = TokenBatches([(2, 3), (3, 3), (9, 9)], max_tokens=9, num_batches=None, seed=0)
@@ -30,24 +32,25 @@ class TokenBatches:
 
     def __init__(
         self,
-        lengths: Sequence[tuple[int, int]],
+        lengths: Sequence[tuple[int, int]] | Callable[[int], Sequence[tuple[int, int]]],
         *,
         max_tokens: int,
         num_batches: int | None,
         seed: int,
     ) -> None:
-        require(len(lengths) > 0, "TokenBatches: there must be examples; got none")
-        longest = max(range(len(lengths)), key=lambda i: max(lengths[i]))
+        first = lengths(0) if callable(lengths) else lengths
+        require(len(first) > 0, "TokenBatches: there must be examples; got none")
+        longest = max(range(len(first)), key=lambda i: max(first[i]))
         require(
-            max(lengths[longest]) <= max_tokens,
+            callable(lengths) or max(first[longest]) <= max_tokens,
             "TokenBatches: max_tokens must hold the longest example; "
-            f"got max_tokens {max_tokens}, example {longest} with {max(lengths[longest])} tokens",
+            f"got max_tokens {max_tokens}, example {longest} with {max(first[longest])} tokens",
         )
-        self.lengths = [tuple(pair) for pair in lengths]
+        self.lengths = lengths if callable(lengths) else [tuple(pair) for pair in lengths]
         self.max_tokens = max_tokens
         self.num_batches = num_batches
         self.seed = seed
-        self._one_pass = len(self._pass(0))
+        self._one_pass = len(self._pass(first, 0))
 
     def __len__(self) -> int:
         """Give the number of batches."""
@@ -57,7 +60,8 @@ class TokenBatches:
         """Give the row numbers of each batch."""
         given, epoch = 0, 0
         while True:
-            for batch in self._pass(epoch):
+            lengths = self.lengths(epoch) if callable(self.lengths) else self.lengths
+            for batch in self._pass(lengths, epoch):
                 if self.num_batches is not None and given == self.num_batches:
                     return
                 given += 1
@@ -66,18 +70,18 @@ class TokenBatches:
                 return
             epoch += 1
 
-    def _pass(self, epoch: int) -> list[list[int]]:
+    def _pass(self, lengths: Sequence[tuple[int, ...]], epoch: int) -> list[list[int]]:
         generator = random.Random(f"{self.seed}/{epoch}")
-        rows = list(range(len(self.lengths)))
+        rows = list(range(len(lengths)))
         generator.shuffle(rows)
-        rows.sort(key=lambda row: (self.lengths[row][1], self.lengths[row][0]))
+        rows.sort(key=lambda row: (lengths[row][1], lengths[row][0]))
         batches: list[list[int]] = [[]]
         longest = 0
         for row in rows:
-            longest_with = max(longest, *self.lengths[row])
+            longest_with = max(longest, *lengths[row])
             if batches[-1] and longest_with * (len(batches[-1]) + 1) > self.max_tokens:
                 batches.append([])
-                longest_with = max(self.lengths[row])
+                longest_with = max(lengths[row])
             batches[-1].append(row)
             longest = longest_with
         generator.shuffle(batches)

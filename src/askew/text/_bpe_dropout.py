@@ -4,10 +4,15 @@ import json
 import random
 from collections.abc import Callable
 from itertools import pairwise
+from math import log, log1p
+from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
 from askew._check import require
+
+_NEVER = 1 << 60  # a rank that no merge has, and a run that no text ends
+_MOST_TEXTS = 1 << 18  # kept apart into words; a text seen once an epoch is worth it
 
 
 class BpeDropout:
@@ -26,6 +31,10 @@ class BpeDropout:
     Raises:
         ValueError: If p is out of range.
 
+    Numerics:
+        How many merges are taken before one is left out is drawn at once, from the geometric
+        distribution. A word that ends within such a run is cut as always and looked up.
+
     Example:
         >>> from askew.text import train_tokenizer
         >>> tokenizer = train_tokenizer(["low lower lowest"] * 3, vocab_size=270)
@@ -42,7 +51,8 @@ class BpeDropout:
         model = json.loads(tokenizer.to_str())["model"]
         self.p = p
         self._split = tokenizer.pre_tokenizer.pre_tokenize_str
-        self._words: dict[str, tuple[str, ...]] = {}  # of every text seen: it is seen each epoch
+        self._texts: dict[str, tuple[_Word, ...]] = {}
+        self._words: dict[str, _Word] = {}
         self._tokens: dict[str, int] = model["vocab"]
         self._ranks = {(left, right): rank for rank, (left, right) in enumerate(model["merges"])}
 
@@ -56,25 +66,64 @@ class BpeDropout:
         Returns:
             Token numbers, without start and end.
         """
-        words = self._words.get(text)
-        if words is None:
-            words = self._words[text] = tuple(word for word, _ in self._split(text))
-        draw = random.Random(key).random
-        return [token for word in words for token in self._cut(word, draw)]
+        draw = _runs(self.p, random.Random(key).random)
+        left, tokens = draw(), []
+        for word, usual, steps in self._texts.get(text) or self._apart(text):
+            if left >= steps:
+                left -= steps
+                tokens += usual
+            else:
+                cut, left = self._cut(word, left, draw)
+                tokens += cut
+        return tokens
 
-    def _cut(self, word: str, draw: Callable[[], float]) -> list[int]:
-        pieces, ranks, p = list(word), self._ranks, self.p
-        known = [ranks.get(pair) for pair in pairwise(pieces)]
+    def _apart(self, text: str) -> "tuple[_Word, ...]":
+        found = tuple(
+            self._words.get(word) or self._words.setdefault(word, self._usual(word))
+            for word, _ in self._split(text)
+        )
+        if len(self._texts) < _MOST_TEXTS:
+            self._texts[text] = found
+        return found
+
+    def _usual(self, word: str) -> "_Word":
+        tokens, left = self._cut(word, _NEVER, lambda: _NEVER)
+        return _Word(word, tokens, _NEVER - left)
+
+    def _cut(self, word: str, left: int, draw: Callable[[], int]) -> tuple[list[int], int]:
+        """Take `left` candidates, leave the next one out, and so on; give what is left then."""
+        pieces, rank_of = list(word), self._ranks.get
+        ranks = [rank_of(pair, _NEVER) for pair in pairwise(pieces)]
         while True:
-            best, at = None, -1
-            for i, rank in enumerate(known):
-                if rank is not None and (best is None or rank < best) and draw() >= p:
-                    best, at = rank, i
-            if best is None:
-                return [self._tokens[piece] for piece in pieces]
+            best, at = _NEVER, -1
+            for i, rank in enumerate(ranks):
+                if rank < best:
+                    if left:
+                        best, at, left = rank, i, left - 1
+                    else:
+                        left = draw()
+            if at < 0:
+                return [self._tokens[piece] for piece in pieces], left
             pieces[at : at + 2] = [pieces[at] + pieces[at + 1]]
-            del known[at]
+            del ranks[at]
             if at > 0:
-                known[at - 1] = ranks.get((pieces[at - 1], pieces[at]))
-            if at < len(known):
-                known[at] = ranks.get((pieces[at], pieces[at + 1]))
+                ranks[at - 1] = rank_of((pieces[at - 1], pieces[at]), _NEVER)
+            if at < len(ranks):
+                ranks[at] = rank_of((pieces[at], pieces[at + 1]), _NEVER)
+
+
+class _Word(NamedTuple):
+    """A word, its tokens with nothing left out, and how many candidates that takes."""
+
+    word: str
+    tokens: list[int]
+    steps: int
+
+
+def _runs(p: float, draw: Callable[[], float]) -> Callable[[], int]:
+    """Give how many candidates are taken before the next one is left out."""
+    if p in (0.0, 1.0):
+        run = 0 if p else _NEVER
+        return lambda: run
+    scale = 1 / log1p(-p)
+    return lambda: int(log(1.0 - draw()) * scale)

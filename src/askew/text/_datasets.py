@@ -1,51 +1,86 @@
 """Parallel text from the datasets library."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from askew._check import require
 from askew.text._pairs import ParallelText
 
 
-def read_dataset(name: str, *, split: str = "train") -> ParallelText:
+def read_dataset(
+    name: str,
+    *,
+    config: str | None = None,
+    split: str = "train",
+    source: str | None = None,
+    target: str | None = None,
+) -> ParallelText:
     """Read pairs through the datasets library.
 
-    Rows have the texts "source" and "target", or "translation" with one text in each of two
-    languages, of which the first is the source.
+    A row has its texts in two columns, or in one column "translation" by language.
 
     Args:
-        name: A folder that `save_to_disk` wrote, or a name of the hub; "NAME/CONFIG" is not
-            taken apart.
+        name: A folder that `save_to_disk` wrote, or what `load_dataset` takes: a name of the
+            hub, or a folder of files.
+        config: Which of the data sets of that name, where there are several.
         split: Which part, where there are several.
+        source: Column or language of the sources; by default the column "source", or the
+            first of two languages.
+        target: Column or language of the targets; by default the column "target", or the
+            second of two languages.
 
     Returns:
         The pairs.
 
     Raises:
-        ValueError: If rows have neither form, or are empty.
+        ValueError: If there is no such split, column or language, only one of source and
+            target is given, or a text is missing or empty.
         ModuleNotFoundError: If datasets is not installed.
     """
-    import datasets
-
-    loaded = datasets.load_from_disk(name) if Path(name).is_dir() else datasets.load_dataset(name)
+    require(
+        (source is None) == (target is None),
+        f"read_dataset: source and target go together; got source {source}, target {target}",
+    )
+    loaded = _load(name, config)
     if isinstance(loaded, Mapping):
         require(
             split in loaded,
             f"read_dataset: the split must be one of {sorted(loaded)}; got split {split!r}",
         )
         loaded = loaded[split]
-    pairs = list(_rows(loaded, name))
+    names = None if source is None or target is None else (source, target)
+    pairs = list(_pairs(loaded, names, name))
     require(bool(pairs), f"read_dataset: there must be rows; got none in {name}")
     return ParallelText([source for source, _ in pairs], [target for _, target in pairs])
 
 
-def _rows(rows, name: str) -> Iterator[tuple[str, str]]:
+def _load(name: str, config: str | None) -> Any:
+    try:
+        import datasets
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "read_dataset: the datasets library must be installed; got none. pip install datasets",
+            name=error.name,
+        ) from None
+    saved = ("dataset_info.json", "dataset_dict.json")  # one of them marks save_to_disk
+    if any((Path(name) / file).is_file() for file in saved):
+        return datasets.load_from_disk(name)
+    return datasets.load_dataset(name, config)
+
+
+def _pairs(
+    rows: Iterable[Mapping[str, Any]], names: tuple[str, str] | None, place: str
+) -> Iterator[tuple[str, str]]:
     for number, row in enumerate(rows):
-        texts = row.get("translation") or {k: row[k] for k in ("source", "target") if k in row}
-        pair = list(texts.values())
+        texts: Mapping[str, Any] = row.get("translation") or row
+        columns = ("source", "target") if texts is row else tuple(texts)
+        pair = [texts.get(key) for key in names or columns]
+        found = [text for text in pair if isinstance(text, str) and text.strip()]
         require(
-            len(pair) == 2 and all(isinstance(t, str) and t.strip() for t in pair),
-            'read_dataset: a row must have "source" and "target", or "translation" in two '
-            f"languages; got row {number} of {name} with {sorted(row)}",
+            len(found) == len(pair) == 2,
+            f"read_dataset: a row must have a text for {' and '.join(names or ('both sides',))}; "
+            f"got row {number} of {place} with {sorted(key for key in texts if texts[key])}. "
+            "Name two columns or languages as source and target",
         )
-        yield pair[0], pair[1]
+        yield found[0], found[1]

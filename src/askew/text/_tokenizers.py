@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
+from askew._check import require
 from askew.text._pairs import ParallelText
 from askew.text._tokenizer import load_tokenizer, train_tokenizer
 
@@ -12,7 +13,12 @@ _JOINT, _TARGET = "tokenizer.json", "target_tokenizer.json"
 
 
 class Tokenizers(NamedTuple):
-    """The tokenizer of each side; the same object twice where the vocabulary is joint."""
+    """The tokenizer of each side; the same object twice where the vocabulary is joint.
+
+    Args:
+        source: Of the texts that are read.
+        target: Of the texts that are written.
+    """
 
     source: Tokenizer
     target: Tokenizer
@@ -47,16 +53,32 @@ def train_tokenizers(pairs: ParallelText, *, vocab_size: int, separate: bool = F
 def save_tokenizers(tokenizers: Tokenizers, folder: str | Path) -> None:
     """Write tokenizer.json, and target_tokenizer.json where the target has its own.
 
+    Each file is there as a whole or not at all; one of an earlier target is removed.
+
     Args:
         tokenizers: Of both sides.
         folder: An existing folder.
+
+    Raises:
+        ValueError: If there is no such folder.
+
+    Example:
+        >>> import tempfile
+        >>> written = train_tokenizers(ParallelText(["one"], ["um"]), vocab_size=262)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_tokenizers(written, folder)
+        ...     load_tokenizers(folder).source.get_vocab_size()
+        262
     """
     folder = Path(folder)
-    tokenizers.source.save(str(folder / _JOINT))
-    if tokenizers.target is tokenizers.source:
+    require(folder.is_dir(), f"save_tokenizers: the folder must exist; got folder {folder}")
+    joint = tokenizers.target is tokenizers.source
+    if joint:
         (folder / _TARGET).unlink(missing_ok=True)
-    else:
-        tokenizers.target.save(str(folder / _TARGET))
+    for tokenizer, name in zip(tokenizers[: 1 if joint else 2], (_JOINT, _TARGET), strict=False):
+        part = folder / f"{name}.part"
+        part.write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
+        part.replace(folder / name)
 
 
 def load_tokenizers(folder: str | Path) -> Tokenizers:
@@ -71,6 +93,9 @@ def load_tokenizers(folder: str | Path) -> Tokenizers:
 
     Raises:
         ValueError: If a file is missing or is no tokenizer of this package.
+
+    Example:
+        See `save_tokenizers`.
     """
     folder = Path(folder)
     source = load_tokenizer(folder / _JOINT)

@@ -1,7 +1,7 @@
 """The Trainer of transformers with batches by token budget, and a rate for each side."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 from transformers import (
     PreTrainedModel,
@@ -20,7 +21,6 @@ from transformers import (
 from transformers.modeling_outputs import Seq2SeqLMOutput
 
 from askew._check import require
-from askew.optim import AsymmetricScheduler
 from askew.text import TokenBatches
 from askew.training._average import WeightAverage
 from askew.training._callbacks import (
@@ -95,7 +95,7 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: Optimizer | None = None
-    ) -> AsymmetricScheduler:
+    ) -> LRScheduler:
         """Make the schedule of each side."""
         if self.lr_scheduler is None:
             self.lr_scheduler = training_scheduler(
@@ -119,10 +119,12 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
         )
         return self.accelerator.prepare(loader)
 
-    def get_batch_samples(self, *args: object) -> tuple[list, Tensor | int | None]:
+    def get_batch_samples(
+        self, epoch_iterator: Iterator, num_batches: int, device: torch.device
+    ) -> tuple[list, Tensor | int | None]:
         """Give the batches of a step; their making is on the clock, their tokens are counted."""
         started = time.process_time()
-        batches, count = super().get_batch_samples(*args)
+        batches, count = super().get_batch_samples(epoch_iterator, num_batches, device)
         self.clock.seconds += time.process_time() - started
         if count is not None:
             self.num_tokens = self.num_tokens + count

@@ -1,7 +1,9 @@
 """An encoder and a decoder that may differ in everything but what they say to each other."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -10,6 +12,8 @@ from askew.attention import KeyValueCache, sinusoidal_positions
 from askew.transformer._config import EncoderDecoderConfig
 from askew.transformer._layers import LayerCache
 from askew.transformer._stacks import Decoder, Encoder
+
+_KEPT = 512
 
 
 class AsymmetricEncoderDecoder(nn.Module):
@@ -168,7 +172,14 @@ def _embed(
     x = table(tokens)
     x = x if projection is None else projection(x)
     x = x * x.shape[-1] ** 0.5
-    positions = sinusoidal_positions(
-        tokens.shape[1], x.shape[-1], start=start, device=x.device, dtype=x.dtype
-    )
-    return x + positions
+    length, width = tokens.shape[1], x.shape[-1]
+    if length == 1 and start < _KEPT and not torch.is_grad_enabled():  # a step of decoding
+        return x + _kept_positions(width, x.device, x.dtype)[start]
+    return x + sinusoidal_positions(length, width, start=start, device=x.device, dtype=x.dtype)
+
+
+@lru_cache(maxsize=8)
+def _kept_positions(width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The first rows, computed once: a step needs one of them and little else."""
+    with torch.inference_mode(False):
+        return sinusoidal_positions(_KEPT, width, device=device, dtype=dtype)
