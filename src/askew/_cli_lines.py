@@ -1,10 +1,15 @@
 """Lines in, lines out: whatever bytes come, one line for each, and a bounded memory."""
 
+import os
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
+
+from askew._check import require
+from askew._cli import fail
 
 if TYPE_CHECKING:
     from askew.models import Translator
@@ -13,16 +18,31 @@ _WINDOW_BYTES, _WINDOW_LINES = 1_000_000, 1024
 
 
 class Told:
-    """Counts what is said at the end."""
+    """Counts what is said on the way and at the end.
 
-    def __init__(self) -> None:
-        self.lines = self.empty = self.cut = self.invalid = 0
+    Args:
+        size: Bytes to read in all, where they are known.
+        shown: Whether the way is shown.
+    """
 
-    def progress(self, quiet: bool, out: Path | None) -> None:
-        if not quiet and sys.stderr.isatty() and (out is not None or not sys.stdout.isatty()):
-            print(f"\r{self.lines} lines", end="", file=sys.stderr)
+    def __init__(self, size: int | None, *, shown: bool) -> None:
+        self.size, self.shown = size, shown
+        self.lines = self.empty = self.cut = self.invalid = self.bytes = 0
+        self.started = time.monotonic()
+
+    def progress(self) -> None:
+        if not self.shown or not self.bytes:
+            return
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        told = f"{self.lines} lines, {self.lines / seconds:.3g} lines/s"
+        if self.size:
+            left = max(self.size / self.bytes - 1, 0) * seconds
+            told += f", {left:.0f} s left"
+        print(f"\r\033[K{told}", end="", file=sys.stderr, flush=True)
 
     def end(self) -> None:
+        if self.shown and self.bytes:
+            print(file=sys.stderr)
         notes = [
             (self.empty, "empty"),
             (self.invalid, "not UTF-8, bytes replaced"),
@@ -31,6 +51,33 @@ class Told:
         said = ", ".join(f"{count} {what}" for count, what in notes if count)
         if said:
             print(f"askew: note: of {self.lines} lines: {said}", file=sys.stderr)
+
+
+@contextmanager
+def ending_clearly() -> Iterator[None]:
+    """End quietly where the reader goes away, and in one line where something fails."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        fail("interrupted; the lines finished so far are written", 130)
+    except (OSError, RuntimeError) as error:
+        fail(" ".join(str(error).split()), 1)
+
+
+def check_writable(path: Path | None, caller: str, *, unlike: Path | None = None) -> None:
+    """Refuse a file that cannot be written, or that is read at the same time."""
+    if path is None:
+        return
+    require(
+        unlike is None or not path.exists() or not path.samefile(unlike),
+        f"{caller}: the output must be another file than the input; got {path} for both",
+    )
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise ValueError(f"{caller}: a file must be writable; got {error}") from None
 
 
 def opened(path: Path | None, mode: str, standard: TextIO) -> AbstractContextManager[BinaryIO]:
@@ -43,20 +90,20 @@ def opened(path: Path | None, mode: str, standard: TextIO) -> AbstractContextMan
 def windows(given: BinaryIO, told: Told) -> Iterator[tuple[int, list[str]]]:
     """Give the number of the first line of each window, and its lines."""
     lines: list[str] = []
-    size = 0
+    start = 0
     for raw in given:
         line = raw.removesuffix(b"\n").removesuffix(b"\r")
         text = line.decode("utf-8", "replace")
         told.invalid += text.encode() != line
         lines.append(text)
-        size += len(line)
-        if size > _WINDOW_BYTES or len(lines) == _WINDOW_LINES:
-            yield told.lines + 1, lines
+        told.bytes += len(raw)
+        if told.bytes - start > _WINDOW_BYTES or len(lines) == _WINDOW_LINES:
             told.lines += len(lines)
-            lines, size = [], 0
+            yield told.lines - len(lines) + 1, lines
+            lines, start = [], told.bytes
     if lines:
-        yield told.lines + 1, lines
         told.lines += len(lines)
+        yield told.lines - len(lines) + 1, lines
 
 
 def count_special(translator: "Translator", lines: list[str], told: Told) -> None:

@@ -1,10 +1,9 @@
 """The commands of translation: train, evaluate, translate, export."""
 
 import json
-import os
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,10 +33,17 @@ from askew._cli import (
     stopping_cleanly,
     tell_overlap,
 )
-from askew._cli_lines import Told, count_special, opened, windows
+from askew._cli_lines import (
+    Told,
+    check_writable,
+    count_special,
+    ending_clearly,
+    opened,
+    windows,
+)
 
 if TYPE_CHECKING:
-    from askew.models import DecodingConfig, Translator
+    from askew.models import DecodingConfig, Hypothesis, Translator
     from askew.tasks import TranslationTask
 
 Engine = Annotated[
@@ -189,9 +195,10 @@ def evaluate_command(
         pairs = tasks.load_test(data, test_source, test_target)
         decoding = DecodingConfig(num_beams=beams, length_penalty=length_penalty)
         translator = _translator(folder, engine, batch_size, threads)
+        check_writable(out, "evaluate")
     from askew._progress import LineProgress
 
-    with LineProgress(len(pairs.sources), "translating", quiet=quiet) as progress:
+    with ending_clearly(), LineProgress(len(pairs.sources), "translating", quiet=quiet) as progress:
         found = tasks.evaluate_translator(translator, pairs, decoding, progress=progress)
     if out is not None:
         lines = (" ".join(text.splitlines()) + "\n" for text in found.translations)
@@ -232,6 +239,12 @@ def translate_command(
         Path | None,
         typer.Option(help="Also write a page of where the decoder looked, for the first lines."),
     ] = None,
+    scores: Annotated[
+        bool, typer.Option("--scores", help="Line number and score before every translation.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object per line: line and hypotheses.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Translate lines from a file or from stdin; one line out for every line in.
@@ -260,22 +273,29 @@ def translate_command(
         if show_attention is not None and engine != "torch":
             raise ValueError(f"translate: --show-attention needs --engine torch; got {engine}")
         translator = _translator(folder, engine, batch_size, threads)
-    if file is not None and out is not None and file.suffix == ".po":
+        catalogue = file is not None and file.suffix == ".po"
+        check_writable(out, "translate", unlike=None if catalogue else file)
+        check_writable(show_attention, "translate", unlike=file)
+    if file is not None and out is not None and catalogue:
         _translate_catalogue(translator, decoding, file, out)
         return
-    told = Told()
-    try:
-        with opened(file, "rb", sys.stdin) as given, opened(out, "wb", sys.stdout) as written:
-            for number, lines in windows(given, told):
-                count_special(translator, lines, told)
-                if show_attention is not None and number == 1:
-                    _show_attention(translator, lines, show_attention)
-                for line in _answers(translator, lines, number, decoding):
-                    written.write(line.encode() + b"\n")
-                written.flush()
-                told.progress(quiet, out)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    write = _written if as_json else partial(_printed, scored=scores or n_best > 1)
+    seen = not quiet and sys.stderr.isatty() and (out is not None or not sys.stdout.isatty())
+    told = Told(file.stat().st_size if file is not None else None, shown=seen)
+    with (
+        ending_clearly(),
+        opened(file, "rb", sys.stdin) as given,
+        opened(out, "wb", sys.stdout) as written,
+    ):
+        for number, lines in windows(given, told):
+            count_special(translator, lines, told)
+            if show_attention is not None and number == 1:
+                _show_attention(translator, lines, show_attention)
+            answers = translator.hypotheses(lines, decoding)
+            for own, found in enumerate(answers, start=number):
+                written.write(write(own, found).encode())
+            written.flush()
+            told.progress()
     told.end()
 
 
@@ -325,18 +345,22 @@ def _translate_catalogue(
     print(f"{count} messages filled in and marked fuzzy: {out}")
 
 
-def _answers(
-    translator: "Translator", lines: list[str], first: int, decoding: "DecodingConfig"
-) -> Iterator[str]:
-    for number, found in enumerate(translator.hypotheses(lines, decoding), start=first):
-        for text, score in found:
-            line = " ".join(text.splitlines())
-            many = decoding.num_hypotheses > 1
-            yield f"{number}\t{score:.6g}\t{line.replace(chr(9), ' ')}" if many else line
+def _printed(number: int, found: "list[Hypothesis]", *, scored: bool) -> str:
+    lines = [(" ".join(text.splitlines()), score) for text, score in found]
+    if not scored:
+        return lines[0][0] + "\n"
+    return "".join(f"{number}\t{score:.6g}\t{' '.join(t.split(chr(9)))}\n" for t, score in lines)
+
+
+def _written(number: int, found: "list[Hypothesis]") -> str:
+    return json.dumps({"line": number, "hypotheses": [own._asdict() for own in found]}) + "\n"
 
 
 def _show_attention(translator: "Translator", lines: list[str], path: Path) -> None:
     from askew.models import attention_map, write_attention_page
 
-    chosen = [line for line in lines if line.strip()][:5]
-    write_attention_page([attention_map(translator, line) for line in chosen], path)
+    chosen = [line for line in lines if len(translator.pieces(line)) == 1][:5]
+    if chosen:
+        write_attention_page([attention_map(translator, line) for line in chosen], path)
+    else:
+        print("askew: note: no line that fits is there to show attention for", file=sys.stderr)

@@ -7,7 +7,13 @@ import pytest
 import torch
 from saved_model import CONFIG, saved
 
-from askew.models import AttentionMap, Translator, attention_map, write_attention_page
+from askew.models import (
+    AttentionMap,
+    DecodingConfig,
+    Translator,
+    attention_map,
+    write_attention_page,
+)
 
 
 def test_weights_are_those_of_softmax_by_hand(tmp_path):
@@ -21,7 +27,10 @@ def test_weights_are_those_of_softmax_by_hand(tmp_path):
     core = model.model
     source = torch.tensor([[*translator.tokenizer.encode("three trees").ids, 2]])
     text = translator.translate(["three trees"])[0]
-    target = torch.tensor([[1, *translator.tokenizer.encode(text).ids]])
+    words = translator.tokenizer.encode("three trees").ids
+    ((greedy,),) = translator.engine.decode([words], [2 * len(words) + 16], DecodingConfig())
+    assert len(found.target_tokens) == len(greedy.tokens) + 1
+    target = torch.tensor([[1, *greedy.tokens]])
     inputs = {}
     hook = core.decoder.layers[1].cross_attention.register_forward_pre_hook(
         lambda module, args, kwargs: inputs.update(x=args[0], memory=args[1]), with_kwargs=True

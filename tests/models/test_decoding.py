@@ -152,3 +152,17 @@ def test_sampling_is_cut_to_the_top_is_repeated_by_its_seed_and_leaves_the_gener
 def test_refuses_numbers_that_do_not_go_together(changes, message):
     with pytest.raises(ValueError, match=f"DecodingConfig: .*{message}"):
         DecodingConfig(**changes)
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0])
+def test_every_sample_is_scored_as_the_model_scores_it_whole(length_penalty):
+    model, config = (
+        tiny(seed=2),
+        DecodingConfig(sample=True, num_hypotheses=20, length_penalty=length_penalty),
+    )
+    samples = TorchEngine(model).decode([SOURCE, [4]], [6, 3], config)
+    for source, found in zip((SOURCE, [4]), samples, strict=True):
+        assert len({len(hypothesis.tokens) for hypothesis in found}) > 2
+        for tokens, score in found:
+            expected = log_probability(model, source, tokens) / (len(tokens) + 1) ** length_penalty
+            assert score == pytest.approx(expected, abs=1e-4)

@@ -257,3 +257,10 @@ def test_n_best_translations_come_with_their_scores_and_empty_lines_with_none(mo
         assert [type(one) for one in own] == [Hypothesis, Hypothesis]
         assert own[0].text == text and own[0].score >= own[1].score
         assert (own == [Hypothesis("", 0.0)] * 2) == (not source.strip())
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"sha256": 3}'])
+def test_checksums_that_cannot_be_read_are_refused(folder, text):
+    (folder / "checksums.json").write_text(text)
+    with pytest.raises(ValueError, match=r"checksums.json must hold checksums; got .*Restore it"):
+        load_translation_model(folder)

@@ -45,6 +45,18 @@ def test_cuts_are_as_frequent_as_those_of_the_library(p):
     assert sum(abs(near[cut] - other[cut]) for cut in near | other) / draws / 2 > 0.08
 
 
+@pytest.mark.parametrize("p", [0.1, 0.4])
+def test_texts_of_several_words_are_cut_as_those_of_the_library(p):
+    """The number of tokens: words draw from one run after the other."""
+    text, draws = "lowest newer wider lower low spaces times", 3000
+    theirs = Tokenizer.from_str(TOKENIZER.to_str())
+    theirs.model.dropout = p
+    ours = BpeDropout(TOKENIZER, p)
+    one = Counter(len(ours.encode(text, key=str(key))) for key in range(draws))
+    other = Counter(len(theirs.encode(text).ids) for _ in range(draws))
+    assert sum(abs(one[size] - other[size]) for size in one | other) / draws / 2 < 0.07
+
+
 def test_refuses_what_is_no_share():
     for p in (-0.1, 1.1):
         with pytest.raises(ValueError, match=rf"BpeDropout: p must be in \[0, 1\]; got p {p}$"):

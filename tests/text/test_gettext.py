@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 from babel.messages.pofile import read_po as babel_read
 
-from askew.text import ParallelText, find_placeholders, read_po, translate_po
+from askew.text import (
+    ParallelText,
+    find_placeholders,
+    placeholder_kind,
+    read_po,
+    translate_po,
+)
 
 HEAD = """# Notes of the team
 msgid ""
@@ -244,11 +250,35 @@ def test_flags_of_obsolete_messages_are_not_those_of_the_next(tmp_path):
         (":func:`open` :ref:`the list <a.b>`", [":func:`open`", ":ref:`<a.b>`"]),
         ("|version| <b>x</b> `docs`_", ["</b>", "<b>", "`…`_", "|version|"]),
         ("see https://a.b/c?d=1, or (http://x.y).", ["http://x.y", "https://a.b/c?d=1"]),
+        ("`the docs <https://a.b/c>`_ and `x`__", ["`<https://a.b/c>`_", "`…`_"]),
         ("%s %s", ["%s", "%s"]),
+        ("%1$s %-5.2f %lu %.*f %(a.b)s 5%% 100%%d", ["%(a.b)s", "%-5.2f", "%.*f", "%1$s", "%lu"]),
     ],
 )
 def test_placeholders_and_markup_are_found(text, found):
     assert sorted(find_placeholders(text).elements()) == sorted(found)
+    assert all(placeholder_kind(one) for one in found)
+
+
+def test_every_kind_has_its_name():
+    texts = {
+        "role": ":ref:`a <b>`",
+        "literal": "``a``",
+        "link": "`a`_",
+        "substitution": "|a|",
+        "address": "https://a.b",
+        "tag": "<a>",
+        "printf": "%(a)s",
+        "field": "{a}",
+        "strong": "**a**",
+        "emphasis": "*a*",
+    }
+    found = {kind: find_placeholders(text) for kind, text in texts.items()}
+    assert {kind: [placeholder_kind(one) for one in ones] for kind, ones in found.items()} == {
+        kind: [kind] for kind in texts
+    }
+    with pytest.raises(ValueError, match="a placeholder is needed; got 'plain'"):
+        placeholder_kind("plain")
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the documentation's catalogues are not here")

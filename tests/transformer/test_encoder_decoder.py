@@ -165,10 +165,12 @@ def test_cached_decoding_equals_the_whole():
 
 def test_dropout_acts_on_each_side_at_its_own_rate():
     net = model()
-    rates = {m.p for m in net.encoder.modules() if isinstance(m, nn.Dropout)}
-    assert rates | {net.encoder_dropout.p} == {0.2}
-    rates = {m.p for m in net.decoder.modules() if isinstance(m, nn.Dropout)}
-    assert rates | {net.decoder_dropout.p} == {0.1}
+    for stack, first, rate in (
+        (net.encoder, net.encoder_dropout, 0.2),
+        (net.decoder, net.decoder_dropout, 0.1),
+    ):
+        assert {first.p} | {layer.dropout.p for layer in stack.layers} == {rate}
+        assert {layer.feed_forward.dropout.p for layer in stack.layers} == {0.0}
     net.train()
     source, target = tokens()
     assert not torch.equal(net(source, target), net(source, target))
@@ -235,7 +237,7 @@ def test_each_dropout_acts_in_training_on_its_own_side_alone(name):
     source, target = torch.randint(31, (2, 6)), torch.randint(31, (2, 4))
     for side, plain in (("encoder", ENCODER), ("decoder", DECODER)):
         quiet = {"encoder": replace(ENCODER, **still), "decoder": replace(DECODER, **still)}
-        net = model(**quiet | {side: replace(plain, **still | {name: 0.5})})
+        net = model(**quiet | {side: replace(plain, **still | {name: 0.5})}).train()
         assert not torch.equal(net(source, target), net(source, target))
         assert torch.equal(net.encode(source), net.encode(source)) == (side == "decoder")
         net.eval()

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from askew._check import require
+from askew.models._decoding import DecodingConfig
 from askew.models._torch_engine import TorchEngine
 from askew.models._translator import Translator
 from askew.text import END, START
@@ -55,9 +56,9 @@ def attention_map(translator: Translator, text: str) -> AttentionMap:
         len(pieces) == 1,
         f"attention_map: the text must be one piece; got {len(pieces)} pieces",
     )
-    (found,) = translator.translate([text])
-    source = [*translator.tokenizer.encode(text).ids, END]
-    target = [*translator.target_tokenizer.encode(found).ids, END]
+    words = translator.tokenizer.encode(text).ids
+    ((found,),) = engine.decode([words], [2 * len(words) + 16], DecodingConfig())
+    source, target = [*words, END], [*found.tokens, END]
     core = engine.model.model
     device = engine.model.device
     seen: list[Tensor] = []

@@ -96,9 +96,11 @@ def _check_sums(folder: Path) -> None:
     if not path.is_file():
         return
     try:
-        expected = json.loads(path.read_text(encoding="utf-8"))["sha256"]
+        expected = dict(json.loads(path.read_text(encoding="utf-8"))["sha256"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"load_translation_model: {path} cannot be read; got {error}") from None
+        raise ValueError(
+            f"load_translation_model: {path} must hold checksums; got {error!r}. Restore it"
+        ) from None
     for name, digest in expected.items():
         require(
             (folder / name).is_file() and _sha256(folder / name) == digest,

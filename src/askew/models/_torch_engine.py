@@ -39,6 +39,7 @@ class TorchEngine:
         tokens, mask = pad_batch([[*source, END] for source in sources])
         each = config.num_hypotheses if config.sample else config.num_beams
         forced = _EndAtLimit(torch.tensor(limits, device=device).repeat_interleave(each))
+        summed = _Summed()
         # A draw that leaves the generator of everything else as it was.
         with torch.random.fork_rng(enabled=config.sample):
             if config.sample:
@@ -51,13 +52,17 @@ class TorchEngine:
                 length_penalty=config.length_penalty,
                 do_sample=config.sample,
                 max_new_tokens=max(limits) + 1,
-                logits_processor=LogitsProcessorList([forced]),
+                logits_processor=LogitsProcessorList(
+                    [forced] if config.num_beams > 1 else [summed, forced]
+                ),
                 return_dict_in_generate=True,
-                output_scores=True,
-                output_logits=True,
+                output_scores=config.num_beams > 1,
                 **_sampling(config),
             )
-        scores = self._scores(found, config)
+        if config.num_beams > 1:
+            scores = found.sequences_scores.tolist()
+        else:
+            scores = summed.over_length(found.sequences, config.length_penalty)
         rows = [
             TokenHypothesis(_without_end(row), score)
             for row, score in zip(found.sequences[:, 1:].tolist(), scores, strict=True)
@@ -66,18 +71,31 @@ class TorchEngine:
         groups = [rows[start : start + count] for start in range(0, len(rows), count)]
         return [sorted(group, key=lambda h: -h.score) for group in groups]
 
-    def _scores(self, found, config: DecodingConfig) -> list[float]:
-        if config.num_beams > 1:
-            return found.sequences_scores.tolist()
-        chosen = found.sequences[:, 1:]
-        ends = (chosen == END).long()
-        real = ends.cumsum(-1) == ends  # up to and with the first end
-        steps = [
-            logits.float().log_softmax(-1).gather(1, chosen[:, i : i + 1])[:, 0]
-            for i, logits in enumerate(found.logits)
-        ]
-        summed = (torch.stack(steps, 1) * real).sum(-1)
-        return (summed / real.sum(-1) ** config.length_penalty).tolist()
+
+class _Summed(LogitsProcessor):
+    """Sums the log-probabilities of what is chosen, one step behind; keeps one step's logits."""
+
+    def __init__(self) -> None:
+        self.last: Tensor | None = None
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        self._settle(input_ids)
+        self.last = scores.float().log_softmax(-1)
+        return scores
+
+    def over_length(self, sequences: Tensor, length_penalty: float) -> list[float]:
+        self._settle(sequences)
+        return (self.total / self.length**length_penalty).tolist()
+
+    def _settle(self, tokens: Tensor) -> None:
+        chosen = tokens[:, -1:]
+        if self.last is None:
+            self.total, self.length = (torch.zeros(len(tokens), device=tokens.device) for _ in "ab")
+            self.open = torch.ones(len(tokens), dtype=torch.bool, device=tokens.device)
+            return
+        self.total += self.last.gather(1, chosen)[:, 0].masked_fill(~self.open, 0.0)
+        self.length += self.open
+        self.open = self.open & (chosen[:, 0] != END)
 
 
 class _EndAtLimit(LogitsProcessor):

@@ -76,7 +76,7 @@ def load_text(sources: Sources, *, seed: int = 0) -> tuple[str, SplitText]:
 
 
 def read_any(data: str | Path) -> ParallelText:
-    """Read pairs in whatever form they are.
+    r"""Read pairs in whatever form they are.
 
     Args:
         data: A `.tsv` or `.jsonl` file, a `.po` file, a folder of such, or
@@ -89,6 +89,14 @@ def read_any(data: str | Path) -> ParallelText:
     Raises:
         ValueError: If they cannot be read; the message names file and line.
         ModuleNotFoundError: If the datasets library is asked for and not installed.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "pairs.tsv"
+        ...     _ = path.write_text("tree\tBaum\n")
+        ...     read_any(path)
+        ParallelText(sources=['tree'], targets=['Baum'])
     """
     kind, _, spec = str(data).partition(":")
     if kind == "datasets":

@@ -7,7 +7,7 @@ from askew.text._gettext import read_po, translate_po
 from askew.text._neighbours import nearest_neighbour
 from askew.text._pairs import ParallelText, SplitText, count_overlap, fingerprint, split_pairs
 from askew.text._phrases import localisation_phrases
-from askew.text._placeholders import find_placeholders
+from askew.text._placeholders import find_placeholders, placeholder_kind
 from askew.text._readers import read_aligned, read_pairs
 from askew.text._tokenizer import END, PADDING, START, load_tokenizer, pad_batch, train_tokenizer
 from askew.text._tokenizers import (
@@ -34,6 +34,7 @@ __all__ = [
     "localisation_phrases",
     "nearest_neighbour",
     "pad_batch",
+    "placeholder_kind",
     "read_aligned",
     "read_dataset",
     "read_pairs",

@@ -18,17 +18,16 @@ def read_dataset(
 ) -> ParallelText:
     """Read pairs through the datasets library.
 
-    A row has its texts in two columns, or in one column "translation" by language.
+    A row has its texts in two columns, or in one column "translation" by language. Languages
+    must be named: the library sorts them, so their order says nothing.
 
     Args:
         name: A folder that `save_to_disk` wrote, or what `load_dataset` takes: a name of the
             hub, or a folder of files.
         config: Which of the data sets of that name, where there are several.
         split: Which part, where there are several.
-        source: Column or language of the sources; by default the column "source", or the
-            first of two languages.
-        target: Column or language of the targets; by default the column "target", or the
-            second of two languages.
+        source: Column or language of the sources; by default the column "source".
+        target: Column or language of the targets; by default the column "target".
 
     Returns:
         The pairs.
@@ -37,6 +36,10 @@ def read_dataset(
         ValueError: If there is no such split, column or language, only one of source and
             target is given, or a text is missing or empty.
         ModuleNotFoundError: If datasets is not installed.
+
+    Example:
+        >>> pairs = read_dataset("org/books", config="de-en", source="en", target="de")
+        ... # doctest: +SKIP
     """
     require(
         (source is None) == (target is None),
@@ -74,13 +77,12 @@ def _pairs(
 ) -> Iterator[tuple[str, str]]:
     for number, row in enumerate(rows):
         texts: Mapping[str, Any] = row.get("translation") or row
-        columns = ("source", "target") if texts is row else tuple(texts)
-        pair = [texts.get(key) for key in names or columns]
-        found = [text for text in pair if isinstance(text, str) and text.strip()]
+        wanted = names or ("source", "target")
+        found = [text for text in map(texts.get, wanted) if isinstance(text, str) and text.strip()]
         require(
-            len(found) == len(pair) == 2,
-            f"read_dataset: a row must have a text for {' and '.join(names or ('both sides',))}; "
+            len(found) == 2,
+            f"read_dataset: a row must have a text for {' and '.join(wanted)}; "
             f"got row {number} of {place} with {sorted(key for key in texts if texts[key])}. "
-            "Name two columns or languages as source and target",
+            "Say which columns or languages are source and target",
         )
         yield found[0], found[1]

@@ -10,21 +10,25 @@ _KINDS = {
     "substitution": r"\|[^\s|][^|\n]*?\|",
     "address": r"https?://[^\s<>)\]]+[^\s<>)\].,;:]",
     "tag": r"</?[A-Za-z][^<>]*>",
-    "printf": r"%(?:\(\w+\))?[-+#0]*(?:\d+|\*)?(?:\.\d+)?[sdifgGeExXocru]",
+    "printf": (
+        r"(?<!%)%(?:\([\w.]+\)|\d+\$)?[-+#0']*(?:\d+|\*)?(?:\.(?:\d+|\*))?"
+        r"(?:hh?|ll?|[jzL])?[diouxXeEfFgGcspr@]"
+    ),
     "field": r"\{[A-Za-z0-9_.\[\]]*(?:![rsa])?(?::[^{}\s]*)?\}",
     "strong": r"(?<![\w*])\*\*[^\s*][^*]*\*\*(?![\w*])",
     "emphasis": r"(?<![\w*])\*[^\s*][^*]*\*(?![\w*])",
 }
 _ANY = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _KINDS.items()), re.S)
-_ROLE_TARGET = re.compile(r"(:[\w.:+-]+:)`.*?<([^<>`]+)>`", re.S)
+_TARGET = re.compile(r"`.*?<([^<>`]+)>`", re.S)
 
 
 def find_placeholders(text: str) -> Counter[str]:
     """Find what a translation of a text must keep, and how often it stands there.
 
     printf and format fields, reStructuredText roles, literals, links, substitutions and
-    emphasis, addresses and tags. Of a role with a text of its own only the role and its
-    target count; of emphasis and links, whose text is translated, only that they are there.
+    emphasis, addresses and tags. Of a role or link with a text of its own only the role and
+    the target count; of emphasis and other links, whose text is translated, only that they
+    are there.
 
     Args:
         text: Any text.
@@ -39,8 +43,31 @@ def find_placeholders(text: str) -> Counter[str]:
     return Counter(_kept(match) for match in _ANY.finditer(text))
 
 
+def placeholder_kind(placeholder: str) -> str:
+    """Name the kind of what `find_placeholders` found.
+
+    Args:
+        placeholder: One of its keys.
+
+    Returns:
+        role, literal, link, substitution, address, tag, printf, field, strong or emphasis.
+
+    Raises:
+        ValueError: If it is none of these.
+
+    Example:
+        >>> [placeholder_kind(found) for found in find_placeholders("*Open* %s at {0}")]
+        ['emphasis', 'printf', 'field']
+    """
+    match = _ANY.fullmatch(placeholder)
+    kind = match.lastgroup if match else None
+    if kind is None:
+        raise ValueError(f"placeholder_kind: a placeholder is needed; got {placeholder!r}")
+    return kind
+
+
 def _kept(match: re.Match[str]) -> str:
-    found = match.group()
-    if match.lastgroup == "role":
-        return _ROLE_TARGET.sub(r"\1`<\2>`", found)
-    return {"emphasis": "*…*", "strong": "**…**", "link": "`…`_"}.get(match.lastgroup or "", found)
+    found, kind = match.group(), match.lastgroup or ""
+    if kind in ("role", "link") and _TARGET.search(found):
+        return _TARGET.sub(r"`<\1>`", found)
+    return {"emphasis": "*…*", "strong": "**…**", "link": "`…`_"}.get(kind, found)

@@ -81,6 +81,14 @@ class TranslationExamples(Dataset):
         sides = zip(self.source.tokens, self.target.tokens, strict=True)
         return [(len(source) + 1, len(target) + 1) for source, target in sides]
 
+    def lengths_in(self, epoch: int) -> list[tuple[int, int]]:
+        """Give the lengths in an epoch: with BPE-dropout each has its own."""
+        if self.source.dropout is None and self.target.dropout is None:
+            return self.lengths
+        first = epoch * len(self)
+        examples = (self[first + row] for row in range(len(self)))
+        return [(len(source) + 1, len(target) + 1) for source, target in examples]
+
 
 class _Side:
     """The texts of one language, cut the usual way or anew in every epoch."""

@@ -107,7 +107,7 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
     def get_train_dataloader(self) -> DataLoader:
         """Give all batches of the run as one pass, so that resuming skips whole batches."""
         batches = TokenBatches(
-            self.train_dataset.lengths,
+            self.train_dataset.lengths_in,
             max_tokens=self.config.batch_tokens,
             num_batches=self.config.steps * self.config.accumulate,
             seed=self.args.data_seed,
