@@ -16,7 +16,7 @@ Data = Annotated[
     Path | None,
     typer.Option(
         help="Your pairs: FILE.tsv (source TAB target) or FILE.jsonl, also .gz; a gettext .po "
-        "file or a folder of such; or datasets:NAME."
+        "file or a folder of such; or datasets:NAME#SPLIT?config=…&source=en&target=de."
     ),
 ]
 Source = Annotated[Path | None, typer.Option(help="Your source lines; needs --target.")]
@@ -31,6 +31,15 @@ VocabSize = Annotated[
 ]
 SeparateVocabularies = Annotated[
     bool, typer.Option("--separate-vocabularies", help="Source and target have each their own.")
+]
+Protect = Annotated[
+    bool | None,
+    typer.Option(
+        "--protect/--no-protect",
+        help="Keep placeholders, roles, literals, tags and addresses out of the model's way, so "
+        "that they are copied word for word. On by default for .po files.",
+        show_default=False,
+    ),
 ]
 Teacher = Annotated[
     Path | None,
@@ -92,6 +101,15 @@ def tell_overlap(text: "SplitText") -> None:
         print(
             f"askew: note: {repeated} of {len(text.test.sources)} test pairs also stand in the "
             "training data",
+            file=sys.stderr,
+        )
+
+
+def tell_protected(protects: bool) -> None:
+    if protects:
+        print(
+            "askew: note: placeholders and markup are protected; --no-protect leaves them to "
+            "the model",
             file=sys.stderr,
         )
 

@@ -16,6 +16,7 @@ from askew._cli import (
     Minutes,
     Pair,
     Preset,
+    Protect,
     Quiet,
     SeparateVocabularies,
     Settings,
@@ -32,6 +33,7 @@ from askew._cli import (
     set_up_torch,
     stopping_cleanly,
     tell_overlap,
+    tell_protected,
 )
 from askew._cli_lines import (
     Told,
@@ -76,6 +78,7 @@ def train_command(
     preset: Preset = "small",
     vocab_size: VocabSize = 2000,
     separate_vocabularies: SeparateVocabularies = False,
+    protect: Protect = None,
     teacher: Teacher = None,
     set_: Settings = None,
     config: ConfigFile = None,
@@ -108,6 +111,7 @@ def train_command(
             chosen,
             separate_vocabularies=separate_vocabularies,
             teacher=teacher,
+            protect=tasks.is_catalogue(data) if protect is None else protect,
         )
         model = tasks.chosen_model(job, shape, preset, chosen)
         budget = tasks.chosen_budget(where, steps, minutes)
@@ -125,6 +129,7 @@ def train_command(
     first = tasks.is_first_process()
     if first:
         tell_overlap(job.text)
+        tell_protected(job.protects)
     set_up_torch(threads)
     if teacher is not None:
         job = learn_from(teacher, job, Path(f"{out}-taught.jsonl"), quiet=quiet or not first)
@@ -212,6 +217,8 @@ def evaluate_command(
     kept = found.results["placeholders"]
     if kept["total"]:
         print(f"placeholders and markup kept: {kept['kept']} of {kept['total']}")
+        for kind, (own, total) in kept["kinds"].items():
+            print(f"  {kind} {own} of {total}")
     print(f"sentences per second: {found.results['sentences_per_second']:.3g}")
 
 

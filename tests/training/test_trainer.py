@@ -21,6 +21,7 @@ from askew.training import (
     train_model,
 )
 from askew.training import _trainer as trainer_module
+from askew.training._lesson import TranslationLesson
 from askew.transformer import EncoderDecoderConfig, StackConfig
 
 PAIRS = ParallelText(
@@ -74,7 +75,7 @@ def crash_at(step):
 def trainer(model, out, config=CONFIG, seed=0):
     arguments = trainer_module._arguments(config, out, seed)
     return TokenBatchTrainer(
-        model, arguments, config, examples(PAIRS), examples(VALID), progress=None
+        model, arguments, TranslationLesson(config), examples(PAIRS), examples(VALID), progress=None
     )
 
 

@@ -1,13 +1,29 @@
 """Scores, each checked against a foreign implementation."""
 
+from askew.metrics._answers import (
+    Interval,
+    answer_exact_match,
+    answer_f1,
+    bootstrap_interval,
+    mean_reciprocal_rank,
+    normalize_answer,
+    recall_at,
+)
 from askew.metrics._placeholders import Survival, placeholder_survival
 from askew.metrics._translation import CorpusScore, bleu, chrf, exact_match
 
 __all__ = [
     "CorpusScore",
+    "Interval",
     "Survival",
+    "answer_exact_match",
+    "answer_f1",
     "bleu",
+    "bootstrap_interval",
     "chrf",
     "exact_match",
+    "mean_reciprocal_rank",
+    "normalize_answer",
     "placeholder_survival",
+    "recall_at",
 ]

@@ -1,12 +1,20 @@
 """Models of the applications, in the form of transformers."""
 
-from transformers import AutoConfig, AutoModelForSeq2SeqLM
+from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoModelForSeq2SeqLM
 
 from askew.models._attention_map import AttentionMap, attention_map, write_attention_page
 from askew.models._configuration import AsymmetricTranslationConfig
 from askew.models._ctranslate2 import CTranslate2Engine
 from askew.models._decoding import DecodingConfig, Engine, TokenHypothesis
-from askew.models._folder import load_translation_model, write_checksums
+from askew.models._encoders import PretrainedEncoder, read_encoder_config
+from askew.models._folder import (
+    load_qa_model,
+    load_translation_model,
+    model_fingerprint,
+    write_checksums,
+)
+from askew.models._qa import AsymmetricQAModel, Encoded, QAOutput
+from askew.models._qa_configuration import AsymmetricQAConfig, QAConfig
 from askew.models._skeleton import model_skeleton
 from askew.models._torch_engine import TorchEngine
 from askew.models._translation import AsymmetricTranslationModel
@@ -16,21 +24,32 @@ AutoConfig.register("askew-translation", AsymmetricTranslationConfig, exist_ok=T
 AutoModelForSeq2SeqLM.register(
     AsymmetricTranslationConfig, AsymmetricTranslationModel, exist_ok=True
 )
+AutoConfig.register("askew-qa", AsymmetricQAConfig, exist_ok=True)
+AutoModelForQuestionAnswering.register(AsymmetricQAConfig, AsymmetricQAModel, exist_ok=True)
 
 __all__ = [
+    "AsymmetricQAConfig",
+    "AsymmetricQAModel",
     "AsymmetricTranslationConfig",
     "AsymmetricTranslationModel",
     "AttentionMap",
     "CTranslate2Engine",
     "DecodingConfig",
+    "Encoded",
     "Engine",
     "Hypothesis",
+    "PretrainedEncoder",
+    "QAConfig",
+    "QAOutput",
     "TokenHypothesis",
     "TorchEngine",
     "Translator",
     "attention_map",
+    "load_qa_model",
     "load_translation_model",
+    "model_fingerprint",
     "model_skeleton",
+    "read_encoder_config",
     "write_attention_page",
     "write_checksums",
 ]

@@ -56,7 +56,8 @@ def attention_map(translator: Translator, text: str) -> AttentionMap:
         len(pieces) == 1,
         f"attention_map: the text must be one piece; got {len(pieces)} pieces",
     )
-    words = translator.tokenizer.encode(text).ids
+    read, originals = translator.read(text)
+    words = translator.tokenizer.encode(read).ids
     ((found,),) = engine.decode([words], [2 * len(words) + 16], DecodingConfig())
     source, target = [*words, END], [*found.tokens, END]
     core = engine.model.model
@@ -79,8 +80,11 @@ def attention_map(translator: Translator, text: str) -> AttentionMap:
         for hook in hooks:
             hook.remove()
     return AttentionMap(
-        _readable(source, translator.tokenizer),
-        _readable(target, translator.target_tokenizer),
+        [translator.written(token, originals) for token in _readable(source, translator.tokenizer)],
+        [
+            translator.written(token, originals)
+            for token in _readable(target, translator.target_tokenizer)
+        ],
         torch.stack(seen).float().cpu(),
     )
 

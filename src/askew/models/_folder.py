@@ -3,16 +3,37 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from askew._check import require
 from askew.models._configuration import AsymmetricTranslationConfig
+from askew.models._qa import AsymmetricQAModel
+from askew.models._qa_configuration import AsymmetricQAConfig
 from askew.models._translation import AsymmetricTranslationModel
 
 _SUMS = "checksums.json"
-_SUMMED = ("config.json", "model.safetensors", "tokenizer.json", "target_tokenizer.json")
+_FILES = ("config.json", "model.safetensors", "tokenizer.json")
+_QUESTIONS = "question_tokenizer.json"
+_SUMMED = (*_FILES, "target_tokenizer.json", _QUESTIONS)
+
+
+class _Kind(NamedTuple):
+    """What a folder must hold, and who asks."""
+
+    caller: str
+    config: type[PreTrainedConfig]
+    model: type[PreTrainedModel]
+    files: tuple[str, ...]
+
+
+_TRANSLATION = _Kind(
+    "load_translation_model", AsymmetricTranslationConfig, AsymmetricTranslationModel, _FILES
+)
+_QA = _Kind("load_qa_model", AsymmetricQAConfig, AsymmetricQAModel, (*_FILES, _QUESTIONS))
 
 
 def write_checksums(folder: str | Path) -> None:
@@ -41,30 +62,45 @@ def load_translation_model(folder: str | Path) -> AsymmetricTranslationModel:
     Raises:
         ValueError: If a file is missing, damaged, altered, or of another kind of model.
     """
-    folder = Path(folder)
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        require(
-            (folder / name).is_file(),
-            f"load_translation_model: a model folder holds {name}; got folder {folder}. "
-            "Give the folder that training wrote",
-        )
-    _check_sums(folder)
-    config = _read_config(folder / "config.json")
-    try:
-        model, report = AsymmetricTranslationModel.from_pretrained(
-            folder, config=config, output_loading_info=True
-        )
-    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
-        raise _damaged(folder, " ".join(str(error).split())[:200]) from None
-    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if report[problem]:
-            raise _damaged(
-                folder, f"{problem.replace('_', ' ')} {sorted(map(str, report[problem]))[:3]}"
-            )
-    broken = [n for n, weight in model.named_parameters() if not torch.isfinite(weight).all()]
-    if broken:
-        raise _damaged(folder, f"numbers that are not finite in {broken[0]}")
-    return model
+    return _load(Path(folder), _TRANSLATION)
+
+
+def load_qa_model(folder: str | Path) -> AsymmetricQAModel:
+    """Load a question-answering model, or say what is wrong with its folder.
+
+    It is checked as `load_translation_model` checks.
+
+    Args:
+        folder: A folder with config.json, model.safetensors, tokenizer.json of the contexts
+            and question_tokenizer.json.
+
+    Returns:
+        The model, on the CPU.
+
+    Raises:
+        ValueError: If a file is missing, damaged, altered, or of another kind of model.
+    """
+    return _load(Path(folder), _QA)
+
+
+def model_fingerprint(folder: str | Path) -> str:
+    """Name the weights of a model, so that what was made with others is noticed.
+
+    Args:
+        folder: A model folder.
+
+    Returns:
+        The SHA-256 of model.safetensors, 64 hexadecimal digits.
+
+    Raises:
+        ValueError: If there is no such file.
+    """
+    weights = Path(folder) / "model.safetensors"
+    require(
+        weights.is_file(),
+        f"model_fingerprint: a model folder holds model.safetensors; got folder {folder}",
+    )
+    return _sha256(weights)
 
 
 def check_export(folder: Path, fingerprint: str) -> None:
@@ -77,21 +113,45 @@ def check_export(folder: Path, fingerprint: str) -> None:
     )
 
 
-def _read_config(path: Path) -> AsymmetricTranslationConfig:
+def _load(folder: Path, kind: _Kind) -> PreTrainedModel:
+    for name in kind.files:
+        require(
+            (folder / name).is_file(),
+            f"{kind.caller}: a model folder holds {name}; got folder {folder}. "
+            "Give the folder that training wrote",
+        )
+    _check_sums(folder, kind)
+    config = _read_config(folder / "config.json", kind)
+    try:
+        model, report = kind.model.from_pretrained(folder, config=config, output_loading_info=True)
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+        raise _damaged(folder, kind, " ".join(str(error).split())[:200]) from None
+    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if report[problem]:
+            names = sorted(map(str, report[problem]))[:3]
+            raise _damaged(folder, kind, f"{problem.replace('_', ' ')} {names}")
+    broken = [n for n, weight in model.named_parameters() if not torch.isfinite(weight).all()]
+    if broken:
+        raise _damaged(folder, kind, f"numbers that are not finite in {broken[0]}")
+    return model
+
+
+def _read_config(path: Path, kind: _Kind) -> PreTrainedConfig:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"load_translation_model: {path} must be JSON; got {error}") from None
-    kind = values.get("model_type") if isinstance(values, dict) else None
+        raise ValueError(f"{kind.caller}: {path} must be JSON; got {error}") from None
+    found = values.get("model_type") if isinstance(values, dict) else None
+    wanted = kind.config.model_type
     require(
-        kind == AsymmetricTranslationConfig.model_type,
-        "load_translation_model: config.json must be of an askew-translation model; "
-        f"got model_type {kind!r} in {path}",
+        found == wanted,
+        f"{kind.caller}: config.json must be of an {wanted} model; "
+        f"got model_type {found!r} in {path}",
     )
-    return AsymmetricTranslationConfig.from_dict(values)
+    return kind.config.from_dict(values)
 
 
-def _check_sums(folder: Path) -> None:
+def _check_sums(folder: Path, kind: _Kind) -> None:
     path = folder / _SUMS
     if not path.is_file():
         return
@@ -99,19 +159,19 @@ def _check_sums(folder: Path) -> None:
         expected = dict(json.loads(path.read_text(encoding="utf-8"))["sha256"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"load_translation_model: {path} must hold checksums; got {error!r}. Restore it"
+            f"{kind.caller}: {path} must hold checksums; got {error!r}. Restore it"
         ) from None
     for name, digest in expected.items():
         require(
             (folder / name).is_file() and _sha256(folder / name) == digest,
-            "load_translation_model: a file must be as it was written; "
+            f"{kind.caller}: a file must be as it was written; "
             f"got {folder / name} missing or altered. Restore it, or train again",
         )
 
 
-def _damaged(folder: Path, fault: str) -> ValueError:
+def _damaged(folder: Path, kind: _Kind, fault: str) -> ValueError:
     return ValueError(
-        "load_translation_model: model.safetensors must hold every weight of the model; "
+        f"{kind.caller}: model.safetensors must hold every weight of the model; "
         f"got {folder / 'model.safetensors'}: {fault}. Restore it, or train again"
     )
 

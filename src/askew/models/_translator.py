@@ -13,7 +13,7 @@ from askew.models._folder import check_export, load_translation_model
 from askew.models._pieces import split_text
 from askew.models._torch_engine import TorchEngine
 from askew.models._translation import AsymmetricTranslationModel
-from askew.text import load_tokenizers
+from askew.text import Protected, is_protecting, load_tokenizers, protect, restore
 
 _BATCH_TOKENS = 8192
 
@@ -30,7 +30,8 @@ class Translator:
 
     Sentences of like length are decoded together. A text of more than `max_source_tokens`
     tokens is translated in pieces, cut where a sentence ends, else at a space, else anywhere.
-    A translation has at most twice its source's tokens plus 16.
+    A translation has at most twice its source's tokens plus 16. Where the model was trained so,
+    placeholders and markup are out of its way: it copies marks, which then are put back.
 
     Args:
         model: The model, put into evaluation mode, or an engine.
@@ -60,6 +61,7 @@ class Translator:
         self.target_tokenizer = tokenizer if target_tokenizer is None else target_tokenizer
         self.batch_size = batch_size
         self.max_source_tokens = max_source_tokens
+        self.protects = is_protecting(tokenizer)
 
     @classmethod
     def from_pretrained(
@@ -135,14 +137,15 @@ class Translator:
             `num_hypotheses` translations per text, the best first. An empty text has empty
             ones; one translated in pieces has the mean of its pieces' scores.
         """
-        pieces = [self.pieces(text) for text in texts]
+        read = [self.read(text) for text in texts]
+        pieces = [self._cut(text) for text, _ in read]
         flat = [piece for own in pieces for piece, _ in own]
         found = iter(self._search(flat, decoding))
         joined = []
-        for own in pieces:
+        for own, (_, originals) in zip(pieces, read, strict=True):
             parts = [(next(found), after) for _, after in own]
             joined.append(
-                [_joined(parts, rank) for rank in range(decoding.num_hypotheses)]
+                [self._joined(parts, rank, originals) for rank in range(decoding.num_hypotheses)]
                 if parts
                 else [Hypothesis("", 0.0)] * decoding.num_hypotheses
             )
@@ -158,6 +161,33 @@ class Translator:
             Pieces, each with the white space that follows it; one for a text that fits, none
             for a blank one.
         """
+        masked, originals = self.read(text)
+        return [(self.written(piece, originals), after) for piece, after in self._cut(masked)]
+
+    def read(self, text: str) -> Protected:
+        """Give what the model reads of a text.
+
+        Args:
+            text: Any text.
+
+        Returns:
+            The text, with marks in place of what must be kept where the model knows them.
+        """
+        return protect(text) if self.protects else Protected(text, ())
+
+    def written(self, text: str, originals: Sequence[str]) -> str:
+        """Give what the model means by what it wrote.
+
+        Args:
+            text: What it wrote.
+            originals: Of what it read.
+
+        Returns:
+            The text without marks.
+        """
+        return restore(text, originals) if self.protects else text
+
+    def _cut(self, text: str) -> list[tuple[str, str]]:
         if not text.strip():
             return []
         return split_text(text, self.tokenizer, self.max_source_tokens)
@@ -190,7 +220,12 @@ class Translator:
         if batch:
             yield batch
 
-
-def _joined(parts: Sequence[tuple[list[Hypothesis], str]], rank: int) -> Hypothesis:
-    text = "".join(found[rank].text + after for found, after in parts)
-    return Hypothesis(text, sum(found[rank].score for found, _ in parts) / len(parts))
+    def _joined(
+        self,
+        parts: Sequence[tuple[list[Hypothesis], str]],
+        rank: int,
+        originals: Sequence[str],
+    ) -> Hypothesis:
+        text = "".join(found[rank].text + after for found, after in parts)
+        score = sum(found[rank].score for found, _ in parts) / len(parts)
+        return Hypothesis(self.written(text, originals), score)

@@ -9,7 +9,7 @@ from askew.tasks._choices import (
     default_folder,
     from_teacher,
 )
-from askew.tasks._data import Sources, load_text, read_any
+from askew.tasks._data import Sources, is_catalogue, load_text, read_any
 from askew.tasks._evaluate import Evaluated, evaluate_translator, load_test
 from askew.tasks._presets import SHAPES, SIZES, translation_preset
 from askew.tasks._teacher import Teacher, find_teacher, teach
@@ -32,6 +32,7 @@ __all__ = [
     "evaluate_translator",
     "find_teacher",
     "from_teacher",
+    "is_catalogue",
     "is_first_process",
     "load_test",
     "load_text",

@@ -59,6 +59,7 @@ def chosen_task(
     *,
     separate_vocabularies: bool = False,
     teacher: Path | None = None,
+    protect: bool = False,
 ) -> TranslationTask:
     """Read the data and make the translation task.
 
@@ -68,6 +69,7 @@ def chosen_task(
         chosen: Its `training` changes the numbers of training.
         separate_vocabularies: Whether source and target have each their own.
         teacher: Folder of a model whose translations can be learnt from.
+        protect: Whether placeholders and markup are kept out of the model's way.
 
     Returns:
         The task.
@@ -96,6 +98,7 @@ def chosen_task(
         separate_vocabularies=separate_vocabularies,
         training=training,
         teacher=found,
+        protect=protect,
     )
 
 

@@ -101,8 +101,25 @@ def read_any(data: str | Path) -> ParallelText:
     kind, _, spec = str(data).partition(":")
     if kind == "datasets":
         return _read_dataset(spec)
-    path = Path(data)
-    return read_po(path) if path.is_dir() or path.suffix == ".po" else read_pairs(path)
+    return read_po(data) if is_catalogue(data) else read_pairs(data)
+
+
+def is_catalogue(data: str | Path | None) -> bool:
+    """Tell whether pairs come from gettext catalogues.
+
+    Args:
+        data: As `read_any` takes it, or None.
+
+    Returns:
+        True for a `.po` file or a folder.
+
+    Example:
+        >>> is_catalogue("pt.po"), is_catalogue("pairs.tsv")
+        (True, False)
+    """
+    if data is None or str(data).startswith("datasets:"):
+        return False
+    return Path(data).is_dir() or Path(data).suffix == ".po"
 
 
 def _read_dataset(spec: str) -> ParallelText:

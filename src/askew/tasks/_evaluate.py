@@ -10,7 +10,7 @@ from askew._check import require
 from askew.metrics import bleu, chrf, exact_match, placeholder_survival
 from askew.models import DecodingConfig, Translator
 from askew.tasks._data import read_any
-from askew.text import ParallelText, find_placeholders, read_aligned
+from askew.text import ParallelText, find_placeholders, placeholder_kind, read_aligned
 
 _CHUNK = 1024
 
@@ -84,7 +84,7 @@ def evaluate_translator(
             "interval": [score.value - half, score.value + half],
             "signature": score.signature,
         }
-    kept = placeholder_survival(pairs.sources, found, find_placeholders)
+    kept = placeholder_survival(pairs.sources, found, find_placeholders, kind=placeholder_kind)
     return Evaluated(
         found,
         {

@@ -23,7 +23,9 @@ from askew.text import (
     SplitText,
     Tokenizers,
     fingerprint,
+    is_protecting,
     nearest_neighbour,
+    protect_pairs,
     save_tokenizers,
     train_tokenizers,
 )
@@ -80,7 +82,13 @@ class TranslationTask:
             "fingerprint": fingerprint(self.text),
             "training": training,
             **({} if self.teacher is None else {"teacher": to_dict(self.teacher)}),
+            **({"protect": True} if self.protects else {}),
         }
+
+    @property
+    def protects(self) -> bool:
+        """Whether marks stand for placeholders and markup in what the model reads and writes."""
+        return is_protecting(self.tokenizers.source)
 
     def vocabularies(self) -> tuple[int, int]:
         """Count the tokens of source and target."""
@@ -137,7 +145,7 @@ class TranslationTask:
         self, pairs: ParallelText, config: TrainingConfig, seed: int
     ) -> TranslationExamples:
         return TranslationExamples(
-            pairs,
+            protect_pairs(pairs) if self.protects else pairs,
             self.tokenizers,
             max_tokens=config.batch_tokens,
             bpe_dropout=(config.encoder.bpe_dropout, config.decoder.bpe_dropout),
@@ -234,6 +242,7 @@ def translation_task(
     separate_vocabularies: bool = False,
     training: TrainingConfig | None = None,
     teacher: Teacher | None = None,
+    protect: bool = False,
 ) -> TranslationTask:
     """Train the vocabulary and make the task.
 
@@ -244,6 +253,7 @@ def translation_task(
         separate_vocabularies: Whether source and target have each their own.
         training: The numbers of a run.
         teacher: Whose translations of the training sources can be learnt from.
+        protect: Whether marks that are copied stand for placeholders and markup.
 
     Returns:
         The task.
@@ -257,7 +267,12 @@ def translation_task(
             len(part.sources) > 0,
             f"translation_task: the {name} part must not be empty; got 0 pairs",
         )
-    tokenizers = train_tokenizers(text.train, vocab_size=vocab_size, separate=separate_vocabularies)
+    tokenizers = train_tokenizers(
+        protect_pairs(text.train) if protect else text.train,
+        vocab_size=vocab_size,
+        separate=separate_vocabularies,
+        protect=protect,
+    )
     task = TranslationTask(
         source_name=source_name,
         text=text,

@@ -8,40 +8,81 @@ from askew.text._neighbours import nearest_neighbour
 from askew.text._pairs import ParallelText, SplitText, count_overlap, fingerprint, split_pairs
 from askew.text._phrases import localisation_phrases
 from askew.text._placeholders import find_placeholders, placeholder_kind
+from askew.text._protect import Protected, protect, protect_pairs, protect_target, restore
+from askew.text._questions import (
+    Context,
+    Question,
+    QuestionSet,
+    SplitQuestions,
+    split_by_article,
+    with_unanswerable,
+)
 from askew.text._readers import read_aligned, read_pairs
-from askew.text._tokenizer import END, PADDING, START, load_tokenizer, pad_batch, train_tokenizer
+from askew.text._squad import read_documents, read_question_lines, read_questions, read_squad
+from askew.text._tfidf import TfidfIndex
+from askew.text._tokenizer import (
+    END,
+    PADDING,
+    START,
+    is_protecting,
+    load_tokenizer,
+    pad_batch,
+    train_tokenizer,
+)
 from askew.text._tokenizers import (
     Tokenizers,
     load_tokenizers,
     save_tokenizers,
     train_tokenizers,
 )
+from askew.text._windows import SpanTokenizer, TextTokens, cut_windows, tokens_of_span
 
 __all__ = [
     "END",
     "PADDING",
     "START",
     "BpeDropout",
+    "Context",
     "ParallelText",
+    "Protected",
+    "Question",
+    "QuestionSet",
+    "SpanTokenizer",
+    "SplitQuestions",
     "SplitText",
+    "TextTokens",
+    "TfidfIndex",
     "TokenBatches",
     "Tokenizers",
     "count_overlap",
+    "cut_windows",
     "find_placeholders",
     "fingerprint",
+    "is_protecting",
     "load_tokenizer",
     "load_tokenizers",
     "localisation_phrases",
     "nearest_neighbour",
     "pad_batch",
     "placeholder_kind",
+    "protect",
+    "protect_pairs",
+    "protect_target",
     "read_aligned",
     "read_dataset",
+    "read_documents",
     "read_pairs",
     "read_po",
+    "read_question_lines",
+    "read_questions",
+    "read_squad",
+    "restore",
     "save_tokenizers",
+    "split_by_article",
     "split_pairs",
+    "tokens_of_span",
     "train_tokenizer",
     "train_tokenizers",
     "translate_po",
+    "with_unanswerable",
 ]

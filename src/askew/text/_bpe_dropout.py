@@ -2,7 +2,8 @@
 
 import json
 import random
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from math import log, log1p
 from typing import NamedTuple
@@ -10,6 +11,8 @@ from typing import NamedTuple
 from tokenizers import Tokenizer
 
 from askew._check import require
+from askew.text._protect import MARKS
+from askew.text._tokenizer import is_protecting
 
 _NEVER = 1 << 60  # a rank that no merge has, and a run that no text ends
 _MOST_TEXTS = 1 << 18  # kept apart into words; a text seen once an epoch is worth it
@@ -22,7 +25,7 @@ class BpeDropout:
     probability p; of those left the one learnt first is merged, until none is left. p = 0 is
     the tokenizer itself, p = 1 gives single bytes. The tokens depend on the text and a key
     alone, so that a training which is resumed sees the same ones; the tokenizers library has
-    the same dropout without a seed.
+    the same dropout without a seed. Marks of `askew.text.protect` stay whole.
 
     Args:
         tokenizer: A byte-level tokenizer of this package.
@@ -50,9 +53,12 @@ class BpeDropout:
         require(0.0 <= p <= 1.0, f"BpeDropout: p must be in [0, 1]; got p {p}")
         model = json.loads(tokenizer.to_str())["model"]
         self.p = p
-        self._split = tokenizer.pre_tokenizer.pre_tokenize_str
+        self._pretokenize = tokenizer.pre_tokenizer.pre_tokenize_str
         self._texts: dict[str, tuple[_Word, ...]] = {}
-        self._words: dict[str, _Word] = {}
+        marks = MARKS if is_protecting(tokenizer) else ()
+        self._whole = re.compile("([" + "".join(marks) + "])" if marks else "(?!)")
+        numbers = tokenizer.get_vocab()
+        self._words = {mark: _Word(mark, [numbers[mark]], 0) for mark in marks}
         self._tokens: dict[str, int] = model["vocab"]
         self._ranks = {(left, right): rank for rank, (left, right) in enumerate(model["merges"])}
 
@@ -80,11 +86,18 @@ class BpeDropout:
     def _apart(self, text: str) -> "tuple[_Word, ...]":
         found = tuple(
             self._words.get(word) or self._words.setdefault(word, self._usual(word))
-            for word, _ in self._split(text)
+            for word in self._split(text)
         )
         if len(self._texts) < _MOST_TEXTS:
             self._texts[text] = found
         return found
+
+    def _split(self, text: str) -> Iterator[str]:
+        for piece in self._whole.split(text):
+            if self._whole.fullmatch(piece):
+                yield piece
+            else:
+                yield from (word for word, _ in self._pretokenize(piece))
 
     def _usual(self, word: str) -> "_Word":
         tokens, left = self._cut(word, _NEVER, lambda: _NEVER)

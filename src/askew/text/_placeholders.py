@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 
-_KINDS = {
+KINDS = {
     "role": r":[\w.:+-]+:`[^`]+`",
     "literal": r"``.+?``",
     "link": r"`[^`]+`__?",
@@ -18,8 +18,8 @@ _KINDS = {
     "strong": r"(?<![\w*])\*\*[^\s*][^*]*\*\*(?![\w*])",
     "emphasis": r"(?<![\w*])\*[^\s*][^*]*\*(?![\w*])",
 }
-_ANY = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _KINDS.items()), re.S)
-_TARGET = re.compile(r"`.*?<([^<>`]+)>`", re.S)
+_ANY = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in KINDS.items()), re.S)
+TARGET = re.compile(r"`.*?<([^<>`]+)>`", re.S)
 
 
 def find_placeholders(text: str) -> Counter[str]:
@@ -68,6 +68,6 @@ def placeholder_kind(placeholder: str) -> str:
 
 def _kept(match: re.Match[str]) -> str:
     found, kind = match.group(), match.lastgroup or ""
-    if kind in ("role", "link") and _TARGET.search(found):
-        return _TARGET.sub(r"`<\1>`", found)
+    if kind in ("role", "link") and TARGET.search(found):
+        return TARGET.sub(r"`<\1>`", found)
     return {"emphasis": "*…*", "strong": "**…**", "link": "`…`_"}.get(kind, found)

@@ -5,27 +5,33 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Int
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
 from askew._check import require
+from askew.text._protect import MARK, MARKS
 
 PADDING, START, END = 0, 1, 2
 _SPECIAL = ("<pad>", "<s>", "</s>")
 _SMALLEST = 256 + len(_SPECIAL)
 
 
-def train_tokenizer(texts: Iterable[str], *, vocab_size: int = 4000) -> Tokenizer:
+def train_tokenizer(
+    texts: Iterable[str], *, vocab_size: int = 4000, protect: bool = False
+) -> Tokenizer:
     """Train byte-level byte-pair encoding; every digit is a token of its own.
 
     Any text can be encoded and comes back the same, since bytes are the smallest pieces.
 
     Args:
         texts: What the pieces are learnt from, usually both sides of the training pairs.
-        vocab_size: Number of tokens at most, at least 259 (all bytes and 3 special tokens).
+        vocab_size: Number of tokens at most, at least 259 (all bytes and 3 special tokens),
+            and 16 more to protect.
+        protect: Whether each mark of `askew.text.protect` is a token of its own, never cut and
+            never merged.
 
     Returns:
-        The tokenizer. Token 0 is padding, 1 starts and 2 ends a sentence.
+        The tokenizer. Token 0 is padding, 1 starts and 2 ends a sentence; marks come last.
 
     Raises:
         ValueError: If `vocab_size` is too small.
@@ -35,9 +41,11 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int = 4000) -> Tokenize
         >>> tokenizer.decode(tokenizer.encode("two 21 ü").ids)
         'two 21 ü'
     """
+    marks = MARKS if protect else ()
+    smallest = _SMALLEST + len(marks)
     require(
-        vocab_size >= _SMALLEST,
-        f"train_tokenizer: vocab_size must be at least {_SMALLEST}; got vocab_size {vocab_size}",
+        vocab_size >= smallest,
+        f"train_tokenizer: vocab_size must be at least {smallest}; got vocab_size {vocab_size}",
     )
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -48,13 +56,33 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int = 4000) -> Tokenize
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
+        vocab_size=vocab_size - len(marks),
         special_tokens=list(_SPECIAL),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
+    if protect:
+        texts = (piece for text in texts for piece in MARK.split(text))
     tokenizer.train_from_iterator(texts, trainer)
+    # Not special to the library, which leaves what is special out of what it decodes.
+    tokenizer.add_tokens([AddedToken(mark, special=False, normalized=False) for mark in marks])
     return tokenizer
+
+
+def is_protecting(tokenizer: Tokenizer) -> bool:
+    """Tell whether the marks of `askew.text.protect` are tokens.
+
+    Args:
+        tokenizer: Of this package.
+
+    Returns:
+        True for what `train_tokenizer` made with `protect`.
+
+    Example:
+        >>> is_protecting(train_tokenizer(["one"], vocab_size=275, protect=True))
+        True
+    """
+    return all(tokenizer.token_to_id(mark) is not None for mark in MARKS)
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:

@@ -7,7 +7,7 @@ from tokenizers import Tokenizer
 
 from askew._check import require
 from askew.text._pairs import ParallelText
-from askew.text._tokenizer import load_tokenizer, train_tokenizer
+from askew.text._tokenizer import is_protecting, load_tokenizer, train_tokenizer
 
 _JOINT, _TARGET = "tokenizer.json", "target_tokenizer.json"
 
@@ -24,13 +24,16 @@ class Tokenizers(NamedTuple):
     target: Tokenizer
 
 
-def train_tokenizers(pairs: ParallelText, *, vocab_size: int, separate: bool = False) -> Tokenizers:
+def train_tokenizers(
+    pairs: ParallelText, *, vocab_size: int, separate: bool = False, protect: bool = False
+) -> Tokenizers:
     """Train byte-level byte-pair encoding on parallel text.
 
     Args:
         pairs: The training pairs.
         vocab_size: Tokens of the joint vocabulary, or of each of the two, at most.
         separate: Whether each side has its own vocabulary.
+        protect: Whether the marks of `askew.text.protect_pairs` are tokens.
 
     Returns:
         The tokenizers of both sides.
@@ -45,8 +48,10 @@ def train_tokenizers(pairs: ParallelText, *, vocab_size: int, separate: bool = F
         True
     """
     if separate:
-        return Tokenizers(*(train_tokenizer(side, vocab_size=vocab_size) for side in pairs))
-    joint = train_tokenizer([*pairs.sources, *pairs.targets], vocab_size=vocab_size)
+        sides = (train_tokenizer(side, vocab_size=vocab_size, protect=protect) for side in pairs)
+        return Tokenizers(*sides)
+    texts = [*pairs.sources, *pairs.targets]
+    joint = train_tokenizer(texts, vocab_size=vocab_size, protect=protect)
     return Tokenizers(joint, joint)
 
 
@@ -92,7 +97,8 @@ def load_tokenizers(folder: str | Path) -> Tokenizers:
         The tokenizers of both sides.
 
     Raises:
-        ValueError: If a file is missing or is no tokenizer of this package.
+        ValueError: If a file is missing or is no tokenizer of this package, or only one of
+            two protects.
 
     Example:
         See `save_tokenizers`.
@@ -100,4 +106,11 @@ def load_tokenizers(folder: str | Path) -> Tokenizers:
     folder = Path(folder)
     source = load_tokenizer(folder / _JOINT)
     separate = (folder / _TARGET).is_file()
-    return Tokenizers(source, load_tokenizer(folder / _TARGET) if separate else source)
+    target = load_tokenizer(folder / _TARGET) if separate else source
+    sides = tuple(map(is_protecting, (source, target)))
+    require(
+        sides[0] == sides[1],
+        "load_tokenizers: both sides must protect placeholders, or none; "
+        f"got source {sides[0]}, target {sides[1]} in {folder}. Restore the files, or train again",
+    )
+    return Tokenizers(source, target)

@@ -9,7 +9,39 @@ Decay = Literal["linear", "cosine", "inverse_sqrt", "constant"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SideConfig:
+class PartConfig:
+    """How the training of one part of a model differs from what the run says.
+
+    Attributes:
+        lr: Highest learning rate of this part.
+        warmup_steps: Steps in which its rate rises from 0.
+        schedule: How its rate falls afterwards.
+        weight_decay: Of its matrices.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Example:
+        >>> PartConfig(lr=1e-3).warmup_steps is None
+        True
+    """
+
+    lr: float | None = None
+    warmup_steps: int | None = None
+    schedule: Decay | None = None
+    weight_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        require(self.lr is None or self.lr > 0, f"{name}: lr must be positive; got lr {self.lr}")
+        for key in ("warmup_steps", "weight_decay"):
+            value = getattr(self, key)
+            require(value is None or value >= 0, f"{name}: {key} must be >= 0; got {key} {value}")
+        _check_schedule(name, self.schedule)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SideConfig(PartConfig):
     """How the training of one side, encoder or decoder, differs from what the run says.
 
     Attributes:
@@ -31,22 +63,10 @@ class SideConfig:
         BPE-Dropout: Simple and Effective Subword Regularization, 2020, arXiv:1910.13267.
     """
 
-    lr: float | None = None
-    warmup_steps: int | None = None
-    schedule: Decay | None = None
-    weight_decay: float | None = None
     bpe_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        require(
-            self.lr is None or self.lr > 0, f"SideConfig: lr must be positive; got lr {self.lr}"
-        )
-        for name in ("warmup_steps", "weight_decay"):
-            value = getattr(self, name)
-            require(
-                value is None or value >= 0, f"SideConfig: {name} must be >= 0; got {name} {value}"
-            )
-        _check_schedule("SideConfig", self.schedule)
+        PartConfig.__post_init__(self)
         require(
             0.0 <= self.bpe_dropout <= 1.0,
             f"SideConfig: bpe_dropout must be in [0, 1]; got bpe_dropout {self.bpe_dropout}",
@@ -54,8 +74,78 @@ class SideConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrainingConfig:
-    """How long, how fast and on what a model is trained; the same for both sides, or not.
+class RunConfig:
+    """How long, how fast and on what a model is trained, whatever it learns.
+
+    Attributes:
+        steps: Number of optimizer steps.
+        batch_tokens: Budget of a batch: rows times its longest side, in tokens.
+        accumulate: Batches of one optimizer step, on all processes together.
+        lr: Highest learning rate of AdamW.
+        warmup_steps: Steps in which the rate rises from 0 to `lr`.
+        schedule: How it falls afterwards; "linear" and "cosine" end at 0.
+        weight_decay: Of AdamW, on matrices only.
+        clip_norm: Largest norm of the gradient.
+        average_decay: Of the running average of the weights, in [0, 1): the averaged weights
+            are evaluated and kept. 0 keeps the last weights as they are. Step t averages with
+            min(average_decay, (1 + t) / (10 + t)).
+        patience: Stop after so many evaluations in a row without a better validation loss,
+            and keep the best weights. None trains all steps and keeps the last weights.
+        precision: "bf16" computes matrix products in bfloat16; weights, moments and, on the
+            CPU, attention stay in float32.
+        evaluations: How often the validation loss is computed.
+        checkpoints: How often everything needed to go on is written, at evaluations.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Example:
+        >>> RunConfig(steps=100).schedule
+        'linear'
+    """
+
+    steps: int
+    batch_tokens: int = 512
+    accumulate: int = 1
+    lr: float = 2e-3
+    warmup_steps: int = 100
+    schedule: Decay = "linear"
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    average_decay: float = 0.0
+    patience: int | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
+    evaluations: int = 10
+    checkpoints: int = 5
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        for key in (
+            "steps",
+            "batch_tokens",
+            "accumulate",
+            "lr",
+            "clip_norm",
+            "evaluations",
+            "checkpoints",
+        ):
+            value = getattr(self, key)
+            require(value > 0, f"{name}: {key} must be positive; got {key} {value}")
+        for key in ("warmup_steps", "weight_decay"):
+            value = getattr(self, key)
+            require(value >= 0, f"{name}: {key} must be >= 0; got {key} {value}")
+        require_share(name, "average_decay", self.average_decay)
+        require(
+            self.patience is None or self.patience > 0,
+            f"{name}: patience must be positive or None; got patience {self.patience}",
+        )
+        _check_schedule(name, self.schedule)
+        require_word(name, "precision", self.precision, ("fp32", "bf16"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingConfig(RunConfig):
+    """How a translation model is trained; the same for both sides, or not.
 
     Attributes:
         steps: Number of optimizer steps.
@@ -69,13 +159,7 @@ class TrainingConfig:
         decoder: What is different for the decoder and the target.
         label_smoothing: Share of the target spread over all tokens, in [0, 1).
         clip_norm: Largest norm of the gradient.
-        average_decay: Of the running average of the weights, in [0, 1): the averaged weights
-            are evaluated and kept. 0 keeps the last weights as they are. Step t averages with
-            min(average_decay, (1 + t) / (10 + t)).
-        patience: Stop after so many evaluations in a row without a better validation loss,
-            and keep the best weights. None trains all steps and keeps the last weights.
-        precision: "bf16" computes matrix products in bfloat16; weights, moments and, on the
-            CPU, attention stay in float32.
+        average_decay: As in `RunConfig`, as are `patience` and `precision`.
         target: What is learnt: the "reference", the "teacher"'s translations of the same
             sources, or "both", one after the other.
         evaluations: How often the validation loss is computed.
@@ -92,58 +176,25 @@ class TrainingConfig:
         Sequence-Level Knowledge Distillation, 2016, arXiv:1606.07947.
     """
 
-    steps: int
-    batch_tokens: int = 512
-    accumulate: int = 1
-    lr: float = 2e-3
-    warmup_steps: int = 100
-    schedule: Decay = "linear"
-    weight_decay: float = 0.01
     encoder: SideConfig = field(default_factory=SideConfig)
     decoder: SideConfig = field(default_factory=SideConfig)
     label_smoothing: float = 0.1
-    clip_norm: float = 1.0
-    average_decay: float = 0.0
-    patience: int | None = None
-    precision: Literal["fp32", "bf16"] = "fp32"
     target: Literal["reference", "teacher", "both"] = "reference"
-    evaluations: int = 10
-    checkpoints: int = 5
 
     def __post_init__(self) -> None:
-        for name in (
-            "steps",
-            "batch_tokens",
-            "accumulate",
-            "lr",
-            "clip_norm",
-            "evaluations",
-            "checkpoints",
-        ):
-            value = getattr(self, name)
-            require(value > 0, f"TrainingConfig: {name} must be positive; got {name} {value}")
-        for name in ("warmup_steps", "weight_decay"):
-            value = getattr(self, name)
-            require(value >= 0, f"TrainingConfig: {name} must be >= 0; got {name} {value}")
-        for name in ("label_smoothing", "average_decay"):
-            value = getattr(self, name)
-            require(
-                0.0 <= value < 1.0, f"TrainingConfig: {name} must be in [0, 1); got {name} {value}"
-            )
-        require(
-            self.patience is None or self.patience > 0,
-            f"TrainingConfig: patience must be positive or None; got patience {self.patience}",
-        )
-        _check_schedule("TrainingConfig", self.schedule)
-        for name, known in (
-            ("precision", ("fp32", "bf16")),
-            ("target", ("reference", "teacher", "both")),
-        ):
-            value = getattr(self, name)
-            require(
-                value in known,
-                f"TrainingConfig: {name} must be {' or '.join(known)}; got {name} {value!r}",
-            )
+        RunConfig.__post_init__(self)
+        require_share("TrainingConfig", "label_smoothing", self.label_smoothing)
+        require_word("TrainingConfig", "target", self.target, ("reference", "teacher", "both"))
+
+
+def require_share(caller: str, name: str, value: float) -> None:
+    """Refuse a number outside [0, 1)."""
+    require(0.0 <= value < 1.0, f"{caller}: {name} must be in [0, 1); got {name} {value}")
+
+
+def require_word(caller: str, name: str, value: str, known: tuple[str, ...]) -> None:
+    """Refuse a word that is not known."""
+    require(value in known, f"{caller}: {name} must be {' or '.join(known)}; got {name} {value!r}")
 
 
 def _check_schedule(caller: str, schedule: str | None) -> None:

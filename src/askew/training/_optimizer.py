@@ -1,5 +1,7 @@
 """One optimizer for encoder and decoder, each with its rate, its decay and its schedule."""
 
+from collections.abc import Mapping, Sequence
+
 from torch import nn
 from torch.optim import Optimizer
 
@@ -12,7 +14,7 @@ from askew.optim import (
     linear,
     warmup,
 )
-from askew.training._config import SideConfig, TrainingConfig
+from askew.training._config import PartConfig, RunConfig, TrainingConfig
 
 _SOURCE = ("encoder", "source_embedding", "source_projection")
 
@@ -40,15 +42,8 @@ def training_optimizer(model: nn.Module, config: TrainingConfig) -> AsymmetricOp
     core = getattr(model, "model", model)
     held = (getattr(core, name, None) for name in _SOURCE)
     encoder = [module for module in held if module is not None]
-    flat = [name for name, parameter in model.named_parameters() if parameter.ndim < 2]
-    return AsymmetricOptimizer(
-        model,
-        {
-            "encoder": {"where": encoder, **_settings(config.encoder, config)},
-            "decoder": _settings(config.decoder, config),
-        },
-        rest="decoder",
-        no_decay=flat,
+    return parts_optimizer(
+        model, config, {"encoder": (encoder, config.encoder), "decoder": (None, config.decoder)}
     )
 
 
@@ -62,18 +57,50 @@ def training_scheduler(optimizer: Optimizer, config: TrainingConfig) -> Asymmetr
     Returns:
         The scheduler.
     """
-    sides = {"encoder": config.encoder, "decoder": config.decoder}
-    return AsymmetricScheduler(
-        optimizer, {part: _schedule(side, config) for part, side in sides.items()}
+    return parts_scheduler(
+        optimizer, config, {"encoder": config.encoder, "decoder": config.decoder}
     )
 
 
-def _settings(side: SideConfig, config: TrainingConfig) -> dict[str, object]:
+def parts_optimizer(
+    model: nn.Module,
+    config: RunConfig,
+    parts: Mapping[str, tuple[Sequence[nn.Module] | None, PartConfig]],
+) -> AsymmetricOptimizer:
+    """Make AdamW with the given parts; matrices alone decay.
+
+    Args:
+        model: The model.
+        config: Rate and decay where a part has none of its own.
+        parts: Modules and numbers of each part; the last one, of None, gets all the rest.
+
+    Returns:
+        The optimizer.
+    """
+    rules: dict[str, dict[str, object]] = {}
+    for name, (modules, part) in parts.items():
+        rules[name] = _settings(part, config)
+        if modules is not None:
+            rules[name]["where"] = list(modules)
+    flat = [name for name, parameter in model.named_parameters() if parameter.ndim < 2]
+    return AsymmetricOptimizer(model, rules, rest=list(parts)[-1], no_decay=flat)
+
+
+def parts_scheduler(
+    optimizer: Optimizer, config: RunConfig, parts: Mapping[str, PartConfig]
+) -> AsymmetricScheduler:
+    """Make the schedule of each part: a rise, then a fall."""
+    return AsymmetricScheduler(
+        optimizer, {name: _schedule(part, config) for name, part in parts.items()}
+    )
+
+
+def _settings(side: PartConfig, config: RunConfig) -> dict[str, object]:
     decay = config.weight_decay if side.weight_decay is None else side.weight_decay
     return {"lr": config.lr if side.lr is None else side.lr, "weight_decay": decay}
 
 
-def _schedule(side: SideConfig, config: TrainingConfig):
+def _schedule(side: PartConfig, config: RunConfig):
     rise = config.warmup_steps if side.warmup_steps is None else side.warmup_steps
     form = config.schedule if side.schedule is None else side.schedule
     left = max(1, config.steps - rise)

@@ -6,7 +6,6 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -18,7 +17,6 @@ from transformers import (
     Seq2SeqTrainingArguments,
     TrainerCallback,
 )
-from transformers.modeling_outputs import Seq2SeqLMOutput
 
 from askew._check import require
 from askew.text import TokenBatches
@@ -34,14 +32,9 @@ from askew.training._callbacks import (
     load_best,
     recorded,
 )
-from askew.training._config import TrainingConfig
-from askew.training._examples import (
-    IGNORED,
-    EpochBatches,
-    TranslationExamples,
-    collate_translation,
-)
-from askew.training._optimizer import training_optimizer, training_scheduler
+from askew.training._config import RunConfig, TrainingConfig
+from askew.training._examples import EpochBatches
+from askew.training._lesson import Examples, Lesson, TranslationLesson
 from askew.training._part_rates import LogsPartRates
 from askew.training._sharded import check_sharding
 
@@ -56,14 +49,15 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
         self,
         model: PreTrainedModel,
         args: Seq2SeqTrainingArguments,
-        config: TrainingConfig,
-        train: TranslationExamples,
-        valid: TranslationExamples,
+        lesson: Lesson,
+        train: Examples,
+        valid: Examples,
         *,
         progress: Progress | None,
         on_record: OnRecord | None = None,
     ) -> None:
-        self.config = config
+        config = lesson.config
+        self.lesson, self.config = lesson, config
         self.clock = Clock(progress)
         self.average = (
             WeightAverage(model, config.average_decay) if config.average_decay > 0 else None
@@ -81,8 +75,8 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
             args,
             train_dataset=train,
             eval_dataset=valid,
-            data_collator=collate_translation,
-            compute_loss_func=_smoothed_loss(config.label_smoothing),
+            data_collator=lesson.collate,
+            compute_loss_func=lesson.loss,
             callbacks=[*callbacks, CompletionMark()],
         )
         self.remove_callback(PrinterCallback)  # the progress is told, not printed
@@ -90,7 +84,7 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
         """Make AdamW with a part for each side."""
         if self.optimizer is None:
-            self.optimizer = training_optimizer(self.model if model is None else model, self.config)
+            self.optimizer = self.lesson.optimizer(self.model if model is None else model)
         return self.optimizer
 
     def create_scheduler(
@@ -98,8 +92,8 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
     ) -> LRScheduler:
         """Make the schedule of each side."""
         if self.lr_scheduler is None:
-            self.lr_scheduler = training_scheduler(
-                self.optimizer if optimizer is None else optimizer, self.config
+            self.lr_scheduler = self.lesson.scheduler(
+                self.optimizer if optimizer is None else optimizer
             )
             self._created_lr_scheduler = True
         return self.lr_scheduler
@@ -130,9 +124,15 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
             self.num_tokens = self.num_tokens + count
         return batches, count
 
+    def _get_num_items_in_batch(
+        self, batch_samples: list, device: torch.device
+    ) -> Tensor | int | None:
+        counted = [{"labels": self.lesson.counted(batch["labels"])} for batch in batch_samples]
+        return super()._get_num_items_in_batch(counted, device)
+
     @torch.no_grad()
     def evaluate(self, *_: object, **__: object) -> dict[str, float]:
-        """Compute the mean cross-entropy per validation token, in nats, without smoothing.
+        """Compute the mean validation loss per item, in nats, without smoothing.
 
         Of the averaged weights where there are such; each process takes its share of batches.
         """
@@ -156,10 +156,9 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
         return metrics
 
     def _validation_loss(self, rows: list[int]) -> tuple[float, int]:
-        batch = self._prepare_inputs(collate_translation([self.eval_dataset[i] for i in rows]))
+        batch = self._prepare_inputs(self.lesson.collate([self.eval_dataset[i] for i in rows]))
         labels = batch.pop("labels")
-        logits = self.model(**batch).logits
-        return _cross_entropy(logits, labels, 0.0).item(), int((labels != IGNORED).sum())
+        return self.lesson.score(self.model(**batch), labels)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add CPU-seconds so far, and target tokens per second since the last record."""
@@ -175,9 +174,9 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
 
 def train_model(
     model: PreTrainedModel,
-    train: TranslationExamples,
-    valid: TranslationExamples,
-    config: TrainingConfig,
+    train: Examples,
+    valid: Examples,
+    lesson: Lesson | TrainingConfig,
     *,
     out: Path,
     seed: int,
@@ -190,10 +189,10 @@ def train_model(
     Under torchrun or accelerate the batches of a step are shared out among the processes.
 
     Args:
-        model: The model. It ends with the averaged weights, or the best ones, as `config` says.
+        model: The model. It ends with the averaged weights, or the best ones, as its config says.
         train: What it learns from.
         valid: What the validation loss is computed on.
-        config: The numbers of the run.
+        lesson: What is learnt and how; a `TrainingConfig` means translation.
         out: Folder of the checkpoints.
         seed: Of the data order and of dropout.
         progress: Called after each step with the steps done and the steps in all.
@@ -208,11 +207,14 @@ def train_model(
         ValueError: If the batches of a step cannot be shared out evenly, or FSDP is asked for
             where it would silently not shard.
     """
+    if isinstance(lesson, TrainingConfig):
+        lesson = TranslationLesson(lesson)
+    config = lesson.config
     check_sharding()
     trainer = TokenBatchTrainer(
         model,
         _arguments(config, out, seed),
-        config,
+        lesson,
         train,
         valid,
         progress=progress,
@@ -236,7 +238,7 @@ def train_model(
     return records
 
 
-def _arguments(config: TrainingConfig, out: Path, seed: int) -> Seq2SeqTrainingArguments:
+def _arguments(config: RunConfig, out: Path, seed: int) -> Seq2SeqTrainingArguments:
     every = max(1, config.steps // config.evaluations)
     arguments = Seq2SeqTrainingArguments(
         output_dir=str(out),
@@ -275,23 +277,3 @@ def _add_tensorboard(trainer: TokenBatchTrainer, folder: Path) -> None:
 
     if trainer.is_world_process_zero():
         trainer.add_callback(TensorBoardCallback(SummaryWriter(str(folder))))
-
-
-def _cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    return F.cross_entropy(
-        logits.flatten(0, 1).float(),
-        labels.flatten(),
-        ignore_index=IGNORED,
-        label_smoothing=smoothing,
-        reduction="sum",
-    )
-
-
-def _smoothed_loss(smoothing: float) -> Callable[..., Tensor]:
-    def loss(
-        outputs: Seq2SeqLMOutput, labels: Tensor, num_items_in_batch: Tensor | None = None
-    ) -> Tensor:
-        count = (labels != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
-        return _cross_entropy(outputs.logits, labels, smoothing) / count
-
-    return loss

@@ -3,7 +3,9 @@
 from askew.transformer._config import EncoderDecoderConfig, StackConfig
 from askew.transformer._encoder_decoder import AsymmetricEncoderDecoder
 from askew.transformer._layers import DecoderLayer, EncoderLayer, FeedForward, LayerCache
+from askew.transformer._reader import Reader, ReaderConfig, ReaderLayer, SpanScores
 from askew.transformer._stacks import Decoder, Encoder
+from askew.transformer._token_encoder import TokenEncoder
 
 __all__ = [
     "AsymmetricEncoderDecoder",
@@ -14,5 +16,10 @@ __all__ = [
     "EncoderLayer",
     "FeedForward",
     "LayerCache",
+    "Reader",
+    "ReaderConfig",
+    "ReaderLayer",
+    "SpanScores",
     "StackConfig",
+    "TokenEncoder",
 ]

@@ -1,19 +1,16 @@
 """An encoder and a decoder that may differ in everything but what they say to each other."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from askew.attention import KeyValueCache, sinusoidal_positions
+from askew.attention import KeyValueCache
 from askew.transformer._config import EncoderDecoderConfig
+from askew.transformer._embedding import embed_tokens, token_table
 from askew.transformer._layers import LayerCache
 from askew.transformer._stacks import Decoder, Encoder
-
-_KEPT = 512
 
 
 class AsymmetricEncoderDecoder(nn.Module):
@@ -52,8 +49,10 @@ class AsymmetricEncoderDecoder(nn.Module):
         self.config = config
         shared = config.tie_embeddings == "all"
         width = config.shared_width if shared else decoder.d_model
-        self.target_embedding = _embedding(config.target_vocab, width)
-        self.source_embedding = None if shared else _embedding(config.source_vocab, encoder.d_model)
+        self.target_embedding = token_table(config.target_vocab, width)
+        self.source_embedding = (
+            None if shared else token_table(config.source_vocab, encoder.d_model)
+        )
         self.source_projection = _projection(width, encoder.d_model) if shared else None
         self.target_projection = _projection(width, decoder.d_model)
         self.encoder = Encoder(encoder)
@@ -108,7 +107,7 @@ class AsymmetricEncoderDecoder(nn.Module):
             The states that the decoder reads.
         """
         table = self.target_embedding if self.source_embedding is None else self.source_embedding
-        x = self.encoder_dropout(_embed(table, self.source_projection, source, start=0))
+        x = self.encoder_dropout(embed_tokens(table, self.source_projection, source, start=0))
         x = self.encoder(x, source_mask)
         return x if self.adapter is None else self.adapter(x)
 
@@ -135,7 +134,7 @@ class AsymmetricEncoderDecoder(nn.Module):
         """
         start = 0 if caches is None else caches[0].self_attention.length
         table, projection = self.target_embedding, self.target_projection
-        x = self.decoder_dropout(_embed(table, projection, target, start=start))
+        x = self.decoder_dropout(embed_tokens(table, projection, target, start=start))
         x = self.decoder(x, memory, source_mask=source_mask, target_mask=target_mask, caches=caches)
         if self.output is not None:
             return self.output(x)
@@ -151,12 +150,6 @@ class AsymmetricEncoderDecoder(nn.Module):
         return [LayerCache(KeyValueCache(), KeyValueCache()) for _ in self.decoder.layers]
 
 
-def _embedding(vocab: int, d_model: int) -> nn.Embedding:
-    table = nn.Embedding(vocab, d_model)
-    nn.init.normal_(table.weight, std=d_model**-0.5)
-    return table
-
-
 def _projection(width: int, d_model: int) -> nn.Linear | None:
     """The map from the table of tokens to a side of another width."""
     if width == d_model:
@@ -164,22 +157,3 @@ def _projection(width: int, d_model: int) -> nn.Linear | None:
     projection = nn.Linear(width, d_model, bias=False)
     nn.init.normal_(projection.weight, std=d_model**-0.5)
     return projection
-
-
-def _embed(
-    table: nn.Embedding, projection: nn.Linear | None, tokens: Tensor, *, start: int
-) -> Tensor:
-    x = table(tokens)
-    x = x if projection is None else projection(x)
-    x = x * x.shape[-1] ** 0.5
-    length, width = tokens.shape[1], x.shape[-1]
-    if length == 1 and start < _KEPT and not torch.is_grad_enabled():  # a step of decoding
-        return x + _kept_positions(width, x.device, x.dtype)[start]
-    return x + sinusoidal_positions(length, width, start=start, device=x.device, dtype=x.dtype)
-
-
-@lru_cache(maxsize=8)
-def _kept_positions(width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """The first rows, computed once: a step needs one of them and little else."""
-    with torch.inference_mode(False):
-        return sinusoidal_positions(_KEPT, width, device=device, dtype=dtype)

@@ -1,0 +1,158 @@
+"""The configuration of the question-answering model, as transformers saves and loads it."""
+
+from dataclasses import dataclass, field
+
+from transformers import PreTrainedConfig
+
+from askew._check import require
+from askew._config import load_config, to_dict
+from askew.transformer import ReaderConfig, StackConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QAConfig:
+    """Two encoders, what reads both, and how long texts are cut.
+
+    Attributes:
+        question_vocab: Number of tokens of questions.
+        context_vocab: Number of tokens of contexts.
+        question: The encoder of questions.
+        context: The encoder of contexts.
+        reader: What is computed for each question and context together.
+        d_pool: Width of the vectors that contexts are found by.
+        max_question_tokens: Longer questions are refused.
+        max_context_tokens: Tokens of a window of a context.
+        overlap: Tokens that two windows share.
+        max_answer_tokens: Tokens of the longest answer; no more than `overlap`, so that every
+            answer lies within some window.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Example:
+        >>> QAConfig(question_vocab=9, context_vocab=9).context.num_layers
+        8
+    """
+
+    question_vocab: int
+    context_vocab: int
+    question: StackConfig = field(
+        default_factory=lambda: StackConfig(d_model=128, num_layers=4, num_heads=4, d_ff=512)
+    )
+    context: StackConfig = field(
+        default_factory=lambda: StackConfig(d_model=192, num_layers=8, num_heads=6, d_ff=768)
+    )
+    reader: ReaderConfig = field(default_factory=ReaderConfig)
+    d_pool: int = 128
+    max_question_tokens: int = 64
+    max_context_tokens: int = 256
+    overlap: int = 64
+    max_answer_tokens: int = 32
+
+    def __post_init__(self) -> None:
+        for name in ("question_vocab", "context_vocab", "d_pool", "max_question_tokens"):
+            value = getattr(self, name)
+            require(value > 0, f"QAConfig: {name} must be positive; got {name} {value}")
+        require(
+            0 < self.max_answer_tokens <= self.overlap < self.max_context_tokens,
+            "QAConfig: max_answer_tokens must be positive and at most overlap, and overlap "
+            f"below max_context_tokens; got max_answer_tokens {self.max_answer_tokens}, "
+            f"overlap {self.overlap}, max_context_tokens {self.max_context_tokens}",
+        )
+
+
+_LENGTHS = ("d_pool", "max_question_tokens", "max_context_tokens", "overlap", "max_answer_tokens")
+
+
+class AsymmetricQAConfig(PreTrainedConfig):
+    """A `QAConfig` in the form of transformers; either encoder may be one of transformers.
+
+    Attributes:
+        question_vocab: As in `QAConfig`.
+        context_vocab: As in `QAConfig`.
+        question_stack: The fields of a `StackConfig`.
+        context_stack: The fields of a `StackConfig`.
+        question_pretrained: The config of an encoder of transformers instead.
+        context_pretrained: The config of an encoder of transformers instead.
+        reader: The fields of a `ReaderConfig`.
+        d_pool: As in `QAConfig`, as are the rest.
+
+    Example:
+        >>> plain = QAConfig(question_vocab=9, context_vocab=11)
+        >>> AsymmetricQAConfig.from_plain(plain).to_plain() == plain
+        True
+    """
+
+    model_type = "askew-qa"
+
+    question_vocab: int = 4
+    context_vocab: int = 4
+    question_stack: dict | None = None
+    context_stack: dict | None = None
+    question_pretrained: dict | None = None
+    context_pretrained: dict | None = None
+    reader: dict | None = None
+    d_pool: int = 8
+    max_question_tokens: int = 64
+    max_context_tokens: int = 256
+    overlap: int = 64
+    max_answer_tokens: int = 32
+
+    def __post_init__(self, **kwargs: object) -> None:
+        """Fill in stacks and reader, and hand the rest to transformers."""
+        tiny = to_dict(StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16))
+        small = to_dict(ReaderConfig(d_model=8, num_layers=1, num_heads=2, d_key=4, d_ff=8))
+        self.question_stack = dict(self.question_stack or tiny)
+        self.context_stack = dict(self.context_stack or tiny)
+        self.reader = dict(self.reader or small)
+        super().__post_init__(**kwargs)
+
+    @classmethod
+    def from_plain(
+        cls,
+        config: QAConfig,
+        *,
+        question_pretrained: dict | None = None,
+        context_pretrained: dict | None = None,
+    ) -> "AsymmetricQAConfig":
+        """Wrap the plain configuration.
+
+        Args:
+            config: The numbers.
+            question_pretrained: Config of an encoder that takes the place of `question`.
+            context_pretrained: Config of an encoder that takes the place of `context`.
+
+        Returns:
+            The same numbers in the form of transformers.
+        """
+        return cls(
+            question_vocab=config.question_vocab,
+            context_vocab=config.context_vocab,
+            question_stack=to_dict(config.question),
+            context_stack=to_dict(config.context),
+            question_pretrained=question_pretrained,
+            context_pretrained=context_pretrained,
+            reader=to_dict(config.reader),
+            **{name: getattr(config, name) for name in _LENGTHS},
+        )
+
+    def to_plain(self) -> QAConfig:
+        """Give the plain configuration.
+
+        Returns:
+            The numbers.
+
+        Raises:
+            ValueError: If a saved configuration holds unknown or unfit values.
+        """
+        return load_config(
+            QAConfig,
+            {
+                "question_vocab": self.question_vocab,
+                "context_vocab": self.context_vocab,
+                "question": self.question_stack or {},
+                "context": self.context_stack or {},
+                "reader": self.reader or {},
+                **{name: getattr(self, name) for name in _LENGTHS},
+            },
+        )

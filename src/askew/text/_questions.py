@@ -1,0 +1,286 @@
+"""Questions about contexts: what they are, their cut by article, and ones without an answer."""
+
+import hashlib
+import random
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from askew._check import require
+
+_TRIES = 20
+
+
+class Context(NamedTuple):
+    """A text to find answers in, and the title of the article or file it comes from."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about one context, and where every annotator found its answer.
+
+    Attributes:
+        id: Names the question; no two of a set share it.
+        text: The question.
+        context: Row of its context in `QuestionSet.contexts`.
+        answers: Start and end of each answer, counted in characters of the context, the end
+            exclusive; empty where the context has no answer.
+    """
+
+    id: str
+    text: str
+    context: int
+    answers: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class QuestionSet:
+    """Contexts, the questions about them, and what a reader refused.
+
+    Attributes:
+        contexts: The texts; several may have one title.
+        questions: Each points to its context by row.
+        refused: A sentence for each question or answer left out, with its id and the reason.
+
+    Raises:
+        ValueError: If two questions share an id, a row is not one of a context, or an answer
+            is empty or reaches out of its context.
+    """
+
+    contexts: list[Context]
+    questions: list[Question]
+    refused: list[str]
+
+    def __post_init__(self) -> None:
+        known: set[str] = set()
+        for question in self.questions:
+            name, row = question.id, question.context
+            require(name not in known, f"QuestionSet: ids must differ; got id {name} twice")
+            known.add(name)
+            require(
+                0 <= row < len(self.contexts),
+                "QuestionSet: a question must point to a context; "
+                f"got context {row} of {len(self.contexts)} in id {name}",
+            )
+            length = len(self.contexts[row].text)
+            for start, end in question.answers:
+                require(
+                    0 <= start < end <= length,
+                    "QuestionSet: an answer must be a part of its context; "
+                    f"got answer ({start}, {end}) of {length} characters in id {name}",
+                )
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of contexts and questions, 64 hexadecimal digits.
+
+        Every list comes with its count and every text with its length in bytes, so that
+        different contents never give the same bytes to hash. `refused` doesn't count.
+        """
+        digest = hashlib.sha256(f"{len(self.contexts)}\n".encode())
+        for context in self.contexts:
+            digest.update(_framed(*context))
+        digest.update(f"{len(self.questions)}\n".encode())
+        for question in self.questions:
+            spans = " ".join(f"{start}-{end}" for start, end in question.answers)
+            digest.update(_framed(question.id, question.text, f"{question.context} {spans}"))
+        return digest.hexdigest()
+
+    def answer_texts(self, question: Question) -> list[str]:
+        """Give the text of each answer of one of the questions, none where it has none."""
+        text = self.contexts[question.context].text
+        return [text[start:end] for start, end in question.answers]
+
+
+class SplitQuestions(NamedTuple):
+    """The questions to train on, to choose with and to test with."""
+
+    train: QuestionSet
+    valid: QuestionSet
+    test: QuestionSet
+
+
+def split_by_article(
+    questions: QuestionSet,
+    *,
+    test_share: float = 0.1,
+    valid_share: float = 0.1,
+    seed: int = 0,
+) -> SplitQuestions:
+    """Shuffle the articles and cut them so that none stands in two splits.
+
+    All contexts of a title are one article; one without a title is an article of its own.
+    Articles that share a text count as one. A split takes whole articles while they fit, so
+    it holds a few questions less than its share, and more only where the smallest article on
+    its own has more. Articles without questions go to training. Contexts and questions keep
+    their order; `refused` stays with what was cut.
+
+    Args:
+        questions: What to cut, with questions about at least 3 articles.
+        test_share: Questions to test with, of all questions, > 0.
+        valid_share: Questions to choose with, > 0; both shares together are < 1.
+        seed: Of the shuffling. The same seed gives the same split.
+
+    Returns:
+        The three sets, none of them without questions.
+
+    Raises:
+        ValueError: If the shares are out of range or there are fewer than 3 articles.
+
+    Example:
+        >>> contexts = [Context(title, f"It is {title}.") for title in "abcd"]
+        >>> asked = [Question(f"q{i}", "Which?", i, ((6, 7),)) for i in range(4)]
+        >>> split = split_by_article(QuestionSet(contexts, asked, []), test_share=0.5)
+        >>> [len(part.questions) for part in split]
+        [1, 1, 2]
+    """
+    require(
+        test_share > 0 and valid_share > 0 and test_share + valid_share < 1,
+        "split_by_article: shares must be > 0 and below 1 together; "
+        f"got test_share {test_share}, valid_share {valid_share}",
+    )
+    article = _number_articles(questions.contexts)
+    counts: dict[int, int] = {}
+    for question in questions.questions:
+        number = article[question.context]
+        counts[number] = counts.get(number, 0) + 1
+    require(
+        len(counts) >= 3,
+        "split_by_article: three splits need questions about at least 3 articles; "
+        f"got {len(counts)} with {len(questions.questions)} questions",
+    )
+    order = list(counts)
+    random.Random(seed).shuffle(order)
+    total = len(questions.questions)
+    test = _take(order, counts, test_share * total, leave=2)
+    rest = [number for number in order if number not in test]
+    valid = _take(rest, counts, valid_share * total, leave=1)
+    parts = (set(article) - test - valid, valid, test)
+    return SplitQuestions(*(_select(questions, article, part) for part in parts))
+
+
+def with_unanswerable(questions: QuestionSet, share: float, seed: int = 0) -> QuestionSet:
+    """Ask some questions once more, of a context of another article, where nothing answers them.
+
+    Contexts in which one of the answers stands word for word are passed over; a question that
+    meets only such contexts in 20 draws is left out, so there may be fewer than asked for.
+
+    Args:
+        questions: Questions about at least two articles.
+        share: How many of the answered questions are asked again, 0 to 1.
+        seed: Of the drawing. The same seed gives the same set.
+
+    Returns:
+        The same contexts; the same questions, then the added ones, whose ids end with
+        "-unanswerable" and whose answers are empty.
+
+    Raises:
+        ValueError: If the share is out of range, there is only one article, or the set
+            already has such ids.
+
+    Example:
+        >>> contexts = [Context("Peru", "Lima is large."), Context("Chile", "It is long.")]
+        >>> asked = [Question("1", "What is large?", 0, ((0, 4),))]
+        >>> with_unanswerable(QuestionSet(contexts, asked, []), 1.0).questions[1:]
+        [Question(id='1-unanswerable', text='What is large?', context=1, answers=())]
+
+    References:
+        Know What You Don't Know: Unanswerable Questions for SQuAD, 2018, arXiv:1806.03822,
+        whose questions people wrote so that the context looks as if it had an answer; these
+        are easier.
+    """
+    require(0 <= share <= 1, f"with_unanswerable: share must be 0 to 1; got share {share}")
+    article = _number_articles(questions.contexts)
+    require(
+        len(set(article)) > 1,
+        "with_unanswerable: there must be another article; "
+        f"got {len(set(article))} in {len(article)} contexts",
+    )
+    answered = [question for question in questions.questions if question.answers]
+    wanted = round(share * len(answered))
+    draw = random.Random(seed)
+    draw.shuffle(answered)
+    others = _OtherArticles(article)
+    added: list[Question] = []
+    for question in answered:
+        if len(added) == wanted:
+            break
+        known = [text.casefold() for text in questions.answer_texts(question)]
+        for _ in range(_TRIES):
+            row = others.draw(question.context, draw)
+            text = questions.contexts[row].text.casefold()
+            if not any(answer in text for answer in known):
+                added.append(Question(f"{question.id}-unanswerable", question.text, row, ()))
+                break
+    return QuestionSet(questions.contexts, questions.questions + added, questions.refused)
+
+
+class _OtherArticles:
+    """Draws contexts of other articles, all of them equally likely."""
+
+    def __init__(self, article: list[int]) -> None:
+        self._article = article
+        self._rows = sorted(range(len(article)), key=article.__getitem__)
+        self._count = Counter(article)
+        self._first: dict[int, int] = {}
+        for place, row in enumerate(self._rows):
+            self._first.setdefault(article[row], place)
+
+    def draw(self, row: int, random_: random.Random) -> int:
+        own = self._article[row]
+        place = random_.randrange(len(self._rows) - self._count[own])
+        return self._rows[place if place < self._first[own] else place + self._count[own]]
+
+
+def _number_articles(contexts: list[Context]) -> list[int]:
+    """Give the article of each context: equal titles, and equal texts, join."""
+    parent: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def root(key: tuple[str, str]) -> tuple[str, str]:
+        parent.setdefault(key, key)
+        while parent[key] != key:
+            parent[key] = parent[parent[key]]  # shortens the way for the next
+            key = parent[key]
+        return key
+
+    keys = [("text", context.text) for context in contexts]
+    for key, context in zip(keys, contexts, strict=True):
+        if context.title:
+            parent[root(key)] = root(("title", context.title))
+    numbers: dict[tuple[str, str], int] = {}
+    return [numbers.setdefault(root(key), len(numbers)) for key in keys]
+
+
+def _take(order: list[int], counts: dict[int, int], size: float, *, leave: int) -> set[int]:
+    """Take articles while their questions fit into `size` and `leave` articles remain."""
+    smallest = min(order, key=counts.__getitem__)
+    if counts[smallest] > size:
+        return {smallest}
+    taken: set[int] = set()
+    held = 0
+    for number in order:
+        if len(order) - len(taken) > leave and held + counts[number] <= size:
+            taken.add(number)
+            held += counts[number]
+    return taken
+
+
+def _select(questions: QuestionSet, article: list[int], numbers: set[int]) -> QuestionSet:
+    """Keep some articles, their contexts renumbered from 0 on."""
+    rows = [row for row, number in enumerate(article) if number in numbers]
+    renumbered = {row: new for new, row in enumerate(rows)}
+    kept = [
+        replace(question, context=renumbered[question.context])
+        for question in questions.questions
+        if question.context in renumbered
+    ]
+    return QuestionSet([questions.contexts[row] for row in rows], kept, [])
+
+
+def _framed(*texts: str) -> bytes:
+    """Write each text after its length in bytes."""
+    encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+    return b"".join(b"%d:%b" % (len(raw), raw) for raw in encoded)

@@ -1,0 +1,393 @@
+"""Readers of questions in SQuAD's form or as JSON lines, and of documents to ask about."""
+
+import gzip
+import json
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar, cast
+
+from askew._check import require
+from askew.text._questions import Context, Question, QuestionSet
+
+_BOM = "\ufeff"
+_SUFFIXES = (".txt", ".md", ".rst", ".markdown")
+_SHOWN = 60
+_T = TypeVar("_T")
+
+
+def read_squad(path: str | Path) -> QuestionSet:
+    """Read questions in the JSON of SQuAD, version 1 or 2, plain or with a further `.gz`.
+
+    Contexts keep the order of the file; equal ones of one title become one. A question that
+    the file calls impossible has no answers, whatever it lists, and so has one of which it
+    says nothing but an empty list. Equal answers of several annotators are merged.
+
+    An answer counts only where its text stands in the context at the character it names:
+    nothing is searched for or moved. What doesn't fit is left out and named in `refused`, an
+    answer alone where the question has others, else the question. A question is also refused
+    if its id was there before, its text or context is blank, or it is called possible and has
+    an empty list of answers.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Contexts, questions, and what was refused.
+
+    Raises:
+        ValueError: If the file is missing, damaged, not UTF-8 or not of this form, or has no
+            question that can be used. The message names the file and the place in it.
+
+    Example:
+        >>> import tempfile
+        >>> asked = {"id": "1", "question": "Who?", "answers": [{"text": "Ada", "answer_start": 0}]}
+        >>> article = {"title": "Ada", "paragraphs": [{"context": "Ada wrote.", "qas": [asked]}]}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "train.json"
+        ...     _ = path.write_text(json.dumps({"data": [article]}))
+        ...     read_squad(path).questions
+        [Question(id='1', text='Who?', context=0, answers=((0, 3),))]
+
+    References:
+        SQuAD: 100,000+ Questions for Machine Comprehension of Text, 2016, arXiv:1606.05250.
+        Know What You Don't Know: Unanswerable Questions for SQuAD, 2018, arXiv:1806.03822.
+    """
+    path, caller = Path(path), "read_squad"
+    found = _Collected(caller, path)
+    text = _decode(_read(path, caller), path, caller)
+    for article in _Record(_parsed(text, caller, f"{path}"), caller, path).records("data"):
+        title = article.string("title") if "title" in article else ""
+        for paragraph in article.records("paragraphs"):
+            context = Context(title, paragraph.string("context"))
+            if context.text.strip():
+                found.row(context)
+            for asked in paragraph.records("qas"):
+                possible = asked.possible()
+                answers = [] if possible is False else asked.answers("text", "answer_start")
+                question = asked.string("question")
+                found.add(asked.name(), question, context, answers, possible=possible)
+    return found.whole()
+
+
+def read_question_lines(path: str | Path) -> QuestionSet:
+    """Read one question per line, each a JSON object; a `.gz` is unpacked.
+
+    An object has the strings "question" and "context", and either "answers", a list of
+    objects with "text" and "start", or one "answer" and its "start". An empty list means that
+    the context has no answer. "title" and "id" may be there; without an id it is "line-" and
+    the number of the line. Other keys are left alone. Equal contexts of one title become one
+    row. Answers are held to the same as in `read_squad`, and refused likewise.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Contexts, questions, and what was refused.
+
+    Raises:
+        ValueError: If the file is missing, damaged, not UTF-8 or not of this form, or has no
+            question that can be used. The message names the file and the line, from 1 on.
+
+    Example:
+        >>> import tempfile
+        >>> asked = {"question": "Who?", "context": "Ada wrote.", "answer": "Ada", "start": 0}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "train.jsonl"
+        ...     _ = path.write_text(json.dumps(asked))
+        ...     read_question_lines(path).questions
+        [Question(id='line-1', text='Who?', context=0, answers=((0, 3),))]
+    """
+    path, caller = Path(path), "read_question_lines"
+    found = _Collected(caller, path)
+    text = _decode(_read(path, caller), path, caller).removesuffix("\n")
+    for number, line in enumerate(text.split("\n") if text else [], 1):
+        place = f"line {number}"
+        asked = _Record(_parsed(line, caller, f"{path}, {place}"), caller, path, place)
+        title = asked.string("title") if "title" in asked else ""
+        context = Context(title, asked.string("context"))
+        several = "answers" in asked
+        answers = asked.answers("text", "start") if several else [asked.span("answer", "start")]
+        name = asked.name() if "id" in asked else f"line-{number}"
+        found.add(name, asked.string("question"), context, answers)
+    return found.whole()
+
+
+def read_questions(path: str | Path) -> QuestionSet:
+    """Read questions in either form, by `read_squad` or `read_question_lines`.
+
+    A `.jsonl` has one question per line. A `.json` has so too if its first line is an object
+    with "question", else it is SQuAD's. Both may have a further `.gz`.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Contexts, questions, and what was refused.
+
+    Raises:
+        ValueError: If the name ends otherwise, or the file is not of its form.
+
+    Example:
+        >>> questions = read_questions("squad/train-v2.0.json")  # doctest: +SKIP
+    """
+    path = Path(path)
+    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+    require(
+        suffix in (".json", ".jsonl"),
+        f"read_questions: the name must end with .json, .jsonl, .json.gz or .jsonl.gz; got {path}",
+    )
+    by_line = suffix == ".jsonl" or _begins_with_question(path)
+    return read_question_lines(path) if by_line else read_squad(path)
+
+
+def read_documents(paths: str | Path | Iterable[str | Path]) -> list[Context]:
+    """Read text files, or all in folders and below, as contexts to ask about.
+
+    Files end with .txt, .md, .rst or .markdown, and may have a further .gz. Those of a folder
+    come in the order of their paths; hidden ones (with a leading dot, or in such a folder)
+    and blank ones are left out. A file that is reached twice is read once.
+
+    Text is taken as it stands, but for a byte order mark; bytes that aren't UTF-8 become
+    U+FFFD, and a warning says in how many files.
+
+    Args:
+        paths: A file or folder, or several.
+
+    Returns:
+        One context per file. Its title is the path within the folder, the name of a file
+        given by itself, or, where two would be equal, the whole path.
+
+    Raises:
+        ValueError: If there is no such path, a file given by itself ends otherwise, is blank
+            or damaged, or a folder holds no such file with text.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "a.md").write_text("Ada wrote.")
+        ...     read_documents(folder)
+        [Context(title='a.md', text='Ada wrote.')]
+    """
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    require(bool(given), "read_documents: there must be a path; got none")
+    found: dict[Path, tuple[Path, Context]] = {}
+    damaged: set[Path] = set()
+    for top in map(Path, given):
+        blank = True
+        for file, title in _documents(top):
+            text, whole = _document(file)
+            blank = blank and not text.strip()
+            if text.strip():
+                found.setdefault(file.resolve(), (file, Context(title, text)))
+            if not whole:
+                damaged.add(file.resolve())
+        require(not blank, f"read_documents: there must be a document with text; got none in {top}")
+    if damaged:
+        warnings.warn(
+            "read_documents: text must be UTF-8; "
+            f"got other bytes in {len(damaged)} of {len(found)} files, replaced by U+FFFD. "
+            f"The first is {min(damaged)}",
+            stacklevel=2,
+        )
+    titles = Counter(context.title for _, context in found.values())
+    return [
+        context if titles[context.title] == 1 else context._replace(title=file.as_posix())
+        for file, context in found.values()
+    ]
+
+
+class _Collected:
+    """Contexts, questions and refusals as a reader meets them."""
+
+    def __init__(self, caller: str, path: Path) -> None:
+        self._caller, self._path = caller, path
+        self._rows: dict[Context, int] = {}
+        self._questions: list[Question] = []
+        self._refused: list[str] = []
+        self._names: set[str] = set()
+
+    def row(self, context: Context) -> int:
+        return self._rows.setdefault(context, len(self._rows))
+
+    def add(
+        self,
+        name: str,
+        text: str,
+        context: Context,
+        answers: list[tuple[str, int]],
+        *,
+        possible: bool | None = None,
+    ) -> None:
+        right = [one for one in answers if _stands(context.text, *one)]
+        wrong = [f"answer {_short(text)} is not at {at}" for text, at in answers]
+        wrong = [words for words, one in zip(wrong, answers, strict=True) if one not in right]
+        faults = [
+            (name in self._names, "another question before has this id"),
+            (not text.strip(), "the question is blank"),
+            (not context.text.strip(), "the context is blank"),
+            (possible is True and not answers, "it is called possible and has no answers"),
+            (bool(answers) and not right, ", ".join(wrong)),
+        ]
+        fault = next((words for holds, words in faults if holds), None)
+        self._names.add(name)
+        if fault is not None:
+            self._refused.append(f"id {name}: {fault}")
+            return
+        self._refused += [f"id {name}: {words}; its other answers stay" for words in wrong]
+        spans = dict.fromkeys((start, start + len(text)) for text, start in right)
+        self._questions.append(Question(name, text, self.row(context), tuple(spans)))
+
+    def whole(self) -> QuestionSet:
+        require(
+            bool(self._questions),
+            f"{self._caller}: the file must hold a question that can be used; "
+            f"got none in {self._path}, {len(self._refused)} refused"
+            + "".join(f". The first, {reason}" for reason in self._refused[:1]),
+        )
+        return QuestionSet(list(self._rows), self._questions, self._refused)
+
+
+class _Record:
+    """A JSON object and its place in a file, which its errors name."""
+
+    def __init__(self, value: object, caller: str, path: Path, trail: str = "") -> None:
+        self._caller, self._path, self._trail = caller, path, trail
+        self._place = f"{path}, {trail}" if trail else str(path)
+        if not isinstance(value, dict):
+            raise ValueError(
+                f"{caller}: an object is needed; got {type(value).__name__} at {self._place}"
+            )
+        self._fields: dict[str, object] = value
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._fields
+
+    def string(self, key: str) -> str:
+        text = self._get(key, str, "a string")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f'{self._caller}: "{key}" must be whole Unicode; '
+                f"got half a surrogate pair at {self._place}"
+            ) from None
+        return text
+
+    def name(self) -> str:
+        number = self._fields.get("id")
+        return str(number) if type(number) is int else self.string("id")
+
+    def possible(self) -> bool | None:
+        """Whether it has an answer, None where the file doesn't say."""
+        if "is_impossible" not in self:
+            return None
+        return not self._get("is_impossible", bool, "true or false")
+
+    def records(self, key: str) -> list["_Record"]:
+        trail = f"{self._trail}.{key}".removeprefix(".")
+        return [
+            _Record(item, self._caller, self._path, f"{trail}[{i}]")
+            for i, item in enumerate(self._get(key, list, "a list"))
+        ]
+
+    def answers(self, text: str, start: str) -> list[tuple[str, int]]:
+        return [answer.span(text, start) for answer in self.records("answers")]
+
+    def span(self, text: str, start: str) -> tuple[str, int]:
+        return self.string(text), self._get(start, int, "a whole number")
+
+    def _get(self, key: str, kind: type[_T], kind_in_words: str) -> _T:
+        require(
+            key in self,
+            f'{self._caller}: "{key}" is needed; got {sorted(self._fields)} at {self._place}',
+        )
+        value = self._fields[key]
+        if type(value) is not kind:  # isinstance would take true for a number
+            raise ValueError(
+                f'{self._caller}: "{key}" must be {kind_in_words}; '
+                f"got {type(value).__name__} at {self._place}"
+            )
+        return cast(_T, value)
+
+
+def _stands(context: str, text: str, start: int) -> bool:
+    return bool(text.strip()) and start >= 0 and context.startswith(text, start)
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
+
+
+def _read(path: Path, caller: str) -> bytes:
+    require(path.exists(), f"{caller}: the file must exist; got {path}")
+    require(not path.is_dir(), f"{caller}: a file is needed; got the directory {path}")
+    raw = path.read_bytes()
+    if not path.name.lower().endswith(".gz"):
+        return raw
+    try:
+        return gzip.decompress(raw)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(
+            f"{caller}: a .gz file must be whole gzip; got {path} damaged: {error}"
+        ) from None
+
+
+def _decode(raw: bytes, path: Path, caller: str) -> str:
+    try:
+        return raw.decode("utf-8").removeprefix(_BOM)
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{caller}: text must be UTF-8; got byte 0x{raw[error.start]:02x} at {path}, "
+            f"line {line}. Convert the file, for example with iconv"
+        ) from None
+
+
+def _parsed(text: str, caller: str, place: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{caller}: JSON is needed; got {error} at {place}") from None
+
+
+def _begins_with_question(path: Path) -> bool:
+    caller = "read_questions"
+    first = _decode(_read(path, caller), path, caller).partition("\n")[0]
+    try:
+        record = json.loads(first)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and "question" in record
+
+
+def _documents(top: Path) -> list[tuple[Path, str]]:
+    """Give the files of a folder, or the file itself, and their titles."""
+    require(top.exists(), f"read_documents: the path must exist; got {top}")
+    if not top.is_dir():
+        require(
+            _is_document(top),
+            "read_documents: the name must end with "
+            f"{', '.join(_SUFFIXES)}, or .gz after one of them; got {top}",
+        )
+        return [(top, top.name)]
+    files = sorted(path for path in top.rglob("*") if _is_document(path) and path.is_file())
+    inner = [(path, path.relative_to(top)) for path in files]
+    return [
+        (path, name.as_posix())
+        for path, name in inner
+        if not any(part.startswith(".") for part in name.parts)
+    ]
+
+
+def _is_document(path: Path) -> bool:
+    return path.name.lower().removesuffix(".gz").endswith(_SUFFIXES)
+
+
+def _document(path: Path) -> tuple[str, bool]:
+    """Give the text of a file, and whether all of it was UTF-8."""
+    raw = _read(path, "read_documents")
+    text = raw.decode("utf-8", "replace")
+    return text.removeprefix(_BOM), text.encode() == raw

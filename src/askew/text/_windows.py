@@ -1,0 +1,149 @@
+"""Long texts as overlapping windows of tokens that know where they stand."""
+
+from typing import NamedTuple
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from askew._check import require
+
+
+class TextTokens(NamedTuple):
+    """The tokens of a text, and the characters each of them stands for.
+
+    Args:
+        ids: Token numbers.
+        starts: First character of each token.
+        ends: Character behind its last; never before that of an earlier token.
+    """
+
+    ids: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+
+
+class SpanTokenizer:
+    """Cuts texts into tokens with their places, and puts around them what an encoder expects.
+
+    Args:
+        tokenizer: Any tokenizer of the tokenizers library. Its truncation and padding are
+            switched off. What it puts before and behind a text is kept for `wrap`.
+
+    Example:
+        >>> from askew.text import train_tokenizer
+        >>> spans = SpanTokenizer(train_tokenizer(["where is it"], vocab_size=300))
+        >>> tokens = spans.encode("where is it")
+        >>> "where is it"[tokens.starts[0] : tokens.ends[-1]]
+        'where is it'
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self.tokenizer = tokenizer
+        inner = tokenizer.encode("a", add_special_tokens=False).ids
+        outer = tokenizer.encode("a").ids
+        first = next(i for i in range(len(outer)) if outer[i : i + len(inner)] == inner)
+        self.before, self.behind = outer[:first], outer[first + len(inner) :]
+
+    @property
+    def num_special(self) -> int:
+        """How many tokens `wrap` adds."""
+        return len(self.before) + len(self.behind)
+
+    def encode(self, text: str) -> TextTokens:
+        """Cut one text.
+
+        Args:
+            text: Any text.
+
+        Returns:
+            Its tokens, none for an empty text.
+        """
+        return self.encode_all([text])[0]
+
+    def encode_all(self, texts: list[str]) -> list[TextTokens]:
+        """Cut many texts.
+
+        Args:
+            texts: Any texts.
+
+        Returns:
+            The tokens of each.
+        """
+        found = self.tokenizer.encode_batch(texts, add_special_tokens=False)
+        return [_tokens(encoding.ids, encoding.offsets) for encoding in found]
+
+    def wrap(self, ids: np.ndarray) -> list[int]:
+        """Put the tokens around that begin and end a text.
+
+        Args:
+            ids: Token numbers.
+
+        Returns:
+            Token numbers; those of the text begin at `len(before)`.
+        """
+        return [*self.before, *ids.tolist(), *self.behind]
+
+
+def _tokens(ids: list[int], offsets: list[tuple[int, int]]) -> TextTokens:
+    places = np.array(offsets, dtype=np.int64).reshape(-1, 2)
+    starts = np.maximum.accumulate(places[:, 0]) if len(places) else places[:, 0]
+    ends = np.maximum.accumulate(np.maximum(places[:, 1], starts))
+    return TextTokens(np.array(ids, dtype=np.int64), starts, ends)
+
+
+def cut_windows(num_tokens: int, *, size: int, overlap: int) -> list[tuple[int, int]]:
+    """Cut a text into windows of one size that together show every span of `overlap` tokens.
+
+    Each window begins `size - overlap` tokens behind the one before it; the last one ends with
+    the text and is as long as the others, where the text is.
+
+    Args:
+        num_tokens: Length of the text, >= 0.
+        size: Tokens of a window, > 0.
+        overlap: Tokens that neighbours share at least, in [0, size).
+
+    Returns:
+        First token of each window, and the one behind its last. A text without tokens has none.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Example:
+        >>> cut_windows(10, size=6, overlap=2)
+        [(0, 6), (4, 10)]
+        >>> cut_windows(11, size=6, overlap=2)
+        [(0, 6), (4, 10), (5, 11)]
+    """
+    require(
+        num_tokens >= 0 and 0 <= overlap < size,
+        "cut_windows: num_tokens must be >= 0 and overlap in [0, size); "
+        f"got num_tokens {num_tokens}, size {size}, overlap {overlap}",
+    )
+    if num_tokens == 0:
+        return []
+    last = max(0, num_tokens - size)
+    starts = [*range(0, last, size - overlap), last]
+    return [(start, min(start + size, num_tokens)) for start in starts]
+
+
+def tokens_of_span(tokens: TextTokens, start: int, end: int) -> tuple[int, int] | None:
+    """Find the tokens that hold the characters of a span.
+
+    Args:
+        tokens: Of the text.
+        start: First character.
+        end: The character behind the last, > start.
+
+    Returns:
+        First and last token that stand for any of them, or None where no token does.
+
+    Example:
+        >>> from askew.text import train_tokenizer
+        >>> spans = SpanTokenizer(train_tokenizer(["one two"] * 3, vocab_size=300))
+        >>> tokens_of_span(spans.encode("one two"), 4, 7)
+        (1, 1)
+    """
+    held = np.flatnonzero((tokens.ends > start) & (tokens.starts < end))
+    return (int(held[0]), int(held[-1])) if len(held) else None

@@ -1,0 +1,80 @@
+"""The numbers of a training of question answering."""
+
+from dataclasses import dataclass, field
+
+from askew._check import require
+from askew.training._config import PartConfig, RunConfig, require_share
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncoderPartConfig(PartConfig):
+    """How the training of an encoder differs from what the run says.
+
+    Attributes:
+        lr: Highest learning rate of this part.
+        warmup_steps: Steps in which its rate rises from 0.
+        schedule: How its rate falls afterwards.
+        weight_decay: Of its matrices.
+        frozen_layers: Of an encoder of transformers: how many of its lowest layers keep their
+            weights, with the embeddings below them. 0 trains all.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Example:
+        >>> EncoderPartConfig(lr=2e-4, frozen_layers=2).frozen_layers
+        2
+    """
+
+    frozen_layers: int = 0
+
+    def __post_init__(self) -> None:
+        PartConfig.__post_init__(self)
+        require(
+            self.frozen_layers >= 0,
+            "EncoderPartConfig: frozen_layers must be >= 0; "
+            f"got frozen_layers {self.frozen_layers}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QATrainingConfig(RunConfig):
+    """How a question-answering model is trained.
+
+    Attributes:
+        steps: Number of optimizer steps.
+        batch_tokens: Budget of a batch: windows of contexts times the longest, in tokens; all
+            questions about a window come with it.
+        question: What is different for the encoder of questions.
+        context: What is different for the encoder of contexts.
+        reader: What is different for all the rest.
+        retrieval_weight: Of the loss by which questions find their contexts, >= 0.
+        temperature: Of that loss, > 0.
+        unanswerable: Share of questions that are also put to a window of another article of
+            the batch, where there is no answer, in [0, 1).
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Example:
+        >>> QATrainingConfig(steps=100).retrieval_weight
+        0.1
+    """
+
+    batch_tokens: int = 1024
+    lr: float = 1e-3
+    question: EncoderPartConfig = field(default_factory=EncoderPartConfig)
+    context: EncoderPartConfig = field(default_factory=EncoderPartConfig)
+    reader: PartConfig = field(default_factory=PartConfig)
+    retrieval_weight: float = 0.1
+    temperature: float = 0.05
+    unanswerable: float = 0.2
+
+    def __post_init__(self) -> None:
+        RunConfig.__post_init__(self)
+        require(
+            self.retrieval_weight >= 0 and self.temperature > 0,
+            "QATrainingConfig: retrieval_weight must be >= 0 and temperature positive; "
+            f"got retrieval_weight {self.retrieval_weight}, temperature {self.temperature}",
+        )
+        require_share("QATrainingConfig", "unanswerable", self.unanswerable)

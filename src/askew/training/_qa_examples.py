@@ -1,0 +1,241 @@
+"""Windows of contexts with all questions about them, and the batches made of them."""
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from askew._check import require
+from askew.text import (
+    QuestionSet,
+    SpanTokenizer,
+    cut_windows,
+    pad_batch,
+    tokens_of_span,
+)
+
+
+class Asked(NamedTuple):
+    """A question about a window.
+
+    Args:
+        number: Of the question in its set.
+        tokens: Of the question.
+        spans: First and last position of every answer in the window; none if it has none.
+        elsewhere: Whether another article of the batch is to be asked too.
+    """
+
+    number: int
+    tokens: list[int]
+    spans: list[tuple[int, int]]
+    elsewhere: bool
+
+
+@dataclass(frozen=True)
+class Window:
+    """One example.
+
+    Attributes:
+        tokens: Of the window, with what the encoder expects around them.
+        inner: Positions that may be in an answer: the first, and the one behind the last.
+        context: Row of the context.
+        article: Title of the context.
+        questions: What is asked.
+    """
+
+    tokens: list[int]
+    inner: tuple[int, int]
+    context: int
+    article: str
+    questions: list[Asked]
+
+
+class QuestionExamples(Dataset):
+    """Questions as token numbers, by the windows of their contexts.
+
+    A question is put to every window of its context; where the window does not hold its
+    answer, "nothing" is right. Example i of epoch e has the number e times the length plus i.
+
+    Args:
+        questions: The set.
+        context_tokenizer: Cuts contexts.
+        question_tokenizer: Cuts questions.
+        max_context_tokens: Of a window, with what the encoder expects around it.
+        overlap: Tokens that two windows share.
+        max_question_tokens: Of a question, likewise.
+        max_answer_tokens: Longer answers are not learnt.
+        unanswerable: Share of questions that are put to another article too.
+        seed: Of which these are.
+
+    Attributes:
+        left_out: Questions that cannot be learnt, each with the reason.
+
+    Raises:
+        ValueError: If no question is left.
+    """
+
+    def __init__(
+        self,
+        questions: QuestionSet,
+        context_tokenizer: SpanTokenizer,
+        question_tokenizer: SpanTokenizer,
+        *,
+        max_context_tokens: int,
+        overlap: int,
+        max_question_tokens: int,
+        max_answer_tokens: int,
+        unanswerable: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self.unanswerable, self.seed = unanswerable, seed
+        self.left_out: list[str] = []
+        by_context: dict[int, list[tuple[int, list[int], list[tuple[int, int]]]]] = defaultdict(
+            list
+        )
+        asked = question_tokenizer.encode_all([q.text for q in questions.questions])
+        read = context_tokenizer.encode_all([context.text for context in questions.contexts])
+        for number, (question, tokens) in enumerate(zip(questions.questions, asked, strict=True)):
+            ids = question_tokenizer.wrap(tokens.ids)
+            found = (tokens_of_span(read[question.context], *span) for span in question.answers)
+            spans = [s for s in found if s is not None and s[1] - s[0] < max_answer_tokens]
+            if len(ids) > max_question_tokens or (question.answers and not spans):
+                why = "it" if len(ids) > max_question_tokens else "its answer"
+                self.left_out.append(f"{question.id}: {why} has too many tokens")
+            else:
+                by_context[question.context].append((number, ids, sorted(set(spans))))
+        require(
+            bool(by_context),
+            "QuestionExamples: there must be questions to learn; "
+            f"got {len(questions.questions)}, of which {len(self.left_out)} were too long",
+        )
+        size = max_context_tokens - context_tokenizer.num_special
+        before = len(context_tokenizer.before)
+        self.windows: list[Window] = []
+        for row, held in sorted(by_context.items()):
+            for start, end in cut_windows(len(read[row].ids), size=size, overlap=overlap):
+                self.windows.append(
+                    Window(
+                        context_tokenizer.wrap(read[row].ids[start:end]),
+                        (before, before + end - start),
+                        row,
+                        questions.contexts[row].title,
+                        [
+                            Asked(number, ids, _shift(spans, start, end, before), elsewhere=False)
+                            for number, ids, spans in held
+                        ],
+                    )
+                )
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, index: int) -> Window:
+        epoch, row = divmod(index, len(self))
+        window = self.windows[row]
+        if self.unanswerable == 0:
+            return window
+        draw = random.Random(f"{self.seed}/{epoch}/{row}")
+        asked = [q._replace(elsewhere=draw.random() < self.unanswerable) for q in window.questions]
+        return Window(window.tokens, window.inner, window.context, window.article, asked)
+
+    @property
+    def lengths(self) -> list[tuple[int, int]]:
+        """Tokens of every window, and 1."""
+        return [(len(window.tokens), 1) for window in self.windows]
+
+    def lengths_in(self, epoch: int) -> list[tuple[int, int]]:
+        """Give the same in every epoch."""
+        return self.lengths
+
+
+def _shift(
+    spans: Sequence[tuple[int, int]], start: int, end: int, before: int
+) -> list[tuple[int, int]]:
+    """Where the spans lie in a window that holds them."""
+    return [
+        (first - start + before, last - start + before)
+        for first, last in spans
+        if start <= first and last < end
+    ]
+
+
+def collate_questions(rows: Sequence[Window]) -> dict[str, Tensor | dict[str, Tensor]]:
+    """Make a batch: every window once, every question once, and the pairs that are read.
+
+    Args:
+        rows: Windows.
+
+    Returns:
+        What `AsymmetricQAModel` takes, and `labels`: `gold` [spans, 3] with pair, first and last
+        position of every right answer, `nothing` [pairs], True where there is none, and for
+        the finding of contexts `positives` and `exclude` [questions, windows]. A question's
+        own context counts only by windows with its answer; others of it are left out.
+
+    Example:
+        >>> asked = [Asked(0, [5, 6], [(1, 2)], False)]
+        >>> batch = collate_questions([Window([1, 7, 8, 2], (1, 3), 0, "", asked)])
+        >>> batch["labels"]["gold"].tolist()
+        [[0, 1, 2]]
+    """
+    numbers: dict[int, int] = {}
+    tokens: list[list[int]] = []
+    pairs: list[tuple[int, int]] = []
+    gold: list[tuple[int, int, int]] = []
+    positives: list[tuple[int, int]] = []
+    exclude: list[tuple[int, int]] = []
+    for place, window in enumerate(rows):
+        for asked in window.questions:
+            if asked.number not in numbers:
+                numbers[asked.number] = len(tokens)
+                tokens.append(asked.tokens)
+            question = numbers[asked.number]
+            (positives if asked.spans else exclude).append((question, place))
+            gold += [(len(pairs), first, last) for first, last in asked.spans]
+            pairs.append((question, place))
+            other = _another_article(rows, place) if asked.elsewhere else None
+            if other is not None:
+                pairs.append((question, other))
+    contexts, context_mask = pad_batch([window.tokens for window in rows])
+    questions, question_mask = pad_batch(tokens)
+    inner = torch.tensor([window.inner for window in rows])
+    places = torch.arange(contexts.shape[1])
+    spans = torch.tensor(gold, dtype=torch.long).reshape(-1, 3)
+    nothing = torch.ones(len(pairs), dtype=torch.bool)
+    nothing[spans[:, 0]] = False
+    return {
+        "question_ids": questions,
+        "question_mask": question_mask.bool(),
+        "context_ids": contexts,
+        "context_mask": context_mask.bool(),
+        "answer_mask": (places >= inner[:, :1]) & (places < inner[:, 1:]),
+        "question_rows": torch.tensor([question for question, _ in pairs]),
+        "context_rows": torch.tensor([place for _, place in pairs]),
+        "labels": {
+            "gold": spans,
+            "nothing": nothing,
+            "positives": _marked(positives, len(tokens), len(rows)),
+            "exclude": _marked(exclude, len(tokens), len(rows)),
+        },
+    }
+
+
+def _another_article(rows: Sequence[Window], place: int) -> int | None:
+    """The next window of the batch that is of another article."""
+    for step in range(1, len(rows)):
+        other = (place + step) % len(rows)
+        if rows[other].article != rows[place].article:
+            return other
+    return None
+
+
+def _marked(pairs: Sequence[tuple[int, int]], *shape: int) -> Tensor:
+    marks = torch.zeros(shape, dtype=torch.bool)
+    if pairs:
+        rows, columns = zip(*pairs, strict=True)
+        marks[list(rows), list(columns)] = True
+    return marks

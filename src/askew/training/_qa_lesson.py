@@ -1,0 +1,113 @@
+"""How answers are learnt: the span, or that there is none, and where to look."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from askew.losses import asymmetric_contrastive_loss
+from askew.models import QAOutput
+from askew.optim import AsymmetricScheduler
+from askew.training._optimizer import parts_optimizer, parts_scheduler
+from askew.training._qa_config import QATrainingConfig
+from askew.training._qa_examples import collate_questions
+
+
+def span_loss(spans: Tensor, nothing: Tensor, gold: Tensor, unanswered: Tensor) -> Tensor:
+    r"""Minus the log of the share of all spans, and of "nothing", that is right.
+
+    .. math:: \log\sum_{s \in S \cup \{\varnothing\}} e^{z_s} - \log\sum_{s\in G} e^{z_s}
+
+    Several right answers share one logarithm, so that it is enough to give one of them.
+
+    Args:
+        spans: Scores [pairs, start, end], -inf where there is no span.
+        nothing: Scores [pairs] of there being no answer.
+        gold: [answers, 3]: pair, start and end of every right answer.
+        unanswered: [pairs], True where "nothing" is right.
+
+    Returns:
+        [pairs].
+
+    Example:
+        >>> zeros = torch.zeros(1, 2, 2).masked_fill(torch.ones(2, 2).tril(-1).bool(), -torch.inf)
+        >>> loss = span_loss(zeros, torch.zeros(1), torch.tensor([[0, 0, 1]]), torch.tensor([False]))
+        >>> round(loss.exp().item())
+        4
+    """
+    total = torch.cat([spans.flatten(1), nothing.unsqueeze(1)], 1).float().logsumexp(1)
+    pair, start, end = gold.unbind(1)
+    scores = spans[pair, start, end].float()
+    peak = total.detach()[pair]
+    right = torch.zeros_like(total).index_add(0, pair, (scores - peak).exp())
+    return torch.where(unanswered, total - nothing, -(right.clamp(min=1e-30).log()))
+
+
+class QALesson:
+    """Spans by `span_loss`; contexts by a contrastive loss from question to context.
+
+    Args:
+        config: The numbers of the run.
+    """
+
+    def __init__(self, config: QATrainingConfig) -> None:
+        self.config = config
+        self.collate = collate_questions
+
+    def counted(self, labels: Mapping[str, Tensor]) -> Tensor:
+        """Count pairs."""
+        return labels["nothing"].long()
+
+    def loss(
+        self,
+        outputs: QAOutput,
+        labels: Mapping[str, Tensor],
+        num_items_in_batch: Tensor | None = None,
+    ) -> Tensor:
+        """Compute the mean over all pairs of the step."""
+        count = len(labels["nothing"]) if num_items_in_batch is None else num_items_in_batch
+        total = _span_losses(outputs, labels).sum()
+        weight = self.config.retrieval_weight
+        if weight > 0:
+            found = asymmetric_contrastive_loss(
+                outputs.questions,
+                outputs.contexts,
+                positives=labels["positives"],
+                exclude=labels["exclude"],
+                temperature=self.config.temperature,
+                weight_queries=1.0,
+                weight_documents=0.0,
+                reduction="sum",
+            )
+            total = total + weight * found
+        return total / count
+
+    def score(self, outputs: QAOutput, labels: Mapping[str, Tensor]) -> tuple[float, int]:
+        """Sum over pairs, of the spans alone."""
+        losses = _span_losses(outputs, labels)
+        return losses.sum().item(), len(losses)
+
+    def optimizer(self, model: nn.Module) -> Optimizer:
+        """Make AdamW with the parts "question", "context" and "reader"; freeze what is to be."""
+        for side in ("question", "context"):
+            layers = getattr(self.config, side).frozen_layers
+            if layers:
+                getattr(model, f"{side}_encoder").freeze(layers)
+        parts = {
+            "question": ([model.question_encoder], self.config.question),
+            "context": ([model.context_encoder], self.config.context),
+            "reader": (None, self.config.reader),
+        }
+        return parts_optimizer(model, self.config, parts)
+
+    def scheduler(self, optimizer: Optimizer) -> AsymmetricScheduler:
+        """Make the schedule of each part."""
+        names = ("question", "context", "reader")
+        return parts_scheduler(
+            optimizer, self.config, {name: getattr(self.config, name) for name in names}
+        )
+
+
+def _span_losses(outputs: QAOutput, labels: Mapping[str, Tensor]) -> Tensor:
+    return span_loss(outputs.spans, outputs.nothing, labels["gold"], labels["nothing"])

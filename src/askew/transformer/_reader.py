@@ -1,0 +1,277 @@
+"""Find the span of a context that answers a question, from states of both encoded apart."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from askew._check import require
+from askew.attention import AsymmetricAttention
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReaderConfig:
+    """What is computed for each question and context together, so it is small.
+
+    Attributes:
+        d_model: Width of the stored states of a context.
+        num_layers: Layers that read both.
+        num_heads: Heads of attention.
+        d_key: Width of all queries and keys, and of all values, together; narrow keys keep what
+            is computed at every position of the context cheap.
+        d_ff: Width inside the feed-forward blocks.
+        kernel_size: Neighbours that the convolution over the context joins, odd.
+        d_span: Width in which the start of a span meets its end.
+        dropout: Share dropped from the output of every block, in [0, 1).
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Example:
+        >>> ReaderConfig().d_model
+        192
+    """
+
+    d_model: int = 192
+    num_layers: int = 2
+    num_heads: int = 4
+    d_key: int = 64
+    d_ff: int = 192
+    kernel_size: int = 7
+    d_span: int = 32
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("d_model", "num_layers", "num_heads", "d_key", "d_ff", "d_span"):
+            value = getattr(self, name)
+            require(value > 0, f"ReaderConfig: {name} must be positive; got {name} {value}")
+        require(
+            self.d_key % self.num_heads == 0,
+            "ReaderConfig: d_key must be a multiple of num_heads; "
+            f"got d_key {self.d_key}, num_heads {self.num_heads}",
+        )
+        require(
+            self.kernel_size > 0 and self.kernel_size % 2 == 1,
+            f"ReaderConfig: kernel_size must be odd; got kernel_size {self.kernel_size}",
+        )
+        require(
+            0.0 <= self.dropout < 1.0,
+            f"ReaderConfig: dropout must be in [0, 1); got dropout {self.dropout}",
+        )
+
+
+class SpanScores(NamedTuple):
+    """Scores of all spans of a context, and of there being none.
+
+    Args:
+        spans: [batch, start, end], the last token of a span being its end; -inf where there is
+            no such span.
+        nothing: [batch], that the context has no answer.
+    """
+
+    spans: Tensor
+    nothing: Tensor
+
+
+class ReaderLayer(nn.Module):
+    """The question looks at the context, the context at the question, and at its neighbours.
+
+    Args:
+        config: Its numbers.
+
+    Example:
+        >>> layer = ReaderLayer(ReaderConfig(d_model=8, num_heads=2, d_key=4, d_ff=8))
+        >>> context, question = layer(torch.zeros(1, 9, 8), torch.zeros(1, 3, 8))
+        >>> context.shape, question.shape
+        (torch.Size([1, 9, 8]), torch.Size([1, 3, 8]))
+    """
+
+    def __init__(self, config: ReaderConfig) -> None:
+        super().__init__()
+        width = config.d_model
+
+        def attention() -> AsymmetricAttention:
+            return AsymmetricAttention(
+                width,
+                d_query=config.d_key,
+                d_value=config.d_key,
+                num_heads=config.num_heads,
+                qk_norm=False,
+            )
+
+        self.context_norm = nn.LayerNorm(width)
+        self.question_norm = nn.LayerNorm(width)
+        self.question_attention = attention()
+        self.context_attention = attention()
+        self.neighbour_norm = nn.LayerNorm(width)
+        self.neighbours = nn.Conv1d(
+            width, width, config.kernel_size, padding=config.kernel_size // 2, groups=width
+        )
+        self.expand = nn.Linear(width, config.d_ff)
+        self.contract = nn.Linear(config.d_ff, width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self,
+        context: Float[Tensor, "batch context d_model"],
+        question: Float[Tensor, "batch question d_model"],
+        *,
+        context_mask: Bool[Tensor, "batch context"] | None = None,
+        question_mask: Bool[Tensor, "batch question"] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Let both look at each other.
+
+        Args:
+            context: States of the context.
+            question: States of the question.
+            context_mask: True = a real token.
+            question_mask: True = a real token.
+
+        Returns:
+            The new states of both.
+        """
+        normed = self.context_norm(context)
+        looked = self.question_attention(
+            self.question_norm(question), normed, key_mask=context_mask
+        ).output
+        question = question + self.dropout(looked)
+        looked = self.context_attention(
+            normed, self.question_norm(question), key_mask=question_mask
+        ).output
+        context = context + self.dropout(looked)
+        x = self.neighbour_norm(context)
+        if context_mask is not None:
+            x = x.masked_fill(~context_mask.unsqueeze(-1), 0.0)  # padding is nobody's neighbour
+        x = self.neighbours(x.transpose(1, 2)).transpose(1, 2)
+        x = self.contract(F.gelu(self.expand(x)))
+        return context + self.dropout(x), question
+
+
+class Reader(nn.Module):
+    r"""Score every span of a context as the answer to a question.
+
+    Before the layers, each state of the context is told its largest and its mean cosine to the
+    states of the question, and is gated by the question as a whole. A span from i to j scores
+
+    .. math:: a_i + b_j + u_i^\top v_j / \sqrt{d},
+
+    so that a start and an end must suit each other; one more score says that there is no answer.
+
+    Args:
+        config: Its numbers.
+        d_question: Width of the states of the question.
+        d_context: Width of the states of the context.
+
+    Example:
+        >>> reader = Reader(ReaderConfig(), d_question=16, d_context=24)
+        >>> states = reader.context_states(torch.zeros(1, 9, 24))
+        >>> reader(torch.zeros(1, 3, 16), states).spans.shape
+        torch.Size([1, 9, 9])
+    """
+
+    def __init__(self, config: ReaderConfig, *, d_question: int, d_context: int) -> None:
+        super().__init__()
+        width = config.d_model
+        self.config = config
+        self.context_in = nn.Linear(d_context, width)
+        self.question_in = nn.Linear(d_question, width)
+        self.context_norm = nn.LayerNorm(width)
+        self.question_norm = nn.LayerNorm(width)
+        self.likeness = nn.Linear(2, width)
+        self.gate = nn.Linear(width, width)
+        self.layers = nn.ModuleList(ReaderLayer(config) for _ in range(config.num_layers))
+        self.norm = nn.LayerNorm(width)
+        self.ends = nn.Linear(width, 2 + 2 * config.d_span)
+        self.nothing = nn.Linear(2 * width, 1)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.zeros_(self.gate.bias)
+        if d_question == d_context:  # two copies of one encoder start out comparable
+            self.question_in.load_state_dict(self.context_in.state_dict())
+
+    def context_states(
+        self, states: Float[Tensor, "batch context d_context"]
+    ) -> Float[Tensor, "batch context d_model"]:
+        """Bring an encoder's states to what is stored, which no question changes.
+
+        Args:
+            states: Of the encoder of contexts.
+
+        Returns:
+            Normalised states, whose numbers half precision holds.
+        """
+        return self.context_norm(self.context_in(states))
+
+    def forward(
+        self,
+        question: Float[Tensor, "batch question d_question"],
+        context: Float[Tensor, "batch context d_model"],
+        *,
+        question_mask: Bool[Tensor, "batch question"] | None = None,
+        context_mask: Bool[Tensor, "batch context"] | None = None,
+        answer_mask: Bool[Tensor, "batch context"] | None = None,
+        max_answer_tokens: int | None = None,
+    ) -> SpanScores:
+        """Score all spans.
+
+        Args:
+            question: States of the encoder of questions.
+            context: What `context_states` gave.
+            question_mask: True = a real token.
+            context_mask: True = a real token.
+            answer_mask: True = a token that may be in an answer.
+            max_answer_tokens: Tokens of the longest span, all by default.
+
+        Returns:
+            The scores.
+        """
+        question = self.question_norm(self.question_in(question))
+        context = context + self.likeness(_likeness(question, context, question_mask))
+        context = context * (1 + torch.tanh(self.gate(_mean(question, question_mask))).unsqueeze(1))
+        for layer in self.layers:
+            context, question = layer(
+                context, question, context_mask=context_mask, question_mask=question_mask
+            )
+        context = self.norm(context)
+        hidden = (
+            context
+            if context_mask is None
+            else context.masked_fill(~context_mask.unsqueeze(-1), -torch.inf)
+        )
+        summary = torch.cat([_mean(question, question_mask), hidden.amax(1)], -1)
+        d_span = self.config.d_span
+        start, end, u, v = self.ends(context).split([1, 1, d_span, d_span], -1)
+        spans = u @ v.transpose(1, 2) * d_span**-0.5 + start + end.transpose(1, 2)
+        allowed = _allowed(context.shape[1], max_answer_tokens, context.device)
+        if answer_mask is not None:
+            allowed = allowed & answer_mask.unsqueeze(1) & answer_mask.unsqueeze(2)
+        return SpanScores(
+            spans.masked_fill(~allowed, -torch.inf), self.nothing(summary).squeeze(-1)
+        )
+
+
+def _likeness(question: Tensor, context: Tensor, question_mask: Tensor | None) -> Tensor:
+    """The largest and the mean cosine of each state of the context to those of the question."""
+    cosines = F.normalize(context, dim=-1) @ F.normalize(question, dim=-1).transpose(1, 2)
+    if question_mask is None:
+        return torch.stack([cosines.amax(-1), cosines.mean(-1)], -1)
+    hidden = ~question_mask.unsqueeze(1)
+    count = question_mask.sum(-1, keepdim=True)
+    mean = cosines.masked_fill(hidden, 0.0).sum(-1) / count
+    return torch.stack([cosines.masked_fill(hidden, -1.0).amax(-1), mean], -1)
+
+
+def _mean(x: Tensor, mask: Tensor | None) -> Tensor:
+    if mask is None:
+        return x.mean(1)
+    shown = mask.unsqueeze(-1).to(x.dtype)
+    return (x * shown).sum(1) / shown.sum(1)
+
+
+def _allowed(length: int, longest: int | None, device: torch.device) -> Tensor:
+    """Ends that are not before their start, nor too far behind it."""
+    places = torch.arange(length, device=device)
+    distance = places - places.unsqueeze(1)
+    return (distance >= 0) & (distance < (length if longest is None else longest))
