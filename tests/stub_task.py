@@ -1,8 +1,8 @@
 """A task that trains a straight line in milliseconds, for tests of what runs tasks."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -21,6 +21,7 @@ class StubTask:
         Metric(name="fit", label="fit", equivalence=0.1),
         Metric(name="sign", label="sign", equivalence=0.1),
     )
+    speeds: Mapping[str, str] = field(default_factory=lambda: {"latency_ms": "time per line"})
     crash_at: str = ""
     kill_at: str = ""
 
@@ -64,6 +65,9 @@ class StubTask:
     def predict(self, model, *, items, batch_size):
         for _ in range(items // batch_size):
             model(torch.zeros(batch_size, model.in_features))
+
+    def parameters(self, config):
+        return config.encoder.d_model + 1
 
     def flops_per_step(self, config):
         return 6.0 * 32 * config.encoder.d_model

@@ -22,6 +22,7 @@ TIERS = [
     {"_progress", "tasks"},
     {"_cli"},
     {"_cli_lines"},
+    {"_cli_qa"},
     {"_cli_translation"},
     {"cli"},
     {"__main__"},

@@ -43,6 +43,7 @@ from askew._cli_lines import (
     opened,
     windows,
 )
+from askew._cli_qa import Language, evaluate_questions
 
 if TYPE_CHECKING:
     from askew.models import DecodingConfig, Hypothesis, Translator
@@ -137,7 +138,7 @@ def train_command(
         stopping_cleanly(out),
         TrainingProgress(quiet=quiet or not first) as progress,
     ):
-        scores = tasks.train_translation(
+        scores = tasks.train_into(
             job,
             model,
             identity,
@@ -179,6 +180,7 @@ def evaluate_command(
     test_target: TestTarget = None,
     beams: Beams = 1,
     length_penalty: LengthPenalty = 1.0,
+    language: Language = "en",
     engine: Engine = "torch",
     batch_size: BatchSize = 64,
     threads: Threads = 1,
@@ -188,19 +190,29 @@ def evaluate_command(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Score a model on your pairs: BLEU, chrF, exact match, and placeholders kept.
+    """Score a model: of translation by BLEU, chrF and placeholders kept; of questions by F1.
 
+    A question-answering model takes questions in --data (SQuAD JSON or JSON lines): F1, exact
+    match, how well contexts are found, and baselines, with intervals over articles. Of
+    translation:
     Give --data, of which all pairs are used, or --test-source and --test-target. Each score
     comes with its 95 % interval over sentences, and with sacreBLEU's signature.
     """
     with refusing_bad_input():
         from askew import tasks
-        from askew.models import DecodingConfig
+        from askew.models import DecodingConfig, model_kind
 
+        check_writable(out, "evaluate")
+        answers_questions = model_kind(folder) == "askew-qa"
+    if answers_questions:
+        evaluate_questions(
+            folder, data, language=language, threads=threads, out=out, quiet=quiet, as_json=as_json
+        )
+        return
+    with refusing_bad_input():
         pairs = tasks.load_test(data, test_source, test_target)
         decoding = DecodingConfig(num_beams=beams, length_penalty=length_penalty)
         translator = _translator(folder, engine, batch_size, threads)
-        check_writable(out, "evaluate")
     from askew._progress import LineProgress
 
     with ending_clearly(), LineProgress(len(pairs.sources), "translating", quiet=quiet) as progress:

@@ -1,4 +1,4 @@
-"""The command line: compare, train, evaluate, translate, export, parts."""
+"""The command line: compare, train, evaluate, translate, answer, export, parts."""
 
 import json
 import os
@@ -6,10 +6,11 @@ import shlex
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
+from askew import _cli_qa as qa
 from askew import _cli_translation as translation
 from askew._cli import (
     ConfigFile,
@@ -46,14 +47,18 @@ app = typer.Typer(
 train_app = typer.Typer(help="Train one model.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
 train_app.command("translation")(translation.train_command)
+train_app.command("qa")(qa.train_command)
 app.command("evaluate")(translation.evaluate_command)
 app.command("translate")(translation.translate_command)
+app.command("answer")(qa.answer_command)
 app.command("export")(translation.export_command)
 
 
 @app.command("compare")
 def compare_command(
-    task: Annotated[str, typer.Argument(help="What the models compete on.")] = "translation",
+    task: Annotated[
+        str, typer.Argument(help="What the models compete on: translation or qa.")
+    ] = "translation",
     *,
     pair: Pair = "en-pt",
     data: Data = None,
@@ -66,10 +71,10 @@ def compare_command(
     challenger: Annotated[
         str,
         typer.Option(
-            help="The asymmetric model: deep-shallow, narrow-decoder, shared-bridge, twin "
-            "(the baseline against itself) or FILE.toml with [encoder] and [decoder]."
+            help="The asymmetric model: deep-shallow (as by default), narrow-decoder, "
+            "shared-bridge, twin (the baseline against itself) or FILE.toml; of qa: asymmetric."
         ),
-    ] = "deep-shallow",
+    ] = "",
     baseline: Annotated[
         str,
         typer.Option(
@@ -84,6 +89,9 @@ def compare_command(
     vocab_size: VocabSize = 2000,
     separate_vocabularies: SeparateVocabularies = False,
     teacher: Teacher = None,
+    context_encoder: qa.ContextEncoder = None,
+    question_encoder: qa.QuestionEncoder = None,
+    language: qa.Language = "en",
     set_: Settings = None,
     config: ConfigFile = None,
     seeds: Annotated[
@@ -111,8 +119,9 @@ def compare_command(
     the challenger alone learns from it, unless training.target says what is learnt. The report
     says for quality and for speed: pays, does not pay, or cannot tell, each with its interval.
 
-    Without --data, the task is localisation phrases (dates, money, units, names) as the CLDR
-    writes them, English to Portuguese. A comparison that was killed goes on when the same
+    Of questions, the twin has equal encoders, and the figures are F1, time per question and the
+    rest. Without --data, translation is of localisation phrases (dates, money, units, names) as
+    the CLDR writes them, English to Portuguese. A comparison that was killed goes on when the same
     command is typed again.
 
     Exit codes: 0 done, 1 failed while running, 2 bad input or no verdict, 130 interrupted.
@@ -123,8 +132,8 @@ def compare_command(
             import_module(needed_last)
         from askew import tasks, tradeoffs
 
-        if task != "translation":
-            raise ValueError(f"compare: task must be translation; got {task!r}")
+        if task not in ("translation", "qa"):
+            raise ValueError(f"compare: task must be translation or qa; got {task!r}")
         if require_verdict and seeds < 5:
             raise ValueError(
                 f"compare: --require-verdict needs five seeds or more; got --seeds {seeds}"
@@ -133,32 +142,49 @@ def compare_command(
             pair, data, source, target, valid_source, valid_target, test_source, test_target
         )
         chosen = tasks.chosen_settings(config, set_)
-        job = tasks.chosen_task(
-            where,
-            vocab_size,
-            chosen,
-            separate_vocabularies=separate_vocabularies,
-            teacher=teacher,
-        )
-        tell_overlap(job.text)
-        arms, settings = tasks.chosen_arms(job, challenger, baseline, preset, match, chosen)
+        if task == "qa":
+            if teacher is not None or any(where[2:]):
+                raise ValueError("compare: qa takes --data alone; got an option of translation")
+            job = tasks.chosen_qa_task(
+                tasks.QuestionSources(data),
+                vocab_size,
+                chosen,
+                pretrained=tasks.Pretrained(question_encoder, context_encoder),
+                language=language,
+            )
+            arms, settings = tasks.chosen_qa_arms(
+                job, challenger or "asymmetric", baseline, preset, match, chosen
+            )
+        else:
+            job = tasks.chosen_task(
+                where,
+                vocab_size,
+                chosen,
+                separate_vocabularies=separate_vocabularies,
+                teacher=teacher,
+            )
+            tell_overlap(job.text)
+            arms, settings = tasks.chosen_arms(
+                job, challenger or "deep-shallow", baseline, preset, match, chosen
+            )
+        run = cast(Any, job)
         budget = tasks.chosen_budget(where, steps, minutes)
         call = {
             "seeds": seeds_run,
             "budget": budget,
             "threads": threads,
-            "settings": settings | {"signatures": job.signatures()},
+            "settings": settings | {"signatures": run.signatures()},
         }
-        folder = out or tasks.default_folder(job, arms, budget, threads)
-        tradeoffs.prepare_comparison(job, arms, out=folder, **call)
+        folder = out or tasks.default_folder(run, arms, budget, threads)
+        tradeoffs.prepare_comparison(run, arms, out=folder, **call)
     from askew._progress import ComparisonProgress
 
     set_up_torch(threads)
-    if teacher is not None:
-        job = translation.learn_from(teacher, job, Path(f"{folder}-taught.jsonl"), quiet=quiet)
+    if teacher is not None and isinstance(job, tasks.TranslationTask):
+        run = translation.learn_from(teacher, job, Path(f"{folder}-taught.jsonl"), quiet=quiet)
     with stopping_cleanly(folder), ComparisonProgress(arms, seeds_run, quiet=quiet) as watcher:
         comparison = tradeoffs.compare(
-            job,
+            run,
             arms,
             out=folder,
             jobs=jobs or os.cpu_count() or 1,

@@ -11,7 +11,7 @@ from askew.tasks import (
     _train,
     is_first_process,
     prepare_training,
-    train_translation,
+    train_into,
     translation_task,
 )
 from askew.text import ParallelText, SplitText
@@ -39,7 +39,7 @@ class CrashError(Exception):
 def train(out, *, progress=lambda step, steps: None, **changes):
     call = CALL | changes
     identity = prepare_training(TASK, CONFIG, out=out, **call)
-    return train_translation(TASK, CONFIG, identity, out=out, progress=progress, **call)
+    return train_into(TASK, CONFIG, identity, out=out, progress=progress, **call)
 
 
 def never(step, steps):

@@ -2,8 +2,11 @@
 
 from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoModelForSeq2SeqLM
 
+from askew.models._answerer import QuestionAnswerer
+from askew.models._answers import Answer
 from askew.models._attention_map import AttentionMap, attention_map, write_attention_page
 from askew.models._configuration import AsymmetricTranslationConfig
+from askew.models._context_index import ContextIndex
 from askew.models._ctranslate2 import CTranslate2Engine
 from askew.models._decoding import DecodingConfig, Engine, TokenHypothesis
 from askew.models._encoders import PretrainedEncoder, read_encoder_config
@@ -11,6 +14,7 @@ from askew.models._folder import (
     load_qa_model,
     load_translation_model,
     model_fingerprint,
+    model_kind,
     write_checksums,
 )
 from askew.models._qa import AsymmetricQAModel, Encoded, QAOutput
@@ -28,12 +32,14 @@ AutoConfig.register("askew-qa", AsymmetricQAConfig, exist_ok=True)
 AutoModelForQuestionAnswering.register(AsymmetricQAConfig, AsymmetricQAModel, exist_ok=True)
 
 __all__ = [
+    "Answer",
     "AsymmetricQAConfig",
     "AsymmetricQAModel",
     "AsymmetricTranslationConfig",
     "AsymmetricTranslationModel",
     "AttentionMap",
     "CTranslate2Engine",
+    "ContextIndex",
     "DecodingConfig",
     "Encoded",
     "Engine",
@@ -41,6 +47,7 @@ __all__ = [
     "PretrainedEncoder",
     "QAConfig",
     "QAOutput",
+    "QuestionAnswerer",
     "TokenHypothesis",
     "TorchEngine",
     "Translator",
@@ -48,6 +55,7 @@ __all__ = [
     "load_qa_model",
     "load_translation_model",
     "model_fingerprint",
+    "model_kind",
     "model_skeleton",
     "read_encoder_config",
     "write_attention_page",

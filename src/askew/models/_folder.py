@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -21,12 +21,15 @@ _QUESTIONS = "question_tokenizer.json"
 _SUMMED = (*_FILES, "target_tokenizer.json", _QUESTIONS)
 
 
-class _Kind(NamedTuple):
+_Model = TypeVar("_Model", bound=PreTrainedModel)
+
+
+class _Kind(NamedTuple, Generic[_Model]):
     """What a folder must hold, and who asks."""
 
     caller: str
     config: type[PreTrainedConfig]
-    model: type[PreTrainedModel]
+    model: type[_Model]
     files: tuple[str, ...]
 
 
@@ -43,7 +46,7 @@ def write_checksums(folder: str | Path) -> None:
         folder: A folder with a model and its tokenizers.
     """
     folder = Path(folder)
-    sums = {name: _sha256(folder / name) for name in _SUMMED if (folder / name).is_file()}
+    sums = {name: file_sha256(folder / name) for name in _SUMMED if (folder / name).is_file()}
     (folder / _SUMS).write_text(json.dumps({"version": 1, "sha256": sums}, indent=2) + "\n")
 
 
@@ -83,6 +86,26 @@ def load_qa_model(folder: str | Path) -> AsymmetricQAModel:
     return _load(Path(folder), _QA)
 
 
+def model_kind(folder: str | Path) -> str | None:
+    """Tell what kind of model a folder holds.
+
+    Args:
+        folder: A model folder.
+
+    Returns:
+        The `model_type` of its config.json, or None where that cannot be read.
+
+    Example:
+        >>> model_kind("/nowhere") is None
+        True
+    """
+    try:
+        values = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return values.get("model_type") if isinstance(values, dict) else None
+
+
 def model_fingerprint(folder: str | Path) -> str:
     """Name the weights of a model, so that what was made with others is noticed.
 
@@ -100,20 +123,20 @@ def model_fingerprint(folder: str | Path) -> str:
         weights.is_file(),
         f"model_fingerprint: a model folder holds model.safetensors; got folder {folder}",
     )
-    return _sha256(weights)
+    return file_sha256(weights)
 
 
 def check_export(folder: Path, fingerprint: str) -> None:
     """Refuse an export that was made from other weights than the folder holds now."""
     weights = folder / "model.safetensors"
     require(
-        not weights.is_file() or _sha256(weights) == fingerprint,
+        not weights.is_file() or file_sha256(weights) == fingerprint,
         "Translator.from_pretrained: the export must be of the weights in the folder; "
         f"got {folder}, trained again since. Run askew export {folder} --to ctranslate2",
     )
 
 
-def _load(folder: Path, kind: _Kind) -> PreTrainedModel:
+def _load(folder: Path, kind: _Kind[_Model]) -> _Model:
     for name in kind.files:
         require(
             (folder / name).is_file(),
@@ -163,7 +186,7 @@ def _check_sums(folder: Path, kind: _Kind) -> None:
         ) from None
     for name, digest in expected.items():
         require(
-            (folder / name).is_file() and _sha256(folder / name) == digest,
+            (folder / name).is_file() and file_sha256(folder / name) == digest,
             f"{kind.caller}: a file must be as it was written; "
             f"got {folder / name} missing or altered. Restore it, or train again",
         )
@@ -176,6 +199,7 @@ def _damaged(folder: Path, kind: _Kind, fault: str) -> ValueError:
     )
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Hash a file of any size."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

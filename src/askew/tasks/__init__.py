@@ -12,34 +12,63 @@ from askew.tasks._choices import (
 from askew.tasks._data import Sources, is_catalogue, load_text, read_any
 from askew.tasks._evaluate import Evaluated, evaluate_translator, load_test
 from askew.tasks._presets import SHAPES, SIZES, translation_preset
+from askew.tasks._qa import METRICS as QA_METRICS
+from askew.tasks._qa import Pretrained, QATask, qa_task, read_own_contexts, references
+from askew.tasks._qa_choices import chosen_qa_arms, chosen_qa_model, chosen_qa_task
+from askew.tasks._qa_data import (
+    QuestionSources,
+    load_questions,
+    shipped_questions,
+    tell_refused,
+)
+from askew.tasks._qa_evaluate import QAEvaluated, evaluate_answerer
+from askew.tasks._qa_presets import QA_SHAPES, QA_SIZES, qa_preset
 from askew.tasks._teacher import Teacher, find_teacher, teach
-from askew.tasks._train import is_first_process, prepare_training, train_translation
+from askew.tasks._train import is_first_process, prepare_training, train_into
 from askew.tasks._translation import TranslationTask, translation_task
 
 __all__ = [
+    "QA_METRICS",
+    "QA_SHAPES",
+    "QA_SIZES",
     "SHAPES",
     "SIZES",
     "Evaluated",
+    "Pretrained",
+    "QAEvaluated",
+    "QATask",
+    "QuestionSources",
     "Sources",
     "Teacher",
     "TranslationTask",
     "chosen_arms",
     "chosen_budget",
     "chosen_model",
+    "chosen_qa_arms",
+    "chosen_qa_model",
+    "chosen_qa_task",
     "chosen_settings",
     "chosen_task",
     "default_folder",
+    "evaluate_answerer",
     "evaluate_translator",
     "find_teacher",
     "from_teacher",
     "is_catalogue",
     "is_first_process",
+    "load_questions",
     "load_test",
     "load_text",
     "prepare_training",
+    "qa_preset",
+    "qa_task",
     "read_any",
+    "read_own_contexts",
+    "references",
+    "shipped_questions",
     "teach",
-    "train_translation",
+    "tell_refused",
+    "train_into",
     "translation_preset",
     "translation_task",
 ]

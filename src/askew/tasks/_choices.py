@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from askew._check import require
 from askew._config import load_config, parse_setting, read_toml
@@ -11,7 +12,7 @@ from askew.tasks._data import Sources, load_text
 from askew.tasks._presets import SHAPES, translation_preset
 from askew.tasks._teacher import find_teacher
 from askew.tasks._translation import TranslationTask, translation_task
-from askew.tradeoffs import Arm, Budget, parameter_count, symmetric_twin
+from askew.tradeoffs import Arm, Budget, Task, parameter_count, symmetric_twin
 from askew.training import TrainingConfig
 from askew.transformer import EncoderDecoderConfig
 
@@ -39,15 +40,16 @@ def chosen_settings(config: Path | None, settings: Sequence[str] | None) -> dict
     """
     joined = {} if config is None else read_toml(config)
     for text in settings or ():
-        _merge(joined, parse_setting(text))
+        merge(joined, parse_setting(text))
     return joined
 
 
-def _merge(into: dict, values: Mapping[str, object]) -> None:
+def merge(into: dict, values: Mapping[str, object]) -> None:
+    """Put nested values into others; the new ones win."""
     for key, value in values.items():
         inner = into.get(key)
         if isinstance(value, dict) and isinstance(inner, dict):
-            _merge(inner, value)
+            merge(inner, value)
         else:
             into[key] = value
 
@@ -139,7 +141,7 @@ def chosen_model(
     values: dict[str, object] = {}
     if shape not in SHAPES and Path(shape).suffix == ".toml":
         values, shape = read_toml(shape), "deep-shallow"
-    _merge(values, {key: value for key, value in chosen.items() if key != "training"})
+    merge(values, {key: value for key, value in chosen.items() if key != "training"})
     base = translation_preset(shape, preset, vocab_size=task.vocabularies())
     return load_config(EncoderDecoderConfig, values, base=base)
 
@@ -215,9 +217,7 @@ def chosen_budget(sources: Sources, steps: int | None, minutes: float | None) ->
     return Budget(steps=steps, minutes=minutes)
 
 
-def default_folder(
-    task: TranslationTask, arms: Sequence[Arm], budget: Budget, threads: int
-) -> Path:
+def default_folder(task: Task[Any], arms: Sequence[Arm], budget: Budget, threads: int) -> Path:
     """Name a folder for these settings, so that the same command goes on in the same place.
 
     Args:

@@ -1,31 +1,55 @@
-"""Train one translation model into a folder, and go on after a crash."""
+"""Train one model into a folder, and go on after a crash."""
 
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 from accelerate import PartialState
 
 from askew._check import require
 from askew._config import to_dict
-from askew.tasks._translation import TranslationTask
 from askew.tradeoffs import (
     Arm,
     Budget,
     Progress,
+    Records,
+    Task,
     calibrate,
     check_resumable,
     read_json,
     write_json,
 )
 from askew.training import OnRecord
-from askew.transformer import EncoderDecoderConfig
+
+
+class Trainable(Task[Any], Protocol):
+    """A task whose training can also be watched."""
+
+    def train(
+        self,
+        model: Any,
+        *,
+        training: Mapping[str, object],
+        steps: int,
+        seed: int,
+        folder: Path,
+        progress: Progress,
+        on_record: OnRecord | None = None,
+        tensorboard: Path | None = None,
+    ) -> Records:
+        """Train in place, as for a comparison; records can be heard and drawn."""
+        ...
+
+    def signatures(self) -> Mapping[str, str]:
+        """Tell how each score is computed."""
+        ...
 
 
 def prepare_training(
-    task: TranslationTask,
-    config: EncoderDecoderConfig,
+    task: Trainable,
+    config: Any,
     *,
     budget: Budget,
     seed: int,
@@ -78,9 +102,9 @@ def is_first_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def train_translation(
-    task: TranslationTask,
-    config: EncoderDecoderConfig,
+def train_into(
+    task: Trainable,
+    config: Any,
     identity: Mapping[str, object],
     *,
     budget: Budget,
@@ -92,10 +116,10 @@ def train_translation(
     on_record: OnRecord | None = None,
     tensorboard: Path | None = None,
 ) -> dict[str, float]:
-    """Train a model, score it on the test set and write all that `Translator` reads.
+    """Train a model, score it on the test set and write all that the commands read.
 
     Args:
-        task: Data and training numbers; its teacher's translations made.
+        task: Data and training numbers; translations of a teacher made.
         config: The model.
         identity: What `prepare_training` gave.
         budget: How long to train.
@@ -141,8 +165,7 @@ def train_translation(
         return {}
     task.save(model, out)
     write_json(out / "curve.json", {"version": 1, "records": list(records)})
-    translations = task.translator(model).translate(task.text.test.sources)
-    found = {name: score.value for name, score in task.score(translations).items()}
+    found = dict(task.evaluate(model).metrics)
     write_json(scores, {"version": 1, "scores": found, "signatures": task.signatures()})
     shutil.rmtree(checkpoints)
     return found

@@ -29,7 +29,7 @@ from askew.text import (
     save_tokenizers,
     train_tokenizers,
 )
-from askew.tradeoffs import Evaluation, Metric, Progress, Records, training_flops
+from askew.tradeoffs import Evaluation, Metric, Progress, Records, parameter_count, training_flops
 from askew.training import OnRecord, TrainingConfig, TranslationExamples, train_model
 from askew.transformer import EncoderDecoderConfig
 
@@ -38,6 +38,8 @@ METRICS = (
     Metric(name="bleu", label="BLEU", equivalence=1.0, unit="points"),
     Metric(name="exact_match", label="exact match", equivalence=0.02),
 )
+
+SPEEDS = {"throughput": "decoding throughput", "latency_ms": "decoding latency, batch 1"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,7 @@ class TranslationTask:
     taught: ParallelText | None = field(default=None, repr=False)
     name: str = "translation"
     metrics: Sequence[Metric] = METRICS
+    speeds: Mapping[str, str] = field(default_factory=lambda: dict(SPEEDS))
 
     def describe(self) -> Mapping[str, object]:
         """Tell sizes, vocabulary, training numbers and a fingerprint of all text."""
@@ -215,6 +218,10 @@ class TranslationTask:
             target_tokenizer=self.tokenizers.target,
             batch_size=batch_size,
         )
+
+    def parameters(self, config: EncoderDecoderConfig) -> int:
+        """Count the trainable numbers of a model."""
+        return parameter_count(config).total
 
     def flops_per_step(self, config: EncoderDecoderConfig) -> float:
         """Count the operations of a batch of sentences of mean length."""

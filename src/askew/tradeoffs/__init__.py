@@ -15,6 +15,12 @@ from askew.tradeoffs._cost import (
     training_flops,
 )
 from askew.tradeoffs._files import check_resumable, read_json, write_json
+from askew.tradeoffs._qa_cost import (
+    QAParameterCount,
+    qa_parameter_count,
+    qa_question_flops,
+    qa_training_flops,
+)
 from askew.tradeoffs._report import print_results, write_report
 from askew.tradeoffs._run import calibrate
 from askew.tradeoffs._stats import Metric, Row, Verdict, analyze
@@ -31,6 +37,7 @@ __all__ = [
     "Metric",
     "ParameterCount",
     "Progress",
+    "QAParameterCount",
     "Records",
     "Row",
     "Task",
@@ -45,6 +52,9 @@ __all__ = [
     "parameter_count",
     "prepare_comparison",
     "print_results",
+    "qa_parameter_count",
+    "qa_question_flops",
+    "qa_training_flops",
     "read_json",
     "summary_sentence",
     "symmetric_twin",

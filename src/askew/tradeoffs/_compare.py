@@ -5,7 +5,7 @@ import io
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,6 @@ import filelock
 
 from askew._check import require
 from askew._config import to_dict
-from askew.tradeoffs._cost import parameter_count
 from askew.tradeoffs._files import check_resumable, read_json, write_json, write_text
 from askew.tradeoffs._measure import measure_costs
 from askew.tradeoffs._run import calibrate, run_trials
@@ -26,14 +25,14 @@ from askew.tradeoffs._words import summary_sentence
 SPEED_METRICS = (
     Metric(
         name="throughput",
-        label="decoding throughput",
+        label="throughput",
         scale="ratio",
         equivalence=0.05,
         unit="items/s",
     ),
     Metric(
         name="latency_ms",
-        label="decoding latency, batch 1",
+        label="latency, batch 1",
         better="lower",
         scale="ratio",
         equivalence=0.05,
@@ -246,7 +245,7 @@ def _compare(
     watcher.stage("measuring speed and memory")
     costs = measure_costs(task, arms, seeds, out=out, threads=threads, progress=watcher.costs)
     trials = [load_trial(out, arm.name, seed) for seed in seeds for arm in arms]
-    metrics = (*task.metrics, *SPEED_METRICS)
+    metrics = (*task.metrics, *_speed_metrics(task))
     verdicts = analyze(_rows(trials, costs), baseline=arms[-1].name, metrics=metrics)
     results = {
         "version": 1,
@@ -309,7 +308,7 @@ def _arm_entry(task: Task[Model], arm: Arm, trials: Sequence[Trial], costs: dict
         "config": to_dict(arm.config),
         "training": dict(arm.training),
         "costs": {
-            "parameters": parameter_count(arm.config).total,
+            "parameters": task.parameters(arm.config),
             "flops_per_step": task.flops_per_step(arm.config),
             "train_seconds": _mean([trial.train_seconds for trial in own]),
             "latency_ms": _mean([speed["latency_ms"] for speed in speeds]),
@@ -348,6 +347,11 @@ def _headline(verdicts: Sequence[Verdict], metrics: Sequence[Metric]) -> str:
     """Say what the first quality metric and the speed of answering show; tables have the rest."""
     told = (metrics[0].name, "throughput", "latency_ms")
     return summary_sentence([v for v in verdicts if v.metric in told], metrics)
+
+
+def _speed_metrics(task: Task[Model]) -> tuple[Metric, ...]:
+    """The costs that are compared, by the names that the task has for them."""
+    return tuple(replace(m, label=task.speeds.get(m.name, m.label)) for m in SPEED_METRICS)
 
 
 def _versions() -> dict[str, str]:

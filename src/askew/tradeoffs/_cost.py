@@ -49,16 +49,13 @@ def parameter_count(config: EncoderDecoderConfig) -> ParameterCount:
         1216
     """
     encoder, decoder = config.encoder, config.decoder
-    encoder_layer = (
-        _attention(encoder, encoder.d_model) + _feed_forward(encoder) + _norms(encoder, 2)
-    )
     decoder_layer = (
         _attention(decoder, decoder.d_model)
         + _attention(decoder, config.d_memory)
         + _feed_forward(decoder)
         + _norms(decoder, 3)
     )
-    in_encoder = encoder.num_layers * encoder_layer + _norms(encoder, 1)
+    in_encoder = stack_parameters(encoder)
     in_decoder = decoder.num_layers * decoder_layer + _norms(decoder, 1)
     if config.adapter == "shared":
         in_decoder += (encoder.d_model + 1) * decoder.d_model
@@ -92,17 +89,27 @@ def training_flops(
     """
     encoder, decoder = config.encoder, config.decoder
     s, t = source_length, target_length
-    encoder_layer = _attention_flops(encoder, encoder.d_model, s, s)
-    encoder_layer += _feed_forward_flops(encoder, s)
     decoder_layer = (
         _attention_flops(decoder, decoder.d_model, t, t)
         + _attention_flops(decoder, config.d_memory, t, s)
         + _feed_forward_flops(decoder, t)
     )
-    forward = encoder.num_layers * encoder_layer + decoder.num_layers * decoder_layer
+    forward = stack_flops(encoder, s) + decoder.num_layers * decoder_layer
     if config.adapter == "shared":
         forward += 2 * s * encoder.d_model * decoder.d_model
     return 3 * (forward + _token_flops(config, s, t))
+
+
+def stack_parameters(config: StackConfig) -> int:
+    """Count the parameters of an encoder's layers and its last norm."""
+    layer = _attention(config, config.d_model) + _feed_forward(config) + _norms(config, 2)
+    return config.num_layers * layer + _norms(config, 1)
+
+
+def stack_flops(config: StackConfig, length: float) -> float:
+    """Count the operations of a forward pass of an encoder's layers on one text."""
+    layer = _attention_flops(config, config.d_model, length, length)
+    return config.num_layers * (layer + _feed_forward_flops(config, length))
 
 
 def _tables(config: EncoderDecoderConfig) -> int:

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from torch import nn
 
 from askew.tradeoffs._stats import Metric
-from askew.transformer import EncoderDecoderConfig
 
 Model = TypeVar("Model", bound=nn.Module)
 Progress = Callable[[int, int], None]
@@ -32,14 +31,14 @@ class Arm:
 
     Attributes:
         name: How it is called in every table.
-        config: The model.
+        config: The model, as a dataclass that the task knows how to build.
         init_offset: Added to the seed of the initial weights; 0 except where a model is
             compared with itself.
         training: Numbers of training that this arm alone has, as the task reads them.
     """
 
     name: str
-    config: EncoderDecoderConfig
+    config: Any
     init_offset: int = 0
     training: Mapping[str, object] = field(default_factory=dict)
 
@@ -57,11 +56,16 @@ class Task(Protocol[Model]):
         """The quality metrics, the most important first."""
         ...
 
+    @property
+    def speeds(self) -> Mapping[str, str]:
+        """What is said of `throughput` and of `latency_ms` in every table."""
+        ...
+
     def describe(self) -> Mapping[str, object]:
         """Everything that two runs must share to be one comparison, as plain values."""
         ...
 
-    def build(self, config: EncoderDecoderConfig, seed: int) -> Model:
+    def build(self, config: Any, seed: int) -> Model:
         """Make a model with its initial weights."""
         ...
 
@@ -94,7 +98,11 @@ class Task(Protocol[Model]):
         """Answer the first test items; this is what is timed."""
         ...
 
-    def flops_per_step(self, config: EncoderDecoderConfig) -> float:
+    def parameters(self, config: Any) -> int:
+        """Trainable numbers of a model."""
+        ...
+
+    def flops_per_step(self, config: Any) -> float:
         """Floating-point operations of one training step, from a closed form."""
         ...
 

@@ -1,30 +1,36 @@
 """The symmetric model that costs as much as an asymmetric one."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from askew._check import require
 from askew.tradeoffs._cost import parameter_count
-from askew.transformer import EncoderDecoderConfig, StackConfig
+from askew.transformer import StackConfig
 
 _FF_STEP = 8
 
 
-class Twin(NamedTuple):
+Config = TypeVar("Config")
+
+
+class Twin(NamedTuple, Generic[Config]):
     """A symmetric configuration, its cost over the other's minus 1, and what was matched."""
 
-    config: EncoderDecoderConfig
+    config: Config
     residual: float
     match: str
 
 
 def symmetric_twin(
-    config: EncoderDecoderConfig,
+    config: Config,
     *,
+    sides: tuple[str, str] = ("encoder", "decoder"),
+    count: Callable[[Any], Any] = parameter_count,
     match: str = "parameters",
     tolerance: float = 0.01,
-) -> Twin:
+) -> Twin[Config]:
     """Find the symmetric model with as many parameters: one stack, used on both sides.
 
     The depth is the mean of both depths; heads, dropout and the rest are those of the wider
@@ -32,7 +38,9 @@ def symmetric_twin(
     feed-forward ratio is nearest to the original's is taken. A symmetric model is its own twin.
 
     Args:
-        config: The asymmetric model.
+        config: The asymmetric model, a dataclass.
+        sides: Names of its two `StackConfig`s that are to be equal.
+        count: Gives something whose `total` is its number of parameters.
         match: What both have in common; "parameters" is all there is.
         tolerance: Largest relative mismatch, > 0.
 
@@ -53,16 +61,23 @@ def symmetric_twin(
     """
     require(match == "parameters", f"symmetric_twin: match must be 'parameters'; got {match!r}")
     require(tolerance > 0, f"symmetric_twin: tolerance must be positive; got {tolerance}")
-    if config.encoder == config.decoder:
+    one, other = (getattr(config, side) for side in sides)
+    if one == other:
         return Twin(config, 0.0, match)
-    wanted = parameter_count(config).total
-    wide = max(config.encoder, config.decoder, key=lambda side: side.d_model)
+
+    def both(stack: StackConfig) -> Config:
+        return replace(cast(Any, config), **dict.fromkeys(sides, stack))
+
+    wanted = count(config).total
+    wide = max(one, other, key=lambda side: side.d_model)
+    depth = round((one.num_layers + other.num_layers) / 2)
     ratio = wide.d_ff / wide.d_model
-    best: tuple[float, EncoderDecoderConfig, float] | None = None
-    for side in _candidates(config, wide):
-        twin = _close_gap(replace(config, encoder=side, decoder=side), wanted)
-        residual = parameter_count(twin).total / wanted - 1
-        strangeness = abs(math.log(twin.encoder.d_ff / twin.encoder.d_model / ratio))
+    best: tuple[float, Config, float] | None = None
+    for side in _candidates(wide, depth):
+        side = _close_gap(side, wanted, lambda stack: count(both(stack)).total)
+        twin = both(side)
+        residual = count(twin).total / wanted - 1
+        strangeness = abs(math.log(side.d_ff / side.d_model / ratio))
         if abs(residual) <= tolerance and (best is None or strangeness < best[0]):
             best = (strangeness, twin, residual)
     if best is None:
@@ -73,9 +88,8 @@ def symmetric_twin(
     return Twin(best[1], best[2], match)
 
 
-def _candidates(config: EncoderDecoderConfig, wide: StackConfig) -> list[StackConfig]:
-    """Stacks of the mean depth, as many heads as the wide side, and every even head width."""
-    depth = round((config.encoder.num_layers + config.decoder.num_layers) / 2)
+def _candidates(wide: StackConfig, depth: int) -> list[StackConfig]:
+    """Stacks of a depth, as many heads as the wide side, and every even head width."""
     heads = wide.num_heads
     widths = range(2 * heads, 2 * wide.d_model + 1, 2 * heads)
     return [
@@ -92,13 +106,8 @@ def _scaled(wide: StackConfig, width: int) -> int | None:
     return max(1, round(per_head)) * wide.num_heads
 
 
-def _close_gap(config: EncoderDecoderConfig, wanted: int) -> EncoderDecoderConfig:
+def _close_gap(side: StackConfig, wanted: int, count: Callable[[StackConfig], int]) -> StackConfig:
     """Give the feed-forward width that comes nearest to the wanted parameters."""
-
-    def with_d_ff(d_ff: int) -> EncoderDecoderConfig:
-        side = replace(config.encoder, d_ff=d_ff)
-        return replace(config, encoder=side, decoder=side)
-
-    one, two = (parameter_count(with_d_ff(d * _FF_STEP)).total for d in (1, 2))
+    one, two = (count(replace(side, d_ff=d * _FF_STEP)) for d in (1, 2))
     steps = max(1, 1 + round((wanted - one) / (two - one)))
-    return with_d_ff(steps * _FF_STEP)
+    return replace(side, d_ff=steps * _FF_STEP)

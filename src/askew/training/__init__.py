@@ -2,27 +2,44 @@
 
 from askew.training._average import WeightAverage
 from askew.training._callbacks import last_checkpoint
-from askew.training._config import SideConfig, TrainingConfig
+from askew.training._config import PartConfig, RunConfig, SideConfig, TrainingConfig
 from askew.training._examples import EpochBatches, TranslationExamples, collate_translation
+from askew.training._lesson import Examples, Lesson, TranslationLesson
 from askew.training._optimizer import training_optimizer, training_scheduler
 from askew.training._part_rates import LogsPartRates
+from askew.training._qa_config import EncoderPartConfig, QATrainingConfig
+from askew.training._qa_examples import Asked, QuestionExamples, Window, collate_questions
+from askew.training._qa_lesson import QALesson, span_loss
 from askew.training._sharded import load_sharded, save_sharded, shard_model
 from askew.training._trainer import OnRecord, TokenBatchTrainer, train_model
 
 __all__ = [
+    "Asked",
+    "EncoderPartConfig",
     "EpochBatches",
+    "Examples",
+    "Lesson",
     "LogsPartRates",
     "OnRecord",
+    "PartConfig",
+    "QALesson",
+    "QATrainingConfig",
+    "QuestionExamples",
+    "RunConfig",
     "SideConfig",
     "TokenBatchTrainer",
     "TrainingConfig",
     "TranslationExamples",
+    "TranslationLesson",
     "WeightAverage",
+    "Window",
+    "collate_questions",
     "collate_translation",
     "last_checkpoint",
     "load_sharded",
     "save_sharded",
     "shard_model",
+    "span_loss",
     "train_model",
     "training_optimizer",
     "training_scheduler",

@@ -82,7 +82,7 @@ def parts_optimizer(
         rules[name] = _settings(part, config)
         if modules is not None:
             rules[name]["where"] = list(modules)
-    flat = [name for name, parameter in model.named_parameters() if parameter.ndim < 2]
+    flat = [n for n, weight in model.named_parameters() if weight.ndim < 2 and weight.requires_grad]
     return AsymmetricOptimizer(model, rules, rest=list(parts)[-1], no_decay=flat)
 
 

@@ -31,17 +31,20 @@ def span_loss(spans: Tensor, nothing: Tensor, gold: Tensor, unanswered: Tensor) 
         [pairs].
 
     Example:
-        >>> zeros = torch.zeros(1, 2, 2).masked_fill(torch.ones(2, 2).tril(-1).bool(), -torch.inf)
-        >>> loss = span_loss(zeros, torch.zeros(1), torch.tensor([[0, 0, 1]]), torch.tensor([False]))
+        >>> spans = torch.tensor([[[0.0, 0.0], [-torch.inf, 0.0]]])  # three spans of two tokens
+        >>> gold, unanswered = torch.tensor([[0, 0, 1]]), torch.tensor([False])
+        >>> loss = span_loss(spans, torch.zeros(1), gold, unanswered)
         >>> round(loss.exp().item())
         4
     """
     total = torch.cat([spans.flatten(1), nothing.unsqueeze(1)], 1).float().logsumexp(1)
     pair, start, end = gold.unbind(1)
     scores = spans[pair, start, end].float()
-    peak = total.detach()[pair]
-    right = torch.zeros_like(total).index_add(0, pair, (scores - peak).exp())
-    return torch.where(unanswered, total - nothing, -(right.clamp(min=1e-30).log()))
+    zeros = torch.zeros_like(total)
+    peaks = zeros.scatter_reduce(0, pair, scores.detach(), "amax", include_self=False)
+    right = zeros.index_add(0, pair, (scores - peaks[pair]).exp())
+    answered = right.masked_fill(unanswered, 1.0).log() + peaks
+    return total - torch.where(unanswered, nothing.float(), answered)
 
 
 class QALesson:

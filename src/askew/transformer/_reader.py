@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from askew._check import require
 from askew.attention import AsymmetricAttention
 
+_SHARPNESS = 10.0  # of the softmax over cosines
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReaderConfig:
@@ -94,13 +96,15 @@ class ReaderLayer(nn.Module):
         width = config.d_model
 
         def attention() -> AsymmetricAttention:
-            return AsymmetricAttention(
+            made = AsymmetricAttention(
                 width,
                 d_query=config.d_key,
                 d_value=config.d_key,
                 num_heads=config.num_heads,
                 qk_norm=False,
             )
+            made.key.load_state_dict(made.query.state_dict())  # like looks at like, to begin with
+            return made
 
         self.context_norm = nn.LayerNorm(width)
         self.question_norm = nn.LayerNorm(width)
@@ -153,8 +157,9 @@ class ReaderLayer(nn.Module):
 class Reader(nn.Module):
     r"""Score every span of a context as the answer to a question.
 
-    Before the layers, each state of the context is told its largest and its mean cosine to the
-    states of the question, and is gated by the question as a whole. A span from i to j scores
+    Before the layers, each state x of the context is told its largest and its mean cosine to the
+    states of the question, the mean q of those, weighted by a softmax of ten times the cosines, and
+    their product x·q; and it is gated by the question as a whole. A span from i to j scores
 
     .. math:: a_i + b_j + u_i^\top v_j / \sqrt{d},
 
@@ -180,7 +185,7 @@ class Reader(nn.Module):
         self.question_in = nn.Linear(d_question, width)
         self.context_norm = nn.LayerNorm(width)
         self.question_norm = nn.LayerNorm(width)
-        self.likeness = nn.Linear(2, width)
+        self.joined = nn.Linear(2 * width + 2, width)
         self.gate = nn.Linear(width, width)
         self.layers = nn.ModuleList(ReaderLayer(config) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(width)
@@ -228,7 +233,7 @@ class Reader(nn.Module):
             The scores.
         """
         question = self.question_norm(self.question_in(question))
-        context = context + self.likeness(_likeness(question, context, question_mask))
+        context = context + self.joined(_matched(question, context, question_mask))
         context = context * (1 + torch.tanh(self.gate(_mean(question, question_mask))).unsqueeze(1))
         for layer in self.layers:
             context, question = layer(
@@ -252,15 +257,20 @@ class Reader(nn.Module):
         )
 
 
-def _likeness(question: Tensor, context: Tensor, question_mask: Tensor | None) -> Tensor:
-    """The largest and the mean cosine of each state of the context to those of the question."""
+def _matched(question: Tensor, context: Tensor, question_mask: Tensor | None) -> Tensor:
+    """What each state of the context finds in the question that is like it."""
     cosines = F.normalize(context, dim=-1) @ F.normalize(question, dim=-1).transpose(1, 2)
     if question_mask is None:
-        return torch.stack([cosines.amax(-1), cosines.mean(-1)], -1)
-    hidden = ~question_mask.unsqueeze(1)
-    count = question_mask.sum(-1, keepdim=True)
-    mean = cosines.masked_fill(hidden, 0.0).sum(-1) / count
-    return torch.stack([cosines.masked_fill(hidden, -1.0).amax(-1), mean], -1)
+        weights = (_SHARPNESS * cosines).softmax(-1)
+        mean = cosines.mean(-1, keepdim=True)
+    else:
+        hidden = ~question_mask.unsqueeze(1)
+        count = question_mask.sum(-1)[:, None, None]
+        mean = cosines.masked_fill(hidden, 0.0).sum(-1, keepdim=True) / count
+        cosines = cosines.masked_fill(hidden, -torch.inf)
+        weights = (_SHARPNESS * cosines).softmax(-1)
+    found = weights @ question
+    return torch.cat([context * found, found, cosines.amax(-1, keepdim=True), mean], -1)
 
 
 def _mean(x: Tensor, mask: Tensor | None) -> Tensor:

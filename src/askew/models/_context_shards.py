@@ -1,0 +1,221 @@
+"""Files of states: written whole, mapped instead of read, refused when altered."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from askew._check import require
+from askew.models._folder import file_sha256
+from askew.text import Context
+
+VERSION = 1
+MANIFEST = "index.json"
+DTYPES = {"float16": torch.float16, "float32": torch.float32}
+
+
+class Shard(NamedTuple):
+    """Windows of contexts, the tokens of all of them in a row.
+
+    Args:
+        states: [tokens, d_model].
+        places: [tokens, 2], first character of each token and the one behind its last; -1 for
+            what the encoder puts around a window.
+        lengths: [windows], tokens of each.
+        contexts: [windows], the row of its context in the whole index.
+        vectors: [windows, d_pool], float32.
+    """
+
+    states: Tensor
+    places: Tensor
+    lengths: Tensor
+    contexts: Tensor
+    vectors: Tensor
+
+
+class Entry(NamedTuple):
+    """A file of a shard, and the texts of the contexts that came with it.
+
+    Args:
+        name: Of the file of states; the texts have the same with another ending.
+        bytes: Size of the file of states.
+        sha256: Of the file of states.
+        text_bytes: Size of the file of texts.
+        text_sha256: Of the file of texts.
+        contexts: How many texts there are.
+    """
+
+    name: str
+    bytes: int
+    sha256: str
+    text_bytes: int
+    text_sha256: str
+    contexts: int
+
+
+class Manifest(NamedTuple):
+    """What an index on disk is made of.
+
+    Args:
+        fingerprint: Of the model.
+        dtype: Of the states.
+        shards: Its files, in their order.
+    """
+
+    fingerprint: str
+    dtype: str
+    shards: tuple[Entry, ...]
+
+
+def write_shard(folder: Path, number: int, shard: Shard, contexts: Sequence[Context]) -> Entry:
+    """Write a shard and its texts, so that both are on disk before they are named."""
+    name = f"shard-{number:05d}.safetensors"
+    path, texts = folder / name, folder / f"shard-{number:05d}.jsonl"
+    part = folder / f"{name}.part"
+    save_file({key: value.contiguous() for key, value in shard._asdict().items()}, part)
+    _settle(part, path)
+    part = folder / f"{texts.name}.part"
+    with part.open("wb") as file:
+        for context in contexts:
+            line = json.dumps(context._asdict(), ensure_ascii=False)
+            file.write(line.encode("utf-8", "surrogatepass") + b"\n")
+    _settle(part, texts)
+    sums = (path.stat().st_size, file_sha256(path), texts.stat().st_size, file_sha256(texts))
+    return Entry(name, *sums, len(contexts))
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write what the index is made of; until it stands there, the index is the one before."""
+    values = {"version": VERSION, **manifest._asdict()}
+    values["shards"] = [entry._asdict() for entry in manifest.shards]
+    part = folder / f"{MANIFEST}.part"
+    part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    _settle(part, folder / MANIFEST)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read what `write_manifest` wrote.
+
+    Raises:
+        ValueError: If there is none, or it is of another version or unfit.
+    """
+    path = folder / MANIFEST
+    require(
+        path.is_file(),
+        f"ContextIndex.load: an index folder holds {MANIFEST}; got folder {folder}. "
+        "Give the folder that ContextIndex.save wrote",
+    )
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        version = values.pop("version")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unfit(path, error) from None
+    require(
+        version == VERSION,
+        f"ContextIndex.load: the index must be of version {VERSION}; "
+        f"got version {version!r} in {path}. Encode the contexts again",
+    )
+    try:
+        shards = tuple(Entry(**entry) for entry in values.pop("shards"))
+        manifest = Manifest(shards=shards, **values)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _unfit(path, error) from None
+    plain = all(isinstance(e.name, str) and Path(e.name).name == e.name for e in shards)
+    if not plain:
+        raise _unfit(path, ValueError("a shard in another folder"))
+    require(
+        manifest.dtype in DTYPES,
+        f"ContextIndex.load: dtype must be one of {', '.join(DTYPES)}; "
+        f"got dtype {manifest.dtype!r} in {path}",
+    )
+    return manifest
+
+
+def check_files(folder: Path, manifest: Manifest, *, sums: bool) -> None:
+    """Refuse an index of which a file is missing, of another size or, on request, altered."""
+    for entry in manifest.shards:
+        files = (
+            (folder / entry.name, entry.bytes, entry.sha256),
+            (text_file(folder, entry), entry.text_bytes, entry.text_sha256),
+        )
+        for path, size, digest in files:
+            there = path.stat().st_size if path.is_file() else None
+            require(
+                there == size,
+                f"ContextIndex.load: {path} must have {size} bytes; "
+                f"got {'no file' if there is None else there}. "
+                "Restore it, or encode the contexts again",
+            )
+            require(
+                not sums or file_sha256(path) == digest,
+                f"ContextIndex.load: a file must be as it was written; got {path} altered. "
+                "Restore it, or encode the contexts again",
+            )
+
+
+def map_shard(folder: Path, entry: Entry, dtype: torch.dtype) -> Shard:
+    """Map a file into memory; what is not looked at is not read."""
+    path = folder / entry.name
+    try:
+        with safe_open(path, "pt") as file:
+            shard = Shard(*(file.get_tensor(name) for name in Shard._fields))
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"ContextIndex.load: {path} must hold a shard; got {error}. "
+            "Restore it, or encode the contexts again"
+        ) from None
+    tokens, windows = len(shard.states), len(shard.lengths)
+    fits = (
+        shard.states.dtype == dtype
+        and shard.places.shape == (tokens, 2)
+        and len(shard.contexts) == len(shard.vectors) == windows
+        and int(shard.lengths.sum()) == tokens
+    )
+    require(
+        fits,
+        f"ContextIndex.load: tensors must fit together and be {dtype}; "
+        f"got states {shard.states.dtype} {tuple(shard.states.shape)} of {windows} windows "
+        f"in {path}. Encode the contexts again",
+    )
+    return shard
+
+
+def read_texts(folder: Path, entry: Entry) -> list[Context]:
+    """Read the texts that came with a shard."""
+    path = text_file(folder, entry)
+    try:
+        with path.open("rb") as file:
+            lines = [json.loads(line.decode("utf-8", "surrogatepass")) for line in file]
+        texts = [Context(line["title"], line["text"]) for line in lines]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unfit(path, error) from None
+    require(
+        len(texts) == entry.contexts,
+        f"ContextIndex.load: {path} must hold {entry.contexts} contexts; got {len(texts)}",
+    )
+    return texts
+
+
+def text_file(folder: Path, entry: Entry) -> Path:
+    """Name the file of texts of a shard."""
+    return (folder / entry.name).with_suffix(".jsonl")
+
+
+def _settle(part: Path, path: Path) -> None:
+    """Put a written file in its place once its bytes are on disk."""
+    with part.open("r+b") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def _unfit(path: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"ContextIndex.load: {path} must be what ContextIndex wrote; got {error!r}. "
+        "Restore it, or encode the contexts again"
+    )

@@ -1,0 +1,140 @@
+"""From what the user chose to a question-answering task and its arms."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from askew._config import load_config, read_toml
+from askew.models import QAConfig, read_encoder_config
+from askew.tasks._choices import merge
+from askew.tasks._qa import NO_PRETRAINED, Pretrained, QATask, qa_task
+from askew.tasks._qa_data import QuestionSources, load_questions
+from askew.tasks._qa_presets import QA_SHAPES, qa_preset
+from askew.tradeoffs import Arm, qa_parameter_count, symmetric_twin
+from askew.training import QATrainingConfig
+
+# An encoder that has learnt much already is changed little: its rate is lower.
+_PRETRAINED_RATE = {"lr": 2e-4, "frozen_layers": 2}
+
+
+def chosen_qa_task(
+    sources: QuestionSources,
+    vocab_size: int,
+    chosen: Mapping[str, object],
+    *,
+    pretrained: Pretrained = NO_PRETRAINED,
+    language: str = "en",
+) -> QATask:
+    """Read the questions and make the task.
+
+    Args:
+        sources: Where the questions lie.
+        vocab_size: Tokens of a vocabulary that is trained, at most.
+        chosen: Its `training` changes the numbers of training.
+        pretrained: Encoders of transformers to begin with.
+        language: Whose articles do not count in answers.
+
+    Returns:
+        The task.
+
+    Raises:
+        ValueError: If data, encoders or numbers cannot be used.
+    """
+    values = chosen.get("training", {})
+    begin = {
+        side: dict(_PRETRAINED_RATE)
+        for side in ("question", "context")
+        if getattr(pretrained, side) is not None
+    }
+    base = load_config(QATrainingConfig, {"steps": 1, **begin})
+    training = load_config(
+        QATrainingConfig,
+        values if isinstance(values, Mapping) else {"training": values},
+        base=base,
+        where="training",
+    )
+    name, text = load_questions(sources)
+    return qa_task(
+        name,
+        text,
+        vocab_size=vocab_size,
+        training=training,
+        pretrained=pretrained,
+        language=language,
+    )
+
+
+def chosen_qa_model(
+    task: QATask, shape: str, preset: str, chosen: Mapping[str, object]
+) -> QAConfig:
+    """Take a named shape or a TOML file, and change what was chosen otherwise.
+
+    Args:
+        task: Gives the vocabularies and the pretrained encoders.
+        shape: A name of `QA_SHAPES`, or a file; what the file lacks is as in "asymmetric".
+        preset: A name of `QA_SIZES`.
+        chosen: Values of the model; `training` is passed over.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ValueError: If a name, a key or a value is unknown.
+    """
+    values: dict[str, object] = {}
+    if shape not in QA_SHAPES and Path(shape).suffix == ".toml":
+        values, shape = read_toml(shape), "asymmetric"
+    folder = task.pretrained.context
+    if folder is not None:
+        width = read_encoder_config(folder).get("hidden_size")
+        values = {"d_pool": width, "reader": {"d_model": 192, "d_ff": 192, "d_key": 64}} | values
+    merge(values, {key: value for key, value in chosen.items() if key != "training"})
+    base = qa_preset(shape, preset, vocab_size=task.vocabularies())
+    return load_config(QAConfig, values, base=base)
+
+
+def chosen_qa_arms(
+    task: QATask,
+    challenger: str,
+    baseline: str,
+    preset: str,
+    match: str,
+    chosen: Mapping[str, object],
+) -> tuple[list[Arm], dict[str, object]]:
+    """Make the challenger and what it is compared with.
+
+    Args:
+        task: Gives the vocabularies.
+        challenger: A shape or a file.
+        baseline: "twin" (equal encoders, as many parameters), a shape or a file.
+        preset: A name of `QA_SIZES`.
+        match: What a twin has in common.
+        chosen: Values of the challenger's model.
+
+    Returns:
+        Challenger and baseline, and how they were matched.
+
+    Raises:
+        ValueError: If a name, a key or a value is unknown, or no twin comes near enough.
+    """
+    first = chosen_qa_model(task, challenger, preset, chosen)
+    if baseline == "twin":
+        other = symmetric_twin(
+            first, sides=("question", "context"), count=qa_parameter_count, match=match
+        ).config
+    else:
+        other = chosen_qa_model(task, baseline, preset, {})
+    names = [Path(name).stem for name in (challenger, baseline)]
+    if names[0] == names[1]:
+        names[0] += "-again"
+    offset = 10_000 if first == other else 0
+    arms = [
+        Arm(name=names[0], config=first, init_offset=offset),
+        Arm(name=names[1], config=other),
+    ]
+    counts = [qa_parameter_count(config).total for config in (first, other)]
+    matched = match if baseline == "twin" else "nothing"
+    return arms, {
+        "match": matched,
+        "match_residual": counts[1] / counts[0] - 1,
+        "preset": preset,
+    }

@@ -1,0 +1,117 @@
+"""The questions a question-answering task runs on: ours, or the user's own."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+from askew._check import require
+from askew.text import QuestionSet, SplitQuestions, read_questions, read_squad, split_by_article
+
+_SHIPPED = "documentation.json"
+
+
+class QuestionSources(NamedTuple):
+    """Where the user says that the questions lie; without validation or test they are split off.
+
+    Args:
+        data: SQuAD JSON (version 1 or 2) or JSON lines; None takes the questions about this
+            library's documentation, which are few.
+        valid: Questions to watch the training with.
+        test: Questions to score with.
+    """
+
+    data: Path | None = None
+    valid: Path | None = None
+    test: Path | None = None
+
+
+def shipped_questions() -> QuestionSet:
+    """Read about 200 questions over this library's documentation, in English and Portuguese.
+
+    They are few: enough to see every command work, too few to say how good a model is.
+
+    Returns:
+        The questions.
+
+    Example:
+        >>> len(shipped_questions().questions) > 150
+        True
+    """
+    found = files("askew.tasks") / "questions" / _SHIPPED
+    with_path = Path(str(found))
+    require(
+        with_path.is_file(),
+        f"shipped_questions: the package must hold {_SHIPPED}; got none. Install it again",
+    )
+    return read_squad(with_path)
+
+
+def load_questions(sources: QuestionSources, *, seed: int = 0) -> tuple[str, SplitQuestions]:
+    """Read training, validation and test questions; what is missing is split off by article.
+
+    Args:
+        sources: Where they lie.
+        seed: Of the split.
+
+    Returns:
+        A name for the data, and the questions.
+
+    Raises:
+        ValueError: If a file cannot be read, or has too few articles to split.
+    """
+    if sources.data is None:
+        require(
+            sources.valid is None and sources.test is None,
+            "load_questions: validation and test questions need training questions; got none. "
+            "Give --data",
+        )
+        return "this library's documentation", split_by_article(shipped_questions(), seed=seed)
+    train = read_questions(sources.data)
+    valid = None if sources.valid is None else read_questions(sources.valid)
+    test = None if sources.test is None else read_questions(sources.test)
+    if valid is None or test is None:
+        split = split_by_article(train, seed=seed)
+        kept = [split.train]
+        if valid is not None:
+            kept.append(split.valid)
+        if test is not None:
+            kept.append(split.test)
+        train = _joined(kept)
+        valid = split.valid if valid is None else valid
+        test = split.test if test is None else test
+    return str(sources.data), SplitQuestions(train, valid, test)
+
+
+def _joined(parts: list[QuestionSet]) -> QuestionSet:
+    """One set of several, whose questions have different ids."""
+    joined = QuestionSet([], [], [])
+    for part in parts:
+        first = len(joined.contexts)
+        joined.contexts.extend(part.contexts)
+        joined.questions.extend(
+            type(q)(q.id, q.text, q.context + first, q.answers) for q in part.questions
+        )
+        joined.refused.extend(part.refused)
+    return joined
+
+
+def tell_refused(questions: QuestionSet, limit: int = 3) -> str:
+    """Say how many questions or answers could not be used, and name the first.
+
+    Args:
+        questions: A set.
+        limit: How many are named.
+
+    Returns:
+        A sentence, or "" where none was refused.
+
+    Example:
+        >>> tell_refused(QuestionSet([], [], ["id 7: answer 'x' is not at 3"]))
+        "1 answer refused: id 7: answer 'x' is not at 3"
+    """
+    count = len(questions.refused)
+    if count == 0:
+        return ""
+    more = "" if count <= limit else f"; and {count - limit} more"
+    named = "; ".join(questions.refused[:limit])
+    return f"{count} {'answer' if count == 1 else 'answers'} refused: {named}{more}"

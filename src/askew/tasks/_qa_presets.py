@@ -1,0 +1,47 @@
+"""Ready-made sizes and shapes of question-answering models."""
+
+from askew._check import require
+from askew.models import QAConfig
+from askew.transformer import ReaderConfig, StackConfig
+
+QA_SIZES = {"tiny": 64, "small": 128, "base": 192}
+QA_SHAPES = ("asymmetric", "symmetric")
+
+
+def qa_preset(shape: str, size: str, *, vocab_size: tuple[int, int]) -> QAConfig:
+    """Give the configuration of a named shape in a named size.
+
+    Args:
+        shape: "asymmetric" (4 layers for questions, 8 layers a third wider for contexts) or
+            "symmetric" (6 layers each, one width).
+        size: "tiny", "small" or "base": 64, 128 or 192 wide where it is widest.
+        vocab_size: Tokens of questions and of contexts.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ValueError: If a name is unknown.
+
+    Example:
+        >>> qa_preset("asymmetric", "base", vocab_size=(8000, 8000)).question.num_layers
+        4
+    """
+    require(size in QA_SIZES, f"qa_preset: size must be {', '.join(QA_SIZES)}; got {size!r}")
+    require(shape in QA_SHAPES, f"qa_preset: shape must be {', '.join(QA_SHAPES)}; got {shape!r}")
+    width = QA_SIZES[size]
+    narrow, depths = (
+        (2 * width // 3 // 32 * 32, (4, 8)) if shape == "asymmetric" else (width, (6, 6))
+    )
+    question, context = (
+        StackConfig(d_model=d, num_layers=layers, num_heads=d // 32, d_ff=4 * d)
+        for d, layers in zip((max(32, narrow), width), depths, strict=True)
+    )
+    return QAConfig(
+        question_vocab=vocab_size[0],
+        context_vocab=vocab_size[1],
+        question=question,
+        context=context,
+        reader=ReaderConfig(d_model=width, d_ff=width, d_key=max(32, width // 3 // 32 * 32)),
+        d_pool=width,
+    )

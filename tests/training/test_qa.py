@@ -1,0 +1,246 @@
+"""Questions become windows, spans and a loss that is the share of the right answers."""
+
+import math
+import random
+
+import pytest
+import torch
+
+from askew.models import AsymmetricQAConfig, AsymmetricQAModel, QAConfig, QAOutput
+from askew.text import Context, Question, QuestionSet, SpanTokenizer, train_tokenizer
+from askew.training import (
+    Asked,
+    EncoderPartConfig,
+    QALesson,
+    QATrainingConfig,
+    QuestionExamples,
+    Window,
+    collate_questions,
+    span_loss,
+    train_model,
+)
+from askew.transformer import ReaderConfig, StackConfig
+
+NAMES = ["anna", "ben", "carl", "dora", "emil", "fritz", "gerda", "hans"]
+PLACES = ["rome", "oslo", "lima", "bonn", "cairo", "delhi", "paris", "tokyo"]
+
+
+def where_people_live(count, seed):
+    """Contexts that say where three people live, and a question about each of them."""
+    draw = random.Random(seed)
+    contexts, questions = [], []
+    for row in range(count):
+        names, places = draw.sample(NAMES, 3), draw.sample(PLACES, 3)
+        said = [f"{name} is in {place} ." for name, place in zip(names, places, strict=True)]
+        text = " ".join(said)
+        contexts.append(Context(f"article {row % 4}", text))
+        for name, place in zip(names, places, strict=True):
+            start = text.index(place)
+            questions.append(
+                Question(f"{row}-{name}", f"where is {name}", row, ((start, start + len(place)),))
+            )
+    return QuestionSet(contexts, questions, [])
+
+
+TEXT = where_people_live(6, seed=0)
+TOKENIZER = SpanTokenizer(train_tokenizer([c.text for c in TEXT.contexts] * 3, vocab_size=330))
+SIZES = {
+    "max_context_tokens": 12,
+    "overlap": 5,
+    "max_question_tokens": 9,
+    "max_answer_tokens": 4,
+}
+
+
+def examples(part=TEXT, **changed):
+    return QuestionExamples(part, TOKENIZER, TOKENIZER, **{**SIZES, **changed})
+
+
+def tiny_model(seed=0):
+    torch.manual_seed(seed)
+    vocab = TOKENIZER.tokenizer.get_vocab_size()
+    side = StackConfig(d_model=32, num_layers=1, num_heads=2, d_ff=48, dropout=0.0)
+    plain = QAConfig(
+        question_vocab=vocab,
+        context_vocab=vocab,
+        question=side,
+        context=side,
+        reader=ReaderConfig(d_model=32, num_layers=1, num_heads=2, d_key=16, d_ff=32, dropout=0.0),
+        d_pool=16,
+        **{**SIZES, "max_context_tokens": 40},
+    )
+    return AsymmetricQAModel(AsymmetricQAConfig.from_plain(plain))
+
+
+def test_every_answer_stands_at_its_place_in_some_window():
+    made = examples()
+    assert made.left_out == []
+    found = set()
+    for window in made.windows:
+        for asked in window.questions:
+            question = TEXT.questions[asked.number]
+            start, end = question.answers[0]
+            for first, last in asked.spans:
+                text = TOKENIZER.tokenizer.decode(window.tokens[first : last + 1]).strip()
+                assert text == TEXT.contexts[question.context].text[start:end]
+                found.add(asked.number)
+    assert found == set(range(len(TEXT.questions)))
+
+
+def test_windows_of_one_context_ask_all_its_questions_and_share_the_overlap():
+    made = examples()
+    own = [window for window in made.windows if window.context == 0]
+    assert len(own) > 1
+    assert all({q.number for q in window.questions} == {0, 1, 2} for window in own)
+    assert own[0].tokens[-SIZES["overlap"] :] == own[1].tokens[: SIZES["overlap"]] or len(own) == 2
+    assert any(not q.spans for window in own for q in window.questions)
+
+
+def test_what_is_too_long_is_named_and_left_out():
+    lengths = [len(TOKENIZER.encode(question.text).ids) for question in TEXT.questions]
+    made = examples(max_question_tokens=max(lengths) - 1)
+    assert len(made.left_out) + sum(
+        1 for _ in {q.number for w in made.windows for q in w.questions}
+    )
+    assert all("too many tokens" in reason for reason in made.left_out)
+    with pytest.raises(ValueError, match=r"QuestionExamples: there must be questions to learn"):
+        examples(max_question_tokens=1)
+
+
+def test_which_questions_go_elsewhere_depends_on_epoch_and_seed_alone():
+    made = examples(unanswerable=0.5, seed=3)
+    again = examples(unanswerable=0.5, seed=3)
+    size = len(made)
+
+    def drawn(data, epoch):
+        return [q.elsewhere for row in range(size) for q in data[epoch * size + row].questions]
+
+    assert drawn(made, 0) == drawn(again, 0) != drawn(made, 1)
+    assert 0.2 < sum(drawn(made, 0)) / len(drawn(made, 0)) < 0.8
+
+
+def test_a_batch_pairs_questions_with_their_windows_and_with_another_article():
+    rows = [
+        Window(
+            [7, 8, 9], (0, 3), 0, "a", [Asked(5, [4, 4], [(1, 2)], True), Asked(6, [3], [], False)]
+        ),
+        Window([9, 9], (0, 2), 0, "a", [Asked(5, [4, 4], [], False)]),
+        Window([6], (0, 1), 1, "b", [Asked(9, [2], [(0, 0)], False)]),
+    ]
+    batch = collate_questions(rows)
+    pairs = list(zip(batch["question_rows"].tolist(), batch["context_rows"].tolist(), strict=True))
+    assert pairs == [(0, 0), (0, 2), (1, 0), (0, 1), (2, 2)]
+    labels = batch["labels"]
+    assert labels["gold"].tolist() == [[0, 1, 2], [4, 0, 0]]
+    assert labels["nothing"].tolist() == [False, True, True, True, False]
+    assert labels["positives"].tolist() == [[True, False, False], [False] * 3, [False, False, True]]
+    assert labels["exclude"].tolist() == [[False, True, False], [True, False, False], [False] * 3]
+    assert batch["answer_mask"].tolist() == [[True] * 3, [True, True, False], [True, False, False]]
+
+
+def naive_loss(spans, nothing, gold, unanswered):
+    losses = []
+    for pair in range(len(nothing)):
+        total = math.exp(nothing[pair]) + sum(math.exp(z) for z in spans[pair].flatten())
+        right = [math.exp(spans[pair, a, b]) for p, a, b in gold if p == pair]
+        share = math.exp(nothing[pair]) if unanswered[pair] else sum(right)
+        losses.append(-math.log(share / total))
+    return losses
+
+
+def test_the_loss_is_the_share_of_the_right_spans():
+    torch.manual_seed(0)
+    spans, nothing = torch.randn(3, 4, 4).double(), torch.randn(3).double()
+    spans[:, 3, 0] = -torch.inf
+    gold = [(0, 1, 2), (0, 2, 2), (2, 0, 3)]
+    unanswered = torch.tensor([False, True, False])
+    found = span_loss(spans, nothing, torch.tensor(gold), unanswered)
+    expected = naive_loss(spans, nothing, gold, unanswered.tolist())
+    assert found.tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_gradient_of_the_loss_is_that_of_the_share_and_finite_at_extremes():
+    spans = torch.tensor([[[-90.0, 40.0], [-torch.inf, 0.0]]], requires_grad=True)
+    nothing = torch.zeros(1, requires_grad=True)
+    loss = span_loss(spans, nothing, torch.tensor([[0, 0, 0]]), torch.tensor([False]))
+    assert loss.item() == pytest.approx(130.0)
+    loss.sum().backward()
+    expected = torch.tensor([[[-1.0, 1.0], [0.0, 0.0]]])
+    torch.testing.assert_close(spans.grad, expected, atol=1e-6, rtol=0)
+
+
+def test_the_loss_of_a_step_is_over_all_its_pairs():
+    lesson = QALesson(QATrainingConfig(steps=1, retrieval_weight=0.0))
+    batch = collate_questions(examples().windows[:2])
+    labels = batch.pop("labels")
+    outputs = tiny_model()(**batch)
+    assert isinstance(outputs, QAOutput)
+    alone = lesson.loss(outputs, labels)
+    assert lesson.loss(outputs, labels, torch.tensor(2 * len(labels["nothing"]))).item() == (
+        pytest.approx(alone.item() / 2)
+    )
+    total, count = lesson.score(outputs, labels)
+    assert total / count == pytest.approx(alone.item())
+
+
+def test_questions_of_one_context_are_not_each_others_negatives():
+    lesson = QALesson(QATrainingConfig(steps=1, retrieval_weight=1.0))
+    batch = collate_questions(examples(max_context_tokens=40).windows[:1])
+    labels = batch.pop("labels")
+    outputs = tiny_model()(**batch)
+    without = QALesson(QATrainingConfig(steps=1, retrieval_weight=0.0)).loss(outputs, labels)
+    assert lesson.loss(outputs, labels).item() == pytest.approx(without.item())
+
+
+def test_training_learns_where_people_live_and_resumes_bit_for_bit(tmp_path):
+    part = where_people_live(60, seed=1)
+    data = examples(part, max_context_tokens=40, unanswerable=0.2)
+    config = QATrainingConfig(
+        steps=120, batch_tokens=400, lr=5e-3, warmup_steps=10, evaluations=4, checkpoints=2
+    )
+    model = tiny_model()
+    records = train_model(model, data, data, QALesson(config), out=tmp_path / "whole", seed=0)
+    losses = [record["eval_loss"] for record in records if "eval_loss" in record]
+    assert losses[-1] < 0.8 * losses[0]
+
+    class CrashError(Exception):
+        pass
+
+    def crash(step, _):
+        if step == 90:
+            raise CrashError
+
+    with pytest.raises(CrashError):
+        train_model(
+            tiny_model(), data, data, QALesson(config), out=tmp_path / "two", seed=0, progress=crash
+        )
+    again = tiny_model()
+    train_model(again, data, data, QALesson(config), out=tmp_path / "two", seed=0)
+    for (name, one), other in zip(
+        model.state_dict().items(), again.state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, other), name
+
+
+def test_each_part_has_its_rate_and_frozen_layers_have_none():
+    config = QATrainingConfig(
+        steps=9, lr=0.5, question=EncoderPartConfig(lr=0.25), context=EncoderPartConfig(lr=0.125)
+    )
+    optimizer = QALesson(config).optimizer(tiny_model())
+    rates = {group["part"]: group["lr"] for group in optimizer.param_groups}
+    assert rates == {"question": 0.25, "context": 0.125, "reader": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ({"temperature": 0.0}, "temperature positive"),
+        ({"retrieval_weight": -1.0}, "retrieval_weight must be >= 0"),
+        ({"unanswerable": 1.0}, "unanswerable must be in"),
+    ],
+)
+def test_wrong_numbers_are_refused(numbers, message):
+    with pytest.raises(ValueError, match=message):
+        QATrainingConfig(steps=1, **numbers)
+    with pytest.raises(ValueError, match="frozen_layers must be >= 0"):
+        EncoderPartConfig(frozen_layers=-1)
