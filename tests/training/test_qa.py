@@ -97,12 +97,15 @@ def test_windows_of_one_context_ask_all_its_questions_and_share_the_overlap():
 
 
 def test_what_is_too_long_is_named_and_left_out():
-    lengths = [len(TOKENIZER.encode(question.text).ids) for question in TEXT.questions]
-    made = examples(max_question_tokens=max(lengths) - 1)
-    assert len(made.left_out) + sum(
-        1 for _ in {q.number for w in made.windows for q in w.questions}
-    )
-    assert all("too many tokens" in reason for reason in made.left_out)
+    wordy = Question("wordy", "where , do tell me at last , is anna", 0, ((0, 4),))
+    part = QuestionSet(TEXT.contexts, [*TEXT.questions, wordy], [])
+    most = len(TOKENIZER.encode(wordy.text).ids) - 1
+    assert examples(part, max_question_tokens=most).left_out == ["wordy: it has too many tokens"]
+    long = Question("long", "where is anna", 0, ((0, len(TEXT.contexts[0].text)),))
+    made = examples(QuestionSet(TEXT.contexts, [*TEXT.questions, long], []))
+    assert made.left_out == ["long: its answer has too many tokens"]
+    asked = {question.number for window in made.windows for question in window.questions}
+    assert asked == set(range(len(TEXT.questions)))
     with pytest.raises(ValueError, match=r"QuestionExamples: there must be questions to learn"):
         examples(max_question_tokens=1)
 

@@ -1,5 +1,6 @@
 """The questions a question-answering task runs on: ours, or the user's own."""
 
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -71,7 +72,7 @@ def load_questions(sources: QuestionSources, *, seed: int = 0) -> tuple[str, Spl
     test = None if sources.test is None else read_questions(sources.test)
     if valid is None or test is None:
         split = split_by_article(train, seed=seed)
-        kept = [split.train]
+        kept = [replace(split.train, refused=train.refused)]
         if valid is not None:
             kept.append(split.valid)
         if test is not None:

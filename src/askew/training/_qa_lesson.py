@@ -6,12 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from askew._check import require
 from askew.losses import asymmetric_contrastive_loss
-from askew.models import QAOutput
+from askew.models import PretrainedEncoder, QAOutput
 from askew.optim import AsymmetricScheduler
+from askew.training._config import PartConfig
 from askew.training._optimizer import parts_optimizer, parts_scheduler
 from askew.training._qa_config import QATrainingConfig
 from askew.training._qa_examples import collate_questions
+
+_SIDES = ("question", "context")
 
 
 def span_loss(spans: Tensor, nothing: Tensor, gold: Tensor, unanswered: Tensor) -> Tensor:
@@ -92,21 +96,28 @@ class QALesson:
         return losses.sum().item(), len(losses)
 
     def optimizer(self, model: nn.Module) -> Optimizer:
-        """Make AdamW with the parts "question", "context" and "reader"; freeze what is to be."""
-        for side in ("question", "context"):
-            layers = getattr(self.config, side).frozen_layers
-            if layers:
-                getattr(model, f"{side}_encoder").freeze(layers)
-        parts = {
-            "question": ([model.question_encoder], self.config.question),
-            "context": ([model.context_encoder], self.config.context),
-            "reader": (None, self.config.reader),
-        }
-        return parts_optimizer(model, self.config, parts)
+        """Make AdamW with the parts "question", "context" and "reader"; freeze what is to be.
+
+        Raises:
+            ValueError: If layers of an encoder of our own are to be frozen.
+        """
+        parts: dict[str, tuple[list[nn.Module] | None, PartConfig]] = {}
+        for side in _SIDES:
+            encoder, numbers = getattr(model, f"{side}_encoder"), getattr(self.config, side)
+            if numbers.frozen_layers:
+                require(
+                    isinstance(encoder, PretrainedEncoder),
+                    "QALesson: only an encoder of transformers can be frozen; "
+                    f"got {side}.frozen_layers {numbers.frozen_layers}. Leave it out",
+                )
+                encoder.freeze(numbers.frozen_layers)
+            if any(weight.requires_grad for weight in encoder.parameters()):
+                parts[side] = ([encoder], numbers)
+        return parts_optimizer(model, self.config, {**parts, "reader": (None, self.config.reader)})
 
     def scheduler(self, optimizer: Optimizer) -> AsymmetricScheduler:
-        """Make the schedule of each part."""
-        names = ("question", "context", "reader")
+        """Make the schedule of each part that is trained."""
+        names = dict.fromkeys(group["part"] for group in optimizer.param_groups)
         return parts_scheduler(
             optimizer, self.config, {name: getattr(self.config, name) for name in names}
         )

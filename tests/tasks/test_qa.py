@@ -1,0 +1,228 @@
+"""Question answering as a task: trained, scored, saved, compared."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+from askew.metrics import answer_f1
+from askew.models import PretrainedEncoder, QuestionAnswerer
+from askew.tasks import (
+    Pretrained,
+    QuestionSources,
+    chosen_qa_arms,
+    chosen_qa_model,
+    chosen_qa_task,
+    evaluate_answerer,
+    load_questions,
+    qa_preset,
+    qa_task,
+    read_own_contexts,
+    references,
+    shipped_questions,
+    tell_refused,
+)
+from askew.text import Context, Question, QuestionSet, SplitQuestions, split_by_article
+from askew.training import QALesson, QATrainingConfig
+
+TEXT = split_by_article(shipped_questions())
+SMALL = {"context": {"num_layers": 2}, "question": {"num_layers": 1}}
+TASK = qa_task(
+    "documentation", TEXT, vocab_size=400, training=QATrainingConfig(steps=1, batch_tokens=300)
+)
+CONFIG = chosen_qa_model(TASK, "asymmetric", "tiny", SMALL)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    model, out = TASK.build(CONFIG, 0), tmp_path_factory.mktemp("qa")
+    records = TASK.train(model, steps=4, seed=0, folder=out, progress=lambda *_: None)
+    return model.eval(), records
+
+
+def test_the_shipped_questions_are_read_whole_and_split_by_page():
+    assert shipped_questions().refused == []
+    name, split = load_questions(QuestionSources())
+    assert name == "this library's documentation"
+    titles = [{context.title for context in part.contexts} for part in split]
+    assert all(titles) and not titles[0] & titles[1] | titles[0] & titles[2] | titles[1] & titles[2]
+
+
+def test_validation_and_test_of_ones_own_leave_everything_else_to_train(tmp_path):
+    import json
+
+    def lines(path, numbers):
+        rows = [
+            {
+                "question": f"what is {n}",
+                "context": f"number {n} is {n}",
+                "title": f"page {n}",
+                "answers": [{"text": str(n), "start": 7}],
+            }
+            for n in numbers
+        ]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return path
+
+    data = lines(tmp_path / "all.jsonl", range(10, 40))
+    test = lines(tmp_path / "test.jsonl", range(50, 55))
+    _, split = load_questions(QuestionSources(data, None, test))
+    assert len(split.test.questions) == 5
+    assert len(split.train.questions) + len(split.valid.questions) == 30
+    assert split.train.answer_texts(split.train.questions[0])[0] in split.train.contexts[0].text
+    with pytest.raises(ValueError, match="load_questions: validation and test questions need"):
+        load_questions(QuestionSources(None, None, test))
+
+
+def test_refused_answers_are_named():
+    some = QuestionSet([], [], [f"id {n}: gone" for n in range(5)])
+    assert tell_refused(some) == "5 answers refused: id 0: gone; id 1: gone; id 2: gone; and 2 more"
+    assert tell_refused(TEXT.train) == ""
+
+
+def test_training_records_and_scores(trained):
+    model, records = trained
+    assert any("eval_loss" in record for record in records)
+    found = TASK.evaluate(model)
+    assert set(found.metrics) == {"f1", "exact_match", "mrr"}
+    for name, items in found.items.items():
+        assert len(items) == len(TEXT.test.questions)
+        assert found.metrics[name] == pytest.approx(sum(items) / len(items))
+
+
+def test_saved_and_loaded_it_answers_the_same(trained, tmp_path):
+    model, _ = trained
+    TASK.save(model, tmp_path)
+    question = TEXT.test.questions[0].text
+    answers = []
+    for answerer in (TASK.answerer(model), QuestionAnswerer.from_pretrained(tmp_path)):
+        index = answerer.encode(TEXT.test.contexts, dtype="float32")
+        answers.append(answerer.answer(question, index, top_k=3))
+    assert answers[0] == answers[1] and len(answers[0]) == 3
+    assert torch.equal(TASK.load(tmp_path).reader.gate.weight, model.reader.gate.weight)
+
+
+def test_evaluation_has_baselines_controls_and_intervals(trained):
+    model, _ = trained
+    calls = []
+    answers, results = evaluate_answerer(
+        TASK.answerer(model),
+        TEXT.test,
+        language="en",
+        progress=lambda done, total: calls.append((done, total)),
+    )
+    scores = results["scores"]
+    right = references(TEXT.test)
+    assert scores["f1"]["value"] == pytest.approx(answer_f1(answers, right).value)
+    assert scores["f1_best_sentence"]["value"] == pytest.approx(TASK.baselines()["tf_idf"]["f1"])
+    assert scores["mrr_tf_idf"]["value"] == pytest.approx(TASK.baselines()["tf_idf"]["mrr"])
+    assert all(s["interval"][0] <= s["value"] <= s["interval"][1] for s in scores.values())
+    assert sum(row["questions"] for row in results["by_length"]) == len(TEXT.test.questions)
+    assert calls[-1] == (len(answers), len(answers))
+
+
+class Parrot:
+    """Answers with the question, so that what is scored is known."""
+
+    def encode(self, contexts, **_):
+        held = list(dict.fromkeys(contexts))
+        return type("Index", (), {"row": lambda _, c: held.index(c), "contexts": held})()
+
+    def can_read(self, text):
+        return text != "unreadable"
+
+    def rank(self, text, index):
+        return [(row, 0.0) for row in range(len(index.contexts))]
+
+    def answer(self, text, index, *, contexts):
+        return [type("Answer", (), {"text": text, "nothing": text == "quiet"})()]
+
+
+def asked(*texts, context=0, answers=((0, 4),)):
+    return [Question(text, text, context, answers) for text in texts]
+
+
+def test_the_control_scores_the_answer_to_another_question_of_the_same_context():
+    part = QuestionSet(
+        [Context("a", "loud word"), Context("b", "loud word two")],
+        [*asked("loud", "word", "unreadable"), *asked("two", context=1)],
+        [],
+    )
+    found = evaluate_answerer(Parrot(), part, language="en", progress=lambda *_: None)
+    assert found.answers == ["loud", "word", "", "two"]
+    scores = found.results["scores"]
+    assert scores["f1"]["value"] == 25.0
+    assert scores["f1_wrong_question"]["value"] == 25.0  # the unreadable one's turn gets "loud"
+    assert scores["recall_at_1"]["value"] == 0.5  # of four, one is unreadable, one second
+    assert found.results["unreadable_questions"] == 1
+
+
+def test_silence_is_an_answer_only_where_questions_may_have_none():
+    contexts = [Context("a", "loud word")]
+    answered = QuestionSet(contexts, asked("quiet", "loud"), [])
+    assert read_own_contexts(Parrot(), Parrot().encode(contexts), answered)[0] == ["quiet", "loud"]
+    some = QuestionSet(contexts, [*asked("loud"), *asked("quiet", answers=())], [])
+    assert read_own_contexts(Parrot(), Parrot().encode(contexts), some)[0] == ["loud", ""]
+    found = evaluate_answerer(Parrot(), some, language="en", progress=lambda *_: None)
+    assert found.results["no_answer_accuracy"] == 1.0
+    assert found.results["answerable_f1"] == 100.0
+
+
+def test_a_comparison_gets_a_twin_with_equal_encoders():
+    arms, settings = chosen_qa_arms(TASK, "asymmetric", "twin", "tiny", "parameters", SMALL)
+    assert arms[0].config == CONFIG
+    assert arms[1].config.question == arms[1].config.context
+    assert abs(settings["match_residual"]) <= 0.01
+    count = TASK.parameters(arms[0].config)
+    assert count == sum(p.numel() for p in TASK.build(CONFIG, 0).parameters())
+    assert TASK.flops_per_step(CONFIG) > 1e6
+
+
+@pytest.fixture
+def bert(tmp_path):
+    config = BertConfig(
+        vocab_size=TASK.vocabularies()[1],
+        hidden_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=300,
+    )
+    BertModel(config).save_pretrained(tmp_path)
+    TASK.context_tokenizer.save(str(tmp_path / "tokenizer.json"))
+    return tmp_path
+
+
+def test_an_encoder_of_transformers_begins_with_its_weights_and_stays_frozen_below(bert, tmp_path):
+    pretrained = Pretrained(question=bert, context=bert, question_layers=2)
+    task = chosen_qa_task(
+        QuestionSources(), 400, {"training": {"batch_tokens": 300}}, pretrained=pretrained
+    )
+    assert task.training.context.frozen_layers == 2 and task.training.context.lr == 2e-4
+    model = task.build(chosen_qa_model(task, "asymmetric", "tiny", {}), 0)
+    theirs = BertModel.from_pretrained(bert).state_dict()
+    encoder = model.context_encoder
+    assert isinstance(encoder, PretrainedEncoder)
+    before = {name: weight.clone() for name, weight in encoder.encoder.state_dict().items()}
+    assert all(torch.equal(weight, theirs[name]) for name, weight in before.items())
+    assert len(model.question_encoder.encoder.encoder.layer) == 2
+    task.train(model, steps=2, seed=0, folder=tmp_path / "run", progress=lambda *_: None)
+    after = encoder.encoder.state_dict()
+    changed = {name for name, weight in before.items() if not torch.equal(weight, after[name])}
+    assert changed and all(name.startswith("encoder.layer.2.") for name in changed)
+
+
+def test_wrong_choices_are_refused(bert):
+    with pytest.raises(ValueError, match="qa_preset: size must be"):
+        qa_preset("asymmetric", "huge", vocab_size=(9, 9))
+    with pytest.raises(ValueError, match="qa_preset: shape must be"):
+        qa_preset("crooked", "tiny", vocab_size=(9, 9))
+    with pytest.raises(ValueError, match="an encoder folder holds"):
+        qa_task("x", TEXT, pretrained=Pretrained(context=bert / "nothing"))
+    empty = SplitQuestions(TEXT.train, TEXT.valid, QuestionSet([], [], []))
+    with pytest.raises(ValueError, match="the test part must not be empty"):
+        qa_task("x", empty)
+    frozen = replace(TASK.training, context=replace(TASK.training.context, frozen_layers=1))
+    with pytest.raises(ValueError, match="only an encoder of transformers can be frozen"):
+        QALesson(frozen).optimizer(TASK.build(CONFIG, 0))

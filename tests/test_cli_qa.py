@@ -1,0 +1,117 @@
+"""Questions on the command line: trained, evaluated, answered, compared."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from askew.cli import app
+
+SMALL = ["--preset", "tiny", "--vocab-size", "400", "--quiet"]
+SHALLOW = ["--set", "context.num_layers=1", "--set", "question.num_layers=1"]
+
+
+def run(*words, code=0, **settings):
+    done = CliRunner().invoke(app, [str(word) for word in words], **settings)
+    assert done.exit_code == code, done.output
+    return done
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    out = tmp_path_factory.mktemp("qa") / "model"
+    run("train", "qa", "--out", out, "--steps", 3, *SMALL, *SHALLOW)
+    return out
+
+
+@pytest.fixture
+def documents(tmp_path):
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    (folder / "one.md").write_text("Anna lives in Rome.\nBen lives in Oslo.", encoding="utf-8")
+    (folder / "two.txt").write_text("Der Kaffee ist heiß ☕.", encoding="utf-8")
+    return folder
+
+
+def test_evaluation_by_the_kind_of_model(model, tmp_path):
+    done = run("evaluate", model, "--json", "--quiet", "--out", tmp_path / "answers.txt")
+    results = json.loads(done.stdout)
+    assert results["questions"] == 212
+    assert len((tmp_path / "answers.txt").read_text().splitlines()) == 212
+    assert "f1_wrong_question" in results["scores"]
+
+
+def test_answers_are_spans_of_the_documents_with_offsets(model, documents):
+    done = run("answer", model, "where is Ben", "--context", documents, "--json", "--quiet")
+    found = json.loads(done.stdout)
+    assert found["question"] == "where is Ben" and len(found["answers"]) == 3
+    texts = {path.name: path.read_text(encoding="utf-8") for path in documents.iterdir()}
+    for answer in found["answers"]:
+        name = answer["title"].rsplit("/", 1)[-1]
+        assert texts[name][answer["start"] : answer["end"]] == answer["text"]
+
+
+def test_an_index_is_kept_extended_and_guarded(model, documents, tmp_path):
+    index = tmp_path / "index"
+    shown = run(
+        "answer", model, "who", "--context", documents, "--index", index, "--json", "--quiet"
+    )
+    again = run("answer", model, "who", "--index", index, "--json", "--quiet")
+    assert again.stdout == shown.stdout
+    more = tmp_path / "three.txt"
+    more.write_text("Carl lives in Lima.")
+    run("answer", model, "who", "--context", more, "--index", index, "--quiet")
+    found = run("answer", model, "who", "--index", index, "--json", "--quiet", "--top-k", 99)
+    assert any(a["title"].endswith("three.txt") for a in json.loads(found.stdout)["answers"])
+    other = tmp_path / "other"
+    run("train", "qa", "--out", other, "--steps", 1, "--seed", 7, *SMALL, *SHALLOW)
+    done = run("answer", other, "who", "--index", index, "--quiet", code=2)
+    assert "must be of the model that answers" in done.output and done.output.count("\n") == 1
+
+
+def test_many_questions_from_stdin(model, documents):
+    done = run(
+        "answer", model, "--context", documents, "--json", "--quiet", input="who\n\nwhere is it\n"
+    )
+    assert [json.loads(line)["question"] for line in done.stdout.splitlines()] == [
+        "who",
+        "where is it",
+    ]
+
+
+def test_what_cannot_be_answered_is_refused_in_one_line(model, documents, tmp_path):
+    for words, message in (
+        (["  ", "--context", documents], "a question is needed"),
+        (["who"], "documents are needed"),
+        (["who", "--index", tmp_path / "none"], "the index must exist"),
+        (["who " * 99, "--context", documents], "must have 1 to 64 tokens"),
+        (["who", "--context", tmp_path / "gone"], "gone"),
+    ):
+        done = run("answer", model, *words, "--quiet", code=2)
+        assert message in done.output and done.output.count("\n") == 1
+
+
+def test_refused_answers_are_told_and_not_trained_on(tmp_path):
+    rows = [
+        {"question": f"what is {n}", "context": f"number {n}", "title": f"page {n}",
+         "answers": [{"text": str(n), "start": 7 if n else 3}]}
+        for n in range(9)
+    ]  # fmt: skip
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = run(
+        "train", "qa", "--data", data, "--out", tmp_path / "m", "--steps", 1, *SMALL, *SHALLOW
+    )
+    assert "1 answer refused" in done.output
+
+
+@pytest.mark.slow
+def test_a_comparison_of_questions(tmp_path):
+    done = run(
+        "compare", "qa", "--seeds", 2, "--steps", 3, "--out", tmp_path / "c", "--json", *SMALL
+    )
+    results = json.loads(done.stdout[done.stdout.index("{") :])
+    assert results["task"] == "qa"
+    labels = {metric["name"]: metric["label"] for metric in results["metrics"]}
+    assert labels["latency_ms"] == "time per question"
+    assert (tmp_path / "c" / "report.html").is_file()
