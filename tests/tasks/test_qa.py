@@ -9,7 +9,9 @@ from transformers import BertConfig, BertModel
 from askew.metrics import answer_f1
 from askew.models import PretrainedEncoder, QuestionAnswerer
 from askew.tasks import (
+    QA_SHAPES,
     Pretrained,
+    QATask,
     QuestionSources,
     chosen_qa_arms,
     chosen_qa_model,
@@ -213,7 +215,15 @@ def test_an_encoder_of_transformers_begins_with_its_weights_and_stays_frozen_bel
     assert changed and all(name.startswith("encoder.layer.2.") for name in changed)
 
 
+@pytest.mark.parametrize("shape", QA_SHAPES)
+def test_a_named_shape_has_the_widths_it_says(shape):
+    made = qa_preset(shape, "base", vocab_size=(70, 90))
+    assert (made.question_vocab, made.context_vocab, made.context.d_model) == (70, 90, 192)
+    assert (made.question == made.context) == (shape == "symmetric")
+
+
 def test_wrong_choices_are_refused(bert):
+    assert isinstance(TASK, QATask)
     with pytest.raises(ValueError, match="qa_preset: size must be"):
         qa_preset("asymmetric", "huge", vocab_size=(9, 9))
     with pytest.raises(ValueError, match="qa_preset: shape must be"):

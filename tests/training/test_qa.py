@@ -11,9 +11,12 @@ from askew.text import Context, Question, QuestionSet, SpanTokenizer, train_toke
 from askew.training import (
     Asked,
     EncoderPartConfig,
+    PartConfig,
     QALesson,
     QATrainingConfig,
     QuestionExamples,
+    RunConfig,
+    TrainingConfig,
     Window,
     collate_questions,
     span_loss,
@@ -232,6 +235,15 @@ def test_each_part_has_its_rate_and_frozen_layers_have_none():
     optimizer = QALesson(config).optimizer(tiny_model())
     rates = {group["part"]: group["lr"] for group in optimizer.param_groups}
     assert rates == {"question": 0.25, "context": 0.125, "reader": 0.5}
+
+
+def test_a_run_and_a_part_have_the_defaults_of_translation():
+    assert RunConfig(steps=3).weight_decay == TrainingConfig(steps=3).weight_decay
+    assert PartConfig(lr=0.5).schedule is None
+    with pytest.raises(ValueError, match="PartConfig: lr must be positive"):
+        PartConfig(lr=0.0)
+    with pytest.raises(ValueError, match="RunConfig: steps must be positive"):
+        RunConfig(steps=0)
 
 
 @pytest.mark.parametrize(

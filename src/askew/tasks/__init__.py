@@ -12,7 +12,6 @@ from askew.tasks._choices import (
 from askew.tasks._data import Sources, is_catalogue, load_text, read_any
 from askew.tasks._evaluate import Evaluated, evaluate_translator, load_test
 from askew.tasks._presets import SHAPES, SIZES, translation_preset
-from askew.tasks._qa import METRICS as QA_METRICS
 from askew.tasks._qa import Pretrained, QATask, qa_task, read_own_contexts, references
 from askew.tasks._qa_choices import chosen_qa_arms, chosen_qa_model, chosen_qa_task
 from askew.tasks._qa_data import (
@@ -21,21 +20,18 @@ from askew.tasks._qa_data import (
     shipped_questions,
     tell_refused,
 )
-from askew.tasks._qa_evaluate import QAEvaluated, evaluate_answerer
-from askew.tasks._qa_presets import QA_SHAPES, QA_SIZES, qa_preset
+from askew.tasks._qa_evaluate import evaluate_answerer
+from askew.tasks._qa_presets import QA_SHAPES, qa_preset
 from askew.tasks._teacher import Teacher, find_teacher, teach
 from askew.tasks._train import is_first_process, prepare_training, train_into
 from askew.tasks._translation import TranslationTask, translation_task
 
 __all__ = [
-    "QA_METRICS",
     "QA_SHAPES",
-    "QA_SIZES",
     "SHAPES",
     "SIZES",
     "Evaluated",
     "Pretrained",
-    "QAEvaluated",
     "QATask",
     "QuestionSources",
     "Sources",

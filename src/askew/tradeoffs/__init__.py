@@ -16,7 +16,6 @@ from askew.tradeoffs._cost import (
 )
 from askew.tradeoffs._files import check_resumable, read_json, write_json
 from askew.tradeoffs._qa_cost import (
-    QAParameterCount,
     qa_parameter_count,
     qa_question_flops,
     qa_training_flops,
@@ -37,7 +36,6 @@ __all__ = [
     "Metric",
     "ParameterCount",
     "Progress",
-    "QAParameterCount",
     "Records",
     "Row",
     "Task",

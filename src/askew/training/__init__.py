@@ -4,7 +4,7 @@ from askew.training._average import WeightAverage
 from askew.training._callbacks import last_checkpoint
 from askew.training._config import PartConfig, RunConfig, SideConfig, TrainingConfig
 from askew.training._examples import EpochBatches, TranslationExamples, collate_translation
-from askew.training._lesson import Examples, Lesson, TranslationLesson
+from askew.training._lesson import TranslationLesson
 from askew.training._optimizer import training_optimizer, training_scheduler
 from askew.training._part_rates import LogsPartRates
 from askew.training._qa_config import EncoderPartConfig, QATrainingConfig
@@ -17,8 +17,6 @@ __all__ = [
     "Asked",
     "EncoderPartConfig",
     "EpochBatches",
-    "Examples",
-    "Lesson",
     "LogsPartRates",
     "OnRecord",
     "PartConfig",

@@ -1,0 +1,259 @@
+"""Answers are spans of the texts they come from, from contexts encoded once."""
+
+import json
+import random
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from askew.models import (
+    Answer,
+    AsymmetricQAConfig,
+    AsymmetricQAModel,
+    ContextIndex,
+    QAConfig,
+    QuestionAnswerer,
+)
+from askew.text import Context, train_tokenizer
+from askew.transformer import ReaderConfig, SpanScores, StackConfig
+
+WORDS = "where anna ben rome oslo lives in the a red blue house tree and or with".split()
+TOKENIZER = train_tokenizer([" ".join(WORDS)] * 3, vocab_size=330)
+
+
+def answerer(seed=0, window=20, overlap=6, longest=4, batch_windows=3):
+    torch.manual_seed(seed)
+    vocab = TOKENIZER.get_vocab_size()
+    plain = QAConfig(
+        question_vocab=vocab,
+        context_vocab=vocab,
+        question=StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16),
+        context=StackConfig(d_model=12, num_layers=2, num_heads=2, d_ff=16),
+        reader=ReaderConfig(d_model=8, num_layers=1, num_heads=2, d_key=4, d_ff=8),
+        d_pool=6,
+        max_question_tokens=12,
+        max_context_tokens=window,
+        overlap=overlap,
+        max_answer_tokens=longest,
+    )
+    model = AsymmetricQAModel(AsymmetricQAConfig.from_plain(plain))
+    return QuestionAnswerer(model, TOKENIZER, TOKENIZER, batch_windows=batch_windows)
+
+
+def contexts(count, seed=0):
+    draw = random.Random(seed)
+    texts = [" ".join(draw.choices(WORDS, k=draw.randint(3, 40))) for _ in range(count)]
+    return [Context(f"title {i}", text) for i, text in enumerate(texts)]
+
+
+ASKED = "where is anna"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_contexts_read_from_disk_give_bit_equal_answers(tmp_path, dtype):
+    reader, texts = answerer(), contexts(9)
+    fresh = reader.encode(texts, dtype=dtype)
+    reader.encode(texts, dtype=dtype).save(tmp_path / "index")
+    loaded = ContextIndex.load(tmp_path / "index", fingerprint=reader.fingerprint)
+    assert loaded.contexts == texts
+    for question in (ASKED, "the red house"):
+        found = reader.answer(question, loaded, top_k=9)
+        assert found == reader.answer(question, fresh, top_k=9)
+        assert reader.rank(question, loaded) == reader.rank(question, fresh)
+
+
+def test_answers_are_different_spans_in_falling_order():
+    reader, texts = answerer(), contexts(9)
+    found = reader.answer(ASKED, reader.encode(texts), top_k=50)
+    assert len({(a.context, a.start, a.end) for a in found}) == len(found) == 50
+    assert [a.score for a in found] == sorted((a.score for a in found), reverse=True)
+    for answer in found:
+        assert isinstance(answer, Answer)
+        assert answer.text == texts[answer.context].text[answer.start : answer.end]
+        assert answer.text == answer.text.strip() != ""
+        assert answer.title == texts[answer.context].title
+        assert answer.nothing == (answer.score < 0)
+
+
+def test_the_best_answers_are_those_of_the_scores():
+    reader, texts = answerer(window=60), contexts(4)
+    index = reader.encode(texts, dtype="float32")
+    expected = {}
+    question = reader.model.encode_questions(torch.tensor([TOKENIZER.encode(ASKED).ids]))
+    for row, context in enumerate(texts):
+        encoding = TOKENIZER.encode(context.text)
+        states = reader.model.encode_contexts(torch.tensor([encoding.ids]))
+        with torch.no_grad():
+            scores = reader.model.read(question, states)
+        for i, (start, _) in enumerate(encoding.offsets):
+            for j, (_, end) in enumerate(encoding.offsets[i : i + 4], i):
+                piece = context.text[start:end]
+                place = (row, start + len(piece) - len(piece.lstrip()), end)
+                margin = float(scores.spans[0, i, j] - scores.nothing[0])
+                if piece.strip():
+                    expected[place] = max(margin, expected.get(place, margin))
+    best = sorted(expected, key=expected.get, reverse=True)[:10]
+    found = reader.answer(ASKED, index, top_k=10)
+    assert [(a.context, a.start, a.end) for a in found] == best
+    assert [a.score for a in found] == pytest.approx([expected[p] for p in best], abs=1e-4)
+
+
+def test_a_shortlist_of_all_windows_is_no_shortlist():
+    reader = answerer()
+    index = reader.encode(contexts(9))
+    whole = reader.answer(ASKED, index, top_k=5, shortlist=None)
+    assert reader.answer(ASKED, index, top_k=5, shortlist=index.num_windows) == whole
+    near = reader.rank(ASKED, index)[0][0]
+    assert {a.context for a in reader.answer(ASKED, index, top_k=5, shortlist=1)} == {near}
+
+
+def test_contexts_can_be_chosen_and_ranked():
+    reader, texts = answerer(), contexts(9)
+    index = reader.encode(texts)
+    assert {a.context for a in reader.answer(ASKED, index, top_k=9, contexts=[3])} == {3}
+    assert reader.answer(ASKED, index, contexts=[]) == []
+    ranked = reader.rank(ASKED, index)
+    assert sorted(row for row, _ in ranked) == list(range(9))
+    vectors = reader.model.encode_questions(torch.tensor([TOKENIZER.encode(ASKED).ids])).vectors
+    for row, score in ranked:
+        own = index.vectors[index.window_contexts == row] @ vectors[0]
+        assert score == pytest.approx(float(own.detach().max()), abs=1e-6)
+
+
+STRANGE = st.text(st.sampled_from("ab Zü\u0308\u200d👩🏽🚀אב中☕é\n\x00"), min_size=1, max_size=30)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(text=STRANGE, data=st.data())
+def test_every_character_can_be_answered(monkeypatch, text, data):
+    reader = answerer(window=data.draw(st.integers(9, 15)), overlap=8, longest=4)
+    place = data.draw(st.integers(0, len(text) - 1))
+    index = reader.encode([Context("", text)])
+
+    def planted(question, context, answer_mask):
+        """Give the best score to the tokens of one character alone."""
+        spans = torch.full((*context.mask.shape, context.mask.shape[1]), -9.0)
+        for row, places in enumerate(seen[0]):
+            held = [i for i, (a, b) in enumerate(places.tolist()) if 0 <= a <= place < b]
+            if held:
+                spans[row, held[0], held[-1]] = 9.0
+        return SpanScores(spans, torch.zeros(len(spans)))
+
+    seen = []
+    gather = index.gather
+
+    def gathered(windows):
+        states = gather(windows)
+        seen[:] = [states.places]
+        return states
+
+    monkeypatch.setattr(reader.model, "read", planted)
+    monkeypatch.setattr(index, "gather", gathered)
+    found = reader.answer("who", index)
+    if text[place].isspace():
+        return  # nobody wants to hear a space
+    assert found[0].score == 9.0 and found[0].start <= place < found[0].end
+    assert found[0].text == text[found[0].start : found[0].end]
+
+
+def test_what_is_added_later_is_as_if_it_had_been_there(tmp_path):
+    reader, texts = answerer(), contexts(9)
+    index = reader.encode(texts[:5], dtype="float32")
+    index.save(tmp_path / "index")
+    assert reader.append(ContextIndex.load(tmp_path / "index"), texts[3:]) == 2
+    loaded, whole = ContextIndex.load(tmp_path / "index"), reader.encode(texts, dtype="float32")
+    assert loaded.contexts == whole.contexts
+    one, other = (reader.answer(ASKED, held, top_k=5) for held in (loaded, whole))
+    assert [a[:3] for a in one] == [a[:3] for a in other]
+    assert [a.score for a in one] == pytest.approx([a.score for a in other], abs=1e-4)
+
+
+def test_an_index_that_is_not_whole_is_refused(tmp_path):
+    reader, folder = answerer(), tmp_path / "index"
+    reader.encode(contexts(5)).save(folder)
+    shard = next(folder.glob("*.safetensors"))
+    kept, manifest = shard.read_bytes(), (folder / "index.json").read_text()
+
+    def refused(message, **settings):
+        with pytest.raises(ValueError, match=message) as error:
+            ContextIndex.load(folder, **settings)
+        assert "\n" not in str(error.value)
+
+    shard.write_bytes(kept[:-9])
+    refused(shard.name)
+    shard.write_bytes(kept[:-9] + bytes(9))
+    refused(shard.name)
+    shard.unlink()
+    refused(shard.name)
+    shard.write_bytes(kept)
+    refused("must be of the model that answers", fingerprint=answerer(seed=1).fingerprint)
+    (folder / "index.json").write_text(json.dumps(json.loads(manifest) | {"version": 99}))
+    refused("99")
+    (folder / "index.json").write_text("{")
+    refused("index.json")
+    (folder / "index.json").write_text(manifest)
+    assert len(ContextIndex.load(folder).contexts) == 5
+    with pytest.raises(ValueError, match="must be of this model"):
+        answerer(seed=1).answer(ASKED, ContextIndex.load(folder))
+
+
+def test_an_append_that_dies_leaves_the_index_as_it_was(tmp_path, monkeypatch):
+    from askew.models import _context_index
+
+    reader, texts = answerer(), contexts(8)
+    reader.encode(texts[:5]).save(tmp_path)
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    index = ContextIndex.load(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(_context_index, "write_manifest", die)
+        with pytest.raises(KeyboardInterrupt):
+            reader.append(index, texts)
+    again = ContextIndex.load(tmp_path)
+    assert again.contexts == texts[:5]
+    assert reader.append(again, texts) == 5
+    assert ContextIndex.load(tmp_path).contexts == texts
+
+
+def test_texts_without_tokens_and_twice_the_same():
+    reader = answerer()
+    index = reader.encode([Context("a", ""), Context("b", "anna"), Context("b", "anna")])
+    assert len(index.contexts) == 2
+    assert reader.answer(ASKED, index)[0].context == 1
+    assert reader.answer(ASKED, reader.encode([Context("a", "")])) == []
+    assert reader.rank(ASKED, reader.encode([])) == []
+
+
+def test_questions_that_cannot_be_read_are_refused_in_one_line():
+    reader = answerer()
+    index = reader.encode(contexts(2))
+    for question, message in (
+        ("  ", "must not be blank"),
+        ("red " * 30, "must have 1 to 12 tokens"),
+        ("\ud800", "lone surrogates"),
+    ):
+        with pytest.raises(ValueError, match=message) as error:
+            reader.answer(question, index)
+        assert "\n" not in str(error.value)
+    assert [reader.can_read(q) for q in (ASKED, " ", "red " * 30)] == [True, False, False]
+    with pytest.raises(ValueError, match="top_k must be positive"):
+        reader.answer(ASKED, index, top_k=0)
+    with pytest.raises(ValueError, match="shortlist must be positive or None"):
+        reader.answer(ASKED, index, shortlist=0)
+    with pytest.raises(ValueError, match="contexts must be rows of the index"):
+        reader.answer(ASKED, index, contexts=[2])
+
+
+@pytest.mark.slow
+def test_five_megabytes_are_read():
+    reader = answerer(window=256, overlap=64, batch_windows=16)
+    text = "anna lives in the red house . " * (5 * 2**20 // 30)
+    index = reader.encode([Context("big", text)])
+    found = reader.answer(ASKED, index, top_k=3)
+    assert all(text[a.start : a.end] == a.text for a in found)
