@@ -49,11 +49,7 @@ def test_windows_show_every_span_as_long_as_the_overlap(num_tokens, size, overla
 
 
 def test_wrong_windows_are_refused():
-    for numbers in (
-        {"size": 4, "overlap": 4},
-        {"size": 4, "overlap": -1},
-        {"size": 0, "overlap": 0},
-    ):
+    for size, overlap in ((4, 4), (4, -1), (0, 0)):
         with pytest.raises(ValueError, match="cut_windows: num_tokens must be >= 0 and overlap"):
             cut_windows(9, size=size, overlap=overlap)
     with pytest.raises(ValueError, match="got num_tokens -1"):

@@ -281,7 +281,20 @@ def _encoder_values(folder: Path | None, layers: int | None) -> dict | None:
 
 
 def references(part: QuestionSet) -> list[list[str]]:
-    """Give the right answers of every question."""
+    """Give the right answers of every question.
+
+    Args:
+        part: Questions.
+
+    Returns:
+        The texts of each, none where there is no answer.
+
+    Example:
+        >>> from askew.text import Context, Question
+        >>> held = [Question("1", "where", 0, ((3, 7),))]
+        >>> references(QuestionSet([Context("", "in Rome")], held, []))
+        [['Rome']]
+    """
     return [part.answer_texts(question) for question in part.questions]
 
 
