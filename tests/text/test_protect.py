@@ -63,6 +63,7 @@ def test_there_are_sixteen_marks_and_what_comes_after_stays():
 @example(f"{A} ``{B}`` %s")
 @example("".join(chr(0xFDD0 + i) for i in range(16)) + "%s")
 @example("\ud800 %s")
+@example("".join(f"%({i})s" for i in range(16)) + A)
 def test_every_text_comes_back_from_its_marks(text):
     marked, originals = protect(text)
     assert restore(marked, originals) == text
@@ -92,6 +93,8 @@ def test_a_reference_has_the_longest_original_and_no_mark_of_its_own():
     originals = protect("``%s`` and %s in :ref:`the list <ll>`").originals
     target = f"%s e ``%s`` em :ref:`a lista <ll>`{A}"
     marked = protect_target(target, originals)
+    roles = protect(":ref:`the list <ll>`, :ref:`a`").originals
+    assert protect_target(":ref:`a` :ref:`x <ll>`", roles) == f"{C} {A}x {B}"
     assert originals == ("``%s``", "%s", ":ref:`", "<ll>`")
     assert marked == f"{B} e {A} em {C}a lista \ufdd3"
 
@@ -101,6 +104,11 @@ def test_what_the_reference_translates_stays_in_its_source():
     assert protect_pairs(pairs) == ParallelText(
         [f":term:`tree` of {A}", "%s"], [f":term:`árvore` de {A}", "nada"]
     )
+
+
+def test_a_mark_in_a_source_is_no_mark_of_its_pair_also_where_the_reference_lacks_it():
+    pairs = ParallelText([f"%s {A}"], ["%s"])
+    assert protect_pairs(pairs) == ParallelText([f"{B} {A}"], [B])
 
 
 def test_a_mark_that_stands_for_nothing_is_dropped():
@@ -141,6 +149,8 @@ def test_marks_come_last_within_the_size_and_nothing_is_learnt_across_them():
     own, other = plain.get_vocab(), marked.get_vocab()
     assert own == {token: i for token, i in other.items() if i < plain.get_vocab_size()}
     assert marked.get_vocab_size() == plain.get_vocab_size() + 16
+    full = train_tokenizer(["many words make more tokens"] * 9, vocab_size=285, protect=True)
+    assert full.get_vocab_size() == 285
     assert not is_protecting(plain) and is_protecting(marked)
     with pytest.raises(ValueError, match="vocab_size must be at least 275; got vocab_size 274"):
         train_tokenizer(["a"], vocab_size=274, protect=True)

@@ -152,3 +152,23 @@ def test_sharding_needs_processes_and_a_checkpoint(tmp_path):
         shard_model(tiny_model(280, 0.0))
     with pytest.raises(ValueError, match="must be what save_sharded wrote; got"):
         load_sharded(tiny_model(280, 0.0), tmp_path)
+
+
+@pytest.mark.slow
+def test_the_command_line_under_torchrun_trains_as_one_process(tmp_path):
+    losses = []
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        words = ["train", "translation", "--out", str(out), "--steps", "12", "--quiet"]
+        words += ["--preset", "tiny", "--vocab-size", "400"]
+        words += ["--set", "training.accumulate=2", "--set", "training.batch_tokens=256"]
+        torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+        start = [] if processes == 1 else torchrun
+        done = subprocess.run(
+            [sys.executable, *start, "-m", "askew", *words], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stdout.count("test set:") == 1  # one process speaks
+        records = json.loads((out / "curve.json").read_text())["records"]
+        losses.append([r[name] for r in records for name in ("loss", "eval_loss") if name in r])
+    assert len(losses[0]) > 1 and losses[0] == pytest.approx(losses[1], rel=1e-4)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from accelerate import PartialState
 
 from askew._check import require
@@ -139,7 +140,7 @@ def train_into(
     if scores.is_file():
         return read_json(scores)["scores"]
     training = dict(training or {})
-    with PartialState().main_process_first():
+    with PartialState(cpu=not torch.accelerator.is_available()).main_process_first():
         if not stored.is_file():
             steps = budget.steps
             if budget.minutes is not None:

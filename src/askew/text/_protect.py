@@ -143,7 +143,7 @@ def _spans(text: str) -> list[tuple[int, int]]:
 def _masked(text: str, spans: Iterable[tuple[int, int]]) -> Protected:
     spans = list(spans)
     found = dict.fromkeys(text[start:end] for start, end in spans)
-    first = sorted(found, key=lambda original: original not in MARKS)[: len(MARKS)]
+    first = sorted(found, key=lambda original: original not in MARKS)  # else in their order
     numbers = {original: mark for original, mark in zip(first, MARKS, strict=False)}
     parts, at = [], 0
     for start, end in spans:
