@@ -200,6 +200,10 @@ def test_the_watcher_hears_of_everything(tmp_path, in_process):
         ({"arms": ARMS[:1]}, r"two or more with different names; got \['wide'\]"),
         ({"arms": [ARMS[0], ARMS[0]]}, r"different names; got \['wide', 'wide'\]"),
         ({"seeds": [3, 3]}, r"seeds must be one or more and different; got \[3, 3\]"),
+        (
+            {"arms": [Arm(name="a", config=Arm(name="b", config=line_config(2))), ARMS[0]]},
+            r"not have the fields of its arm; got \['init_offset', 'training'\] of a",
+        ),
         ({"seeds": []}, r"seeds must be one or more and different; got \[\]"),
     ],
 )

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from askew.tradeoffs import Twin, parameter_count, symmetric_twin
+from askew.tradeoffs import ParameterCount, Twin, parameter_count, symmetric_twin
 from askew.transformer import EncoderDecoderConfig, StackConfig
 
 DEEP = StackConfig(d_model=128, num_layers=4, num_heads=4, d_ff=512, dropout=0.2)
@@ -62,3 +62,12 @@ def test_refuses_what_it_cannot_match():
     )
     with pytest.raises(ValueError, match=r"no symmetric model comes within 0\.1% .*; got \d+ to"):
         symmetric_twin(asymmetric, tolerance=0.001)
+
+
+def test_refuses_what_has_no_sides_and_what_does_not_count_them():
+    with pytest.raises(ValueError, match=r"sides must be two fields that hold a StackConfig; got"):
+        symmetric_twin(config(), sides=("encoder", "source_vocab"))
+    with pytest.raises(ValueError, match=r"got sides \('question', 'context'\), EncoderDecoderC"):
+        symmetric_twin(config(), sides=("question", "context"))
+    with pytest.raises(ValueError, match=r"count must grow with d_ff; got 7 for d_ff 8 and 7 for"):
+        symmetric_twin(config(), count=lambda c: ParameterCount(7, 7, 7))

@@ -194,8 +194,9 @@ class QuestionAnswerer:
         scores = index.vectors @ vectors[0].float().cpu()
         best = torch.full((len(index.contexts),), -torch.inf)
         best = best.scatter_reduce(0, index.window_contexts, scores, "amax")
-        order = best.argsort(descending=True, stable=True)
-        return [(int(row), float(best[row])) for row in order if best[row] > -torch.inf]
+        scores, order = best.sort(descending=True, stable=True)
+        ranked = zip(order.tolist(), scores.tolist(), strict=True)
+        return [(row, score) for row, score in ranked if score > -torch.inf]
 
     def answer(
         self,

@@ -96,9 +96,7 @@ def _read(model: AsymmetricQAModel, question: Encoded, windows: WindowStates) ->
     states = windows.states.to(question.states.device, question.states.dtype)
     mask = windows.mask.to(states.device)
     answer_mask = (windows.places[..., 0] >= 0).to(states.device)
-    context = Encoded(
-        states, question.vectors.expand(count, -1), mask
-    )  # the reader needs no vector
+    context = Encoded(states, asked.vectors, mask)  # the reader looks at nobody's vector
     return SpanScores(*(part.float() for part in model.read(asked, context, answer_mask)))
 
 

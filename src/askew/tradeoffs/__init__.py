@@ -23,7 +23,7 @@ from askew.tradeoffs._qa_cost import (
 from askew.tradeoffs._report import print_results, write_report
 from askew.tradeoffs._run import calibrate
 from askew.tradeoffs._stats import Metric, Row, Verdict, analyze
-from askew.tradeoffs._task import Arm, Evaluation, Progress, Records, Task
+from askew.tradeoffs._task import Arm, Cost, Evaluation, Progress, Records, Task
 from askew.tradeoffs._twin import Twin, symmetric_twin
 from askew.tradeoffs._words import summary_sentence
 
@@ -32,6 +32,7 @@ __all__ = [
     "Arm",
     "Budget",
     "Comparison",
+    "Cost",
     "Evaluation",
     "Metric",
     "ParameterCount",

@@ -16,6 +16,7 @@ from askew._check import require
 from askew._config import to_dict
 from askew.tradeoffs._files import check_resumable, read_json, write_json, write_text
 from askew.tradeoffs._measure import measure_costs
+from askew.tradeoffs._own_costs import is_judged, own_means, own_metrics, own_values
 from askew.tradeoffs._run import calibrate, run_trials
 from askew.tradeoffs._stats import Metric, Row, Verdict, analyze
 from askew.tradeoffs._task import Arm, Model, Task
@@ -146,6 +147,12 @@ def prepare_comparison(
         len(seeds) >= 1 and len(set(seeds)) == len(seeds),
         f"compare: seeds must be one or more and different; got {list(seeds)}",
     )
+    for arm in arms:
+        taken = sorted({"init_offset", "training"} & to_dict(arm.config).keys())
+        require(
+            not taken,
+            f"compare: a config must not have the fields of its arm; got {taken} of {arm.name}",
+        )
     identity = {
         "version": 1,
         "task": task.name,
@@ -246,7 +253,9 @@ def _compare(
     costs = measure_costs(task, arms, seeds, out=out, threads=threads, progress=watcher.costs)
     trials = [load_trial(out, arm.name, seed) for seed in seeds for arm in arms]
     metrics = (*task.metrics, *_speed_metrics(task))
-    verdicts = analyze(_rows(trials, costs), baseline=arms[-1].name, metrics=metrics)
+    metrics = (*metrics, *own_metrics(costs, trials, metrics))
+    judged = [m for m in metrics if is_judged(costs, m.name)]
+    verdicts = analyze(_rows(trials, costs), baseline=arms[-1].name, metrics=judged)
     results = {
         "version": 1,
         "task": task.name,
@@ -289,15 +298,23 @@ def _steps(
 def _rows(trials: Sequence[Trial], costs: dict) -> list[Row]:
     rows = []
     for trial in trials:
-        speed = costs["speed"][str(trial.seed)][trial.arm]
-        whole = {**trial.metrics, **speed, "train_seconds": trial.train_seconds}
-        rows += [Row(trial.arm, trial.seed, "", name, value) for name, value in whole.items()]
+        rows += [
+            Row(trial.arm, trial.seed, "", name, value)
+            for name, value in _figures(trial, costs).items()
+            if is_judged(costs, name)
+        ]
         rows += [
             Row(trial.arm, trial.seed, str(item), name, float(value))
             for name, values in trial.items.items()
             for item, value in enumerate(values)
         ]
     return rows
+
+
+def _figures(trial: Trial, costs: dict) -> dict[str, float]:
+    speed = costs["speed"][str(trial.seed)][trial.arm]
+    seconds = {"train_seconds": trial.train_seconds}
+    return {**trial.metrics, **speed, **seconds, **own_values(costs, trial)}
 
 
 def _arm_entry(task: Task[Model], arm: Arm, trials: Sequence[Trial], costs: dict) -> dict:
@@ -314,16 +331,16 @@ def _arm_entry(task: Task[Model], arm: Arm, trials: Sequence[Trial], costs: dict
             "latency_ms": _mean([speed["latency_ms"] for speed in speeds]),
             "throughput": _mean([speed["throughput"] for speed in speeds]),
             "peak_memory_mb": costs["peak_memory_mb"][arm.name],
+            **own_means(costs, own),
         },
     }
 
 
 def _trial_entry(trial: Trial, costs: dict) -> dict:
-    speed = costs["speed"][str(trial.seed)][trial.arm]
     return {
         "arm": trial.arm,
         "seed": trial.seed,
-        "metrics": {**trial.metrics, **speed, "train_seconds": trial.train_seconds},
+        "metrics": _figures(trial, costs),
         "train_seconds": trial.train_seconds,
         "curve": trial.curve,
     }

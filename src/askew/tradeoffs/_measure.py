@@ -4,11 +4,14 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from loky import ProcessPoolExecutor
+from torch import nn
 
 from askew.tradeoffs._files import read_json, write_json
 from askew.tradeoffs._task import Arm, Model, Task
@@ -42,18 +45,25 @@ def measure_costs(
 
     Returns:
         `speed`: per arm and seed `latency_ms` (one item at a time) and `throughput` (items per
-        second in batches of 64); `peak_memory_mb`: per arm.
+        second in batches of 64); `own`: per arm and seed the task's own figures, if it has
+        any; `peak_memory_mb`: per arm.
     """
     path = out / "costs.json"
     costs = read_json(path) if path.is_file() else {"version": 1, "speed": {}, "peak_memory_mb": {}}
     torch.set_num_threads(threads)
     total = len(seeds) + len(arms)
+    has_own = hasattr(task, "costs")
     for done, seed in enumerate(seeds):
         progress(done, total)
-        if str(seed) not in costs["speed"]:
-            models = {arm.name: task.load(load_trial(out, arm.name, seed).model) for arm in arms}
+        timed = str(seed) in costs["speed"]
+        if timed and (not has_own or str(seed) in costs.get("own", {})):
+            continue
+        models = {arm.name: task.load(load_trial(out, arm.name, seed).model) for arm in arms}
+        if not timed:
             costs["speed"][str(seed)] = _time_in_turn(task, models)
-            write_json(path, costs)
+        if has_own:
+            costs.setdefault("own", {})[str(seed)] = _own_costs(task, models)
+        write_json(path, costs)
     for done, arm in enumerate(arms):
         progress(len(seeds) + done, total)
         if arm.name not in costs["peak_memory_mb"]:
@@ -80,6 +90,13 @@ def _time_in_turn(task: Task[Model], models: Mapping[str, Model]) -> dict[str, d
     return {
         name: {"latency_ms": median(latency[name]), "throughput": median(throughput[name])}
         for name in models
+    }
+
+
+def _own_costs(task: Any, models: Mapping[str, nn.Module]) -> dict[str, dict[str, dict]]:
+    return {
+        name: {cost: asdict(found) for cost, found in task.costs(model).items()}
+        for name, model in models.items()
     }
 
 

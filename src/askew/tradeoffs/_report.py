@@ -18,7 +18,7 @@ from askew.tradeoffs._files import write_text
 
 _PARTS = ("task", "summary", "settings", "versions", "metrics", "arms", "baselines", "trials")
 _TIME_UNITS = ("s", "ms", "CPU s", "CPU-s")
-_SIZE_UNITS = ("kB", "MB", "GB")
+_SIZE_UNITS = ("B", "bytes", "kB", "MB", "GB")
 _COST_WORDS = {
     "parameters": "parameters",
     "flops_per_step": "training work, FLOP per step",

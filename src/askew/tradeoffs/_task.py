@@ -1,12 +1,14 @@
 """What a comparison needs to know of a task, and of the models that compete on it."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from torch import nn
 
+from askew._check import require
 from askew.tradeoffs._stats import Metric
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -43,8 +45,54 @@ class Arm:
     training: Mapping[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """A figure of a trained model that its task adds to the costs of a comparison.
+
+    Attributes:
+        value: Finite and >= 0; > 0 if it is measured.
+        label: As a reader should see it.
+        unit: Of the value, "" for none.
+        better: Whether "higher" or "lower" values are better.
+        measured: Whether it differs from seed to seed, as a time does; then its ratio gets a
+            verdict. What is counted, such as bytes, is shown without one.
+
+    Raises:
+        ValueError: If a setting is none of the above.
+
+    Example:
+        >>> Cost(value=49_152, label="index of a context", unit="bytes").measured
+        False
+    """
+
+    value: float
+    label: str
+    unit: str = ""
+    better: Literal["higher", "lower"] = "lower"
+    measured: bool = False
+
+    def __post_init__(self) -> None:
+        require(
+            0 <= self.value < math.inf,
+            f"Cost: value must be finite and >= 0; got value {self.value}",
+        )
+        require(
+            self.value > 0 or not self.measured,
+            f"Cost: a measured value must be > 0; got value {self.value}",
+        )
+        require(
+            self.better in ("higher", "lower"),
+            f"Cost: better must be 'higher' or 'lower'; got better {self.better!r}",
+        )
+
+
 class Task(Protocol[Model]):
-    """Data, training and scoring, the same for every arm. Pickled once per process."""
+    """Data, training and scoring, the same for every arm. Pickled once per process.
+
+    A task may also have `costs(model) -> Mapping[str, Cost]`, figures of its own under names
+    of its own: the same names for every model. It is called once per trained model, alone, after
+    all speeds were measured; what it times it warms up itself.
+    """
 
     @property
     def name(self) -> str:

@@ -48,9 +48,11 @@ def symmetric_twin(
         The configuration and the mismatch left.
 
     Raises:
-        ValueError: If `match` is unknown or no symmetric model comes near enough.
+        ValueError: If `match` is unknown, `sides` or `count` do not fit the config, or no
+            symmetric model comes near enough.
 
     Example:
+        >>> from askew.transformer import EncoderDecoderConfig
         >>> deep = StackConfig(d_model=64, num_layers=6, num_heads=4, d_ff=256)
         >>> thin = StackConfig(d_model=32, num_layers=1, num_heads=2, d_ff=128)
         >>> twin = symmetric_twin(
@@ -61,7 +63,12 @@ def symmetric_twin(
     """
     require(match == "parameters", f"symmetric_twin: match must be 'parameters'; got {match!r}")
     require(tolerance > 0, f"symmetric_twin: tolerance must be positive; got {tolerance}")
-    one, other = (getattr(config, side) for side in sides)
+    one, other = stacks = [getattr(config, side, None) for side in sides]
+    if not (isinstance(one, StackConfig) and isinstance(other, StackConfig)):
+        raise ValueError(
+            "symmetric_twin: sides must be two fields that hold a StackConfig; "
+            f"got sides {sides}, {type(config).__name__} with {stacks}"
+        )
     if one == other:
         return Twin(config, 0.0, match)
 
@@ -109,5 +116,10 @@ def _scaled(wide: StackConfig, width: int) -> int | None:
 def _close_gap(side: StackConfig, wanted: int, count: Callable[[StackConfig], int]) -> StackConfig:
     """Give the feed-forward width that comes nearest to the wanted parameters."""
     one, two = (count(replace(side, d_ff=d * _FF_STEP)) for d in (1, 2))
+    require(
+        two > one,
+        f"symmetric_twin: count must grow with d_ff; got {one} for d_ff {_FF_STEP} and {two} "
+        f"for d_ff {2 * _FF_STEP}",
+    )
     steps = max(1, 1 + round((wanted - one) / (two - one)))
     return replace(side, d_ff=steps * _FF_STEP)

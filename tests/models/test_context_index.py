@@ -1,0 +1,248 @@
+"""An index in a folder is the index in memory, whatever files it is cut into."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from askew.models import (
+    AsymmetricQAConfig,
+    AsymmetricQAModel,
+    ContextIndex,
+    QAConfig,
+    QuestionAnswerer,
+    _answerer,
+)
+from askew.text import Context, train_tokenizer
+from askew.transformer import ReaderConfig, StackConfig
+
+WORDS = "where anna ben rome oslo lives in the a red blue house tree and or with".split()
+TOKENIZER = train_tokenizer([" ".join(WORDS)] * 3, vocab_size=330)
+ASKED = "where is anna"
+
+
+@pytest.fixture
+def reader():
+    vocab = TOKENIZER.get_vocab_size()
+    plain = QAConfig(
+        question_vocab=vocab,
+        context_vocab=vocab,
+        question=StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16),
+        context=StackConfig(d_model=12, num_layers=1, num_heads=2, d_ff=16),
+        reader=ReaderConfig(d_model=8, num_layers=1, num_heads=2, d_key=4, d_ff=8),
+        d_pool=6,
+        max_context_tokens=20,
+        overlap=6,
+        max_answer_tokens=4,
+    )
+    model = AsymmetricQAModel(AsymmetricQAConfig.from_plain(plain))
+    return QuestionAnswerer(model, TOKENIZER, TOKENIZER, batch_windows=3)
+
+
+def contexts(count):
+    draw = random.Random(0)
+    texts = [" ".join(draw.choices(WORDS, k=draw.randint(3, 60))) for _ in range(count)]
+    return [Context(f"title {i}", text) for i, text in enumerate(texts)]
+
+
+def windows(index):
+    """Every window by itself: its context, its places and its states."""
+    rows = (index.gather(torch.tensor([row])) for row in range(index.num_windows))
+    return [(int(w.contexts[0]), w.places[0].tolist(), w.states[0]) for w in rows]
+
+
+@pytest.fixture
+def small_files(monkeypatch):
+    """Cut files after every batch of windows, so that contexts reach over several."""
+    monkeypatch.setattr(_answerer, "_SHARD_BYTES", 1)
+    monkeypatch.setattr(_answerer, "_GROUP_CHARACTERS", 400)
+
+
+def test_many_small_files_are_one_large_one(reader, tmp_path, monkeypatch, small_files):
+    texts = [*contexts(9), Context("empty", "")]
+    index = reader.encode([], dtype="float32")
+    index.save(tmp_path)
+    seen = []
+    assert reader.append(index, texts, progress=lambda *done: seen.append(done)) == 0
+    assert len(list(tmp_path.glob("*.safetensors"))) > 5
+    total = sum(len(context.text) for context in texts)
+    assert seen == sorted(seen) and seen[-1] == (total, total)
+    loaded = ContextIndex.load(tmp_path, fingerprint=reader.fingerprint)
+    assert loaded.contexts == index.contexts == texts
+    assert loaded.num_bytes == sum(states.nbytes for _, _, states in windows(loaded))
+    monkeypatch.undo()  # the same batches in one piece
+    monkeypatch.setattr(_answerer, "_GROUP_CHARACTERS", 400)
+    whole = reader.encode(texts, dtype="float32")
+    for one, other in zip(windows(loaded), windows(whole), strict=True):
+        assert one[:2] == other[:2] and torch.equal(one[2], other[2])
+    for held in (index, loaded):
+        assert reader.answer(ASKED, held, top_k=9) == reader.answer(ASKED, whole, top_k=9)
+
+
+def test_windows_of_several_files_come_together_in_the_order_asked_for(reader, small_files):
+    index = reader.encode(contexts(5), dtype="float32")
+    alone, rows = windows(index), [7, 0, index.num_windows - 1, 2, 7]
+    held = index.gather(torch.tensor(rows))
+    for place, row in enumerate(rows):
+        context, places, states = alone[row]
+        length = len(places)
+        assert held.mask[place].sum() == length == index.window_lengths[row]
+        assert int(held.contexts[place]) == context
+        assert held.places[place, :length].tolist() == places
+        assert held.places[place, length:].eq(-1).all()
+        assert torch.equal(held.states[place, :length], states)
+
+
+def test_half_precision_rounds_the_states_and_nothing_else(reader):
+    whole, half = (reader.encode(contexts(4), dtype=d) for d in ("float32", "float16"))
+    assert 2 * half.num_bytes == whole.num_bytes
+    assert torch.equal(whole.vectors, half.vectors)
+    for one, other in zip(windows(whole), windows(half), strict=True):
+        assert one[:2] == other[:2] and torch.equal(one[2].half(), other[2])
+    with pytest.raises(ValueError, match="dtype must be one of float16, float32; got dtype 'int8'"):
+        reader.encode([], dtype="int8")
+
+
+def test_texts_come_back_to_the_character(reader, tmp_path):
+    texts = [
+        Context("a\nb", "x\r\ny\u2028z\x00\x85"),
+        Context("\ud800", "ü\u0308 👩🏽‍🚀"),
+        Context("", ""),
+    ]
+    reader.encode(texts).save(tmp_path)
+    loaded = ContextIndex.load(tmp_path)
+    assert loaded.contexts == texts
+    assert [loaded.row(context) for context in texts] == [0, 1, 2]
+    assert loaded.row(Context("", "x")) is None
+
+
+def test_states_are_mapped_not_read(reader, tmp_path):
+    reader.encode(contexts(4)).save(tmp_path)
+    ContextIndex.load(tmp_path)
+    name = str(tmp_path / "shard-00000.safetensors")
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("no /proc")
+    assert name not in maps.read_text()
+    index = ContextIndex.load(tmp_path)
+    assert name in maps.read_text()
+    assert index.num_windows
+
+
+@pytest.mark.parametrize("step", range(5))  # two files of states, two of texts, the manifest
+def test_wherever_an_append_dies_the_index_stays_whole(
+    reader, tmp_path, monkeypatch, small_files, step
+):
+    texts = contexts(4)
+    reader.encode(texts[:2]).save(tmp_path)
+    index, replace, done = ContextIndex.load(tmp_path), Path.replace, []
+
+    def dying(part, path):
+        if len(done) == step:
+            raise KeyboardInterrupt
+        done.append(path)
+        return replace(part, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", dying)
+        with pytest.raises(KeyboardInterrupt):
+            reader.append(index, texts)
+    assert len(done) == step
+    assert index.contexts == ContextIndex.load(tmp_path).contexts == texts[:2]
+    assert reader.append(index, texts) == 2
+    again = ContextIndex.load(tmp_path)
+    assert again.contexts == texts
+    assert reader.answer(ASKED, again, top_k=5) == reader.answer(ASKED, index, top_k=5)
+
+
+def test_an_encoding_that_dies_leaves_the_index_in_memory_as_it_was(
+    reader, monkeypatch, small_files
+):
+    index = reader.encode(contexts(2))
+    count, encode_batch, calls = index.num_windows, reader._encode_batch, []
+
+    def dying(*given):
+        calls.append(given)
+        if len(calls) > 2:
+            raise KeyboardInterrupt
+        return encode_batch(*given)
+
+    monkeypatch.setattr(reader, "_encode_batch", dying)
+    with pytest.raises(KeyboardInterrupt):
+        reader.append(index, contexts(9))
+    assert (index.contexts, index.num_windows) == (contexts(2), count)
+
+
+def test_two_who_append_do_not_lose_what_the_other_wrote(reader, tmp_path):
+    texts = contexts(3)
+    reader.encode(texts[:1]).save(tmp_path)
+    one, other = ContextIndex.load(tmp_path), ContextIndex.load(tmp_path)
+    reader.append(one, texts[1:2])
+    with pytest.raises(ValueError, match=r"must be as it was loaded; got 2 files in .*, not 1"):
+        reader.append(other, texts[2:])
+    assert ContextIndex.load(tmp_path).contexts == texts[:2]
+    with pytest.raises(ValueError, match=r"ContextIndex\.save: the folder must hold no index"):
+        other.save(tmp_path)
+
+
+def altered(tmp_path, **changes):
+    path = tmp_path / "index.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_altered_files_are_refused_by_size_always_and_by_sum_unless_told_otherwise(
+    reader, tmp_path
+):
+    reader.encode(contexts(3)).save(tmp_path)
+    texts = tmp_path / "shard-00000.jsonl"
+    kept = texts.read_text()
+    texts.write_text(kept.replace("anna", "emma"))
+    with pytest.raises(ValueError, match=r"as it was written; got .*shard-00000\.jsonl altered"):
+        ContextIndex.load(tmp_path)
+    assert "emma" in " ".join(
+        c.text for c in ContextIndex.load(tmp_path, check_sums=False).contexts
+    )
+    for damaged in (kept + " ", kept[:-1]):
+        texts.write_text(damaged)
+        with pytest.raises(ValueError, match=rf"must have {len(kept)} bytes; got {len(damaged)}"):
+            ContextIndex.load(tmp_path, check_sums=False)
+    texts.unlink()
+    with pytest.raises(ValueError, match=r"shard-00000\.jsonl must have .* got no file"):
+        ContextIndex.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": 2}, "must be of version 1; got version 2 in"),
+        ({"dtype": "int8"}, "dtype must be one of float16, float32; got dtype 'int8'"),
+        ({"dtype": "float32"}, "be torch.float32; got states torch.float16"),
+        ({"extra": 1}, r"index\.json must be what ContextIndex wrote"),
+        ({"shards": 3}, r"index\.json must be what ContextIndex wrote"),
+    ],
+)
+def test_a_foreign_manifest_is_refused_in_one_line(reader, tmp_path, changes, message):
+    reader.encode(contexts(2)).save(tmp_path)
+    altered(tmp_path, **changes)
+    with pytest.raises(ValueError, match=message) as error:
+        ContextIndex.load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_no_file_outside_the_folder_is_opened(reader, tmp_path):
+    reader.encode(contexts(2)).save(tmp_path / "index")
+    shards = json.loads((tmp_path / "index" / "index.json").read_text())["shards"]
+    altered(tmp_path / "index", shards=[shards[0] | {"name": "../shard-00000.safetensors"}])
+    with pytest.raises(ValueError, match="a shard in another folder"):
+        ContextIndex.load(tmp_path / "index")
+    with pytest.raises(ValueError, match=r"an index folder holds index\.json"):
+        ContextIndex.load(tmp_path)
+
+
+def test_blank_texts_have_no_answers_and_no_trouble(reader):
+    index = reader.encode([Context("", " \n" * 200), Context("", "  anna ")])
+    found = reader.answer(ASKED, index, top_k=99, shortlist=None)
+    assert {answer.context for answer in found} == {1}
+    assert "anna" in {answer.text for answer in found}
