@@ -123,7 +123,7 @@ class CostlyRegressorTask(RegressorTask):
             found[self.clash] = Cost(value=1.0, label="clash")
         if count != self.quiet_at:
             weight = model.left[0].weight.abs().sum().item()
-            found["spread"] = Cost(value=1 + weight, label="spread of weights", measured=True)
+            found["spread"] = Cost(value=1 + weight, label="spread of weights", judged=True)
         return found
 
 

@@ -25,7 +25,14 @@ from askew.tasks import (
     shipped_questions,
     tell_refused,
 )
-from askew.text import Context, Question, QuestionSet, SplitQuestions, split_by_article
+from askew.text import (
+    Context,
+    Question,
+    QuestionSet,
+    SpanTokenizer,
+    SplitQuestions,
+    split_by_article,
+)
 from askew.training import QALesson, QATrainingConfig
 
 TEXT = split_by_article(shipped_questions())
@@ -171,6 +178,20 @@ def test_silence_is_an_answer_only_where_questions_may_have_none():
     assert found.results["answerable_f1"] == 100.0
 
 
+def test_a_narrower_reader_keeps_a_smaller_index():
+    def size(width):
+        reader = replace(CONFIG.reader, d_model=width)
+        config = replace(CONFIG, reader=reader, max_context_tokens=512)  # one window each
+        return TASK.costs(TASK.build(config, 0))["index_bytes"]
+
+    spans = SpanTokenizer(TASK.context_tokenizer)
+    tokens = [len(spans.encode(context.text).ids) for context in TEXT.test.contexts]
+    mean = sum(count + spans.num_special for count in tokens) / len(tokens)
+    assert size(64).value == pytest.approx(mean * 64 * 2), "in half precision"
+    assert size(32).value == size(64).value / 2
+    assert size(64).judged
+
+
 def test_a_comparison_gets_a_twin_with_equal_encoders():
     arms, settings = chosen_qa_arms(TASK, "asymmetric", "twin", "tiny", "parameters", SMALL)
     assert arms[0].config == CONFIG
@@ -196,13 +217,20 @@ def bert(tmp_path):
     return tmp_path
 
 
+def _dropouts(encoder):
+    return {m.p for m in encoder.modules() if isinstance(m, torch.nn.Dropout)}
+
+
 def test_an_encoder_of_transformers_begins_with_its_weights_and_stays_frozen_below(bert, tmp_path):
     pretrained = Pretrained(question=bert, context=bert, question_layers=2)
     task = chosen_qa_task(
         QuestionSources(), 400, {"training": {"batch_tokens": 300}}, pretrained=pretrained
     )
     assert task.training.context.frozen_layers == 2 and task.training.context.lr == 2e-4
-    model = task.build(chosen_qa_model(task, "asymmetric", "tiny", {}), 0)
+    rates = {"question": {"dropout": 0.3}, "context": {"dropout": 0.0}}
+    model = task.build(chosen_qa_model(task, "asymmetric", "tiny", rates), 0)
+    assert _dropouts(model.question_encoder) == {0.3}
+    assert _dropouts(model.context_encoder) == {0.0}
     theirs = BertModel.from_pretrained(bert).state_dict()
     encoder = model.context_encoder
     assert isinstance(encoder, PretrainedEncoder)

@@ -79,7 +79,7 @@ def test_the_report_shows_it(plain, tmp_path, monkeypatch):
     assert "time per point" in printed(plain.results)
 
 
-def test_figures_of_the_task_are_shown_and_those_that_are_measured_are_judged(costly):
+def test_figures_of_the_task_are_shown_and_those_that_ask_for_it_are_judged(costly):
     results = costly.results
     verdicts = {verdict.metric: verdict for verdict in costly.verdicts}
     assert list(verdicts) == ["error", *(m.name for m in SPEED_METRICS), "spread"]
@@ -141,7 +141,7 @@ def test_every_model_must_have_the_same_figures(costly):
     [
         ({"value": -1.0}, r"value must be finite and >= 0; got value -1\.0"),
         ({"value": math.nan}, "value must be finite and >= 0; got value nan"),
-        ({"value": 0, "measured": True}, "a measured value must be > 0; got value 0"),
+        ({"value": 0, "judged": True}, "a judged value must be > 0; got value 0"),
         ({"better": "fewer"}, "better must be 'higher' or 'lower'; got better 'fewer'"),
     ],
 )

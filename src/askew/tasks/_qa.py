@@ -25,6 +25,7 @@ from askew.models import (
 )
 from askew.text import QuestionSet, SpanTokenizer, SplitQuestions, TfidfIndex, train_tokenizer
 from askew.tradeoffs import (
+    Cost,
     Evaluation,
     Metric,
     Progress,
@@ -132,8 +133,8 @@ class QATask:
         question, context, layers = self.pretrained
         return AsymmetricQAConfig.from_plain(
             config,
-            question_pretrained=_encoder_values(question, layers),
-            context_pretrained=_encoder_values(context, None),
+            question_pretrained=_encoder_values(question, layers, config.question.dropout),
+            context_pretrained=_encoder_values(context, None, config.context.dropout),
         )
 
     def train(
@@ -230,6 +231,13 @@ class QATask:
         for number in range(items):
             answerer.answer(questions[number % len(questions)].text, index, shortlist=20)
 
+    def costs(self, model: AsymmetricQAModel) -> Mapping[str, Cost]:
+        """Give the size of what is stored of a context."""
+        index = self._ready(model)[1]
+        size = index.num_bytes / len(index.contexts)
+        label = "index of a context"
+        return {"index_bytes": Cost(value=size, label=label, unit="bytes", judged=True)}
+
     def _ready(self, model: AsymmetricQAModel) -> tuple[QuestionAnswerer, ContextIndex]:
         if id(model) not in self._timed:
             answerer = self.answerer(model)
@@ -273,10 +281,10 @@ class QATask:
         return load_qa_model(folder).eval()
 
 
-def _encoder_values(folder: Path | None, layers: int | None) -> dict | None:
+def _encoder_values(folder: Path | None, layers: int | None, dropout: float) -> dict | None:
     if folder is None:
         return None
-    values = read_encoder_config(folder)
+    values = read_encoder_config(folder, dropout=dropout)
     return values if layers is None else values | {"num_hidden_layers": layers}
 
 
@@ -378,7 +386,7 @@ def qa_task(
         if folder is None:
             assert own is not None
             return own
-        _encoder_values(folder, None)
+        _encoder_values(folder, None, 0.0)
         return Tokenizer.from_file(str(folder / "tokenizer.json"))
 
     return QATask(

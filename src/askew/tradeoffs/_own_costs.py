@@ -60,10 +60,10 @@ def own_metrics(
 
 
 def is_judged(costs: Mapping, name: str) -> bool:
-    """Tell whether a figure gets a verdict: all do but those that a task counted."""
+    """Tell whether a figure gets a verdict: all do but those of a task that are only shown."""
     seeds = costs.get("own", {}).values()
     kinds = [cost for arms in seeds for own in arms.values() for cost in own.items()]
-    return all(cost["measured"] for own, cost in kinds if own == name)
+    return all(cost["judged"] for own, cost in kinds if own == name)
 
 
 def _of(costs: Mapping, trial: Trial) -> dict[str, dict]:

@@ -50,18 +50,18 @@ class Cost:
     """A figure of a trained model that its task adds to the costs of a comparison.
 
     Attributes:
-        value: Finite and >= 0; > 0 if it is measured.
+        value: Finite and >= 0; > 0 if it is judged.
         label: As a reader should see it.
         unit: Of the value, "" for none.
         better: Whether "higher" or "lower" values are better.
-        measured: Whether it differs from seed to seed, as a time does; then its ratio gets a
-            verdict. What is counted, such as bytes, is shown without one.
+        judged: Whether its ratio gets a verdict. What is counted and no aim of its own, such as
+            parameters, is shown without one.
 
     Raises:
         ValueError: If a setting is none of the above.
 
     Example:
-        >>> Cost(value=49_152, label="index of a context", unit="bytes").measured
+        >>> Cost(value=49_152, label="index of a context", unit="bytes").judged
         False
     """
 
@@ -69,7 +69,7 @@ class Cost:
     label: str
     unit: str = ""
     better: Literal["higher", "lower"] = "lower"
-    measured: bool = False
+    judged: bool = False
 
     def __post_init__(self) -> None:
         require(
@@ -77,8 +77,8 @@ class Cost:
             f"Cost: value must be finite and >= 0; got value {self.value}",
         )
         require(
-            self.value > 0 or not self.measured,
-            f"Cost: a measured value must be > 0; got value {self.value}",
+            self.value > 0 or not self.judged,
+            f"Cost: a judged value must be > 0; got value {self.value}",
         )
         require(
             self.better in ("higher", "lower"),
