@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from askew.cli import app
+from askew.tasks import load_test_questions
 
 SMALL = ["--preset", "tiny", "--vocab-size", "400", "--quiet"]
 SHALLOW = ["--set", "context.num_layers=1", "--set", "question.num_layers=1"]
@@ -39,6 +40,15 @@ def test_evaluation_by_the_kind_of_model(model, tmp_path):
     assert results["questions"] == 212
     assert len((tmp_path / "answers.txt").read_text().splitlines()) == 212
     assert "f1_wrong_question" in results["scores"]
+
+
+def test_only_the_part_that_training_did_not_see_is_scored(model):
+    done = run("evaluate", model, "--part", "test", "--json", "--quiet")
+    results = json.loads(done.stdout)
+    part = load_test_questions(None, part="test")
+    assert results["questions"] == len(part.questions) < 212
+    trained = json.loads((model / "scores.json").read_text())["scores"]
+    assert results["scores"]["f1"]["value"] == pytest.approx(trained["f1"])
 
 
 def test_answers_are_spans_of_the_documents_with_offsets(model, documents):

@@ -22,6 +22,7 @@ from askew._cli_lines import ending_clearly
 
 if TYPE_CHECKING:
     from askew.models import Answer, ContextIndex, QuestionAnswerer
+    from askew.tasks import Part
     from askew.text import Context, QuestionSet
 
 Questions = Annotated[
@@ -121,6 +122,7 @@ def evaluate_questions(
     folder: Path,
     data: Path | None,
     *,
+    part: "Part",
     language: str,
     threads: int,
     out: Path | None,
@@ -130,15 +132,14 @@ def evaluate_questions(
     """Score a question-answering model; `askew evaluate` comes here by the kind of model."""
     with refusing_bad_input():
         from askew import tasks
-        from askew.text import read_questions
 
-        part = tasks.shipped_questions() if data is None else read_questions(data)
+        held = tasks.load_test_questions(data, part=part)
         answerer = _answerer(folder, threads)
     from askew._progress import LineProgress
 
-    _tell_refused(part)
-    with ending_clearly(), LineProgress(len(part.questions), "answering", quiet=quiet) as progress:
-        found = tasks.evaluate_answerer(answerer, part, language=language, progress=progress.reach)
+    _tell_refused(held)
+    with ending_clearly(), LineProgress(len(held.questions), "answering", quiet=quiet) as progress:
+        found = tasks.evaluate_answerer(answerer, held, language=language, progress=progress.reach)
     if out is not None:
         lines = (" ".join(text.splitlines()) + "\n" for text in found.answers)
         out.write_text("".join(lines), encoding="utf-8")

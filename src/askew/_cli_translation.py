@@ -5,7 +5,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -59,6 +59,12 @@ LengthPenalty = Annotated[
 BatchSize = Annotated[int, typer.Option(min=1, help="Lines decoded together at most.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads.")]
 Folder = Annotated[Path, typer.Argument(help="A folder that training wrote.")]
+
+
+EvaluatedPart = Annotated[
+    Literal["all", "valid", "test"],
+    typer.Option(help="Of --data: all, or the part that training on it splits off."),
+]
 
 
 def train_command(
@@ -176,6 +182,7 @@ def evaluate_command(
     folder: Folder,
     *,
     data: Data = None,
+    part: EvaluatedPart = "all",
     test_source: TestSource = None,
     test_target: TestTarget = None,
     beams: Beams = 1,
@@ -195,7 +202,7 @@ def evaluate_command(
     A question-answering model takes questions in --data (SQuAD JSON or JSON lines): F1, exact
     match, how well contexts are found, and baselines, with intervals over articles. Of
     translation:
-    Give --data, of which all pairs are used, or --test-source and --test-target. Each score
+    Give --data, or --test-source and --test-target. Each score
     comes with its 95 % interval over sentences, and with sacreBLEU's signature.
     """
     with refusing_bad_input():
@@ -206,11 +213,18 @@ def evaluate_command(
         answers_questions = model_kind(folder) == "askew-qa"
     if answers_questions:
         evaluate_questions(
-            folder, data, language=language, threads=threads, out=out, quiet=quiet, as_json=as_json
+            folder,
+            data,
+            part=part,
+            language=language,
+            threads=threads,
+            out=out,
+            quiet=quiet,
+            as_json=as_json,
         )
         return
     with refusing_bad_input():
-        pairs = tasks.load_test(data, test_source, test_target)
+        pairs = tasks.load_test(data, test_source, test_target, part=part)
         decoding = DecodingConfig(num_beams=beams, length_penalty=length_penalty)
         translator = _translator(folder, engine, batch_size, threads)
     from askew._progress import LineProgress

@@ -5,7 +5,14 @@ from saved_model import PAIRS, saved
 
 from askew.metrics import bleu, chrf
 from askew.models import DecodingConfig, Translator
-from askew.tasks import Evaluated, evaluate_translator, load_test, read_any
+from askew.tasks import (
+    Evaluated,
+    Sources,
+    evaluate_translator,
+    load_test,
+    load_text,
+    read_any,
+)
 from askew.text import ParallelText
 
 TEST = ParallelText(["three %s", "see", "bees"] * 5, ["três %s", "veem", "abelhas"] * 5)
@@ -47,3 +54,12 @@ def test_test_pairs_come_in_one_way(tmp_path):
     for call in ((None, None, None), (path, one, other), (None, one, None)):
         with pytest.raises(ValueError, match="test pairs are needed in one way; got"):
             load_test(*call)
+
+
+def test_the_part_that_training_splits_off_is_what_is_scored(tmp_path):
+    path = tmp_path / "pairs.tsv"
+    path.write_text("".join(f"{n} apples\t{n} Apfel\n" for n in range(60)))
+    split = load_text(Sources(data=path))[1]
+    assert load_test(path, None, None, part="test") == split.test
+    assert load_test(path, None, None, part="valid") == split.valid
+    assert not set(split.test.sources) & set(split.train.sources)

@@ -62,7 +62,7 @@ class Counter(torch.utils._python_dispatch.TorchDispatchMode):
         elif name == "addmm":
             self.flops += 2 * out.numel() * args[1].shape[-1]
         elif name == "convolution":
-            self.flops += 2 * out.numel() * args[1].shape[1] * args[1].shape[2]
+            self.flops += 2 * out.numel() * args[1].shape[1:].numel()
         elif "scaled_dot_product" in name:
             q, k, v = args[:3]
             pairs = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2]

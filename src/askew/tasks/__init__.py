@@ -9,7 +9,7 @@ from askew.tasks._choices import (
     default_folder,
     from_teacher,
 )
-from askew.tasks._data import Sources, is_catalogue, load_text, read_any
+from askew.tasks._data import Part, Sources, is_catalogue, load_text, read_any
 from askew.tasks._evaluate import Evaluated, evaluate_translator, load_test
 from askew.tasks._presets import SHAPES, SIZES, translation_preset
 from askew.tasks._qa import Pretrained, QATask, qa_task, read_own_contexts, references
@@ -17,6 +17,7 @@ from askew.tasks._qa_choices import chosen_qa_arms, chosen_qa_model, chosen_qa_t
 from askew.tasks._qa_data import (
     QuestionSources,
     load_questions,
+    load_test_questions,
     shipped_questions,
     tell_refused,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "SHAPES",
     "SIZES",
     "Evaluated",
+    "Part",
     "Pretrained",
     "QATask",
     "QuestionSources",
@@ -54,6 +56,7 @@ __all__ = [
     "is_first_process",
     "load_questions",
     "load_test",
+    "load_test_questions",
     "load_text",
     "prepare_training",
     "qa_preset",

@@ -1,7 +1,7 @@
 """The text a translation task runs on: phrases of an installed package, or the user's own."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import parse_qsl
 
 from askew._check import require
@@ -15,6 +15,8 @@ from askew.text import (
     read_po,
     split_pairs,
 )
+
+Part = Literal["all", "valid", "test"]
 
 
 class Sources(NamedTuple):

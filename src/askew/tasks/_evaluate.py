@@ -9,7 +9,7 @@ from typing import NamedTuple
 from askew._check import require
 from askew.metrics import bleu, chrf, exact_match, placeholder_survival
 from askew.models import DecodingConfig, Translator
-from askew.tasks._data import read_any
+from askew.tasks._data import Part, Sources, load_text, read_any
 from askew.text import ParallelText, find_placeholders, placeholder_kind, read_aligned
 
 _CHUNK = 1024
@@ -22,13 +22,16 @@ class Evaluated(NamedTuple):
     results: dict
 
 
-def load_test(data: Path | None, source: Path | None, target: Path | None) -> ParallelText:
+def load_test(
+    data: Path | None, source: Path | None, target: Path | None, *, part: Part = "all"
+) -> ParallelText:
     """Read the pairs to test with.
 
     Args:
-        data: Pairs, of which all are used.
+        data: Pairs.
         source: Or: source lines.
         target: Their references.
+        part: Which of `data`: all, or the "valid" or "test" pairs that training splits off.
 
     Returns:
         The pairs.
@@ -45,6 +48,8 @@ def load_test(data: Path | None, source: Path | None, target: Path | None) -> Pa
     )
     if source is not None and target is not None:
         return read_aligned(source, target)
+    if part != "all":
+        return getattr(load_text(Sources(data=data))[1], part)
     return read_any(str(data))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from askew._check import require
+from askew.tasks._data import Part
 from askew.text import QuestionSet, SplitQuestions, read_questions, read_squad, split_by_article
 
 _SHIPPED = "documentation.json"
@@ -45,6 +46,28 @@ def shipped_questions() -> QuestionSet:
         f"shipped_questions: the package must hold {_SHIPPED}; got none. Install it again",
     )
     return read_squad(with_path)
+
+
+def load_test_questions(data: Path | None, *, part: Part = "all") -> QuestionSet:
+    """Read the questions to score with.
+
+    Args:
+        data: SQuAD JSON or JSON lines; None takes the shipped questions.
+        part: Which of them: all, or the "valid" or "test" questions that training splits off.
+
+    Returns:
+        The questions.
+
+    Raises:
+        ValueError: If the file cannot be read, or has too few articles to split.
+
+    Example:
+        >>> len(load_test_questions(None, part="test").contexts)
+        4
+    """
+    if part != "all":
+        return getattr(load_questions(QuestionSources(data))[1], part)
+    return shipped_questions() if data is None else read_questions(data)
 
 
 def load_questions(sources: QuestionSources, *, seed: int = 0) -> tuple[str, SplitQuestions]:

@@ -149,7 +149,7 @@ class ReaderLayer(nn.Module):
         x = self.neighbour_norm(context)
         if context_mask is not None:
             x = x.masked_fill(~context_mask.unsqueeze(-1), 0.0)  # padding is nobody's neighbour
-        x = self.neighbours(x.transpose(1, 2)).transpose(1, 2)
+        x = _convolved(x, self.neighbours)
         x = self.contract(F.gelu(self.expand(x)))
         return context + self.dropout(x), question
 
@@ -248,10 +248,11 @@ class Reader(nn.Module):
         summary = torch.cat([_mean(question, question_mask), hidden.amax(1)], -1)
         d_span = self.config.d_span
         start, end, u, v = self.ends(context).split([1, 1, d_span, d_span], -1)
+        if answer_mask is not None:
+            start = start.masked_fill(~answer_mask.unsqueeze(-1), -torch.inf)
+            end = end.masked_fill(~answer_mask.unsqueeze(-1), -torch.inf)
         spans = u @ v.transpose(1, 2) * d_span**-0.5 + start + end.transpose(1, 2)
         allowed = _allowed(context.shape[1], max_answer_tokens, context.device)
-        if answer_mask is not None:
-            allowed = allowed & answer_mask.unsqueeze(1) & answer_mask.unsqueeze(2)
         return SpanScores(
             spans.masked_fill(~allowed, -torch.inf), self.nothing(summary).squeeze(-1)
         )
@@ -271,6 +272,15 @@ def _matched(question: Tensor, context: Tensor, question_mask: Tensor | None) ->
         weights = (_SHARPNESS * cosines).softmax(-1)
     found = weights @ question
     return torch.cat([context * found, found, cosines.amax(-1, keepdim=True), mean], -1)
+
+
+def _convolved(x: Tensor, convolution: nn.Conv1d) -> Tensor:
+    """Run over positions; as two-dimensional it takes a quarter of the time on a processor."""
+    flat = x.transpose(1, 2).unsqueeze(2)
+    weight, around = convolution.weight.unsqueeze(2), convolution.kernel_size[0] // 2
+    groups = convolution.groups
+    flat = F.conv2d(flat, weight, convolution.bias, padding=(0, around), groups=groups)
+    return flat.squeeze(2).transpose(1, 2)
 
 
 def _mean(x: Tensor, mask: Tensor | None) -> Tensor:
