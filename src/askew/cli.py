@@ -97,6 +97,15 @@ def compare_command(
     seeds: Annotated[
         int, typer.Option(min=1, help="Paired trials; five or more give verdicts.")
     ] = 5,
+    until_decided: Annotated[
+        bool,
+        typer.Option(
+            "--until-decided",
+            help="Judge after 5, 8, 11 … seeds and stop once the first metric is decided; the "
+            "intervals are wider, so that all looks together err as often as one.",
+        ),
+    ] = False,
+    max_seeds: Annotated[int, typer.Option(min=5, help="Where --until-decided ends.")] = 20,
     steps: Steps = None,
     minutes: Minutes = None,
     jobs: Annotated[
@@ -126,7 +135,7 @@ def compare_command(
 
     Exit codes: 0 done, 1 failed while running, 2 bad input or no verdict, 130 interrupted.
     """
-    seeds_run = list(range(seeds))
+    seeds_run = list(range(max_seeds if until_decided else seeds))
     with refusing_bad_input():
         for needed_last in ("jinja2", "plotly"):
             import_module(needed_last)
@@ -134,7 +143,7 @@ def compare_command(
 
         if task not in ("translation", "qa"):
             raise ValueError(f"compare: task must be translation or qa; got {task!r}")
-        if require_verdict and seeds < 5:
+        if require_verdict and len(seeds_run) < 5:
             raise ValueError(
                 f"compare: --require-verdict needs five seeds or more; got --seeds {seeds}"
             )
@@ -190,6 +199,7 @@ def compare_command(
             jobs=jobs or os.cpu_count() or 1,
             command=shlex.join(["askew", *sys.argv[1:]]),
             watcher=watcher,
+            looks=tradeoffs.looks_of(max_seeds) if until_decided else None,
             **call,
         )
         tradeoffs.write_report(comparison.results, folder / "report.html")

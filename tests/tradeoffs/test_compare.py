@@ -19,9 +19,11 @@ from askew.tradeoffs import (
     _measure,
     _run,
     compare,
+    load_trial,
+    looks_of,
     prepare_comparison,
 )
-from askew.tradeoffs._trial import learning_curve, load_trial
+from askew.tradeoffs._trial import learning_curve
 
 ARMS = [Arm(name="wide", config=line_config(8)), Arm(name="narrow", config=line_config(2))]
 BUDGET = Budget(steps=12)
@@ -150,6 +152,23 @@ def test_more_seeds_are_added_to_what_is_there(tmp_path, in_process):
     assert {t["seed"] for t in results["trials"]} == {0, 1, 2}
     after = stamps(tmp_path / "out")
     assert {path: after[path] for path in before} == before
+
+
+def test_it_stops_once_it_is_decided(tmp_path, in_process):
+    looks = looks_of(8)
+    undecided = run(tmp_path / "out", seeds=range(8), looks=looks)
+    settings = undecided.results["settings"]
+    assert settings["looks"] == [5, 8] and len(settings["seeds"]) == 8
+    coarse = dataclasses.replace(StubTask.metrics[0], equivalence=3.0)
+    task = StubTask(metrics=(coarse, StubTask.metrics[1]))
+    found = run(tmp_path / "out", task, seeds=range(8), looks=looks)
+    assert found.results["settings"]["seeds"] == [0, 1, 2, 3, 4], "the same to within 3"
+    alone = run(tmp_path / "out", seeds=range(5))
+    ours, theirs = (c.verdicts[0] for c in (found, alone))
+    assert ours.difference == theirs.difference
+    assert ours.high - ours.low > theirs.high - theirs.low, "the price of looking twice"
+    with pytest.raises(ValueError, match=r"last look must be at all 6 seeds; got looks \[5, 8\]"):
+        run(tmp_path / "other", seeds=range(6), looks=looks)
 
 
 def test_a_model_against_itself_starts_from_other_weights(tmp_path, in_process):

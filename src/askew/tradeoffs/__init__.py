@@ -1,7 +1,6 @@
 """Does the asymmetry pay? Matched twins, paired trials, verdicts with their uncertainty."""
 
 from askew.tradeoffs._compare import (
-    SPEED_METRICS,
     Budget,
     Comparison,
     Watcher,
@@ -21,9 +20,12 @@ from askew.tradeoffs._qa_cost import (
     qa_training_flops,
 )
 from askew.tradeoffs._report import print_results, write_report
+from askew.tradeoffs._results import SPEED_METRICS
 from askew.tradeoffs._run import calibrate
+from askew.tradeoffs._sequential import looks_of, sequential_confidence
 from askew.tradeoffs._stats import Metric, Row, Verdict, analyze
 from askew.tradeoffs._task import Arm, Cost, Evaluation, Progress, Records, Task
+from askew.tradeoffs._trial import Trial, load_trial
 from askew.tradeoffs._twin import Twin, symmetric_twin
 from askew.tradeoffs._words import summary_sentence
 
@@ -40,6 +42,7 @@ __all__ = [
     "Records",
     "Row",
     "Task",
+    "Trial",
     "Twin",
     "Verdict",
     "Watcher",
@@ -48,6 +51,8 @@ __all__ = [
     "check_resumable",
     "compare",
     "count_parameters",
+    "load_trial",
+    "looks_of",
     "parameter_count",
     "prepare_comparison",
     "print_results",
@@ -55,6 +60,7 @@ __all__ = [
     "qa_question_flops",
     "qa_training_flops",
     "read_json",
+    "sequential_confidence",
     "summary_sentence",
     "symmetric_twin",
     "training_flops",

@@ -1,12 +1,7 @@
 """The main job: train an asymmetric model and its twin, and say whether the asymmetry pays."""
 
-import csv
-import io
-import platform
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,38 +11,12 @@ from askew._check import require
 from askew._config import to_dict
 from askew.tradeoffs._files import check_resumable, read_json, write_json, write_text
 from askew.tradeoffs._measure import measure_costs
-from askew.tradeoffs._own_costs import is_judged, own_means, own_metrics, own_values
+from askew.tradeoffs._results import results_of, trials_csv
 from askew.tradeoffs._run import calibrate, run_trials
-from askew.tradeoffs._stats import Metric, Row, Verdict, analyze
+from askew.tradeoffs._sequential import sequential_confidence
+from askew.tradeoffs._stats import Metric, Verdict
 from askew.tradeoffs._task import Arm, Model, Task
-from askew.tradeoffs._trial import Trial, load_trial
-from askew.tradeoffs._words import summary_sentence
-
-SPEED_METRICS = (
-    Metric(
-        name="throughput",
-        label="throughput",
-        scale="ratio",
-        equivalence=0.05,
-        unit="items/s",
-    ),
-    Metric(
-        name="latency_ms",
-        label="latency, batch 1",
-        better="lower",
-        scale="ratio",
-        equivalence=0.05,
-        unit="ms",
-    ),
-    Metric(
-        name="train_seconds",
-        label="training time",
-        better="lower",
-        scale="ratio",
-        equivalence=0.05,
-        unit="CPU-s",
-    ),
-)
+from askew.tradeoffs._trial import load_trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +148,7 @@ def compare(
     settings: Mapping[str, object] | None = None,
     command: str = "",
     watcher: Watcher | None = None,
+    looks: Sequence[int] | None = None,
 ) -> Comparison:
     """Train every arm with every seed, measure, and judge each challenger against the baseline.
 
@@ -197,47 +167,90 @@ def compare(
         settings: More to tell in the results, such as how the arms were matched.
         command: What to type to get these results again.
         watcher: Told of the progress.
+        looks: Numbers of seeds after which the arms are judged, as `looks_of` gives them. The
+            comparison ends at the first look at which the task's first metric pays, does not
+            pay or is equivalent, with intervals of `sequential_confidence`; by default there
+            is one look, after all seeds.
 
     Returns:
         Verdicts and results; the folder holds results.json and trials.csv.
 
     Raises:
-        ValueError: If settings do not fit or the folder holds another comparison.
+        ValueError: If settings do not fit, the last look is not at all seeds, or the folder
+            holds another comparison.
         RuntimeError: If another process runs a comparison in this folder.
     """
     settings = {} if settings is None else settings
+    looks = [len(seeds)] if looks is None else list(looks)
+    require(
+        bool(looks) and looks[-1] == len(seeds),
+        f"compare: the last look must be at all {len(seeds)} seeds; got looks {looks}",
+    )
+    sequential_confidence(looks)  # refuses looks that cannot be
     identity = prepare_comparison(
         task, arms, seeds, budget=budget, out=out, threads=threads, settings=settings
     )
     out.mkdir(parents=True, exist_ok=True)
+    watcher = watcher or Watcher()
     try:
         with filelock.FileLock(out / ".lock", timeout=0):
-            return _compare(
-                task, arms, seeds, identity, budget, out, jobs, command, watcher or Watcher()
-            )
+            steps = _stored_steps(task, arms, identity, budget, out, jobs, watcher)
+            for look in looks:
+                found = _look(
+                    task,
+                    arms,
+                    seeds[:look],
+                    identity | {"steps": steps},
+                    out,
+                    jobs,
+                    command,
+                    watcher,
+                    looks,
+                )
+                if look == looks[-1] or _is_decided(found.verdicts, task.metrics[0]):
+                    break
+            write_text(out / "trials.csv", trials_csv(found.results["trials"]))
+            write_json(out / "results.json", found.results)
+            return found
     except filelock.Timeout:
         raise RuntimeError(f"compare: another process is at work in {out}") from None
 
 
-def _compare(
+def _stored_steps(
     task: Task[Model],
     arms: Sequence[Arm],
-    seeds: Sequence[int],
     identity: dict,
     budget: Budget,
     out: Path,
     jobs: int,
-    command: str,
     watcher: Watcher,
-) -> Comparison:
-    threads = identity["threads"]
+) -> dict[str, int]:
     stored = out / "comparison.json"
     if stored.is_file():
-        steps = read_json(stored)["steps"]
-    else:
-        watcher.stage("calibrating" if budget.minutes is not None else "starting")
-        steps = _steps(task, arms, budget, jobs, threads)
-        write_json(stored, identity | {"steps": steps})
+        return read_json(stored)["steps"]
+    watcher.stage("calibrating" if budget.minutes is not None else "starting")
+    steps = _steps(task, arms, budget, jobs, identity["threads"])
+    write_json(stored, identity | {"steps": steps})
+    return steps
+
+
+def _is_decided(verdicts: Sequence[Verdict], metric: Metric) -> bool:
+    own = [verdict for verdict in verdicts if verdict.metric == metric.name]
+    return all(v.equivalent or v.verdict in ("pays", "does not pay") for v in own)
+
+
+def _look(
+    task: Task[Model],
+    arms: Sequence[Arm],
+    seeds: Sequence[int],
+    identity: dict,
+    out: Path,
+    jobs: int,
+    command: str,
+    watcher: Watcher,
+    looks: Sequence[int],
+) -> Comparison:
+    threads, steps = identity["threads"], identity["steps"]
     watcher.stage("training")
     run_trials(
         task,
@@ -252,33 +265,9 @@ def _compare(
     watcher.stage("measuring speed and memory")
     costs = measure_costs(task, arms, seeds, out=out, threads=threads, progress=watcher.costs)
     trials = [load_trial(out, arm.name, seed) for seed in seeds for arm in arms]
-    metrics = (*task.metrics, *_speed_metrics(task))
-    metrics = (*metrics, *own_metrics(costs, trials, metrics))
-    judged = [m for m in metrics if is_judged(costs, m.name)]
-    verdicts = analyze(_rows(trials, costs), baseline=arms[-1].name, metrics=judged)
-    results = {
-        "version": 1,
-        "task": task.name,
-        "summary": _headline(verdicts, metrics),
-        "settings": {
-            "data": identity["data"],
-            **identity["settings"],
-            "seeds": list(seeds),
-            "budget": identity["budget"],
-            "steps": steps,
-            "jobs": jobs,
-            "threads": threads,
-            "command": command,
-        },
-        "versions": _versions(),
-        "metrics": [asdict(metric) for metric in metrics],
-        "arms": [_arm_entry(task, arm, trials, costs) for arm in arms],
-        "baselines": {name: dict(scores) for name, scores in task.baselines().items()},
-        "trials": [_trial_entry(trial, costs) for trial in trials],
-        "verdicts": [verdict._asdict() for verdict in verdicts],
-    }
-    write_text(out / "trials.csv", _trials_csv(results["trials"]))
-    write_json(out / "results.json", results)
+    verdicts, results = results_of(
+        task, arms, trials, costs, identity=identity, jobs=jobs, looks=looks, command=command
+    )
     return Comparison(verdicts, results, out)
 
 
@@ -293,88 +282,3 @@ def _steps(
     if budget.minutes is not None:
         return calibrate(task, arms, minutes=budget.minutes, jobs=jobs, threads=threads)
     return {arm.name: int(budget.steps or 0) for arm in arms}
-
-
-def _rows(trials: Sequence[Trial], costs: dict) -> list[Row]:
-    rows = []
-    for trial in trials:
-        rows += [
-            Row(trial.arm, trial.seed, "", name, value)
-            for name, value in _figures(trial, costs).items()
-            if is_judged(costs, name)
-        ]
-        rows += [
-            Row(trial.arm, trial.seed, str(item), name, float(value))
-            for name, values in trial.items.items()
-            for item, value in enumerate(values)
-        ]
-    return rows
-
-
-def _figures(trial: Trial, costs: dict) -> dict[str, float]:
-    speed = costs["speed"][str(trial.seed)][trial.arm]
-    seconds = {"train_seconds": trial.train_seconds}
-    return {**trial.metrics, **speed, **seconds, **own_values(costs, trial)}
-
-
-def _arm_entry(task: Task[Model], arm: Arm, trials: Sequence[Trial], costs: dict) -> dict:
-    own = [trial for trial in trials if trial.arm == arm.name]
-    speeds = [costs["speed"][str(trial.seed)][arm.name] for trial in own]
-    return {
-        "name": arm.name,
-        "config": to_dict(arm.config),
-        "training": dict(arm.training),
-        "costs": {
-            "parameters": task.parameters(arm.config),
-            "flops_per_step": task.flops_per_step(arm.config),
-            "train_seconds": _mean([trial.train_seconds for trial in own]),
-            "latency_ms": _mean([speed["latency_ms"] for speed in speeds]),
-            "throughput": _mean([speed["throughput"] for speed in speeds]),
-            "peak_memory_mb": costs["peak_memory_mb"][arm.name],
-            **own_means(costs, own),
-        },
-    }
-
-
-def _trial_entry(trial: Trial, costs: dict) -> dict:
-    return {
-        "arm": trial.arm,
-        "seed": trial.seed,
-        "metrics": _figures(trial, costs),
-        "train_seconds": trial.train_seconds,
-        "curve": trial.curve,
-    }
-
-
-def _trials_csv(trials: Sequence[dict]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    names = list(trials[0]["metrics"])
-    writer.writerow(["arm", "seed", *names])
-    for trial in trials:
-        writer.writerow([trial["arm"], trial["seed"], *(trial["metrics"][n] for n in names)])
-    return text.getvalue()
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def _headline(verdicts: Sequence[Verdict], metrics: Sequence[Metric]) -> str:
-    """Say what the first quality metric and the speed of answering show; tables have the rest."""
-    told = (metrics[0].name, "throughput", "latency_ms")
-    return summary_sentence([v for v in verdicts if v.metric in told], metrics)
-
-
-def _speed_metrics(task: Task[Model]) -> tuple[Metric, ...]:
-    """The costs that are compared, by the names that the task has for them."""
-    return tuple(replace(m, label=task.speeds.get(m.name, m.label)) for m in SPEED_METRICS)
-
-
-def _versions() -> dict[str, str]:
-    packages = ("askew", "torch", "transformers", "tokenizers", "sacrebleu", "numpy", "scipy")
-    return {
-        "python": sys.version.split()[0],
-        **{name: version(name) for name in packages},
-        "platform": platform.platform(),
-    }

@@ -76,14 +76,16 @@ def margin_of(spread: Spread, confidence: float) -> float:
 
 
 def minimum_detectable(spread: Spread, confidence: float) -> float:
-    """Find the true difference whose interval excludes zero with a probability of 80 %.
+    r"""Find the true difference whose interval excludes zero with a probability of 80 %.
 
     Args:
         spread: Of the mean difference.
         confidence: Of the interval, in (0, 1).
 
     Returns:
-        The difference, >= 0, from the power of the t test (noncentral t distribution).
+        The difference, >= 0, from the power of the t test (noncentral t distribution). A standard
+        deviation of few values is rather too small than too large; it is scaled by
+        :math:`\sqrt{\nu / m}`, m the median of :math:`\chi^2_\nu`, to be as often either.
     """
     critical = _critical(spread, confidence)
 
@@ -96,7 +98,8 @@ def minimum_detectable(spread: Spread, confidence: float) -> float:
     while surplus_power(high) < 0:
         high *= 2
     shift = optimize.root_scalar(surplus_power, bracket=(0.0, high)).root
-    return float(shift) * math.sqrt(spread.variance)
+    middling = spread.df / float(stats.chi2.median(spread.df))
+    return float(shift) * math.sqrt(spread.variance * middling)
 
 
 def _critical(spread: Spread, confidence: float) -> float:

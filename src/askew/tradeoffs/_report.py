@@ -355,6 +355,9 @@ def _setting_words(settings: Mapping[str, object]) -> str:
     seeds = settings.get("seeds")
     if isinstance(seeds, Sequence):
         words.append(f"{len(seeds)} seed{'' if len(seeds) == 1 else 's'}")
+    looked = settings.get("looks")
+    if isinstance(looked, Sequence) and len(looked) > 1:
+        words.append(f"judged at {', '.join(map(str, looked))} seeds, 95 % for all looks together")
     if settings.get("match"):
         words.append(f"matched by {settings['match']}")
     return " · ".join(words)

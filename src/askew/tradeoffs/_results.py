@@ -1,0 +1,193 @@
+"""What a comparison found, as results.json and trials.csv keep it."""
+
+import csv
+import io
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import version
+
+from askew._config import to_dict
+from askew.tradeoffs._own_costs import is_judged, own_means, own_metrics, own_values
+from askew.tradeoffs._sequential import sequential_confidence
+from askew.tradeoffs._stats import Metric, Row, Verdict, analyze
+from askew.tradeoffs._task import Arm, Model, Task
+from askew.tradeoffs._trial import Trial
+from askew.tradeoffs._words import summary_sentence
+
+SPEED_METRICS = (
+    Metric(
+        name="throughput",
+        label="throughput",
+        scale="ratio",
+        equivalence=0.05,
+        unit="items/s",
+    ),
+    Metric(
+        name="latency_ms",
+        label="latency, batch 1",
+        better="lower",
+        scale="ratio",
+        equivalence=0.05,
+        unit="ms",
+    ),
+    Metric(
+        name="train_seconds",
+        label="training time",
+        better="lower",
+        scale="ratio",
+        equivalence=0.05,
+        unit="CPU-s",
+    ),
+)
+
+
+def results_of(
+    task: Task[Model],
+    arms: Sequence[Arm],
+    trials: Sequence[Trial],
+    costs: dict,
+    *,
+    identity: Mapping,
+    jobs: int,
+    looks: Sequence[int],
+    command: str,
+) -> tuple[list[Verdict], dict]:
+    """Judge finished trials and put everything that is known of them together.
+
+    Args:
+        task: Names the metrics.
+        arms: The baseline last.
+        trials: Every arm with every seed.
+        costs: What `measure_costs` gave.
+        identity: Of the comparison, with the `steps` of each arm.
+        jobs: Trials at the same time.
+        looks: Numbers of seeds after which the arms are judged.
+        command: What to type to get these results again.
+
+    Returns:
+        Verdicts, and the plain values of results.json.
+    """
+    metrics = (*task.metrics, *_speed_metrics(task))
+    metrics = (*metrics, *own_metrics(costs, trials, metrics))
+    judged = [m for m in metrics if is_judged(costs, m.name)]
+    rows, confidence = _rows(trials, costs), sequential_confidence(looks)
+    verdicts = analyze(rows, baseline=arms[-1].name, metrics=judged, confidence=confidence)
+    results = {
+        "version": 1,
+        "task": task.name,
+        "summary": _headline(verdicts, metrics),
+        "settings": {
+            "data": identity["data"],
+            **identity["settings"],
+            "seeds": list(dict.fromkeys(trial.seed for trial in trials)),
+            "looks": list(looks),
+            "confidence": confidence,
+            "budget": identity["budget"],
+            "steps": identity["steps"],
+            "jobs": jobs,
+            "command": command,
+            "threads": identity["threads"],
+        },
+        "versions": _versions(),
+        "metrics": [asdict(metric) for metric in metrics],
+        "arms": [_arm_entry(task, arm, trials, costs) for arm in arms],
+        "baselines": {name: dict(scores) for name, scores in task.baselines().items()},
+        "trials": [_trial_entry(trial, costs) for trial in trials],
+        "verdicts": [verdict._asdict() for verdict in verdicts],
+    }
+    return verdicts, results
+
+
+def _rows(trials: Sequence[Trial], costs: dict) -> list[Row]:
+    rows = []
+    for trial in trials:
+        rows += [
+            Row(trial.arm, trial.seed, "", name, value)
+            for name, value in _figures(trial, costs).items()
+            if is_judged(costs, name)
+        ]
+        rows += [
+            Row(trial.arm, trial.seed, str(item), name, float(value))
+            for name, values in trial.items.items()
+            for item, value in enumerate(values)
+        ]
+    return rows
+
+
+def _figures(trial: Trial, costs: dict) -> dict[str, float]:
+    speed = costs["speed"][str(trial.seed)][trial.arm]
+    seconds = {"train_seconds": trial.train_seconds}
+    return {**trial.metrics, **speed, **seconds, **own_values(costs, trial)}
+
+
+def _arm_entry(task: Task[Model], arm: Arm, trials: Sequence[Trial], costs: dict) -> dict:
+    own = [trial for trial in trials if trial.arm == arm.name]
+    speeds = [costs["speed"][str(trial.seed)][arm.name] for trial in own]
+    return {
+        "name": arm.name,
+        "config": to_dict(arm.config),
+        "training": dict(arm.training),
+        "costs": {
+            "parameters": task.parameters(arm.config),
+            "flops_per_step": task.flops_per_step(arm.config),
+            "train_seconds": _mean([trial.train_seconds for trial in own]),
+            "latency_ms": _mean([speed["latency_ms"] for speed in speeds]),
+            "throughput": _mean([speed["throughput"] for speed in speeds]),
+            "peak_memory_mb": costs["peak_memory_mb"][arm.name],
+            **own_means(costs, own),
+        },
+    }
+
+
+def _trial_entry(trial: Trial, costs: dict) -> dict:
+    return {
+        "arm": trial.arm,
+        "seed": trial.seed,
+        "metrics": _figures(trial, costs),
+        "train_seconds": trial.train_seconds,
+        "curve": trial.curve,
+    }
+
+
+def trials_csv(trials: Sequence[dict]) -> str:
+    """Write a line for each trial.
+
+    Args:
+        trials: As results.json has them.
+
+    Returns:
+        The text of trials.csv.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text)
+    names = list(trials[0]["metrics"])
+    writer.writerow(["arm", "seed", *names])
+    for trial in trials:
+        writer.writerow([trial["arm"], trial["seed"], *(trial["metrics"][n] for n in names)])
+    return text.getvalue()
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _headline(verdicts: Sequence[Verdict], metrics: Sequence[Metric]) -> str:
+    """Say what the first quality metric and the speed of answering show; tables have the rest."""
+    told = (metrics[0].name, "throughput", "latency_ms")
+    return summary_sentence([v for v in verdicts if v.metric in told], metrics)
+
+
+def _speed_metrics(task: Task[Model]) -> tuple[Metric, ...]:
+    """The costs that are compared, by the names that the task has for them."""
+    return tuple(replace(m, label=task.speeds.get(m.name, m.label)) for m in SPEED_METRICS)
+
+
+def _versions() -> dict[str, str]:
+    packages = ("askew", "torch", "transformers", "tokenizers", "sacrebleu", "numpy", "scipy")
+    return {
+        "python": sys.version.split()[0],
+        **{name: version(name) for name in packages},
+        "platform": platform.platform(),
+    }

@@ -1,0 +1,54 @@
+"""A comparison that grows until it is decided errs no more often than one of a fixed size."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from askew.tradeoffs import looks_of, sequential_confidence
+
+
+def test_looks_end_at_all_seeds():
+    assert looks_of(5) == (5,)
+    assert looks_of(11) == (5, 8, 11)
+    assert looks_of(20) == (5, 8, 11, 14, 17, 20)
+    with pytest.raises(ValueError, match=r"max_seeds must be >= 5, .*; got max_seeds 4"):
+        looks_of(4)
+
+
+@pytest.mark.parametrize(("looks", "published"), [((2, 4), 0.0294), ((1, 2, 3, 4, 5), 0.0158)])
+def test_with_many_seeds_it_is_pococks_bound(looks, published):
+    """Pocock's nominal levels for two and five equal steps and 5 % in all, variances known."""
+    many = [100 * look for look in looks]
+    assert 1 - sequential_confidence(many) == pytest.approx(published, rel=0.04)
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_all_looks_together_err_as_often_as_one(confidence):
+    looks = looks_of(14)
+    nominal = sequential_confidence(looks, confidence=confidence)
+    drawn = np.random.default_rng(7).standard_normal((20_000, 14))
+    false = np.zeros(20_000, dtype=bool)
+    for look in looks:
+        p = stats.ttest_1samp(drawn[:, :look], 0, axis=1).pvalue
+        false |= p < 1 - nominal
+    assert false.mean() == pytest.approx(1 - confidence, abs=4 * (0.25 / 20_000) ** 0.5)
+    naive = np.zeros(20_000, dtype=bool)
+    for look in looks:
+        naive |= stats.ttest_1samp(drawn[:, :look], 0, axis=1).pvalue < 1 - confidence
+    assert naive.mean() > 1.5 * (1 - confidence), "why it is needed"
+
+
+def test_one_look_needs_nothing():
+    assert sequential_confidence([1]) == sequential_confidence([7]) == 0.95
+
+
+@pytest.mark.parametrize("looks", [[], [1, 5], [5, 5], [8, 5]])
+def test_looks_that_cannot_be_are_refused(looks):
+    with pytest.raises(ValueError, match="looks must be >= 2 and increasing"):
+        sequential_confidence(looks)
+
+
+@pytest.mark.parametrize("confidence", [0.4, 1.0])
+def test_confidence_out_of_reach_is_refused(confidence):
+    with pytest.raises(ValueError, match=r"confidence must be in \[0.5, 0.999\]"):
+        sequential_confidence([5, 8], confidence=confidence)
