@@ -15,6 +15,7 @@ from askew.tradeoffs import (
     Comparison,
     Evaluation,
     Task,
+    Trial,
     Watcher,
     _measure,
     _run,
@@ -279,6 +280,7 @@ def test_curves_join_the_records_of_a_step():
 
 def test_a_stored_trial_comes_back(five_seeds):
     trial = load_trial(five_seeds.folder, "wide", 3)
+    assert isinstance(trial, Trial)
     assert trial.items["fit"].shape == (20,)
     assert trial.items["fit"].mean() == pytest.approx(trial.metrics["fit"])
     assert StubTask().load(trial.model).in_features == 8
