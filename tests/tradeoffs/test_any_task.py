@@ -124,13 +124,13 @@ def test_figures_are_added_to_a_comparison_that_had_none(plain, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["error", "latency_ms", "parameters"])
-def test_a_figure_must_not_bear_a_name_that_is_taken(costly, name):
+def test_a_figure_must_not_bear_a_name_that_is_taken(costly, name, in_process):
     (costly.folder / "costs.json").unlink()
     with pytest.raises(ValueError, match=rf"compare: a cost of the task .* new name; got {name}"):
         run(replace(CostlyRegressorTask(), clash=name), costly.folder, seeds=[0])
 
 
-def test_every_model_must_have_the_same_figures(costly):
+def test_every_model_must_have_the_same_figures(costly, in_process):
     (costly.folder / "costs.json").unlink(missing_ok=True)
     with pytest.raises(ValueError, match=r"same costs; got \['bytes'\] of even, seed 0, and \["):
         run(replace(CostlyRegressorTask(), quiet_at=26), costly.folder, seeds=[0])

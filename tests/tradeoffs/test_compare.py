@@ -1,4 +1,3 @@
-import concurrent.futures
 import csv
 import dataclasses
 import json
@@ -17,8 +16,6 @@ from askew.tradeoffs import (
     Task,
     Trial,
     Watcher,
-    _measure,
-    _run,
     compare,
     load_trial,
     looks_of,
@@ -32,30 +29,6 @@ BUDGET = Budget(steps=12)
 
 def run(out, task=None, seeds=(0, 1), arms=ARMS, budget=BUDGET, **settings) -> Comparison:
     return compare(task or StubTask(), arms, seeds, budget=budget, out=out, jobs=2, **settings)
-
-
-class InProcess(concurrent.futures.Executor):
-    """Runs what is submitted at once, where starting processes is not the point."""
-
-    def __init__(self, *_, **__):
-        pass
-
-    def submit(self, fn, /, *args, **kwargs):
-        future = concurrent.futures.Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-    def shutdown(self, wait=True, *, cancel_futures=False, kill_workers=False):
-        pass
-
-
-@pytest.fixture
-def in_process(monkeypatch):
-    monkeypatch.setattr(_run, "ProcessPoolExecutor", InProcess)
-    monkeypatch.setattr(_measure, "ProcessPoolExecutor", InProcess)
 
 
 def scores(results):

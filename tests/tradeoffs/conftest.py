@@ -1,0 +1,31 @@
+"""What tests of comparisons share."""
+
+import concurrent.futures
+
+import pytest
+
+from askew.tradeoffs import _measure, _run
+
+
+class InProcess(concurrent.futures.Executor):
+    """Runs what is submitted at once, where starting processes is not the point."""
+
+    def __init__(self, *_, **__):
+        pass
+
+    def submit(self, fn, /, *args, **kwargs):
+        future = concurrent.futures.Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def shutdown(self, wait=True, *, cancel_futures=False, kill_workers=False):
+        pass
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    monkeypatch.setattr(_run, "ProcessPoolExecutor", InProcess)
+    monkeypatch.setattr(_measure, "ProcessPoolExecutor", InProcess)
