@@ -126,7 +126,7 @@ def simulate_sequential(
         return 0, most
 
     spreads = (
-        estimate_spread(t.mean(1), t) for t in (noise.draw(rng, most, items) for _ in "x" * 99)
+        estimate_spread(t.mean(1), t) for t in (noise.draw(rng, most, items) for _ in range(99))
     )
     effect = median(minimum_detectable(spread, CONFIDENCE) for spread in spreads)
     nothing, something = ([run(shift) for _ in range(tables)] for shift in (0.0, effect))

@@ -92,13 +92,13 @@ def test_interval_holds_its_coverage(seed_sd: float, item_sd: float):
 @pytest.mark.parametrize("seeds", [2, 5, 12])
 def test_minimum_detectable_has_its_power(seeds: int):
     rng = np.random.default_rng(5)
-    variances = rng.standard_normal((4001, seeds)).var(axis=1, ddof=1) / seeds
-    middling = minimum_detectable(Spread(float(np.median(variances)), seeds - 1), 0.95)
+    median = stats.chi2.median(seeds - 1) / (seeds - 1)  # of the estimates of a variance of 1
+    middling = minimum_detectable(Spread(float(median) / seeds, seeds - 1), 0.95)
     draws = rng.normal(middling, 1.0, (20_000, seeds))
     # as often too large as too small; each draw then judges by the spread it sees
     margins = stats.t.ppf(0.975, seeds - 1) * draws.std(axis=1, ddof=1) / math.sqrt(seeds)
     found = np.abs(draws.mean(axis=1)) > margins
-    assert found.mean() == pytest.approx(0.8, abs=0.03)
+    assert found.mean() == pytest.approx(0.8, abs=0.012)
 
 
 def test_minimum_detectable_for_any_degrees_of_freedom():

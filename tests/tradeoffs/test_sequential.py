@@ -31,7 +31,8 @@ def test_all_looks_together_err_as_often_as_one(confidence):
     for look in looks:
         p = stats.ttest_1samp(drawn[:, :look], 0, axis=1).pvalue
         false |= p < 1 - nominal
-    assert false.mean() == pytest.approx(1 - confidence, abs=4 * (0.25 / 20_000) ** 0.5)
+    error = (confidence * (1 - confidence) / 20_000) ** 0.5
+    assert false.mean() == pytest.approx(1 - confidence, abs=4 * error)
     naive = np.zeros(20_000, dtype=bool)
     for look in looks:
         naive |= stats.ttest_1samp(drawn[:, :look], 0, axis=1).pvalue < 1 - confidence

@@ -37,7 +37,7 @@ def load_test(
         The pairs.
 
     Raises:
-        ValueError: Unless exactly one way is given, or if files cannot be read.
+        ValueError: Unless exactly one way is given, if `part` is asked of other files, or if files cannot be read.
     """
     aligned = source is not None and target is not None
     require(
@@ -45,6 +45,10 @@ def load_test(
         "load_test: test pairs are needed in one way; "
         f"got data {data}, source {source}, target {target}. "
         "Give --data, or --test-source and --test-target",
+    )
+    require(
+        part == "all" or data is not None,
+        f"load_test: part is of data; got part {part!r} and no data. Give --data",
     )
     if source is not None and target is not None:
         return read_aligned(source, target)
