@@ -37,7 +37,8 @@ def load_test(
         The pairs.
 
     Raises:
-        ValueError: Unless exactly one way is given, if `part` is asked of other files, or if files cannot be read.
+        ValueError: Unless exactly one way is given, if `part` is asked of other files, or if
+            files cannot be read.
     """
     aligned = source is not None and target is not None
     require(
