@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from askew.tradeoffs._stats import Metric, Row, Verdict, analyze
+from askew.tradeoffs import Metric, Row, Verdict, analyze, shared_confidence
 
 SEEDS = range(5)
 F1 = Metric(name="f1", label="F1", equivalence=1.0)
@@ -254,3 +254,57 @@ def test_settings_that_do_not_fit(settings: dict, message: str):
 def test_metric_refuses(setting: dict, message: str):
     with pytest.raises(ValueError, match=f"^Metric: {message}"):
         Metric(**({"name": "f1", "label": "F1", "equivalence": 0.0} | setting))
+
+
+def test_wins_are_counted_in_the_direction_that_is_better():
+    rows = _rows([60.0, 62.5, 61.0, 63.0, 60.0], [59.0, 60.0, 61.5, 60.0, 60.0])
+    assert _one(rows).wins == 3, "a tie is no win"
+    lower = Metric(name="f1", label="F1", better="lower", equivalence=1.0)
+    assert _one(rows, metric=lower).wins == 1
+
+
+def _three_arms() -> list[Row]:
+    noise = random.Random(5)
+    return [
+        Row(arm, seed, "", "f1", noise.gauss(0.0, 1.0))
+        for arm in ("a", "b", "c", "twin")
+        for seed in SEEDS
+    ]
+
+
+def test_several_challengers_share_the_error():
+    shared, alone = (
+        analyze(_three_arms(), baseline="twin", correction=correction)
+        for correction in ("bonferroni", "none")
+    )
+    for one, other in zip(shared, alone, strict=True):
+        assert one.confidence == pytest.approx(1 - 0.05 / 3) and other.confidence == 0.95
+        wider = stats.t.ppf(1 - 0.05 / 6, 4) / stats.t.ppf(0.975, 4)
+        assert one.high - one.low == pytest.approx(wider * (other.high - other.low))
+        assert one.minimum_detectable > other.minimum_detectable
+
+
+def test_one_challenger_is_not_corrected():
+    assert shared_confidence(0.9, 1) == 0.9
+    assert _one(_item_rows()).confidence == 0.95
+
+
+def test_any_of_several_challengers_errs_as_rarely_as_one():
+    drawn, wrong = np.random.default_rng(1), {"bonferroni": 0, "none": 0}
+    for _ in range(400):
+        values = drawn.normal(size=(5, 8))
+        rows = [
+            Row(f"arm {a}" if a else "twin", seed, "", "f1", float(values[a, seed]))
+            for a in range(5)
+            for seed in range(8)
+        ]
+        for correction in wrong:
+            found = analyze(rows, baseline="twin", correction=correction)
+            wrong[correction] += any(v.verdict != "cannot tell" for v in found)
+    assert wrong["bonferroni"] / 400 < 0.075 < wrong["none"] / 400
+
+
+@pytest.mark.unhooked
+def test_correction_must_be_known():
+    with pytest.raises(ValueError, match="correction must be 'bonferroni' or 'none'; got correcti"):
+        analyze(_three_arms(), baseline="twin", correction="holm")

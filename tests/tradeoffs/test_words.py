@@ -32,6 +32,8 @@ def _verdict(
         minimum_detectable=None,
         seeds=seeds,
         seed_differences=(difference,) * seeds,
+        wins=0,
+        confidence=0.95,
         reason="" if verdict else f"5 seeds are needed for a verdict; got {seeds}",
     )
 

@@ -23,7 +23,7 @@ from askew.tradeoffs._report import print_results, write_report
 from askew.tradeoffs._results import SPEED_METRICS
 from askew.tradeoffs._run import calibrate
 from askew.tradeoffs._sequential import looks_of, sequential_confidence
-from askew.tradeoffs._stats import Metric, Row, Verdict, analyze
+from askew.tradeoffs._stats import Metric, Row, Verdict, analyze, shared_confidence
 from askew.tradeoffs._task import Arm, Cost, Evaluation, Progress, Records, Task
 from askew.tradeoffs._trial import Trial, load_trial
 from askew.tradeoffs._twin import Twin, symmetric_twin
@@ -61,6 +61,7 @@ __all__ = [
     "qa_training_flops",
     "read_json",
     "sequential_confidence",
+    "shared_confidence",
     "summary_sentence",
     "symmetric_twin",
     "training_flops",

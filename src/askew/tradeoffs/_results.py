@@ -11,7 +11,7 @@ from importlib.metadata import version
 from askew._config import to_dict
 from askew.tradeoffs._own_costs import is_judged, own_means, own_metrics, own_values
 from askew.tradeoffs._sequential import sequential_confidence
-from askew.tradeoffs._stats import Metric, Row, Verdict, analyze
+from askew.tradeoffs._stats import Metric, Row, Verdict, analyze, shared_confidence
 from askew.tradeoffs._task import Arm, Model, Task
 from askew.tradeoffs._trial import Trial
 from askew.tradeoffs._words import summary_sentence
@@ -72,8 +72,14 @@ def results_of(
     metrics = (*task.metrics, *_speed_metrics(task))
     metrics = (*metrics, *own_metrics(costs, trials, metrics))
     judged = [m for m in metrics if is_judged(costs, m.name)]
-    rows, confidence = _rows(trials, costs), sequential_confidence(looks)
-    verdicts = analyze(rows, baseline=arms[-1].name, metrics=judged, confidence=confidence)
+    confidence = sequential_confidence(looks, confidence=shared_confidence(0.95, len(arms) - 1))
+    verdicts = analyze(
+        _rows(trials, costs),
+        baseline=arms[-1].name,
+        metrics=judged,
+        confidence=confidence,
+        correction="none",
+    )
     results = {
         "version": 1,
         "task": task.name,
@@ -84,6 +90,7 @@ def results_of(
             "seeds": list(dict.fromkeys(trial.seed for trial in trials)),
             "looks": list(looks),
             "confidence": confidence,
+            "correction": "bonferroni" if len(arms) > 2 else "none",
             "budget": identity["budget"],
             "steps": identity["steps"],
             "jobs": jobs,

@@ -12,7 +12,7 @@ from askew._check import require
 from askew.tradeoffs._intervals import estimate_spread, margin_of, minimum_detectable
 from askew.tradeoffs._table import Row, Sample, Table, read_table
 
-__all__ = ["Metric", "Row", "Verdict", "analyze"]
+__all__ = ["Metric", "Row", "Verdict", "analyze", "shared_confidence"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +74,8 @@ class Verdict(NamedTuple):
             80 % power.
         seeds: Number of paired seeds.
         seed_differences: The difference of each seed, in the order of the seeds.
+        wins: Seeds whose difference is above zero.
+        confidence: Of the interval; above the chosen one where several challengers share it.
         reason: Why there is no verdict, else "".
     """
 
@@ -89,6 +91,8 @@ class Verdict(NamedTuple):
     minimum_detectable: float | None
     seeds: int
     seed_differences: tuple[float, ...]
+    wins: int
+    confidence: float
     reason: str
 
 
@@ -100,6 +104,7 @@ def analyze(
     equivalence: Mapping[str, float] | None = None,
     min_seeds: int = 5,
     confidence: float = 0.95,
+    correction: Literal["bonferroni", "none"] = "bonferroni",
 ) -> list[Verdict]:
     """Judge every challenger against the baseline, metric by metric, seed by seed.
 
@@ -108,6 +113,10 @@ def analyze(
     interval speaks of new seeds and new items (`estimate_spread`). Where a metric has both
     kinds of rows, as a corpus score with jackknife pseudo-values has, the value of the whole
     is the estimate. Two equal arms differ by zero.
+
+    With :math:`k` challengers each interval has the confidence :math:`1 - (1 - c)/k`
+    (`shared_confidence`), so that on every metric all :math:`k` verdicts together are wrong no more
+    often than a single one. Metrics are not corrected for: name the one that decides beforehand.
 
     Args:
         results: A CSV file with the header `arm,seed,item,metric,value`, or such rows, in any
@@ -118,7 +127,8 @@ def analyze(
         equivalence: Half width of the region that counts as no difference, by metric name,
             >= 0; goes before that of `metrics`.
         min_seeds: Fewer paired seeds get no verdict, >= 2.
-        confidence: Of the intervals, in (0, 1).
+        confidence: Of all challengers' intervals on a metric together, in (0, 1).
+        correction: "none" gives every interval this confidence, however many challengers there are.
 
     Returns:
         One verdict per metric and challenger.
@@ -145,6 +155,10 @@ def analyze(
         0 < confidence < 1,
         f"analyze: confidence must lie between 0 and 1; got confidence {confidence}",
     )
+    require(
+        correction in ("bonferroni", "none"),
+        f"analyze: correction must be 'bonferroni' or 'none'; got correction {correction!r}",
+    )
     table = read_table(results)
     require(
         baseline in table.arms,
@@ -156,11 +170,33 @@ def analyze(
         bool(challengers),
         f"analyze: results must have an arm beside the baseline; got arms {table.arms}",
     )
+    if correction == "bonferroni":
+        confidence = shared_confidence(confidence, len(challengers))
     return [
         _judge(table, metric, challenger, baseline, min_seeds, confidence)
         for metric in _all_metrics(table.metrics, metrics, equivalence or {})
         for challenger in challengers
     ]
+
+
+def shared_confidence(confidence: float, challengers: int) -> float:
+    """Give the confidence of each interval that leaves all of them together the error of one.
+
+    Args:
+        confidence: Of all together, in (0, 1).
+        challengers: Their number, >= 1.
+
+    Returns:
+        One minus an equal share of the error.
+
+    Example:
+        >>> round(shared_confidence(0.95, 5), 6)
+        0.99
+
+    References:
+        Multiple Comparisons among Means, 1961, Dunn (Bonferroni's inequality).
+    """
+    return 1 - (1 - confidence) / challengers if challengers > 1 else confidence
 
 
 def _all_metrics(
@@ -211,6 +247,8 @@ def _judge(
         minimum_detectable=None if spread is None else minimum_detectable(spread, confidence),
         seeds=count,
         seed_differences=tuple(differences.tolist()),
+        wins=int((differences > 0).sum()),
+        confidence=confidence,
         reason="" if enough else _refusal(count, min_seeds),
     )
 
