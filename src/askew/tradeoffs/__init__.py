@@ -1,5 +1,6 @@
 """Does the asymmetry pay? Matched twins, paired trials, verdicts with their uncertainty."""
 
+from askew.tradeoffs._as_given import Tradeoffs, analyze_asymmetric_tradeoffs
 from askew.tradeoffs._compare import (
     Budget,
     Comparison,
@@ -13,7 +14,10 @@ from askew.tradeoffs._cost import (
     parameter_count,
     training_flops,
 )
+from askew.tradeoffs._experiment import Experiment
+from askew.tradeoffs._experiment_parts import ACCURACY, ModelConfig, Score, adamw
 from askew.tradeoffs._files import check_resumable, read_json, write_json
+from askew.tradeoffs._flops import count_flops
 from askew.tradeoffs._qa_cost import (
     qa_parameter_count,
     qa_question_flops,
@@ -30,26 +34,34 @@ from askew.tradeoffs._twin import Twin, symmetric_twin
 from askew.tradeoffs._words import summary_sentence
 
 __all__ = [
+    "ACCURACY",
     "SPEED_METRICS",
     "Arm",
     "Budget",
     "Comparison",
     "Cost",
     "Evaluation",
+    "Experiment",
     "Metric",
+    "ModelConfig",
     "ParameterCount",
     "Progress",
     "Records",
     "Row",
+    "Score",
     "Task",
+    "Tradeoffs",
     "Trial",
     "Twin",
     "Verdict",
     "Watcher",
+    "adamw",
     "analyze",
+    "analyze_asymmetric_tradeoffs",
     "calibrate",
     "check_resumable",
     "compare",
+    "count_flops",
     "count_parameters",
     "load_trial",
     "looks_of",

@@ -13,7 +13,7 @@ from askew.tradeoffs._own_costs import is_judged, own_means, own_metrics, own_va
 from askew.tradeoffs._sequential import sequential_confidence
 from askew.tradeoffs._stats import Metric, Row, Verdict, analyze, shared_confidence
 from askew.tradeoffs._task import Arm, Model, Task
-from askew.tradeoffs._trial import Trial
+from askew.tradeoffs._trial import GAP, Trial
 from askew.tradeoffs._words import summary_sentence
 
 SPEED_METRICS = (
@@ -69,9 +69,9 @@ def results_of(
     Returns:
         Verdicts, and the plain values of results.json.
     """
-    metrics = (*task.metrics, *_speed_metrics(task))
+    metrics = (*task.metrics, *_gap_metrics(task, trials), *_speed_metrics(task))
     metrics = (*metrics, *own_metrics(costs, trials, metrics))
-    judged = [m for m in metrics if is_judged(costs, m.name)]
+    judged = [m for m in metrics if _is_judged(costs, m.name)]
     confidence = sequential_confidence(looks, confidence=shared_confidence(0.95, len(arms) - 1))
     verdicts = analyze(
         _rows(trials, costs),
@@ -113,7 +113,7 @@ def _rows(trials: Sequence[Trial], costs: dict) -> list[Row]:
         rows += [
             Row(trial.arm, trial.seed, "", name, value)
             for name, value in _figures(trial, costs).items()
-            if is_judged(costs, name)
+            if _is_judged(costs, name)
         ]
         rows += [
             Row(trial.arm, trial.seed, str(item), name, float(value))
@@ -121,6 +121,19 @@ def _rows(trials: Sequence[Trial], costs: dict) -> list[Row]:
             for item, value in enumerate(values)
         ]
     return rows
+
+
+def _is_judged(costs: dict, name: str) -> bool:
+    return name != GAP and is_judged(costs, name)
+
+
+def _gap_metrics(task: Task[Model], trials: Sequence[Trial]) -> tuple[Metric, ...]:
+    """The generalisation gap of the first metric, which is shown and not judged."""
+    if not all(GAP in trial.metrics for trial in trials):
+        return ()
+    first = task.metrics[0]
+    label = f"generalisation gap of {first.label}"
+    return (Metric(name=GAP, label=label, better="lower", equivalence=0, unit=first.unit),)
 
 
 def _figures(trial: Trial, costs: dict) -> dict[str, float]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from loky import ProcessPoolExecutor
 
+from askew._check import require
 from askew.tradeoffs._task import Arm, Model, Task
 from askew.tradeoffs._trial import is_finished, read_progress, run_trial, start_worker
 
@@ -117,6 +118,11 @@ def _seconds_per_step(task: Task[Model], arm: Arm) -> float:
             progress=lambda step, steps: None,
         )
     timed = [r for r in records if "loss" in r]
+    require(
+        len({r["step"] for r in timed}) > 1,
+        "calibrate: a budget in minutes needs training records with the loss of two steps or more; "
+        f"got {len(timed)} of {arm.name}. Give the budget in steps",
+    )
     first, last = timed[0], timed[-1]
     return (last["train_seconds"] - first["train_seconds"]) / (last["step"] - first["step"])
 

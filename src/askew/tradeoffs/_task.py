@@ -92,6 +92,9 @@ class Task(Protocol[Model]):
     A task may also have `costs(model) -> Mapping[str, Cost]`, figures of its own under names
     of its own: the same names for every model. It is called once per trained model, alone, after
     all speeds were measured; what it times it warms up itself.
+
+    It may have `train_score(model) -> float`, the first metric on training data, as many items as
+    the test set has; the generalisation gap is then shown.
     """
 
     @property

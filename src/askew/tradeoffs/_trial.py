@@ -7,14 +7,16 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
 
 from askew.tradeoffs._files import read_json, write_json
-from askew.tradeoffs._task import Arm, Model, Records, Task
+from askew.tradeoffs._task import Arm, Evaluation, Model, Records, Task
+
+GAP = "generalisation_gap"
 
 
 class Trial(NamedTuple):
@@ -112,7 +114,7 @@ def run_trial(task: Task[Model], arm: Arm, seed: int, *, steps: int, out: Path) 
             "arm": arm.name,
             "seed": seed,
             "steps": steps,
-            "metrics": dict(evaluation.metrics),
+            "metrics": dict(evaluation.metrics) | _gap(task, model, evaluation),
             "train_seconds": max(r["train_seconds"] for r in records),
             "curve": learning_curve(records),
         },
@@ -121,6 +123,15 @@ def run_trial(task: Task[Model], arm: Arm, seed: int, *, steps: int, out: Path) 
     shutil.rmtree(final, ignore_errors=True)
     whole.rename(final)
     shutil.rmtree(work)
+
+
+def _gap(task: Any, model: Model, evaluation: Evaluation) -> dict[str, float]:
+    """How much better the first metric is on training data, where the task tells."""
+    if not hasattr(task, "train_score"):
+        return {}
+    metric = task.metrics[0]
+    gap = task.train_score(model) - evaluation.metrics[metric.name]
+    return {GAP: gap if metric.better == "higher" else -gap}
 
 
 def load_trial(out: Path, arm: str, seed: int) -> Trial:

@@ -1,0 +1,152 @@
+"""Data of a user's own as batches: the same ones in the same order for every model."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+from typing import Any, TypeAlias, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
+
+from askew._check import require
+
+Data: TypeAlias = Dataset | DataLoader | tuple[Tensor, ...]
+Batch: TypeAlias = tuple[Any, Any]
+
+
+def as_data(data: Data, where: str) -> Dataset | DataLoader:
+    """Take a dataset, a loader, or a tuple of tensors of equal length.
+
+    Args:
+        data: Whose items are (input, target), or mappings with "labels".
+        where: What it is called, for messages.
+
+    Returns:
+        A dataset with a length, or a loader of one.
+
+    Raises:
+        ValueError: If it is none of these, or empty.
+    """
+    if isinstance(data, tuple | list):
+        lengths = [len(tensor) for tensor in data]
+        require(
+            len(set(lengths)) == 1 and len(lengths) >= 2,
+            f"Experiment: {where} must be tensors of equal length, the target last; "
+            f"got lengths {lengths}",
+        )
+        data = TensorDataset(*data)
+    size = dataset_of(data)
+    length = len(size) if hasattr(size, "__len__") else None
+    require(
+        length is not None and length > 0,
+        f"Experiment: {where} must be a dataset with a length above 0, a DataLoader of one, or a "
+        f"tuple of tensors; got {type(data).__name__} of length {length}",
+    )
+    return data
+
+
+def dataset_of(data: Dataset | DataLoader) -> Any:
+    """Give the items behind a loader."""
+    return data.dataset if isinstance(data, DataLoader) else data
+
+
+def training_batches(
+    data: Dataset | DataLoader, batch_size: int, seed: int, device: torch.device
+) -> Iterator[Batch]:
+    """Give batches without end, in an order that depends on the seed alone.
+
+    Args:
+        data: A loader is used as it is; it is seeded anew for each epoch, so that what a model
+            draws at random does not change the order.
+        batch_size: Of a dataset.
+        seed: Of the order.
+        device: Where the tensors go.
+
+    Yields:
+        Input and target.
+    """
+    for epoch in count():
+        if isinstance(data, DataLoader):
+            loader = data
+            torch.manual_seed(_epoch_seed(seed, epoch))
+            if loader.generator is not None:
+                loader.generator.manual_seed(_epoch_seed(seed, epoch))
+        else:
+            loader = DataLoader(
+                data,
+                batch_size,
+                shuffle=True,
+                drop_last=len(cast(Any, data)) >= batch_size,
+                generator=torch.Generator().manual_seed(_epoch_seed(seed, epoch)),
+            )
+        for batch in loader:
+            yield pair_of(batch, device)
+
+
+def ordered_batches(
+    data: Dataset | DataLoader, batch_size: int, device: torch.device, items: int | None = None
+) -> Iterator[Batch]:
+    """Give the first items once, in their order.
+
+    Args:
+        data: Of a loader, its dataset and the way it collates.
+        batch_size: Items at once.
+        device: Where the tensors go.
+        items: How many; all by default, and again from the first where there are fewer.
+
+    Yields:
+        Input and target.
+    """
+    dataset = dataset_of(data)
+    collate = data.collate_fn if isinstance(data, DataLoader) else default_collate
+    total = len(dataset) if items is None else items
+    for start in range(0, total, batch_size):
+        places = range(start, min(start + batch_size, total))
+        yield pair_of(collate([dataset[i % len(dataset)] for i in places]), device)
+
+
+def pair_of(batch: Any, device: torch.device) -> Batch:
+    """Split a batch into input and target, on a device."""
+    if isinstance(batch, Mapping) and "labels" in batch:
+        inputs = {name: value for name, value in batch.items() if name != "labels"}
+        batch = inputs, batch["labels"]
+    require(
+        isinstance(batch, tuple | list) and len(batch) >= 2,
+        "Experiment: a batch must be (input, ..., target) or a mapping with 'labels'; "
+        f"got {type(batch).__name__}",
+    )
+    *inputs, target = (_to(value, device) for value in batch)
+    return inputs[0] if len(inputs) == 1 else tuple(inputs), target
+
+
+def answer(model: nn.Module, inputs: Any) -> Any:
+    """Call a model with an input, several, or named ones; of an output with logits, these."""
+    if isinstance(inputs, Mapping):
+        output = model(**inputs)
+    else:
+        output = model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)
+    return getattr(output, "logits", output)
+
+
+def join(parts: Sequence[Tensor]) -> Tensor:
+    """Put the outputs or targets of all batches together."""
+    require(
+        all(isinstance(part, Tensor) for part in parts),
+        "Experiment: outputs and targets must be tensors, or outputs have logits; "
+        f"got {type(parts[0]).__name__}",
+    )
+    return torch.cat(list(parts))
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return seed * 1_000_003 + epoch
+
+
+def _to(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor | nn.Module):
+        return value.to(device)
+    if isinstance(value, Mapping):
+        return {name: _to(inner, device) for name, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return tuple(_to(inner, device) for inner in value)
+    return value

@@ -1,0 +1,407 @@
+"""Models of a user's own, on data of a user's own, as a task of a comparison."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from safetensors.torch import load_model, save_model
+from torch import Tensor, nn
+
+from askew._check import require
+from askew.tradeoffs._batches import (
+    answer,
+    as_data,
+    dataset_of,
+    join,
+    ordered_batches,
+    training_batches,
+)
+from askew.tradeoffs._compare import Budget, Comparison, Watcher, compare
+from askew.tradeoffs._cost import count_parameters
+from askew.tradeoffs._experiment_parts import (
+    ACCURACY,
+    Build,
+    Fit,
+    Loss,
+    MakeOptimizer,
+    ModelConfig,
+    Score,
+    adamw,
+    checked_values,
+    data_digest,
+    digest,
+    name_of,
+    of_arm,
+    seconds,
+)
+from askew.tradeoffs._files import read_json, write_json
+from askew.tradeoffs._flops import count_flops
+from askew.tradeoffs._stats import Metric
+from askew.tradeoffs._task import Arm, Evaluation, Progress, Records
+
+_OTHER_WEIGHTS = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Any models on any data: a task of `compare`, and what `askew compare FILE:NAME` takes.
+
+    All models are trained for as many steps, on the same batches in the same order, from the seed
+    of each trial; `compare` then judges every model against the last one.
+
+    Attributes:
+        name: How the comparison is called.
+        models: By arm, what builds each model, the baseline last. They are called without
+            arguments, after the random generators are seeded.
+        train_data: What is learnt: a dataset of (input, target), a `DataLoader`, or a tuple of
+            tensors. Inputs may be several, or a mapping with "labels" as those of transformers.
+        test_data: What is scored; of a loader the dataset, in its order.
+        valid_data: What the learning curve shows as validation loss; not needed.
+        scores: Figures of quality, the most important first.
+        loss: `loss(output, target)`, or one by arm.
+        optimizer: Gives an optimizer for a model, or one by arm.
+        batch_size: Items per step, where `train_data` is no loader, >= 1.
+        steps: Optimizer steps of a training, where `compare` is given none.
+        fit: Own training instead of the usual loop, or by arm:
+            `fit(model, steps=, seed=, folder=, progress=)`. It may give records with `step`,
+            `train_seconds` and `loss` for the learning curve; it must train on the same data
+            in the same order for the same seed, and may leave checkpoints in `folder`.
+        device: Where models are trained.
+
+    Raises:
+        ValueError: If there are fewer than two models, a setting by arm lacks an arm, or data
+            cannot be used.
+
+    Example:
+        >>> import tempfile
+        >>> x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+        >>> data = (x, (x[:, 0] > 0).long())
+        >>> experiment = Experiment(
+        ...     name="sign",
+        ...     models={"bent": lambda: nn.Sequential(nn.Linear(4, 2), nn.Tanh(), nn.Linear(2, 2)),
+        ...             "line": lambda: nn.Linear(4, 2)},
+        ...     train_data=data,
+        ...     test_data=data,
+        ... )
+        >>> [arm.config.build for arm in experiment.arms], experiment.describe()["train"]
+        (['<lambda>', '<lambda>'], 64)
+    """
+
+    name: str
+    models: Mapping[str, Build]
+    train_data: Any
+    test_data: Any
+    valid_data: Any = None
+    scores: Sequence[Score] = (ACCURACY,)
+    loss: Loss | Mapping[str, Loss] = nn.functional.cross_entropy
+    optimizer: MakeOptimizer | Mapping[str, MakeOptimizer] = adamw
+    batch_size: int = 64
+    steps: int | None = None
+    fit: Fit | Mapping[str, Fit] | None = None
+    device: str = "cpu"
+    speeds: Mapping[str, str] = field(
+        default_factory=lambda: {"throughput": "items answered", "latency_ms": "time per item"}
+    )
+    _arms: WeakKeyDictionary = field(default_factory=WeakKeyDictionary, init=False, repr=False)
+    _timed: dict = field(default_factory=dict, init=False, repr=False)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave behind what only this process knows."""
+        return self.__dict__ | {"_arms": WeakKeyDictionary(), "_timed": {}}
+
+    def __post_init__(self) -> None:
+        require(
+            len(self.models) >= 2,
+            f"Experiment: models must be two or more; got {list(self.models)}",
+        )
+        for name in ("loss", "optimizer", "fit"):
+            value = getattr(self, name)
+            require(
+                not isinstance(value, Mapping) or set(value) == set(self.models),
+                f"Experiment: {name} by arm must have the arms of models; got "
+                f"{sorted(value) if isinstance(value, Mapping) else value}, models "
+                f"{sorted(self.models)}",
+            )
+        require(
+            self.batch_size >= 1,
+            f"Experiment: batch_size must be >= 1; got batch_size {self.batch_size}",
+        )
+        names = [score.metric.name for score in self.scores]
+        require(
+            len(names) >= 1 and len(set(names)) == len(names),
+            f"Experiment: scores must be one or more with different names; got {names}",
+        )
+        for part in ("train_data", "test_data", "valid_data"):
+            if part != "valid_data" or self.valid_data is not None:
+                object.__setattr__(self, part, as_data(getattr(self, part), part))
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """What is known of the scores."""
+        return tuple(score.metric for score in self.scores)
+
+    @cached_property
+    def arms(self) -> list[Arm]:
+        """One arm per model; one that equals the baseline begins with other weights."""
+        configs = {name: self._config(name) for name in self.models}
+        *_, baseline = configs
+        return [
+            Arm(
+                name=name,
+                config=config,
+                init_offset=_OTHER_WEIGHTS * (number + 1)
+                if name != baseline and config == configs[baseline]
+                else 0,
+            )
+            for number, (name, config) in enumerate(configs.items())
+        ]
+
+    def compare(
+        self,
+        *,
+        out: str | Path,
+        seeds: int | Sequence[int] = 5,
+        steps: int | None = None,
+        minutes: float | None = None,
+        jobs: int = 1,
+        threads: int = 1,
+        looks: Sequence[int] | None = None,
+        command: str = "",
+        watcher: Watcher | None = None,
+    ) -> Comparison:
+        """Train every model with every seed, measure, and judge them against the last.
+
+        Args:
+            out: Folder of the comparison; called again, it goes on there.
+            seeds: How many, or which; five or more give verdicts.
+            steps: Optimizer steps of each training; those of the experiment by default.
+            minutes: Instead of steps, CPU-minutes.
+            jobs: Trials at the same time, each in a process.
+            threads: Threads of PyTorch in each.
+            looks: As of `compare`.
+            command: What to type to get these results again.
+            watcher: Told of the progress.
+
+        Returns:
+            Verdicts and results, which `write_report` and `print_results` show.
+
+        Raises:
+            ValueError: If a setting does not fit, or the folder holds something else.
+        """
+        return compare(
+            self,
+            self.arms,
+            list(range(seeds)) if isinstance(seeds, int) else seeds,
+            budget=self.budget(steps, minutes),
+            out=Path(out),
+            jobs=jobs,
+            threads=threads,
+            looks=looks,
+            command=command,
+            watcher=watcher,
+        )
+
+    def budget(self, steps: int | None = None, minutes: float | None = None) -> Budget:
+        """Take the chosen budget, or that of the experiment.
+
+        Args:
+            steps: Optimizer steps.
+            minutes: CPU-minutes.
+
+        Returns:
+            The budget of every trial.
+
+        Raises:
+            ValueError: If there is none, or two.
+        """
+        if steps is None and minutes is None:
+            steps = self.steps
+        return Budget(steps=steps, minutes=minutes)
+
+    def describe(self) -> Mapping[str, object]:
+        """Tell sizes, and the digests of data that lie in memory as tensors."""
+        parts = {"train": self.train_data, "test": self.test_data}
+        if self.valid_data is not None:
+            parts["valid"] = self.valid_data
+        return {
+            "name": self.name,
+            **{part: len(dataset_of(data)) for part, data in parts.items()},
+            "batch_size": self.batch_size,
+            "device": self.device,
+            "fingerprint": [data_digest(data) for data in parts.values()],
+        }
+
+    def build(self, config: ModelConfig, seed: int) -> nn.Module:
+        """Make a model with its initial weights."""
+        model = self._build(config.arm, seed).to(self.device)
+        self._arms[model] = config.arm
+        return model
+
+    def _build(self, arm: str, seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        model = self.models[arm]()
+        require(
+            isinstance(model, nn.Module),
+            f"Experiment: models must build nn.Modules; got {type(model).__name__} of {arm}",
+        )
+        return model
+
+    def _config(self, arm: str) -> ModelConfig:
+        state = torch.get_rng_state()
+        model = self._build(arm, 0)
+        torch.set_rng_state(state)
+        shapes = [(name, tuple(p.shape)) for name, p in model.named_parameters()]
+        return ModelConfig(
+            arm=arm,
+            build=name_of(self.models[arm]),
+            modules=digest(f"{model} {shapes}".encode()),
+            loss=name_of(of_arm(self.loss, arm)),
+            optimizer=name_of(of_arm(self.optimizer, arm)),
+            fit=name_of(of_arm(self.fit, arm)),
+        )
+
+    def train(
+        self,
+        model: nn.Module,
+        *,
+        training: Mapping[str, object],
+        steps: int,
+        seed: int,
+        folder: Path,
+        progress: Progress,
+    ) -> Records:
+        """Train in place, by the usual loop or the user's own.
+
+        Raises:
+            FloatingPointError: If the loss of the usual loop is not finite.
+        """
+        torch.manual_seed(seed)
+        arm = self._arms[model]
+        fit = of_arm(self.fit, arm)
+        if fit is None:
+            return self._train(model, arm, steps=steps, seed=seed, progress=progress)
+        started = seconds(self.device)
+        records = fit(model, steps=steps, seed=seed, folder=folder, progress=progress)
+        spent = {"step": steps, "train_seconds": seconds(self.device) - started}
+        return [*(records or ()), spent]
+
+    def _train(
+        self, model: nn.Module, arm: str, *, steps: int, seed: int, progress: Progress
+    ) -> Records:
+        """Draw, forward, loss, backward, step; the time of validation does not count."""
+        loss_of, optimizer = of_arm(self.loss, arm), of_arm(self.optimizer, arm)(model)
+        told, validated = max(1, steps // 50), max(1, steps // 10)
+        records: list[dict[str, float]] = []
+        started, apart = seconds(self.device), 0.0
+        data = training_batches(self.train_data, self.batch_size, seed, torch.device(self.device))
+        model.train()
+        for step, (inputs, target) in enumerate(islice(data, steps), 1):
+            optimizer.zero_grad(set_to_none=True)
+            loss = loss_of(answer(model, inputs), target)
+            loss.backward()
+            optimizer.step()
+            record: dict[str, float] = {"step": step}
+            if step == steps or step % told == 0:
+                record |= {"loss": loss.item()}
+                record |= {"train_seconds": seconds(self.device) - started - apart}
+            if self.valid_data is not None and (step == steps or step % validated == 0):
+                paused = seconds(self.device)
+                record |= {"train_seconds": paused - started - apart}
+                record |= {"eval_loss": self._valid_loss(model, loss_of)}
+                apart += seconds(self.device) - paused
+            if len(record) > 1:
+                records.append(record)
+                if not math.isfinite(record.get("loss", 0.0)):
+                    raise FloatingPointError(
+                        f"Experiment: the loss must be finite; got loss {record['loss']} of {arm} "
+                        f"at step {step}, seed {seed}"
+                    )
+            progress(step, steps)
+        return records
+
+    @torch.no_grad()
+    def _valid_loss(self, model: nn.Module, loss_of: Loss) -> float:
+        model.eval()
+        total = items = 0.0
+        for inputs, target in ordered_batches(
+            self.valid_data, self.batch_size, torch.device(self.device)
+        ):
+            total += loss_of(answer(model, inputs), target).item() * len(target)
+            items += len(target)
+        model.train()
+        return total / items
+
+    def evaluate(self, model: nn.Module) -> Evaluation:
+        """Score on the test data."""
+        found = self._score(model, self.test_data, None)
+        return Evaluation(
+            {name: values.mean().item() for name, values in found.items()},
+            {name: values.tolist() for name, values in found.items() if values.ndim},
+        )
+
+    def train_score(self, model: nn.Module) -> float:
+        """Give the first score on training data, of as many items as the test data has."""
+        items = min(len(dataset_of(part)) for part in (self.train_data, self.test_data))
+        return self._score(model, self.train_data, items)[self.metrics[0].name].mean().item()
+
+    @torch.no_grad()
+    def _score(self, model: nn.Module, data: Any, items: int | None) -> dict[str, Tensor]:
+        model.eval()
+        outputs, targets = [], []
+        batches = ordered_batches(data, self.batch_size, torch.device(self.device), items)
+        for inputs, target in batches:
+            outputs.append(answer(model, inputs))
+            targets.append(target)
+        whole, right = join(outputs).cpu(), join(targets).cpu()
+        return {score.metric.name: checked_values(score, whole, right) for score in self.scores}
+
+    def baselines(self) -> Mapping[str, Mapping[str, float]]:
+        """Give nothing: what needs no training is the user's to name."""
+        return {}
+
+    @torch.no_grad()
+    def predict(self, model: nn.Module, *, items: int, batch_size: int) -> None:
+        """Answer the first test items."""
+        model.eval()
+        for inputs, _ in self._timed_batches(items, batch_size):
+            answer(model, inputs)
+        if self.device != "cpu":
+            torch.accelerator.synchronize()
+
+    def _timed_batches(self, items: int, batch_size: int) -> list:
+        """Keep what is timed, so that reading it does not count."""
+        if (items, batch_size) not in self._timed:
+            batches = ordered_batches(self.test_data, batch_size, torch.device(self.device), items)
+            self._timed[items, batch_size] = list(batches)
+        return self._timed[items, batch_size]
+
+    def parameters(self, config: ModelConfig) -> int:
+        """Count the trainable numbers of a model."""
+        return count_parameters(self.build(config, 0))
+
+    def flops_per_step(self, config: ModelConfig) -> float:
+        """Count the operations of one forward and backward pass of the usual loop."""
+        model = self.build(config, 0).train()
+        loss_of = of_arm(self.loss, config.arm)
+        data = training_batches(self.train_data, self.batch_size, 0, torch.device(self.device))
+        inputs, target = next(data)
+        return float(count_flops(lambda: loss_of(answer(model, inputs), target).backward()))
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write the weights."""
+        folder.mkdir()
+        save_model(model, str(folder / "model.safetensors"))
+        write_json(folder / "model.json", {"version": 1, "arm": self._arms[model]})
+
+    def load(self, folder: Path) -> nn.Module:
+        """Read a model that `save` wrote."""
+        arm = read_json(folder / "model.json")["arm"]
+        model = self.build(next(a.config for a in self.arms if a.name == arm), 0)
+        load_model(model, str(folder / "model.safetensors"), device=self.device)
+        return model.eval()

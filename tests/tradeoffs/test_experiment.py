@@ -1,0 +1,258 @@
+"""Any two models of a user's own: built by callables, on any data, by any training."""
+
+import json
+import math
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from askew.tradeoffs import ACCURACY, Experiment, Metric, Score, adamw, count_parameters
+from askew.tradeoffs._batches import training_batches
+
+CPU = torch.device("cpu")
+
+
+def points(count, seed):
+    x = torch.randn(count, 4, generator=torch.Generator().manual_seed(seed))
+    return x, (x[:, 0] * x[:, 1] > 0).long()
+
+
+def net(width, dropout=0.0):
+    return nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, 2))
+
+
+def experiment(**changes):
+    settings = {
+        "name": "signs",
+        "models": {"wide": partial(net, 32), "narrow": partial(net, 2)},
+        "train_data": points(256, 0),
+        "test_data": points(200, 1),
+        "valid_data": points(100, 2),
+        "optimizer": partial(torch_adam, lr=0.02),
+        "batch_size": 32,
+        "steps": 60,
+    }
+    return Experiment(**settings | changes)
+
+
+def torch_adam(model, lr):
+    return torch.optim.Adam(model.parameters(), lr=lr)
+
+
+@pytest.fixture
+def found(tmp_path, in_process):
+    return experiment().compare(out=tmp_path / "out", seeds=5)
+
+
+def test_two_builders_are_trained_and_judged(found):
+    verdicts = {verdict.metric: verdict for verdict in found.verdicts}
+    assert verdicts["accuracy"].verdict == "pays" and verdicts["accuracy"].wins == 5
+    wide, narrow = found.results["arms"]
+    assert wide["costs"]["parameters"] == 4 * 32 + 32 + 32 * 2 + 2
+    forward = 2 * 32 * (4 * 32 + 32 * 2)
+    assert wide["costs"]["flops_per_step"] == 3 * forward - 2 * 32 * 4 * 32  # not to the input
+    assert wide["config"]["build"] == "net(32)" and narrow["config"]["build"] == "net(2)"
+    assert wide["config"]["optimizer"] == "torch_adam(lr=0.02)"
+    assert wide["config"]["loss"] == "cross_entropy"
+
+
+def test_the_curve_has_training_and_validation_loss(found):
+    curve = found.results["trials"][0]["curve"]
+    assert [p["step"] for p in curve if "valid_loss" in p] == list(range(6, 61, 6))
+    assert sum("train_loss" in point for point in curve) == 60
+    assert curve[-1]["valid_loss"] < curve[0].get("valid_loss", math.inf)
+
+
+def test_the_gap_to_training_data_is_shown_and_not_judged(found):
+    gaps = [trial["metrics"]["generalisation_gap"] for trial in found.results["trials"]]
+    assert len(set(gaps)) > 1 and all(-0.5 < gap < 0.5 for gap in gaps)
+    assert "generalisation_gap" not in {verdict.metric for verdict in found.verdicts}
+    known = {metric["name"]: metric for metric in found.results["metrics"]}
+    assert known["generalisation_gap"]["label"] == "generalisation gap of accuracy"
+
+
+def test_the_gap_is_training_score_minus_test_score():
+    made = experiment()
+    model = made.build(made.arms[0].config, 0)
+    x, y = points(256, 0)
+    on_train = (model(x[:200]).argmax(-1) == y[:200]).double().mean().item()
+    assert made.train_score(model) == pytest.approx(on_train)
+
+
+def test_the_same_command_goes_on_and_other_data_are_refused(found):
+    again = experiment().compare(out=found.folder, seeds=5)
+    assert again.results == found.results
+    with pytest.raises(ValueError, match=r"same settings; got out .* with other data"):
+        experiment(test_data=points(200, 3)).compare(out=found.folder)
+    with pytest.raises(ValueError, match=r"same settings; got out .* with other arms"):
+        experiment(models={"wide": partial(net, 31), "narrow": partial(net, 2)}).compare(
+            out=found.folder
+        )
+
+
+def test_a_stored_model_is_what_was_trained(found):
+    made = experiment()
+    model = made.load(found.folder / "trials" / "wide-seed3" / "model")
+    stored = json.loads((found.folder / "trials" / "wide-seed3" / "trial.json").read_text())
+    assert made.evaluate(model).metrics["accuracy"] == stored["metrics"]["accuracy"]
+    assert count_parameters(model) == 226
+
+
+def _orders(data, seed, disturb):
+    order = []
+    for step, (x, _) in enumerate(training_batches(data, 8, seed, CPU)):
+        torch.rand(disturb)  # as dropout does
+        order += x[:, 0].tolist()
+        if step == 7:
+            return order
+
+
+@pytest.mark.parametrize("kind", ["dataset", "loader", "own generator"])
+def test_the_order_depends_on_the_seed_alone(kind):
+    data = TensorDataset(*points(32, 0))
+    if kind != "dataset":
+        generator = torch.Generator() if kind == "own generator" else None
+        data = DataLoader(data, 8, shuffle=True, generator=generator)
+    first = _orders(data, 3, 0)
+    assert first == _orders(data, 3, 5)
+    assert first != _orders(data, 4, 0)
+    assert first[:32] != first[32:] and sorted(first[:32]) == sorted(first[32:])
+
+
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 2)
+
+    def forward(self, left, right):
+        return self.layer(torch.cat([left, right], -1))
+
+
+class Named(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 2)
+
+    def forward(self, values):
+        return type("Output", (), {"logits": self.layer(values)})()
+
+
+@pytest.mark.parametrize("kind", ["several inputs", "a mapping"])
+def test_inputs_may_be_several_or_named(kind, tmp_path, in_process):
+    x, y = points(64, 0)
+    if kind == "several inputs":
+        build, data = Pair, (x[:, :2], x[:, 2:], y)
+    else:
+        build, data = Named, [{"values": a, "labels": b} for a, b in zip(x, y, strict=True)]
+        data = DataLoader(data, 16)
+    made = experiment(
+        models={"a": build, "b": build}, train_data=data, test_data=data, valid_data=None
+    )
+    found = made.compare(out=tmp_path / "out", seeds=[0], steps=3)
+    assert {t["metrics"]["accuracy"] for t in found.results["trials"]} != {0.0}
+    assert found.results["arms"][0]["costs"]["flops_per_step"] > 0
+
+
+def test_a_model_against_itself_begins_with_other_weights():
+    made = experiment(models={"again": partial(net, 8), "net": partial(net, 8)})
+    again, same = made.arms
+    assert again.config == same.config and again.init_offset and not same.init_offset
+
+
+def test_losses_optimizers_and_trainings_may_differ_by_arm(tmp_path, in_process):
+    calls = []
+
+    def own(model, *, steps, seed, folder, progress):
+        calls.append((steps, seed, folder.name))
+        progress(steps, steps)
+
+    def loop(model, *, steps, seed, folder, progress):
+        return [{"step": 1, "train_seconds": 0.5, "loss": 3.0}]
+
+    build = partial(net, 4)
+    made = experiment(
+        models={"a": build, "b": build},
+        loss={"a": nn.CrossEntropyLoss(label_smoothing=0.1), "b": nn.functional.cross_entropy},
+        optimizer={"a": adamw, "b": partial(torch_adam, lr=0.1)},
+        fit={"a": own, "b": loop},
+    )
+    found = made.compare(out=tmp_path / "out", seeds=[0], steps=7)
+    assert calls[0] == (7, 0, "a-seed0")
+    a, b = found.results["trials"]
+    assert a["curve"] == [] and b["curve"][0]["train_loss"] == 3.0
+    assert found.results["arms"][0]["config"]["loss"].startswith("CrossEntropyLoss")
+    with pytest.raises(ValueError, match="minutes needs training records with the loss of two"):
+        made.compare(out=tmp_path / "other", minutes=0.1)
+
+
+def test_an_arms_own_loss_is_what_it_learns(tmp_path, in_process):
+    def upside_down(output, target):
+        return nn.functional.cross_entropy(output, 1 - target)
+
+    build = partial(net, 32)
+    made = experiment(
+        models={"against": build, "for": build},
+        loss={"against": upside_down, "for": nn.functional.cross_entropy},
+    )
+    against, right = made.compare(out=tmp_path / "out", seeds=[0]).results["trials"]
+    assert against["metrics"]["accuracy"] < 0.3 < 0.8 < right["metrics"]["accuracy"]
+
+
+def test_figures_of_the_whole_set_and_of_items(tmp_path, in_process):
+    mean = Score(
+        metric=Metric(name="mean", label="mean", better="lower", equivalence=0),
+        function=lambda outputs, targets: outputs.mean(),
+    )
+    made = experiment(scores=[mean, ACCURACY])
+    found = made.evaluate(made.build(made.arms[0].config, 0))
+    assert list(found.metrics) == ["mean", "accuracy"] and list(found.items) == ["accuracy"]
+    assert len(found.items["accuracy"]) == 200
+    assert [metric.better for metric in made.metrics] == ["lower", "higher"]
+
+
+def test_a_loss_that_is_not_finite_ends_the_trial(tmp_path, in_process):
+    made = experiment(loss=lambda output, target: output.sum() * math.nan)
+    with pytest.raises(FloatingPointError, match="loss must be finite; got loss nan of wide at st"):
+        made.compare(out=tmp_path / "out", seeds=[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"models": {"a": partial(net, 2)}}, r"models must be two or more; got \['a'\]"),
+        ({"loss": {"wide": nn.MSELoss()}}, "loss by arm must have the arms of models; got"),
+        ({"batch_size": 0}, "batch_size must be >= 1; got batch_size 0"),
+        ({"scores": []}, r"scores must be one or more with different names; got \[\]"),
+        ({"test_data": (torch.ones(2), torch.ones(3))}, r"test_data must be tensors of equal len"),
+        ({"train_data": iter([])}, "train_data must be a dataset with a length above 0"),
+        ({"train_data": []}, "train_data must be tensors of equal length"),
+    ],
+)
+def test_refuses(changes, message):
+    with pytest.raises(ValueError, match=f"Experiment: {message}"):
+        experiment(**changes)
+
+
+def test_refuses_builders_and_scores_that_give_something_else():
+    made = experiment(models={"a": lambda: 3, "b": partial(net, 2)})
+    with pytest.raises(ValueError, match=r"models must build nn.Modules; got int of a"):
+        _ = made.arms
+    half = replace(ACCURACY, function=lambda outputs, targets: outputs[:3, 0])
+    made = experiment(scores=[half])
+    with pytest.raises(ValueError, match=r"one number or one per item; got shape \(3,\) of accur"):
+        made.evaluate(made.build(made.arms[0].config, 0))
+
+
+def test_needs_a_budget(tmp_path):
+    with pytest.raises(ValueError, match="exactly one of steps and minutes must be given"):
+        experiment(steps=None).compare(out=tmp_path / "out")
+
+
+@pytest.mark.gpu
+def test_trains_on_a_device(tmp_path, in_process):
+    found = experiment(device="cuda").compare(out=tmp_path / "out", seeds=[0])
+    assert found.results["trials"][0]["metrics"]["accuracy"] > 0.7
