@@ -82,9 +82,13 @@ def compare_command(
             "symmetric, another shape, or FILE.toml."
         ),
     ] = "twin",
-    match: Annotated[str, typer.Option(help="What the twin has in common: parameters.")] = (
-        "parameters"
-    ),
+    match: Annotated[
+        str,
+        typer.Option(
+            help="What the twin has in common: parameters, flops (of a training step), latency (of "
+            "one answer) or time (of a training step); the last two are measured first."
+        ),
+    ] = "parameters",
     preset: Preset = "small",
     vocab_size: VocabSize = 2000,
     separate_vocabularies: SeparateVocabularies = False,

@@ -179,8 +179,32 @@ def test_arms_from_files_are_called_like_their_files(task, tmp_path):
 
 
 def test_refuses_what_no_twin_can_match(task):
-    with pytest.raises(ValueError, match="match must be 'parameters'; got 'latency'"):
-        chosen_arms(task, "deep-shallow", "twin", "tiny", "latency", {})
+    with pytest.raises(ValueError, match="flops, latency or time; got match 'luck'"):
+        chosen_arms(task, "deep-shallow", "twin", "tiny", "luck", {})
+
+
+def test_operations_are_matched(task):
+    arms, settings = chosen_arms(task, "deep-shallow", "twin", "tiny", "flops", {})
+    first, twin = (task.flops_per_step(arm.config) for arm in arms)
+    assert settings["match"] == "flops"
+    assert settings["match_residual"] == pytest.approx(twin / first - 1)
+    assert abs(twin / first - 1) <= 0.01
+
+
+@pytest.mark.parametrize("match", ["latency", "time"])
+def test_a_twin_found_by_timing_is_found_again(task, tmp_path, monkeypatch, match):
+    def timed(task, config, *, sides, match):
+        calls.append(match)
+        return symmetric_twin(config, sides=sides)._replace(residual=0.07, match=match)
+
+    calls = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("askew.tasks._choices.measured_twin", timed)
+    first, again = (chosen_arms(task, "deep-shallow", "twin", "tiny", match, {}) for _ in range(2))
+    assert first == again and calls == [match]
+    assert first[1]["match"] == match and first[1]["match_residual"] == 0.07
+    chosen_arms(task, "deep-shallow", "twin", "tiny", match, {"encoder": {"num_layers": 6}})
+    assert calls == [match] * 2, "another model is timed anew"
 
 
 def test_budget_is_what_was_chosen_or_the_default_of_the_data():

@@ -5,7 +5,13 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from askew.tradeoffs import ParameterCount, count_parameters, parameter_count, training_flops
+from askew.tradeoffs import (
+    ParameterCount,
+    count_flops,
+    count_parameters,
+    parameter_count,
+    training_flops,
+)
 from askew.transformer import AsymmetricEncoderDecoder, EncoderDecoderConfig, StackConfig
 
 ENCODER = StackConfig(d_model=12, num_layers=3, num_heads=3, d_ff=17)
@@ -66,3 +72,20 @@ def test_operations_equal_a_count_of_all_matrix_products(config, source_length, 
         for side, pairs, layers in seen
     )
     assert training_flops(config, source_length=s, target_length=t) == 3 * (linear + kernel)
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+def test_operations_of_a_training_step_equal_what_is_counted_as_it_runs(config):
+    """Keys as wide as values: else a kernel widens the narrower ones, and does more."""
+    even = {side: replace(getattr(config, side), d_key=None) for side in ("encoder", "decoder")}
+    config = replace(config, **even)
+    model = AsymmetricEncoderDecoder(config).train()
+    source, target = (torch.ones(3, length, dtype=torch.long) for length in (7, 5))
+    counted = count_flops(lambda: model(source, target).logsumexp(-1).sum().backward())
+    assert counted == 3 * training_flops(config, source_length=7, target_length=5)
+
+
+def test_recurrent_layers_are_counted():
+    layer, x = nn.LSTM(3, 5, batch_first=True), torch.ones(2, 7, 3)
+    assert count_flops(lambda: layer(x)) == 2 * (2 * 7) * 4 * 5 * (3 + 5)
+    assert torch.backends.mkldnn.enabled, "what was switched off is on again"

@@ -1,8 +1,17 @@
+import time
 from dataclasses import replace
 
 import pytest
+from stub_task import StubTask, line_config
 
-from askew.tradeoffs import ParameterCount, Twin, parameter_count, symmetric_twin
+from askew.tradeoffs import (
+    ParameterCount,
+    Twin,
+    measured_twin,
+    parameter_count,
+    symmetric_twin,
+    training_flops,
+)
 from askew.transformer import EncoderDecoderConfig, StackConfig
 
 DEEP = StackConfig(d_model=128, num_layers=4, num_heads=4, d_ff=512, dropout=0.2)
@@ -52,7 +61,7 @@ def test_a_narrower_tolerance_is_kept():
 
 
 def test_refuses_what_it_cannot_match():
-    with pytest.raises(ValueError, match="symmetric_twin: match must be 'parameters'; got 'luck'"):
+    with pytest.raises(ValueError, match="match must be 'parameters' or 'flops'; got 'luck'"):
         symmetric_twin(config(), match="luck")
     with pytest.raises(ValueError, match="tolerance must be positive; got 0"):
         symmetric_twin(config(), tolerance=0)
@@ -71,3 +80,86 @@ def test_refuses_what_has_no_sides_and_what_does_not_count_them():
         symmetric_twin(config(), sides=("question", "context"))
     with pytest.raises(ValueError, match=r"count must grow with d_ff; got 7 for d_ff 8 and 7 for"):
         symmetric_twin(config(), count=lambda c: ParameterCount(7, 7, 7))
+
+
+def flops(config):
+    return training_flops(config, source_length=9, target_length=7)
+
+
+def test_operations_are_matched_instead():
+    asymmetric = config(decoder=replace(THIN, num_layers=1))
+    twin = symmetric_twin(asymmetric, count=flops, match="flops")
+    assert twin.match == "flops" and abs(twin.residual) <= 0.01
+    assert flops(twin.config) / flops(asymmetric) == pytest.approx(1 + twin.residual)
+    other = symmetric_twin(asymmetric).config
+    assert abs(flops(other) / flops(asymmetric) - 1) > 0.01, "parameters would not do"
+
+
+def timed(monkeypatch, cost):
+    def ratio(task, config, other):
+        measured.append(config)
+        return cost(config) / cost(other)
+
+    measured = []
+    for name in ("latency_ratio", "time_ratio"):
+        monkeypatch.setattr(f"askew.tradeoffs._measured_twin.{name}", ratio)
+    return measured
+
+
+SIDES = ("encoder", "decoder")
+
+
+@pytest.mark.parametrize("match", ["latency", "time"])
+def test_a_measured_twin_takes_as_long(monkeypatch, match):
+    def cost(config):
+        return sum(s.num_layers * (20 + s.d_model) for s in (config.encoder, config.decoder))
+
+    measured = timed(monkeypatch, cost)
+    asymmetric = config()
+    twin = measured_twin(StubTask(), asymmetric, sides=SIDES, match=match)
+    assert twin.config.encoder == twin.config.decoder and twin.match == match
+    assert twin.config.encoder.num_layers == 3
+    assert cost(twin.config) / cost(asymmetric) == pytest.approx(1 + twin.residual)
+    assert abs(twin.residual) <= 0.1 and len(measured) <= 6
+
+
+def test_the_depth_gives_way_where_no_width_will_do(monkeypatch):
+    def cost(config):  # of the decoder's layers alone, as of latency
+        return config.decoder.num_layers * (1 + config.decoder.d_model / 10_000)
+
+    timed(monkeypatch, cost)
+    deep = config(encoder=replace(DEEP, num_layers=6), decoder=replace(THIN, num_layers=2))
+    twin = measured_twin(StubTask(), deep, sides=SIDES, match="latency")
+    assert twin.config.decoder.num_layers == 2
+
+
+def test_measured_twins_refuse(monkeypatch):
+    timed(monkeypatch, lambda config: 1.0 if config == config_of_test else 2.0)
+    config_of_test = config()
+    with pytest.raises(ValueError, match=r"comes within 10% of the time; .* takes 2\.00 times"):
+        measured_twin(StubTask(), config_of_test, sides=SIDES, match="time")
+    with pytest.raises(ValueError, match="match must be 'latency' or 'time'; got 'luck'"):
+        measured_twin(StubTask(), config_of_test, sides=SIDES, match="luck")
+    with pytest.raises(ValueError, match="tolerance must be positive; got 0"):
+        measured_twin(StubTask(), config_of_test, sides=SIDES, match="time", tolerance=0)
+    symmetric = config(decoder=DEEP)
+    same = measured_twin(StubTask(), symmetric, sides=SIDES, match="time")
+    assert same == Twin(symmetric, 0.0, "time")
+
+
+@pytest.mark.parametrize("match", ["latency", "time"])
+def test_a_clock_is_read(match):
+    from askew.tradeoffs._measured_twin import latency_ratio, time_ratio
+
+    class Slow(StubTask):
+        def predict(self, model, *, items, batch_size):
+            time.sleep(0.002 * model.in_features)
+
+        def train(self, model, **settings):
+            records = super().train(model, **settings)
+            return [r | {"train_seconds": r["step"] * model.in_features} for r in records]
+
+    ratio = (latency_ratio if match == "latency" else time_ratio)(
+        Slow(), line_config(6), line_config(2)
+    )
+    assert ratio == pytest.approx(3, rel=0.3)

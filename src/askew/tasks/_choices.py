@@ -2,23 +2,36 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from askew._check import require
-from askew._config import load_config, parse_setting, read_toml
+from askew._config import load_config, parse_setting, read_toml, to_dict
 from askew.tasks._data import Sources, load_text
 from askew.tasks._presets import SHAPES, translation_preset
 from askew.tasks._teacher import find_teacher
 from askew.tasks._translation import TranslationTask, translation_task
-from askew.tradeoffs import Arm, Budget, Task, parameter_count, symmetric_twin
+from askew.tradeoffs import (
+    Arm,
+    Budget,
+    Task,
+    Twin,
+    measured_twin,
+    parameter_count,
+    read_json,
+    symmetric_twin,
+    write_json,
+)
 from askew.training import TrainingConfig
 from askew.transformer import EncoderDecoderConfig
 
 DEFAULT_STEPS = 1000
 DEFAULT_MINUTES = 6.0
+RUNS = Path("askew-runs")
 _OTHER_WEIGHTS = 10_000
+
+Config = TypeVar("Config")
 
 
 def chosen_settings(config: Path | None, settings: Sequence[str] | None) -> dict[str, object]:
@@ -175,11 +188,13 @@ def chosen_arms(
     """
     itself = challenger == "twin"
     first = chosen_model(task, "deep-shallow" if itself else challenger, preset, chosen)
+    twin = None
     if baseline == "twin":
-        other = symmetric_twin(first, match=match).config
-    else:
-        other = chosen_model(task, baseline, preset, {})
-    first = other if itself else first
+        sides = ("encoder", "decoder")
+        twin = find_twin(task, first, sides, match, parameters=parameter_count)
+    other = chosen_model(task, baseline, preset, {}) if twin is None else twin.config
+    if itself:
+        first, twin = other, None if twin is None else twin._replace(residual=0.0)
     names = [Path(name).stem for name in (challenger, baseline)]
     if names[0] == names[1]:
         names[0] += "-again"
@@ -192,9 +207,73 @@ def chosen_arms(
         ),
         Arm(name=names[1], config=other),
     ]
-    residual = parameter_count(other).total / parameter_count(first).total - 1
-    matched = match if baseline == "twin" else "nothing"
-    return arms, {"match": matched, "match_residual": residual, "preset": preset}
+    return arms, match_settings(task, arms, twin) | {"preset": preset}
+
+
+def find_twin(
+    task: Task[Any],
+    config: Config,
+    sides: tuple[str, str],
+    match: str,
+    *,
+    parameters: Callable[[Any], Any],
+) -> Twin[Config]:
+    """Find the symmetric model that costs as much as an asymmetric one.
+
+    A twin that was found by timing is kept in a file under askew-runs, so that the same command
+    finds the same one again.
+
+    Args:
+        task: Knows what a model costs.
+        config: The asymmetric model.
+        sides: Names of the two stacks that are to be equal.
+        match: "parameters", "flops" (of a training step), "latency" (of one answer) or "time" (of a
+            training step).
+        parameters: Counts parameters in closed form, as `symmetric_twin` takes it.
+
+    Returns:
+        The twin.
+
+    Raises:
+        ValueError: If `match` is unknown, or no twin comes near enough.
+    """
+    if match == "parameters":
+        return symmetric_twin(config, sides=sides, count=parameters)
+    if match == "flops":
+        return symmetric_twin(config, sides=sides, count=task.flops_per_step, match="flops")
+    if match not in ("latency", "time"):
+        raise ValueError(
+            f"find_twin: match must be parameters, flops, latency or time; got match {match!r}"
+        )
+    path = RUNS / f"twin-{_digest(task.describe(), to_dict(config), match)}.json"
+    if path.is_file():
+        stored = read_json(path)
+        values = dict.fromkeys(sides, stored["stack"])
+        return Twin(load_config(type(config), values, base=config), stored["residual"], match)
+    twin = measured_twin(task, config, sides=sides, match=match)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stack = to_dict(getattr(twin.config, sides[0]))
+    write_json(path, {"version": 1, "stack": stack, "residual": twin.residual})
+    return twin
+
+
+def match_settings(
+    task: Task[Any], arms: Sequence[Arm], twin: Twin[Any] | None
+) -> dict[str, object]:
+    """Tell how two arms were matched, and the mismatch left.
+
+    Args:
+        task: Counts parameters.
+        arms: Challenger and baseline.
+        twin: The baseline, if it was made for the challenger.
+
+    Returns:
+        `match` and `match_residual`: baseline over challenger, minus 1.
+    """
+    if twin is None:
+        counts = [task.parameters(arm.config) for arm in arms]
+        return {"match": "nothing", "match_residual": counts[1] / counts[0] - 1}
+    return {"match": twin.match, "match_residual": twin.residual}
 
 
 def chosen_budget(sources: Sources, steps: int | None, minutes: float | None) -> Budget:
@@ -229,6 +308,9 @@ def default_folder(task: Task[Any], arms: Sequence[Arm], budget: Budget, threads
     Returns:
         A folder under askew-runs.
     """
-    identity = [task.describe(), [repr(arm) for arm in arms], repr(budget), threads]
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    return Path("askew-runs") / f"{task.name}-{arms[0].name}-{digest[:8]}"
+    digest = _digest(task.describe(), [repr(arm) for arm in arms], repr(budget), threads)
+    return RUNS / f"{task.name}-{arms[0].name}-{digest}"
+
+
+def _digest(*identity: object) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]

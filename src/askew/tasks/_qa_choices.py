@@ -5,11 +5,11 @@ from pathlib import Path
 
 from askew._config import load_config, read_toml
 from askew.models import QAConfig, read_encoder_config
-from askew.tasks._choices import merge
+from askew.tasks._choices import find_twin, match_settings, merge
 from askew.tasks._qa import NO_PRETRAINED, Pretrained, QATask, qa_task
 from askew.tasks._qa_data import QuestionSources, load_questions
 from askew.tasks._qa_presets import QA_SHAPES, qa_preset
-from askew.tradeoffs import Arm, qa_parameter_count, symmetric_twin
+from askew.tradeoffs import Arm, qa_parameter_count
 from askew.training import QATrainingConfig
 
 # An encoder that has learnt much already is changed little: its rate is lower.
@@ -117,12 +117,11 @@ def chosen_qa_arms(
         ValueError: If a name, a key or a value is unknown, or no twin comes near enough.
     """
     first = chosen_qa_model(task, challenger, preset, chosen)
+    sides = ("question", "context")
+    twin = None
     if baseline == "twin":
-        other = symmetric_twin(
-            first, sides=("question", "context"), count=qa_parameter_count, match=match
-        ).config
-    else:
-        other = chosen_qa_model(task, baseline, preset, {})
+        twin = find_twin(task, first, sides, match, parameters=qa_parameter_count)
+    other = chosen_qa_model(task, baseline, preset, {}) if twin is None else twin.config
     names = [Path(name).stem for name in (challenger, baseline)]
     if names[0] == names[1]:
         names[0] += "-again"
@@ -131,10 +130,4 @@ def chosen_qa_arms(
         Arm(name=names[0], config=first, init_offset=offset),
         Arm(name=names[1], config=other),
     ]
-    counts = [qa_parameter_count(config).total for config in (first, other)]
-    matched = match if baseline == "twin" else "nothing"
-    return arms, {
-        "match": matched,
-        "match_residual": counts[1] / counts[0] - 1,
-        "preset": preset,
-    }
+    return arms, match_settings(task, arms, twin) | {"preset": preset}

@@ -18,6 +18,7 @@ from askew.tradeoffs._experiment import Experiment
 from askew.tradeoffs._experiment_parts import ACCURACY, ModelConfig, Score, adamw
 from askew.tradeoffs._files import check_resumable, read_json, write_json
 from askew.tradeoffs._flops import count_flops
+from askew.tradeoffs._measured_twin import measured_twin
 from askew.tradeoffs._qa_cost import (
     qa_parameter_count,
     qa_question_flops,
@@ -65,6 +66,7 @@ __all__ = [
     "count_parameters",
     "load_trial",
     "looks_of",
+    "measured_twin",
     "parameter_count",
     "prepare_comparison",
     "print_results",

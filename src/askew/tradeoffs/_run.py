@@ -109,14 +109,31 @@ def _work(arm: Arm) -> tuple[object, object]:
 
 def _seconds_per_step(task: Task[Model], arm: Arm) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        records = task.train(
-            task.build(arm.config, 0),
-            training=arm.training,
-            steps=_CALIBRATION_STEPS,
-            seed=0,
-            folder=Path(folder),
-            progress=lambda step, steps: None,
-        )
+        return step_seconds(task, arm, Path(folder))
+
+
+def step_seconds(task: Task[Model], arm: Arm, folder: Path) -> float:
+    """Train for a few steps and give the mean CPU-seconds of those after the first records.
+
+    Args:
+        task: The task.
+        arm: What is trained, from seed 0.
+        folder: An empty folder, for what training leaves behind.
+
+    Returns:
+        Seconds per step.
+
+    Raises:
+        ValueError: If the training records do not tell the time of two steps or more.
+    """
+    records = task.train(
+        task.build(arm.config, 0),
+        training=arm.training,
+        steps=_CALIBRATION_STEPS,
+        seed=0,
+        folder=folder,
+        progress=lambda step, steps: None,
+    )
     timed = [r for r in records if "loss" in r]
     require(
         len({r["step"] for r in timed}) > 1,

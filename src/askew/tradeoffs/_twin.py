@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast
 
 from askew._check import require
 from askew.tradeoffs._cost import parameter_count
@@ -28,10 +28,10 @@ def symmetric_twin(
     *,
     sides: tuple[str, str] = ("encoder", "decoder"),
     count: Callable[[Any], Any] = parameter_count,
-    match: str = "parameters",
+    match: Literal["parameters", "flops"] = "parameters",
     tolerance: float = 0.01,
 ) -> Twin[Config]:
-    """Find the symmetric model with as many parameters: one stack, used on both sides.
+    """Find the symmetric model that costs as much: one stack, used on both sides.
 
     The depth is the mean of both depths; heads, dropout and the rest are those of the wider
     side. Of the widths whose feed-forward width can close the gap, the one whose
@@ -40,8 +40,9 @@ def symmetric_twin(
     Args:
         config: The asymmetric model, a dataclass.
         sides: Names of its two `StackConfig`s that are to be equal.
-        count: Gives something whose `total` is its number of parameters.
-        match: What both have in common; "parameters" is all there is.
+        count: Gives what is matched, a number or something whose `total` it is; it must grow
+            with d_ff by equal steps, as parameters and operations do.
+        match: What `count` counts.
         tolerance: Largest relative mismatch, > 0.
 
     Returns:
@@ -61,41 +62,63 @@ def symmetric_twin(
         >>> twin.config.encoder == twin.config.decoder, abs(twin.residual) < 0.01
         (True, True)
     """
-    require(match == "parameters", f"symmetric_twin: match must be 'parameters'; got {match!r}")
+    require(
+        match in ("parameters", "flops"),
+        f"symmetric_twin: match must be 'parameters' or 'flops'; got {match!r}",
+    )
     require(tolerance > 0, f"symmetric_twin: tolerance must be positive; got {tolerance}")
-    one, other = stacks = [getattr(config, side, None) for side in sides]
-    if not (isinstance(one, StackConfig) and isinstance(other, StackConfig)):
-        raise ValueError(
-            "symmetric_twin: sides must be two fields that hold a StackConfig; "
-            f"got sides {sides}, {type(config).__name__} with {stacks}"
-        )
+    one, other = sides_of(config, sides, "symmetric_twin")
     if one == other:
         return Twin(config, 0.0, match)
 
-    def both(stack: StackConfig) -> Config:
-        return replace(cast(Any, config), **dict.fromkeys(sides, stack))
+    def total(twin: Config) -> float:
+        counted = count(twin)
+        return getattr(counted, "total", counted)
 
-    wanted = count(config).total
-    wide = max(one, other, key=lambda side: side.d_model)
-    depth = round((one.num_layers + other.num_layers) / 2)
+    wanted = total(config)
+    wide, depth = middle(one, other)
     ratio = wide.d_ff / wide.d_model
     best: tuple[float, Config, float] | None = None
-    for side in _candidates(wide, depth):
-        side = _close_gap(side, wanted, lambda stack: count(both(stack)).total)
-        twin = both(side)
-        residual = count(twin).total / wanted - 1
+    for side in candidates(wide, depth):
+        side = _close_gap(side, wanted, lambda stack: total(with_both(config, sides, stack)))
+        twin = with_both(config, sides, side)
+        residual = total(twin) / wanted - 1
         strangeness = abs(math.log(side.d_ff / side.d_model / ratio))
         if abs(residual) <= tolerance and (best is None or strangeness < best[0]):
             best = (strangeness, twin, residual)
     if best is None:
         raise ValueError(
-            f"symmetric_twin: no symmetric model comes within {tolerance:.1%} of the parameters; "
+            f"symmetric_twin: no symmetric model comes within {tolerance:.1%} of the {match}; "
             f"got {wanted} to match. Raise the tolerance or change a width"
         )
     return Twin(best[1], best[2], match)
 
 
-def _candidates(wide: StackConfig, depth: int) -> list[StackConfig]:
+def sides_of(
+    config: object, sides: tuple[str, str], caller: str
+) -> tuple[StackConfig, StackConfig]:
+    """Take the two stacks of a configuration, or refuse one that has none."""
+    one, other = stacks = [getattr(config, side, None) for side in sides]
+    if not (isinstance(one, StackConfig) and isinstance(other, StackConfig)):
+        raise ValueError(
+            f"{caller}: sides must be two fields that hold a StackConfig; "
+            f"got sides {sides}, {type(config).__name__} with {stacks}"
+        )
+    return one, other
+
+
+def with_both(config: Config, sides: tuple[str, str], stack: StackConfig) -> Config:
+    """Put the same stack on both sides."""
+    return replace(cast(Any, config), **dict.fromkeys(sides, stack))
+
+
+def middle(one: StackConfig, other: StackConfig) -> tuple[StackConfig, int]:
+    """Give the wider side, and the mean depth of both."""
+    wide = max(one, other, key=lambda side: side.d_model)
+    return wide, round((one.num_layers + other.num_layers) / 2)
+
+
+def candidates(wide: StackConfig, depth: int) -> list[StackConfig]:
     """Stacks of a depth, as many heads as the wide side, and every even head width."""
     heads = wide.num_heads
     widths = range(2 * heads, 2 * wide.d_model + 1, 2 * heads)
@@ -113,7 +136,9 @@ def _scaled(wide: StackConfig, width: int) -> int | None:
     return max(1, round(per_head)) * wide.num_heads
 
 
-def _close_gap(side: StackConfig, wanted: int, count: Callable[[StackConfig], int]) -> StackConfig:
+def _close_gap(
+    side: StackConfig, wanted: float, count: Callable[[StackConfig], float]
+) -> StackConfig:
     """Give the feed-forward width that comes nearest to the wanted parameters."""
     one, two = (count(replace(side, d_ff=d * _FF_STEP)) for d in (1, 2))
     require(

@@ -1,0 +1,119 @@
+"""The symmetric model that takes as long as an asymmetric one, found by timing."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+import torch
+
+from askew._check import require
+from askew.tradeoffs._run import step_seconds
+from askew.tradeoffs._task import Arm, Task
+from askew.tradeoffs._twin import Config, Twin, candidates, middle, sides_of, with_both
+from askew.transformer import StackConfig
+
+_LATENCY_ITEMS, _LATENCY_ROUNDS, _STEP_ROUNDS = 10, 7, 3
+_FF_STEP = 8
+
+
+def measured_twin(
+    task: Task[Any],
+    config: Config,
+    *,
+    sides: tuple[str, str],
+    match: Literal["latency", "time"],
+    tolerance: float = 0.1,
+) -> Twin[Config]:
+    """Find the symmetric model that answers, or trains a step, in the same time.
+
+    Widths are searched by bisection from the mean depth of both sides, with the feed-forward ratio
+    of the wider side; where no width comes near enough, depths beside it. Each candidate is
+    timed in turn with the original, both with their initial weights: run it alone on a machine.
+
+    Args:
+        task: Builds, answers and trains.
+        config: The asymmetric model, a dataclass.
+        sides: Names of its two `StackConfig`s that are to be equal.
+        match: "latency", of one answer at a time, or "time", of a training step.
+        tolerance: Largest relative mismatch, > 0; timings of equal models differ by some per cent.
+
+    Returns:
+        The configuration and the mismatch that was measured.
+
+    Raises:
+        ValueError: If `match` is unknown, `sides` do not fit, or no model comes near enough.
+    """
+    require(
+        match in ("latency", "time"),
+        f"measured_twin: match must be 'latency' or 'time'; got {match!r}",
+    )
+    require(tolerance > 0, f"measured_twin: tolerance must be positive; got {tolerance}")
+    one, other = sides_of(config, sides, "measured_twin")
+    if one == other:
+        return Twin(config, 0.0, match)
+    measure = latency_ratio if match == "latency" else time_ratio
+    wide, depth = middle(one, other)
+    tried: dict[int, tuple[float, StackConfig]] = {}
+    while depth >= 1 and depth not in tried and depth <= one.num_layers + other.num_layers:
+        family = [_in_proportion(side, wide) for side in candidates(wide, depth)]
+        ratio, side = _bisect(
+            family,
+            lambda stack: measure(task, with_both(config, sides, stack), config),
+            tolerance,
+        )
+        if abs(ratio - 1) <= tolerance:
+            return Twin(with_both(config, sides, side), ratio - 1, match)
+        tried[depth] = ratio, side
+        depth += 1 if ratio < 1 else -1
+    nearest = min((ratio for ratio, _ in tried.values()), key=lambda r: abs(r - 1))
+    raise ValueError(
+        f"measured_twin: no symmetric model comes within {tolerance:.0%} of the {match}; the "
+        f"nearest takes {nearest:.2f} times as long. Raise the tolerance, or match parameters"
+    )
+
+
+def _in_proportion(side: StackConfig, wide: StackConfig) -> StackConfig:
+    width = round(wide.d_ff * side.d_model / wide.d_model / _FF_STEP)
+    return replace(side, d_ff=max(1, width) * _FF_STEP)
+
+
+def _bisect(
+    family: list[StackConfig], ratio_of: Callable[[StackConfig], float], tolerance: float
+) -> tuple[float, StackConfig]:
+    """Search a family that takes longer and longer for the member nearest to ratio 1."""
+    best = (float("inf"), family[0])
+    low, high = 0, len(family) - 1
+    while low <= high and abs(best[0] - 1) > tolerance / 4:
+        place = (low + high) // 2
+        found = ratio_of(family[place])
+        best = min(best, (found, family[place]), key=lambda pair: abs(pair[0] - 1))
+        low, high = (place + 1, high) if found < 1 else (low, place - 1)
+    return best
+
+
+def latency_ratio(task: Task[Any], config: Any, other: Any) -> float:
+    """Time answers one by one, in turn; the ratio of the medians."""
+    models = [task.build(each, 0).eval() for each in (config, other)]
+    spent: list[list[float]] = [[], []]
+    with torch.no_grad():
+        for turn in range(_LATENCY_ROUNDS + 1):
+            for seconds, model in zip(spent, models, strict=True):
+                started = time.perf_counter()
+                task.predict(model, items=_LATENCY_ITEMS, batch_size=1)
+                if turn:
+                    seconds.append(time.perf_counter() - started)
+    return median(spent[0]) / median(spent[1])
+
+
+def time_ratio(task: Task[Any], config: Any, other: Any) -> float:
+    """Time a few training steps, in turn; the ratio of the medians."""
+    spent: list[list[float]] = [[], []]
+    for _ in range(_STEP_ROUNDS):
+        for seconds, each in zip(spent, (config, other), strict=True):
+            with tempfile.TemporaryDirectory() as folder:
+                seconds.append(step_seconds(task, Arm(name="timed", config=each), Path(folder)))
+    return median(spent[0]) / median(spent[1])
