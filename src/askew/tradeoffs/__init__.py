@@ -31,6 +31,7 @@ from askew.tradeoffs._sequential import looks_of, sequential_confidence
 from askew.tradeoffs._stats import Metric, Row, Verdict, analyze, shared_confidence
 from askew.tradeoffs._task import Arm, Cost, Evaluation, Progress, Records, Task
 from askew.tradeoffs._trial import Trial, load_trial
+from askew.tradeoffs._tune import Range, Tuned, expected_best, tune, with_values
 from askew.tradeoffs._twin import Twin, symmetric_twin
 from askew.tradeoffs._words import summary_sentence
 
@@ -47,12 +48,14 @@ __all__ = [
     "ModelConfig",
     "ParameterCount",
     "Progress",
+    "Range",
     "Records",
     "Row",
     "Score",
     "Task",
     "Tradeoffs",
     "Trial",
+    "Tuned",
     "Twin",
     "Verdict",
     "Watcher",
@@ -64,6 +67,7 @@ __all__ = [
     "compare",
     "count_flops",
     "count_parameters",
+    "expected_best",
     "load_trial",
     "looks_of",
     "measured_twin",
@@ -79,6 +83,8 @@ __all__ = [
     "summary_sentence",
     "symmetric_twin",
     "training_flops",
+    "tune",
+    "with_values",
     "write_json",
     "write_report",
 ]

@@ -51,7 +51,7 @@ def run_trials(
     missing = [(arm, seed) for arm, seed in trials if not is_finished(out, arm.name, seed)]
     if not missing:
         return
-    executor = _executor(min(jobs, len(missing)), threads)
+    executor = trial_executor(min(jobs, len(missing)), threads)
     try:
         futures = [
             executor.submit(run_trial, task, arm, seed, steps=steps[arm.name], out=out)
@@ -89,7 +89,7 @@ def calibrate(
     for arm in arms:
         if all(_work(arm) != _work(other) for other in different):
             different.append(arm)
-    executor = _executor(jobs, threads)
+    executor = trial_executor(jobs, threads)
     try:
         runs: list[list[Future[float]]] = [
             [executor.submit(_seconds_per_step, task, arm) for _ in range(max(1, jobs))]
@@ -144,7 +144,8 @@ def step_seconds(task: Task[Model], arm: Arm, folder: Path) -> float:
     return (last["train_seconds"] - first["train_seconds"]) / (last["step"] - first["step"])
 
 
-def _executor(jobs: int, threads: int) -> ProcessPoolExecutor:
+def trial_executor(jobs: int, threads: int) -> ProcessPoolExecutor:
+    """Start processes for trials, which end with this one."""
     return ProcessPoolExecutor(
         jobs, initializer=start_worker, initargs=(os.getpid(), threads), timeout=600
     )

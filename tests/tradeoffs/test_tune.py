@@ -1,0 +1,156 @@
+import itertools
+import math
+import os
+import sys
+
+import optuna
+import pytest
+from stub_task import StubTask, line_config
+
+from askew.tradeoffs import Arm, Range, Tuned, expected_best, tune, with_values
+
+ARMS = [Arm(name="wide", config=line_config(8)), Arm(name="narrow", config=line_config(2))]
+SPACE = {
+    "training.lr": Range(low=1e-3, high=1.0, log=True),
+    "encoder.dropout": Range(low=0.1, high=0.9),
+}
+
+
+class Tunable(StubTask):
+    """Says what it was trained with as its score."""
+
+    def train(self, model, *, training, seed, folder, **settings):
+        model.lr = training.get("lr", 0.05)
+        with open(os.environ["TRIES"], "a") as file:
+            file.write(f"{seed} {model.in_features} {model.lr}\n")
+        return super().train(model, seed=seed, folder=folder, **settings)
+
+    def validate(self, model):
+        return -abs(math.log(model.lr / 0.2)) if model.in_features == 8 else -model.lr
+
+
+@pytest.fixture
+def run(tmp_path, in_process, monkeypatch):
+    monkeypatch.setenv("TRIES", str(tmp_path / "tries"))
+
+    def run(task=None, arms=ARMS, **changes):
+        settings = {"draws": 6, "steps": {"wide": 3, "narrow": 3}, "out": tmp_path / "out"}
+        return tune(task or Tunable(), arms, SPACE, **settings | changes)
+
+    run.tries = lambda: (tmp_path / "tries").read_text().splitlines()
+    return run
+
+
+def test_all_arms_try_the_same_and_each_takes_its_best(run):
+    wide, narrow = run()
+    assert isinstance(wide, Tuned) and len(wide.draws) == 6
+    assert [d.values for d in wide.draws] == [d.values for d in narrow.draws]
+    rates = [draw.values["training.lr"] for draw in wide.draws]
+    assert len(set(rates)) == 6 and all(1e-3 <= rate <= 1 for rate in rates)
+    assert all(0.1 <= d.values["encoder.dropout"] <= 0.9 for d in wide.draws)
+    best = min(rates, key=lambda rate: abs(math.log(rate / 0.2)))
+    assert wide.arm.training == {"lr": best}
+    assert (
+        wide.arm.config.encoder.dropout == wide.draws[rates.index(best)].values["encoder.dropout"]
+    )
+    assert narrow.arm.training == {"lr": min(rates)}
+    assert wide.given == -abs(math.log(0.05 / 0.2)) and narrow.given == -0.05
+    assert wide.curve == expected_best([draw.score for draw in wide.draws])
+
+
+def test_an_arm_that_no_draw_improves_stays_as_given(run):
+    class Content(Tunable):
+        def validate(self, model):
+            return 1.0 if model.lr == 0.05 else 0.0
+
+    wide, _ = run(Content())
+    assert wide.arm == ARMS[0] and wide.given == 1.0
+
+
+def test_seeds_are_far_from_those_of_trials_and_the_same_for_all_arms(run):
+    run(draws=2)
+    seeds = [int(line.split()[0]) for line in run.tries()]
+    assert min(seeds) >= 1_000_000 and sorted(set(seeds)) == sorted(seeds[::2]) == sorted(
+        seeds[1::2]
+    )
+
+
+def test_it_goes_on_where_it_stopped(run, tmp_path):
+    first = run(draws=3)
+    assert len(run.tries()) == 8
+    more = run(draws=5)
+    assert len(run.tries()) == 12
+    assert [tuned.draws[:3] for tuned in more] == [tuned.draws for tuned in first]
+    study = optuna.load_study(
+        study_name="wide",
+        storage=optuna.storages.JournalStorage(
+            optuna.storages.journal.JournalFileBackend(str(tmp_path / "out" / "tuning.journal"))
+        ),
+    )
+    assert len(study.trials) == 6
+
+
+def test_a_try_that_died_is_tried_again_with_the_same_values(run, tmp_path):
+    class Dying(Tunable):
+        def validate(self, model):
+            if len(run.tries()) == 5:
+                raise RuntimeError("died")
+            return super().validate(model)
+
+    with pytest.raises(RuntimeError, match="died"):
+        run(Dying(), draws=3)
+    assert [t.draws for t in run(draws=3)] == [t.draws for t in run(draws=3, out=tmp_path / "n")]
+
+
+def test_without_validate_the_validation_loss_counts(run):
+    class Plain(Tunable):
+        validate = property()
+
+    wide, _ = run(Plain())
+    assert wide.given == -0.5
+
+
+def test_what_diverges_is_the_worst(run):
+    class Diverging(Tunable):
+        def validate(self, model):
+            return math.nan if model.lr > 0.1 else model.lr
+
+    wide, _ = run(Diverging())
+    assert wide.arm.training.get("lr", 0.05) <= 0.1
+    assert -math.inf in [draw.score for draw in wide.draws]
+
+
+def test_the_curve_is_the_mean_of_the_best_over_all_subsets():
+    scores = [0.3, -1.0, 2.5, 0.3, 7.0]
+    for k, value in enumerate(expected_best(scores), 1):
+        bests = [max(subset) for subset in itertools.combinations(scores, k)]
+        assert value == pytest.approx(sum(bests) / len(bests))
+
+
+def test_refuses(run):
+    with pytest.raises(ValueError, match="tune: draws must be >= 1; got draws 0"):
+        run(draws=0)
+    with pytest.raises(ValueError, match=r"unknown key 'encoder\.drop'"):
+        tune(Tunable(), ARMS, {"encoder.drop": Range(low=0, high=1)}, draws=1, steps={}, out=None)
+    with pytest.raises(ValueError, match="space must have a number to draw"):
+        tune(Tunable(), ARMS, {}, draws=1, steps={}, out=None)
+    with pytest.raises(ValueError, match=r"low must be below high, both finite; got low 1, high 1"):
+        Range(low=1, high=1)
+    with pytest.raises(ValueError, match="low must be positive where logarithms are drawn; got lo"):
+        Range(low=0, high=1, log=True)
+    with pytest.raises(ValueError, match="expected_best: scores must be one or more"):
+        expected_best([])
+
+
+def test_values_go_to_training_and_config_and_leave_the_rest():
+    arm = Arm(name="a", config=line_config(4), training={"encoder": {"lr": 1.0, "bpe": 0.5}})
+    found = with_values(arm, {"training.encoder.lr": 2.0, "decoder.dropout": 0.3})
+    assert found.training == {"encoder": {"lr": 2.0, "bpe": 0.5}}
+    assert arm.training["encoder"]["lr"] == 1.0, "the arm given is left alone"
+    assert (found.config.decoder.dropout, found.config.encoder.dropout) == (0.3, 0.1)
+
+
+def test_a_missing_package_is_named(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ImportError, match=r"optuna must be installed; .* askew\[sweep\]"):
+        run()
