@@ -10,7 +10,16 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from askew.tradeoffs import ACCURACY, Experiment, Metric, Score, adamw, count_parameters
+from askew.tradeoffs import (
+    ACCURACY,
+    Experiment,
+    Metric,
+    ModelConfig,
+    Range,
+    Score,
+    adamw,
+    count_parameters,
+)
 from askew.tradeoffs._batches import training_batches
 
 CPU = torch.device("cpu")
@@ -160,7 +169,12 @@ def test_inputs_may_be_several_or_named(kind, tmp_path, in_process):
 def test_a_model_against_itself_begins_with_other_weights():
     made = experiment(models={"again": partial(net, 8), "net": partial(net, 8)})
     again, same = made.arms
-    assert again.config == same.config and again.init_offset and not same.init_offset
+    assert (
+        isinstance(same.config, ModelConfig)
+        and again.config == same.config
+        and again.init_offset
+        and not same.init_offset
+    )
 
 
 def test_losses_optimizers_and_trainings_may_differ_by_arm(tmp_path, in_process):
@@ -256,3 +270,29 @@ def test_needs_a_budget(tmp_path):
 def test_trains_on_a_device(tmp_path, in_process):
     found = experiment(device="cuda").compare(out=tmp_path / "out", seeds=[0])
     assert found.results["trials"][0]["metrics"]["accuracy"] > 0.7
+
+
+def test_numbers_of_an_experiment_are_tuned(tmp_path, in_process):
+    made = experiment(
+        optimizer=torch_adam_or_not, search={"lr": Range(low=1e-6, high=0.1, log=True)}
+    )
+    found = made.compare(out=tmp_path / "out", seeds=[0], steps=20, draws=5)
+    best = found.results["tuning"]["wide"]["best"]["training.lr"]
+    assert found.results["arms"][0]["training"] == {"lr": best} and best > 1e-3
+    model = made.load(found.folder / "trials" / "wide-seed0" / "model")
+    x, y = points(100, 2)
+    right = (model(x).argmax(-1) == y).double().mean().item()
+    assert made.validate(model) == pytest.approx(right)
+
+
+def torch_adam_or_not(model, lr=1e-7):
+    return torch.optim.Adam(model.parameters(), lr=lr)
+
+
+def test_tuning_needs_something_to_draw_and_to_judge():
+    with pytest.raises(ValueError, match="space must have a number to draw"):
+        experiment().tuning(3)
+    drawn = {"lr": Range(low=0.1, high=1.0)}
+    with pytest.raises(ValueError, match="tuning needs valid_data; got none, draws 3"):
+        experiment(valid_data=None, search=drawn).tuning(3)
+    assert experiment().tuning(0) is None

@@ -7,7 +7,18 @@ import optuna
 import pytest
 from stub_task import StubTask, line_config
 
-from askew.tradeoffs import Arm, Range, Tuned, expected_best, tune, with_values
+from askew.tradeoffs import (
+    Arm,
+    Budget,
+    Draw,
+    Range,
+    Tuned,
+    Tuning,
+    compare,
+    expected_best,
+    tune,
+    with_values,
+)
 
 ARMS = [Arm(name="wide", config=line_config(8)), Arm(name="narrow", config=line_config(2))]
 SPACE = {
@@ -33,9 +44,10 @@ class Tunable(StubTask):
 def run(tmp_path, in_process, monkeypatch):
     monkeypatch.setenv("TRIES", str(tmp_path / "tries"))
 
-    def run(task=None, arms=ARMS, **changes):
-        settings = {"draws": 6, "steps": {"wide": 3, "narrow": 3}, "out": tmp_path / "out"}
-        return tune(task or Tunable(), arms, SPACE, **settings | changes)
+    def run(task=None, arms=ARMS, draws=6, **changes):
+        settings = {"steps": {"wide": 3, "narrow": 3}, "out": tmp_path / "out"}
+        tuning = Tuning(draws=draws, space=SPACE)
+        return tune(task or Tunable(), arms, tuning, **settings | changes)
 
     run.tries = lambda: (tmp_path / "tries").read_text().splitlines()
     return run
@@ -44,6 +56,7 @@ def run(tmp_path, in_process, monkeypatch):
 def test_all_arms_try_the_same_and_each_takes_its_best(run):
     wide, narrow = run()
     assert isinstance(wide, Tuned) and len(wide.draws) == 6
+    assert all(isinstance(draw, Draw) for draw in wide.draws)
     assert [d.values for d in wide.draws] == [d.values for d in narrow.draws]
     rates = [draw.values["training.lr"] for draw in wide.draws]
     assert len(set(rates)) == 6 and all(1e-3 <= rate <= 1 for rate in rates)
@@ -128,12 +141,16 @@ def test_the_curve_is_the_mean_of_the_best_over_all_subsets():
 
 
 def test_refuses(run):
-    with pytest.raises(ValueError, match="tune: draws must be >= 1; got draws 0"):
+    with pytest.raises(ValueError, match="Tuning: draws must be >= 1; got draws 0"):
         run(draws=0)
     with pytest.raises(ValueError, match=r"unknown key 'encoder\.drop'"):
-        tune(Tunable(), ARMS, {"encoder.drop": Range(low=0, high=1)}, draws=1, steps={}, out=None)
-    with pytest.raises(ValueError, match="space must have a number to draw"):
-        tune(Tunable(), ARMS, {}, draws=1, steps={}, out=None)
+        wrong = Tuning(draws=1, space={"encoder.drop": Range(low=0, high=1)})
+        tune(Tunable(), ARMS, wrong, steps={}, out=None)
+    with pytest.raises(ValueError, match=r"dropout must .* got dropout 3"):
+        wrong = Tuning(draws=1, space={"encoder.dropout": Range(low=0.0, high=3.0)})
+        tune(Tunable(), ARMS, wrong, steps={}, out=None)
+    with pytest.raises(ValueError, match="Tuning: space must have a number to draw"):
+        Tuning(draws=1, space={})
     with pytest.raises(ValueError, match=r"low must be below high, both finite; got low 1, high 1"):
         Range(low=1, high=1)
     with pytest.raises(ValueError, match="low must be positive where logarithms are drawn; got lo"):
@@ -154,3 +171,26 @@ def test_a_missing_package_is_named(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ImportError, match=r"optuna must be installed; .* askew\[sweep\]"):
         run()
+
+
+def test_a_comparison_is_of_the_tuned_arms(run, tmp_path):
+    settings = {
+        "budget": Budget(steps=3),
+        "out": tmp_path / "cmp",
+        "tuning": Tuning(draws=4, space=SPACE),
+    }
+    found = compare(Tunable(), ARMS, [0, 1], **settings)
+    wide = found.results["tuning"]["wide"]
+    best = max(wide["draws"], key=lambda draw: draw["score"])
+    assert wide["best"] == best["values"] and len(wide["expected_best"]) == 4
+    assert found.results["arms"][0]["training"] == {"lr": best["values"]["training.lr"]}
+    assert found.results["settings"]["tuning"]["draws"] == 4
+    trained = [line.split() for line in run.tries() if int(line.split()[0]) < 2]
+    assert {rate for _, width, rate in trained if width == "8"} == {
+        str(best["values"]["training.lr"])
+    }
+    tries = len(run.tries())
+    assert compare(Tunable(), ARMS, [0, 1], **settings).results == found.results
+    assert len(run.tries()) == tries, "nothing is tried twice"
+    with pytest.raises(ValueError, match=r"same settings; .* with other settings"):
+        compare(Tunable(), ARMS, [0], **settings | {"tuning": Tuning(draws=5, space=SPACE)})

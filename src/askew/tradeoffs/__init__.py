@@ -16,6 +16,7 @@ from askew.tradeoffs._cost import (
 )
 from askew.tradeoffs._experiment import Experiment
 from askew.tradeoffs._experiment_parts import ACCURACY, ModelConfig, Score, adamw
+from askew.tradeoffs._external import Judged, judge_results
 from askew.tradeoffs._files import check_resumable, read_json, write_json
 from askew.tradeoffs._flops import count_flops
 from askew.tradeoffs._measured_twin import measured_twin
@@ -29,21 +30,25 @@ from askew.tradeoffs._results import SPEED_METRICS
 from askew.tradeoffs._run import calibrate
 from askew.tradeoffs._sequential import looks_of, sequential_confidence
 from askew.tradeoffs._stats import Metric, Row, Verdict, analyze, shared_confidence
+from askew.tradeoffs._table import COLUMNS
 from askew.tradeoffs._task import Arm, Cost, Evaluation, Progress, Records, Task
 from askew.tradeoffs._trial import Trial, load_trial
-from askew.tradeoffs._tune import Range, Tuned, expected_best, tune, with_values
+from askew.tradeoffs._tune import Draw, Range, Tuned, Tuning, expected_best, tune, with_values
 from askew.tradeoffs._twin import Twin, symmetric_twin
 from askew.tradeoffs._words import summary_sentence
 
 __all__ = [
     "ACCURACY",
+    "COLUMNS",
     "SPEED_METRICS",
     "Arm",
     "Budget",
     "Comparison",
     "Cost",
+    "Draw",
     "Evaluation",
     "Experiment",
+    "Judged",
     "Metric",
     "ModelConfig",
     "ParameterCount",
@@ -56,6 +61,7 @@ __all__ = [
     "Tradeoffs",
     "Trial",
     "Tuned",
+    "Tuning",
     "Twin",
     "Verdict",
     "Watcher",
@@ -68,6 +74,7 @@ __all__ = [
     "count_flops",
     "count_parameters",
     "expected_best",
+    "judge_results",
     "load_trial",
     "looks_of",
     "measured_twin",

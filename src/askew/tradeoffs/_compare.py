@@ -17,6 +17,7 @@ from askew.tradeoffs._sequential import sequential_confidence
 from askew.tradeoffs._stats import Metric, Verdict
 from askew.tradeoffs._task import Arm, Model, Task
 from askew.tradeoffs._trial import load_trial
+from askew.tradeoffs._tune import Tuned, Tuning, check_space, tune
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +88,7 @@ def prepare_comparison(
     out: Path,
     threads: int,
     settings: Mapping[str, object],
+    tuning: Tuning | None = None,
 ) -> dict:
     """Check that a comparison can run in this folder, before any work and without a trace.
 
@@ -99,6 +101,7 @@ def prepare_comparison(
             is gone on with.
         threads: Threads of PyTorch in each trial.
         settings: More to tell in the results, such as how the arms were matched.
+        tuning: How the arms are tuned before.
 
     Returns:
         The settings that identify the comparison.
@@ -122,6 +125,9 @@ def prepare_comparison(
             not taken,
             f"compare: a config must not have the fields of its arm; got {taken} of {arm.name}",
         )
+    if tuning is not None:
+        check_space(arms, tuning)
+        settings = {**settings, "tuning": to_dict(tuning)}
     identity = {
         "version": 1,
         "task": task.name,
@@ -149,6 +155,7 @@ def compare(
     command: str = "",
     watcher: Watcher | None = None,
     looks: Sequence[int] | None = None,
+    tuning: Tuning | None = None,
 ) -> Comparison:
     """Train every arm with every seed, measure, and judge each challenger against the baseline.
 
@@ -171,6 +178,8 @@ def compare(
             comparison ends at the first look at which the task's first metric pays, does not
             pay or is equivalent, with intervals of `sequential_confidence`; by default there
             is one look, after all seeds.
+        tuning: How the arms are tuned before their trials, all by the same draws; the best on
+            validation data is what is compared.
 
     Returns:
         Verdicts and results; the folder holds results.json and trials.csv.
@@ -188,17 +197,37 @@ def compare(
     )
     sequential_confidence(looks)  # refuses looks that cannot be
     identity = prepare_comparison(
-        task, arms, seeds, budget=budget, out=out, threads=threads, settings=settings
+        task,
+        arms,
+        seeds,
+        budget=budget,
+        out=out,
+        threads=threads,
+        settings=settings,
+        tuning=tuning,
     )
     out.mkdir(parents=True, exist_ok=True)
     watcher = watcher or Watcher()
     try:
         with filelock.FileLock(out / ".lock", timeout=0):
             steps = _stored_steps(task, arms, identity, budget, out, jobs, watcher)
+            tuned: list[Tuned] = []
+            if tuning is not None:
+                watcher.stage("tuning")
+                tuned = tune(
+                    task,
+                    arms,
+                    tuning,
+                    steps=steps,
+                    out=out,
+                    jobs=jobs,
+                    threads=threads,
+                    told=watcher.costs,
+                )
             for look in looks:
                 found = _look(
                     task,
-                    arms,
+                    [t.arm for t in tuned] or arms,
                     seeds[:look],
                     identity | {"steps": steps},
                     out,
@@ -206,6 +235,7 @@ def compare(
                     command,
                     watcher,
                     looks,
+                    tuned,
                 )
                 if look == looks[-1] or _is_decided(found.verdicts, task.metrics[0]):
                     break
@@ -249,6 +279,7 @@ def _look(
     command: str,
     watcher: Watcher,
     looks: Sequence[int],
+    tuned: Sequence[Tuned],
 ) -> Comparison:
     threads, steps = identity["threads"], identity["steps"]
     watcher.stage("training")
@@ -266,7 +297,15 @@ def _look(
     costs = measure_costs(task, arms, seeds, out=out, threads=threads, progress=watcher.costs)
     trials = [load_trial(out, arm.name, seed) for seed in seeds for arm in arms]
     verdicts, results = results_of(
-        task, arms, trials, costs, identity=identity, jobs=jobs, looks=looks, command=command
+        task,
+        arms,
+        trials,
+        costs,
+        identity=identity,
+        jobs=jobs,
+        looks=looks,
+        tuned=tuned,
+        command=command,
     )
     return Comparison(verdicts, results, out)
 

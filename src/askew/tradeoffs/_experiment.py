@@ -1,10 +1,8 @@
 """Models of a user's own, on data of a user's own, as a task of a comparison."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -24,6 +22,7 @@ from askew.tradeoffs._batches import (
 )
 from askew.tradeoffs._compare import Budget, Comparison, Watcher, compare
 from askew.tradeoffs._cost import count_parameters
+from askew.tradeoffs._experiment_loop import train_loop
 from askew.tradeoffs._experiment_parts import (
     ACCURACY,
     Build,
@@ -44,6 +43,7 @@ from askew.tradeoffs._files import read_json, write_json
 from askew.tradeoffs._flops import count_flops
 from askew.tradeoffs._stats import Metric
 from askew.tradeoffs._task import Arm, Evaluation, Progress, Records
+from askew.tradeoffs._tune import Range, Tuning
 
 _OTHER_WEIGHTS = 10_000
 
@@ -72,6 +72,8 @@ class Experiment:
             `fit(model, steps=, seed=, folder=, progress=)`. It may give records with `step`,
             `train_seconds` and `loss` for the learning curve; it must train on the same data
             in the same order for the same seed, and may leave checkpoints in `folder`.
+        search: Numbers that tuning draws, by name. Drawn ones are given to `optimizer` or `fit` as
+            keywords, such as `lr=`; validation data must be there to judge them.
         device: Where models are trained.
 
     Raises:
@@ -104,6 +106,7 @@ class Experiment:
     batch_size: int = 64
     steps: int | None = None
     fit: Fit | Mapping[str, Fit] | None = None
+    search: Mapping[str, Range] = field(default_factory=dict)
     device: str = "cpu"
     speeds: Mapping[str, str] = field(
         default_factory=lambda: {"throughput": "items answered", "latency_ms": "time per item"}
@@ -172,6 +175,7 @@ class Experiment:
         jobs: int = 1,
         threads: int = 1,
         looks: Sequence[int] | None = None,
+        draws: int = 0,
         command: str = "",
         watcher: Watcher | None = None,
     ) -> Comparison:
@@ -185,6 +189,7 @@ class Experiment:
             jobs: Trials at the same time, each in a process.
             threads: Threads of PyTorch in each.
             looks: As of `compare`.
+            draws: Settings of `search` that every model tries before; 0 for none.
             command: What to type to get these results again.
             watcher: Told of the progress.
 
@@ -203,6 +208,7 @@ class Experiment:
             jobs=jobs,
             threads=threads,
             looks=looks,
+            tuning=self.tuning(draws),
             command=command,
             watcher=watcher,
         )
@@ -223,6 +229,27 @@ class Experiment:
         if steps is None and minutes is None:
             steps = self.steps
         return Budget(steps=steps, minutes=minutes)
+
+    def tuning(self, draws: int) -> Tuning | None:
+        """Draw from `search` so often, or not at all.
+
+        Args:
+            draws: How often.
+
+        Returns:
+            How models are tuned; None for 0 draws.
+
+        Raises:
+            ValueError: If there is nothing to draw, or no validation data.
+        """
+        if draws == 0:
+            return None
+        require(
+            self.valid_data is not None,
+            f"Experiment: tuning needs valid_data; got none, draws {draws}",
+        )
+        space = {f"training.{name}": drawn for name, drawn in self.search.items()}
+        return Tuning(draws=draws, space=space)
 
     def describe(self) -> Mapping[str, object]:
         """Tell sizes, and the digests of data that lie in memory as tensors."""
@@ -285,57 +312,24 @@ class Experiment:
         arm = self._arms[model]
         fit = of_arm(self.fit, arm)
         if fit is None:
-            return self._train(model, arm, steps=steps, seed=seed, progress=progress)
+            optimizer = of_arm(self.optimizer, arm)(model, **training)
+            return train_loop(
+                model,
+                arm,
+                optimizer,
+                of_arm(self.loss, arm),
+                self.train_data,
+                self.valid_data,
+                batch_size=self.batch_size,
+                device=self.device,
+                steps=steps,
+                seed=seed,
+                progress=progress,
+            )
         started = seconds(self.device)
-        records = fit(model, steps=steps, seed=seed, folder=folder, progress=progress)
+        records = fit(model, steps=steps, seed=seed, folder=folder, progress=progress, **training)
         spent = {"step": steps, "train_seconds": seconds(self.device) - started}
         return [*(records or ()), spent]
-
-    def _train(
-        self, model: nn.Module, arm: str, *, steps: int, seed: int, progress: Progress
-    ) -> Records:
-        """Draw, forward, loss, backward, step; the time of validation does not count."""
-        loss_of, optimizer = of_arm(self.loss, arm), of_arm(self.optimizer, arm)(model)
-        told, validated = max(1, steps // 50), max(1, steps // 10)
-        records: list[dict[str, float]] = []
-        started, apart = seconds(self.device), 0.0
-        data = training_batches(self.train_data, self.batch_size, seed, torch.device(self.device))
-        model.train()
-        for step, (inputs, target) in enumerate(islice(data, steps), 1):
-            optimizer.zero_grad(set_to_none=True)
-            loss = loss_of(answer(model, inputs), target)
-            loss.backward()
-            optimizer.step()
-            record: dict[str, float] = {"step": step}
-            if step == steps or step % told == 0:
-                record |= {"loss": loss.item()}
-                record |= {"train_seconds": seconds(self.device) - started - apart}
-            if self.valid_data is not None and (step == steps or step % validated == 0):
-                paused = seconds(self.device)
-                record |= {"train_seconds": paused - started - apart}
-                record |= {"eval_loss": self._valid_loss(model, loss_of)}
-                apart += seconds(self.device) - paused
-            if len(record) > 1:
-                records.append(record)
-                if not math.isfinite(record.get("loss", 0.0)):
-                    raise FloatingPointError(
-                        f"Experiment: the loss must be finite; got loss {record['loss']} of {arm} "
-                        f"at step {step}, seed {seed}"
-                    )
-            progress(step, steps)
-        return records
-
-    @torch.no_grad()
-    def _valid_loss(self, model: nn.Module, loss_of: Loss) -> float:
-        model.eval()
-        total = items = 0.0
-        for inputs, target in ordered_batches(
-            self.valid_data, self.batch_size, torch.device(self.device)
-        ):
-            total += loss_of(answer(model, inputs), target).item() * len(target)
-            items += len(target)
-        model.train()
-        return total / items
 
     def evaluate(self, model: nn.Module) -> Evaluation:
         """Score on the test data."""
@@ -349,6 +343,12 @@ class Experiment:
         """Give the first score on training data, of as many items as the test data has."""
         items = min(len(dataset_of(part)) for part in (self.train_data, self.test_data))
         return self._score(model, self.train_data, items)[self.metrics[0].name].mean().item()
+
+    def validate(self, model: nn.Module) -> float:
+        """Give the first score on validation data, its sign turned where lower is better."""
+        first = self.metrics[0]
+        value = self._score(model, self.valid_data, None)[first.name].mean().item()
+        return value if first.better == "higher" else -value
 
     @torch.no_grad()
     def _score(self, model: nn.Module, data: Any, items: int | None) -> dict[str, Tensor]:

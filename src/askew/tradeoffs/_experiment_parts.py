@@ -17,7 +17,7 @@ from askew.tradeoffs._stats import Metric
 
 Build = Callable[[], nn.Module]
 Loss = Callable[[Any, Any], Tensor]
-MakeOptimizer = Callable[[nn.Module], torch.optim.Optimizer]
+MakeOptimizer = Callable[..., torch.optim.Optimizer]
 Fit = Callable[..., Iterable[Mapping[str, float]] | None]
 T = TypeVar("T")
 
@@ -53,11 +53,12 @@ ACCURACY = Score(
 )
 
 
-def adamw(model: nn.Module) -> torch.optim.Optimizer:
-    """Make AdamW with a rate of 0.001 for all parameters.
+def adamw(model: nn.Module, lr: float = 1e-3) -> torch.optim.Optimizer:
+    """Make AdamW with one rate for all parameters.
 
     Args:
         model: What is trained.
+        lr: The rate.
 
     Returns:
         The optimizer.
@@ -66,7 +67,7 @@ def adamw(model: nn.Module) -> torch.optim.Optimizer:
         >>> adamw(nn.Linear(2, 1)).param_groups[0]["lr"]
         0.001
     """
-    return torch.optim.AdamW(model.parameters(), lr=1e-3)
+    return torch.optim.AdamW(model.parameters(), lr=lr)
 
 
 @dataclass(frozen=True)

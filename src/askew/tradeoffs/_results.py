@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from askew.tradeoffs._sequential import sequential_confidence
 from askew.tradeoffs._stats import Metric, Row, Verdict, analyze, shared_confidence
 from askew.tradeoffs._task import Arm, Model, Task
 from askew.tradeoffs._trial import GAP, Trial
+from askew.tradeoffs._tune import Tuned
 from askew.tradeoffs._words import summary_sentence
 
 SPEED_METRICS = (
@@ -52,6 +54,7 @@ def results_of(
     identity: Mapping,
     jobs: int,
     looks: Sequence[int],
+    tuned: Sequence[Tuned],
     command: str,
 ) -> tuple[list[Verdict], dict]:
     """Judge finished trials and put everything that is known of them together.
@@ -64,6 +67,7 @@ def results_of(
         identity: Of the comparison, with the `steps` of each arm.
         jobs: Trials at the same time.
         looks: Numbers of seeds after which the arms are judged.
+        tuned: What tuning found of each arm, if they were tuned.
         command: What to type to get these results again.
 
     Returns:
@@ -97,12 +101,13 @@ def results_of(
             "command": command,
             "threads": identity["threads"],
         },
-        "versions": _versions(),
+        "versions": versions(),
         "metrics": [asdict(metric) for metric in metrics],
         "arms": [_arm_entry(task, arm, trials, costs) for arm in arms],
         "baselines": {name: dict(scores) for name, scores in task.baselines().items()},
         "trials": [_trial_entry(trial, costs) for trial in trials],
         "verdicts": [verdict._asdict() for verdict in verdicts],
+        **({"tuning": {t.arm.name: _tuning_entry(t) for t in tuned}} if tuned else {}),
     }
     return verdicts, results
 
@@ -161,6 +166,24 @@ def _arm_entry(task: Task[Model], arm: Arm, trials: Sequence[Trial], costs: dict
     }
 
 
+def _tuning_entry(tuned: Tuned) -> dict:
+    """What was tried; a score that is not finite, of a training that diverged, is null."""
+    draws = [draw for draw in tuned.draws if math.isfinite(draw.score)]
+    best = max(draws, key=lambda draw: draw.score, default=None)
+    return {
+        "given": _finite(tuned.given),
+        "best": None if best is None or best.score <= tuned.given else dict(best.values),
+        "draws": [
+            {"values": dict(draw.values), "score": _finite(draw.score)} for draw in tuned.draws
+        ],
+        "expected_best": [_finite(value) for value in tuned.curve],
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
 def _trial_entry(trial: Trial, costs: dict) -> dict:
     return {
         "arm": trial.arm,
@@ -204,7 +227,8 @@ def _speed_metrics(task: Task[Model]) -> tuple[Metric, ...]:
     return tuple(replace(m, label=task.speeds.get(m.name, m.label)) for m in SPEED_METRICS)
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Tell what the results were made with."""
     packages = ("askew", "torch", "transformers", "tokenizers", "sacrebleu", "numpy", "scipy")
     return {
         "python": sys.version.split()[0],

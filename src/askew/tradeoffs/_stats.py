@@ -150,6 +150,27 @@ def analyze(
         >>> found.verdict, round(found.difference, 3), round(found.low, 3), round(found.high, 3)
         ('pays', 2.0, 1.122, 2.878)
     """
+    table = read_table(results)
+    return analyze_table(
+        table,
+        baseline=baseline,
+        metrics=all_metrics(table.metrics, metrics, equivalence or {}),
+        min_seeds=min_seeds,
+        confidence=confidence,
+        correction=correction,
+    )
+
+
+def analyze_table(
+    table: Table,
+    *,
+    baseline: str,
+    metrics: Sequence[Metric],
+    min_seeds: int = 5,
+    confidence: float = 0.95,
+    correction: Literal["bonferroni", "none"] = "bonferroni",
+) -> list[Verdict]:
+    """Judge what was read, as `analyze` does."""
     require(min_seeds >= 2, f"analyze: min_seeds must be >= 2; got min_seeds {min_seeds}")
     require(
         0 < confidence < 1,
@@ -159,7 +180,6 @@ def analyze(
         correction in ("bonferroni", "none"),
         f"analyze: correction must be 'bonferroni' or 'none'; got correction {correction!r}",
     )
-    table = read_table(results)
     require(
         baseline in table.arms,
         f"analyze: baseline must be an arm of the results; got baseline {baseline!r}, "
@@ -174,7 +194,7 @@ def analyze(
         confidence = shared_confidence(confidence, len(challengers))
     return [
         _judge(table, metric, challenger, baseline, min_seeds, confidence)
-        for metric in _all_metrics(table.metrics, metrics, equivalence or {})
+        for metric in metrics
         for challenger in challengers
     ]
 
@@ -199,9 +219,10 @@ def shared_confidence(confidence: float, challengers: int) -> float:
     return 1 - (1 - confidence) / challengers if challengers > 1 else confidence
 
 
-def _all_metrics(
+def all_metrics(
     measured: Sequence[str], metrics: Sequence[Metric], equivalence: Mapping[str, float]
 ) -> list[Metric]:
+    """Add the metrics that were measured to those that are known, and check these."""
     given = [metric.name for metric in metrics]
     require(
         len(set(given)) == len(given),

@@ -52,6 +52,30 @@ class Range:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """How the arms of a comparison are tuned before it.
+
+    Attributes:
+        draws: Settings tried by each arm besides its own, >= 1.
+        space: What is drawn, by the names that `with_values` takes.
+
+    Raises:
+        ValueError: If there is nothing to draw.
+
+    Example:
+        >>> Tuning(draws=8, space={"training.lr": Range(low=1e-4, high=1e-2, log=True)}).draws
+        8
+    """
+
+    draws: int
+    space: Mapping[str, Range]
+
+    def __post_init__(self) -> None:
+        require(self.draws >= 1, f"Tuning: draws must be >= 1; got draws {self.draws}")
+        require(bool(self.space), "Tuning: space must have a number to draw; got none")
+
+
 class Draw(NamedTuple):
     """One try: the values drawn, and the score on validation data, higher is better."""
 
@@ -145,9 +169,8 @@ def with_values(arm: Arm, values: Mapping[str, object]) -> Arm:
 def tune(
     task: Task[Model],
     arms: Sequence[Arm],
-    space: Mapping[str, Range],
+    tuning: Tuning,
     *,
-    draws: int,
     steps: Mapping[str, int],
     out: Path,
     jobs: int = 1,
@@ -163,8 +186,7 @@ def tune(
     Args:
         task: The task.
         arms: All arms.
-        space: What is drawn, by the names that `with_values` takes.
-        draws: Settings tried besides those given, >= 1.
+        tuning: What is drawn, and how often.
         steps: Training budget of each arm, as of a trial.
         out: Folder of the journal, `tuning.journal`.
         jobs: Tries at the same time.
@@ -175,14 +197,11 @@ def tune(
         What was found, in the order of the arms.
 
     Raises:
-        ValueError: If there is nothing to draw, a config lacks a number, or training gives no
-            score.
+        ValueError: If a config lacks a number, or training gives no score.
         ImportError: If optuna is not installed.
     """
-    require(draws >= 1, f"tune: draws must be >= 1; got draws {draws}")
-    require(bool(space), "tune: space must have a number to draw; got none")
-    for arm in arms:
-        with_values(arm, {name: r.low for name, r in space.items()})  # refuses unknown names
+    check_space(arms, tuning)
+    draws = tuning.draws
     studies = _studies([arm.name for arm in arms], out)
     missing = [
         (arm, number)
@@ -197,7 +216,7 @@ def tune(
             running: dict[Future[float], tuple[optuna.Study, optuna.Trial]] = {}
             for arm, number in missing:
                 study = studies[arm.name]
-                trial = _asked(study, space, number)
+                trial = _asked(study, tuning.space, number)
                 tried = with_values(arm, trial.params)
                 future = executor.submit(_try, task, tried, number, steps[arm.name])
                 running[future] = study, trial
@@ -207,6 +226,13 @@ def tune(
                     study.tell(trial, future.result())
                 told(total - len(running), total)
     return [_best(arm, _finished(studies[arm.name]), draws) for arm in arms]
+
+
+def check_space(arms: Sequence[Arm], tuning: Tuning) -> None:
+    """Refuse a space with a number that an arm does not have or take."""
+    for arm in arms:
+        for end in ("low", "high"):
+            with_values(arm, {name: getattr(r, end) for name, r in tuning.space.items()})
 
 
 def _studies(names: Sequence[str], out: Path) -> dict[str, "optuna.Study"]:
