@@ -16,6 +16,7 @@ from askew.tradeoffs import (
     Arm,
     Budget,
     Task,
+    Tuning,
     Twin,
     measured_twin,
     parameter_count,
@@ -296,7 +297,13 @@ def chosen_budget(sources: Sources, steps: int | None, minutes: float | None) ->
     return Budget(steps=steps, minutes=minutes)
 
 
-def default_folder(task: Task[Any], arms: Sequence[Arm], budget: Budget, threads: int) -> Path:
+def default_folder(
+    task: Task[Any],
+    arms: Sequence[Arm],
+    budget: Budget,
+    threads: int,
+    tuning: Tuning | None = None,
+) -> Path:
     """Name a folder for these settings, so that the same command goes on in the same place.
 
     Args:
@@ -304,11 +311,13 @@ def default_folder(task: Task[Any], arms: Sequence[Arm], budget: Budget, threads
         arms: All arms.
         budget: Of every trial.
         threads: Of every trial.
+        tuning: How arms are tuned before.
 
     Returns:
         A folder under askew-runs.
     """
-    digest = _digest(task.describe(), [repr(arm) for arm in arms], repr(budget), threads)
+    tuned = [] if tuning is None else [repr(tuning)]
+    digest = _digest(task.describe(), [repr(arm) for arm in arms], repr(budget), threads, *tuned)
     return RUNS / f"{task.name}-{arms[0].name}-{digest}"
 
 

@@ -23,12 +23,14 @@ from askew.models import (
     read_encoder_config,
     write_checksums,
 )
+from askew.tasks._qa_presets import METRICS, SPEEDS, search_space
 from askew.text import QuestionSet, SpanTokenizer, SplitQuestions, TfidfIndex, train_tokenizer
 from askew.tradeoffs import (
     Cost,
     Evaluation,
     Metric,
     Progress,
+    Range,
     Records,
     count_parameters,
     qa_training_flops,
@@ -39,12 +41,6 @@ from askew.training import (
     QATrainingConfig,
     QuestionExamples,
     train_model,
-)
-
-METRICS = (
-    Metric(name="f1", label="F1", equivalence=1.0, unit="points"),
-    Metric(name="exact_match", label="exact match", equivalence=1.0, unit="points"),
-    Metric(name="mrr", label="reciprocal rank of the context", equivalence=0.02),
 )
 
 
@@ -63,7 +59,6 @@ class Pretrained(NamedTuple):
 
 
 NO_PRETRAINED = Pretrained()
-SPEEDS = {"throughput": "questions answered", "latency_ms": "time per question"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +183,10 @@ class QATask:
     def answerer(self, model: AsymmetricQAModel) -> QuestionAnswerer:
         """Put the model behind text."""
         return QuestionAnswerer(model, self.context_tokenizer, self.question_tokenizer)
+
+    def search_space(self) -> Mapping[str, Range]:
+        """What tuning draws by default: a rate and a dropout for each part."""
+        return search_space(pretrained=any(self.pretrained[:2]))
 
     def evaluate(self, model: AsymmetricQAModel) -> Evaluation:
         """Score on the test set: each question read in its own context, and its rank among all."""

@@ -2,10 +2,18 @@
 
 from askew._check import require
 from askew.models import QAConfig
+from askew.tradeoffs import Metric, Range
 from askew.transformer import ReaderConfig, StackConfig
 
 QA_SIZES = {"tiny": 64, "small": 128, "base": 192}
 QA_SHAPES = ("asymmetric", "symmetric")
+METRICS = (
+    Metric(name="f1", label="F1", equivalence=1.0, unit="points"),
+    Metric(name="exact_match", label="exact match", equivalence=1.0, unit="points"),
+    Metric(name="mrr", label="reciprocal rank of the context", equivalence=0.02),
+)
+
+SPEEDS = {"throughput": "questions answered", "latency_ms": "time per question"}
 
 
 def qa_preset(shape: str, size: str, *, vocab_size: tuple[int, int]) -> QAConfig:
@@ -45,3 +53,21 @@ def qa_preset(shape: str, size: str, *, vocab_size: tuple[int, int]) -> QAConfig
         reader=ReaderConfig(d_model=width, d_ff=width, d_key=max(32, width // 3 // 32 * 32)),
         d_pool=width,
     )
+
+
+def search_space(*, pretrained: bool) -> dict[str, Range]:
+    """Give what tuning draws: a rate and a dropout for each part of the model.
+
+    Args:
+        pretrained: Whether an encoder is; its rates are lower.
+
+    Returns:
+        Ranges by name.
+    """
+    own = Range(low=2e-4, high=5e-3, log=True)
+    encoder = Range(low=2e-5, high=5e-4, log=True) if pretrained else own
+    rates = {"question": encoder, "context": encoder, "reader": own}
+    dropout = Range(low=0.0, high=0.4)
+    return {f"training.{part}.lr": rate for part, rate in rates.items()} | {
+        f"{part}.dropout": dropout for part in rates
+    }

@@ -29,7 +29,15 @@ from askew.text import (
     save_tokenizers,
     train_tokenizers,
 )
-from askew.tradeoffs import Evaluation, Metric, Progress, Records, parameter_count, training_flops
+from askew.tradeoffs import (
+    Evaluation,
+    Metric,
+    Progress,
+    Range,
+    Records,
+    parameter_count,
+    training_flops,
+)
 from askew.training import OnRecord, TrainingConfig, TranslationExamples, train_model
 from askew.transformer import EncoderDecoderConfig
 
@@ -168,6 +176,19 @@ class TranslationTask:
             return self.taught
         both = zip(self.text.train, self.taught, strict=True)
         return ParallelText(*(reference + taught for reference, taught in both))
+
+    def search_space(self) -> Mapping[str, Range]:
+        """What tuning draws by default: a rate and a dropout for each side."""
+        rate, dropout = Range(low=5e-4, high=8e-3, log=True), Range(low=0.0, high=0.3)
+        sides = ("encoder", "decoder")
+        return {f"training.{side}.lr": rate for side in sides} | {
+            f"{side}.dropout": dropout for side in sides
+        }
+
+    def train_score(self, model: AsymmetricTranslationModel) -> float:
+        """Give chrF on the first training pairs, as many as the test set has."""
+        pairs = ParallelText(*(side[: len(self.text.test.sources)] for side in self.text.train))
+        return chrf(self.translator(model).translate(pairs.sources), pairs.targets).value
 
     def evaluate(self, model: AsymmetricTranslationModel) -> Evaluation:
         """Decode the test set greedily and score it."""

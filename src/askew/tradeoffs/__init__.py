@@ -17,7 +17,7 @@ from askew.tradeoffs._cost import (
 from askew.tradeoffs._experiment import Experiment
 from askew.tradeoffs._experiment_parts import ACCURACY, ModelConfig, Score, adamw
 from askew.tradeoffs._external import Judged, judge_results
-from askew.tradeoffs._files import check_resumable, read_json, write_json
+from askew.tradeoffs._files import check_resumable, check_writable, read_json, write_json
 from askew.tradeoffs._flops import count_flops
 from askew.tradeoffs._measured_twin import measured_twin
 from askew.tradeoffs._qa_cost import (
@@ -70,6 +70,7 @@ __all__ = [
     "analyze_asymmetric_tradeoffs",
     "calibrate",
     "check_resumable",
+    "check_writable",
     "compare",
     "count_flops",
     "count_parameters",

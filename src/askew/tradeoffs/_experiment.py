@@ -46,6 +46,7 @@ from askew.tradeoffs._task import Arm, Evaluation, Progress, Records
 from askew.tradeoffs._tune import Range, Tuning
 
 _OTHER_WEIGHTS = 10_000
+_OF_A_PROCESS = ("_arms", "_timed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +117,11 @@ class Experiment:
 
     def __getstate__(self) -> dict[str, object]:
         """Leave behind what only this process knows."""
-        return self.__dict__ | {"_arms": WeakKeyDictionary(), "_timed": {}}
+        return {key: value for key, value in self.__dict__.items() if key not in _OF_A_PROCESS}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """Begin in another process."""
+        self.__dict__.update(state, _arms=WeakKeyDictionary(), _timed={})
 
     def __post_init__(self) -> None:
         require(
@@ -214,34 +219,13 @@ class Experiment:
         )
 
     def budget(self, steps: int | None = None, minutes: float | None = None) -> Budget:
-        """Take the chosen budget, or that of the experiment.
-
-        Args:
-            steps: Optimizer steps.
-            minutes: CPU-minutes.
-
-        Returns:
-            The budget of every trial.
-
-        Raises:
-            ValueError: If there is none, or two.
-        """
+        """Take the chosen budget of a trial, or that of the experiment."""
         if steps is None and minutes is None:
             steps = self.steps
         return Budget(steps=steps, minutes=minutes)
 
     def tuning(self, draws: int) -> Tuning | None:
-        """Draw from `search` so often, or not at all.
-
-        Args:
-            draws: How often.
-
-        Returns:
-            How models are tuned; None for 0 draws.
-
-        Raises:
-            ValueError: If there is nothing to draw, or no validation data.
-        """
+        """Draw so often from `search`, if there are validation data; None for 0 draws."""
         if draws == 0:
             return None
         require(

@@ -1,0 +1,391 @@
+"""The command `askew compare`: train, or take what was measured, and judge."""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from askew import _cli_qa as qa
+from askew import _cli_translation as translation
+from askew._cli import (
+    ConfigFile,
+    Data,
+    Json,
+    Minutes,
+    Pair,
+    Preset,
+    Quiet,
+    SeparateVocabularies,
+    Settings,
+    Source,
+    Steps,
+    Target,
+    Teacher,
+    TestSource,
+    TestTarget,
+    ValidSource,
+    ValidTarget,
+    VocabSize,
+    refusing_bad_input,
+    set_up_torch,
+    stopping_cleanly,
+    tell_overlap,
+)
+
+if TYPE_CHECKING:
+    from askew.tradeoffs import Arm, Budget, Experiment, Metric, Range, Tuning
+
+
+class _Job(NamedTuple):
+    """What is compared, from what was chosen on the command line."""
+
+    task: Any
+    arms: "list[Arm]"
+    budget: "Budget"
+    settings: Mapping[str, object]
+
+
+def compare_command(
+    task: Annotated[
+        str,
+        typer.Argument(
+            help="What the models compete on: translation or qa; or an Experiment of your own, or "
+            "a function that gives one, as MODULE:NAME or FILE.py:NAME."
+        ),
+    ] = "translation",
+    *,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            help="Judge what was measured elsewhere instead: a CSV file with the header "
+            "arm,seed,item,metric,value. --baseline names an arm."
+        ),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            help="What is known of a metric of --results: NAME=WORDS with lower (is better), ratio "
+            "(compared as), and the half width of equivalence, e.g. latency=lower,ratio,0.05. "
+            "May be repeated, the most important first.",
+        ),
+    ] = None,
+    pair: Pair = "en-pt",
+    data: Data = None,
+    source: Source = None,
+    target: Target = None,
+    valid_source: ValidSource = None,
+    valid_target: ValidTarget = None,
+    test_source: TestSource = None,
+    test_target: TestTarget = None,
+    challenger: Annotated[
+        str,
+        typer.Option(
+            help="The asymmetric model: deep-shallow (as by default), narrow-decoder, "
+            "shared-bridge, twin (the baseline against itself) or FILE.toml; of qa: asymmetric."
+        ),
+    ] = "",
+    baseline: Annotated[
+        str,
+        typer.Option(
+            help="What it is compared with: twin (symmetric, as many parameters), "
+            "symmetric, another shape, or FILE.toml."
+        ),
+    ] = "twin",
+    match: Annotated[
+        str,
+        typer.Option(
+            help="What the twin has in common: parameters, flops (of a training step), latency (of "
+            "one answer) or time (of a training step); the last two are measured first."
+        ),
+    ] = "parameters",
+    preset: Preset = "small",
+    vocab_size: VocabSize = 2000,
+    separate_vocabularies: SeparateVocabularies = False,
+    teacher: Teacher = None,
+    context_encoder: qa.ContextEncoder = None,
+    question_encoder: qa.QuestionEncoder = None,
+    language: qa.Language = "en",
+    set_: Settings = None,
+    config: ConfigFile = None,
+    tune: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Settings that each arm tries before, the same ones for all; the best on "
+            "validation data are compared.",
+        ),
+    ] = 0,
+    search: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--search",
+            help="What --tune draws instead of the usual: KEY=LOW..HIGH, KEY=LOW..HIGH:log for "
+            "logarithms, e.g. training.lr=1e-4..1e-2:log. May be repeated.",
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Paired trials, 5 by default; five or more give verdicts.",
+            show_default=False,
+        ),
+    ] = None,
+    until_decided: Annotated[
+        bool,
+        typer.Option(
+            "--until-decided",
+            help="Judge after 5, 8, 11 … seeds and stop once the first metric is decided; the "
+            "intervals are wider, so that all looks together err as often as one.",
+        ),
+    ] = False,
+    max_seeds: Annotated[
+        int | None,
+        typer.Option(min=5, help="Where --until-decided ends, 20 by default.", show_default=False),
+    ] = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    jobs: Annotated[
+        int, typer.Option(min=0, help="Trials at the same time; 0 means one per core.")
+    ] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each trial.")] = 1,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the results; by default one under askew-runs/."),
+    ] = None,
+    require_verdict: Annotated[
+        bool, typer.Option("--require-verdict", help="Exit with 2 where no verdict can be given.")
+    ] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Train an asymmetric model and its symmetric twin, and say whether the asymmetry pays.
+
+    Both arms are trained with the same seeds on the same data in the same order. With a teacher
+    the challenger alone learns from it, unless training.target says what is learnt. The report
+    says for quality and for speed: pays, does not pay, or cannot tell, each with its interval.
+
+    Of questions, the twin has equal encoders, and the figures are F1, time per question and the
+    rest. Without --data, translation is of localisation phrases (dates, money, units, names) as
+    the CLDR writes them, English to Portuguese. A comparison that was killed goes on when the same
+    command is typed again.
+
+    Exit codes: 0 done, 1 failed while running, 2 bad input or no verdict, 130 interrupted.
+    """
+    command = shlex.join(["askew", *sys.argv[1:]])
+    with refusing_bad_input():
+        for needed_last in ("jinja2", "plotly"):
+            import_module(needed_last)
+        from askew import tasks, tradeoffs
+
+        if results is not None:
+            known = [_metric(text) for text in metric or ()]
+            judged = tradeoffs.judge_results(
+                results, baseline=baseline, metrics=known, name=results.name, command=command
+            )
+            if out is not None:
+                tradeoffs.check_writable(out)
+                out.mkdir(parents=True, exist_ok=True)
+                tradeoffs.write_json(out / "results.json", judged.results)
+                tradeoffs.write_report(judged.results, out / "report.html")
+            _show(judged.results, out, as_json=as_json)
+            return _end(judged.verdicts, require_verdict)
+        _refuse(metric, "--metric", "goes with --results")
+        seeds_run = _seeds(seeds, max_seeds, until_decided=until_decided)
+        if require_verdict and len(seeds_run) < 5:
+            raise ValueError(
+                f"compare: --require-verdict needs five seeds or more; got --seeds {seeds}"
+            )
+        where = tasks.Sources(
+            pair, data, source, target, valid_source, valid_target, test_source, test_target
+        )
+        if ":" in task:
+            given = (*where[1:], set_, config, challenger, teacher, question_encoder)
+            if any(given) or context_encoder or baseline != "twin" or match != "parameters":
+                raise ValueError(
+                    f"compare: {task} brings its own models and data; got an option of translation "
+                    "or qa"
+                )
+            made = load_experiment(task)
+            job = _Job(made, made.arms, made.budget(steps, minutes), {})
+        elif task in ("translation", "qa"):
+            chosen = tasks.chosen_settings(config, set_)
+            if task == "qa":
+                if teacher is not None or any(where[2:]):
+                    raise ValueError("compare: qa takes --data alone; got an option of translation")
+                one: Any = tasks.chosen_qa_task(
+                    tasks.QuestionSources(data),
+                    vocab_size,
+                    chosen,
+                    pretrained=tasks.Pretrained(question_encoder, context_encoder),
+                    language=language,
+                )
+                arms, settings = tasks.chosen_qa_arms(
+                    one, challenger or "asymmetric", baseline, preset, match, chosen
+                )
+            else:
+                one = tasks.chosen_task(
+                    where,
+                    vocab_size,
+                    chosen,
+                    separate_vocabularies=separate_vocabularies,
+                    teacher=teacher,
+                )
+                tell_overlap(one.text)
+                arms, settings = tasks.chosen_arms(
+                    one, challenger or "deep-shallow", baseline, preset, match, chosen
+                )
+            settings = settings | {"signatures": one.signatures()}
+            job = _Job(one, arms, tasks.chosen_budget(where, steps, minutes), settings)
+        else:
+            raise ValueError(f"compare: task must be translation, qa or MODULE:NAME; got {task!r}")
+        call = {
+            "seeds": seeds_run,
+            "budget": job.budget,
+            "threads": threads,
+            "settings": job.settings,
+            "tuning": _tuning(job.task, tune, search),
+        }
+        named = (job.task, job.arms, job.budget, threads, call["tuning"])
+        folder = out or tasks.default_folder(*named)
+        tradeoffs.prepare_comparison(job.task, job.arms, out=folder, **call)
+    from askew._progress import ComparisonProgress
+
+    set_up_torch(threads)
+    run = job.task
+    if teacher is not None:
+        run = translation.learn_from(teacher, run, Path(f"{folder}-taught.jsonl"), quiet=quiet)
+    with stopping_cleanly(folder), ComparisonProgress(job.arms, seeds_run, quiet=quiet) as watcher:
+        comparison = tradeoffs.compare(
+            run,
+            job.arms,
+            out=folder,
+            jobs=jobs or os.cpu_count() or 1,
+            command=command,
+            watcher=watcher,
+            looks=tradeoffs.looks_of(len(seeds_run)) if until_decided else None,
+            **call,
+        )
+        tradeoffs.write_report(comparison.results, folder / "report.html")
+    _show(comparison.results, folder, as_json=as_json)
+    _end(comparison.verdicts, require_verdict)
+
+
+def _show(results: Mapping[str, object], folder: Path | None, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(results, indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    from askew.tradeoffs import print_results
+
+    print_results(results, Console())
+    if folder is not None:
+        print(f"report: {folder / 'report.html'}")
+
+
+def _end(verdicts: Sequence[Any], require_verdict: bool) -> None:
+    if require_verdict and any(v.verdict is None for v in verdicts):
+        raise typer.Exit(2)
+
+
+def _refuse(given: object, option: str, why: str) -> None:
+    if given:
+        raise ValueError(f"compare: {option} {why}; got {option} {given}")
+
+
+def _seeds(seeds: int | None, max_seeds: int | None, *, until_decided: bool) -> list[int]:
+    if until_decided:
+        _refuse(seeds, "--seeds", "has no meaning with --until-decided, which has --max-seeds")
+        return list(range(max_seeds or 20))
+    _refuse(max_seeds, "--max-seeds", "goes with --until-decided")
+    return list(range(seeds or 5))
+
+
+def _tuning(task: Any, draws: int, search: Sequence[str] | None) -> "Tuning | None":
+    """Take the space that was chosen, or that of the task."""
+    from askew.tradeoffs import Experiment, Tuning
+
+    if draws == 0:
+        _refuse(search, "--search", "goes with --tune")
+        return None
+    if isinstance(task, Experiment):
+        _refuse(search, "--search", "is the experiment's own `search`")
+        return task.tuning(draws)
+    space = dict(map(_range, search)) if search else task.search_space()
+    return Tuning(draws=draws, space=space)
+
+
+def _range(text: str) -> "tuple[str, Range]":
+    from askew.tradeoffs import Range
+
+    name, _, ends = text.partition("=")
+    ends, _, scale = ends.partition(":")
+    low, _, high = ends.partition("..")
+    try:
+        if not name or scale not in ("", "log"):
+            raise ValueError
+        return name, Range(low=float(low), high=float(high), log=scale == "log")
+    except ValueError as error:
+        raise ValueError(
+            f"compare: --search must be KEY=LOW..HIGH or KEY=LOW..HIGH:log; got {text!r} {error}"
+        ) from None
+
+
+def _metric(text: str) -> "Metric":
+    from askew.tradeoffs import Metric
+
+    name, _, words = text.partition("=")
+    settings: dict[str, Any] = {"equivalence": 0.0}
+    for word in filter(None, words.split(",")):
+        if word in ("lower", "higher"):
+            settings["better"] = word
+        elif word in ("ratio", "difference"):
+            settings["scale"] = word
+        else:
+            try:
+                settings["equivalence"] = float(word)
+            except ValueError:
+                raise ValueError(
+                    "compare: --metric takes lower, higher, ratio, difference and a number; "
+                    f"got {word!r} in {text!r}"
+                ) from None
+    return Metric(name=name, label=name, **settings)
+
+
+def load_experiment(text: str) -> "Experiment":
+    """Import the experiment that MODULE:NAME or FILE.py:NAME names; its code is run.
+
+    Args:
+        text: The name; modules are also looked for in the current folder.
+
+    Returns:
+        The experiment, or what a function of this name gave.
+
+    Raises:
+        ValueError: If there is no such module, name or experiment.
+    """
+    from askew.tradeoffs import Experiment
+
+    where, _, name = text.rpartition(":")
+    path = Path(where)
+    folder, module = (path.parent, path.stem) if path.suffix == ".py" else (Path(), where)
+    sys.path.insert(0, str(folder.resolve()))
+    try:
+        found = getattr(import_module(module), name)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ValueError(f"compare: {text} must be there to import; got {error}") from None
+    if callable(found) and not isinstance(found, Experiment):
+        found = found()
+    if not isinstance(found, Experiment):
+        raise ValueError(
+            f"compare: {text} must be an Experiment or give one; got {type(found).__name__}"
+        )
+    return found

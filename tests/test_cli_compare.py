@@ -1,0 +1,136 @@
+"""`askew compare` on models of a user's own, on results measured elsewhere, and tuned."""
+
+import csv
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from askew import tradeoffs
+from askew.cli import app
+
+EXPERIMENT = """
+import torch
+from torch import nn
+from askew.tradeoffs import Experiment, Range
+
+x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+data = (x, (x[:, 0] > 0).long())
+
+
+def wide():
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+
+
+def line():
+    return nn.Linear(4, 2)
+
+
+def made():
+    return Experiment(
+        name="signs", models={"wide": wide, "line": line}, train_data=data, test_data=data,
+        valid_data=data, steps=4, search={"lr": Range(low=0.01, high=0.1)},
+    )
+
+
+ready = made()
+number = 3
+"""
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["compare", *map(str, arguments)])
+
+
+@pytest.fixture
+def in_process(request, monkeypatch):
+    from tradeoffs.conftest import InProcess
+
+    from askew.tradeoffs import _measure, _run
+
+    monkeypatch.setattr(_run, "ProcessPoolExecutor", InProcess)
+    monkeypatch.setattr(_measure, "ProcessPoolExecutor", InProcess)
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch, request):
+    name = f"mine_{request.node.name.translate(dict.fromkeys(map(ord, '[]:.- '), '_'))}"
+    (tmp_path / f"{name}.py").write_text(EXPERIMENT)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return name
+
+
+@pytest.mark.parametrize("form", ["{}:made", "{}:ready", "{}.py:made"])
+def test_models_of_ones_own(mine, form, in_process):
+    result = run(form.format(mine), "--seeds", 5, "--jobs", 1, "--quiet", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert [arm["name"] for arm in found["arms"]] == ["wide", "line"]
+    assert found["settings"]["budget"] == {"steps": 4, "minutes": None}
+    assert len(found["trials"]) == 10 and found["verdicts"][0]["verdict"]
+
+
+def test_they_are_tuned(mine, in_process, tmp_path):
+    result = run(f"{mine}:made", "--seeds", 1, "--tune", 2, "--out", "out", "--quiet", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert len(found["tuning"]["wide"]["draws"]) == 2
+    assert found["settings"]["tuning"]["space"]["training.lr"]["high"] == 0.1
+    assert (tmp_path / "out" / "tuning.journal").is_file()
+
+
+def table(path):
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(tradeoffs.COLUMNS)
+        for arm, shift in (("thin", 2), ("twin", 0)):
+            for seed in range(5):
+                writer.writerow([arm, seed, "", "f1", shift + seed % 2])
+                writer.writerow([arm, seed, "", "latency", 1 + shift + seed])
+
+
+def test_results_measured_elsewhere(tmp_path):
+    table(tmp_path / "table.csv")
+    settings = ["--metric", "f1=1.5", "--metric", "latency=lower,ratio,0.05"]
+    out = tmp_path / "out"
+    result = run("--results", tmp_path / "table.csv", *settings, "--out", out, "--json")
+    assert result.exit_code == 0, result.output
+    f1, latency = json.loads(result.stdout)["verdicts"]
+    assert (f1["metric"], f1["verdict"], f1["equivalence"]) == ("f1", "pays", 1.5)
+    assert (latency["verdict"], latency["equivalence"]) == ("does not pay", 0.05)
+    assert json.loads((out / "results.json").read_text())["verdicts"] == [f1, latency]
+    assert "table.csv" in (out / "report.html").read_text(encoding="utf-8")
+    shown = run("--results", tmp_path / "table.csv")
+    assert "thin against twin" in shown.stdout and "report:" not in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{}:nobody"], "must be there to import; got module .* has no attribute 'nobody'"),
+        (["no_such_module:made"], "must be there to import; got No module named 'no_such_module'"),
+        (["{}:number"], "must be an Experiment or give one; got int"),
+        (["{}:made", "--data", "x.tsv"], "brings its own models and data"),
+        (["{}:made", "--set", "a=1"], "brings its own models and data"),
+        (["{}:made", "--tune", 2, "--search", "lr=0..1"], "--search is the experiment's own"),
+        (["--search", "training.lr=1..2"], "--search goes with --tune"),
+        (["--tune", 2, "--search", "training.lr=a..2"], "must be KEY=LOW..HIGH or .* got 'train"),
+        (["--tune", 2, "--search", "training.lr=0..1:log"], "low must be positive"),
+        (["--until-decided", "--seeds", 7], "--seeds has no meaning with --until-decided"),
+        (["--max-seeds", 7], "--max-seeds goes with --until-decided; got --max-seeds 7"),
+        (["--metric", "f1=lower"], "--metric goes with --results"),
+        (["--results", "table.csv", "--baseline", "x"], "baseline must be an arm of the results"),
+        (["--results", "table.csv", "--metric", "f1=fewer"], "lower, higher, .* got 'fewer' in"),
+        (["--results", "table.csv", "--metric", "rouge=0.1"], "metrics must be in the results"),
+    ],
+)
+def test_refuses_in_one_line_and_leaves_no_trace(mine, tmp_path, arguments, message):
+    import re
+
+    table(tmp_path / "table.csv")
+    before = sorted(path for path in tmp_path.iterdir() if path.name != "__pycache__")
+    result = run(*(str(a).format(mine) for a in arguments))
+    assert result.exit_code == 2, result.output
+    assert re.search(message, result.stderr) and result.stderr.count("\n") == 1
+    assert before == sorted(path for path in tmp_path.iterdir() if path.name != "__pycache__")
