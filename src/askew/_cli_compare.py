@@ -55,8 +55,9 @@ def compare_command(
     task: Annotated[
         str,
         typer.Argument(
-            help="What the models compete on: translation or qa; or an Experiment of your own, or "
-            "a function that gives one, as MODULE:NAME or FILE.py:NAME."
+            help="What the models compete on: translation, qa, multilabel, imbalanced or "
+            "retrieval; or an Experiment of your own, or a function that gives one, as MODULE:NAME "
+            "or FILE.py:NAME."
         ),
     ] = "translation",
     *,
@@ -78,6 +79,13 @@ def compare_command(
     ] = None,
     pair: Pair = "en-pt",
     data: Data = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Label columns of --data FILE.csv or FILE.arff, of multilabel and imbalanced: "
+            "their names with commas, or how many of the last columns."
+        ),
+    ] = None,
     source: Source = None,
     target: Target = None,
     valid_source: ValidSource = None,
@@ -88,7 +96,8 @@ def compare_command(
         str,
         typer.Option(
             help="The asymmetric model: deep-shallow (as by default), narrow-decoder, "
-            "shared-bridge, twin (the baseline against itself) or FILE.toml; of qa: asymmetric."
+            "shared-bridge, twin (the baseline against itself) or FILE.toml; of qa: asymmetric; "
+            "of tables: asl, focal, focusing, hill, splc, two-way, rates, half-half; see the docs."
         ),
     ] = "",
     baseline: Annotated[
@@ -198,6 +207,8 @@ def compare_command(
             _show(judged.results, out, as_json=as_json)
             return _end(judged.verdicts, require_verdict)
         _refuse(metric, "--metric", "goes with --results")
+        if task not in ("multilabel", "imbalanced"):
+            _refuse(labels, "--labels", "is of multilabel and imbalanced")
         seeds_run = _seeds(seeds, max_seeds, until_decided=until_decided)
         if require_verdict and len(seeds_run) < 5:
             raise ValueError(
@@ -215,6 +226,17 @@ def compare_command(
                 )
             made = load_experiment(task)
             job = _Job(made, made.arms, made.budget(steps, minutes), {})
+        elif task in tasks.TABLE_TASKS:
+            if any((*where[2:], teacher, question_encoder, context_encoder)):
+                raise ValueError(
+                    f"compare: {task} takes --data FILE; got an option of another task"
+                )
+            chosen = tasks.chosen_settings(config, set_)
+            on_table = tasks.table_task(task, data, labels, chosen)
+            arms, settings = tasks.table_arms(on_table, challenger, baseline, chosen)
+            settings = settings | {"signatures": on_table.signatures()}
+            budget = tradeoffs.Budget(steps=None if minutes else steps or 600, minutes=minutes)
+            job = _Job(on_table, arms, budget, settings)
         elif task in ("translation", "qa"):
             chosen = tasks.chosen_settings(config, set_)
             if task == "qa":
@@ -245,7 +267,10 @@ def compare_command(
             settings = settings | {"signatures": one.signatures()}
             job = _Job(one, arms, tasks.chosen_budget(where, steps, minutes), settings)
         else:
-            raise ValueError(f"compare: task must be translation, qa or MODULE:NAME; got {task!r}")
+            raise ValueError(
+                "compare: task must be translation, qa, multilabel, imbalanced, retrieval or "
+                f"MODULE:NAME; got {task!r}"
+            )
         call = {
             "seeds": seeds_run,
             "budget": job.budget,

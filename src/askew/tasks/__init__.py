@@ -11,6 +11,12 @@ from askew.tasks._choices import (
 )
 from askew.tasks._data import Part, Sources, is_catalogue, load_text, read_any
 from askew.tasks._evaluate import Evaluated, evaluate_translator, load_test
+from askew.tasks._labels import (
+    LabelLossConfig,
+    LabelTask,
+    LabelTrainingConfig,
+    best_threshold,
+)
 from askew.tasks._presets import SHAPES, SIZES, translation_preset
 from askew.tasks._qa import Pretrained, QATask, qa_task, read_own_contexts, references
 from askew.tasks._qa_choices import chosen_qa_arms, chosen_qa_model, chosen_qa_task
@@ -23,22 +29,53 @@ from askew.tasks._qa_data import (
 )
 from askew.tasks._qa_evaluate import evaluate_answerer
 from askew.tasks._qa_presets import QA_SHAPES, qa_preset
+from askew.tasks._retrieval import (
+    RetrievalLossConfig,
+    RetrievalTask,
+    RetrievalTrainingConfig,
+    retrieval_scores,
+)
+from askew.tasks._tabular import MLP, MLPConfig, TableTask, TableTrainingConfig
+from askew.tasks._tabular_choices import TABLE_TASKS, table_arms, table_task
+from askew.tasks._tabular_data import (
+    SplitTable,
+    TablePart,
+    load_eights,
+    load_unseen_digits,
+    load_yeast,
+    read_table_file,
+    split_table,
+)
 from askew.tasks._teacher import Teacher, find_teacher, teach
 from askew.tasks._train import is_first_process, prepare_training, train_into
 from askew.tasks._translation import TranslationTask, translation_task
 
 __all__ = [
+    "MLP",
     "QA_SHAPES",
     "SHAPES",
     "SIZES",
+    "TABLE_TASKS",
     "Evaluated",
+    "LabelLossConfig",
+    "LabelTask",
+    "LabelTrainingConfig",
+    "MLPConfig",
     "Part",
     "Pretrained",
     "QATask",
     "QuestionSources",
+    "RetrievalLossConfig",
+    "RetrievalTask",
+    "RetrievalTrainingConfig",
     "Sources",
+    "SplitTable",
+    "TablePart",
+    "TableTask",
+    "TableTrainingConfig",
     "Teacher",
     "TranslationTask",
+    "best_threshold",
     "chosen_arms",
     "chosen_budget",
     "chosen_model",
@@ -54,17 +91,25 @@ __all__ = [
     "from_teacher",
     "is_catalogue",
     "is_first_process",
+    "load_eights",
     "load_questions",
     "load_test",
     "load_test_questions",
     "load_text",
+    "load_unseen_digits",
+    "load_yeast",
     "prepare_training",
     "qa_preset",
     "qa_task",
     "read_any",
     "read_own_contexts",
+    "read_table_file",
     "references",
+    "retrieval_scores",
     "shipped_questions",
+    "split_table",
+    "table_arms",
+    "table_task",
     "teach",
     "tell_refused",
     "train_into",

@@ -15,6 +15,7 @@ from askew.tradeoffs._cost import (
     training_flops,
 )
 from askew.tradeoffs._experiment import Experiment
+from askew.tradeoffs._experiment_loop import train_loop
 from askew.tradeoffs._experiment_parts import ACCURACY, ModelConfig, Score, adamw
 from askew.tradeoffs._external import Judged, judge_results
 from askew.tradeoffs._files import check_resumable, check_writable, read_json, write_json
@@ -90,6 +91,7 @@ __all__ = [
     "shared_confidence",
     "summary_sentence",
     "symmetric_twin",
+    "train_loop",
     "training_flops",
     "tune",
     "with_values",

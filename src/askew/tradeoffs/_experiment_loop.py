@@ -46,6 +46,24 @@ def train_loop(
 
     Raises:
         FloatingPointError: If a loss is not finite.
+
+    Example:
+        >>> model, x = nn.Linear(2, 1), torch.ones(8, 2)
+        >>> records = train_loop(
+        ...     model,
+        ...     "line",
+        ...     torch.optim.SGD(model.parameters(), lr=0.1),
+        ...     nn.functional.mse_loss,
+        ...     torch.utils.data.TensorDataset(x, x[:, :1]),
+        ...     None,
+        ...     batch_size=4,
+        ...     device="cpu",
+        ...     steps=3,
+        ...     seed=0,
+        ...     progress=lambda step, steps: None,
+        ... )
+        >>> [record["step"] for record in records]
+        [1, 2, 3]
     """
     place = torch.device(device)
     told, validated = max(1, steps // 50), max(1, steps // 10)

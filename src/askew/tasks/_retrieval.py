@@ -1,0 +1,180 @@
+"""Finding rows of the same class, of classes that training never saw."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from askew.losses import AsymmetricPairLoss, asymmetric_contrastive_loss
+from askew.tasks._tabular import MLP, TableTask, TableTrainingConfig
+from askew.tradeoffs import Evaluation, Metric
+
+METRICS = (
+    Metric(name="map", label="mAP", equivalence=0.5, unit="points"),
+    Metric(name="recall_at_1", label="recall@1", equivalence=0.5, unit="points"),
+)
+_WIDTH = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalLossConfig:
+    """Which loss is learnt, on all pairs of a batch.
+
+    Attributes:
+        name: "pair" (`AsymmetricPairLoss`, euclidean) or "contrastive".
+        margin_pos: Distance that pairs of a class may have for nothing, of "pair".
+        margin_neg: Distance from which on pairs of two classes cost nothing, of "pair".
+        scale_pos: Price of a pair of a class that is too far apart, of "pair".
+        scale_neg: Price of a pair of two classes that is too near, of "pair".
+        temperature: Of the likeness, of "contrastive".
+
+    Example:
+        >>> RetrievalLossConfig(scale_neg=2.0).name
+        'pair'
+    """
+
+    name: Literal["pair", "contrastive"] = "pair"
+    margin_pos: float = 0.0
+    margin_neg: float = 1.0
+    scale_pos: float = 1.0
+    scale_neg: float = 1.0
+    temperature: float = 0.1
+
+    def build(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """Make the loss.
+
+        Returns:
+            A function of embeddings and classes.
+
+        Raises:
+            ValueError: If a number is out of the range of the loss.
+        """
+        if self.name == "contrastive":
+            return self._contrastive
+        return AsymmetricPairLoss(
+            margin_pos=self.margin_pos,
+            margin_neg=self.margin_neg,
+            scale_pos=self.scale_pos,
+            scale_neg=self.scale_neg,
+        )
+
+    def _contrastive(self, embeddings: Tensor, classes: Tensor) -> Tensor:
+        """Every row finds the others of its class among all others; a lone one does not count."""
+        itself = torch.eye(len(classes), dtype=torch.bool)
+        same = (classes[:, None] == classes) & ~itself
+        some = same.any(1)
+        return asymmetric_contrastive_loss(
+            embeddings[some],
+            embeddings[some],
+            temperature=self.temperature,
+            positives=same[some][:, some],
+            exclude=itself[some][:, some],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalTrainingConfig(TableTrainingConfig):
+    """The numbers of a training of embeddings.
+
+    Attributes:
+        loss: What is learnt.
+        batch_size: As of `TableTrainingConfig`, like the rest.
+
+    Example:
+        >>> RetrievalTrainingConfig(loss=RetrievalLossConfig(margin_neg=2.0)).batch_size
+        64
+    """
+
+    loss: RetrievalLossConfig = field(default_factory=RetrievalLossConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.loss.build()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalTask(TableTask):
+    """Embed rows so that those of a class lie together; a task of `askew.tradeoffs.compare`.
+
+    Every test row is a query, all others are ranked by distance. The figures are the mean average
+    precision and the share of queries whose nearest row is of their class, in per cent.
+
+    Attributes:
+        source_name: Where the data came from.
+        table: Rows and their classes; those of the test may be others.
+        training: A `RetrievalTrainingConfig`.
+
+    Example:
+        >>> from askew.tasks import load_unseen_digits
+        >>> RetrievalTask(source_name="digits", table=load_unseen_digits()).d_out
+        32
+    """
+
+    training: RetrievalTrainingConfig = field(default_factory=RetrievalTrainingConfig)
+    name: str = "retrieval"
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """The figures, the most important first."""
+        return METRICS
+
+    @property
+    def d_out(self) -> int:
+        """Width of an embedding."""
+        return _WIDTH
+
+    def loss_of(self, training: RetrievalTrainingConfig) -> Callable[[Tensor, Tensor], Tensor]:
+        """Make the loss of an arm."""
+        return training.loss.build()
+
+    def evaluate(self, model: MLP) -> Evaluation:
+        """Score the test rows."""
+        return _evaluation(self.answers(model, self.table.test.x), self.table.test.y)
+
+    def validate(self, model: MLP) -> float:
+        """Give the mean average precision among the validation rows."""
+        x, y = self.table.valid
+        return _evaluation(self.answers(model, x), y).metrics["map"]
+
+    def train_score(self, model: MLP) -> float:
+        """Give the mean average precision among training rows, as many as the test has."""
+        x, y = (tensor[: len(self.table.test.x)] for tensor in self.table.train)
+        return _evaluation(self.answers(model, x), y).metrics["map"]
+
+    def baselines(self) -> Mapping[str, Mapping[str, float]]:
+        """Score the features themselves."""
+        return {"raw_features": dict(_evaluation(*self.table.test).metrics)}
+
+
+def _evaluation(embeddings: Tensor, classes: Tensor) -> Evaluation:
+    precisions, firsts = retrieval_scores(embeddings, classes)
+    items = {"map": (100 * precisions).tolist(), "recall_at_1": (100 * firsts).tolist()}
+    return Evaluation({name: sum(v) / len(v) for name, v in items.items()}, items)
+
+
+def retrieval_scores(embeddings: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """Rank all other rows by distance, for every row.
+
+    Args:
+        embeddings: Shape (rows, width).
+        classes: Shape (rows,); each class has two rows or more.
+
+    Returns:
+        Average precision of each row, and 1 where its nearest row is of its class, else 0; both
+        of shape (rows,).
+
+    Example:
+        >>> scores = retrieval_scores(torch.tensor([[0.0], [1.0], [1.5]]), torch.tensor([0, 0, 1]))
+        >>> scores[0].tolist()[:2], scores[1].tolist()[:2]
+        ([1.0, 0.5], [1.0, 0.0])
+    """
+    distances = torch.cdist(embeddings.double(), embeddings.double())
+    distances.fill_diagonal_(torch.inf)
+    order = distances.argsort(dim=1, stable=True)[:, :-1]
+    right = (classes[order] == classes[:, None]).double()
+    ranks = torch.arange(1, right.shape[1] + 1)
+    precision = right.cumsum(1) / ranks
+    total = right.sum(1).clamp(min=1)
+    return (precision * right).sum(1) / total, right[:, 0]

@@ -1,0 +1,291 @@
+"""What tasks on tables share: the network, its training, and how it is stored."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from askew._check import require
+from askew._config import load_config, to_dict
+from askew.optim import AsymmetricOptimizer
+from askew.regularizers import AsymmetricDropout
+from askew.tasks._tabular_data import SplitTable
+from askew.tradeoffs import Metric, Progress, Range, Records, read_json, train_loop, write_json
+
+SPEEDS = {"throughput": "rows answered", "latency_ms": "time per row"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLPConfig:
+    """A network of equal hidden layers.
+
+    Attributes:
+        width: Of the hidden layers, even, >= 2.
+        num_layers: Hidden layers, >= 1.
+        d_out: Numbers it gives; 0 takes what the task needs.
+        dropout: Rate of the hidden features, in [0, 1).
+        dropout_second: Rate of the second half of them; None for the same.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Example:
+        >>> MLPConfig(width=64, dropout=0.1, dropout_second=0.5).num_layers
+        2
+    """
+
+    width: int = 128
+    num_layers: int = 2
+    d_out: int = 0
+    dropout: float = 0.2
+    dropout_second: float | None = None
+
+    def __post_init__(self) -> None:
+        require(
+            self.width >= 2 and self.width % 2 == 0,
+            f"MLPConfig: width must be even and >= 2; got width {self.width}",
+        )
+        require(
+            self.num_layers >= 1,
+            f"MLPConfig: num_layers must be >= 1; got num_layers {self.num_layers}",
+        )
+        for name in ("dropout", "dropout_second"):
+            value = getattr(self, name)
+            require(
+                value is None or 0 <= value < 1,
+                f"MLPConfig: {name} must be in [0, 1); got {name} {value}",
+            )
+
+
+class MLP(nn.Module):
+    """Hidden layers with ReLU and dropout, and a linear one behind them.
+
+    Args:
+        config: Its numbers.
+        d_in: Width of the input, >= 1.
+
+    Example:
+        >>> MLP(MLPConfig(width=4, d_out=3), 5)(torch.ones(2, 5)).shape
+        torch.Size([2, 3])
+    """
+
+    def __init__(self, config: MLPConfig, d_in: int) -> None:
+        super().__init__()
+        self.config = config
+        widths = [d_in, *[config.width] * config.num_layers]
+        self.hidden = nn.ModuleList(map(nn.Linear, widths[:-1], widths[1:]))
+        second = config.dropout if config.dropout_second is None else config.dropout_second
+        self.dropout = AsymmetricDropout((config.dropout, second))
+        self.head = nn.Linear(config.width, config.d_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map features [rows, d_in] to [rows, d_out]."""
+        for layer in self.hidden:
+            x = self.dropout(torch.relu(layer(x)))
+        return self.head(x)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableTrainingConfig:
+    """The numbers of a training on a table.
+
+    Attributes:
+        batch_size: Rows per step, >= 1.
+        lr: Rate of AdamW, > 0.
+        lr_first: Rate of the first hidden layer; None for `lr`.
+        lr_head: Rate of the last layer; None for `lr`.
+        weight_decay: Of all parameters, >= 0.
+        remove_positives: Share of the positive labels of the training rows that are set to 0, the
+            same ones for every arm, in [0, 1); validation and test stay as they are.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Example:
+        >>> TableTrainingConfig(lr=1e-3, lr_head=1e-2).batch_size
+        64
+    """
+
+    batch_size: int = 64
+    lr: float = 1e-3
+    lr_first: float | None = None
+    lr_head: float | None = None
+    weight_decay: float = 0.01
+    remove_positives: float = 0.0
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        require(
+            self.batch_size >= 1,
+            f"{name}: batch_size must be >= 1; got batch_size {self.batch_size}",
+        )
+        for key in ("lr", "lr_first", "lr_head"):
+            value = getattr(self, key)
+            require(value is None or value > 0, f"{name}: {key} must be > 0; got {key} {value}")
+        require(
+            self.weight_decay >= 0,
+            f"{name}: weight_decay must be >= 0; got weight_decay {self.weight_decay}",
+        )
+        require(
+            0 <= self.remove_positives < 1,
+            f"{name}: remove_positives must be in [0, 1); got remove_positives "
+            f"{self.remove_positives}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableTask:
+    """The part of a task on a table that does not depend on what is scored.
+
+    Attributes:
+        source_name: Where the data came from.
+        table: Its rows.
+        training: Numbers of training, which an arm may change.
+        name: How the task is called.
+    """
+
+    source_name: str
+    table: SplitTable
+    training: Any
+    name: str
+    speeds: Mapping[str, str] = field(default_factory=lambda: dict(SPEEDS))
+    metrics: ClassVar[Sequence[Metric]] = ()
+
+    def describe(self) -> Mapping[str, object]:
+        """Tell sizes, training numbers and a fingerprint of all rows."""
+        return {
+            "name": self.source_name,
+            **{
+                part: len(rows.x) for part, rows in zip(self.table._fields, self.table, strict=True)
+            },
+            "features": self.d_in,
+            "fingerprint": self.table.fingerprint,
+            "training": to_dict(self.training),
+        }
+
+    @property
+    def d_in(self) -> int:
+        """Features of a row."""
+        return self.table.train.x.shape[1]
+
+    @property
+    def d_out(self) -> int:
+        """Numbers that a model gives where its config does not say."""
+        raise NotImplementedError
+
+    def loss_of(self, training: Any) -> Callable[[Tensor, Tensor], Tensor]:
+        """Make the loss that these numbers of training name."""
+        raise NotImplementedError
+
+    def signatures(self) -> Mapping[str, str]:
+        """Tell how each score is computed."""
+        return {}
+
+    def search_space(self) -> Mapping[str, Range]:
+        """What tuning draws by default."""
+        return {
+            "training.lr": Range(low=1e-4, high=1e-2, log=True),
+            "dropout": Range(low=0.0, high=0.6),
+        }
+
+    def build(self, config: MLPConfig, seed: int) -> MLP:
+        """Make a model with its initial weights."""
+        torch.manual_seed(seed)
+        return MLP(self._whole(config), self.d_in)
+
+    def _whole(self, config: MLPConfig) -> MLPConfig:
+        return load_config(MLPConfig, {"d_out": config.d_out or self.d_out}, base=config)
+
+    def train(
+        self,
+        model: MLP,
+        *,
+        training: Mapping[str, object],
+        steps: int,
+        seed: int,
+        folder: Path,
+        progress: Progress,
+    ) -> Records:
+        """Train in place."""
+        config = load_config(type(self.training), training, base=self.training, where="training")
+        parts: dict[str, Any] = {
+            "first": config.lr if config.lr_first is None else config.lr_first,
+            "hidden": config.lr,
+            "head": config.lr if config.lr_head is None else config.lr_head,
+        }
+        rules: dict[str, Any] = {
+            "first": {"params": ["hidden.0.**"], "lr": parts["first"]},
+            "head": {"params": ["head.**"], "lr": parts["head"]},
+        }
+        if len(model.hidden) > 1:
+            rules["hidden"] = {"params": ["hidden.**"], "lr": parts["hidden"]}
+        optimizer = AsymmetricOptimizer(model, rules, weight_decay=config.weight_decay)
+        torch.manual_seed(seed)
+        return train_loop(
+            model,
+            "the model",
+            optimizer,
+            self.loss_of(config),
+            torch.utils.data.TensorDataset(self.table.train.x, self.labels_learnt(config)),
+            torch.utils.data.TensorDataset(*self.table.valid),
+            batch_size=config.batch_size,
+            device="cpu",
+            steps=steps,
+            seed=seed,
+            progress=progress,
+        )
+
+    def labels_learnt(self, training: Any) -> Tensor:
+        """Give the labels of the training rows."""
+        return self.table.train.y
+
+    @torch.no_grad()
+    def answers(self, model: MLP, x: Tensor) -> Tensor:
+        """Give what a model makes of rows, without dropout."""
+        return model.eval()(x)
+
+    def baselines(self) -> Mapping[str, Mapping[str, float]]:
+        """Score what needs no training."""
+        return {}
+
+    def predict(self, model: MLP, *, items: int, batch_size: int) -> None:
+        """Answer the first test rows, again from the first where there are fewer."""
+        rows = self.table.test.x
+        rows = rows[torch.arange(items) % len(rows)]
+        for batch in rows.split(batch_size):
+            self.answers(model, batch)
+
+    def parameters(self, config: MLPConfig) -> int:
+        """Count the trainable numbers of a model."""
+        widths = self._widths(config)
+        return sum((d_in + 1) * d_out for d_in, d_out in widths)
+
+    def flops_per_step(self, config: MLPConfig) -> float:
+        """Count matrix products of a step, forward and backward; none leads to the input."""
+        products = [d_in * d_out for d_in, d_out in self._widths(config)]
+        return 2.0 * self.training.batch_size * (3 * sum(products) - products[0])
+
+    def _widths(self, config: MLPConfig) -> list[tuple[int, int]]:
+        widths = [self.d_in, *[config.width] * config.num_layers, config.d_out or self.d_out]
+        return list(zip(widths[:-1], widths[1:], strict=True))
+
+    def save(self, model: MLP, folder: Path) -> None:
+        """Write the weights and the config."""
+        folder.mkdir()
+        save_file(model.state_dict(), folder / "model.safetensors")
+        write_json(folder / "config.json", {"version": 1, **to_dict(model.config)})
+
+    def load(self, folder: Path) -> MLP:
+        """Read a model that `save` wrote."""
+        values = read_json(folder / "config.json")
+        require(
+            values.pop("version", None) == 1,
+            f"load: config.json must be of version 1; got {folder}",
+        )
+        model = MLP(load_config(MLPConfig, values), self.d_in)
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+        return model.eval()

@@ -1,0 +1,196 @@
+"""Tables of features and labels: packaged ones, and a user's own CSV and ARFF files."""
+
+import csv
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from askew._check import require
+
+_SPLIT_SEED = 20_261_123
+
+
+class TablePart(NamedTuple):
+    """Features [rows, width] and labels: 0 or 1 [rows, labels], or classes [rows]."""
+
+    x: Tensor
+    y: Tensor
+
+
+class SplitTable(NamedTuple):
+    """Training, validation and test rows, standardised by the training rows."""
+
+    train: TablePart
+    valid: TablePart
+    test: TablePart
+
+    @property
+    def fingerprint(self) -> str:
+        """Tell one table from another."""
+        parts = (tensor.numpy().tobytes() for part in self for tensor in part)
+        return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+
+
+def split_table(x: np.ndarray, y: np.ndarray) -> SplitTable:
+    """Split rows 60 to 20 to 20, always alike, and standardise the features.
+
+    Args:
+        x: Features, shape (rows, width).
+        y: Labels, one row each.
+
+    Returns:
+        The parts.
+
+    Raises:
+        ValueError: If there are fewer than 10 rows.
+
+    Example:
+        >>> parts = split_table(np.arange(40.0).reshape(20, 2), np.zeros((20, 1)))
+        >>> [len(part.x) for part in parts]
+        [12, 4, 4]
+    """
+    rows = len(x)
+    require(rows >= 10, f"split_table: x must have 10 rows or more; got {rows} rows")
+    order = np.random.default_rng(_SPLIT_SEED).permutation(rows)
+    places = np.split(order, [round(0.6 * rows), round(0.8 * rows)])
+    return standardised([(x[place], y[place]) for place in places])
+
+
+def standardised(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> SplitTable:
+    """Give every feature mean 0 and variance 1 over the training rows; constant ones become 0."""
+    mean, std = parts[0][0].mean(0), parts[0][0].std(0)
+    std = np.where(std > 0, std, np.inf)
+    return SplitTable(
+        *(
+            TablePart(torch.tensor((x - mean) / std, dtype=torch.float32), torch.tensor(y))
+            for x, y in parts
+        )
+    )
+
+
+def load_yeast() -> SplitTable:
+    """Take river's Yeast: 2,417 genes, 103 features, 14 functional classes."""
+    try:
+        from river.datasets import Yeast
+    except ImportError as error:
+        raise ImportError(
+            f"load_yeast: river must be installed; got {error}. Install askew[data]"
+        ) from None
+    rows = list(Yeast())
+    labels = [f"Class{number}" for number in range(1, 15)]
+    x = np.array([list(features.values()) for features, _ in rows], dtype=np.float64)
+    y = np.array([[given[label] for label in labels] for _, given in rows], dtype=np.float32)
+    return split_table(x, y)
+
+
+def load_eights() -> SplitTable:
+    """Take the digits of scikit-learn, eight against the rest."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return split_table(digits.data, (digits.target == 8)[:, None].astype(np.float32))
+
+
+def load_unseen_digits() -> SplitTable:
+    """Take the digits of scikit-learn: 0 to 4 for training and validation, 5 to 9 for the test."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    known = np.flatnonzero(digits.target < 5)
+    known = np.random.default_rng(_SPLIT_SEED).permutation(known)
+    cut = round(0.8 * len(known))
+    places = known[:cut], known[cut:], np.flatnonzero(digits.target >= 5)
+    return standardised([(digits.data[place], digits.target[place]) for place in places])
+
+
+def read_table_file(path: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read numbers and labels of a CSV file with a header, or of an ARFF file.
+
+    Args:
+        path: FILE.csv or FILE.arff.
+        labels: Names of the label columns with commas between them, or how many of the last
+            columns are labels.
+
+    Returns:
+        Features, shape (rows, width), and labels 0 or 1, shape (rows, labels).
+
+    Raises:
+        ValueError: If the file cannot be read, a column is missing, or a value is no number; the
+            message has the line.
+    """
+    require(path.is_file(), f"read_table_file: there must be such a file; got {path}")
+    header, rows = _read_arff(path) if path.suffix == ".arff" else _read_csv(path)
+    names = [name.strip() for name in labels.split(",")]
+    if labels.isdecimal():
+        count = int(labels)
+        require(
+            0 < count < len(header),
+            f"read_table_file: labels must be fewer than the {len(header)} columns, at least 1; "
+            f"got labels {count}",
+        )
+        names = header[-count:]
+    missing = [name for name in names if name not in header]
+    require(
+        not missing,
+        f"read_table_file: labels must be columns; got {missing}, {path} has {header[:20]}",
+    )
+    chosen = [header.index(name) for name in names]
+    rest = [place for place in range(len(header)) if place not in chosen]
+    y = rows[:, chosen]
+    odd = np.argwhere((y != 0) & (y != 1))
+    require(
+        not odd.size,
+        "read_table_file: labels must be 0 or 1; got "
+        + (
+            f"{y[tuple(odd[0])]} in {path}, row {odd[0][0] + 1}, {names[odd[0][1]]}"
+            if odd.size
+            else ""
+        ),
+    )
+    require(bool(rest), f"read_table_file: a column must be no label; got labels {names}")
+    return rows[:, rest], y.astype(np.float32)
+
+
+def _read_csv(path: Path) -> tuple[list[str], np.ndarray]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file)
+        header = [name.strip() for name in next(reader, [])]
+        rows = []
+        for row in reader:
+            try:
+                rows.append([float(value) for value in row])
+            except ValueError as error:
+                raise ValueError(
+                    f"read_table_file: values must be numbers; got {error} in {path}, line "
+                    f"{reader.line_num}"
+                ) from None
+            if len(row) != len(header) or not np.isfinite(rows[-1]).all():
+                raise ValueError(
+                    f"read_table_file: a line must have {len(header)} finite numbers; got "
+                    f"{len(row)} fields, {row[:5]}, in {path}, line {reader.line_num}"
+                )
+    require(bool(rows), f"read_table_file: the file must have a header and lines; got {path}")
+    return header, np.array(rows)
+
+
+def _read_arff(path: Path) -> tuple[list[str], np.ndarray]:
+    from scipy.io import arff
+
+    try:
+        table, meta = arff.loadarff(path)
+        columns = [np.asarray(table[name]).astype(np.float64) for name in meta.names()]
+    except (ValueError, arff.ArffError, StopIteration) as error:
+        raise ValueError(
+            f"read_table_file: the file must be dense ARFF; got {path}: {error}"
+        ) from None
+    rows = np.stack(columns, axis=1) if columns else np.empty((0, 0))
+    require(
+        rows.size > 0 and bool(np.isfinite(rows).all()),
+        f"read_table_file: values must be there and finite; got {rows.shape[0]} rows in {path}",
+    )
+    return list(meta.names()), rows
