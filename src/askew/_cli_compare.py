@@ -235,7 +235,8 @@ def compare_command(
             on_table = tasks.table_task(task, data, labels, chosen)
             arms, settings = tasks.table_arms(on_table, challenger, baseline, chosen)
             settings = settings | {"signatures": on_table.signatures()}
-            budget = tradeoffs.Budget(steps=None if minutes else steps or 600, minutes=minutes)
+            usual = 600 if steps is None and minutes is None else steps
+            budget = tradeoffs.Budget(steps=usual, minutes=minutes)
             job = _Job(on_table, arms, budget, settings)
         elif task in ("translation", "qa"):
             chosen = tasks.chosen_settings(config, set_)

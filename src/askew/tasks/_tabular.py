@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -153,15 +154,18 @@ class TableTask:
     training: Any
     name: str
     speeds: Mapping[str, str] = field(default_factory=lambda: dict(SPEEDS))
-    metrics: ClassVar[Sequence[Metric]] = ()
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """The figures, the most important first."""
+        raise NotImplementedError
 
     def describe(self) -> Mapping[str, object]:
         """Tell sizes, training numbers and a fingerprint of all rows."""
+        parts = zip(self.table._fields, self.table, strict=True)
         return {
             "name": self.source_name,
-            **{
-                part: len(rows.x) for part, rows in zip(self.table._fields, self.table, strict=True)
-            },
+            **{part: len(rows.x) for part, rows in parts},
             "features": self.d_in,
             "fingerprint": self.table.fingerprint,
             "training": to_dict(self.training),
@@ -212,23 +216,11 @@ class TableTask:
     ) -> Records:
         """Train in place."""
         config = load_config(type(self.training), training, base=self.training, where="training")
-        parts: dict[str, Any] = {
-            "first": config.lr if config.lr_first is None else config.lr_first,
-            "hidden": config.lr,
-            "head": config.lr if config.lr_head is None else config.lr_head,
-        }
-        rules: dict[str, Any] = {
-            "first": {"params": ["hidden.0.**"], "lr": parts["first"]},
-            "head": {"params": ["head.**"], "lr": parts["head"]},
-        }
-        if len(model.hidden) > 1:
-            rules["hidden"] = {"params": ["hidden.**"], "lr": parts["hidden"]}
-        optimizer = AsymmetricOptimizer(model, rules, weight_decay=config.weight_decay)
         torch.manual_seed(seed)
         return train_loop(
             model,
             "the model",
-            optimizer,
+            _optimizer(model, config),
             self.loss_of(config),
             torch.utils.data.TensorDataset(self.table.train.x, self.labels_learnt(config)),
             torch.utils.data.TensorDataset(*self.table.valid),
@@ -271,7 +263,7 @@ class TableTask:
 
     def _widths(self, config: MLPConfig) -> list[tuple[int, int]]:
         widths = [self.d_in, *[config.width] * config.num_layers, config.d_out or self.d_out]
-        return list(zip(widths[:-1], widths[1:], strict=True))
+        return list(pairwise(widths))
 
     def save(self, model: MLP, folder: Path) -> None:
         """Write the weights and the config."""
@@ -282,10 +274,27 @@ class TableTask:
     def load(self, folder: Path) -> MLP:
         """Read a model that `save` wrote."""
         values = read_json(folder / "config.json")
-        require(
-            values.pop("version", None) == 1,
-            f"load: config.json must be of version 1; got {folder}",
-        )
+        version = values.pop("version", None)
+        require(version == 1, f"load: {folder} must be of version 1; got version {version!r}")
         model = MLP(load_config(MLPConfig, values), self.d_in)
         model.load_state_dict(load_file(folder / "model.safetensors"))
         return model.eval()
+
+
+def _optimizer(model: MLP, config: TableTrainingConfig) -> AsymmetricOptimizer:
+    """Give the first hidden layer, the others and the last layer their rates."""
+    rules = {"first": ["hidden.0.**"], "hidden": ["hidden.**"], "head": ["head.**"]}
+    rates = {"first": config.lr_first, "hidden": None, "head": config.lr_head}
+    if len(model.hidden) == 1:
+        del rules["hidden"]
+    return AsymmetricOptimizer(
+        model,
+        {
+            part: {
+                "where": where,
+                "lr": config.lr if rates[part] is None else rates[part],
+                "weight_decay": config.weight_decay,
+            }
+            for part, where in rules.items()
+        },
+    )

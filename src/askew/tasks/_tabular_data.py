@@ -90,22 +90,25 @@ def load_yeast() -> SplitTable:
 
 def load_eights() -> SplitTable:
     """Take the digits of scikit-learn, eight against the rest."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    return split_table(digits.data, (digits.target == 8)[:, None].astype(np.float32))
+    x, y = _digits()
+    return split_table(x, (y == 8)[:, None].astype(np.float32))
 
 
 def load_unseen_digits() -> SplitTable:
     """Take the digits of scikit-learn: 0 to 4 for training and validation, 5 to 9 for the test."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    known = np.flatnonzero(digits.target < 5)
+    x, y = _digits()
+    known = np.flatnonzero(y < 5)
     known = np.random.default_rng(_SPLIT_SEED).permutation(known)
     cut = round(0.8 * len(known))
-    places = known[:cut], known[cut:], np.flatnonzero(digits.target >= 5)
-    return standardised([(digits.data[place], digits.target[place]) for place in places])
+    places = known[:cut], known[cut:], np.flatnonzero(y >= 5)
+    return standardised([(x[place], y[place]) for place in places])
+
+
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.datasets import load_digits
+
+    x, y = map(np.asarray, load_digits(return_X_y=True))
+    return x, y
 
 
 def read_table_file(path: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
@@ -142,16 +145,11 @@ def read_table_file(path: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
     chosen = [header.index(name) for name in names]
     rest = [place for place in range(len(header)) if place not in chosen]
     y = rows[:, chosen]
-    odd = np.argwhere((y != 0) & (y != 1))
-    require(
-        not odd.size,
-        "read_table_file: labels must be 0 or 1; got "
-        + (
-            f"{y[tuple(odd[0])]} in {path}, row {odd[0][0] + 1}, {names[odd[0][1]]}"
-            if odd.size
-            else ""
-        ),
-    )
+    for row, column in np.argwhere((y != 0) & (y != 1))[:1]:
+        raise ValueError(
+            f"read_table_file: labels must be 0 or 1; got {y[row, column]} in {path}, "
+            f"row {row + 1}, {names[column]}"
+        )
     require(bool(rest), f"read_table_file: a column must be no label; got labels {names}")
     return rows[:, rest], y.astype(np.float32)
 
