@@ -107,8 +107,7 @@ def table_arms(
         challenger: A preset ("bce", "focal", "focusing", "asl", "hill", "splc", "two-way" of
             labels; "pair", "unequal-margins", "unequal-scales", "contrastive" of retrieval;
             "rates", "single-rate", "half-half", "mean-dropout") or a TOML file of numbers of the
-            model and
-            its `training`; "" for "asl" or "unequal-scales".
+            model and its `training`; "" for "asl" or "unequal-scales".
         baseline: Likewise; "" or "twin" for "bce" or "pair".
         chosen: Numbers of the model, of both arms; `loss` changes the challenger's loss.
 
