@@ -30,8 +30,8 @@ ENGLISH = {
     "lower": "{factor}× lower",
     "as_high": "{factor}× as high",
     "as_low": "{factor}× as low",
-    "higher_is_better": "{what} (higher is better)",
-    "lower_is_better": "{what} (lower is better)",
+    "higher_is_better": "higher is better",
+    "lower_is_better": "lower is better",
     "refusal": "{needed} seeds are needed for a verdict; got {seeds}",
     "refusal_interval": "{needed} seeds are needed for a verdict, 2 for an interval; got {seeds}",
     "metric": "metric",
@@ -115,8 +115,7 @@ ENGLISH = {
     "overview": "Overview",
     "overview_lead": "The first quality metric of every comparison; each has a section below.",
     "runs_title": "{runs} comparisons",
-    "runs_summary": "{runs} comparisons. On its first quality metric, the challenger pays "
-    "{pays} ×, does not pay {not_pays} ×, cannot tell {open} ×, no verdict {none} ×.",
+    "runs_summary": "{runs} comparisons, on the first quality metric of each: {counts}.",
     "sections": "Sections",
     "runs": "Comparisons",
     "verdict_section": "Verdict",
@@ -195,8 +194,8 @@ PORTUGUESE = {
     "lower": "{factor}× mais baixo",
     "as_high": "{factor}× tão alto",
     "as_low": "{factor}× tão baixo",
-    "higher_is_better": "{what} (mais alto é melhor)",
-    "lower_is_better": "{what} (mais baixo é melhor)",
+    "higher_is_better": "mais alto é melhor",
+    "lower_is_better": "mais baixo é melhor",
     "refusal": "são precisas {needed} sementes para um veredito; há {seeds}",
     "refusal_interval": "são precisas {needed} sementes para um veredito, 2 para um intervalo; "
     "há {seeds}",
@@ -282,8 +281,7 @@ PORTUGUESE = {
     "overview_lead": "A primeira medida de qualidade de cada comparação; cada uma tem a sua secção "
     "abaixo.",
     "runs_title": "{runs} comparações",
-    "runs_summary": "{runs} comparações. Na primeira medida de qualidade, o desafiante compensa "
-    "{pays} ×, não compensa {not_pays} ×, não se pode dizer {open} ×, sem veredito {none} ×.",
+    "runs_summary": "{runs} comparações, na primeira medida de qualidade de cada uma: {counts}.",
     "sections": "Secções",
     "runs": "Comparações",
     "verdict_section": "Veredito",

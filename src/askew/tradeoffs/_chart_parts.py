@@ -81,7 +81,8 @@ def mark_of(page: dict, arm: str) -> tuple[str, str]:
 def axis_words(metric: Mapping[str, str], say: Language) -> str:
     """Name a metric as an axis does: what it is, its unit, and which way is better."""
     unit = f", {metric['unit']}" if metric["unit"] else ""
-    return say[f"{metric['better']}_is_better"].format(what=f"{metric['label']}{unit}")
+    better = say[f"{metric['better']}_is_better"].replace(" ", "\N{NO-BREAK SPACE}")
+    return f"{metric['label']}{unit} ({better})"
 
 
 def new_figure(say: Language, right: str, *, height: int) -> go.Figure:
@@ -171,5 +172,5 @@ def add_mean(
 
 def plotly_words(text: str) -> str:
     """Break and escape words for plotly, which reads its own dialect of HTML."""
-    lines = textwrap.wrap(text, 44, max_lines=3, placeholder=" …")
+    lines = textwrap.wrap(text, 36, max_lines=3, placeholder=" …")
     return "<br>".join(escape(line, quote=False) for line in lines)

@@ -69,8 +69,8 @@ def item_chart(
     what = say["difference_in"].format(label=metric["label"]) + unit
     figure = new_figure(say, what, height=260)
     figure.add_bar(
-        x=middles,
-        y=counts,
+        x=middles.tolist(),
+        y=counts.tolist(),
         marker={"color": f"var(--{mark_of(page, challenger)[0]})"},
         hovertemplate="%{y} " + plotly_words(say["items"]) + ", %{x:.3~g}<extra></extra>",
     )

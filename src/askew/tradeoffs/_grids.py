@@ -45,8 +45,8 @@ def overview_grid(say: Language, found: Sequence[tuple[str, str, Sequence[Findin
         first = findings[0]
         effect = f"{first.effect} ({first.interval})" if first.interval else first.effect
         against = say["against"].format(challenger=first.challenger, baseline=first.baseline)
-        rows.append([run, task, against, first.metric, effect, first.verdict, first.sign])
-    keys = ("run", "task", "arms", "metric", "change_interval", "verdict", "seeds_for")
+        rows.append([run, first.verdict, first.metric, effect, first.sign, against, task])
+    keys = ("run", "verdict", "metric", "change_interval", "seeds_for", "arms", "task")
     return Grid(say["overview"], [say[key] for key in keys], rows)
 
 
@@ -93,8 +93,9 @@ def cost_grid(page: dict, say: Language) -> Grid:
 
 def config_grid(page: dict, say: Language) -> Grid:
     """Tell the settings of every arm, marked where they differ."""
+    own = [{"training": arm["training"]} if arm.get("training") else {} for arm in page["arms"]]
     configs = [
-        _flat(arm["config"] | {"training": arm.get("training", {})}, say) for arm in page["arms"]
+        _flat(arm["config"] | more, say) for arm, more in zip(page["arms"], own, strict=True)
     ]
     keys = list(dict.fromkeys(key for config in configs for key in config))
     rows = [[key, *(config.get(key, DASH) for config in configs)] for key in keys]

@@ -45,13 +45,13 @@ def number(say: Language, value: float | None) -> str:
     """Write a measured number with four digits, large ones with the sign of their size."""
     if value is None:
         return DASH
-    if isinstance(value, int):
-        return say.digits(f"{value:,}")
+    if value == 0 or isinstance(value, int):
+        return say.digits(f"{int(value):,}")
     for size_, sign in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
         if abs(value) >= size_:
             return f"{say.digits(f'{value / size_:#.3g}')} {sign}"
     text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.4g}".rstrip(".")
-    return say.digits(text)
+    return say.digits(MINUS + text[1:] if value < 0 else text)
 
 
 def percent(say: Language, confidence: float) -> str:

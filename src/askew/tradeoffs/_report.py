@@ -19,6 +19,7 @@ from askew.tradeoffs._grids import (
     trial_grid,
 )
 from askew.tradeoffs._language import Language, language_of
+from askew.tradeoffs._numbers import TIMES
 from askew.tradeoffs._page import Run, checked, localised, split_metrics
 
 
@@ -135,16 +136,12 @@ def _overview(shown: Sequence[dict], say: Language) -> dict[str, object]:
     found = [
         (run["name"], run["page"]["task"], findings) for run in shown for findings in run["races"]
     ]
-    kinds = Counter(findings[0].kind for *_, findings in found if findings)
+    kinds = Counter(findings[0].kind or "no verdict" for *_, findings in found if findings)
+    order = ("pays", "does not pay", "cannot tell", "no verdict")
+    counts = ", ".join(f"{say[kind]} {kinds[kind]} {TIMES}" for kind in order if kinds[kind])
     return {
         "title": say["runs_title"].format(runs=len(shown)),
-        "summary": say["runs_summary"].format(
-            runs=len(shown),
-            pays=kinds["pays"],
-            not_pays=kinds["does not pay"],
-            open=kinds["cannot tell"],
-            none=kinds[None],
-        ),
+        "summary": say["runs_summary"].format(runs=len(shown), counts=counts),
         "grid": overview_grid(say, [entry for entry in found if entry[-1]]),
     }
 
