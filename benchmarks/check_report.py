@@ -42,6 +42,10 @@ CUT = """[...document.querySelectorAll(".plot")].flatMap(plot => {
     .map(([u]) => `overlap: ${t} / ${u}`));
   return [...cut, ...over];
 }).slice(0, 8)"""
+UNFIT = """[...document.querySelectorAll(".plot > .plot-container")].filter(one => {
+  const inner = one.querySelector(".main-svg");
+  return inner && Math.abs(inner.getBoundingClientRect().width - one.parentNode.clientWidth) > 1;
+}).length"""
 EMPTY = """[...document.querySelectorAll(".plot")].filter(p => !p.closest("details:not([open])")
   && !p.querySelector(".main-svg")).length"""
 FOCUS = """(() => { const one = document.activeElement; if (one === document.body) return null;
@@ -119,6 +123,10 @@ class Browser:
         screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         self("Emulation.setDeviceMetricsOverride", **screen)
         time.sleep(0.6)
+        for _ in range(100):  # charts follow the window one after the other
+            if not self.value(UNFIT):
+                break
+            time.sleep(0.2)
 
     def press(self, key: str) -> None:
         code = {"Tab": 9, " ": 32, "ArrowRight": 39, "Enter": 13}[key]
