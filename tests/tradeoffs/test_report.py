@@ -8,7 +8,7 @@ import pytest
 from report_pages import CHRF, LATENCY, page_of, printed, render
 from rich.console import Console
 
-from askew.tradeoffs import _chart_parts, print_results, write_report
+from askew.tradeoffs import Row, _chart_parts, judge_results, print_results, write_report
 from askew.tradeoffs._charts import quality_charts
 from askew.tradeoffs._curves import learning_charts
 from askew.tradeoffs._language import LANGUAGES
@@ -181,6 +181,32 @@ def test_charts_have_words_for_who_cannot_see_them(results, tmp_path):
     assert len(charts) == 6
     assert all(chart["role"] == "img" for chart in charts)
     assert "deep: mean 93.12, from 92.60 to 93.50" in charts[0]["aria-label"]
+
+
+def test_tuning_is_told(results, tmp_path):
+    draws = [{"values": {"training.lr": 0.01}, "score": score} for score in (None, 0.75, 0.5)]
+    results["tuning"] = {
+        "deep": {"given": 0.7, "best": {"training.lr": 0.01}, "draws": draws},
+        "twin": {"given": None, "best": None, "draws": draws[:1]},
+    }
+    text = render(results, tmp_path).text
+    assert "deep 3 0.7000 0.7500 training.lr 0.01" in text
+    assert "twin 1 – – as given" in text
+
+
+def test_results_measured_elsewhere_have_no_costs_and_settings(tmp_path):
+    values = {"new": [3.0, 4.0, 5.0, 4.0, 4.5], "old": [1.0, 2.0, 2.5, 2.0, 2.5]}
+    rows = [
+        Row(name, seed, "", metric, value + len(metric))
+        for name, own in values.items()
+        for metric in ("f1", "recall")
+        for seed, value in enumerate(own)
+    ]
+    judged = judge_results(rows, baseline="old", name="table.csv").results
+    page = render(judged, tmp_path, language="pt")
+    assert "Nenhum custo foi medido" in page.text and "Definições dos modelos" not in page.text
+    assert "melhor em f1" in page.text and "melhor em recall" in page.text
+    assert "Custos" not in printed(judged, language="pt")
 
 
 def test_one_seed_gives_a_page_without_a_verdict(one_seed, tmp_path):

@@ -98,6 +98,19 @@ def test_bad_settings_are_refused(two, tmp_path):
         write_joint_report([], tmp_path / "page.html")
 
 
+@pytest.mark.usefixtures("short_script")
+def test_measured_results_get_a_page_in_portuguese(tmp_path):
+    rows = [f"{arm},{seed},,f1,{seed + len(arm)}" for arm in ("new", "old2") for seed in range(5)]
+    (tmp_path / "table.csv").write_text("arm,seed,item,metric,value\n" + "\n".join(rows))
+    call = ["compare", "--results", tmp_path / "table.csv", "--baseline", "old2", "--out"]
+    call += [tmp_path / "out", "--report-language", "pt"]
+    done = CliRunner().invoke(app, list(map(str, call)))
+    assert done.exit_code == 0 and "não compensa" in done.output
+    assert "✕ não compensa" in Page(tmp_path / "out" / "report.html").text
+    assert report(tmp_path / "out").exit_code == 0
+    assert "✕ does not pay" in Page(tmp_path / "out" / "report.html").text
+
+
 def test_a_run_is_called_by_its_folder(two):
     run = read_run(two[1])
     assert isinstance(run, Run) and run.name == "second" and run.items == {}

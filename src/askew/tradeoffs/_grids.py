@@ -104,6 +104,27 @@ def config_grid(page: dict, say: Language) -> Grid:
     return Grid(say["settings_of_arms"], ["", *arms], rows, marked)
 
 
+def tuning_grid(page: dict, say: Language) -> Grid:
+    """Tell what tuning tried before the comparison, and what it chose."""
+    rows = [
+        [
+            arm,
+            number(say, len(found["draws"])),
+            number(say, found["given"]),
+            number(say, _best(found["draws"])),
+            "; ".join(f"{k} {_plain(v, say)}" for k, v in (found["best"] or {}).items())
+            or say["as_given"],
+        ]
+        for arm, found in page.get("tuning", {}).items()
+    ]
+    keys = ("arm", "draws", "given_score", "best_score", "chosen")
+    return Grid(say["tuning"], [say[key] for key in keys], rows)
+
+
+def _best(draws: Sequence[dict]) -> float | None:
+    return max((d["score"] for d in draws if d["score"] is not None), default=None)
+
+
 def trial_grid(page: dict, say: Language) -> Grid:
     """Tell every figure of every trial."""
     metrics = [metric for group in split_metrics(page) for metric in group]

@@ -12,7 +12,7 @@ from askew.tradeoffs._files import read_json
 from askew.tradeoffs._items import items_of
 from askew.tradeoffs._language import Language
 from askew.tradeoffs._stats import Metric, Verdict
-from askew.tradeoffs._words import headline
+from askew.tradeoffs._words import headline, summary_sentence
 
 _PARTS = {
     "task": str,
@@ -109,13 +109,15 @@ def localised(page: dict, say: Language) -> dict:
 
 
 def _summary(page: dict, say: Language) -> str:
+    """Say again what the sentence tells: all metrics, or those of the headline."""
     verdicts = [
         Verdict(**{name: verdict.get(name, 0) for name in Verdict._fields})
         for verdict in page["verdicts"]
     ]
     names = [field.name for field in fields(Metric)]
     metrics = [Metric(**{name: metric[name] for name in names}) for metric in page["metrics"]]
-    return headline(verdicts, metrics, language=say.code)
+    whole = summary_sentence(verdicts, metrics) == page["summary"]
+    return (summary_sentence if whole else headline)(verdicts, metrics, language=say.code)
 
 
 def _comparatives(metric: dict) -> tuple[str, str, str]:

@@ -41,7 +41,8 @@ def print_results(results: Mapping[str, object], console: Console, *, language: 
     if page["verdicts"]:
         _print(console, say["detects_means"], style="dim")
     for grid in (quality_grid(page, say), cost_grid(page, say)):
-        _print_grid(console, grid)
+        if grid.rows:
+            _print_grid(console, grid)
 
 
 def _print(console: Console, text: str, *, style: str = "") -> None:

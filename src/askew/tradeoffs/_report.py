@@ -17,6 +17,7 @@ from askew.tradeoffs._grids import (
     setting_grids,
     setting_words,
     trial_grid,
+    tuning_grid,
 )
 from askew.tradeoffs._language import Language, language_of
 from askew.tradeoffs._numbers import TIMES
@@ -110,6 +111,8 @@ def _shown(run: Run, page: dict, say: Language, *, place: int | None) -> dict[st
 
     quality, costs = split_metrics(page)
     names = [arm["name"] for arm in page["arms"]]
+    details = [config_grid(page, say), tuning_grid(page, say), trial_grid(page, say)]
+    details += setting_grids(page, say)
     return {
         "name": run.name,
         "id": "" if place is None else f"run{place + 1}-",
@@ -127,8 +130,7 @@ def _shown(run: Run, page: dict, say: Language, *, place: int | None) -> dict[st
         "tradeoffs": tradeoff_charts(page, quality[0], costs, say) if quality else [],
         "cost_grid": cost_grid(page, say),
         "learning": learning_charts(page, say),
-        "details": [config_grid(page, say), trial_grid(page, say)],
-        "about": setting_grids(page, say),
+        "details": [grid for grid in details if grid.rows],
     }
 
 
