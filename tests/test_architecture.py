@@ -22,7 +22,7 @@ TIERS = [
     {"_progress", "tasks"},
     {"_cli"},
     {"_cli_lines"},
-    {"_cli_qa"},
+    {"_cli_qa", "_cli_report"},
     {"_cli_translation"},
     {"_cli_compare"},
     {"cli"},

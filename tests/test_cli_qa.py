@@ -118,10 +118,12 @@ def test_refused_answers_are_told_and_not_trained_on(tmp_path):
 @pytest.mark.slow
 def test_a_comparison_of_questions(tmp_path):
     done = run(
-        "compare", "qa", "--seeds", 2, "--steps", 3, "--out", tmp_path / "c", "--json", *SMALL
-    )
+        "compare", "qa", "--seeds", 2, "--steps", 3, "--out", tmp_path / "c", "--json",
+        "--report-language", "pt", *SMALL
+    )  # fmt: skip
     results = json.loads(done.stdout[done.stdout.index("{") :])
     assert results["task"] == "qa"
     labels = {metric["name"]: metric["label"] for metric in results["metrics"]}
     assert labels["latency_ms"] == "time per question"
-    assert (tmp_path / "c" / "report.html").is_file()
+    page = (tmp_path / "c" / "report.html").read_text("utf-8")
+    assert '<html lang="pt">' in page and "Itens de F1" in page

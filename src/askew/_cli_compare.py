@@ -1,6 +1,5 @@
 """The command `askew compare`: train, or take what was measured, and judge."""
 
-import json
 import os
 import shlex
 import sys
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from askew import _cli_qa as qa
+from askew import _cli_report as report
 from askew import _cli_translation as translation
 from askew._cli import (
     ConfigFile,
@@ -172,6 +172,7 @@ def compare_command(
     require_verdict: Annotated[
         bool, typer.Option("--require-verdict", help="Exit with 2 where no verdict can be given.")
     ] = False,
+    report_language: report.ReportLanguage = "en",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -203,8 +204,8 @@ def compare_command(
                 tradeoffs.check_writable(out)
                 out.mkdir(parents=True, exist_ok=True)
                 tradeoffs.write_json(out / "results.json", judged.results)
-                tradeoffs.write_report(judged.results, out / "report.html")
-            _show(judged.results, out, as_json=as_json)
+                report.write_page(judged.results, out, report_language)
+            report.show_results(judged.results, out, report_language, as_json=as_json)
             return _end(judged.verdicts, require_verdict)
         _refuse(metric, "--metric", "goes with --results")
         if task not in ("multilabel", "imbalanced"):
@@ -299,22 +300,9 @@ def compare_command(
             looks=tradeoffs.looks_of(len(seeds_run)) if until_decided else None,
             **call,
         )
-        tradeoffs.write_report(comparison.results, folder / "report.html")
-    _show(comparison.results, folder, as_json=as_json)
+        report.write_page(comparison.results, folder, report_language)
+    report.show_results(comparison.results, folder, report_language, as_json=as_json)
     _end(comparison.verdicts, require_verdict)
-
-
-def _show(results: Mapping[str, object], folder: Path | None, *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(results, indent=2, ensure_ascii=False))
-        return
-    from rich.console import Console
-
-    from askew.tradeoffs import print_results
-
-    print_results(results, Console())
-    if folder is not None:
-        print(f"report: {folder / 'report.html'}")
 
 
 def _end(verdicts: Sequence[Any], require_verdict: bool) -> None:

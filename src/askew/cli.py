@@ -1,4 +1,4 @@
-"""The command line: compare, train, evaluate, translate, answer, export, parts."""
+"""The command line: compare, report, train, evaluate, translate, answer, export, parts."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ import typer
 
 from askew import _cli_compare as compare
 from askew import _cli_qa as qa
+from askew import _cli_report as report
 from askew import _cli_translation as translation
 from askew._cli import Json, refusing_bad_input
 
@@ -27,6 +28,7 @@ app.command("evaluate")(translation.evaluate_command)
 app.command("translate")(translation.translate_command)
 app.command("answer")(qa.answer_command)
 app.command("export")(translation.export_command)
+app.command("report")(report.report_command)
 
 
 @app.command("parts")

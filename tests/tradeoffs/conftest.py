@@ -3,6 +3,7 @@
 import concurrent.futures
 
 import pytest
+from report_pages import example_results
 
 from askew.tradeoffs import _measure, _run
 
@@ -29,3 +30,14 @@ class InProcess(concurrent.futures.Executor):
 def in_process(monkeypatch):
     monkeypatch.setattr(_run, "ProcessPoolExecutor", InProcess)
     monkeypatch.setattr(_measure, "ProcessPoolExecutor", InProcess)
+
+
+@pytest.fixture
+def results():
+    return example_results()
+
+
+@pytest.fixture
+def short_script(monkeypatch):
+    """Leave plotly's five megabytes out where a test doesn't ask for them by undoing this."""
+    monkeypatch.setattr("plotly.offline.get_plotlyjs", lambda: "")

@@ -2,92 +2,19 @@ import io
 import json
 import math
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from report_pages import CHRF, LATENCY, page_of, printed, render
 from rich.console import Console
 
-from askew.tradeoffs import _charts
-from askew.tradeoffs._report import print_results, write_report
+from askew.tradeoffs import Row, _chart_parts, judge_results, print_results, write_report
+from askew.tradeoffs._charts import quality_charts
+from askew.tradeoffs._curves import learning_charts
+from askew.tradeoffs._language import LANGUAGES
 
 HOSTILE = "<img src=x onerror=alert(1)> & 'co' [red]"
-CHRF = {"deep": (93.0, 93.5, 92.6, 93.2, 93.3), "twin": (93.4, 93.6, 93.1, 93.5, 94.0)}
-LATENCY = {"deep": (10.0, 11.0, 10.5, 10.2, 10.8), "twin": (16.2, 17.9, 17.0, 16.5, 17.4)}
-
-
-def metric(name, label, **changes):
-    usual = {"better": "higher", "scale": "difference", "unit": "points", "equivalence": 1.0}
-    return {"name": name, "label": label} | usual | changes
-
-
-def verdict(name, word, difference, low, high, **changes):
-    return {
-        "metric": name,
-        "challenger": "deep",
-        "baseline": "twin",
-        "verdict": word,
-        "difference": difference,
-        "low": low,
-        "high": high,
-        "equivalence": 1.0,
-        "equivalent": False,
-        "minimum_detectable": 0.7,
-        "seeds": 5,
-        "seed_differences": [],
-        "reason": "",
-    } | changes
-
-
-def arm(name, layers):
-    return {
-        "name": name,
-        "config": {"encoder": {"d_model": 24, "num_layers": layers, "d_key": None}},
-        "costs": {"parameters": 1912345, "flops_per_step": 1.2e10, "latency_ms": None},
-    }
-
-
-def trial(name, seed):
-    curve = [
-        {"step": step, "train_seconds": step / 50, "valid_loss": 80.0 / step}
-        for step in (10, 20, 40)
-    ]
-    metrics = {"chrf": CHRF[name][seed], "latency_ms": LATENCY[name][seed]}
-    return {"arm": name, "seed": seed, "metrics": metrics, "train_seconds": 2.0, "curve": curve}
-
-
-@pytest.fixture
-def results():
-    latency = {"unit": "ms", "scale": "ratio", "better": "lower", "equivalence": 0.05}
-    ends = [math.log(factor) for factor in (1.62, 1.55, 1.70)]
-    return {
-        "version": 1,
-        "task": "translation",
-        "summary": "deep decodes 1.62 times as fast.",
-        "settings": {
-            "data": {"name": "phrases", "train": 20000},
-            "match": "parameters",
-            "seeds": [0, 1, 2, 3, 4],
-            "steps": {"deep": 1500, "twin": 1500},
-            "signatures": {"chrf": "nrefs:1"},
-            "command": "askew compare translation",
-        },
-        "versions": {"askew": "0.1.0", "torch": "2.13.0"},
-        "metrics": [metric("latency_ms", "latency", **latency), metric("chrf", "chrF")],
-        "arms": [arm("deep", 4), arm("twin", 3)],
-        "baselines": {"nearest_neighbour": {"chrf": 55.1}},
-        "trials": [trial(name, seed) for seed in range(5) for name in ("deep", "twin")],
-        "verdicts": [
-            verdict("latency_ms", "pays", *ends, equivalence=0.05, minimum_detectable=0.06),
-            verdict("chrf", "cannot tell", -0.4, -0.9, 0.1, equivalent=True),
-        ],
-    }
-
-
-@pytest.fixture(autouse=True)
-def short_script(monkeypatch):
-    """Leave plotly's five megabytes out where a test doesn't ask for them by undoing this."""
-    monkeypatch.setattr("plotly.offline.get_plotlyjs", lambda: "")
+pytestmark = pytest.mark.usefixtures("short_script")
 
 
 @pytest.fixture
@@ -97,44 +24,6 @@ def one_seed(results):
         entry |= empty | {"minimum_detectable": None, "reason": "1 seed; a verdict needs 5"}
     results["trials"] = [entry | {"curve": []} for entry in results["trials"][:2]]
     return results
-
-
-class Page(HTMLParser):
-    """Every tag with its attributes, the words outside scripts, and the figures of the charts."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.tags, self.words, self.open = [], [], ""
-        self.source = path.read_text(encoding="utf-8")
-        self.feed(self.source)
-        self.text = " ".join(" ".join(self.words).split())
-        found = (attributes.get("data-figure") for _, attributes in self.tags)
-        self.figures = [json.loads(figure) for figure in found if figure]
-
-    def handle_starttag(self, tag, attrs):
-        self.open = tag
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        self.open = ""
-
-    def handle_data(self, data):
-        if self.open not in ("script", "style"):
-            self.words.append(data)
-
-    def named(self, tag):
-        return [attributes for name, attributes in self.tags if name == tag]
-
-
-def render(results, folder):
-    write_report(results, folder / "report.html")
-    return Page(folder / "report.html")
-
-
-def printed(results, width=80):
-    console = Console(file=io.StringIO(), width=width)
-    print_results(results, console)
-    return console.file.getvalue()
 
 
 def replace_name(results, old, new):
@@ -149,6 +38,28 @@ def test_page_shows_factors_differences_and_verdicts(results, tmp_path):
     assert "? cannot tell ≈ equivalent" in page.text
     assert "✓ pays" in page.text
     assert page.text.index("cannot tell") < page.text.index("✓ pays"), "quality comes first"
+    assert "Seeds for and against:" not in page.text, "where nothing is known of them"
+
+
+@pytest.mark.parametrize(
+    ("known", "sign"),
+    [
+        ({"seed_differences": [0.1, -0.2, 0.0, 0.3, 0.4]}, "3 : 1"),
+        ({"seed_differences": [], "wins": 4}, "4 : 1"),
+    ],
+)
+def test_seeds_for_and_against_are_counted(results, tmp_path, known, sign):
+    results["verdicts"][1] |= known
+    text = render(results, tmp_path).text.replace("\N{NARROW NO-BREAK SPACE}", " ")
+    assert f"Seeds for and against: {sign}." in text
+    assert sign in printed(results, width=120).replace("\N{NARROW NO-BREAK SPACE}", " ")
+
+
+def test_an_interval_of_another_confidence_says_so(results, tmp_path):
+    for entry in results["verdicts"]:
+        entry["confidence"] = 0.975
+    assert "97.5 % interval 1.55–1.70" in render(results, tmp_path).text
+    assert "change (97.5" in printed(results)
 
 
 def test_a_worse_ratio_turns_into_a_factor_above_one(results):
@@ -184,7 +95,7 @@ def test_a_narrow_interval_gets_another_decimal(results):
 
 
 def test_charts_show_every_seed_and_the_paired_differences(results, tmp_path):
-    values, differences, tradeoff, steps, seconds = render(results, tmp_path).figures
+    values, differences, tradeoff, steps, seconds, work = render(results, tmp_path).figures
     seeds = [trace["x"] for trace in values["data"] if len(trace["x"]) == 5]
     assert seeds == [list(CHRF["deep"]), list(CHRF["twin"])]
     expected = [a - b for a, b in zip(CHRF["deep"], CHRF["twin"], strict=True)]
@@ -193,13 +104,15 @@ def test_charts_show_every_seed_and_the_paired_differences(results, tmp_path):
     band = differences["layout"]["shapes"][0]
     assert (band["x0"], band["x1"]) == (-1.0, 1.0)
     assert list(LATENCY["twin"]) in [trace["x"] for trace in tradeoff["data"]]
-    assert len(steps["data"]) == len(seconds["data"]) == 10
+    assert len(steps["data"]) == len(seconds["data"]) == len(work["data"]) == 10 + 2
     assert steps["data"][0]["x"] == [10, 20, 40]
     assert seconds["data"][0]["x"] == [0.2, 0.4, 0.8]
+    assert work["data"][0]["x"] == [1.2e11, 2.4e11, 4.8e11]
+    assert steps["data"][-1]["y"] == [8.0, 4.0, 2.0], "the mean of an arm"
 
 
 def test_ratios_of_lower_is_better_are_drawn_as_factors_to_the_right(results):
-    [_, chart] = _charts.quality_charts(results, results["metrics"][0])
+    [_, chart] = quality_charts(page_of(results), results["metrics"][0], LANGUAGES["en"])
     expected = [b / a for a, b in zip(LATENCY["deep"], LATENCY["twin"], strict=True)]
     found = next(trace["x"] for trace in chart.figure["data"] if len(trace["x"]) == 5)
     assert found == pytest.approx(expected, rel=1e-12)
@@ -209,9 +122,17 @@ def test_ratios_of_lower_is_better_are_drawn_as_factors_to_the_right(results):
 def test_training_loss_stands_in_where_no_other_was_recorded(results):
     for entry in results["trials"]:
         entry["curve"] = [{"step": 5, "train_seconds": 0.5, "train_loss": 2.0}]
-    charts = _charts.learning_charts(results)
-    assert [chart.upright for chart in charts] == ["training loss", "training loss"]
-    assert charts[0].figure["data"][0]["y"] == [2.0]
+    charts = learning_charts(page_of(results), LANGUAGES["en"])
+    assert [name for name, _ in charts] == ["steps", "CPU time", "FLOP"]
+    assert {chart.upright for _, chart in charts} == {"training loss"}
+    assert charts[0][1].figure["data"][0]["y"] == [2.0]
+
+
+def test_curves_without_work_leave_that_axis_out(results):
+    for entry in results["arms"]:
+        del entry["costs"]["flops_per_step"]
+    names = [name for name, _ in learning_charts(page_of(results), LANGUAGES["en"])]
+    assert names == ["steps", "CPU time"]
 
 
 def test_only_differing_settings_are_marked(results, tmp_path):
@@ -257,9 +178,35 @@ def test_hostile_names_stay_words(results, tmp_path):
 
 def test_charts_have_words_for_who_cannot_see_them(results, tmp_path):
     charts = [a for a in render(results, tmp_path).named("div") if a.get("class") == "plot"]
-    assert len(charts) == 5
+    assert len(charts) == 6
     assert all(chart["role"] == "img" for chart in charts)
-    assert "deep: mean 93.12, from 92.6 to 93.5" in charts[0]["aria-label"]
+    assert "deep: mean 93.12, from 92.60 to 93.50" in charts[0]["aria-label"]
+
+
+def test_tuning_is_told(results, tmp_path):
+    draws = [{"values": {"training.lr": 0.01}, "score": score} for score in (None, 0.75, 0.5)]
+    results["tuning"] = {
+        "deep": {"given": 0.7, "best": {"training.lr": 0.01}, "draws": draws},
+        "twin": {"given": None, "best": None, "draws": draws[:1]},
+    }
+    text = render(results, tmp_path).text
+    assert "deep 3 0.7000 0.7500 training.lr 0.01" in text
+    assert "twin 1 – – as given" in text
+
+
+def test_results_measured_elsewhere_have_no_costs_and_settings(tmp_path):
+    values = {"new": [3.0, 4.0, 5.0, 4.0, 4.5], "old": [1.0, 2.0, 2.5, 2.0, 2.5]}
+    rows = [
+        Row(name, seed, "", metric, value + len(metric))
+        for name, own in values.items()
+        for metric in ("f1", "recall")
+        for seed, value in enumerate(own)
+    ]
+    judged = judge_results(rows, baseline="old", name="table.csv").results
+    page = render(judged, tmp_path, language="pt")
+    assert "Nenhum custo foi medido" in page.text and "Definições dos modelos" not in page.text
+    assert "melhor em f1" in page.text and "melhor em recall" in page.text
+    assert "Custos" not in printed(judged, language="pt")
 
 
 def test_one_seed_gives_a_page_without_a_verdict(one_seed, tmp_path):
@@ -334,7 +281,7 @@ def test_a_failed_write_leaves_the_old_page(results, tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
 
 
-@pytest.mark.parametrize("theme", [_charts.LIGHT, _charts.DARK])
+@pytest.mark.parametrize("theme", [_chart_parts.LIGHT, _chart_parts.DARK])
 def test_colours_can_be_read(theme):
     texts, shapes = ("ink", "muted", "good", "bad", "unsure"), ("join", *_arms(theme))
     for ground in ("paper", "card"):
@@ -344,7 +291,7 @@ def test_colours_can_be_read(theme):
 
 def test_marks_differ_for_twenty_arms():
     names = [f"arm {i}" for i in range(20)]
-    assert len(set(_charts.marks(names).values())) == 20
+    assert len(set(_chart_parts.marks(names).values())) == 20
 
 
 def test_other_versions_are_refused(results, tmp_path):

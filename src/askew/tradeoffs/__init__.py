@@ -20,13 +20,16 @@ from askew.tradeoffs._experiment_parts import ACCURACY, ModelConfig, Score, adam
 from askew.tradeoffs._external import Judged, judge_results
 from askew.tradeoffs._files import check_resumable, check_writable, read_json, write_json
 from askew.tradeoffs._flops import count_flops
+from askew.tradeoffs._items import items_of
 from askew.tradeoffs._measured_twin import measured_twin
+from askew.tradeoffs._page import Run, read_run
+from askew.tradeoffs._print import print_results
 from askew.tradeoffs._qa_cost import (
     qa_parameter_count,
     qa_question_flops,
     qa_training_flops,
 )
-from askew.tradeoffs._report import print_results, write_report
+from askew.tradeoffs._report import write_joint_report, write_report
 from askew.tradeoffs._results import SPEED_METRICS
 from askew.tradeoffs._run import calibrate
 from askew.tradeoffs._sequential import looks_of, sequential_confidence
@@ -57,6 +60,7 @@ __all__ = [
     "Range",
     "Records",
     "Row",
+    "Run",
     "Score",
     "Task",
     "Tradeoffs",
@@ -76,6 +80,7 @@ __all__ = [
     "count_flops",
     "count_parameters",
     "expected_best",
+    "items_of",
     "judge_results",
     "load_trial",
     "looks_of",
@@ -87,6 +92,7 @@ __all__ = [
     "qa_question_flops",
     "qa_training_flops",
     "read_json",
+    "read_run",
     "sequential_confidence",
     "shared_confidence",
     "summary_sentence",
@@ -95,6 +101,7 @@ __all__ = [
     "training_flops",
     "tune",
     "with_values",
+    "write_joint_report",
     "write_json",
     "write_report",
 ]

@@ -16,7 +16,7 @@ from askew.tradeoffs._stats import Metric, Row, Verdict, analyze, shared_confide
 from askew.tradeoffs._task import Arm, Model, Task
 from askew.tradeoffs._trial import GAP, Trial
 from askew.tradeoffs._tune import Tuned
-from askew.tradeoffs._words import summary_sentence
+from askew.tradeoffs._words import headline
 
 SPEED_METRICS = (
     Metric(
@@ -87,7 +87,7 @@ def results_of(
     results = {
         "version": 1,
         "task": task.name,
-        "summary": _headline(verdicts, metrics),
+        "summary": headline(verdicts, metrics),
         "settings": {
             "data": identity["data"],
             **identity["settings"],
@@ -214,12 +214,6 @@ def trials_csv(trials: Sequence[dict]) -> str:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
-
-
-def _headline(verdicts: Sequence[Verdict], metrics: Sequence[Metric]) -> str:
-    """Say what the first quality metric and the speed of answering show; tables have the rest."""
-    told = (metrics[0].name, "throughput", "latency_ms")
-    return summary_sentence([v for v in verdicts if v.metric in told], metrics)
 
 
 def _speed_metrics(task: Task[Model]) -> tuple[Metric, ...]:

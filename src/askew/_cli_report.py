@@ -1,0 +1,70 @@
+"""The command that writes the page of finished comparisons again."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from askew._cli import Quiet, refusing_bad_input
+
+ReportLanguage = Annotated[
+    Literal["en", "pt"], typer.Option(help="Language of the report and of what is printed.")
+]
+
+
+def report_command(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Folders of askew compare, each with its results.json.")
+    ],
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The page; by default report.html in the folder, or here if there are several."
+        ),
+    ] = None,
+    language: Annotated[Literal["en", "pt"], typer.Option(help="Language of the page.")] = "en",
+    quiet: Quiet = False,
+) -> None:
+    """Write the report of one or more finished comparisons again, as one page.
+
+    Several comparisons share a page: a table of their verdicts first, then a section for each.
+    Nothing is measured or judged again; the page shows what results.json holds, and the values of
+    single items where the trials still lie beside it.
+
+    Exit codes: 0 done, 2 bad input.
+    """
+    path = out or (folders[0] / "report.html" if len(folders) == 1 else Path("report.html"))
+    with refusing_bad_input():
+        from askew import tradeoffs
+
+        runs = [tradeoffs.read_run(folder) for folder in folders]
+        tradeoffs.write_joint_report(runs, path, language=language)
+    if not quiet:
+        print(f"report: {path}")
+
+
+def write_page(results: Mapping[str, object], folder: Path, language: str) -> None:
+    """Write the report of a comparison into its folder."""
+    from askew import tradeoffs
+
+    items = tradeoffs.items_of(folder, results)
+    tradeoffs.write_report(results, folder / "report.html", items=items, language=language)
+
+
+def show_results(
+    results: Mapping[str, object], folder: Path | None, language: str, *, as_json: bool
+) -> None:
+    """Print what a comparison found, and where its report lies."""
+    if as_json:
+        print(json.dumps(results, indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    from askew.tradeoffs import print_results
+
+    print_results(results, Console(), language=language)
+    if folder is not None:
+        print(f"report: {folder / 'report.html'}")
