@@ -1,6 +1,7 @@
 """A task that trains a straight line in milliseconds, for tests of what runs tasks."""
 
 import os
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ class StubTask:
     )
     crash_at: str = ""
     kill_at: str = ""
+    mark: str = ""
 
     @property
     def speeds(self):
@@ -41,8 +43,10 @@ class StubTask:
         for step in range(1, steps + 1):
             if step == 2 and self.crash_at == folder.name:
                 raise ValueError("crashed as asked")
-            if step == 2 and self.kill_at == folder.name:
-                os._exit(9)
+            killed = Path(self.mark) / "killed"
+            if step == 2 and self.kill_at == folder.name and not killed.exists():
+                killed.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
             x = torch.randn(32, model.in_features, generator=generator)
             loss = (model(x)[:, 0] - 3 * x[:, 0]).square().mean()
             gradients = torch.autograd.grad(loss, list(model.parameters()))

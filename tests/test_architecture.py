@@ -24,6 +24,7 @@ TIERS = [
     {"_cli_lines"},
     {"_cli_qa", "_cli_report"},
     {"_cli_translation"},
+    {"_cli_chosen"},
     {"_cli_compare"},
     {"cli"},
     {"__main__"},

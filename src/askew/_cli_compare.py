@@ -37,9 +37,16 @@ from askew._cli import (
     stopping_cleanly,
     tell_overlap,
 )
+from askew._cli_chosen import (
+    chosen_seeds,
+    chosen_tuning,
+    load_experiment,
+    parsed_metric,
+    refuse,
+)
 
 if TYPE_CHECKING:
-    from askew.tradeoffs import Arm, Budget, Experiment, Metric, Range, Tuning
+    from askew.tradeoffs import Arm, Budget
 
 
 class _Job(NamedTuple):
@@ -169,6 +176,14 @@ def compare_command(
         Path | None,
         typer.Option(help="Folder of the results; by default one under askew-runs/."),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="Run trials on a Ray cluster: local (of this machine, --jobs at once), auto or an "
+            "address.",
+            show_default=False,
+        ),
+    ] = None,
     require_verdict: Annotated[
         bool, typer.Option("--require-verdict", help="Exit with 2 where no verdict can be given.")
     ] = False,
@@ -191,12 +206,12 @@ def compare_command(
     """
     command = shlex.join(["askew", *sys.argv[1:]])
     with refusing_bad_input():
-        for needed_last in ("jinja2", "plotly"):
+        for needed_last in ("jinja2", "plotly", *(["ray"] if cluster else [])):
             import_module(needed_last)
         from askew import tasks, tradeoffs
 
         if results is not None:
-            known = [_metric(text) for text in metric or ()]
+            known = [parsed_metric(text) for text in metric or ()]
             judged = tradeoffs.judge_results(
                 results, baseline=baseline, metrics=known, name=results.name, command=command
             )
@@ -207,10 +222,10 @@ def compare_command(
                 report.write_page(judged.results, out, report_language)
             report.show_results(judged.results, out, report_language, as_json=as_json)
             return _end(judged.verdicts, require_verdict)
-        _refuse(metric, "--metric", "goes with --results")
+        refuse(metric, "--metric", "goes with --results")
         if task not in ("multilabel", "imbalanced"):
-            _refuse(labels, "--labels", "is of multilabel and imbalanced")
-        seeds_run = _seeds(seeds, max_seeds, until_decided=until_decided)
+            refuse(labels, "--labels", "is of multilabel and imbalanced")
+        seeds_run = chosen_seeds(seeds, max_seeds, until_decided=until_decided)
         if require_verdict and len(seeds_run) < 5:
             raise ValueError(
                 f"compare: --require-verdict needs five seeds or more; got --seeds {seeds}"
@@ -278,7 +293,7 @@ def compare_command(
             "budget": job.budget,
             "threads": threads,
             "settings": job.settings,
-            "tuning": _tuning(job.task, tune, search),
+            "tuning": chosen_tuning(job.task, tune, search),
         }
         named = (job.task, job.arms, job.budget, threads, call["tuning"])
         folder = out or tasks.default_folder(*named)
@@ -298,6 +313,7 @@ def compare_command(
             command=command,
             watcher=watcher,
             looks=tradeoffs.looks_of(len(seeds_run)) if until_decided else None,
+            cluster=cluster,
             **call,
         )
         report.write_page(comparison.results, folder, report_language)
@@ -308,98 +324,3 @@ def compare_command(
 def _end(verdicts: Sequence[Any], require_verdict: bool) -> None:
     if require_verdict and any(v.verdict is None for v in verdicts):
         raise typer.Exit(2)
-
-
-def _refuse(given: object, option: str, why: str) -> None:
-    if given:
-        raise ValueError(f"compare: {option} {why}; got {option} {given}")
-
-
-def _seeds(seeds: int | None, max_seeds: int | None, *, until_decided: bool) -> list[int]:
-    if until_decided:
-        _refuse(seeds, "--seeds", "has no meaning with --until-decided, which has --max-seeds")
-        return list(range(max_seeds or 20))
-    _refuse(max_seeds, "--max-seeds", "goes with --until-decided")
-    return list(range(seeds or 5))
-
-
-def _tuning(task: Any, draws: int, search: Sequence[str] | None) -> "Tuning | None":
-    """Take the space that was chosen, or that of the task."""
-    from askew.tradeoffs import Experiment, Tuning
-
-    if draws == 0:
-        _refuse(search, "--search", "goes with --tune")
-        return None
-    if isinstance(task, Experiment):
-        _refuse(search, "--search", "is the experiment's own `search`")
-        return task.tuning(draws)
-    space = dict(map(_range, search)) if search else task.search_space()
-    return Tuning(draws=draws, space=space)
-
-
-def _range(text: str) -> "tuple[str, Range]":
-    from askew.tradeoffs import Range
-
-    name, _, ends = text.partition("=")
-    ends, _, scale = ends.partition(":")
-    low, _, high = ends.partition("..")
-    try:
-        if not name or scale not in ("", "log"):
-            raise ValueError
-        return name, Range(low=float(low), high=float(high), log=scale == "log")
-    except ValueError as error:
-        raise ValueError(
-            f"compare: --search must be KEY=LOW..HIGH or KEY=LOW..HIGH:log; got {text!r} {error}"
-        ) from None
-
-
-def _metric(text: str) -> "Metric":
-    from askew.tradeoffs import Metric
-
-    name, _, words = text.partition("=")
-    settings: dict[str, Any] = {"equivalence": 0.0}
-    for word in filter(None, words.split(",")):
-        if word in ("lower", "higher"):
-            settings["better"] = word
-        elif word in ("ratio", "difference"):
-            settings["scale"] = word
-        else:
-            try:
-                settings["equivalence"] = float(word)
-            except ValueError:
-                raise ValueError(
-                    "compare: --metric takes lower, higher, ratio, difference and a number; "
-                    f"got {word!r} in {text!r}"
-                ) from None
-    return Metric(name=name, label=name, **settings)
-
-
-def load_experiment(text: str) -> "Experiment":
-    """Import the experiment that MODULE:NAME or FILE.py:NAME names; its code is run.
-
-    Args:
-        text: The name; modules are also looked for in the current folder.
-
-    Returns:
-        The experiment, or what a function of this name gave.
-
-    Raises:
-        ValueError: If there is no such module, name or experiment.
-    """
-    from askew.tradeoffs import Experiment
-
-    where, _, name = text.rpartition(":")
-    path = Path(where)
-    folder, module = (path.parent, path.stem) if path.suffix == ".py" else (Path(), where)
-    sys.path.insert(0, str(folder.resolve()))
-    try:
-        found = getattr(import_module(module), name)
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise ValueError(f"compare: {text} must be there to import; got {error}") from None
-    if callable(found) and not isinstance(found, Experiment):
-        found = found()
-    if not isinstance(found, Experiment):
-        raise ValueError(
-            f"compare: {text} must be an Experiment or give one; got {type(found).__name__}"
-        )
-    return found

@@ -156,6 +156,7 @@ def compare(
     watcher: Watcher | None = None,
     looks: Sequence[int] | None = None,
     tuning: Tuning | None = None,
+    cluster: str | None = None,
 ) -> Comparison:
     """Train every arm with every seed, measure, and judge each challenger against the baseline.
 
@@ -180,6 +181,8 @@ def compare(
             is one look, after all seeds.
         tuning: How the arms are tuned before their trials, all by the same draws; the best on
             validation data is what is compared.
+        cluster: Where trials run: None for processes of this machine, "local" for a Ray cluster of
+            it, "auto" or an address for another. Tuning and measuring stay here.
 
     Returns:
         Verdicts and results; the folder holds results.json and trials.csv.
@@ -236,6 +239,7 @@ def compare(
                     watcher,
                     looks,
                     tuned,
+                    cluster,
                 )
                 if look == looks[-1] or _is_decided(found.verdicts, task.metrics[0]):
                     break
@@ -280,6 +284,7 @@ def _look(
     watcher: Watcher,
     looks: Sequence[int],
     tuned: Sequence[Tuned],
+    cluster: str | None,
 ) -> Comparison:
     threads, steps = identity["threads"], identity["steps"]
     watcher.stage("training")
@@ -291,6 +296,7 @@ def _look(
         out=out,
         jobs=jobs,
         threads=threads,
+        cluster=cluster,
         progress=lambda done: watcher.trials(done, steps),
     )
     watcher.stage("measuring speed and memory")

@@ -2,18 +2,22 @@
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from loky import ProcessPoolExecutor
 
 from askew._check import require
+from askew.tradeoffs._ray import run_on_ray
 from askew.tradeoffs._task import Arm, Model, Task
-from askew.tradeoffs._trial import is_finished, read_progress, run_trial, start_worker
+from askew.tradeoffs._trial import is_finished, read_progress, run_trial, start_worker, trial_name
 
 _CALIBRATION_STEPS = 40
 _POLL_SECONDS = 0.5
+_LOSSES = 3
 
 TrialProgress = Callable[[Mapping[tuple[str, int], int]], None]
 
@@ -28,11 +32,13 @@ def run_trials(
     jobs: int,
     threads: int,
     progress: TrialProgress,
+    cluster: str | None = None,
 ) -> None:
     """Train every arm with every seed; what is finished on disk is left alone.
 
     The arms alternate, so that both see the same state of the machine. A trial that fails
-    stops the comparison; the others' results stay.
+    stops the comparison; the others' results stay. Where a process is lost, all that ran go on
+    from their checkpoints; after a second loss one at a time, so that the one to blame is known.
 
     Args:
         task: The task.
@@ -42,29 +48,84 @@ def run_trials(
         out: Folder of the comparison.
         jobs: Trials at the same time.
         threads: Threads of PyTorch in each.
+        cluster: None for processes of this machine, else as `run_on_ray` takes it.
         progress: Called about twice a second with the steps done of every trial.
 
     Raises:
-        RuntimeError: If a process was killed from outside.
+        RuntimeError: If the process of a trial was lost three times.
     """
-    trials = [(arm, seed) for seed in seeds for arm in arms]
-    missing = [(arm, seed) for arm, seed in trials if not is_finished(out, arm.name, seed)]
-    if not missing:
-        return
-    executor = trial_executor(min(jobs, len(missing)), threads)
+
+    def told() -> None:
+        trials = [(arm, seed) for seed in seeds for arm in arms]
+        progress({(arm.name, seed): _steps_done(out, arm, seed, steps) for arm, seed in trials})
+
+    missing = _missing(arms, seeds, out)
+    if missing and cluster is not None:
+        run_on_ray(
+            task,
+            missing,
+            cluster=cluster,
+            steps=steps,
+            out=out,
+            jobs=jobs,
+            threads=threads,
+            progress=told,
+        )
+    lost: Counter[str] = Counter()
+    while missing := _missing(arms, seeds, out):
+        names = [trial_name(arm.name, seed) for arm, seed in missing]
+        alone = max(lost[name] for name in names) >= _LOSSES - 1
+        try:
+            _run_here(
+                task,
+                missing[:1] if alone else missing,
+                steps=steps,
+                out=out,
+                jobs=1 if alone else min(jobs, len(missing)),
+                threads=threads,
+                told=told,
+            )
+        except BrokenProcessPool as error:
+            begun = [name for name in names if (out / "work" / name).exists()]
+            lost.update(begun[: 1 if alone else jobs] or names[:1])
+            name, times = lost.most_common(1)[0]
+            if times >= _LOSSES:
+                raise RuntimeError(
+                    f"compare: the process of {name} was lost {times} times, killed from outside "
+                    "or out of memory"
+                ) from error
+
+
+def _run_here(
+    task: Task[Model],
+    trials: Sequence[tuple[Arm, int]],
+    *,
+    steps: Mapping[str, int],
+    out: Path,
+    jobs: int,
+    threads: int,
+    told: Callable[[], None],
+) -> None:
+    """Run trials in processes of this machine."""
+    executor = trial_executor(jobs, threads)
     try:
         futures = [
             executor.submit(run_trial, task, arm, seed, steps=steps[arm.name], out=out)
-            for arm, seed in missing
+            for arm, seed in trials
         ]
         while futures:
             finished, running = wait(futures, _POLL_SECONDS, return_when=FIRST_COMPLETED)
             for future in finished:
                 future.result()
             futures = list(running)
-            progress({(arm.name, seed): _steps_done(out, arm, seed, steps) for arm, seed in trials})
+            told()
     finally:
         executor.shutdown(wait=True, kill_workers=True)
+
+
+def _missing(arms: Sequence[Arm], seeds: Sequence[int], out: Path) -> list[tuple[Arm, int]]:
+    trials = [(arm, seed) for seed in seeds for arm in arms]
+    return [(arm, seed) for arm, seed in trials if not is_finished(out, arm.name, seed)]
 
 
 def calibrate(

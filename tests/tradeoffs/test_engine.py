@@ -1,0 +1,115 @@
+"""Where trials run, and what happens to those whose process is lost."""
+
+import dataclasses
+import sys
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+
+import pytest
+from stub_task import StubTask, line_config
+from tradeoffs.conftest import InProcess
+
+from askew.tradeoffs import Arm, Budget, compare
+from askew.tradeoffs import _run as engine
+
+ARMS = [Arm(name="wide", config=line_config(8)), Arm(name="narrow", config=line_config(2))]
+SEEDS = range(3)
+
+
+def run(out, task=None, **settings):
+    settings = {"budget": Budget(steps=12), "out": out, "jobs": 2} | settings
+    return compare(task or StubTask(), ARMS, SEEDS, **settings)
+
+
+def scores(found):
+    return {(t["arm"], t["seed"]): t["metrics"]["fit"] for t in found.results["trials"]}
+
+
+@pytest.fixture
+def expected(tmp_path, in_process):
+    return scores(run(tmp_path / "expected"))
+
+
+class Losing(InProcess):
+    """Loses the process of some trials: all that were not finished are lost with it."""
+
+    losses: dict
+    sizes: list
+
+    def __init__(self, jobs, **_):
+        self.sizes.append(jobs)
+        self.broken = False
+
+    def submit(self, fn, /, *args, **kwargs):
+        name = f"{args[1].name}-seed{args[2]}" if len(args) > 2 else ""
+        if self.losses.get(name, 0) and not self.broken:
+            self.losses[name] -= 1
+            self.broken = True
+            (kwargs["out"] / "work" / name).mkdir(parents=True, exist_ok=True)
+        if self.broken:
+            future = Future()
+            future.set_exception(BrokenProcessPool("a worker died"))
+            return future
+        return super().submit(fn, *args, **kwargs)
+
+
+@pytest.fixture
+def losing(monkeypatch):
+    Losing.losses, Losing.sizes = {}, []
+    monkeypatch.setattr(engine, "ProcessPoolExecutor", Losing)
+    return Losing
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_lost_trials_run_again_and_the_rest_is_left_alone(tmp_path, expected, losing, times):
+    losing.losses = {"narrow-seed1": times}
+    assert scores(run(tmp_path / "out")) == expected
+    assert losing.losses == {"narrow-seed1": 0}
+    assert not any((tmp_path / "out" / "work").iterdir())
+
+
+def test_after_two_losses_trials_run_alone_until_the_one_to_blame_is_through(
+    tmp_path, expected, losing
+):
+    losing.losses = {"narrow-seed1": 2}
+    run(tmp_path / "out")
+    assert losing.sizes[:2] == [2, 2] and losing.sizes[2] == 1
+
+
+def test_a_trial_that_loses_its_process_again_and_again_is_named(tmp_path, losing):
+    losing.losses = {"narrow-seed1": 9}
+    with pytest.raises(RuntimeError, match="process of narrow-seed1 was lost 3 times"):
+        run(tmp_path / "out")
+    done = sorted(path.name for path in (tmp_path / "out" / "trials").iterdir())
+    assert done == ["narrow-seed0", "wide-seed0", "wide-seed1"]
+
+
+def test_a_failure_of_the_trial_itself_is_not_tried_again(tmp_path, losing):
+    with pytest.raises(ValueError, match="crashed as asked"):
+        run(tmp_path / "out", dataclasses.replace(StubTask(), crash_at="wide-seed1"))
+    assert losing.sizes == [2]
+
+
+def test_a_cluster_needs_ray(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ImportError, match=r"a cluster needs ray; got .* askew\[cluster\]"):
+        run(tmp_path / "out", cluster="local")
+
+
+@pytest.mark.parametrize("cluster", [None, pytest.param("local", marks=pytest.mark.slow)])
+def test_a_process_that_is_killed_is_replaced(tmp_path, expected, monkeypatch, cluster):
+    """By SIGKILL in the middle of a trial: nothing is lost, nothing there twice."""
+    if cluster is not None:
+        pytest.importorskip("ray")
+    monkeypatch.undo()  # real processes
+    task = dataclasses.replace(StubTask(), kill_at="narrow-seed1", mark=str(tmp_path))
+    found = run(tmp_path / "out", task, cluster=cluster)
+    assert scores(found) == expected and (tmp_path / "killed").exists()
+    assert len(list((tmp_path / "out" / "trials").iterdir())) == 6
+    assert not any((tmp_path / "out" / "work").iterdir())
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_gives_the_same_results_as_processes(tmp_path, expected):
+    pytest.importorskip("ray")
+    assert scores(run(tmp_path / "out", cluster="local")) == expected
