@@ -211,7 +211,7 @@ def test_results_measured_elsewhere_have_no_costs_and_settings(tmp_path):
 
 def test_one_seed_gives_a_page_without_a_verdict(one_seed, tmp_path):
     page = render(one_seed, tmp_path)
-    assert page.text.count("no verdict 1 seed; a verdict needs 5") == 2
+    assert page.text.count("no verdict 1 seed; a verdict needs 5.") == 2
     assert "No learning curve was recorded" in page.text
     assert "NaN" not in json.dumps(page.figures) and "None" not in page.text
 

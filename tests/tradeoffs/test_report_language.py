@@ -151,6 +151,18 @@ def test_percentages_and_names():
     assert LANGUAGES["pt"].name("chrF") == "chrF"
 
 
+def test_what_the_shipped_tasks_measure_has_portuguese_names():
+    """Found in their source, since some of the tasks have to train before they tell."""
+    folder = HERE.parent / "tasks"
+    texts = [path.read_text("utf-8") for path in folder.glob("*.py")]
+    labels = {label for text in texts for label in re.findall(r'label="([^"]+)"', text)}
+    for table in re.findall(r"^SPEEDS = \{(.*)\}$", "\n".join(texts), flags=re.MULTILINE):
+        labels |= set(re.findall(r': "([^"]+)"', table))
+    assert {"chrF", "exact match", "time per question"} <= labels
+    names = {"BLEU", "F1", "chrF", "mAP", "macro-F1", "micro-F1", "recall@1"}
+    assert not {label for label in labels - names if LANGUAGES["pt"].name(label) == label}
+
+
 def test_other_languages_are_refused(results, tmp_path):
     with pytest.raises(ValueError, match=r"write_report: the language must be en or pt; got .*'x'"):
         write_report(results, tmp_path / "report.html", language="x")

@@ -344,6 +344,8 @@ PORTUGUESE = {
 
 PORTUGUESE_NAMES = {
     "accuracy": "exatidão",
+    "average precision": "precisão média",
+    "balanced accuracy": "exatidão equilibrada",
     "bytes": "bytes",
     "CPU-s": "s de CPU",
     "decoding latency, batch 1": "latência da tradução, lote de 1",
@@ -353,6 +355,7 @@ PORTUGUESE_NAMES = {
     "index of a context": "índice de um contexto",
     "items/s": "itens/s",
     "latency": "latência",
+    "micro-F1 at .5": "micro-F1 em 0,5",
     "latency, batch 1": "latência, lote de 1",
     "memory": "memória",
     "nearest neighbour": "vizinho mais próximo",
@@ -360,9 +363,11 @@ PORTUGUESE_NAMES = {
     "points": "pontos",
     "questions answered": "perguntas respondidas",
     "reciprocal rank of the context": "posição recíproca do contexto",
+    "rows answered": "linhas respondidas",
     "test": "teste",
     "throughput": "débito",
     "time": "tempo",
+    "time per row": "tempo por linha",
     "time per question": "tempo por pergunta",
     "train": "treino",
     "training time": "tempo de treino",
