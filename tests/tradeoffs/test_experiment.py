@@ -20,6 +20,7 @@ from askew.tradeoffs import (
     Score,
     adamw,
     count_parameters,
+    train_loop,
 )
 from askew.tradeoffs._batches import training_batches
 
@@ -308,3 +309,25 @@ def test_an_experiment_reaches_another_process():
     other = again.build(again.arms[0].config, 0)
     assert again.evaluate(other) == made.evaluate(model)
     assert again.train_score(other) == made.train_score(model)
+
+
+def test_the_loop_trains_on_the_batches_of_its_seed():
+    x, y = points(64, 0)
+    data, settings = TensorDataset(x, y), {"batch_size": 8, "device": "cpu", "steps": 6}
+    losses = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(5)
+        model = net(4)
+        records = train_loop(
+            model,
+            "net",
+            torch.optim.SGD(model.parameters(), lr=0.1),
+            nn.functional.cross_entropy,
+            data,
+            None,
+            seed=seed,
+            progress=lambda step, steps: None,
+            **settings,
+        )
+        losses.append([record["loss"] for record in records])
+    assert losses[0] == losses[1] != losses[2] and len(losses[0]) == 6

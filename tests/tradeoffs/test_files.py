@@ -1,6 +1,6 @@
 import pytest
 
-from askew.tradeoffs import check_resumable, read_json, write_json
+from askew.tradeoffs import check_resumable, check_writable, read_json, write_json
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -42,3 +42,11 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
         with pytest.raises(ValueError, match=r"must be (writable|new, empty)"):
             check_resumable(out, "run.json", {}, caller="train")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_can_be_written_is_not_made(tmp_path):
+    check_writable(tmp_path / "new" / "deeper")
+    assert not any(tmp_path.iterdir())
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ValueError, match=r"must be writable; got .*deeper: .* with --out"):
+        check_writable(tmp_path / "file" / "deeper")
