@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -134,3 +135,25 @@ def test_refuses_in_one_line_and_leaves_no_trace(mine, tmp_path, arguments, mess
     assert result.exit_code == 2, result.output
     assert re.search(message, result.stderr) and result.stderr.count("\n") == 1
     assert before == sorted(path for path in tmp_path.iterdir() if path.name != "__pycache__")
+
+
+def test_the_example_file_is_one_to_compare(tmp_path, in_process):
+    example = Path(__file__).parents[1] / "examples" / "compare_two_models.py"
+    out = ["--out", tmp_path / "out", "--quiet", "--json"]
+    result = run(f"{example}:experiment", "--seeds", 1, "--steps", 3, *out)
+    assert result.exit_code == 0, result.output
+    assert [arm["name"] for arm in json.loads(result.stdout)["arms"]] == ["bottleneck", "even"]
+
+
+def test_a_table_is_compared(tmp_path, in_process):
+    rows = "".join(f"{i % 7},{i % 5},{int(i % 7 > 3)}\n" for i in range(120))
+    (tmp_path / "own.csv").write_text("a,b,high\n" + rows)
+    data = ["--data", tmp_path / "own.csv", "--labels", "high", "--set", "width=8"]
+    out = ["--out", tmp_path / "out", "--quiet", "--json"]
+    result = run("imbalanced", *data, "--seeds", 1, "--steps", 20, "--tune", 2, *out)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert [arm["name"] for arm in found["arms"]] == ["asl", "bce"]
+    assert found["arms"][0]["config"]["width"] == 8
+    assert set(found["tuning"]) == {"asl", "bce"}
+    assert "generalisation_gap" in found["trials"][0]["metrics"]
