@@ -12,7 +12,6 @@ from askew.tasks._choices import (
 from askew.tasks._data import Part, Sources, is_catalogue, load_text, read_any
 from askew.tasks._evaluate import Evaluated, evaluate_translator, load_test
 from askew.tasks._labels import (
-    LabelLossConfig,
     LabelTask,
     LabelTrainingConfig,
     best_threshold,
@@ -30,7 +29,6 @@ from askew.tasks._qa_data import (
 from askew.tasks._qa_evaluate import evaluate_answerer
 from askew.tasks._qa_presets import QA_SHAPES, qa_preset
 from askew.tasks._retrieval import (
-    RetrievalLossConfig,
     RetrievalTask,
     RetrievalTrainingConfig,
     retrieval_scores,
@@ -46,6 +44,7 @@ from askew.tasks._tabular_data import (
     read_table_file,
     split_table,
 )
+from askew.tasks._tabular_losses import LabelLossConfig, RetrievalLossConfig
 from askew.tasks._teacher import Teacher, find_teacher, teach
 from askew.tasks._train import is_first_process, prepare_training, train_into
 from askew.tasks._translation import TranslationTask, translation_task

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import torch
@@ -12,11 +11,11 @@ from sklearn.metrics import (
     f1_score,
     precision_recall_curve,
 )
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
-from askew.losses import AsymmetricBCELoss, HillLoss, SPLCLoss, TwoWayLoss
 from askew.tasks._tabular import MLP, TableTask, TableTrainingConfig
+from askew.tasks._tabular_losses import LabelLossConfig
 from askew.tradeoffs import Evaluation, Metric
 
 _REMOVAL_SEED = 7
@@ -34,54 +33,6 @@ IMBALANCED = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelLossConfig:
-    """Which loss is learnt.
-
-    Attributes:
-        name: "asymmetric" (plain BCE as by default), "hill", "splc" or "two_way".
-        gamma_pos: Focusing of positives, of "asymmetric".
-        gamma_neg: Focusing of negatives, of "asymmetric".
-        weight_pos: Weight of positives, of "asymmetric".
-        weight_neg: Weight of negatives, of "asymmetric".
-        margin: Probability that negatives may have for nothing, of "asymmetric".
-
-    Example:
-        >>> LabelLossConfig(gamma_neg=4.0, margin=0.05).name
-        'asymmetric'
-    """
-
-    name: Literal["asymmetric", "hill", "splc", "two_way"] = "asymmetric"
-    gamma_pos: float = 0.0
-    gamma_neg: float = 0.0
-    weight_pos: float = 1.0
-    weight_neg: float = 1.0
-    margin: float = 0.0
-
-    def build(self) -> nn.Module:
-        """Make the loss.
-
-        Returns:
-            A module of logits and targets.
-
-        Raises:
-            ValueError: If a number is out of the range of the loss.
-        """
-        if self.name != "asymmetric":
-            require(
-                self == LabelLossConfig(name=self.name),
-                f"LabelLossConfig: numbers are of the loss 'asymmetric'; got {self}",
-            )
-            return {"hill": HillLoss, "splc": SPLCLoss, "two_way": TwoWayLoss}[self.name]()
-        return AsymmetricBCELoss(
-            gamma_pos=self.gamma_pos,
-            gamma_neg=self.gamma_neg,
-            weight_pos=self.weight_pos,
-            weight_neg=self.weight_neg,
-            margin=self.margin,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
 class LabelTrainingConfig(TableTrainingConfig):
     """The numbers of a training on labels.
 
@@ -95,10 +46,6 @@ class LabelTrainingConfig(TableTrainingConfig):
     """
 
     loss: LabelLossConfig = field(default_factory=LabelLossConfig)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.loss.build()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +103,8 @@ class LabelTask(TableTask):
 
     def loss_of(self, training: LabelTrainingConfig) -> Callable[[Tensor, Tensor], Tensor]:
         """Make the loss of an arm."""
-        return training.loss.build()
+        labels = self.labels_learnt(training)
+        return training.loss.build(labels, epoch_steps=max(1, len(labels) // training.batch_size))
 
     def labels_learnt(self, training: LabelTrainingConfig) -> Tensor:
         """Give the labels of the training rows, without the positives that are taken away."""

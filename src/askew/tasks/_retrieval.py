@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from askew.losses import AsymmetricPairLoss, asymmetric_contrastive_loss
 from askew.tasks._tabular import MLP, TableTask, TableTrainingConfig
+from askew.tasks._tabular_losses import RetrievalLossConfig
 from askew.tradeoffs import Evaluation, Metric
 
 METRICS = (
@@ -16,62 +16,6 @@ METRICS = (
     Metric(name="recall_at_1", label="recall@1", equivalence=0.5, unit="points"),
 )
 _WIDTH = 32
-
-
-@dataclass(frozen=True, kw_only=True)
-class RetrievalLossConfig:
-    """Which loss is learnt, on all pairs of a batch.
-
-    Attributes:
-        name: "pair" (`AsymmetricPairLoss`, euclidean) or "contrastive".
-        margin_pos: Distance that pairs of a class may have for nothing, of "pair".
-        margin_neg: Distance from which on pairs of two classes cost nothing, of "pair".
-        scale_pos: Price of a pair of a class that is too far apart, of "pair".
-        scale_neg: Price of a pair of two classes that is too near, of "pair".
-        temperature: Of the likeness, of "contrastive".
-
-    Example:
-        >>> RetrievalLossConfig(scale_neg=2.0).name
-        'pair'
-    """
-
-    name: Literal["pair", "contrastive"] = "pair"
-    margin_pos: float = 0.0
-    margin_neg: float = 1.0
-    scale_pos: float = 1.0
-    scale_neg: float = 1.0
-    temperature: float = 0.1
-
-    def build(self) -> Callable[[Tensor, Tensor], Tensor]:
-        """Make the loss.
-
-        Returns:
-            A function of embeddings and classes.
-
-        Raises:
-            ValueError: If a number is out of the range of the loss.
-        """
-        if self.name == "contrastive":
-            return self._contrastive
-        return AsymmetricPairLoss(
-            margin_pos=self.margin_pos,
-            margin_neg=self.margin_neg,
-            scale_pos=self.scale_pos,
-            scale_neg=self.scale_neg,
-        )
-
-    def _contrastive(self, embeddings: Tensor, classes: Tensor) -> Tensor:
-        """Every row finds the others of its class among all others; a lone one does not count."""
-        itself = torch.eye(len(classes), dtype=torch.bool)
-        same = (classes[:, None] == classes) & ~itself
-        some = same.any(1)
-        return asymmetric_contrastive_loss(
-            embeddings[some],
-            embeddings[some],
-            temperature=self.temperature,
-            positives=same[some][:, some],
-            exclude=itself[some][:, some],
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,17 +33,14 @@ class RetrievalTrainingConfig(TableTrainingConfig):
 
     loss: RetrievalLossConfig = field(default_factory=RetrievalLossConfig)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.loss.build()
-
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalTask(TableTask):
     """Embed rows so that those of a class lie together; a task of `askew.tradeoffs.compare`.
 
-    Every test row is a query, all others are ranked by distance. The figures are the mean average
-    precision and the share of queries whose nearest row is of their class, in per cent.
+    Every test row is a query, all others are ranked by the cosine of their embeddings. The figures
+    are the mean average precision and the share of queries whose nearest row is of their class, in
+    per cent.
 
     Attributes:
         source_name: Where the data came from.
@@ -149,7 +90,7 @@ class RetrievalTask(TableTask):
 
 
 def _evaluation(embeddings: Tensor, classes: Tensor) -> Evaluation:
-    precisions, firsts = retrieval_scores(embeddings, classes)
+    precisions, firsts = retrieval_scores(F.normalize(embeddings, dim=1), classes)
     items = {"map": (100 * precisions).tolist(), "recall_at_1": (100 * firsts).tolist()}
     return Evaluation({name: sum(v) / len(v) for name, v in items.items()}, items)
 

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from askew._check import require
 from askew._config import load_config, to_dict
-from askew.optim import AsymmetricOptimizer
+from askew.optim import AsymmetricOptimizer, AsymmetricScheduler
 from askew.regularizers import AsymmetricDropout
 from askew.tasks._tabular_data import SplitTable
 from askew.tradeoffs import Metric, Progress, Range, Records, read_json, train_loop, write_json
+from askew.training import Decay, rise_and_fall
 
 SPEEDS = {"throughput": "rows answered", "latency_ms": "time per row"}
 
@@ -30,6 +31,8 @@ class MLPConfig:
         d_out: Numbers it gives; 0 takes what the task needs.
         dropout: Rate of the hidden features, in [0, 1).
         dropout_second: Rate of the second half of them; None for the same.
+        input_dropout: Rate of the features of a row, in [0, 1).
+        input_dropout_second: Rate of the second half of them; None for the same.
 
     Raises:
         ValueError: If a number is out of range.
@@ -44,6 +47,8 @@ class MLPConfig:
     d_out: int = 0
     dropout: float = 0.2
     dropout_second: float | None = None
+    input_dropout: float = 0.0
+    input_dropout_second: float | None = None
 
     def __post_init__(self) -> None:
         require(
@@ -54,7 +59,7 @@ class MLPConfig:
             self.num_layers >= 1,
             f"MLPConfig: num_layers must be >= 1; got num_layers {self.num_layers}",
         )
-        for name in ("dropout", "dropout_second"):
+        for name in ("dropout", "dropout_second", "input_dropout", "input_dropout_second"):
             value = getattr(self, name)
             require(
                 value is None or 0 <= value < 1,
@@ -79,15 +84,20 @@ class MLP(nn.Module):
         self.config = config
         widths = [d_in, *[config.width] * config.num_layers]
         self.hidden = nn.ModuleList(map(nn.Linear, widths[:-1], widths[1:]))
-        second = config.dropout if config.dropout_second is None else config.dropout_second
-        self.dropout = AsymmetricDropout((config.dropout, second))
+        self.dropout = _halves(config.dropout, config.dropout_second)
+        self.input_dropout = _halves(config.input_dropout, config.input_dropout_second)
         self.head = nn.Linear(config.width, config.d_out)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map features [rows, d_in] to [rows, d_out]."""
+        x = self.input_dropout(x)
         for layer in self.hidden:
             x = self.dropout(torch.relu(layer(x)))
         return self.head(x)
+
+
+def _halves(first: float, second: float | None) -> AsymmetricDropout:
+    return AsymmetricDropout(first if second is None else (first, second))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +110,10 @@ class TableTrainingConfig:
         lr_first: Rate of the first hidden layer; None for `lr`.
         lr_head: Rate of the last layer; None for `lr`.
         weight_decay: Of all parameters, >= 0.
+        warmup_steps: Steps in which the rates rise from 0, at most half of all.
+        schedule: How they fall afterwards; "linear" and "cosine" end at 0.
+        schedule_first: That of the first hidden layer; None for `schedule`.
+        schedule_head: That of the last layer; None for `schedule`.
         remove_positives: Share of the positive labels of the training rows that are set to 0, the
             same ones for every arm, in [0, 1); validation and test stay as they are.
 
@@ -116,6 +130,10 @@ class TableTrainingConfig:
     lr_first: float | None = None
     lr_head: float | None = None
     weight_decay: float = 0.01
+    warmup_steps: int = 0
+    schedule: Decay = "constant"
+    schedule_first: Decay | None = None
+    schedule_head: Decay | None = None
     remove_positives: float = 0.0
 
     def __post_init__(self) -> None:
@@ -127,10 +145,9 @@ class TableTrainingConfig:
         for key in ("lr", "lr_first", "lr_head"):
             value = getattr(self, key)
             require(value is None or value > 0, f"{name}: {key} must be > 0; got {key} {value}")
-        require(
-            self.weight_decay >= 0,
-            f"{name}: weight_decay must be >= 0; got weight_decay {self.weight_decay}",
-        )
+        for key in ("weight_decay", "warmup_steps"):
+            value = getattr(self, key)
+            require(value >= 0, f"{name}: {key} must be >= 0; got {key} {value}")
         require(
             0 <= self.remove_positives < 1,
             f"{name}: remove_positives must be in [0, 1); got remove_positives "
@@ -220,7 +237,7 @@ class TableTask:
         return train_loop(
             model,
             "the model",
-            _optimizer(model, config),
+            _optimizer(model, config, steps),
             self.loss_of(config),
             torch.utils.data.TensorDataset(self.table.train.x, self.labels_learnt(config)),
             torch.utils.data.TensorDataset(*self.table.valid),
@@ -259,7 +276,8 @@ class TableTask:
     def flops_per_step(self, config: MLPConfig) -> float:
         """Count matrix products of a step, forward and backward; none leads to the input."""
         products = [d_in * d_out for d_in, d_out in self._widths(config)]
-        return 2.0 * self.training.batch_size * (3 * sum(products) - products[0])
+        rows = min(self.training.batch_size, len(self.table.train.x))
+        return 2.0 * rows * (3 * sum(products) - products[0])
 
     def _widths(self, config: MLPConfig) -> list[tuple[int, int]]:
         widths = [self.d_in, *[config.width] * config.num_layers, config.d_out or self.d_out]
@@ -281,13 +299,14 @@ class TableTask:
         return model.eval()
 
 
-def _optimizer(model: MLP, config: TableTrainingConfig) -> AsymmetricOptimizer:
-    """Give the first hidden layer, the others and the last layer their rates."""
+def _optimizer(model: MLP, config: TableTrainingConfig, steps: int) -> AsymmetricOptimizer:
+    """Give the first hidden layer, the others and the last their rates and schedules."""
     rules = {"first": ["hidden.0.**"], "hidden": ["hidden.**"], "head": ["head.**"]}
     rates = {"first": config.lr_first, "hidden": None, "head": config.lr_head}
+    forms = {"first": config.schedule_first, "hidden": None, "head": config.schedule_head}
     if len(model.hidden) == 1:
         del rules["hidden"]
-    return AsymmetricOptimizer(
+    optimizer = AsymmetricOptimizer(
         model,
         {
             part: {
@@ -298,3 +317,11 @@ def _optimizer(model: MLP, config: TableTrainingConfig) -> AsymmetricOptimizer:
             for part, where in rules.items()
         },
     )
+    rise = min(config.warmup_steps, steps // 2)
+    schedules = {
+        part: rise_and_fall(forms[part] or config.schedule, rise=rise, steps=steps)
+        for part in rules
+    }
+    scheduler = AsymmetricScheduler(optimizer, schedules)
+    optimizer.register_step_post_hook(lambda *_: scheduler.step())
+    return optimizer

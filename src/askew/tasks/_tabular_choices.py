@@ -1,6 +1,8 @@
 """From names, files and numbers to a task on a table and its arms."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from askew.tradeoffs import Arm
 
 TABLE_TASKS = ("multilabel", "imbalanced", "retrieval")
 _OTHER_WEIGHTS = 10_000
+_SIDES = ("_first", "_head")
 _MODELS: dict[str, dict[str, Any]] = {
     "rates": {"training": {"lr_first": 3e-4, "lr_head": 3e-3}},
     "single-rate": {},
@@ -35,13 +38,30 @@ _LABELS: dict[str, dict[str, Any]] = {
     "hill": {"training": {"loss": {"name": "hill"}}},
     "splc": {"training": {"loss": {"name": "splc"}}},
     "two-way": {"training": {"loss": {"name": "two_way"}}},
+    "adaptive": {"training": {"loss": {"name": "adaptive"}}},
+    "tversky": {"training": {"loss": {"name": "tversky"}}},
+    "unified-focal": {"training": {"loss": {"name": "unified_focal"}}},
     **_MODELS,
+}
+_ONE_LABEL: dict[str, dict[str, Any]] = {
+    **_LABELS,
+    "logit-adjusted": {"training": {"loss": {"name": "logit_adjusted"}}},
+    "ldam": {"training": {"loss": {"name": "ldam", "scale": 1.0}}},
+    "agce": {"training": {"loss": {"name": "agce"}}},
+    "aul": {"training": {"loss": {"name": "aul"}}},
+    "ael": {"training": {"loss": {"name": "ael"}}},
 }
 _RETRIEVAL: dict[str, dict[str, Any]] = {
     "pair": {},
     "unequal-margins": {"training": {"loss": {"margin_pos": 0.2, "margin_neg": 1.2}}},
     "unequal-scales": {"training": {"loss": {"scale_pos": 1.0, "scale_neg": 2.0}}},
+    "ranking": {"training": {"loss": {"name": "ranking", "relative_margin": 0.2}}},
     "contrastive": {"training": {"loss": {"name": "contrastive"}}},
+    "one-way": {
+        "training": {
+            "loss": {"name": "contrastive", "weight_queries": 1.0, "weight_documents": 0.0}
+        }
+    },
     **_MODELS,
 }
 
@@ -104,11 +124,14 @@ def table_arms(
 
     Args:
         task: The task.
-        challenger: A preset ("bce", "focal", "focusing", "asl", "hill", "splc", "two-way" of
-            labels; "pair", "unequal-margins", "unequal-scales", "contrastive" of retrieval;
-            "rates", "single-rate", "half-half", "mean-dropout") or a TOML file of numbers of the
-            model and its `training`; "" for "asl" or "unequal-scales".
-        baseline: Likewise; "" or "twin" for "bce" or "pair".
+        challenger: A preset ("bce", "focal", "focusing", "asl", "adaptive", "hill", "splc",
+            "two-way", "tversky", "unified-focal" of labels; "logit-adjusted", "ldam", "agce",
+            "aul", "ael" of one label; "pair", "unequal-margins", "unequal-scales", "ranking",
+            "contrastive", "one-way" of retrieval; "rates", "single-rate", "half-half",
+            "mean-dropout") or a TOML file of numbers of the model and its `training`; "" for "asl"
+            or "unequal-scales".
+        baseline: Likewise; "" or "twin" for the challenger with both sides of everything alike:
+            plain BCE or the same loss of retrieval as it is by default, one rate, mean dropout.
         chosen: Numbers of the model, of both arms; `loss` changes the challenger's loss.
 
     Returns:
@@ -123,42 +146,61 @@ def table_arms(
         ['asl', 'bce']
     """
     presets, usual = (
-        (_RETRIEVAL, ("unequal-scales", "pair"))
+        (_RETRIEVAL, "unequal-scales")
         if isinstance(task, RetrievalTask)
-        else (_LABELS, ("asl", "bce"))
+        else (_LABELS if task.d_out > 1 else _ONE_LABEL, "asl")
     )
-    names = [challenger or usual[0], usual[1] if baseline in ("", "twin") else baseline]
     model = {key: value for key, value in chosen.items() if key not in ("training", "loss")}
-    arms = []
-    for place, name in enumerate(names):
-        values: dict[str, Any] = {}
-        if name in presets:
-            merge(values, _copied(presets[name]))
-        else:
-            require(
-                Path(name).suffix == ".toml",
-                f"table_arms: an arm must be {', '.join(presets)} or FILE.toml; got {name!r}",
-            )
-            merge(values, read_toml(name))
-        merge(values, _copied(model))
-        if place == 0 and "loss" in chosen:
-            merge(values, {"training": {"loss": chosen["loss"]}})
-        training = values.pop("training", {})
-        load_config(type(task.training), training, base=task.training, where="training")
-        config = load_config(MLPConfig, values)
-        arms.append(Arm(name=Path(name).stem, config=config, training=training))
-    first, other = arms
+    changed = {"training": {"loss": chosen["loss"]}} if "loss" in chosen else {}
+    first = _arm(task, presets, challenger or usual, [model, changed])
+    twin = baseline in ("", "twin")
+    other = _twin(task, first) if twin else _arm(task, presets, baseline, [model])
     if first.name == other.name:
-        first = Arm(name=f"{first.name}-again", config=first.config, training=first.training)
+        first = replace(first, name=f"{first.name}-again")
     if (first.config, first.training) == (other.config, other.training):
-        first = Arm(
-            name=first.name,
-            config=first.config,
-            training=first.training,
-            init_offset=_OTHER_WEIGHTS,
-        )
+        first = replace(first, init_offset=_OTHER_WEIGHTS)
     return [first, other], {"match": "nothing", "match_residual": 0.0}
 
 
-def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: _copied(v) if isinstance(v, Mapping) else v for k, v in values.items()}
+def _arm(
+    task: TableTask,
+    presets: Mapping[str, Mapping[str, Any]],
+    name: str,
+    changes: Sequence[Mapping[str, Any]],
+) -> Arm:
+    """Take a preset or a file with changes, and refuse what cannot be trained."""
+    require(
+        name in presets or Path(name).suffix == ".toml",
+        f"table_arms: an arm must be {', '.join(presets)} or FILE.toml; got {name!r}",
+    )
+    values = deepcopy(dict(presets[name])) if name in presets else read_toml(name)
+    for change in changes:
+        merge(values, deepcopy(dict(change)))
+    training: Any = values.pop("training", {})
+    task.loss_of(load_config(type(task.training), training, base=task.training, where="training"))
+    config = load_config(MLPConfig, values)
+    return Arm(name=name if name in presets else Path(name).stem, config=config, training=training)
+
+
+def _twin(task: TableTask, arm: Arm) -> Arm:
+    """Take the plain loss, one rate and schedule for all layers, and the mean dropout."""
+    training = {key: value for key, value in arm.training.items() if not key.endswith(_SIDES)}
+    loss: Any = training.pop("loss", {})
+    if isinstance(task, RetrievalTask) and "name" in loss:
+        training["loss"] = {"name": loss["name"]}
+    config = arm.config
+    return Arm(
+        name="twin",
+        config=replace(
+            config,
+            dropout=_mean(config.dropout, config.dropout_second),
+            dropout_second=None,
+            input_dropout=_mean(config.input_dropout, config.input_dropout_second),
+            input_dropout_second=None,
+        ),
+        training=training,
+    )
+
+
+def _mean(first: float, second: float | None) -> float:
+    return first if second is None else (first + second) / 2

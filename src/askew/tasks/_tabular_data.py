@@ -127,7 +127,12 @@ def read_table_file(path: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
             message has the line.
     """
     require(path.is_file(), f"read_table_file: there must be such a file; got {path}")
-    header, rows = _read_arff(path) if path.suffix == ".arff" else _read_csv(path)
+    header, rows = _read_arff(path) if path.suffix.lower() == ".arff" else _read_csv(path)
+    twice = sorted({name for name in header if header.count(name) > 1})
+    require(
+        not twice,
+        f"read_table_file: columns must have different names; got {twice} twice in {path}",
+    )
     names = [name.strip() for name in labels.split(",")]
     if labels.isdecimal():
         count = int(labels)
@@ -159,7 +164,7 @@ def _read_csv(path: Path) -> tuple[list[str], np.ndarray]:
         reader = csv.reader(file)
         header = [name.strip() for name in next(reader, [])]
         rows = []
-        for row in reader:
+        for row in filter(None, reader):
             try:
                 rows.append([float(value) for value in row])
             except ValueError as error:
@@ -182,7 +187,7 @@ def _read_arff(path: Path) -> tuple[list[str], np.ndarray]:
     try:
         table, meta = arff.loadarff(path)
         columns = [np.asarray(table[name]).astype(np.float64) for name in meta.names()]
-    except (ValueError, arff.ArffError, StopIteration) as error:
+    except (ValueError, NotImplementedError, arff.ArffError, StopIteration) as error:
         raise ValueError(
             f"read_table_file: the file must be dense ARFF; got {path}: {error}"
         ) from None

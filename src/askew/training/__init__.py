@@ -2,10 +2,10 @@
 
 from askew.training._average import WeightAverage
 from askew.training._callbacks import last_checkpoint
-from askew.training._config import PartConfig, RunConfig, SideConfig, TrainingConfig
+from askew.training._config import Decay, PartConfig, RunConfig, SideConfig, TrainingConfig
 from askew.training._examples import EpochBatches, TranslationExamples, collate_translation
 from askew.training._lesson import TranslationLesson
-from askew.training._optimizer import training_optimizer, training_scheduler
+from askew.training._optimizer import rise_and_fall, training_optimizer, training_scheduler
 from askew.training._part_rates import LogsPartRates
 from askew.training._qa_config import EncoderPartConfig, QATrainingConfig
 from askew.training._qa_examples import Asked, QuestionExamples, Window, collate_questions
@@ -15,6 +15,7 @@ from askew.training._trainer import OnRecord, TokenBatchTrainer, train_model
 
 __all__ = [
     "Asked",
+    "Decay",
     "EncoderPartConfig",
     "EpochBatches",
     "LogsPartRates",
@@ -35,6 +36,7 @@ __all__ = [
     "collate_translation",
     "last_checkpoint",
     "load_sharded",
+    "rise_and_fall",
     "save_sharded",
     "shard_model",
     "span_loss",

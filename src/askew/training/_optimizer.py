@@ -1,6 +1,6 @@
 """One optimizer for encoder and decoder, each with its rate, its decay and its schedule."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 from torch.optim import Optimizer
@@ -14,7 +14,9 @@ from askew.optim import (
     linear,
     warmup,
 )
-from askew.training._config import PartConfig, RunConfig, TrainingConfig
+from askew.training._config import Decay, PartConfig, RunConfig, TrainingConfig
+
+Schedule = Callable[[int], float]
 
 _SOURCE = ("encoder", "source_embedding", "source_projection")
 
@@ -100,10 +102,28 @@ def _settings(side: PartConfig, config: RunConfig) -> dict[str, object]:
     return {"lr": config.lr if side.lr is None else side.lr, "weight_decay": decay}
 
 
-def _schedule(side: PartConfig, config: RunConfig):
+def _schedule(side: PartConfig, config: RunConfig) -> Schedule:
     rise = config.warmup_steps if side.warmup_steps is None else side.warmup_steps
     form = config.schedule if side.schedule is None else side.schedule
-    left = max(1, config.steps - rise)
+    return rise_and_fall(form, rise=rise, steps=config.steps)
+
+
+def rise_and_fall(form: Decay, *, rise: int, steps: int) -> Schedule:
+    """Make a schedule that rises from 0 and then falls.
+
+    Args:
+        form: How it falls; "linear" and "cosine" end at 0 with the last step.
+        rise: Steps until it is at 1, >= 0.
+        steps: Steps in all, >= 1.
+
+    Returns:
+        From a step to a factor of the rate.
+
+    Example:
+        >>> [rise_and_fall("linear", rise=2, steps=6)(step) for step in range(6)]
+        [0.0, 0.5, 1.0, 0.75, 0.5, 0.25]
+    """
+    left = max(1, steps - rise)
     fall = {
         "linear": lambda: linear(left),
         "cosine": lambda: cosine(left),

@@ -1,0 +1,67 @@
+"""`askew compare` on tables of labels."""
+
+import json
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from askew.cli import app
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    from tradeoffs.conftest import InProcess
+
+    from askew.tradeoffs import _measure, _run
+
+    monkeypatch.setattr(_run, "ProcessPoolExecutor", InProcess)
+    monkeypatch.setattr(_measure, "ProcessPoolExecutor", InProcess)
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["compare", *map(str, arguments)])
+
+
+def test_losses_on_a_file_of_ones_own(tmp_path, in_process):
+    path = tmp_path / "rows.csv"
+    lines = [f"{i % 7},{i % 3},{int(i % 7 > 3)},{int(i % 5 < 2)}" for i in range(60)]
+    path.write_text("a,b,p,q\n" + "\n".join(lines), encoding="utf-8")
+    result = run(
+        "multilabel", "--data", path, "--labels", 2, "--challenger", "asl", "--baseline", "bce",
+        "--set", "loss.gamma_neg=3", "--set", "width=8", "--set", "training.lr=0.01",
+        "--seeds", 5, "--steps", 4, "--jobs", 1, "--out", tmp_path / "out", "--quiet", "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert [arm["name"] for arm in found["arms"]] == ["asl", "bce"]
+    assert found["settings"]["data"]["training"]["lr"] == 0.01
+    assert [v["metric"] for v in found["verdicts"]][:2] == ["map", "micro_f1"]
+    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "micro-F1" in report
+
+
+@pytest.mark.parametrize("task", ["imbalanced", "retrieval"])
+def test_packaged_data(task, tmp_path, in_process):
+    out = tmp_path / "out"
+    result = run(task, "--seeds", 1, "--steps", 2, "--jobs", 1, "--out", out, "--quiet", "--json")
+    assert result.exit_code == 0, result.output
+    assert [arm["name"] for arm in json.loads(result.stdout)["arms"]][1] == "twin"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["imbalanced", "--challenger", "al"], "an arm must be bce, .*; got 'al'"),
+        (["imbalanced", "--labels", "1"], "data and labels go together"),
+        (["retrieval", "--labels", "1"], "--labels is of multilabel and imbalanced"),
+        (["imbalanced", "--teacher", "x"], "takes --data FILE; got an option of another task"),
+        (["multilable"], "task must be translation, qa, multilabel"),
+    ],
+)
+def test_refuses_in_one_line(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert re.search(message, result.stderr) and result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
