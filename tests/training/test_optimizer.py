@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel
-from askew.training import SideConfig, TrainingConfig, training_optimizer, training_scheduler
+from askew.training import (
+    SideConfig,
+    TrainingConfig,
+    rise_and_fall,
+    training_optimizer,
+    training_scheduler,
+)
 from askew.transformer import EncoderDecoderConfig, StackConfig
 
 
@@ -78,3 +84,17 @@ def test_a_side_has_its_own_schedule(schedule, at):
     assert [r["encoder"] for r in rates] == pytest.approx([0.1 * (20 - s) / 20 for s in range(20)])
     assert [r["decoder"] for r in rates[:5]] == pytest.approx([0, 0.025, 0.05, 0.075, 0.1])
     assert rates[12]["decoder"] == pytest.approx(0.1 * at)
+
+
+@pytest.mark.parametrize(
+    ("form", "at"),
+    [
+        ("linear", [0, 0.5, 1, 0.75, 0.5, 0.25, 0]),
+        ("constant", [0, 0.5, 1, 1, 1, 1, 1]),
+        ("inverse_sqrt", [0, 0.5, 1, (2 / 3) ** 0.5, 0.5**0.5, 0.4**0.5, (1 / 3) ** 0.5]),
+    ],
+)
+def test_a_rate_rises_and_falls(form, at):
+    schedule = rise_and_fall(form, rise=2, steps=6)
+    assert [schedule(step) for step in range(7)] == pytest.approx(at)
+    assert rise_and_fall("cosine", rise=0, steps=4)(2) == pytest.approx(0.5)
