@@ -1,4 +1,4 @@
-"""Files of a user in all their forms: empty lines, marks at the start, ARFF with names in quotes."""
+"""Files of a user in all their forms: empty lines, marks at the start, names in quotes."""
 
 import pytest
 
