@@ -56,6 +56,7 @@ def test_packaged_data(task, tmp_path, in_process):
         (["imbalanced", "--labels", "1"], "data and labels go together"),
         (["retrieval", "--labels", "1"], "--labels is of multilabel and imbalanced"),
         (["imbalanced", "--teacher", "x"], "takes --data FILE; got an option of another task"),
+        (["imbalanced", "--match", "flops"], "got an option of another task"),
         (["multilable"], "task must be translation, qa, multilabel"),
     ],
 )

@@ -243,7 +243,8 @@ def compare_command(
             made = load_experiment(task)
             job = _Job(made, made.arms, made.budget(steps, minutes), {})
         elif task in tasks.TABLE_TASKS:
-            if any((*where[2:], teacher, question_encoder, context_encoder)):
+            other = (*where[2:], teacher, question_encoder, context_encoder)
+            if any(other) or match != "parameters":
                 raise ValueError(
                     f"compare: {task} takes --data FILE; got an option of another task"
                 )
