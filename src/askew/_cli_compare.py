@@ -184,6 +184,9 @@ def compare_command(
             show_default=False,
         ),
     ] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that share each training, by torchrun.")
+    ] = 1,
     require_verdict: Annotated[
         bool, typer.Option("--require-verdict", help="Exit with 2 where no verdict can be given.")
     ] = False,
@@ -295,6 +298,7 @@ def compare_command(
             "threads": threads,
             "settings": job.settings,
             "tuning": chosen_tuning(job.task, tune, search),
+            "processes": processes,
         }
         named = (job.task, job.arms, job.budget, threads, call["tuning"])
         folder = out or tasks.default_folder(*named)
@@ -310,7 +314,7 @@ def compare_command(
             run,
             job.arms,
             out=folder,
-            jobs=jobs or os.cpu_count() or 1,
+            jobs=jobs or max(1, (os.cpu_count() or 1) // processes),
             command=command,
             watcher=watcher,
             looks=tradeoffs.looks_of(len(seeds_run)) if until_decided else None,

@@ -9,8 +9,23 @@ import pytest
 from stub_task import StubTask, line_config
 from tradeoffs.conftest import InProcess
 
+from askew.tasks import chosen_arms, translation_task
+from askew.text import ParallelText, SplitText
 from askew.tradeoffs import Arm, Budget, compare
 from askew.tradeoffs import _run as engine
+from askew.training import TrainingConfig
+
+NUMBERS = "one two three four five six seven eight nine ten".split()
+GERMAN = "eins zwei drei vier fünf sechs sieben acht neun zehn".split()
+WORDS = [f"{a} {b}" for a in NUMBERS for b in NUMBERS]
+ZAHLEN = [f"{a} {b}" for a in GERMAN for b in GERMAN]
+
+
+class SharedTask(StubTask):
+    """Says that processes could share its training."""
+
+    distributed = True
+
 
 ARMS = [Arm(name="wide", config=line_config(8)), Arm(name="narrow", config=line_config(2))]
 SEEDS = range(3)
@@ -113,3 +128,49 @@ def test_a_process_that_is_killed_is_replaced(tmp_path, expected, monkeypatch, c
 def test_a_ray_cluster_gives_the_same_results_as_processes(tmp_path, expected):
     pytest.importorskip("ray")
     assert scores(run(tmp_path / "out", cluster="local")) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"processes": 2}, "task line trains in one process; got processes 2"),
+        ({"processes": 0}, "processes must be >= 1; got processes 0"),
+        (
+            {"processes": 2, "budget": Budget(minutes=1), "task": SharedTask()},
+            "several processes need a budget in steps and no tuning",
+        ),
+        (
+            {"processes": 2, "cluster": "local", "task": SharedTask()},
+            "a trial on a cluster trains in one process; got processes 2, cluster 'local'",
+        ),
+    ],
+)
+def test_processes_that_cannot_share_are_refused(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=f"compare: {message}"):
+        run(tmp_path / "out", **changes)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_trial_is_a_torchrun(tmp_path):
+    """Two processes share the training; what they find is near what one finds alone."""
+    text = SplitText(*(ParallelText(*pairs) for pairs in ((WORDS, ZAHLEN),) * 3))
+    task = translation_task(
+        "numbers",
+        text,
+        vocab_size=280,
+        training=TrainingConfig(steps=1, batch_tokens=64, accumulate=2, evaluations=1),
+    )
+    arms, _ = chosen_arms(task, "deep-shallow", "twin", "tiny", "parameters", {})
+    settings = {"budget": Budget(steps=6), "jobs": 1}
+    alone, shared = (
+        compare(task, arms, [0], out=tmp_path / str(n), processes=n, **settings) for n in (1, 2)
+    )
+    assert shared.results["settings"]["processes"] == 2
+    losses = [
+        [point["train_loss"] for point in trial["curve"] if "train_loss" in point]
+        for found in (alone, shared)
+        for trial in found.results["trials"]
+    ]
+    assert losses[0] == pytest.approx(losses[2], rel=0.05) and losses[0] != losses[2]
+    assert not any((tmp_path / "2" / "work").iterdir())

@@ -85,6 +85,7 @@ class QATask:
     name: str = "qa"
     metrics: Sequence[Metric] = METRICS
     speeds: Mapping[str, str] = field(default_factory=lambda: dict(SPEEDS))
+    distributed: bool = True
     _timed: dict = field(default_factory=dict, repr=False, compare=False)
 
     def describe(self) -> Mapping[str, object]:

@@ -79,6 +79,7 @@ class TranslationTask:
     name: str = "translation"
     metrics: Sequence[Metric] = METRICS
     speeds: Mapping[str, str] = field(default_factory=lambda: dict(SPEEDS))
+    distributed: bool = True
 
     def describe(self) -> Mapping[str, object]:
         """Tell sizes, vocabulary, training numbers and a fingerprint of all text."""

@@ -89,6 +89,7 @@ def prepare_comparison(
     threads: int,
     settings: Mapping[str, object],
     tuning: Tuning | None = None,
+    processes: int = 1,
 ) -> dict:
     """Check that a comparison can run in this folder, before any work and without a trace.
 
@@ -102,6 +103,7 @@ def prepare_comparison(
         threads: Threads of PyTorch in each trial.
         settings: More to tell in the results, such as how the arms were matched.
         tuning: How the arms are tuned before.
+        processes: Processes that share the training of each trial.
 
     Returns:
         The settings that identify the comparison.
@@ -125,6 +127,9 @@ def prepare_comparison(
             not taken,
             f"compare: a config must not have the fields of its arm; got {taken} of {arm.name}",
         )
+    _check_processes(task, processes, budget, tuning)
+    if processes > 1:
+        settings = {**settings, "processes": processes}
     if tuning is not None:
         check_space(arms, tuning)
         settings = {**settings, "tuning": to_dict(tuning)}
@@ -157,6 +162,7 @@ def compare(
     looks: Sequence[int] | None = None,
     tuning: Tuning | None = None,
     cluster: str | None = None,
+    processes: int = 1,
 ) -> Comparison:
     """Train every arm with every seed, measure, and judge each challenger against the baseline.
 
@@ -183,6 +189,8 @@ def compare(
             validation data is what is compared.
         cluster: Where trials run: None for processes of this machine, "local" for a Ray cluster of
             it, "auto" or an address for another. Tuning and measuring stay here.
+        processes: Processes that share the training of each trial by torchrun, on this machine, for
+            tasks whose `distributed` is true; the budget is then in steps.
 
     Returns:
         Verdicts and results; the folder holds results.json and trials.csv.
@@ -208,6 +216,12 @@ def compare(
         threads=threads,
         settings=settings,
         tuning=tuning,
+        processes=processes,
+    )
+    require(
+        processes == 1 or cluster is None,
+        f"compare: a trial on a cluster trains in one process; got processes {processes}, "
+        f"cluster {cluster!r}",
     )
     out.mkdir(parents=True, exist_ok=True)
     watcher = watcher or Watcher()
@@ -240,6 +254,7 @@ def compare(
                     looks,
                     tuned,
                     cluster,
+                    processes,
                 )
                 if look == looks[-1] or _is_decided(found.verdicts, task.metrics[0]):
                     break
@@ -268,6 +283,23 @@ def _stored_steps(
     return steps
 
 
+def _check_processes(
+    task: Task[Model], processes: int, budget: Budget, tuning: Tuning | None
+) -> None:
+    require(processes >= 1, f"compare: processes must be >= 1; got processes {processes}")
+    if processes == 1:
+        return
+    require(
+        getattr(task, "distributed", False),
+        f"compare: task {task.name} trains in one process; got processes {processes}",
+    )
+    require(
+        budget.steps is not None and tuning is None,
+        "compare: several processes need a budget in steps and no tuning, which are found with "
+        f"one; got processes {processes}, {budget}",
+    )
+
+
 def _is_decided(verdicts: Sequence[Verdict], metric: Metric) -> bool:
     own = [verdict for verdict in verdicts if verdict.metric == metric.name]
     return all(v.equivalent or v.verdict in ("pays", "does not pay") for v in own)
@@ -285,6 +317,7 @@ def _look(
     looks: Sequence[int],
     tuned: Sequence[Tuned],
     cluster: str | None,
+    processes: int,
 ) -> Comparison:
     threads, steps = identity["threads"], identity["steps"]
     watcher.stage("training")
@@ -297,6 +330,7 @@ def _look(
         jobs=jobs,
         threads=threads,
         cluster=cluster,
+        processes=processes,
         progress=lambda done: watcher.trials(done, steps),
     )
     watcher.stage("measuring speed and memory")

@@ -150,6 +150,11 @@ class Experiment:
                 object.__setattr__(self, part, as_data(getattr(self, part), part))
 
     @property
+    def distributed(self) -> bool:
+        """Whether processes share a training: what `fit` does is the user's."""
+        return self.fit is not None
+
+    @property
     def metrics(self) -> Sequence[Metric]:
         """What is known of the scores."""
         return tuple(score.metric for score in self.scores)

@@ -13,6 +13,7 @@ from loky import ProcessPoolExecutor
 from askew._check import require
 from askew.tradeoffs._ray import run_on_ray
 from askew.tradeoffs._task import Arm, Model, Task
+from askew.tradeoffs._torchrun import run_shared_trial
 from askew.tradeoffs._trial import is_finished, read_progress, run_trial, start_worker, trial_name
 
 _CALIBRATION_STEPS = 40
@@ -33,6 +34,7 @@ def run_trials(
     threads: int,
     progress: TrialProgress,
     cluster: str | None = None,
+    processes: int = 1,
 ) -> None:
     """Train every arm with every seed; what is finished on disk is left alone.
 
@@ -49,6 +51,7 @@ def run_trials(
         jobs: Trials at the same time.
         threads: Threads of PyTorch in each.
         cluster: None for processes of this machine, else as `run_on_ray` takes it.
+        processes: Processes that share the training of a trial, on this machine.
         progress: Called about twice a second with the steps done of every trial.
 
     Raises:
@@ -83,6 +86,7 @@ def run_trials(
                 out=out,
                 jobs=1 if alone else min(jobs, len(missing)),
                 threads=threads,
+                processes=processes,
                 told=told,
             )
         except BrokenProcessPool as error:
@@ -104,13 +108,16 @@ def _run_here(
     out: Path,
     jobs: int,
     threads: int,
+    processes: int,
     told: Callable[[], None],
 ) -> None:
     """Run trials in processes of this machine."""
     executor = trial_executor(jobs, threads)
+    shared = {"processes": processes, "threads": threads} if processes > 1 else {}
+    run = run_shared_trial if processes > 1 else run_trial
     try:
         futures = [
-            executor.submit(run_trial, task, arm, seed, steps=steps[arm.name], out=out)
+            executor.submit(run, task, arm, seed, steps=steps[arm.name], out=out, **shared)
             for arm, seed in trials
         ]
         while futures:

@@ -93,6 +93,8 @@ class Task(Protocol[Model]):
     of its own: the same names for every model. It is called once per trained model, alone, after
     all speeds were measured; what it times it warms up itself.
 
+    Its `distributed` may be True: `train` then shares its batches out where torchrun started it.
+
     It may have `train_score(model) -> float`, the first metric on training data, as many items as
     the test set has; the generalisation gap is then shown.
     """
