@@ -80,19 +80,20 @@ def test_presets_of_retrieval_train(digits, name):
 
 def test_a_twin_has_both_sides_alike(several, digits):
     asl, twin = arms(several)
-    assert (asl.name, twin.name) == ("asl", "twin")
+    assert (asl.name, twin.name) == ("asl", "bce")
     assert asl.training == {"loss": {"gamma_neg": 4.0, "margin": 0.05}} and twin.training == {}
     rates, twin = arms(several, "rates")
     assert rates.training["lr_first"] < rates.training["lr_head"] and twin.training == {}
     halves, twin = arms(several, "half-half", input_dropout=0.2, input_dropout_second=0.4)
     assert (halves.config.dropout, halves.config.dropout_second) == (0.1, 0.5)
+    assert twin.name == "twin"
     assert (twin.config.dropout, twin.config.dropout_second) == (0.3, None)
     assert twin.config.input_dropout == pytest.approx(0.3)
     assert twin.config.input_dropout_second is None
     one_way, twin = arms(digits, "one-way")
     assert one_way.training["loss"]["weight_documents"] == 0
-    assert twin.training == {"loss": {"name": "contrastive"}}
-    assert arms(digits)[1].training == {}
+    assert (twin.name, twin.training) == ("twin", {"loss": {"name": "contrastive"}})
+    assert (arms(digits)[1].name, arms(digits)[1].training) == ("pair", {})
 
 
 def test_numbers_of_the_model_are_of_both_arms_and_those_of_the_loss_of_the_challenger(several):
@@ -108,7 +109,7 @@ def test_an_arm_against_itself_starts_from_other_weights(several):
     assert (first.name, second.name) == ("bce-again", "bce")
     assert (first.init_offset, second.init_offset) == (10_000, 0)
     first, second = arms(several, "bce", "twin")
-    assert (first.name, second.name, first.init_offset) == ("bce", "twin", 10_000)
+    assert (first.name, second.name, first.init_offset) == ("bce-again", "bce", 10_000)
     assert arms(several, "asl", "bce")[0].init_offset == 0
 
 

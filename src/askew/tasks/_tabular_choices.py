@@ -131,7 +131,8 @@ def table_arms(
             "mean-dropout") or a TOML file of numbers of the model and its `training`; "" for "asl"
             or "unequal-scales".
         baseline: Likewise; "" or "twin" for the challenger with both sides of everything alike:
-            plain BCE or the same loss of retrieval as it is by default, one rate, mean dropout.
+            plain BCE or the same loss of retrieval as it is by default, one rate, mean dropout. It
+            is called "bce" or "pair" where it is just that.
         chosen: Numbers of the model, of both arms; `loss` changes the challenger's loss.
 
     Returns:
@@ -146,15 +147,17 @@ def table_arms(
         ['asl', 'bce']
     """
     presets, usual = (
-        (_RETRIEVAL, "unequal-scales")
+        (_RETRIEVAL, ("unequal-scales", "pair"))
         if isinstance(task, RetrievalTask)
-        else (_LABELS if task.d_out > 1 else _ONE_LABEL, "asl")
+        else (_LABELS if task.d_out > 1 else _ONE_LABEL, ("asl", "bce"))
     )
     model = {key: value for key, value in chosen.items() if key not in ("training", "loss")}
     changed = {"training": {"loss": chosen["loss"]}} if "loss" in chosen else {}
-    first = _arm(task, presets, challenger or usual, [model, changed])
+    first = _arm(task, presets, challenger or usual[0], [model, changed])
     twin = baseline in ("", "twin")
-    other = _twin(task, first) if twin else _arm(task, presets, baseline, [model])
+    other = _arm(task, presets, usual[1] if twin else baseline, [model])
+    if twin and (alike := _twin(task, first)) != replace(other, name=alike.name):
+        other = alike
     if first.name == other.name:
         first = replace(first, name=f"{first.name}-again")
     if (first.config, first.training) == (other.config, other.training):
