@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cloudpickle
 import torch
@@ -39,20 +40,20 @@ def run_shared_trial(
         RuntimeError: If a process fails; the message has the last lines that it said.
     """
     name = trial_name(arm.name, seed)
-    job = out / "work" / name / "job"
-    job.parent.mkdir(parents=True, exist_ok=True)
-    job.write_bytes(cloudpickle.dumps((task, arm, seed, steps, out, os.getpid())))
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    done = subprocess.run(
-        [sys.executable, "-m", *launcher, "-m", __name__, str(job)],
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": str(threads),
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        },
-        capture_output=True,
-        text=True,
-    )
+    with TemporaryDirectory() as folder:  # of this user alone: who could write it could run code
+        job = Path(folder) / "job"
+        job.write_bytes(cloudpickle.dumps((task, arm, seed, steps, out.resolve(), os.getpid())))
+        done = subprocess.run(
+            [sys.executable, "-m", *launcher, "-m", __name__, str(job)],
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": str(threads),
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            },
+            capture_output=True,
+            text=True,
+        )
     if done.returncode:
         said = " ".join(done.stderr.split())[-2000:]
         raise RuntimeError(f"compare: torchrun of {name} ended with {done.returncode}: {said}")
