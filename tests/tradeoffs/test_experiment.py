@@ -331,3 +331,36 @@ def test_the_loop_trains_on_the_batches_of_its_seed():
         )
         losses.append([record["loss"] for record in records])
     assert losses[0] == losses[1] != losses[2] and len(losses[0]) == 6
+
+
+def test_validation_turns_the_sign_where_lower_is_better():
+    wrong = Score(
+        metric=Metric(name="wrong", label="wrong", better="lower", equivalence=0),
+        function=lambda outputs, targets: (outputs.argmax(-1) != targets).double(),
+    )
+    made = experiment(scores=[wrong])
+    model = made.build(made.arms[0].config, 0)
+    x, y = points(100, 2)
+    share = (model(x).argmax(-1) != y).double().mean().item()
+    assert made.validate(model) == pytest.approx(-share)
+
+
+def test_validation_does_not_count_as_training_time(monkeypatch):
+    clock = [0.0]
+
+    def validated(*_):
+        clock[0] += 100
+        return 0.5
+
+    monkeypatch.setattr("askew.tradeoffs._experiment_loop.seconds", lambda device: clock[0])
+    monkeypatch.setattr("askew.tradeoffs._experiment_loop._mean_loss", validated)
+    made = experiment()
+    records = made.train(
+        made.build(made.arms[0].config, 0),
+        training={},
+        steps=20,
+        seed=0,
+        folder=None,
+        progress=lambda step, steps: None,
+    )
+    assert clock[0] == 1000 and {record["train_seconds"] for record in records} == {0.0}
