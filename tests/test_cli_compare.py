@@ -81,6 +81,13 @@ def test_they_are_tuned(mine, in_process, tmp_path):
     assert (tmp_path / "out" / "tuning.journal").is_file()
 
 
+def test_until_decided_ends_at_max_seeds(mine, in_process):
+    settings = ["--until-decided", "--max-seeds", 6, "--quiet", "--json"]
+    result = run(f"{mine}:made", "--steps", 1, *settings)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["settings"]["looks"] == [5, 6]
+
+
 def table(path):
     with path.open("w", newline="") as file:
         writer = csv.writer(file)

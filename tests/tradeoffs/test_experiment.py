@@ -109,7 +109,10 @@ def test_a_stored_model_is_what_was_trained(found):
     made = experiment()
     model = made.load(found.folder / "trials" / "wide-seed3" / "model")
     stored = json.loads((found.folder / "trials" / "wide-seed3" / "trial.json").read_text())
-    assert made.evaluate(model).metrics["accuracy"] == stored["metrics"]["accuracy"]
+    accuracy = made.evaluate(model).metrics["accuracy"]
+    assert accuracy == stored["metrics"]["accuracy"]
+    gap = made.train_score(model) - accuracy
+    assert gap and stored["metrics"]["generalisation_gap"] == pytest.approx(gap)
     assert count_parameters(model) == 226
 
 
