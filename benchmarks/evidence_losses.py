@@ -4,7 +4,7 @@
 
 Twenty paired seeds of 600 steps; every arm takes its threshold from the validation rows.
 
-- focusing: gamma_pos 2, gamma_neg 1, as the seed document of this project has it; asl: gamma_neg 4,
+- focusing: gamma_pos 2, gamma_neg 1; asl: gamma_neg 4,
   margin .05, gamma_pos 0 and 1. All three against BCE, corrected for three.
 - hill, against BCE, both with 60 % of the positives of the training rows taken away.
 - rates: of first, middle and last layer, against one rate; both tuned by eight random draws of

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from typer.testing import CliRunner
@@ -79,6 +81,13 @@ def test_they_are_tuned(mine, in_process, tmp_path):
     assert len(found["tuning"]["wide"]["draws"]) == 2
     assert found["settings"]["tuning"]["space"]["training.lr"]["high"] == 0.1
     assert (tmp_path / "out" / "tuning.journal").is_file()
+
+
+def test_a_cluster_and_shared_trainings_are_refused_together(mine, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    result = run("--processes", 2, "--cluster", "local", "--steps", 1, "--out", "out")
+    assert result.exit_code == 2 and not Path("out").exists()
+    assert "a trial on a cluster trains in one process; got processes 2" in result.stderr
 
 
 def test_until_decided_ends_at_max_seeds(mine, in_process):

@@ -299,8 +299,9 @@ def compare_command(
             "settings": job.settings,
             "tuning": chosen_tuning(job.task, tune, search),
             "processes": processes,
+            "cluster": cluster,
         }
-        named = (job.task, job.arms, job.budget, threads, call["tuning"])
+        named = (job.task, job.arms, job.budget, threads, call["tuning"], processes)
         folder = out or tasks.default_folder(*named)
         tradeoffs.prepare_comparison(job.task, job.arms, out=folder, **call)
     from askew._progress import ComparisonProgress
@@ -318,7 +319,6 @@ def compare_command(
             command=command,
             watcher=watcher,
             looks=tradeoffs.looks_of(len(seeds_run)) if until_decided else None,
-            cluster=cluster,
             **call,
         )
         report.write_page(comparison.results, folder, report_language)

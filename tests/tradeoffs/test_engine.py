@@ -4,6 +4,7 @@ import dataclasses
 import sys
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from types import ModuleType
 
 import pytest
 from stub_task import StubTask, line_config
@@ -122,6 +123,17 @@ def test_a_process_that_is_killed_is_replaced(tmp_path, expected, monkeypatch, c
     assert scores(found) == expected and (tmp_path / "killed").exists()
     assert len(list((tmp_path / "out" / "trials").iterdir())) == 6
     assert not any((tmp_path / "out" / "work").iterdir())
+
+
+def test_a_cluster_that_is_not_there_is_named(tmp_path, monkeypatch):
+    def init(**_):
+        raise ConnectionError("nobody answers")
+
+    ray = ModuleType("ray")
+    ray.init = init
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with pytest.raises(RuntimeError, match="cluster must be there; got cluster 'auto': nobody ans"):
+        run(tmp_path / "out", cluster="auto")
 
 
 @pytest.mark.slow

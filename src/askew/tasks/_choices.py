@@ -303,6 +303,7 @@ def default_folder(
     budget: Budget,
     threads: int,
     tuning: Tuning | None = None,
+    processes: int = 1,
 ) -> Path:
     """Name a folder for these settings, so that the same command goes on in the same place.
 
@@ -312,11 +313,12 @@ def default_folder(
         budget: Of every trial.
         threads: Of every trial.
         tuning: How arms are tuned before.
+        processes: Of every trial.
 
     Returns:
         A folder under askew-runs.
     """
-    tuned = [] if tuning is None else [repr(tuning)]
+    tuned = [repr(more) for more in (tuning, processes) if more not in (None, 1)]
     digest = _digest(task.describe(), [repr(arm) for arm in arms], repr(budget), threads, *tuned)
     return RUNS / f"{task.name}-{arms[0].name}-{digest}"
 

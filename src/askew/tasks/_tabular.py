@@ -1,5 +1,6 @@
 """What tasks on tables share: the network, its training, and how it is stored."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -156,7 +157,7 @@ class TableTrainingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableTask:
+class TableTask(ABC):
     """The part of a task on a table that does not depend on what is scored.
 
     Attributes:
@@ -173,9 +174,9 @@ class TableTask:
     speeds: Mapping[str, str] = field(default_factory=lambda: dict(SPEEDS))
 
     @property
+    @abstractmethod
     def metrics(self) -> Sequence[Metric]:
         """The figures, the most important first."""
-        raise NotImplementedError
 
     def describe(self) -> Mapping[str, object]:
         """Tell sizes, training numbers and a fingerprint of all rows."""
@@ -194,13 +195,13 @@ class TableTask:
         return self.table.train.x.shape[1]
 
     @property
+    @abstractmethod
     def d_out(self) -> int:
         """Numbers that a model gives where its config does not say."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss_of(self, training: Any) -> Callable[[Tensor, Tensor], Tensor]:
         """Make the loss that these numbers of training name."""
-        raise NotImplementedError
 
     def signatures(self) -> Mapping[str, str]:
         """Tell how each score is computed."""

@@ -90,6 +90,7 @@ def prepare_comparison(
     settings: Mapping[str, object],
     tuning: Tuning | None = None,
     processes: int = 1,
+    cluster: str | None = None,
 ) -> dict:
     """Check that a comparison can run in this folder, before any work and without a trace.
 
@@ -104,6 +105,7 @@ def prepare_comparison(
         settings: More to tell in the results, such as how the arms were matched.
         tuning: How the arms are tuned before.
         processes: Processes that share the training of each trial.
+        cluster: Where trials run.
 
     Returns:
         The settings that identify the comparison.
@@ -127,7 +129,7 @@ def prepare_comparison(
             not taken,
             f"compare: a config must not have the fields of its arm; got {taken} of {arm.name}",
         )
-    _check_processes(task, processes, budget, tuning)
+    _check_processes(task, processes, budget, tuning, cluster)
     if processes > 1:
         settings = {**settings, "processes": processes}
     if tuning is not None:
@@ -217,11 +219,7 @@ def compare(
         settings=settings,
         tuning=tuning,
         processes=processes,
-    )
-    require(
-        processes == 1 or cluster is None,
-        f"compare: a trial on a cluster trains in one process; got processes {processes}, "
-        f"cluster {cluster!r}",
+        cluster=cluster,
     )
     out.mkdir(parents=True, exist_ok=True)
     watcher = watcher or Watcher()
@@ -284,11 +282,20 @@ def _stored_steps(
 
 
 def _check_processes(
-    task: Task[Model], processes: int, budget: Budget, tuning: Tuning | None
+    task: Task[Model],
+    processes: int,
+    budget: Budget,
+    tuning: Tuning | None,
+    cluster: str | None,
 ) -> None:
     require(processes >= 1, f"compare: processes must be >= 1; got processes {processes}")
     if processes == 1:
         return
+    require(
+        cluster is None,
+        f"compare: a trial on a cluster trains in one process; got processes {processes}, "
+        f"cluster {cluster!r}",
+    )
     require(
         getattr(task, "distributed", False),
         f"compare: task {task.name} trains in one process; got processes {processes}",

@@ -13,11 +13,10 @@ import torch
 from askew._check import require
 from askew.tradeoffs._run import step_seconds
 from askew.tradeoffs._task import Arm, Task
-from askew.tradeoffs._twin import Config, Twin, candidates, middle, sides_of, with_both
+from askew.tradeoffs._twin import FF_STEP, Config, Twin, candidates, middle, sides_of, with_both
 from askew.transformer import StackConfig
 
 _LATENCY_ITEMS, _LATENCY_ROUNDS, _STEP_ROUNDS = 10, 7, 3
-_FF_STEP = 8
 
 
 def measured_twin(
@@ -77,8 +76,8 @@ def measured_twin(
 
 
 def _in_proportion(side: StackConfig, wide: StackConfig) -> StackConfig:
-    width = round(wide.d_ff * side.d_model / wide.d_model / _FF_STEP)
-    return replace(side, d_ff=max(1, width) * _FF_STEP)
+    width = round(wide.d_ff * side.d_model / wide.d_model / FF_STEP)
+    return replace(side, d_ff=max(1, width) * FF_STEP)
 
 
 def _bisect(

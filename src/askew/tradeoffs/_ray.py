@@ -50,8 +50,7 @@ def run_on_ray(
 
     Raises:
         ImportError: If ray is not installed.
-        RuntimeError: If a worker was lost three times.
-        ConnectionError: If there is no such cluster.
+        RuntimeError: If there is no such cluster, or a worker was lost three times.
     """
     ray = import_ray()
     local = {
@@ -60,7 +59,12 @@ def run_on_ray(
         "object_store_memory": _STORE_BYTES,
         "runtime_env": {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}},
     }
-    ray.init(log_to_driver=False, **(local if cluster == LOCAL else {"address": cluster}))
+    try:
+        ray.init(log_to_driver=False, **(local if cluster == LOCAL else {"address": cluster}))
+    except ConnectionError as error:
+        raise RuntimeError(
+            f"compare: the cluster must be there; got cluster {cluster!r}: {error}"
+        ) from error
     try:
         remote = ray.remote(num_cpus=threads, max_retries=_RETRIES)(_packed_trial)
         stored = ray.put(task)

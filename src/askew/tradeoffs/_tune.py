@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -154,7 +155,7 @@ def with_values(arm: Arm, values: Mapping[str, object]) -> Arm:
         (0.2, {'lr': 0.1})
     """
     config: dict[str, Any] = {}
-    training = _copied(arm.training)
+    training: dict[str, Any] = deepcopy(dict(arm.training))
     for name, value in values.items():
         where, (*path, last) = config, name.split(".")
         if path[:1] == ["training"]:
@@ -306,7 +307,3 @@ def _try(task: Task[Model], arm: Arm, number: int, steps: int) -> float:
     )
     score = -losses[-1] if validate is None else float(validate(model))
     return score if math.isfinite(score) else -math.inf
-
-
-def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: _copied(v) if isinstance(v, Mapping) else v for k, v in values.items()}

@@ -9,7 +9,7 @@ from askew._check import require
 from askew.tradeoffs._cost import parameter_count
 from askew.transformer import StackConfig
 
-_FF_STEP = 8
+FF_STEP = 8
 
 
 Config = TypeVar("Config")
@@ -140,11 +140,11 @@ def _close_gap(
     side: StackConfig, wanted: float, count: Callable[[StackConfig], float]
 ) -> StackConfig:
     """Give the feed-forward width that comes nearest to the wanted parameters."""
-    one, two = (count(replace(side, d_ff=d * _FF_STEP)) for d in (1, 2))
+    one, two = (count(replace(side, d_ff=d * FF_STEP)) for d in (1, 2))
     require(
         two > one,
-        f"symmetric_twin: count must grow with d_ff; got {one} for d_ff {_FF_STEP} and {two} "
-        f"for d_ff {2 * _FF_STEP}",
+        f"symmetric_twin: count must grow with d_ff; got {one} for d_ff {FF_STEP} and {two} "
+        f"for d_ff {2 * FF_STEP}",
     )
     steps = max(1, 1 + round((wanted - one) / (two - one)))
-    return replace(side, d_ff=steps * _FF_STEP)
+    return replace(side, d_ff=steps * FF_STEP)
