@@ -1,4 +1,4 @@
-"""The command line: compare, report, train, evaluate, translate, answer, export, parts."""
+"""The command line: every command in its place."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from askew import _cli_compare as compare
+from askew import _cli_doctor as doctor
+from askew import _cli_inspect as inspect
 from askew import _cli_qa as qa
 from askew import _cli_report as report
 from askew import _cli_translation as translation
@@ -29,6 +31,8 @@ app.command("translate")(translation.translate_command)
 app.command("answer")(qa.answer_command)
 app.command("export")(translation.export_command)
 app.command("report")(report.report_command)
+app.command("inspect")(inspect.inspect_command)
+app.command("doctor")(doctor.doctor_command)
 
 
 @app.command("parts")

@@ -57,10 +57,14 @@ def test_the_page_holds_the_maps_and_nothing_from_a_network(tmp_path):
     write_attention_page(maps, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "http" not in page and page.count("</script>") == 1
-    data = json.loads(re.search(r"const maps = (.*);\n", page).group(1))
-    assert [one["source"] for one in data] == [one.source_tokens for one in maps]
-    assert data[0]["alignment"] == maps[0].alignment()
-    assert data[1]["weights"][0][0][0] == pytest.approx(maps[1].weights[0, 0, 0].tolist(), abs=1e-4)
+    data = json.loads(re.search(r"const data = (.*);\n", page).group(1))
+    drawn = data["pictures"]
+    assert [one["columns"] for one in drawn] == [one.source_tokens for one in maps]
+    assert [one["rows"] for one in drawn] == [one.target_tokens for one in maps]
+    assert drawn[0]["best"] == maps[0].alignment()
+    assert drawn[1]["weights"][0][0][0] == pytest.approx(
+        maps[1].weights[0, 0, 0].tolist(), abs=1e-4
+    )
 
 
 def test_refuses_what_has_no_map(tmp_path):

@@ -5,6 +5,7 @@ from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoModelFor
 from askew.models._answerer import QuestionAnswerer
 from askew.models._answers import Answer
 from askew.models._attention_map import AttentionMap, attention_map, write_attention_page
+from askew.models._checkpoint import Reading, load_checkpoint, read_attention
 from askew.models._configuration import AsymmetricTranslationConfig
 from askew.models._context_index import ContextIndex
 from askew.models._ctranslate2 import CTranslate2Engine
@@ -48,15 +49,18 @@ __all__ = [
     "QAConfig",
     "QAOutput",
     "QuestionAnswerer",
+    "Reading",
     "TokenHypothesis",
     "TorchEngine",
     "Translator",
     "attention_map",
+    "load_checkpoint",
     "load_qa_model",
     "load_translation_model",
     "model_fingerprint",
     "model_kind",
     "model_skeleton",
+    "read_attention",
     "read_encoder_config",
     "write_attention_page",
     "write_checksums",

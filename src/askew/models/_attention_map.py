@@ -1,8 +1,6 @@
 """Where the decoder looked while it wrote: weights of every layer and head, and a page."""
 
-import json
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +10,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from askew._check import require
+from askew.inspection import AttentionPicture, record_attention, write_picture_page
 from askew.models._decoding import DecodingConfig
 from askew.models._torch_engine import TorchEngine
 from askew.models._translator import Translator
@@ -34,7 +33,6 @@ class AttentionMap(NamedTuple):
         return self.weights.mean((0, 1)).argmax(-1).tolist()
 
 
-@torch.inference_mode()
 def attention_map(translator: Translator, text: str) -> AttentionMap:
     """Translate a sentence greedily and look where the decoder looked.
 
@@ -48,6 +46,16 @@ def attention_map(translator: Translator, text: str) -> AttentionMap:
     Raises:
         ValueError: If the engine is another, or the text is blank or too long.
     """
+    seen, source, target = greedy_attention(translator, text)
+    looked = [weights[0] for name, weights in seen.items() if name.endswith("cross_attention")]
+    return AttentionMap(source, target, torch.stack(looked).float().cpu())
+
+
+@torch.inference_mode()
+def greedy_attention(
+    translator: Translator, text: str
+) -> tuple[dict[str, Tensor], list[str], list[str]]:
+    """Translate greedily, and catch every attention, the source's tokens and the target's."""
     engine = translator.engine
     if not isinstance(engine, TorchEngine):
         raise ValueError("attention_map: the engine must be torch; got another")
@@ -60,33 +68,15 @@ def attention_map(translator: Translator, text: str) -> AttentionMap:
     words = translator.tokenizer.encode(read).ids
     ((found,),) = engine.decode([words], [2 * len(words) + 16], DecodingConfig())
     source, target = [*words, END], [*found.tokens, END]
-    core = engine.model.model
-    device = engine.model.device
-    seen: list[Tensor] = []
-    hooks = [
-        layer.cross_attention.register_forward_pre_hook(_asking_for_weights, with_kwargs=True)
-        for layer in core.decoder.layers
-    ]
-    hooks += [
-        layer.cross_attention.register_forward_hook(lambda _, __, out: seen.append(out.weights[0]))
-        for layer in core.decoder.layers
-    ]
-    try:
-        core(
+    model, device = engine.model, engine.model.device
+    with record_attention(model) as seen:
+        model.model(
             torch.tensor([source], device=device),
             torch.tensor([[START, *target[:-1]]], device=device),
         )
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return AttentionMap(
-        [translator.written(token, originals) for token in _readable(source, translator.tokenizer)],
-        [
-            translator.written(token, originals)
-            for token in _readable(target, translator.target_tokenizer)
-        ],
-        torch.stack(seen).float().cpu(),
-    )
+    sides = ((source, translator.tokenizer), (target, translator.target_tokenizer))
+    told = [[translator.written(t, originals) for t in readable_tokens(*side)] for side in sides]
+    return seen, told[0], told[1]
 
 
 def write_attention_page(maps: Sequence[AttentionMap], path: str | Path) -> None:
@@ -100,30 +90,22 @@ def write_attention_page(maps: Sequence[AttentionMap], path: str | Path) -> None
         ValueError: If there are no maps.
     """
     require(len(maps) > 0, "write_attention_page: there must be a map; got none")
-    data = [
-        {
-            "source": one.source_tokens,
-            "target": one.target_tokens,
-            "weights": [
-                [[[round(w, 4) for w in row] for row in head] for head in layer]
-                for layer in one.weights.tolist()
-            ],
-            "alignment": one.alignment(),
-        }
+    pictures = [
+        AttentionPicture(
+            "".join(one.source_tokens[:-1]), one.target_tokens, one.source_tokens, one.weights
+        )
         for one in maps
     ]
-    page = files("askew.models").joinpath("attention.html").read_text(encoding="utf-8")
-    # "<" in a token must not end the script that holds it.
-    text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
-    Path(path).write_text(page.replace("/*maps*/[]", text), encoding="utf-8")
+    write_picture_page(
+        pictures,
+        path,
+        title="Where the decoder looked",
+        lead="A row is a token of the translation, a column one of the source.",
+    )
 
 
-def _asking_for_weights(_: object, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-    return args, {**kwargs, "return_weights": True}
-
-
-def _readable(tokens: Sequence[int], tokenizer: Tokenizer) -> list[str]:
-    """Each token as text; bytes that are no character by themselves stay as they are stored."""
+def readable_tokens(tokens: Sequence[int], tokenizer: Tokenizer) -> list[str]:
+    """Give each token as text; bytes that are no character stay as they are stored."""
     words = []
     for token in tokens:
         text = tokenizer.decode([token])

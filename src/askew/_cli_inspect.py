@@ -1,0 +1,127 @@
+"""The command that shows what a model's attention has become."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from askew._cli import Json, refusing_bad_input
+from askew._cli_lines import check_writable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from askew.inspection import AttentionScores, Inspection
+
+
+def inspect_command(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="A model of this library, or of transformers with safetensors."),
+    ],
+    *,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--text", help="Read it, for the entropy of attention and its pictures. Repeatable."
+        ),
+    ] = None,
+    question: Annotated[
+        str | None, typer.Option(help="What a question-answering model is asked of the texts.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write a page with pictures, e.g. inspection.html.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show how symmetric, directed and wide the attention of a model is, layer by layer.
+
+    Symmetry: 1 where i looks at j as j looks at i, -1 where it is the reverse; random weights give
+    about 1 over the width. Directionality: 1 where few features of the keys stand out, -1 of the
+    queries. Rank: directions that a head compares, of those it could. Entropy, with --text: 1 at
+    all tokens alike, 0 at one.
+
+    Exit codes: 0 done, 2 bad input.
+    """
+    with refusing_bad_input():
+        from askew import inspection
+        from askew._cli import set_up_torch
+        from askew.models import load_checkpoint, read_attention
+
+        check_writable(out, "inspect")
+        set_up_torch(1)
+        model = load_checkpoint(folder)
+        readings = {
+            own: read_attention(model, folder, own, question=question) for own in text or []
+        }
+        found = inspection.inspect_model(
+            model, {own: reading.weights for own, reading in readings.items()}
+        )
+        if out is not None:
+            pictures = [own for reading in readings.values() for own in reading.pictures]
+            inspection.write_inspection_page(found, out, pictures)
+    if as_json:
+        print(json.dumps(found.to_plain(), indent=2, ensure_ascii=False))
+        return
+    _show(found)
+    if out is not None:
+        print(f"page: {out}")
+
+
+def _show(found: "Inspection") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table("stack", "layers", "width", "heads", "key heads", "parameters", "share")
+    for stack in found.stacks:
+        numbers = (stack.depth, stack.width, stack.heads, stack.kv_heads)
+        shown = [str(n) if stack.depth else "" for n in numbers]
+        table.add_row(stack.name or "module", *shown, f"{stack.parameters:,}", f"{stack.share:.1%}")
+    console.print(table)
+    for stack, kind in dict.fromkeys((own.stack, own.kind) for own in found.attention):
+        members = [own for own in found.attention if (own.stack, own.kind) == (stack, kind)]
+        print(f"\n{stack or 'module'}, {kind}-attention")
+        table = Table("layer", "rank", "entropy", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        if kind == "self":
+            print(
+                "Σ: the sum of all heads; heads: lowest, median, highest.\nRandom weights give a "
+                f"symmetry of about {1 / members[0].d_model:.2g}."
+            )
+            names = ("symmetry\nΣ", "\nheads", "direction\nΣ", "\nheads")
+            table = Table(
+                "\nlayer",
+                *names,
+                "\nrank",
+                "entropy\nheads",
+                box=None,
+                pad_edge=False,
+                padding=(0, 2, 0, 0),
+            )
+        for scores in members:
+            table.add_row(*_line(scores))
+        console.print(table)
+
+
+def _line(scores: "AttentionScores") -> list[str]:
+    line = [str(scores.layer + 1)]
+    if scores.symmetry_of_sum is not None and scores.directionality_of_sum is not None:
+        line += [_short(scores.symmetry_of_sum, "+.2f"), _spread(scores.symmetry, "+.2f")]
+        line += [
+            _short(scores.directionality_of_sum, "+.2f"),
+            _spread(scores.directionality, "+.2f"),
+        ]
+    rank = f"{float(scores.effective_rank.median()):.1f}/{scores.d_head}"
+    return [*line, rank, _spread(scores.entropy, ".2f")]
+
+
+def _spread(values: "Tensor | None", form: str) -> str:
+    if values is None:
+        return ""
+    chosen = (values.min(), values.median(), values.max())
+    return " ".join(_short(float(value), form) for value in chosen)
+
+
+def _short(value: float, form: str) -> str:
+    return f"{value:{form}}".replace("0.", ".", 1)

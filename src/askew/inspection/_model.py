@@ -1,0 +1,200 @@
+"""A whole model: scores of every attention, and how its stacks share out width and parameters."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from askew.inspection._maps import QueryKeyMap, query_key_maps
+from askew.inspection._scores import (
+    attention_entropy,
+    directionality_score,
+    effective_rank,
+    symmetry_score,
+)
+
+
+class AttentionScores(NamedTuple):
+    """The scores of one attention, a number per head.
+
+    Args:
+        name: Path of the module in the model.
+        stack: Path of the layers it is one of.
+        layer: Number of its layer, from 0.
+        kind: "self" or "cross".
+        d_model: Width that its queries read.
+        d_head: Width of a key head.
+        effective_rank: Of each head, in [1, d_head].
+        symmetry: Of each head, in [-1, 1]; None where two streams meet.
+        symmetry_of_sum: Of the sum of the heads' maps.
+        directionality: Of each head, in [-1, 1]; None where two streams meet.
+        directionality_of_sum: Of the sum of the heads' maps.
+        entropy: Of each head, in [0, 1], over the texts that were read; None without any.
+
+    Example:
+        >>> from askew.attention import AsymmetricAttention
+        >>> scores = inspect_model(AsymmetricAttention(8, num_heads=2)).attention[0]
+        >>> scores.kind, scores.d_head, len(scores.symmetry)
+        ('self', 4, 2)
+    """
+
+    name: str
+    stack: str
+    layer: int
+    kind: Literal["self", "cross"]
+    d_model: int
+    d_head: int
+    effective_rank: Float[Tensor, " heads"]
+    symmetry: Float[Tensor, " heads"] | None
+    symmetry_of_sum: float | None
+    directionality: Float[Tensor, " heads"] | None
+    directionality_of_sum: float | None
+    entropy: Float[Tensor, " heads"] | None = None
+
+
+class StackShape(NamedTuple):
+    """How large a stack of layers is.
+
+    Args:
+        name: Its path in the model; "the rest" is all that is in no stack.
+        depth: Its layers.
+        width: Width of its stream; 0 for the rest, as all below.
+        heads: Query heads of a layer.
+        kv_heads: Key heads of a layer.
+        parameters: Its parameters; a shared one counts where it comes first.
+        share: Of all parameters, in [0, 1].
+
+    Example:
+        >>> [stack.depth for stack in inspect_model(nn.TransformerEncoderLayer(8, 2)).stacks]
+        [1, 0]
+    """
+
+    name: str
+    depth: int
+    width: int
+    heads: int
+    kv_heads: int
+    parameters: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What `inspect_model` found.
+
+    Attributes:
+        model: Name of the model's class.
+        attention: Every attention, in the order of the model's modules.
+        stacks: Every stack of layers, and the rest.
+        texts: The texts that were read for the entropy.
+
+    Example:
+        >>> from askew.attention import AsymmetricAttention
+        >>> inspect_model(AsymmetricAttention(8, num_heads=2)).stacks[0].parameters
+        290
+    """
+
+    model: str
+    attention: tuple[AttentionScores, ...]
+    stacks: tuple[StackShape, ...]
+    texts: tuple[str, ...] = ()
+
+    def to_plain(self) -> dict:
+        """Give all of it as plain values, a number that is not defined as None."""
+        return {
+            "version": 1,
+            "model": self.model,
+            "texts": list(self.texts),
+            "stacks": [stack._asdict() for stack in self.stacks],
+            "attention": [
+                {name: _plain(value) for name, value in scores._asdict().items()}
+                for scores in self.attention
+            ],
+        }
+
+
+def inspect_model(
+    model: nn.Module,
+    readings: Mapping[str, Mapping[str, Float[Tensor, "heads queries keys"]]] | None = None,
+) -> Inspection:
+    """Score every attention of a model, and weigh its stacks.
+
+    Args:
+        model: Any module with attention that `query_key_maps` knows.
+        readings: For each text what `record_attention` caught while it was read, with the
+            batch taken away. A key counts as visible where some head looks at it.
+
+    Returns:
+        The scores of each attention and the shapes of the stacks.
+
+    Raises:
+        ValueError: If there is no attention, or one of a kind that is not known.
+
+    Example:
+        >>> layer = nn.TransformerEncoderLayer(64, 4, 64)
+        >>> scores = inspect_model(layer).attention[0]
+        >>> abs(scores.symmetry_of_sum) < 0.2
+        True
+    """
+    maps = query_key_maps(model)
+    texts = readings or {}
+    seen = list(texts.values())
+    return Inspection(
+        type(model).__name__,
+        tuple(_scores(found, [r[found.name] for r in seen if found.name in r]) for found in maps),
+        tuple(_shapes(model, maps)),
+        tuple(texts),
+    )
+
+
+def _scores(found: QueryKeyMap, weights: list[Tensor]) -> AttentionScores:
+    query, key = found.query.detach(), found.key.detach()
+    own = found.kind == "self"
+    whole = query.flatten(0, 1), key.flatten(0, 1)
+    return AttentionScores(
+        name=found.name,
+        stack=found.stack,
+        layer=found.layer,
+        kind=found.kind,
+        d_model=query.shape[-1],
+        d_head=key.shape[1],
+        effective_rank=effective_rank(query, key),
+        symmetry=symmetry_score(query, key) if own else None,
+        symmetry_of_sum=float(symmetry_score(*whole)) if own else None,
+        directionality=directionality_score(query, key) if own else None,
+        directionality_of_sum=float(directionality_score(*whole)) if own else None,
+        entropy=_entropy(weights) if weights else None,
+    )
+
+
+def _entropy(weights: list[Tensor]) -> Tensor:
+    per_text = [attention_entropy(one, (one > 0).any(0, keepdim=True)) for one in weights]
+    return torch.stack(per_text).nanmean(0)
+
+
+def _shapes(model: nn.Module, maps: list[QueryKeyMap]) -> list[StackShape]:
+    total = sum(p.numel() for p in model.parameters())
+    counted: set[nn.Parameter] = set()
+    shapes = []
+    for stack in dict.fromkeys(found.stack for found in maps):
+        module = model.get_submodule(stack)
+        parameters = set(module.parameters()) - counted
+        counted |= parameters
+        first = next(found for found in maps if found.stack == stack)
+        depth = len(module) if isinstance(module, nn.ModuleList) else 1
+        heads, _, width = first.query.shape
+        count = sum(p.numel() for p in parameters)
+        shapes.append(StackShape(stack, depth, width, heads, first.kv_heads, count, count / total))
+    rest = total - sum(p.numel() for p in counted)
+    return [*shapes, StackShape("the rest", 0, 0, 0, 0, rest, rest / total)]
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Tensor):
+        return [_plain(number) for number in value.tolist()]
+    if isinstance(value, float) and value != value:
+        return None
+    return value

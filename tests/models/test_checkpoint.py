@@ -1,0 +1,120 @@
+"""Any saved model is opened, read with a text, and refused where it is damaged."""
+
+import pytest
+import torch
+import transformers as hf
+from safetensors.torch import load_file, save_file
+from saved_model import saved
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+
+from askew.inspection import query_key_maps
+from askew.models import Reading, load_checkpoint, read_attention
+
+WORDS = {"[PAD]": 0, "[UNK]": 1, "</s>": 2, "the": 3, "cat": 4, "sat": 5}
+BERT = hf.BertConfig(
+    vocab_size=9,
+    hidden_size=16,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=16,
+)
+T5 = hf.T5Config(
+    vocab_size=9, d_model=16, d_kv=8, num_layers=2, num_heads=2, d_ff=16, decoder_start_token_id=0
+)
+
+
+def with_tokenizer(folder):
+    tokenizer = Tokenizer(WordLevel(WORDS, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    hf.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]"
+    ).save_pretrained(folder)
+
+
+def test_a_model_with_a_head_is_loaded_without_it(tmp_path):
+    torch.manual_seed(0)
+    theirs = hf.BertForMaskedLM(BERT)
+    theirs.save_pretrained(tmp_path)
+    model = load_checkpoint(tmp_path)
+    assert not model.training
+    torch.testing.assert_close(
+        query_key_maps(model)[1].key, query_key_maps(theirs)[1].key, rtol=0, atol=0
+    )
+
+
+def test_a_text_is_read_by_every_head_of_an_encoder(tmp_path):
+    hf.BertModel(BERT).save_pretrained(tmp_path)
+    with_tokenizer(tmp_path)
+    model = load_checkpoint(tmp_path)
+    reading = read_attention(model, tmp_path, "the cat sat the dog")
+    assert isinstance(reading, Reading) and len(reading.weights) == 2
+    (picture,) = reading.pictures
+    assert picture.rows == picture.columns == ["the", "cat", "sat", "the", "[UNK]"]
+    assert picture.weights.shape == (2, 2, 5, 5)
+    torch.testing.assert_close(picture.weights.sum(-1), torch.ones(2, 2, 5))
+    expected = model(torch.tensor([[3, 4, 5, 3, 1]]), output_attentions=True).attentions
+    torch.testing.assert_close(picture.weights, torch.stack(expected).detach()[:, 0])
+
+
+def test_an_encoder_decoder_reads_the_text_on_both_sides(tmp_path):
+    hf.T5ForConditionalGeneration(T5).save_pretrained(tmp_path)
+    with_tokenizer(tmp_path)
+    reading = read_attention(load_checkpoint(tmp_path), tmp_path, "the cat sat")
+    encoder, decoder, cross = reading.pictures
+    assert encoder.rows == encoder.columns == cross.columns == ["the", "cat", "sat"]
+    assert decoder.rows == decoder.columns == cross.rows == ["[PAD]", "the", "cat"]
+    assert float(decoder.weights[0, 0, 0, 1]) == 0.0  # causal
+    assert cross.title.endswith("decoder.block layer.1.EncDecAttention")
+
+
+def test_an_own_translation_model_translates_the_text(tmp_path):
+    saved(tmp_path)
+    reading = read_attention(load_checkpoint(tmp_path), tmp_path, "three trees")
+    encoder, decoder, cross = reading.pictures
+    assert "".join(encoder.rows[:-1]) == "three trees" and cross.columns == encoder.columns
+    assert decoder.rows == cross.rows and decoder.columns == ["<start>", *decoder.rows[:-1]]
+    assert encoder.weights.shape[:2] == (3, 3) and cross.weights.shape[:2] == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("folder", "text", "question", "message"),
+    [
+        ("bert", "", None, "must have 1 to 128 tokens; got 0"),
+        ("bert", "cat " * 129, None, "must have 1 to 128 tokens; got 129"),
+        ("bert", "cat", "who?", "a question goes with a question-answering model"),
+        ("empty", "cat", None, "the folder must hold the model's tokenizer"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(tmp_path, folder, text, question, message):
+    hf.BertModel(BERT).save_pretrained(tmp_path / "bert")
+    with_tokenizer(tmp_path / "bert")
+    model = load_checkpoint(tmp_path / "bert")
+    with pytest.raises(ValueError, match=f"read_attention: .*{message}"):
+        read_attention(model, tmp_path / folder, text, question=question)
+
+
+def test_damaged_folders_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"load_checkpoint: .* hold a config\.json"):
+        load_checkpoint(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "sphinx"}')
+    with pytest.raises(ValueError, match=r"load_checkpoint: .* that transformers knows"):
+        load_checkpoint(tmp_path)
+    hf.BertModel(BERT).save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    lost = "encoder.layer.1.attention.self.key.weight"
+    save_file({n: w for n, w in weights.items() if n != lost}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=f"every weight of attention.*{lost}"):
+        load_checkpoint(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(ValueError, match=r"load_checkpoint: .* as safetensors"):
+        load_checkpoint(tmp_path)
+
+
+def test_pickled_weights_are_not_read(tmp_path):
+    model = hf.BertModel(BERT)
+    model.config.save_pretrained(tmp_path)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=r"load_checkpoint: .* as safetensors"):
+        load_checkpoint(tmp_path)
