@@ -22,7 +22,7 @@ TIERS = [
     {"_doctor", "_progress", "tasks"},
     {"_cli"},
     {"_cli_lines"},
-    {"_cli_doctor", "_cli_inspect", "_cli_qa", "_cli_report"},
+    {"_cli_doctor", "_cli_inspect", "_cli_qa", "_cli_report", "_cli_train"},
     {"_cli_translation"},
     {"_cli_chosen"},
     {"_cli_compare"},

@@ -125,7 +125,7 @@ def test_what_is_too_long_to_be_shown_is_translated_all_the_same(folder, tmp_pat
     page, data = tmp_path / "page.html", b"see bees. " * 90 + b"\nthree trees\n"
     found = run("translate", folder, "--show-attention", page, stdin=data)
     assert found.exit_code == 0 and found.stdout.count("\n") == 2
-    assert page.read_text(encoding="utf-8").count('"source":') == 1
+    assert page.read_text(encoding="utf-8").count('"columns":') == 1
     assert "of 2 lines: 1 too long, translated in pieces" in found.stderr
     found = run("translate", folder, "--show-attention", page, stdin=b"\n")
     assert found.exit_code == 0 and found.stdout == "\n" and "no line that fits" in found.stderr

@@ -1,6 +1,17 @@
-"""The command line as `python -m askew`."""
+"""The command line as `python -m askew`, and what the command `askew` runs."""
 
-from askew.cli import main
+import sys
+
+
+def main() -> None:
+    """Run the command line, or say what to install for it."""
+    try:
+        from askew.cli import app
+    except ModuleNotFoundError as error:
+        print(f"askew: {error}; the command line needs: pip install 'askew[all]'", file=sys.stderr)
+        raise SystemExit(2) from None
+    app()
+
 
 if __name__ == "__main__":
     main()

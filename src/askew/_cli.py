@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from askew.text import SplitText
+    from askew.text import QuestionSet, SplitText
 
 Pair = Annotated[str, typer.Option(help="Two locales of the phrases that are made without --data.")]
 Data = Annotated[
@@ -61,6 +61,8 @@ ConfigFile = Annotated[
 ]
 Steps = Annotated[int | None, typer.Option(min=1, help="Training steps of one trial.")]
 Minutes = Annotated[float | None, typer.Option(help="Or: CPU-minutes of training of one trial.")]
+Language = Annotated[str, typer.Option(help="Whose articles do not count in answers.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
 
@@ -112,6 +114,14 @@ def tell_protected(protects: bool) -> None:
             "the model",
             file=sys.stderr,
         )
+
+
+def tell_refused_answers(part: "QuestionSet") -> None:
+    from askew.tasks import tell_refused
+
+    told = tell_refused(part)
+    if told:
+        print(f"askew: note: {told}", file=sys.stderr)
 
 
 def set_up_torch(threads: int) -> None:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from askew import _cli_qa as qa
 from askew import _cli_report as report
-from askew import _cli_translation as translation
+from askew import _cli_train as train
 from askew._cli import (
     ConfigFile,
     Data,
     Json,
+    Language,
     Minutes,
     Pair,
     Preset,
@@ -125,9 +125,9 @@ def compare_command(
     vocab_size: VocabSize = 2000,
     separate_vocabularies: SeparateVocabularies = False,
     teacher: Teacher = None,
-    context_encoder: qa.ContextEncoder = None,
-    question_encoder: qa.QuestionEncoder = None,
-    language: qa.Language = "en",
+    context_encoder: train.ContextEncoder = None,
+    question_encoder: train.QuestionEncoder = None,
+    language: Language = "en",
     set_: Settings = None,
     config: ConfigFile = None,
     tune: Annotated[
@@ -309,7 +309,7 @@ def compare_command(
     set_up_torch(threads)
     run = job.task
     if teacher is not None:
-        run = translation.learn_from(teacher, run, Path(f"{folder}-taught.jsonl"), quiet=quiet)
+        run = train.learn_from(teacher, run, Path(f"{folder}-taught.jsonl"), quiet=quiet)
     with stopping_cleanly(folder), ComparisonProgress(job.arms, seeds_run, quiet=quiet) as watcher:
         comparison = tradeoffs.compare(
             run,

@@ -10,6 +10,7 @@ from askew._cli import Json, refusing_bad_input
 from askew._cli_lines import check_writable
 
 if TYPE_CHECKING:
+    from rich.table import Table
     from torch import Tensor
 
     from askew.inspection import AttentionScores, Inspection
@@ -71,10 +72,9 @@ def inspect_command(
 
 def _show(found: "Inspection") -> None:
     from rich.console import Console
-    from rich.table import Table
 
     console = Console()
-    table = Table("stack", "layers", "width", "heads", "key heads", "parameters", "share")
+    table = _table("stack", "layers", "width", "heads", "key heads", "parameters", "share")
     for stack in found.stacks:
         numbers = (stack.depth, stack.width, stack.heads, stack.kv_heads)
         shown = [str(n) if stack.depth else "" for n in numbers]
@@ -83,25 +83,23 @@ def _show(found: "Inspection") -> None:
     for stack, kind in dict.fromkeys((own.stack, own.kind) for own in found.attention):
         members = [own for own in found.attention if (own.stack, own.kind) == (stack, kind)]
         print(f"\n{stack or 'module'}, {kind}-attention")
-        table = Table("layer", "rank", "entropy", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        table = _table("layer", "rank", "entropy")
         if kind == "self":
             print(
                 "Σ: the sum of all heads; heads: lowest, median, highest.\nRandom weights give a "
                 f"symmetry of about {1 / members[0].d_model:.2g}."
             )
             names = ("symmetry\nΣ", "\nheads", "direction\nΣ", "\nheads")
-            table = Table(
-                "\nlayer",
-                *names,
-                "\nrank",
-                "entropy\nheads",
-                box=None,
-                pad_edge=False,
-                padding=(0, 2, 0, 0),
-            )
+            table = _table("\nlayer", *names, "\nrank", "entropy\nheads")
         for scores in members:
             table.add_row(*_line(scores))
         console.print(table)
+
+
+def _table(*heads: str) -> "Table":
+    from rich.table import Table
+
+    return Table(*heads, box=None, pad_edge=False, padding=(0, 2, 0, 0))
 
 
 def _line(scores: "AttentionScores") -> list[str]:

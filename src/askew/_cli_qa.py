@@ -1,4 +1,4 @@
-"""The commands of question answering: train, evaluate, answer."""
+"""The commands of question answering: evaluate, answer."""
 
 import json
 import sys
@@ -8,114 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from askew._cli import (
-    ConfigFile,
-    Json,
-    Minutes,
     Quiet,
-    Settings,
-    Steps,
+    Threads,
     refusing_bad_input,
     set_up_torch,
-    stopping_cleanly,
+    tell_refused_answers,
 )
 from askew._cli_lines import ending_clearly
 
 if TYPE_CHECKING:
     from askew.models import Answer, ContextIndex, QuestionAnswerer
     from askew.tasks import Part
-    from askew.text import Context, QuestionSet
-
-Questions = Annotated[
-    Path | None,
-    typer.Option(help="Your questions: SQuAD JSON, or JSON lines with question, context, answers."),
-]
-ContextEncoder = Annotated[
-    Path | None,
-    typer.Option(help="Folder of an encoder of transformers that begins as the one of contexts."),
-]
-QuestionEncoder = Annotated[
-    Path | None, typer.Option(help="The same for questions; it may be the same folder.")
-]
-QuestionLayers = Annotated[
-    int | None, typer.Option(min=1, help="Keep so many of the lowest layers of that encoder.")
-]
-Language = Annotated[str, typer.Option(help="Whose articles do not count in answers.")]
-Threads = Annotated[int, typer.Option(min=1, help="Threads.")]
-
-
-def train_command(
-    *,
-    out: Annotated[Path, typer.Option(help="Folder of the model.")],
-    data: Questions = None,
-    valid: Annotated[Path | None, typer.Option(help="Validation; else split off.")] = None,
-    test: Annotated[Path | None, typer.Option(help="Test; else split off by article.")] = None,
-    context_encoder: ContextEncoder = None,
-    question_encoder: QuestionEncoder = None,
-    question_layers: QuestionLayers = None,
-    language: Language = "en",
-    shape: Annotated[str, typer.Option(help="asymmetric, symmetric or FILE.toml.")] = "asymmetric",
-    preset: Annotated[str, typer.Option(help="tiny, small or base.")] = "small",
-    vocab_size: Annotated[int, typer.Option(help="Tokens of a vocabulary, at most.")] = 8000,
-    set_: Settings = None,
-    config: ConfigFile = None,
-    steps: Steps = None,
-    minutes: Minutes = None,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    threads: Threads = 1,
-    tensorboard: Annotated[
-        Path | None, typer.Option(help="Folder of curves for TensorBoard.")
-    ] = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
-    """Train a model that answers questions by spans of contexts it has encoded once.
-
-    Without --data it learns about 200 questions over this library's documentation: few, so
-    that everything can be tried, not so that it answers well. Answers that are not where the
-    data say are named and left out. A training that was killed goes on, bit for bit, when the
-    same command is typed again.
-    """
-    with refusing_bad_input():
-        from askew import tasks
-
-        chosen = tasks.chosen_settings(config, set_)
-        job = tasks.chosen_qa_task(
-            tasks.QuestionSources(data, valid, test),
-            vocab_size,
-            chosen,
-            pretrained=tasks.Pretrained(question_encoder, context_encoder, question_layers),
-            language=language,
-        )
-        model = tasks.chosen_qa_model(job, shape, preset, chosen)
-        budget = tasks.chosen_budget(tasks.Sources(data=data), steps, minutes)
-        call = {"budget": budget, "seed": seed, "threads": threads, "out": out, "training": {}}
-        identity = tasks.prepare_training(job, model, **call)
-    from askew._progress import TrainingProgress
-
-    first = tasks.is_first_process()
-    if first:
-        for part in job.text:
-            _tell_refused(part)
-        if data is None:
-            print("askew: note: the shipped questions are few; give --data", file=sys.stderr)
-    set_up_torch(threads)
-    with stopping_cleanly(out), TrainingProgress(quiet=quiet or not first) as progress:
-        scores = tasks.train_into(
-            job,
-            model,
-            identity,
-            progress=progress,
-            on_record=progress.record,
-            tensorboard=tensorboard,
-            **call,
-        )
-    if not first:
-        return
-    if as_json:
-        print(json.dumps(scores, indent=2))
-    else:
-        print("test set: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
-        print(f"model: {out}")
+    from askew.text import Context
 
 
 def evaluate_questions(
@@ -137,7 +41,7 @@ def evaluate_questions(
         answerer = _answerer(folder, threads)
     from askew._progress import LineProgress
 
-    _tell_refused(held)
+    tell_refused_answers(held)
     with ending_clearly(), LineProgress(len(held.questions), "answering", quiet=quiet) as progress:
         found = tasks.evaluate_answerer(answerer, held, language=language, progress=progress.reach)
     if out is not None:
@@ -311,11 +215,3 @@ def _show(found: "list[Answer]", index: "ContextIndex") -> None:
 
 def _flat(text: str) -> str:
     return "".join(" " if c.isspace() else c if c.isprintable() else "·" for c in text)
-
-
-def _tell_refused(part: "QuestionSet") -> None:
-    from askew.tasks import tell_refused
-
-    told = tell_refused(part)
-    if told:
-        print(f"askew: note: {told}", file=sys.stderr)

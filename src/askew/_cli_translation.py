@@ -1,8 +1,7 @@
-"""The commands of translation: train, evaluate, translate, export."""
+"""The commands of translation: evaluate, translate, export."""
 
 import json
 import sys
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,30 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from askew._cli import (
-    ConfigFile,
     Data,
     Json,
-    Minutes,
-    Pair,
-    Preset,
-    Protect,
+    Language,
     Quiet,
-    SeparateVocabularies,
-    Settings,
-    Source,
-    Steps,
-    Target,
-    Teacher,
     TestSource,
     TestTarget,
-    ValidSource,
-    ValidTarget,
-    VocabSize,
+    Threads,
     refusing_bad_input,
     set_up_torch,
-    stopping_cleanly,
-    tell_overlap,
-    tell_protected,
 )
 from askew._cli_lines import (
     Told,
@@ -43,11 +27,10 @@ from askew._cli_lines import (
     opened,
     windows,
 )
-from askew._cli_qa import Language, evaluate_questions
+from askew._cli_qa import evaluate_questions
 
 if TYPE_CHECKING:
     from askew.models import DecodingConfig, Hypothesis, Translator
-    from askew.tasks import TranslationTask
 
 Engine = Annotated[
     str, typer.Option(help="torch, or ctranslate2 for a model that askew export wrote.")
@@ -57,7 +40,6 @@ LengthPenalty = Annotated[
     float, typer.Option(help="Power of the length that scores are divided by.")
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Lines decoded together at most.")]
-Threads = Annotated[int, typer.Option(min=1, help="Threads.")]
 Folder = Annotated[Path, typer.Argument(help="A folder that training wrote.")]
 
 
@@ -65,117 +47,6 @@ EvaluatedPart = Annotated[
     Literal["all", "valid", "test"],
     typer.Option(help="Of --data: all, or the part that training on it splits off."),
 ]
-
-
-def train_command(
-    *,
-    out: Annotated[Path, typer.Option(help="Folder of the model.")],
-    pair: Pair = "en-pt",
-    data: Data = None,
-    source: Source = None,
-    target: Target = None,
-    valid_source: ValidSource = None,
-    valid_target: ValidTarget = None,
-    test_source: TestSource = None,
-    test_target: TestTarget = None,
-    shape: Annotated[
-        str,
-        typer.Option(help="deep-shallow, narrow-decoder, shared-bridge, symmetric or FILE.toml."),
-    ] = "deep-shallow",
-    preset: Preset = "small",
-    vocab_size: VocabSize = 2000,
-    separate_vocabularies: SeparateVocabularies = False,
-    protect: Protect = None,
-    teacher: Teacher = None,
-    set_: Settings = None,
-    config: ConfigFile = None,
-    steps: Steps = None,
-    minutes: Minutes = None,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    threads: Threads = 1,
-    tensorboard: Annotated[
-        Path | None, typer.Option(help="Folder of curves for TensorBoard.")
-    ] = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
-    """Train a translation model into a folder that `askew translate` reads.
-
-    A training that was killed goes on, bit for bit, when the same command is typed again. Under
-    torchrun or accelerate the batches of a step are shared out among the processes;
-    training.accumulate says how many a step has.
-    """
-    with refusing_bad_input():
-        from askew import tasks
-
-        where = tasks.Sources(
-            pair, data, source, target, valid_source, valid_target, test_source, test_target
-        )
-        chosen = tasks.chosen_settings(config, set_)
-        job = tasks.chosen_task(
-            where,
-            vocab_size,
-            chosen,
-            separate_vocabularies=separate_vocabularies,
-            teacher=teacher,
-            protect=tasks.is_catalogue(data) if protect is None else protect,
-        )
-        model = tasks.chosen_model(job, shape, preset, chosen)
-        budget = tasks.chosen_budget(where, steps, minutes)
-        training = {} if teacher is None else tasks.from_teacher(chosen)
-        call = {
-            "budget": budget,
-            "seed": seed,
-            "threads": threads,
-            "out": out,
-            "training": training,
-        }
-        identity = tasks.prepare_training(job, model, **call)
-    from askew._progress import TrainingProgress
-
-    first = tasks.is_first_process()
-    if first:
-        tell_overlap(job.text)
-        tell_protected(job.protects)
-    set_up_torch(threads)
-    if teacher is not None:
-        job = learn_from(teacher, job, Path(f"{out}-taught.jsonl"), quiet=quiet or not first)
-    with (
-        stopping_cleanly(out),
-        TrainingProgress(quiet=quiet or not first) as progress,
-    ):
-        scores = tasks.train_into(
-            job,
-            model,
-            identity,
-            progress=progress,
-            on_record=progress.record,
-            tensorboard=tensorboard,
-            **call,
-        )
-    if not first:
-        return
-    if as_json:
-        print(json.dumps(scores, indent=2))
-    else:
-        print("test set: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
-        print(f"model: {out}")
-
-
-def learn_from(
-    teacher: Path, job: "TranslationTask", store: Path, *, quiet: bool
-) -> "TranslationTask":
-    """Let the teacher translate the training sources, where its words are learnt."""
-    from askew import tasks
-    from askew._progress import LineProgress
-
-    found = job.teacher
-    assert found is not None
-    sources = job.text.train.sources
-    store.parent.mkdir(parents=True, exist_ok=True)
-    with stopping_cleanly(store), LineProgress(len(sources), "teaching", quiet=quiet) as progress:
-        taught = tasks.teach(teacher, found, sources, store=store, progress=progress.reach)
-    return replace(job, taught=taught)
 
 
 def evaluate_command(

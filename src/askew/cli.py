@@ -11,6 +11,7 @@ from askew import _cli_doctor as doctor
 from askew import _cli_inspect as inspect
 from askew import _cli_qa as qa
 from askew import _cli_report as report
+from askew import _cli_train as train
 from askew import _cli_translation as translation
 from askew._cli import Json, refusing_bad_input
 
@@ -23,8 +24,8 @@ app = typer.Typer(
 )
 train_app = typer.Typer(help="Train one model.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
-train_app.command("translation")(translation.train_command)
-train_app.command("qa")(qa.train_command)
+train_app.command("translation")(train.train_translation_command)
+train_app.command("qa")(train.train_qa_command)
 app.command("compare")(compare.compare_command)
 app.command("evaluate")(translation.evaluate_command)
 app.command("translate")(translation.translate_command)
@@ -95,8 +96,3 @@ def _rate(part: str, text: str) -> float:
         return float(text)
     except ValueError:
         raise ValueError(f"parts: the rate must be a number; got {part}={text}") from None
-
-
-def main() -> None:
-    """Run the command line."""
-    app()
