@@ -97,7 +97,7 @@ def test_a_missing_package_is_named_before_any_work(tmp_path, pairs, monkeypatch
     monkeypatch.setitem(sys.modules, "plotly", None)
     result = run("compare", "--data", pairs, "--out", tmp_path / "out")
     assert result.exit_code == 2 and result.stderr.count("\n") == 1
-    assert "plotly" in result.stderr and "pip install 'askew[all]'" in result.stderr
+    assert "plotly" in result.stderr and "pip install 'askew[report]'" in result.stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -73,7 +73,8 @@ def refusing_bad_input() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        fail(f"{error}; install what is missing: pip install 'askew[all]'", 2)
+        told = str(error)
+        fail(told if "pip install" in told else f"{told}; run pip install 'askew[all]'", 2)
     except (ValueError, ImportError) as error:
         fail(" ".join(str(error).split()), 2)
 

@@ -12,6 +12,7 @@ import typer
 
 from askew import _cli_report as report
 from askew import _cli_train as train
+from askew._check import needing
 from askew._cli import (
     ConfigFile,
     Data,
@@ -209,8 +210,12 @@ def compare_command(
     """
     command = shlex.join(["askew", *sys.argv[1:]])
     with refusing_bad_input():
-        for needed_last in ("jinja2", "plotly", *(["ray"] if cluster else [])):
-            import_module(needed_last)
+        with needing("compare", "report"):
+            import jinja2  # noqa: F401  (needed last, said missing first)
+            import plotly  # noqa: F401
+        if cluster:
+            with needing("compare", "cluster"):
+                import_module("ray")
         from askew import tasks, tradeoffs
 
         if results is not None:

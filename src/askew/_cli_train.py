@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from askew._check import needing
 from askew._cli import (
     ConfigFile,
     Data,
@@ -101,6 +102,7 @@ def train_translation_command(
     with refusing_bad_input():
         from askew import tasks
 
+        _check_tensorboard(tensorboard)
         where = tasks.Sources(
             pair, data, source, target, valid_source, valid_target, test_source, test_target
         )
@@ -167,6 +169,7 @@ def train_qa_command(
     with refusing_bad_input():
         from askew import tasks
 
+        _check_tensorboard(tensorboard)
         chosen = tasks.chosen_settings(config, set_)
         job = tasks.chosen_qa_task(
             tasks.QuestionSources(data, valid, test),
@@ -202,6 +205,12 @@ def learn_from(
     with stopping_cleanly(store), LineProgress(len(sources), "teaching", quiet=quiet) as progress:
         taught = tasks.teach(teacher, found, sources, store=store, progress=progress.reach)
     return replace(job, taught=taught)
+
+
+def _check_tensorboard(folder: Path | None) -> None:
+    if folder is not None:
+        with needing("train", "track"):
+            import tensorboard  # noqa: F401
 
 
 def _train(

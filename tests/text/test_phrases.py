@@ -157,5 +157,5 @@ def test_other_errors_name_the_values(monkeypatch):
     with pytest.raises(ValueError, match=r"got \d+ from en-pt, .* kind 'relative times'\. Ask"):
         localisation_phrases(**SMALL)
     monkeypatch.setitem(sys.modules, "babel", None)
-    with pytest.raises(ImportError, match=r"Babel is needed; .*pip install 'askew\[apps\]'$"):
+    with pytest.raises(ImportError, match=r"babel must be .*pip install 'askew\[apps\]'$"):
         localisation_phrases()

@@ -108,7 +108,7 @@ def test_a_failure_of_the_trial_itself_is_not_tried_again(tmp_path, losing):
 
 def test_a_cluster_needs_ray(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ImportError, match=r"a cluster needs ray; got .* askew\[cluster\]"):
+    with pytest.raises(ImportError, match=r"ray must be installed; .*askew\[cluster\]"):
         run(tmp_path / "out", cluster="local")
 
 

@@ -169,7 +169,7 @@ def test_values_go_to_training_and_config_and_leave_the_rest():
 
 def test_a_missing_package_is_named(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(ImportError, match=r"optuna must be installed; .* askew\[sweep\]"):
+    with pytest.raises(ImportError, match=r"optuna must be installed; .*askew\[sweep\]"):
         run()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from askew._check import require
+from askew._check import needing, require
 from askew.attention import AsymmetricAttention, sinusoidal_positions
 from askew.export._files import fingerprint, replacing
 from askew.models import (
@@ -58,7 +58,8 @@ def export_ctranslate2(
             unknown, or `out` holds something else.
         ModuleNotFoundError: If ctranslate2 is not installed.
     """
-    import ctranslate2  # noqa: F401  (said missing before any work)
+    with needing("export_ctranslate2", "serve"):
+        import ctranslate2  # noqa: F401  (said missing before any work)
 
     folder = Path(folder)
     out = folder / "ctranslate2" if out is None else Path(out)

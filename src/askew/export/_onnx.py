@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from askew._check import needing
 from askew.export._files import fingerprint, replacing
 from askew.models import load_translation_model
 from askew.text import load_tokenizers, save_tokenizers
@@ -31,8 +32,9 @@ def export_onnx(folder: str | Path, out: str | Path | None = None) -> Path:
         ValueError: If the folder holds no whole model or `out` holds something else.
         ModuleNotFoundError: If onnx or onnxscript is not installed.
     """
-    import onnx  # noqa: F401  (said missing before any work)
-    import onnxscript  # noqa: F401
+    with needing("export_onnx", "onnx"):
+        import onnx  # noqa: F401  (said missing before any work)
+        import onnxscript  # noqa: F401
 
     folder = Path(folder)
     out = folder / "onnx" if out is None else Path(out)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from askew._check import require
+from askew._check import needing, require
 from askew.models._decoding import DecodingConfig, TokenHypothesis
 from askew.text import load_tokenizers
 
@@ -25,7 +25,8 @@ class CTranslate2Engine:
     """
 
     def __init__(self, folder: str | Path, *, threads: int = 1) -> None:
-        import ctranslate2
+        with needing("CTranslate2Engine", "serve"):
+            import ctranslate2
 
         folder = Path(folder)
         require(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from askew._check import require
+from askew._check import needing, require
 
 _SPLIT_SEED = 20_261_123
 
@@ -75,12 +75,8 @@ def standardised(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> SplitTable:
 
 def load_yeast() -> SplitTable:
     """Take river's Yeast: 2,417 genes, 103 features, 14 functional classes."""
-    try:
+    with needing("load_yeast", "data"):
         from river.datasets import Yeast
-    except ImportError as error:
-        raise ImportError(
-            f"load_yeast: river must be installed; got {error}. Install askew[data]"
-        ) from None
     rows = list(Yeast())
     labels = [f"Class{number}" for number in range(1, 15)]
     x = np.array([list(features.values()) for features, _ in rows], dtype=np.float64)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from askew._check import require
+from askew._check import needing, require
 from askew.text._pairs import ParallelText
 
 _BLOCK = 128
@@ -24,7 +24,7 @@ def nearest_neighbour(queries: Sequence[str], train: ParallelText) -> list[str]:
 
     Raises:
         ValueError: If there is no training pair.
-        ImportError: If scikit-learn is not installed.
+        ModuleNotFoundError: If scikit-learn is not installed.
 
     Example:
         >>> train = ParallelText(["in 5 hours", "3 May 2001"], ["em 5 horas", "3 de maio de 2001"])
@@ -36,13 +36,9 @@ def nearest_neighbour(queries: Sequence[str], train: ParallelText) -> list[str]:
         "nearest_neighbour: train must hold pairs; "
         f"got {len(train.sources)} sources, {len(train.targets)} targets",
     )
-    try:
+    with needing("nearest_neighbour", "apps"):
         from scipy.sparse import csr_matrix
         from sklearn.feature_extraction.text import TfidfVectorizer
-    except ImportError:
-        raise ImportError(
-            "nearest_neighbour: scikit-learn is needed; install it by pip install 'askew[apps]'"
-        ) from None
     if not queries:
         return []
     vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), lowercase=False)

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import cycle, islice
 from typing import Literal
 
-from askew._check import require
+from askew._check import needing, require
 from askew.text._pairs import ParallelText, SplitText
 
 # A value is drawn once and written by any of its writers: `writer(locale="pt")`.
@@ -90,7 +90,7 @@ def localisation_phrases(
     Raises:
         ValueError: If the pair is malformed, a locale is unknown, a number is below 1, or
             the locales don't have enough names for that many different phrases.
-        ImportError: If Babel is not installed.
+        ModuleNotFoundError: If Babel is not installed.
 
     Example:
         >>> split = localisation_phrases("en-de", num_train=70, num_valid=7, num_test=7)
@@ -146,12 +146,8 @@ def phrase_kinds(
 
 
 def _parse_pair(pair: str) -> tuple[str, str]:
-    try:
+    with needing("localisation_phrases", "apps"):
         import babel
-    except ImportError:
-        raise ImportError(
-            "localisation_phrases: Babel is needed; install it by pip install 'askew[apps]'"
-        ) from None
     names = pair.split("-")
     require(
         len(names) == 2 and all(names),

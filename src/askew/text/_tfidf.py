@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from askew._check import require
+from askew._check import needing, require
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -31,7 +31,7 @@ class TfidfIndex:
 
     Raises:
         ValueError: If there is no word.
-        ImportError: If scikit-learn is not installed.
+        ModuleNotFoundError: If scikit-learn is not installed.
 
     Example:
         >>> index = TfidfIndex(["Lima is in Peru. It is large.", "Santiago is in Chile."])
@@ -43,13 +43,9 @@ class TfidfIndex:
     """
 
     def __init__(self, contexts: Sequence[str]) -> None:
-        try:
+        with needing("TfidfIndex", "apps"):
             from scipy.sparse import csr_matrix
             from sklearn.feature_extraction.text import TfidfVectorizer
-        except ImportError:
-            raise ImportError(
-                "TfidfIndex: scikit-learn is needed; install it by pip install 'askew[apps]'"
-            ) from None
         self.contexts = list(contexts)
         self._spans = [_sentence_spans(text) for text in self.contexts]
         sentences = [

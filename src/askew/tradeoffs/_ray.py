@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from askew._check import needing
 from askew.tradeoffs._task import Arm, Model, Task
 from askew.tradeoffs._trial import run_trial, trial_name
 
@@ -49,7 +50,7 @@ def run_on_ray(
         progress: Called about twice a second.
 
     Raises:
-        ImportError: If ray is not installed.
+        ModuleNotFoundError: If ray is not installed.
         RuntimeError: If there is no such cluster, or a worker was lost three times.
     """
     ray = import_ray()
@@ -94,14 +95,10 @@ def import_ray() -> Any:
         The package.
 
     Raises:
-        ImportError: If it is not installed.
+        ModuleNotFoundError: If it is not installed.
     """
-    try:
+    with needing("compare", "cluster"):
         import ray
-    except ImportError as error:
-        raise ImportError(
-            f"compare: a cluster needs ray; got {error}. Install askew[cluster]"
-        ) from None
     return ray
 
 

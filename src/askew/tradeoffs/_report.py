@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from askew._check import require
+from askew._check import needing, require
 from askew.tradeoffs._files import write_text
 from askew.tradeoffs._findings import races
 from askew.tradeoffs._grids import (
@@ -42,7 +42,7 @@ def write_report(
     Raises:
         ValueError: If the results are of another version or incomplete, the folder does not
             exist, or there is no such language.
-        ImportError: If plotly or jinja2 is not installed.
+        ModuleNotFoundError: If plotly or jinja2 is not installed.
     """
     _write("write_report", [Run("", results, items or {})], path, language)
 
@@ -58,7 +58,7 @@ def write_joint_report(runs: Sequence[Run], path: Path, *, language: str = "en")
     Raises:
         ValueError: If there is no run, results are of another version or incomplete, the folder
             does not exist, or there is no such language.
-        ImportError: If plotly or jinja2 is not installed.
+        ModuleNotFoundError: If plotly or jinja2 is not installed.
     """
     require(len(runs) >= 1, "write_joint_report: runs must be one or more; got none")
     _write("write_joint_report", runs, path, language)
@@ -68,16 +68,12 @@ def _write(caller: str, runs: Sequence[Run], path: Path, language: str) -> None:
     say = language_of(caller, language)
     pages = [checked(caller, run.results, of=f" in {run.name}" * bool(run.name)) for run in runs]
     require(path.parent.is_dir(), f"{caller}: the folder must exist; got path {path}")
-    try:
+    with needing(caller, "report"):
         from jinja2 import Environment, PackageLoader, StrictUndefined
         from markupsafe import Markup
         from plotly.offline import get_plotlyjs
 
         from askew.tradeoffs import _chart_parts
-    except ImportError as error:
-        raise ImportError(
-            f"{caller}: plotly and jinja2 must be installed; got {error}. Install askew[report]"
-        ) from None
     environment = Environment(
         loader=PackageLoader("askew.tradeoffs", "."),
         autoescape=True,

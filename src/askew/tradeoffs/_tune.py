@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from askew._check import require
+from askew._check import needing, require
 from askew._config import load_config
 from askew.tradeoffs._run import trial_executor
 from askew.tradeoffs._task import Arm, Model, Task
@@ -199,7 +199,7 @@ def tune(
 
     Raises:
         ValueError: If a config lacks a number, or training gives no score.
-        ImportError: If optuna is not installed.
+        ModuleNotFoundError: If optuna is not installed.
     """
     check_space(arms, tuning)
     draws = tuning.draws
@@ -230,21 +230,19 @@ def tune(
 
 
 def check_space(arms: Sequence[Arm], tuning: Tuning) -> None:
-    """Refuse a space with a number that an arm does not have or take."""
+    """Refuse a space with a number that an arm does not have or take, or if optuna is absent."""
+    with needing("tune", "sweep"):
+        import optuna  # noqa: F401
     for arm in arms:
         for end in ("low", "high"):
             with_values(arm, {name: getattr(r, end) for name, r in tuning.space.items()})
 
 
 def _studies(names: Sequence[str], out: Path) -> dict[str, "optuna.Study"]:
-    try:
-        import optuna
-        from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
-    except ImportError as error:
-        raise ImportError(
-            f"tune: optuna must be installed; got {error}. Install askew[sweep]"
-        ) from None
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     out.mkdir(parents=True, exist_ok=True)
     storage = JournalStorage(JournalFileBackend(str(out / "tuning.journal")))

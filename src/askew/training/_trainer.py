@@ -18,7 +18,7 @@ from transformers import (
     TrainerCallback,
 )
 
-from askew._check import require
+from askew._check import needing, require
 from askew.text import TokenBatches
 from askew.training._average import WeightAverage
 from askew.training._callbacks import (
@@ -272,7 +272,8 @@ def _arguments(config: RunConfig, out: Path, seed: int) -> Seq2SeqTrainingArgume
 
 
 def _add_tensorboard(trainer: TokenBatchTrainer, folder: Path) -> None:
-    from torch.utils.tensorboard import SummaryWriter
+    with needing("train_model", "track"):
+        from torch.utils.tensorboard import SummaryWriter
     from transformers.integrations import TensorBoardCallback
 
     if trainer.is_world_process_zero():
