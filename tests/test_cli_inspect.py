@@ -1,6 +1,7 @@
 """The commands that look into a model and into an installation."""
 
 import json
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -120,7 +121,7 @@ def test_bad_input_is_one_line_and_exit_code_2(llama, arguments, message):
 def test_the_doctor_finds_this_installation_well():
     result = run("doctor")
     assert result.exit_code == 0, result.output
-    assert f"torch         {torch.__version__}" in result.stdout
+    assert f"torch         {version('torch')}" in result.stdout
     assert result.stdout.count("  right  ") == 7 and "WRONG" not in result.stdout
     assert "apps     ready" in result.stdout
 

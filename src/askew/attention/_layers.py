@@ -316,7 +316,7 @@ class AsymmetricAttention(nn.Module):
         self, queries: int, keys: int, device: torch.device
     ) -> tuple[Tensor | None, Tensor | None]:
         """The dense bias, or that of a window."""
-        if not isinstance(self.position, RelativeBias | ALiBi):
+        if not isinstance(self.position, (RelativeBias, ALiBi)):
             return None, None
         if self.window is None:
             return spread_offsets(self.position, queries, keys, device), None

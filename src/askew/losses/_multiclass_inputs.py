@@ -38,13 +38,20 @@ def by_side(
     positive[list(positive_classes)] = True
     alpha_pos, alpha_neg, gamma_pos, gamma_neg = sides
 
-    def choose(pos: float | None, neg: float | None, both: PerClass) -> Tensor:
-        chosen = torch.as_tensor(both, dtype=compute_dtype(logits), device=logits.device)
-        chosen = chosen.expand(classes)
-        chosen = chosen if pos is None else chosen.masked_fill(positive, pos)
-        return chosen if neg is None else chosen.masked_fill(~positive, neg)
+    alphas, gammas = (
+        torch.as_tensor(both, dtype=compute_dtype(logits), device=logits.device).expand(classes)
+        for both in (alpha, gamma)
+    )
+    return (
+        _filled(alphas, positive, alpha_pos, alpha_neg),
+        _filled(gammas, positive, gamma_pos, gamma_neg),
+    )
 
-    return choose(alpha_pos, alpha_neg, alpha), choose(gamma_pos, gamma_neg, gamma)
+
+def _filled(both: Tensor, positive: Tensor, pos: float | None, neg: float | None) -> Tensor:
+    """Settings of all classes, with those of a side where it has its own."""
+    chosen = both if pos is None else both.masked_fill(positive, pos)
+    return chosen if neg is None else chosen.masked_fill(~positive, neg)
 
 
 def valid_targets(

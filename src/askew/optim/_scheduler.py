@@ -78,7 +78,10 @@ class AsymmetricScheduler(LambdaLR):
         Returns:
             Plain numbers and names; the schedules themselves are given anew on resuming.
         """
-        return {name: value for name, value in super().state_dict().items() if name != "_due"}
+        kept = {name: value for name, value in super().state_dict().items() if name != "_due"}
+        for name in ("base_lrs", "_last_lr"):  # a rate that is a tensor goes on changing
+            kept[name] = [float(rate) for rate in kept[name]]
+        return kept
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Go on where a state was saved, in whichever order optimizer and scheduler are made.
