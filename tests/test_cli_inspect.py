@@ -134,6 +134,8 @@ def test_the_doctor_notices_a_wrong_number(monkeypatch):
     assert [check["passed"] for check in checks].count(False) == 1
     monkeypatch.setattr(doctor, "asymmetric_bce_loss", lambda *a, **k: a[0].mean() * torch.nan)
     assert run("doctor").stdout.count("WRONG") == 2
+    nothing, broken = torch.zeros(2), torch.tensor([0.0, torch.nan])
+    assert doctor._furthest([(nothing, nothing), (broken, nothing)]) == float("inf")
 
 
 def test_the_doctor_names_what_is_missing_or_too_old(monkeypatch):

@@ -84,6 +84,16 @@ def test_stacks_share_out_all_parameters_once():
     assert model.shared.weight.numel() <= rest.parameters < model.shared.weight.numel() + 100
 
 
+def test_a_parameter_of_two_stacks_counts_where_it_comes_first():
+    model = nn.Module()
+    model.first, model.second = (
+        nn.ModuleList([nn.MultiheadAttention(8, 2, bias=False)]) for _ in range(2)
+    )
+    model.second[0].in_proj_weight = model.first[0].in_proj_weight
+    first, second, rest = inspect_model(model).stacks
+    assert (first.parameters, second.parameters, rest.parameters) == (4 * 64, 64, 0)
+
+
 def test_cross_attention_has_a_rank_and_no_symmetry():
     cross = inspect_model(nn.TransformerDecoderLayer(8, 2, 16)).attention[1]
     assert isinstance(cross, AttentionScores)

@@ -84,6 +84,9 @@ def test_the_orientation_is_keys_up_and_queries_down():
 def test_nothing_stands_out_of_a_map_that_is_even_or_symmetric():
     flat = torch.ones(3, 16)
     assert float(directionality_score(flat, flat)) == 0.0
+    turned = torch.linalg.qr(QUERY.flatten(0, 1)[:, :15].T)[0].T  # norms of 1 but for rounding
+    eye = torch.eye(15, dtype=torch.double)
+    assert float(directionality_score(turned[:, :15] @ turned[:, :15].T, eye)) == 0.0
     weights = QUERY.clone()
     weights[:, :, 3] *= 8
     assert directionality_score(weights, weights).tolist() == pytest.approx([0.0] * 3, abs=1e-6)

@@ -61,11 +61,23 @@ def test_a_text_is_read_by_every_head_of_an_encoder(tmp_path):
 def test_an_encoder_decoder_reads_the_text_on_both_sides(tmp_path):
     hf.T5ForConditionalGeneration(T5).save_pretrained(tmp_path)
     with_tokenizer(tmp_path)
-    reading = read_attention(load_checkpoint(tmp_path), tmp_path, "the cat sat")
+    model = load_checkpoint(tmp_path)
+    reading = read_attention(model, tmp_path, "the cat sat")
     encoder, decoder, cross = reading.pictures
     assert encoder.rows == encoder.columns == cross.columns == ["the", "cat", "sat"]
     assert decoder.rows == decoder.columns == cross.rows == ["[PAD]", "the", "cat"]
     assert float(decoder.weights[0, 0, 0, 1]) == 0.0  # causal
+    inputs = {
+        "input_ids": torch.tensor([[3, 4, 5]]),
+        "decoder_input_ids": torch.tensor([[0, 3, 4]]),
+    }
+    expected = model(**inputs, output_attentions=True)
+    for picture, theirs in (
+        (encoder, expected.encoder_attentions),
+        (decoder, expected.decoder_attentions),
+        (cross, expected.cross_attentions),
+    ):
+        torch.testing.assert_close(picture.weights, torch.stack(theirs).detach()[:, 0])
     assert cross.title.endswith("decoder.block layer.1.EncDecAttention")
 
 

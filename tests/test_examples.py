@@ -1,0 +1,39 @@
+"""Every example runs as its first lines say, is short, and shows what it is for."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SHOWN = {
+    "ask_documents": r"encoded \d+ documents in \d+ windows\n(.*\n)+  reader  .*\n  TF-IDF  ",
+    "compare_two_models": r"bottleneck (pays|does not pay|cannot tell)|accuracy",
+    "imbalanced_loss": r"(?s)no certain difference in F1, tuned.*better in F1 at \.5 by",
+    "linear_window": r" 4096 .*x   \de-0[5-9]\n.*route 'banded'",
+    "rates_per_part": r"'step': 30, 'lr/embeddings': .*'lr/head': ",
+    "replace_multihead_attention": r"largest difference: (0\.0e\+00|\d\.\de-0[6-9])\n",
+    "serve_faster": r"times as fast; (2\d|30) of 30 texts the same",
+    "translate_po": r"filled in and marked fuzzy: 50\nmsgid ",
+}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in EXAMPLES.glob("*.py")))
+def test_an_example_shows_what_it_says(name, tmp_path):
+    path = EXAMPLES / f"{name}.py"
+    text = path.read_text(encoding="utf-8")
+    assert f"python examples/{name}.py" in text and len(text.splitlines()) < 60
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, path], capture_output=True, text=True, cwd=tmp_path, env=environment
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert re.search(SHOWN[name], done.stdout), done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_there_are_eight():
+    assert len(SHOWN) == 8
