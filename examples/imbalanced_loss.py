@@ -3,7 +3,7 @@
     python examples/imbalanced_loss.py
 
 Eights among the digits of scikit-learn, 1 in 40, ten paired seeds. At the threshold .5 the loss
-gains a lot; the control is plain cross-entropy with the threshold that is best on validation rows.
+gains a lot; the control is plain cross-entropy with the threshold that is best for validation.
 """
 
 import tempfile
@@ -38,9 +38,9 @@ def figures(loss: nn.Module, seed: int, parts: list[tuple[Tensor, Tensor]]) -> l
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(600):
         batch = torch.randint(len(x), (64,))
-        optimizer.zero_grad()
         loss(model(x[batch]), y[batch]).backward()
         optimizer.step()
+        optimizer.zero_grad()
     with torch.no_grad():
         valid, test = model(x_valid).sigmoid(), model(x_test).sigmoid()
     tuned = best_threshold(valid[:, None].numpy(), y_valid[:, None].numpy())
@@ -51,10 +51,9 @@ if __name__ == "__main__":
     lines, parts = ["arm,seed,item,metric,value"], rows()
     for seed in range(10):
         for arm, loss in LOSSES.items():
-            found = zip(LABELS, figures(loss, seed, parts), strict=True)
-            lines += [f"{arm},{seed},,{metric},{value}" for metric, value in found]
+            for metric, value in zip(LABELS, figures(loss, seed, parts), strict=True):
+                lines.append(f"{arm},{seed},,{metric},{value}")
     metrics = [Metric(name=name, label=label, equivalence=1.0) for name, label in LABELS.items()]
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "results.csv").write_text("\n".join(lines))
-        judged = judge_results(Path(folder) / "results.csv", baseline="plain", metrics=metrics)
-    print_results(judged.results, Console())
+        (table := Path(folder) / "results.csv").write_text("\n".join(lines))
+        print_results(judge_results(table, baseline="plain", metrics=metrics).results, Console())
