@@ -64,6 +64,30 @@ def test_symbol_is_explained(package, name):
 
 
 @each_symbol
+def test_symbol_has_an_example_that_runs(package, name):
+    symbol = getattr(import_module(f"askew.{package}"), name)
+    if not inspect.isclass(symbol) and not inspect.isfunction(symbol):
+        return
+    text = own_docstring(symbol)
+    assert re.search(r"^ *>>> ", text, flags=re.MULTILINE), f"{name} shows no example"
+    assert "+SKIP" not in text, f"{name} has an example that does not run"
+
+
+@each_symbol
+def test_what_a_symbol_gives_and_holds_is_explained(package, name):
+    symbol = getattr(import_module(f"askew.{package}"), name)
+    text = own_docstring(symbol) if inspect.isclass(symbol) or inspect.isfunction(symbol) else ""
+    if inspect.isfunction(symbol):
+        given = inspect.signature(inspect.unwrap(symbol)).return_annotation
+        gives = given not in (None, "None", inspect.Signature.empty)
+        assert not gives or re.search(r"^ *(Returns|Yields):", text, flags=re.MULTILINE), name
+    elif inspect.isclass(symbol) and hasattr(symbol, "_fields"):
+        told = set(re.findall(r"[a-z0-9]+", text.partition("Example:")[0].lower()))
+        missing = [field for field in symbol._fields if not set(field.split("_")) & told]
+        assert not missing, f"{name} does not explain {missing}"
+
+
+@each_symbol
 def test_symbol_is_named_by_a_test(package, name):
     is_type_alias = get_origin(getattr(import_module(f"askew.{package}"), name)) is not None
     assert is_type_alias or name in TESTED, f"no test names askew.{package}.{name}"

@@ -15,7 +15,14 @@ from askew.attention._routes import Call, Route, RouteChoice, choose_route, key_
 
 
 class AttentionOutput(NamedTuple):
-    """What attention gives: `output`, and `weights` where they were asked for, else None."""
+    """What attention gives: `output`, and `weights` where they were asked for, else None.
+
+    Example:
+        >>> layer = torch.randn(1, 2, 3, 4)
+        >>> found = attend(layer, layer, layer, return_weights=True)
+        >>> isinstance(found, AttentionOutput), found.weights.shape
+        (True, torch.Size([1, 2, 3, 3]))
+    """
 
     output: Tensor
     weights: Tensor | None

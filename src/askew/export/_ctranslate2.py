@@ -57,6 +57,11 @@ def export_ctranslate2(
             keys, heads of another width than d_model / num_heads), the quantization is
             unknown, or `out` holds something else.
         ModuleNotFoundError: If ctranslate2 is not installed.
+
+    Example:
+        >>> export_ctranslate2("/nowhere")
+        Traceback (most recent call last):
+        ValueError: load_translation_model: a model folder holds config.json; got folder /n...
     """
     with needing("export_ctranslate2", "serve"):
         import ctranslate2  # noqa: F401  (said missing before any work)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from askew._check import needing
+from askew._check import needing, require
 from askew.export._files import fingerprint, replacing
 from askew.models import load_translation_model
 from askew.text import load_tokenizers, save_tokenizers
@@ -31,12 +31,21 @@ def export_onnx(folder: str | Path, out: str | Path | None = None) -> Path:
     Raises:
         ValueError: If the folder holds no whole model or `out` holds something else.
         ModuleNotFoundError: If onnx or onnxscript is not installed.
+
+    Example:
+        >>> export_onnx("/nowhere")
+        Traceback (most recent call last):
+        ValueError: export_onnx: the folder must hold a trained model; got folder /nowhere
     """
+    folder = Path(folder)
+    require(
+        (folder / "config.json").is_file(),
+        f"export_onnx: the folder must hold a trained model; got folder {folder}",
+    )
     with needing("export_onnx", "onnx"):
         import onnx  # noqa: F401  (said missing before any work)
         import onnxscript  # noqa: F401
 
-    folder = Path(folder)
     out = folder / "onnx" if out is None else Path(out)
     model, tokenizers = load_translation_model(folder).eval(), load_tokenizers(folder)
     source = torch.ones(2, 5, dtype=torch.long)

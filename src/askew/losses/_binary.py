@@ -149,6 +149,13 @@ class AsymmetricBCELoss(nn.Module):
 
     Warns:
         UserWarning: If `gamma_pos > gamma_neg`, which fades out positives before negatives.
+
+    Example:
+        >>> logits, targets = torch.tensor([-2.0, 0.5, 3.0]), torch.tensor([1.0, 0.0, 1.0])
+        >>> AsymmetricBCELoss()(logits, targets) == nn.BCEWithLogitsLoss()(logits, targets)
+        tensor(True)
+        >>> AsymmetricBCELoss.asl()(logits, targets).round(decimals=4)
+        tensor(0.7556)
     """
 
     weight_pos: Setting

@@ -136,6 +136,12 @@ class AsymmetricContrastiveLoss(nn.Module):
 
     Raises:
         ValueError: If a setting is out of range.
+
+    Example:
+        >>> vectors = torch.eye(4)
+        >>> loss = AsymmetricContrastiveLoss(weight_queries=1.0, weight_documents=0.0)
+        >>> loss(vectors, vectors).round(decimals=4) == 0
+        tensor(True)
     """
 
     def __init__(

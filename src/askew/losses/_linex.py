@@ -86,6 +86,10 @@ class LinExLoss(nn.Module):
         a: See `linex_loss`, as for all settings.
         b: Scale.
         reduction: "mean", "sum" or "none".
+
+    Example:
+        >>> LinExLoss(a=1.0, reduction="none")(torch.tensor([1.0, -1.0]), torch.zeros(2))
+        tensor([0.7183, 0.3679])
     """
 
     def __init__(self, *, a: float = 1.0, b: float = 1.0, reduction: Reduction = "mean") -> None:

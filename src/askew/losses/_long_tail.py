@@ -158,6 +158,12 @@ class LogitAdjustedCrossEntropy(nn.Module):
         label_smoothing: Share of the label that is spread over all classes.
         ignore_index: Rows with this target do not count.
         reduction: "mean", "sum" or "none".
+
+    Example:
+        >>> logits, target = torch.tensor([[1.0, 2.0]]), torch.tensor([0])
+        >>> even = LogitAdjustedCrossEntropy(torch.tensor([50, 50]))
+        >>> even(logits, target) == nn.CrossEntropyLoss()(logits, target)
+        tensor(True)
     """
 
     def __init__(
@@ -214,6 +220,11 @@ class LDAMLoss(nn.Module):
         weight: One weight per class; assign it anew when the schedule defers it.
         ignore_index: Rows with this target do not count.
         reduction: "mean", "sum" or "none".
+
+    Example:
+        >>> loss = LDAMLoss(torch.tensor([100, 4]))
+        >>> loss.class_counts.tolist()
+        [100, 4]
     """
 
     def __init__(

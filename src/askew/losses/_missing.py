@@ -93,6 +93,10 @@ class HillLoss(nn.Module):
         gamma_pos: Focus of the positive side.
         lambda_neg: Height of the negative side.
         reduction: "mean", "sum" or "none".
+
+    Example:
+        >>> HillLoss()(torch.tensor([9.0, -9.0]), torch.tensor([1.0, 0.0])) < 1e-6
+        tensor(True)
     """
 
     def __init__(
@@ -218,6 +222,11 @@ class SPLCLoss(nn.Module):
         gamma_pos: Focus of the positive side.
         gamma_neg: Focus of the negative side.
         reduction: "mean", "sum" or "none".
+
+    Example:
+        >>> loss = SPLCLoss(tau=0.6)
+        >>> loss(torch.tensor([9.0, 9.0]), torch.tensor([1.0, 0.0])) < 1e-6  # 9 counts as positive
+        tensor(True)
     """
 
     def __init__(

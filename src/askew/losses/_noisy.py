@@ -92,6 +92,10 @@ class AGCELoss(nn.Module):
         a: See `agce_loss`, as for all settings.
         q: Exponent.
         reduction: "mean", "sum" or "none".
+
+    Example:
+        >>> AGCELoss(a=0.6, q=0.6)(torch.zeros(2, 4), torch.tensor([0, 3])).round(decimals=4)
+        tensor(0.6978)
     """
 
     def __init__(self, *, a: float = 0.6, q: float = 0.6, reduction: Reduction = "mean") -> None:
@@ -179,6 +183,10 @@ class AULLoss(nn.Module):
         a: See `aul_loss`, as for all settings.
         q: Exponent.
         reduction: "mean", "sum" or "none".
+
+    Example:
+        >>> AULLoss(a=5.5, q=3.0)(torch.zeros(2, 4), torch.tensor([0, 3])).round(decimals=4)
+        tensor(17.8594)
     """
 
     def __init__(self, *, a: float = 5.5, q: float = 3.0, reduction: Reduction = "mean") -> None:
@@ -254,6 +262,10 @@ class AELLoss(nn.Module):
     Args:
         a: See `ael_loss`, as for all settings.
         reduction: "mean", "sum" or "none".
+
+    Example:
+        >>> AELLoss(a=2.5)(torch.zeros(2, 4), torch.tensor([0, 3])).round(decimals=4)
+        tensor(0.9048)
     """
 
     def __init__(self, *, a: float = 2.5, reduction: Reduction = "mean") -> None:

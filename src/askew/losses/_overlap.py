@@ -121,6 +121,11 @@ class AsymmetricTverskyLoss(nn.Module):
         smooth: Added to both sides of the fraction.
         per_image: Whether each image is counted alone.
         reduction: "mean", "sum" or "none".
+
+    Example:
+        >>> logits, target = torch.full((1, 1, 2, 2), 9.0), torch.ones(1, 1, 2, 2)
+        >>> AsymmetricTverskyLoss(weight_fn=0.7, weight_fp=0.3)(logits, target) < 0.001
+        tensor(True)
     """
 
     weight_fn: Weight

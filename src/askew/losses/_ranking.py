@@ -136,6 +136,12 @@ class AsymmetricRankingLoss(nn.Module):
 
     Warns:
         UserWarning: If the loss can be 0 with the negative nearer.
+
+    Example:
+        >>> loss = AsymmetricRankingLoss(margin_pos=0.2, margin_neg=1.0)
+        >>> anchor, near, far = torch.tensor([[[0.0]], [[0.1]], [[3.0]]])
+        >>> loss(anchor, near, far), loss(anchor, far, near)
+        (tensor(0.), tensor(3.7000))
     """
 
     def __init__(
@@ -187,6 +193,12 @@ class RankingViolations(NamedTuple):
 
     `positive`: the positive is beyond its margin. `negative`: the negative is within its margin.
     `order`: the negative is nearer than the positive.
+
+    Example:
+        >>> anchor, near, far = torch.tensor([[[0.0]], [[0.1]], [[3.0]]])
+        >>> shares = ranking_violations(anchor, near, far, margin_pos=0.2, margin_neg=1.0)
+        >>> isinstance(shares, RankingViolations), shares.order
+        (True, tensor(0.))
     """
 
     positive: Tensor

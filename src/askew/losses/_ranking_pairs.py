@@ -119,6 +119,12 @@ class AsymmetricPairLoss(nn.Module):
 
     Warns:
         UserWarning: If the loss can be 0 with a negative nearer than a positive.
+
+    Example:
+        >>> loss = AsymmetricPairLoss(margin_pos=0.1, margin_neg=1.0)
+        >>> x = torch.tensor([[0.0, 0.0], [0.0, 0.0], [3.0, 0.0]])
+        >>> loss(x, torch.tensor([1, 1, 2]))
+        tensor(0.)
     """
 
     def __init__(

@@ -78,6 +78,10 @@ class PinballLoss(nn.Module):
     Args:
         quantile: See `pinball_loss`, as for all settings.
         reduction: "mean", "sum" or "none".
+
+    Example:
+        >>> PinballLoss(quantile=0.9)(torch.zeros(2), torch.tensor([1.0, -1.0]))
+        tensor(0.5000)
     """
 
     quantile: Level
@@ -166,6 +170,10 @@ class ExpectileLoss(nn.Module):
     Args:
         expectile: See `expectile_loss`, as for all settings.
         reduction: "mean", "sum" or "none".
+
+    Example:
+        >>> ExpectileLoss(expectile=0.9)(torch.zeros(2), torch.tensor([1.0, -1.0]))
+        tensor(0.5000)
     """
 
     expectile: Level
@@ -255,6 +263,10 @@ class AsymmetricHuberLoss(nn.Module):
         quantile: See `asymmetric_huber_loss`, as for all settings.
         delta: Distance at which squared becomes absolute.
         reduction: "mean", "sum" or "none".
+
+    Example:
+        >>> AsymmetricHuberLoss(quantile=0.9)(torch.zeros(2), torch.tensor([3.0, -3.0]))
+        tensor(1.2500)
     """
 
     quantile: Level

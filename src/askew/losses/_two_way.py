@@ -108,6 +108,11 @@ class TwoWayLoss(nn.Module):
         temperature_pos: See `two_way_loss`, as for all settings.
         temperature_neg: Temperature of the unmarked labels.
         reduction: "mean", "sum" or "none".
+
+    Example:
+        >>> logits, targets = torch.tensor([[4.0, -4.0], [-4.0, 4.0]]), torch.eye(2)
+        >>> TwoWayLoss()(logits, targets) < TwoWayLoss()(-logits, targets)
+        tensor(True)
     """
 
     def __init__(

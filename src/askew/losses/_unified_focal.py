@@ -123,6 +123,11 @@ class AsymmetricUnifiedFocalLoss(nn.Module):
         smooth: Added to both sides of the Tversky fraction.
         per_image: Whether each image is counted alone.
         reduction: "mean", "sum" or "none".
+
+    Example:
+        >>> logits, target = torch.zeros(1, 2, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long)
+        >>> AsymmetricUnifiedFocalLoss()(logits, target).ndim
+        0
     """
 
     def __init__(

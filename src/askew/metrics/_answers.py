@@ -25,7 +25,16 @@ _BLOCK = 1_000_000
 
 
 class Interval(NamedTuple):
-    """Lower and upper end of an interval, in the unit of what it is about."""
+    """Lower and upper end of an interval, in the unit of what it is about.
+
+    Args:
+        low: Lower end.
+        high: Upper end.
+
+    Example:
+        >>> Interval(low=-1.0, high=2.5).high
+        2.5
+    """
 
     low: float
     high: float

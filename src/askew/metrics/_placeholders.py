@@ -15,6 +15,12 @@ class Survival(NamedTuple):
         total: Of how many.
         left_out: Sentences without any, which say nothing.
         kinds: Kept and total of each kind, the commonest first.
+
+    Example:
+        >>> from askew.text import find_placeholders
+        >>> found = placeholder_survival(["Hi %s"], ["Oi %s"], find_placeholders)
+        >>> isinstance(found, Survival), found.kept, found.total
+        (True, 1, 1)
     """
 
     kept: int

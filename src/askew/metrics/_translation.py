@@ -15,6 +15,16 @@ class CorpusScore(NamedTuple):
 
     `items` are the jackknife pseudo-values ``n * score - (n - 1) * score_without_item``: their
     mean is about the score (exactly, where it is a mean) and their spread is its uncertainty.
+
+    Args:
+        value: Of the whole set, 0 to 100.
+        items: One score per sentence.
+        signature: sacreBLEU's account of how it was computed.
+
+    Example:
+        >>> score = bleu(["a b c d e"], ["a b c d e"])
+        >>> isinstance(score, CorpusScore), score.value, len(score.items)
+        (True, 100.00000000000004, 1)
     """
 
     value: float

@@ -43,6 +43,16 @@ class QuestionAnswerer:
     Raises:
         ValueError: If a number is not positive, a tokenizer has tokens that the model does not
             know, or a window has no room for more than the overlap.
+
+    Example:
+        >>> from askew.models import AsymmetricQAConfig
+        >>> from askew.text import train_tokenizer
+        >>> tokenizer = train_tokenizer(["Anna lives in Rome."], vocab_size=300)
+        >>> model = AsymmetricQAModel(AsymmetricQAConfig(question_vocab=300, context_vocab=300))
+        >>> answerer = QuestionAnswerer(model, tokenizer, tokenizer)
+        >>> index = answerer.encode([Context("a page", "Anna lives in Rome.")])
+        >>> answerer.answer("Where does Anna live?", index)[0].title
+        'a page'
     """
 
     def __init__(

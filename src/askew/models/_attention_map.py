@@ -22,6 +22,11 @@ class AttentionMap(NamedTuple):
 
     `weights[layer, head, i, j]` is how much target token i looked at source token j when it
     was written; each row sums to 1. Both sides end with the end of the sentence.
+
+    Example:
+        >>> seen = AttentionMap(["a", "b"], ["A", "B"], torch.eye(2)[None, None])
+        >>> seen.alignment()
+        [0, 1]
     """
 
     source_tokens: list[str]
@@ -45,6 +50,19 @@ def attention_map(translator: Translator, text: str) -> AttentionMap:
 
     Raises:
         ValueError: If the engine is another, or the text is blank or too long.
+
+    Example:
+        >>> from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel
+        >>> from askew.text import train_tokenizer
+        >>> from askew.transformer import EncoderDecoderConfig, StackConfig
+        >>> side = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16)
+        >>> vocab = {"source_vocab": 280, "target_vocab": 280}
+        >>> plain = EncoderDecoderConfig(encoder=side, decoder=side, **vocab)
+        >>> model = AsymmetricTranslationModel(AsymmetricTranslationConfig.from_plain(plain))
+        >>> tokenizer = train_tokenizer(["one cat", "two cats"], vocab_size=280)
+        >>> seen = attention_map(Translator(model, tokenizer), "one cat")
+        >>> seen.weights.shape[:2], "".join(seen.source_tokens[:-1])
+        (torch.Size([1, 2]), 'one cat')
     """
     seen, source, target = greedy_attention(translator, text)
     looked = [weights[0] for name, weights in seen.items() if name.endswith("cross_attention")]
@@ -88,6 +106,14 @@ def write_attention_page(maps: Sequence[AttentionMap], path: str | Path) -> None
 
     Raises:
         ValueError: If there are no maps.
+
+    Example:
+        >>> import tempfile
+        >>> seen = AttentionMap(["a", "b"], ["A", "B"], torch.eye(2)[None, None])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_attention_page([seen], Path(folder) / "page.html")
+        ...     sorted(path.name for path in Path(folder).iterdir())
+        ['page.html']
     """
     require(len(maps) > 0, "write_attention_page: there must be a map; got none")
     pictures = [

@@ -22,6 +22,11 @@ class CTranslate2Engine:
     Raises:
         ValueError: If the folder holds no export, or a damaged one.
         ModuleNotFoundError: If ctranslate2 is not installed.
+
+    Example:
+        >>> CTranslate2Engine("/nowhere")
+        Traceback (most recent call last):
+        ValueError: CTranslate2Engine: the folder must be what askew export wrote; got /now...
     """
 
     def __init__(self, folder: str | Path, *, threads: int = 1) -> None:

@@ -61,14 +61,29 @@ class DecodingConfig:
 
 
 class TokenHypothesis(NamedTuple):
-    """Tokens without start and end, and the sum of log-probabilities over length to a power."""
+    """Tokens without start and end, and the sum of log-probabilities over length to a power.
+
+    Args:
+        tokens: Token numbers.
+        score: At most 0.
+
+    Example:
+        >>> TokenHypothesis(tokens=[7, 8], score=-0.5).tokens
+        [7, 8]
+    """
 
     tokens: list[int]
     score: float
 
 
 class Engine(Protocol):
-    """What searches for translations of token numbers."""
+    """What searches for translations of token numbers.
+
+    Example:
+        >>> from askew.models import CTranslate2Engine, TorchEngine
+        >>> all(hasattr(engine, "decode") for engine in (TorchEngine, CTranslate2Engine))
+        True
+    """
 
     def decode(
         self, sources: Sequence[Sequence[int]], limits: Sequence[int], config: DecodingConfig

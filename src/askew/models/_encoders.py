@@ -17,6 +17,14 @@ class PretrainedEncoder(nn.Module):
 
     Args:
         config: As `encoder_config` gives it.
+
+    Example:
+        >>> import torch
+        >>> from transformers import BertConfig
+        >>> small = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1}
+        >>> encoder = PretrainedEncoder(BertConfig(vocab_size=9, intermediate_size=8, **small))
+        >>> encoder(torch.tensor([[1, 2, 3]])).shape
+        torch.Size([1, 3, 8])
     """
 
     def __init__(self, config: PreTrainedConfig) -> None:
@@ -70,6 +78,11 @@ def read_encoder_config(folder: str | Path, *, dropout: float = 0.0) -> dict:
     Raises:
         ValueError: If a file is missing or the kind of model is unknown. No code of the folder
             is run and nothing is unpickled.
+
+    Example:
+        >>> read_encoder_config("/nowhere")
+        Traceback (most recent call last):
+        ValueError: read_encoder_config: an encoder folder holds config.json, model.safeten...
     """
     folder = Path(folder)
     for name in _FILES:

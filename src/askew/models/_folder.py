@@ -44,6 +44,14 @@ def write_checksums(folder: str | Path) -> None:
 
     Args:
         folder: A folder with a model and its tokenizers.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = (Path(folder) / "config.json").write_text("{}")
+        ...     write_checksums(folder)
+        ...     list(json.loads((Path(folder) / "checksums.json").read_text())["sha256"])
+        ['config.json']
     """
     folder = Path(folder)
     sums = {name: file_sha256(folder / name) for name in _SUMMED if (folder / name).is_file()}
@@ -64,6 +72,11 @@ def load_translation_model(folder: str | Path) -> AsymmetricTranslationModel:
 
     Raises:
         ValueError: If a file is missing, damaged, altered, or of another kind of model.
+
+    Example:
+        >>> load_translation_model("/nowhere")
+        Traceback (most recent call last):
+        ValueError: load_translation_model: a model folder holds config.json; got folder /n...
     """
     return _load(Path(folder), _TRANSLATION)
 
@@ -82,6 +95,11 @@ def load_qa_model(folder: str | Path) -> AsymmetricQAModel:
 
     Raises:
         ValueError: If a file is missing, damaged, altered, or of another kind of model.
+
+    Example:
+        >>> load_qa_model("/nowhere")
+        Traceback (most recent call last):
+        ValueError: load_qa_model: a model folder holds config.json; got folder /nowhere. G...
     """
     return _load(Path(folder), _QA)
 
@@ -117,6 +135,11 @@ def model_fingerprint(folder: str | Path) -> str:
 
     Raises:
         ValueError: If there is no such file.
+
+    Example:
+        >>> model_fingerprint("/nowhere")
+        Traceback (most recent call last):
+        ValueError: model_fingerprint: a model folder holds model.safetensors; got folder /...
     """
     weights = Path(folder) / "model.safetensors"
     require(

@@ -20,6 +20,12 @@ class Encoded(NamedTuple):
         states: [batch, length, width], a state per token.
         vectors: [batch, d_pool] of length 1, by which questions find contexts.
         mask: [batch, length], True = a real token.
+
+    Example:
+        >>> model = AsymmetricQAModel(AsymmetricQAConfig())
+        >>> found = model.encode_questions(torch.tensor([[1, 2, 3]]))
+        >>> isinstance(found, Encoded), found.states.shape[:2]
+        (True, torch.Size([1, 3]))
     """
 
     states: Tensor
@@ -35,6 +41,15 @@ class QAOutput(NamedTuple):
         nothing: As in `SpanScores`.
         questions: Vectors of the questions.
         contexts: Vectors of the contexts.
+
+    Example:
+        >>> pair = torch.zeros(1, dtype=torch.long)
+        >>> tokens = torch.tensor([[1, 2, 3]])
+        >>> real = torch.ones_like(tokens, dtype=torch.bool)
+        >>> model = AsymmetricQAModel(AsymmetricQAConfig())
+        >>> output = model(tokens, real, tokens, real, real, pair, pair)
+        >>> isinstance(output, QAOutput), output.spans.shape
+        (True, torch.Size([1, 3, 3]))
     """
 
     spans: Tensor

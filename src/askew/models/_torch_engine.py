@@ -16,6 +16,17 @@ class TorchEngine:
 
     Args:
         model: The model; put into evaluation mode.
+
+    Example:
+        >>> from askew.models import AsymmetricTranslationConfig
+        >>> from askew.transformer import EncoderDecoderConfig, StackConfig
+        >>> side = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16)
+        >>> vocab = {"source_vocab": 280, "target_vocab": 280}
+        >>> plain = EncoderDecoderConfig(encoder=side, decoder=side, **vocab)
+        >>> model = AsymmetricTranslationModel(AsymmetricTranslationConfig.from_plain(plain))
+        >>> ((best,),) = TorchEngine(model).decode([[5, 6]], [4], DecodingConfig())
+        >>> len(best.tokens) <= 4
+        True
     """
 
     def __init__(self, model: AsymmetricTranslationModel) -> None:

@@ -19,7 +19,17 @@ _BATCH_TOKENS = 8192
 
 
 class Hypothesis(NamedTuple):
-    """A translation, and its log-probability over its length to the length penalty."""
+    """A translation, and its log-probability over its length to the length penalty.
+
+    Args:
+        text: What the model wrote.
+        score: Log-probability over its length to the power of the penalty, at most 0.
+
+    Example:
+        >>> best = Hypothesis("um gato", -0.2)
+        >>> best.text, best.score > Hypothesis("um cão", -1.5).score
+        ('um gato', True)
+    """
 
     text: str
     score: float
@@ -42,6 +52,18 @@ class Translator:
 
     Raises:
         ValueError: If a number is not positive.
+
+    Example:
+        >>> from askew.models import AsymmetricTranslationConfig
+        >>> from askew.text import train_tokenizer
+        >>> from askew.transformer import EncoderDecoderConfig, StackConfig
+        >>> side = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16)
+        >>> vocab = {"source_vocab": 280, "target_vocab": 280}
+        >>> plain = EncoderDecoderConfig(encoder=side, decoder=side, **vocab)
+        >>> model = AsymmetricTranslationModel(AsymmetricTranslationConfig.from_plain(plain))
+        >>> tokenizer = train_tokenizer(["one cat", "two cats"], vocab_size=280)
+        >>> len(Translator(model, tokenizer).translate(["one cat", ""]))
+        2
     """
 
     def __init__(

@@ -20,7 +20,21 @@ _WIDTH = 40
 
 
 class PartRow(NamedTuple):
-    """One group of an optimizer, with every name that each of its tensors has."""
+    """One group of an optimizer, with every name that each of its tensors has.
+
+    Args:
+        part: Its name.
+        tensors: How many there are.
+        parameters: How many numbers they hold.
+        lr: The rate now.
+        weight_decay: None where the optimizer has none.
+        schedule: In words, "" without one.
+        names: Of each tensor all names, several where it is tied.
+
+    Example:
+        >>> parts_table(nn.Linear(3, 2), {"all": ["**"]}, {"all": 1e-3}).rows[0].parameters
+        8
+    """
 
     part: str
     tensors: int
@@ -37,6 +51,15 @@ class PartsTable:
 
     Attributes:
         rows: One row a group; a part with and without decay has two.
+
+    Example:
+        >>> model = nn.ModuleDict({"encoder": nn.Linear(3, 2), "head": nn.Linear(2, 1)})
+        >>> rates = {"encoder": 1e-4, "head": 1e-2}
+        >>> print(parts_table(model, {part: part for part in rates}, rates))
+        part     tensors  parameters    rate  decay  schedule
+        encoder        2           8  0.0001
+        head           2           3    0.01
+        total          4          11
     """
 
     rows: tuple[PartRow, ...]
@@ -65,6 +88,13 @@ class RatesTable:
     Attributes:
         steps: The steps.
         rates: For each part its rate at each of the steps.
+
+    Example:
+        >>> from askew.optim import AsymmetricOptimizer, linear
+        >>> optimizer = AsymmetricOptimizer(nn.Linear(3, 2), {"all": 1e-3}, rest="all")
+        >>> table = preview(AsymmetricScheduler(optimizer, {"all": linear(4)}), 5)
+        >>> table.rates["all"]
+        (0.001, 0.00075, 0.0005, 0.00025, 0.0)
     """
 
     steps: tuple[int, ...]

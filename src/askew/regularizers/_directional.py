@@ -131,6 +131,11 @@ class DirectionalRegularizer(nn.Module):
 
     Raises:
         ValueError: If a setting is out of range.
+
+    Example:
+        >>> still = torch.ones(1, 5, 3)
+        >>> DirectionalRegularizer()(still)
+        tensor(0.)
     """
 
     def __init__(

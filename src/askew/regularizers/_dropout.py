@@ -105,6 +105,13 @@ class AsymmetricDropout(nn.Module):
 
     Raises:
         ValueError: If a rate is outside [0, 1] or fractions do not fit.
+
+    Example:
+        >>> layer = AsymmetricDropout([0.0, 1.0])
+        >>> layer(torch.ones(1, 4))
+        tensor([[1., 1., 0., 0.]])
+        >>> layer.eval()(torch.ones(1, 4))
+        tensor([[1., 1., 1., 1.]])
     """
 
     def __init__(

@@ -77,6 +77,11 @@ class OrderedDropout(nn.Module):
 
     Raises:
         ValueError: If both or neither of `p` and `widths` are given, or one is out of range.
+
+    Example:
+        >>> layer = OrderedDropout(widths=[0.5])
+        >>> layer(torch.ones(1, 4))
+        tensor([[1., 1., 0., 0.]])
     """
 
     def __init__(

@@ -110,6 +110,12 @@ class AsymmetricTotalVariation(nn.Module):
 
     Raises:
         ValueError: If a setting is out of range.
+
+    Example:
+        >>> import torch
+        >>> falls = AsymmetricTotalVariation(weight_rise=0.0, weight_fall=1.0)
+        >>> falls(torch.tensor([[0.0, 2.0, 4.0]])), falls(torch.tensor([[4.0, 2.0, 0.0]]))
+        (tensor(0.), tensor(2.))
     """
 
     def __init__(

@@ -17,8 +17,9 @@ from askew.tasks._labels import (
     best_threshold,
 )
 from askew.tasks._presets import SHAPES, SIZES, translation_preset
-from askew.tasks._qa import Pretrained, QATask, qa_task, read_own_contexts, references
+from askew.tasks._qa import Pretrained, QATask, qa_task
 from askew.tasks._qa_choices import chosen_qa_arms, chosen_qa_model, chosen_qa_task
+from askew.tasks._qa_contexts import read_own_contexts, references
 from askew.tasks._qa_data import (
     QuestionSources,
     load_questions,

@@ -92,6 +92,11 @@ def chosen_task(
 
     Raises:
         ValueError: If data or numbers cannot be used.
+
+    Example:
+        >>> chosen_task(Sources(source=Path("a.en")), 400, {})
+        Traceback (most recent call last):
+        ValueError: load_text: source and target go together; got only one. Give both files
     """
     values = chosen.get("training", {})
     training = load_config(
@@ -151,6 +156,15 @@ def chosen_model(
 
     Raises:
         ValueError: If a name, a key or a value is unknown.
+
+    Example:
+        >>> from askew.tasks import translation_task
+        >>> from askew.text import localisation_phrases
+        >>> text = localisation_phrases(num_train=200, num_valid=20, num_test=20)
+        >>> task = translation_task("phrases", text, vocab_size=400)
+        >>> chosen = {"encoder": {"num_layers": 5}}
+        >>> chosen_model(task, "deep-shallow", "tiny", chosen).encoder.num_layers
+        5
     """
     values: dict[str, object] = {}
     if shape not in SHAPES and Path(shape).suffix == ".toml":
@@ -186,6 +200,15 @@ def chosen_arms(
 
     Raises:
         ValueError: If a name, a key or a value is unknown, or no twin comes near enough.
+
+    Example:
+        >>> from askew.tasks import translation_task
+        >>> from askew.text import localisation_phrases
+        >>> text = localisation_phrases(num_train=200, num_valid=20, num_test=20)
+        >>> task = translation_task("phrases", text, vocab_size=400)
+        >>> arms, matched = chosen_arms(task, "deep-shallow", "twin", "tiny", "parameters", {})
+        >>> [arm.name for arm in arms]
+        ['deep-shallow', 'twin']
     """
     itself = challenger == "twin"
     first = chosen_model(task, "deep-shallow" if itself else challenger, preset, chosen)
@@ -290,6 +313,10 @@ def chosen_budget(sources: Sources, steps: int | None, minutes: float | None) ->
 
     Raises:
         ValueError: If both are given, or one is not positive.
+
+    Example:
+        >>> chosen_budget(Sources(), steps=100, minutes=None).steps
+        100
     """
     if steps is None and minutes is None:
         own = sources.data is not None or sources.source is not None
@@ -317,6 +344,13 @@ def default_folder(
 
     Returns:
         A folder under askew-runs.
+
+    Example:
+        >>> from askew.tasks import table_arms, table_task
+        >>> task = table_task("imbalanced", None, None, {})
+        >>> arms, _ = table_arms(task, "asl", "bce", {})
+        >>> default_folder(task, arms, Budget(steps=9), threads=1).parent
+        PosixPath('askew-runs')
     """
     tuned = [repr(more) for more in (tuning, processes) if more not in (None, 1)]
     digest = _digest(task.describe(), [repr(arm) for arm in arms], repr(budget), threads, *tuned)

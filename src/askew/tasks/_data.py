@@ -25,6 +25,20 @@ class Sources(NamedTuple):
     `pair` names two locales; `data` is one file of pairs, a `.po` file, a folder of such, or
     "datasets:NAME" as `read_any` reads it; the others are files of aligned lines, of which
     validation and test may be missing.
+
+    Args:
+        pair: Two locales of the phrases that are made without data.
+        data: One file, folder or data set of pairs.
+        source: Lines to learn from.
+        target: Their translations.
+        valid_source: Lines to choose with.
+        valid_target: Their translations.
+        test_source: Lines to test with.
+        test_target: Their translations.
+
+    Example:
+        >>> Sources(pair="en-de").data is None
+        True
     """
 
     pair: str = "en-pt"
@@ -50,6 +64,11 @@ def load_text(sources: Sources, *, seed: int = 0) -> tuple[str, SplitText]:
     Raises:
         ValueError: If files do not belong together or cannot be read; the message names
             file and line.
+
+    Example:
+        >>> load_text(Sources(source=Path("a.en")))
+        Traceback (most recent call last):
+        ValueError: load_text: source and target go together; got only one. Give both files
     """
     for one, other in (
         ("source", "target"),

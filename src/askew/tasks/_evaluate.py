@@ -16,7 +16,16 @@ _CHUNK = 1024
 
 
 class Evaluated(NamedTuple):
-    """Translations, and what is said of them as plain values."""
+    """Translations, and what is said of them as plain values.
+
+    Args:
+        translations: One per source.
+        results: Scores with intervals and signatures, placeholders kept, speed.
+
+    Example:
+        >>> Evaluated(translations=["um gato"], results={"scores": {}}).translations
+        ['um gato']
+    """
 
     translations: list[str]
     results: dict
@@ -39,6 +48,11 @@ def load_test(
     Raises:
         ValueError: Unless exactly one way is given, if `part` is asked of other files, or if
             files cannot be read.
+
+    Example:
+        >>> load_test(None, None, None)
+        Traceback (most recent call last):
+        ValueError: load_test: test pairs are needed in one way; got data None, source None...
     """
     aligned = source is not None and target is not None
     require(
@@ -77,6 +91,21 @@ def evaluate_translator(
         The translations, and `scores` (each with `value`, `interval`: the normal 95 % interval
         from jackknife pseudo-values over sentences, and `signature`), `placeholders` and
         `sentences_per_second`.
+
+    Example:
+        >>> from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel
+        >>> from askew.text import train_tokenizer
+        >>> from askew.transformer import EncoderDecoderConfig, StackConfig
+        >>> side = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16)
+        >>> vocab = {"source_vocab": 280, "target_vocab": 280}
+        >>> plain = EncoderDecoderConfig(encoder=side, decoder=side, **vocab)
+        >>> model = AsymmetricTranslationModel(AsymmetricTranslationConfig.from_plain(plain))
+        >>> tokenizer = train_tokenizer(["one cat", "um gato"], vocab_size=280)
+        >>> pairs, told = ParallelText(["one cat"], ["um gato"]), lambda lines: None
+        >>> translator = Translator(model, tokenizer)
+        >>> found = evaluate_translator(translator, pairs, DecodingConfig(), progress=told)
+        >>> sorted(found.results["scores"])
+        ['bleu', 'chrf', 'exact_match']
     """
     found: list[str] = []
     started = time.perf_counter()

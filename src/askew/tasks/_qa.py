@@ -23,6 +23,7 @@ from askew.models import (
     read_encoder_config,
     write_checksums,
 )
+from askew.tasks._qa_contexts import read_own_contexts, references
 from askew.tasks._qa_presets import METRICS, SPEEDS, search_space
 from askew.text import QuestionSet, SpanTokenizer, SplitQuestions, TfidfIndex, train_tokenizer
 from askew.tradeoffs import (
@@ -51,6 +52,10 @@ class Pretrained(NamedTuple):
         question: Of questions, or None.
         context: Of contexts, or None.
         question_layers: How many of its lowest layers are kept for questions; None keeps all.
+
+    Example:
+        >>> Pretrained(context=Path("minilm"), question_layers=2).question is None
+        True
     """
 
     question: Path | None = None
@@ -73,6 +78,12 @@ class QATask:
         training: The numbers of a run; a comparison sets `steps`.
         pretrained: Encoders to begin with.
         language: Whose articles do not count in answers.
+
+    Example:
+        >>> from askew.tasks import QuestionSources, load_questions
+        >>> task = qa_task(*load_questions(QuestionSources()), vocab_size=400)
+        >>> isinstance(task, QATask), [metric.name for metric in task.metrics]
+        (True, ['f1', 'exact_match', 'mrr'])
     """
 
     source_name: str
@@ -288,64 +299,6 @@ def _encoder_values(folder: Path | None, layers: int | None, dropout: float) -> 
     return values if layers is None else values | {"num_hidden_layers": layers}
 
 
-def references(part: QuestionSet) -> list[list[str]]:
-    """Give the right answers of every question.
-
-    Args:
-        part: Questions.
-
-    Returns:
-        The texts of each, none where there is no answer.
-
-    Example:
-        >>> from askew.text import Context, Question
-        >>> held = [Question("1", "where", 0, ((3, 7),))]
-        >>> references(QuestionSet([Context("", "in Rome")], held, []))
-        [['Rome']]
-    """
-    return [part.answer_texts(question) for question in part.questions]
-
-
-def read_own_contexts(
-    answerer: QuestionAnswerer,
-    index: ContextIndex,
-    part: QuestionSet,
-    *,
-    progress: Progress | None = None,
-) -> tuple[list[str], list[int | None]]:
-    """Answer every question from its own context, and rank that context among all.
-
-    Args:
-        answerer: The model.
-        index: Of the contexts of the set.
-        part: The questions.
-        progress: Called with questions done and questions in all.
-
-    Returns:
-        The best answer to each, "" where the set has unanswerable questions and the model finds
-        nothing more likely, and to questions it cannot read; and the 1-based rank of each
-        context by the vectors alone.
-    """
-    may_be_nothing = any(not question.answers for question in part.questions)
-    found: list[str] = []
-    ranks: list[int | None] = []
-    places = [index.row(context) for context in part.contexts]
-    for done, question in enumerate(part.questions, 1):
-        own = places[question.context]
-        if progress is not None:
-            progress(done, len(part.questions))
-        if not answerer.can_read(question.text):
-            found.append("")
-            ranks.append(None)
-            continue
-        best = answerer.answer(question.text, index, contexts=[] if own is None else [own])
-        silent = not best or (may_be_nothing and best[0].nothing)
-        found.append("" if silent else best[0].text)
-        rows = [row for row, _ in answerer.rank(question.text, index)]
-        ranks.append(rows.index(own) + 1 if own in rows else None)
-    return found, ranks
-
-
 def qa_task(
     source_name: str,
     text: SplitQuestions,
@@ -370,6 +323,12 @@ def qa_task(
 
     Raises:
         ValueError: If a part is empty or an encoder cannot be read.
+
+    Example:
+        >>> from askew.tasks import QuestionSources, load_questions
+        >>> task = qa_task(*load_questions(QuestionSources()), vocab_size=400)
+        >>> task.vocabularies()
+        (400, 400)
     """
     for name, part in zip(text._fields, text, strict=True):
         require(

@@ -38,6 +38,10 @@ def chosen_qa_task(
 
     Raises:
         ValueError: If data, encoders or numbers cannot be used.
+
+    Example:
+        >>> chosen_qa_task(QuestionSources(), 400, {"training": {"lr": 0.003}}).training.lr
+        0.003
     """
     values = chosen.get("training", {})
     begin = {
@@ -79,6 +83,13 @@ def chosen_qa_model(
 
     Raises:
         ValueError: If a name, a key or a value is unknown.
+
+    Example:
+        >>> from askew.tasks import QuestionSources, load_questions, qa_task
+        >>> task = qa_task(*load_questions(QuestionSources()), vocab_size=400)
+        >>> chosen = {"context": {"dropout": 0.2}}
+        >>> chosen_qa_model(task, "symmetric", "tiny", chosen).context.dropout
+        0.2
     """
     values: dict[str, object] = {}
     if shape not in QA_SHAPES and Path(shape).suffix == ".toml":
@@ -115,6 +126,13 @@ def chosen_qa_arms(
 
     Raises:
         ValueError: If a name, a key or a value is unknown, or no twin comes near enough.
+
+    Example:
+        >>> from askew.tasks import QuestionSources, load_questions, qa_task
+        >>> task = qa_task(*load_questions(QuestionSources()), vocab_size=400)
+        >>> arms, matched = chosen_qa_arms(task, "asymmetric", "twin", "tiny", "parameters", {})
+        >>> [arm.name for arm in arms]
+        ['asymmetric', 'twin']
     """
     first = chosen_qa_model(task, challenger, preset, chosen)
     sides = ("question", "context")

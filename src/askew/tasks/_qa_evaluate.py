@@ -14,7 +14,7 @@ from askew.metrics import (
     recall_at,
 )
 from askew.models import QuestionAnswerer
-from askew.tasks._qa import read_own_contexts, references
+from askew.tasks._qa_contexts import read_own_contexts, references
 from askew.text import QuestionSet, TfidfIndex
 
 RANKS = (1, 5, 20)
@@ -49,6 +49,18 @@ def evaluate_answerer(
         similar sentence by TF-IDF; and how well contexts are found. Intervals are 95 %, by a
         bootstrap over articles, or over questions where there is one article. `by_length`
         has F1 by thirds of the contexts' lengths.
+
+    Example:
+        >>> from askew.models import AsymmetricQAConfig, AsymmetricQAModel
+        >>> from askew.text import Context, Question, train_tokenizer
+        >>> question = Question("q", "Who?", 0, ((0, 4),))
+        >>> part = QuestionSet([Context("a", "Cats sleep.")], [question], [])
+        >>> tokenizer = train_tokenizer(["Cats sleep."], vocab_size=300)
+        >>> model = AsymmetricQAModel(AsymmetricQAConfig(question_vocab=300, context_vocab=300))
+        >>> answerer = QuestionAnswerer(model, tokenizer, tokenizer)
+        >>> silent = lambda done, total: None
+        >>> len(evaluate_answerer(answerer, part, language="en", progress=silent).answers)
+        1
     """
     index = answerer.encode(part.contexts, dtype="float32")
     found, ranks = read_own_contexts(answerer, index, part, progress=progress)

@@ -165,6 +165,11 @@ class TableTask(ABC):
         table: Its rows.
         training: Numbers of training, which an arm may change.
         name: How the task is called.
+
+    Example:
+        >>> from askew.tasks import LabelTask, RetrievalTask
+        >>> issubclass(LabelTask, TableTask), issubclass(RetrievalTask, TableTask)
+        (True, True)
     """
 
     source_name: str

@@ -16,14 +16,35 @@ _SPLIT_SEED = 20_261_123
 
 
 class TablePart(NamedTuple):
-    """Features [rows, width] and labels: 0 or 1 [rows, labels], or classes [rows]."""
+    """Features [rows, width] and labels: 0 or 1 [rows, labels], or classes [rows].
+
+    Args:
+        x: Features, float32.
+        y: Labels or classes.
+
+    Example:
+        >>> part = load_eights().test
+        >>> isinstance(part, TablePart), part.x.shape[1], part.y.shape[1]
+        (True, 64, 1)
+    """
 
     x: Tensor
     y: Tensor
 
 
 class SplitTable(NamedTuple):
-    """Training, validation and test rows, standardised by the training rows."""
+    """Training, validation and test rows, standardised by the training rows.
+
+    Args:
+        train: To learn from.
+        valid: To choose with.
+        test: To test with.
+
+    Example:
+        >>> table = load_eights()
+        >>> isinstance(table, SplitTable), [len(part.x) for part in table]
+        (True, [1078, 360, 359])
+    """
 
     train: TablePart
     valid: TablePart
@@ -74,7 +95,15 @@ def standardised(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> SplitTable:
 
 
 def load_yeast() -> SplitTable:
-    """Take river's Yeast: 2,417 genes, 103 features, 14 functional classes."""
+    """Take river's Yeast: 2,417 genes, 103 features, 14 functional classes.
+
+    Returns:
+        The rows, split 60 / 20 / 20, with 14 labels.
+
+    Example:
+        >>> [tuple(part.y.shape) for part in load_yeast()]
+        [(1450, 14), (484, 14), (483, 14)]
+    """
     with needing("load_yeast", "data"):
         from river.datasets import Yeast
     rows = list(Yeast())
@@ -85,13 +114,30 @@ def load_yeast() -> SplitTable:
 
 
 def load_eights() -> SplitTable:
-    """Take the digits of scikit-learn, eight against the rest."""
+    """Take the digits of scikit-learn, eight against the rest.
+
+    Returns:
+        The rows, split 60 / 20 / 20; a label, 1 for an eight.
+
+    Example:
+        >>> [round(float(part.y.mean()), 2) for part in load_eights()]
+        [0.1, 0.08, 0.09]
+    """
     x, y = _digits()
     return split_table(x, (y == 8)[:, None].astype(np.float32))
 
 
 def load_unseen_digits() -> SplitTable:
-    """Take the digits of scikit-learn: 0 to 4 for training and validation, 5 to 9 for the test."""
+    """Take the digits of scikit-learn: 0 to 4 for training and validation, 5 to 9 for the test.
+
+    Returns:
+        The rows, with classes for labels.
+
+    Example:
+        >>> table = load_unseen_digits()
+        >>> sorted(set(table.train.y.tolist())), sorted(set(table.test.y.tolist()))
+        ([0, 1, 2, 3, 4], [5, 6, 7, 8, 9])
+    """
     x, y = _digits()
     known = np.flatnonzero(y < 5)
     known = np.random.default_rng(_SPLIT_SEED).permutation(known)
@@ -121,6 +167,14 @@ def read_table_file(path: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ValueError: If the file cannot be read, a column is missing, or a value is no number; the
             message has the line.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "rows.csv"
+        ...     _ = path.write_text("age,weight,sick;30,70,0;60,80,1".replace(";", chr(10)))
+        ...     read_table_file(path, "sick")[1].tolist()
+        [[0.0], [1.0]]
     """
     require(path.is_file(), f"read_table_file: there must be such a file; got {path}")
     header, rows = _read_arff(path) if path.suffix.lower() == ".arff" else _read_csv(path)

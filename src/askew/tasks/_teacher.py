@@ -22,6 +22,10 @@ class Teacher:
         num_beams: Hypotheses kept while it translates.
         engine: "torch", or "ctranslate2" where it was exported.
 
+    Example:
+        >>> Teacher(fingerprint="0f1e").num_beams
+        5
+
     References:
         Sequence-Level Knowledge Distillation, 2016, arXiv:1606.07947.
     """
@@ -43,6 +47,11 @@ def find_teacher(folder: Path, *, num_beams: int = 5) -> Teacher:
 
     Raises:
         ValueError: If the folder holds no model.
+
+    Example:
+        >>> find_teacher(Path("/nowhere"))
+        Traceback (most recent call last):
+        ValueError: find_teacher: the teacher must be a folder that training wrote; got /no...
     """
     weights = folder / "model.safetensors"
     require(
@@ -74,6 +83,25 @@ def teach(
 
     Returns:
         The pairs; those that the teacher leaves empty are left out.
+
+    Example:
+        >>> from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel
+        >>> from askew.text import ParallelText, save_tokenizers, train_tokenizers
+        >>> from askew.transformer import EncoderDecoderConfig, StackConfig
+        >>> side = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16)
+        >>> vocab = {"source_vocab": 280, "target_vocab": 280}
+        >>> plain = EncoderDecoderConfig(encoder=side, decoder=side, **vocab)
+        >>> model = AsymmetricTranslationModel(AsymmetricTranslationConfig.from_plain(plain))
+        >>> import tempfile
+        >>> both = train_tokenizers(ParallelText(["one cat"] * 9, ["um gato"] * 9), vocab_size=280)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save_pretrained(folder)
+        ...     save_tokenizers(both, Path(folder))
+        ...     teacher = find_teacher(Path(folder), num_beams=1)
+        ...     store = Path(folder) / "taught.jsonl"
+        ...     told = lambda done, total: None
+        ...     len(teach(Path(folder), teacher, ["one cat"], store=store, progress=told).targets)
+        1
     """
     done = _stored(store)
     translator = None

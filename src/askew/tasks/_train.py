@@ -74,6 +74,18 @@ def prepare_training(
 
     Raises:
         ValueError: If the folder cannot be written or holds something else.
+
+    Example:
+        >>> import tempfile
+        >>> from askew.tasks import translation_preset, translation_task
+        >>> from askew.text import localisation_phrases
+        >>> text = localisation_phrases(num_train=200, num_valid=20, num_test=20)
+        >>> task = translation_task("phrases", text, vocab_size=400)
+        >>> model = translation_preset("deep-shallow", "tiny", vocab_size=task.vocabularies())
+        >>> run = {"budget": Budget(steps=9), "seed": 0, "threads": 1}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     prepare_training(task, model, out=Path(folder) / "new", **run)["seed"]
+        0
     """
     identity = {
         "version": 1,
@@ -99,6 +111,10 @@ def is_first_process() -> bool:
 
     Returns:
         True outside torchrun and accelerate.
+
+    Example:
+        >>> is_first_process()
+        True
     """
     return int(os.environ.get("RANK", "0")) == 0
 
@@ -135,6 +151,20 @@ def train_into(
     Returns:
         Scores on the test set; of several processes the first alone saves and scores, and the
         others give none.
+
+    Example:
+        >>> from askew.tasks import translation_preset, translation_task
+        >>> from askew.text import localisation_phrases
+        >>> text = localisation_phrases(num_train=200, num_valid=20, num_test=20)
+        >>> task = translation_task("phrases", text, vocab_size=400)
+        >>> model = translation_preset("deep-shallow", "tiny", vocab_size=task.vocabularies())
+        >>> run = {"budget": Budget(steps=2), "seed": 0, "threads": 1}
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run["out"] = Path(folder) / "model"
+        ...     identity = prepare_training(task, model, **run)
+        ...     sorted(train_into(task, model, identity, progress=lambda *_: None, **run))
+        ['bleu', 'chrf', 'exact_match']
     """
     scores, stored = out / "scores.json", out / "training.json"
     if scores.is_file():

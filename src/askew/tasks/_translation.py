@@ -290,6 +290,13 @@ def translation_task(
     Raises:
         ValueError: If a part is empty, the vocabulary is too small, or a sentence is longer
             than a batch.
+
+    Example:
+        >>> from askew.text import localisation_phrases
+        >>> text = localisation_phrases(num_train=200, num_valid=20, num_test=20)
+        >>> task = translation_task("phrases", text, vocab_size=400)
+        >>> len(task.text.train.sources), task.vocabularies()[0] <= 400
+        (200, True)
     """
     for name, part in zip(text._fields, text, strict=True):
         require(

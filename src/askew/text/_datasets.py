@@ -38,8 +38,9 @@ def read_dataset(
         ModuleNotFoundError: If datasets is not installed.
 
     Example:
-        >>> pairs = read_dataset("org/books", config="de-en", source="en", target="de")
-        ... # doctest: +SKIP
+        >>> read_dataset("org/books", config="de-en", source="en")
+        Traceback (most recent call last):
+        ValueError: read_dataset: source and target go together; got source en, target None
     """
     require(
         (source is None) == (target is None),

@@ -10,14 +10,35 @@ _SHARE, _MOST = 0.05, 2000
 
 
 class ParallelText(NamedTuple):
-    """Sentences and their translations: row i of one side belongs to row i of the other."""
+    """Sentences and their translations: row i of one side belongs to row i of the other.
+
+    Args:
+        sources: Sentences.
+        targets: As many translations.
+
+    Example:
+        >>> pairs = ParallelText(["one", "two"], ["um", "dois"])
+        >>> list(zip(*pairs, strict=True))
+        [('one', 'um'), ('two', 'dois')]
+    """
 
     sources: list[str]
     targets: list[str]
 
 
 class SplitText(NamedTuple):
-    """The pairs to train on, to choose with and to test with."""
+    """The pairs to train on, to choose with and to test with.
+
+    Args:
+        train: To learn from.
+        valid: To choose with.
+        test: To test with.
+
+    Example:
+        >>> split = split_pairs(ParallelText([str(i) for i in range(20)], ["x"] * 20))
+        >>> isinstance(split, SplitText), sum(len(part.sources) for part in split)
+        (True, 20)
+    """
 
     train: ParallelText
     valid: ParallelText
@@ -111,6 +132,12 @@ def fingerprint(split: SplitText) -> str:
 
     Returns:
         SHA-256, 64 hexadecimal digits.
+
+    Example:
+        >>> one = SplitText(*(ParallelText([name], [name]) for name in ("train", "valid", "test")))
+        >>> other = one._replace(test=ParallelText(["test"], ["tests"]))
+        >>> fingerprint(one) == fingerprint(one), fingerprint(one) == fingerprint(other)
+        (True, False)
     """
     digest = hashlib.sha256()
     for part in split:

@@ -26,6 +26,10 @@ class Protected(NamedTuple):
     Args:
         text: Mark number i stands for `originals[i]`.
         originals: All different.
+
+    Example:
+        >>> protect("Open :file:`a.txt`").originals
+        (':file:`a.txt`',)
     """
 
     text: str

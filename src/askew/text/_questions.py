@@ -12,7 +12,12 @@ _TRIES = 20
 
 
 class Context(NamedTuple):
-    """A text to find answers in, and the title of the article or file it comes from."""
+    """A text to find answers in, and the title of the article or file it comes from.
+
+    Example:
+        >>> Context(title="cats.md", text="Cats sleep.").title
+        'cats.md'
+    """
 
     title: str
     text: str
@@ -28,6 +33,12 @@ class Question:
         context: Row of its context in `QuestionSet.contexts`.
         answers: Start and end of each answer, counted in characters of the context, the end
             exclusive; empty where the context has no answer.
+
+    Example:
+        >>> question = Question("q1", "Who sleeps?", 0, ((0, 4),))
+        >>> start, end = question.answers[0]
+        >>> "Cats sleep."[start:end]
+        'Cats'
     """
 
     id: str
@@ -48,6 +59,11 @@ class QuestionSet:
     Raises:
         ValueError: If two questions share an id, a row is not one of a context, or an answer
             is empty or reaches out of its context.
+
+    Example:
+        >>> question = Question("q1", "Who sleeps?", 0, ((0, 4),))
+        >>> QuestionSet([Context("", "Cats sleep.")], [question], []).questions[0].id
+        'q1'
     """
 
     contexts: list[Context]
@@ -96,7 +112,20 @@ class QuestionSet:
 
 
 class SplitQuestions(NamedTuple):
-    """The questions to train on, to choose with and to test with."""
+    """The questions to train on, to choose with and to test with.
+
+    Args:
+        train: To learn from.
+        valid: To choose with.
+        test: To test with.
+
+    Example:
+        >>> contexts = [Context(title, "Cats sleep.") for title in "abcdefghij"]
+        >>> asked = [Question(str(i), "Who?", i, ((0, 4),)) for i in range(10)]
+        >>> part = QuestionSet(contexts, asked, [])
+        >>> [one.questions[0].text for one in SplitQuestions(part, part, part)]
+        ['Who?', 'Who?', 'Who?']
+    """
 
     train: QuestionSet
     valid: QuestionSet

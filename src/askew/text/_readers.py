@@ -29,6 +29,14 @@ def read_pairs(path: str | Path) -> ParallelText:
     Raises:
         ValueError: If the file is missing, damaged, empty or not of this form. The message
             names the file and the line, counted from 1.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "pairs.jsonl"
+        ...     _ = path.write_text('{"source": "one cat", "target": "um gato"}')
+        ...     read_pairs(path)
+        ParallelText(sources=['one cat'], targets=['um gato'])
     """
     path = Path(path)
     suffixes = path.name.lower().removesuffix(".gz")
@@ -74,6 +82,14 @@ def read_aligned(source_path: str | Path, target_path: str | Path) -> ParallelTe
         ValueError: If a file is missing, damaged, or has an empty line, if both are empty,
             or if the numbers of lines differ. The message names the file and the line,
             counted from 1.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     source, target = Path(folder) / "a.en", Path(folder) / "a.pt"
+        ...     _ = source.write_text("one cat"), target.write_text("um gato")
+        ...     read_aligned(source, target)
+        ParallelText(sources=['one cat'], targets=['um gato'])
     """
     sources, targets = (
         [_with_text(line, path, number) for number, line in _lines(Path(path), "read_aligned")]

@@ -131,7 +131,13 @@ def read_questions(path: str | Path) -> QuestionSet:
         ValueError: If the name ends otherwise, or the file is not of its form.
 
     Example:
-        >>> questions = read_questions("squad/train-v2.0.json")  # doctest: +SKIP
+        >>> import tempfile
+        >>> line = {"question": "Who?", "context": "Cats sleep.", "answer": "Cats", "start": 0}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "questions.jsonl"
+        ...     _ = path.write_text(json.dumps(line))
+        ...     read_questions(path).questions[0].answers
+        ((0, 4),)
     """
     path = Path(path)
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix

@@ -97,6 +97,14 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     Raises:
         ValueError: If the file is missing, is no tokenizer, or numbers its special tokens
             in another way.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "tokenizer.json"
+        ...     train_tokenizer(["one cat"], vocab_size=280).save(str(path))
+        ...     load_tokenizer(path).encode("cat").tokens
+        ['cat']
     """
     require(Path(path).is_file(), f"load_tokenizer: the file must exist; got {path}")
     try:

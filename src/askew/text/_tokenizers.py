@@ -18,6 +18,11 @@ class Tokenizers(NamedTuple):
     Args:
         source: Of the texts that are read.
         target: Of the texts that are written.
+
+    Example:
+        >>> both = train_tokenizers(ParallelText(["one cat"] * 9, ["um gato"] * 9), vocab_size=280)
+        >>> both.source is both.target
+        True
     """
 
     source: Tokenizer
@@ -102,6 +107,14 @@ def load_tokenizers(folder: str | Path) -> Tokenizers:
 
     Example:
         See `save_tokenizers`.
+
+    Example:
+        >>> import tempfile
+        >>> both = train_tokenizers(ParallelText(["one cat"] * 9, ["um gato"] * 9), vocab_size=280)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_tokenizers(both, Path(folder))
+        ...     load_tokenizers(folder).source.get_vocab_size() == both.source.get_vocab_size()
+        True
     """
     folder = Path(folder)
     source = load_tokenizer(folder / _JOINT)

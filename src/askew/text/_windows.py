@@ -15,6 +15,12 @@ class TextTokens(NamedTuple):
         ids: Token numbers.
         starts: First character of each token.
         ends: Character behind its last; never before that of an earlier token.
+
+    Example:
+        >>> from askew.text import train_tokenizer
+        >>> tokens = SpanTokenizer(train_tokenizer(["one cat"], vocab_size=300)).encode("one cat")
+        >>> isinstance(tokens, TextTokens), int(tokens.ends[-1])
+        (True, 7)
     """
 
     ids: np.ndarray

@@ -1,13 +1,8 @@
 """Does the asymmetry pay? Matched twins, paired trials, verdicts with their uncertainty."""
 
 from askew.tradeoffs._as_given import Tradeoffs, analyze_asymmetric_tradeoffs
-from askew.tradeoffs._compare import (
-    Budget,
-    Comparison,
-    Watcher,
-    compare,
-    prepare_comparison,
-)
+from askew.tradeoffs._budget import Budget, Watcher
+from askew.tradeoffs._compare import Comparison, compare, prepare_comparison
 from askew.tradeoffs._cost import (
     ParameterCount,
     count_parameters,

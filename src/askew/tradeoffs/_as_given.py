@@ -36,6 +36,15 @@ class Tradeoffs(NamedTuple):
             "cannot tell".
         efficiency_gain: Difference per parameter added; None unless the asymmetric model is the
             larger one: saved parameters would turn the sign.
+
+    Example:
+        >>> import torch
+        >>> from askew.tradeoffs import analyze_asymmetric_tradeoffs
+        >>> x = torch.randn(20, 4)
+        >>> even, skew = nn.Linear(4, 2), nn.Linear(4, 2, bias=False)
+        >>> found = analyze_asymmetric_tradeoffs(even, skew, (x, (x[:, 0] > 0).long()))
+        >>> found.symmetric_params, found.asymmetric_params
+        (10, 8)
     """
 
     symmetric_acc: float

@@ -1,7 +1,7 @@
 """The main job: train an asymmetric model and its twin, and say whether the asymmetry pays."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ import filelock
 
 from askew._check import require
 from askew._config import to_dict
+from askew.tradeoffs._budget import Budget, Watcher
 from askew.tradeoffs._files import check_resumable, read_json, write_json, write_text
 from askew.tradeoffs._measure import measure_costs
 from askew.tradeoffs._results import results_of, trials_csv
@@ -20,63 +21,22 @@ from askew.tradeoffs._trial import load_trial
 from askew.tradeoffs._tune import Tuned, Tuning, check_space, tune
 
 
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """How long every trial trains: a number of steps, or CPU-minutes turned into steps once.
-
-    Attributes:
-        steps: Optimizer steps.
-        minutes: CPU-minutes of training, > 0.
-
-    Raises:
-        ValueError: Unless exactly one is given, and positive.
-    """
-
-    steps: int | None = None
-    minutes: float | None = None
-
-    def __post_init__(self) -> None:
-        given = [value for value in (self.steps, self.minutes) if value is not None]
-        require(
-            len(given) == 1 and given[0] > 0,
-            "Budget: exactly one of steps and minutes must be given, and positive; "
-            f"got steps {self.steps}, minutes {self.minutes}",
-        )
-
-
 class Comparison(NamedTuple):
-    """What a comparison found: verdicts, everything in results.json, and where it lies."""
+    """What a comparison found: verdicts, everything in results.json, and where it lies.
+
+    Args:
+        verdicts: One per challenger and metric.
+        results: What results.json holds.
+        folder: Where trials and results lie.
+
+    Example:
+        >>> Comparison(verdicts=[], results={"version": 1}, folder=Path("out")).results["version"]
+        1
+    """
 
     verdicts: list[Verdict]
     results: dict
     folder: Path
-
-
-class Watcher:
-    """Told how far a comparison is; this one does not care."""
-
-    def stage(self, name: str) -> None:
-        """Hear what is done now.
-
-        Args:
-            name: What is done now.
-        """
-
-    def trials(self, done: Mapping[tuple[str, int], int], steps: Mapping[str, int]) -> None:
-        """Hear how far the trials are.
-
-        Args:
-            done: Steps done by arm and seed.
-            steps: Steps in all by arm.
-        """
-
-    def costs(self, done: int, total: int) -> None:
-        """Hear how far the measuring is.
-
-        Args:
-            done: Measurements done.
-            total: Measurements in all.
-        """
 
 
 def prepare_comparison(
@@ -113,6 +73,16 @@ def prepare_comparison(
     Raises:
         ValueError: If seeds or arms repeat, the folder cannot be written, or it holds
             another comparison.
+
+    Example:
+        >>> import tempfile
+        >>> from askew.tasks import table_arms, table_task
+        >>> task = table_task("imbalanced", None, None, {})
+        >>> arms, _ = table_arms(task, "asl", "bce", {})
+        >>> run = {"budget": Budget(steps=9), "threads": 1, "settings": {}}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     prepare_comparison(task, arms, range(5), out=Path(folder) / "new", **run)["version"]
+        1
     """
     names = [arm.name for arm in arms]
     require(
@@ -201,6 +171,14 @@ def compare(
         ValueError: If settings do not fit, the last look is not at all seeds, or the folder
             holds another comparison.
         RuntimeError: If another process runs a comparison in this folder.
+
+    Example:
+        >>> from askew.tasks import table_arms, table_task
+        >>> task = table_task("imbalanced", None, None, {})
+        >>> arms, _ = table_arms(task, "asl", "bce", {})
+        >>> compare(task, arms[:1], range(5), budget=Budget(steps=9), out=Path("runs"))
+        Traceback (most recent call last):
+        ValueError: compare: arms must be two or more with different names; got ['asl']
     """
     settings = {} if settings is None else settings
     looks = [len(seeds)] if looks is None else list(looks)

@@ -8,7 +8,17 @@ from askew.transformer import EncoderDecoderConfig, StackConfig
 
 
 class ParameterCount(NamedTuple):
-    """Trainable numbers of an encoder-decoder: in all, and in its two stacks."""
+    """Trainable numbers of an encoder-decoder: in all, and in its two stacks.
+
+    Args:
+        total: Of the whole model.
+        encoder: Of its layers.
+        decoder: Of its layers.
+
+    Example:
+        >>> ParameterCount(total=300, encoder=200, decoder=60).encoder
+        200
+    """
 
     total: int
     encoder: int

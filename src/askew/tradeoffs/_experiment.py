@@ -20,7 +20,8 @@ from askew.tradeoffs._batches import (
     ordered_batches,
     training_batches,
 )
-from askew.tradeoffs._compare import Budget, Comparison, Watcher, compare
+from askew.tradeoffs._budget import Budget, Watcher
+from askew.tradeoffs._compare import Comparison, compare
 from askew.tradeoffs._cost import count_parameters
 from askew.tradeoffs._experiment_loop import train_loop
 from askew.tradeoffs._experiment_parts import (

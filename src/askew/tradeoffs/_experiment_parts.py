@@ -81,6 +81,15 @@ class ModelConfig:
         loss: Name of its loss.
         optimizer: Name of what makes its optimizer.
         fit: Name of its own training, "" for the usual one.
+
+    Example:
+        >>> import torch
+        >>> from askew.tradeoffs import Experiment
+        >>> data = (torch.randn(8, 4), torch.zeros(8, dtype=torch.long))
+        >>> models = {"wide": lambda: nn.Linear(4, 9), "plain": lambda: nn.Linear(4, 2)}
+        >>> task = Experiment(name="signs", models=models, train_data=data, test_data=data)
+        >>> isinstance(task.arms[0].config, ModelConfig), task.arms[0].config.arm
+        (True, 'wide')
     """
 
     arm: str = field(compare=False)

@@ -12,7 +12,14 @@ from askew.tradeoffs._words import summary_sentence
 
 
 class Judged(NamedTuple):
-    """Verdicts on results measured elsewhere, and the plain values that a report shows."""
+    """Verdicts on results measured elsewhere, and the plain values that a report shows.
+
+    Example:
+        >>> rows = [Row(arm, s, "", "f1", s + len(arm)) for arm in ("a", "bb") for s in range(5)]
+        >>> judged = judge_results(rows, baseline="a")
+        >>> isinstance(judged, Judged), judged.verdicts[0].challenger
+        (True, 'bb')
+    """
 
     verdicts: list[Verdict]
     results: dict

@@ -29,6 +29,13 @@ def write_json(path: Path, values: Mapping[str, object]) -> None:
     Args:
         path: The file.
         values: What it holds.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json(Path(folder) / "a.json", {"version": 1})
+        ...     sorted(path.name for path in Path(folder).iterdir())
+        ['a.json']
     """
     write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
@@ -44,6 +51,13 @@ def read_json(path: Path) -> dict:
 
     Raises:
         ValueError: If it is no JSON object.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json(Path(folder) / "a.json", {"version": 1})
+        ...     read_json(Path(folder) / "a.json")
+        {'version': 1}
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -61,6 +75,13 @@ def check_writable(folder: Path) -> None:
 
     Raises:
         ValueError: If it cannot be written, or a file stands in its place.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     check_writable(Path(folder) / "new")
+        ...     list(Path(folder).iterdir())
+        []
     """
     nearest = folder
     while not nearest.exists() and nearest != nearest.parent:
@@ -89,6 +110,14 @@ def check_resumable(
 
     Raises:
         ValueError: If the folder cannot be written or holds something else.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json(Path(folder) / "run.json", {"seed": 1})
+        ...     check_resumable(Path(folder), "run.json", {"seed": 1}, caller="train")
+        ...     list(path.name for path in Path(folder).iterdir())
+        ['run.json']
     """
     check_writable(folder)
     if (folder / marker).is_file():

@@ -45,6 +45,13 @@ def measured_twin(
 
     Raises:
         ValueError: If `match` is unknown, `sides` do not fit, or no model comes near enough.
+
+    Example:
+        >>> from askew.tasks import table_task
+        >>> task = table_task("imbalanced", None, None, {})
+        >>> measured_twin(task, None, sides=("encoder", "decoder"), match="weight")
+        Traceback (most recent call last):
+        ValueError: measured_twin: match must be 'latency' or 'time'; got 'weight'
     """
     require(
         match in ("latency", "time"),

@@ -36,6 +36,10 @@ class Run(NamedTuple):
         name: How it is called beside others.
         results: What results.json holds.
         items: As `items_of` gives them; none if they are not at hand.
+
+    Example:
+        >>> Run(name="nightly", results={"version": 1}, items={}).name
+        'nightly'
     """
 
     name: str

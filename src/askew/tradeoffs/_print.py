@@ -29,6 +29,12 @@ def print_results(results: Mapping[str, object], console: Console, *, language: 
     Raises:
         ValueError: If the results are of another version or incomplete, or there is no such
             language.
+
+    Example:
+        >>> import io
+        >>> print_results({"version": 2}, Console(file=io.StringIO()))
+        Traceback (most recent call last):
+        ValueError: print_results: results must be of version 1; got version 2
     """
     say = language_of("print_results", language)
     page = localised(checked("print_results", results), say)

@@ -43,6 +43,11 @@ def write_report(
         ValueError: If the results are of another version or incomplete, the folder does not
             exist, or there is no such language.
         ModuleNotFoundError: If plotly or jinja2 is not installed.
+
+    Example:
+        >>> write_report({"version": 1}, Path("report.html"))
+        Traceback (most recent call last):
+        ValueError: write_report: results must be complete; got none of task, summary, sett...
     """
     _write("write_report", [Run("", results, items or {})], path, language)
 
@@ -59,6 +64,11 @@ def write_joint_report(runs: Sequence[Run], path: Path, *, language: str = "en")
         ValueError: If there is no run, results are of another version or incomplete, the folder
             does not exist, or there is no such language.
         ModuleNotFoundError: If plotly or jinja2 is not installed.
+
+    Example:
+        >>> write_joint_report([], Path("report.html"))
+        Traceback (most recent call last):
+        ValueError: write_joint_report: runs must be one or more; got none
     """
     require(len(runs) >= 1, "write_joint_report: runs must be one or more; got none")
     _write("write_joint_report", runs, path, language)

@@ -152,6 +152,10 @@ def calibrate(
 
     Returns:
         Steps of each arm.
+
+    Example:
+        >>> calibrate(None, [], minutes=1.0, jobs=1, threads=1)  # no arm, no steps
+        {}
     """
     different: list[Arm] = []
     for arm in arms:

@@ -31,6 +31,11 @@ class Metric:
 
     Raises:
         ValueError: If a setting is none of the above.
+
+    Example:
+        >>> time = Metric(name="ms", label="time", better="lower", scale="ratio", equivalence=0.05)
+        >>> time.better
+        'lower'
     """
 
     name: str
@@ -77,6 +82,13 @@ class Verdict(NamedTuple):
         wins: Seeds whose difference is above zero.
         confidence: Of the interval; above the chosen one where several challengers share it.
         reason: Why there is no verdict, else "".
+
+    Example:
+        >>> from askew.tradeoffs import Row, judge_results
+        >>> rows = [Row(arm, s, "", "f1", s + len(arm)) for arm in ("a", "bb") for s in range(5)]
+        >>> verdict = judge_results(rows, baseline="a").verdicts[0]
+        >>> isinstance(verdict, Verdict), verdict.verdict, verdict.difference
+        (True, 'pays', 1.0)
     """
 
     metric: str

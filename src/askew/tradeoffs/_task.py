@@ -21,6 +21,10 @@ class Evaluation(NamedTuple):
 
     `metrics` has one value per metric; `items` one per metric and test item, whose mean is the
     value (or, for a corpus metric, jackknife pseudo-values whose mean is about the value).
+
+    Example:
+        >>> Evaluation(metrics={}, items={"accuracy": [1.0, 0.0]}).items["accuracy"]
+        [1.0, 0.0]
     """
 
     metrics: Mapping[str, float]
@@ -37,6 +41,10 @@ class Arm:
         init_offset: Added to the seed of the initial weights; 0 except where a model is
             compared with itself.
         training: Numbers of training that this arm alone has, as the task reads them.
+
+    Example:
+        >>> Arm(name="one rate", config=None, training={"lr": 1e-3}).training["lr"]
+        0.001
     """
 
     name: str
@@ -97,6 +105,12 @@ class Task(Protocol[Model]):
 
     It may have `train_score(model) -> float`, the first metric on training data, as many items as
     the test set has; the generalisation gap is then shown.
+
+    Example:
+        >>> from askew.tasks import table_task
+        >>> task = table_task("imbalanced", None, None, {})
+        >>> [metric.name for metric in task.metrics]
+        ['ap', 'f1', 'balanced_accuracy']
     """
 
     @property

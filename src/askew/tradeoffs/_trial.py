@@ -20,7 +20,22 @@ GAP = "generalisation_gap"
 
 
 class Trial(NamedTuple):
-    """What is kept of a finished trial; `items` maps metric to one value per test item."""
+    """What is kept of a finished trial; `items` maps metric to one value per test item.
+
+    Args:
+        arm: Its arm.
+        seed: Its seed.
+        metrics: Scores of the whole test set.
+        items: Scores of every test item.
+        train_seconds: CPU time of the training.
+        curve: Losses by step.
+        model: Folder of the trained weights.
+
+    Example:
+        >>> kept = Trial("plain", 0, {"f1": 80.0}, {}, 1.5, [], Path("out/trials/plain-0/model"))
+        >>> kept.metrics["f1"]
+        80.0
+    """
 
     arm: str
     seed: int
@@ -144,6 +159,11 @@ def load_trial(out: Path, arm: str, seed: int) -> Trial:
 
     Returns:
         What was stored.
+
+    Example:
+        >>> load_trial(Path("/nowhere"), "plain", 0)
+        Traceback (most recent call last):
+        FileNotFoundError: [Errno 2] No such file or directory: '/nowhere/trials/plain-seed...
     """
     folder = out / "trials" / trial_name(arm, seed)
     stored = read_json(folder / "trial.json")

@@ -78,7 +78,13 @@ class Tuning:
 
 
 class Draw(NamedTuple):
-    """One try: the values drawn, and the score on validation data, higher is better."""
+    """One try: the values drawn, and the score on validation data, higher is better.
+
+    Example:
+        >>> tries = [Draw({"lr": 1e-3}, 0.81), Draw({"lr": 1e-2}, 0.84)]
+        >>> max(tries, key=lambda draw: draw.score).values
+        {'lr': 0.01}
+    """
 
     values: Mapping[str, float]
     score: float
@@ -92,6 +98,11 @@ class Tuned(NamedTuple):
         given: Score of the arm as given.
         draws: All tries, in the order of their numbers.
         curve: Expected best score after 1, 2, … of the draws (`expected_best`).
+
+    Example:
+        >>> found = Tuned(Arm(name="plain", config=None), 0.80, [Draw({"lr": 1e-2}, 0.84)], [0.84])
+        >>> found.draws[0].score > found.given
+        True
     """
 
     arm: Arm
@@ -200,6 +211,15 @@ def tune(
     Raises:
         ValueError: If a config lacks a number, or training gives no score.
         ModuleNotFoundError: If optuna is not installed.
+
+    Example:
+        >>> from askew.tasks import table_arms, table_task
+        >>> task = table_task("imbalanced", None, None, {})
+        >>> arms, _ = table_arms(task, "asl", "bce", {})
+        >>> tuning = Tuning(draws=3, space={"widht": Range(low=8, high=64)})
+        >>> tune(task, arms, tuning, steps={"asl": 9, "bce": 9}, out=Path("runs"))
+        Traceback (most recent call last):
+        ValueError: load_config: unknown key 'widht'; did you mean 'width'?
     """
     check_space(arms, tuning)
     draws = tuning.draws

@@ -16,7 +16,22 @@ Config = TypeVar("Config")
 
 
 class Twin(NamedTuple, Generic[Config]):
-    """A symmetric configuration, its cost over the other's minus 1, and what was matched."""
+    """A symmetric configuration, its cost over the other's minus 1, and what was matched.
+
+    Args:
+        config: Equal on both sides.
+        residual: What the match left over, as a share.
+        match: "parameters", "flops", "latency" or "time".
+
+    Example:
+        >>> from askew.transformer import EncoderDecoderConfig
+        >>> size = {"d_model": 32, "num_heads": 2, "d_ff": 64}
+        >>> deep, flat = (StackConfig(num_layers=layers, **size) for layers in (6, 1))
+        >>> vocab = {"source_vocab": 99, "target_vocab": 99}
+        >>> twin = symmetric_twin(EncoderDecoderConfig(encoder=deep, decoder=flat, **vocab))
+        >>> twin.config.encoder == twin.config.decoder, abs(twin.residual) < 0.1
+        (True, True)
+    """
 
     config: Config
     residual: float

@@ -114,6 +114,10 @@ def last_checkpoint(folder: Path) -> Path | None:
 
     Returns:
         Its folder, or None.
+
+    Example:
+        >>> last_checkpoint(Path("/nowhere")) is None
+        True
     """
     marks = folder.glob(f"checkpoint-*/{_COMPLETE}")
     complete = [mark.parent for mark in marks if _is_whole(mark)]

@@ -35,6 +35,13 @@ class TranslationExamples(Dataset):
 
     Raises:
         ValueError: If a side is longer than `max_tokens`; the message names the pair.
+
+    Example:
+        >>> from askew.text import train_tokenizer
+        >>> tokenizer = train_tokenizer(["one cat", "um gato"], vocab_size=280)
+        >>> pairs = ParallelText(["one cat"], ["um gato"])
+        >>> tokenizer.decode(TranslationExamples(pairs, tokenizer, max_tokens=9)[0][1])
+        'um gato'
     """
 
     def __init__(

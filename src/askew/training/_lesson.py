@@ -77,6 +77,11 @@ class TranslationLesson:
 
     Args:
         config: The numbers of the run.
+
+    Example:
+        >>> from askew.training import TrainingConfig
+        >>> TranslationLesson(TrainingConfig(steps=10, label_smoothing=0.0)).config.label_smoothing
+        0.0
     """
 
     def __init__(self, config: TrainingConfig) -> None:

@@ -58,6 +58,15 @@ def training_scheduler(optimizer: Optimizer, config: TrainingConfig) -> Asymmetr
 
     Returns:
         The scheduler.
+
+    Example:
+        >>> from torch import nn
+        >>> from askew.optim import AsymmetricOptimizer, part_rates
+        >>> model = nn.ModuleDict({"encoder": nn.Linear(2, 2), "decoder": nn.Linear(2, 2)})
+        >>> optimizer = AsymmetricOptimizer(model, {"encoder": 1e-3, "decoder": 2e-3})
+        >>> scheduler = training_scheduler(optimizer, TrainingConfig(steps=100, warmup_steps=10))
+        >>> part_rates(optimizer)["encoder"] < 1e-3  # still rising
+        True
     """
     return parts_scheduler(
         optimizer, config, {"encoder": config.encoder, "decoder": config.decoder}

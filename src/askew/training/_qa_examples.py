@@ -28,6 +28,10 @@ class Asked(NamedTuple):
         tokens: Of the question.
         spans: First and last position of every answer in the window; none if it has none.
         elsewhere: Whether another article of the batch is to be asked too.
+
+    Example:
+        >>> Asked(number=0, tokens=[4, 5], spans=[(1, 2)], elsewhere=False).spans
+        [(1, 2)]
     """
 
     number: int
@@ -46,6 +50,10 @@ class Window:
         context: Row of the context.
         article: Title of the context.
         questions: What is asked.
+
+    Example:
+        >>> Window(tokens=[1, 7, 8, 2], inner=(1, 3), context=0, article="cats", questions=[]).inner
+        (1, 3)
     """
 
     tokens: list[int]
@@ -77,6 +85,22 @@ class QuestionExamples(Dataset):
 
     Raises:
         ValueError: If no question is left.
+
+    Example:
+        >>> from askew.text import Context, Question, train_tokenizer
+        >>> spans = SpanTokenizer(train_tokenizer(["Cats sleep. Who sleeps?"], vocab_size=300))
+        >>> asked = [Question("q1", "Who sleeps?", 0, ((0, 4),))]
+        >>> examples = QuestionExamples(
+        ...     QuestionSet([Context("", "Cats sleep.")], asked, []),
+        ...     spans,
+        ...     spans,
+        ...     max_context_tokens=64,
+        ...     overlap=8,
+        ...     max_question_tokens=32,
+        ...     max_answer_tokens=8,
+        ... )
+        >>> len(examples), len(examples[0].questions)
+        (1, 1)
     """
 
     def __init__(

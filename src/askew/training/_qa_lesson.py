@@ -56,6 +56,11 @@ class QALesson:
 
     Args:
         config: The numbers of the run.
+
+    Example:
+        >>> lesson = QALesson(QATrainingConfig(steps=10))
+        >>> lesson.config.steps
+        10
     """
 
     def __init__(self, config: QATrainingConfig) -> None:

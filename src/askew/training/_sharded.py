@@ -37,6 +37,18 @@ def shard_model(model: nn.Module, mesh: DeviceMesh | None = None) -> nn.Module:
     Raises:
         ValueError: If no process group is there, or something was not shared out.
 
+    Example:
+        >>> from askew.transformer import AsymmetricEncoderDecoder as Model
+        >>> from askew.transformer import EncoderDecoderConfig, StackConfig
+        >>> side = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16)
+        >>> vocab = {"source_vocab": 9, "target_vocab": 9}
+        >>> model = Model(EncoderDecoderConfig(encoder=side, decoder=side, **vocab))
+        >>> alone = {"store": torch.distributed.HashStore(), "rank": 0, "world_size": 1}
+        >>> torch.distributed.init_process_group("gloo", **alone)
+        >>> {type(weight).__name__ for weight in shard_model(model).parameters()}
+        {'DTensor'}
+        >>> torch.distributed.destroy_process_group()
+
     References:
         PyTorch FSDP, 2023, arXiv:2304.11277.
     """
@@ -61,6 +73,16 @@ def save_sharded(model: nn.Module, folder: str | Path) -> None:
     Args:
         model: What `shard_model` gave.
         folder: Where to.
+
+    Example:
+        >>> import tempfile
+        >>> alone = {"store": torch.distributed.HashStore(), "rank": 0, "world_size": 1}
+        >>> torch.distributed.init_process_group("gloo", **alone)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_sharded(fully_shard(nn.Linear(2, 1)), folder)
+        ...     any(path.suffix == ".safetensors" for path in Path(folder).rglob("*"))
+        True
+        >>> torch.distributed.destroy_process_group()
     """
     writer = dcp.HuggingFaceStorageWriter(str(folder), save_distributed=True)
     dcp.save(get_model_state_dict(model), storage_writer=writer)
@@ -75,6 +97,11 @@ def load_sharded(model: nn.Module, folder: str | Path) -> None:
 
     Raises:
         ValueError: If the folder holds no such model.
+
+    Example:
+        >>> load_sharded(nn.Linear(2, 1), "/nowhere")
+        Traceback (most recent call last):
+        ValueError: load_sharded: the folder must be what save_sharded wrote; got /nowhere
     """
     require(
         any(Path(folder).glob("*.safetensors")),

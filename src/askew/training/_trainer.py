@@ -43,7 +43,12 @@ OnRecord = Callable[[Record], None]
 
 
 class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
-    """Trains on token-budget batches, each side at its rate; validates per token."""
+    """Trains on token-budget batches, each side at its rate; validates per token.
+
+    Example:
+        >>> issubclass(TokenBatchTrainer, Seq2SeqTrainer)
+        True
+    """
 
     def __init__(
         self,
@@ -206,6 +211,25 @@ def train_model(
     Raises:
         ValueError: If the batches of a step cannot be shared out evenly, or FSDP is asked for
             where it would silently not shard.
+
+    Example:
+        >>> import tempfile
+        >>> from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel
+        >>> from askew.text import ParallelText, train_tokenizer
+        >>> from askew.training import TranslationExamples
+        >>> from askew.transformer import EncoderDecoderConfig, StackConfig
+        >>> side = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16)
+        >>> vocab = {"source_vocab": 280, "target_vocab": 280}
+        >>> plain = EncoderDecoderConfig(encoder=side, decoder=side, **vocab)
+        >>> model = AsymmetricTranslationModel(AsymmetricTranslationConfig.from_plain(plain))
+        >>> tokenizer = train_tokenizer(["one cat", "um gato"], vocab_size=280)
+        >>> pairs = ParallelText(["one cat"] * 8, ["um gato"] * 8)
+        >>> examples = TranslationExamples(pairs, tokenizer, max_tokens=64)
+        >>> config = TrainingConfig(steps=2, warmup_steps=1, evaluations=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     records = train_model(model, examples, examples, config, out=Path(folder), seed=0)
+        ...     records[-1]["step"]
+        2
     """
     if isinstance(lesson, TrainingConfig):
         lesson = TranslationLesson(lesson)

@@ -11,7 +11,16 @@ from askew.transformer._config import StackConfig
 
 
 class LayerCache(NamedTuple):
-    """What one decoder layer keeps between steps: its own keys, and those of the source."""
+    """What one decoder layer keeps between steps: its own keys, and those of the source.
+
+    Args:
+        self_attention: Of the tokens written so far.
+        cross_attention: Of the source.
+
+    Example:
+        >>> LayerCache(KeyValueCache(), KeyValueCache()).self_attention.length
+        0
+    """
 
     self_attention: KeyValueCache
     cross_attention: KeyValueCache
@@ -69,6 +78,12 @@ class EncoderLayer(nn.Module):
 
     Args:
         config: The stack it belongs to.
+
+    Example:
+        >>> import torch
+        >>> config = StackConfig(d_model=8, num_layers=2, num_heads=2, d_ff=16)
+        >>> EncoderLayer(config)(torch.zeros(1, 5, 8)).shape
+        torch.Size([1, 5, 8])
     """
 
     def __init__(self, config: StackConfig) -> None:
@@ -103,6 +118,13 @@ class DecoderLayer(nn.Module):
     Args:
         config: The stack it belongs to.
         d_source: Width of the encoder's states, read without an adapter.
+
+    Example:
+        >>> import torch
+        >>> config = StackConfig(d_model=8, num_layers=2, num_heads=2, d_ff=16)
+        >>> decoder = DecoderLayer(config, d_source=12)
+        >>> decoder(torch.zeros(1, 3, 8), torch.zeros(1, 5, 12)).shape
+        torch.Size([1, 3, 8])
     """
 
     def __init__(self, config: StackConfig, d_source: int) -> None:

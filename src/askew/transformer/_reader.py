@@ -72,6 +72,11 @@ class SpanScores(NamedTuple):
         spans: [batch, start, end], the last token of a span being its end; -inf where there is
             no such span.
         nothing: [batch], that the context has no answer.
+
+    Example:
+        >>> scores = SpanScores(spans=torch.zeros(1, 4, 4), nothing=torch.ones(1))
+        >>> scores.spans.amax((1, 2)) > scores.nothing  # is there an answer?
+        tensor([False])
     """
 
     spans: Tensor

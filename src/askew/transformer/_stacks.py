@@ -14,6 +14,12 @@ class Encoder(nn.Module):
 
     Args:
         config: Its numbers.
+
+    Example:
+        >>> import torch
+        >>> config = StackConfig(d_model=8, num_layers=2, num_heads=2, d_ff=16)
+        >>> Encoder(config)(torch.zeros(1, 5, 8)).shape
+        torch.Size([1, 5, 8])
     """
 
     def __init__(self, config: StackConfig) -> None:
@@ -46,6 +52,13 @@ class Decoder(nn.Module):
     Args:
         config: Its numbers.
         d_source: Width of the encoder's states.
+
+    Example:
+        >>> import torch
+        >>> config = StackConfig(d_model=8, num_layers=2, num_heads=2, d_ff=16)
+        >>> decoder = Decoder(config, d_source=12)
+        >>> decoder(torch.zeros(1, 3, 8), torch.zeros(1, 5, 12)).shape
+        torch.Size([1, 3, 8])
     """
 
     def __init__(self, config: StackConfig, d_source: int) -> None:
