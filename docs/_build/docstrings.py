@@ -1,0 +1,43 @@
+"""Reads the docstrings as they are written: examples as code, formulas as MathML."""
+
+import re
+from html import unescape
+from typing import Any
+
+import griffe
+from latex2mathml.converter import convert
+
+INLINE = re.compile(r":math:`([^`]+)`")
+BLOCK = re.compile(r"^( *)\.\. math::[ \n]+(\S.*(?:\n(?:\1 +\S.*))*)", flags=re.MULTILINE)
+TEXT = re.compile(r"(?<=>)[^<>]+(?=<)")
+
+
+def _mathml(formula: str, display: str) -> str:
+    """A formula as MathML in which Markdown finds nothing to interpret."""
+    # Sizes of brackets are those of MathML.
+    plain = re.sub(r"\\[Bb]ig[glr]?", "", " ".join(formula.split()))
+    markup = convert(plain, display=display)
+    return TEXT.sub(lambda text: "".join(f"&#{ord(sign)};" for sign in unescape(text[0])), markup)
+
+
+def readable(docstring: str) -> str:
+    """A docstring with its formulas in MathML and its example in the section of that name."""
+    docstring = re.sub(r"^( *)Example:$", r"\1Examples:", docstring, flags=re.MULTILINE)
+    docstring = BLOCK.sub(
+        lambda found: f"\n{found[1]}<div>{_mathml(found[2], 'block')}</div>\n", docstring
+    )
+    return INLINE.sub(lambda found: _mathml(found[1], "inline"), docstring)
+
+
+class Docstrings(griffe.Extension):
+    """Rewrites every docstring when it is read, and hides what its class has described already."""
+
+    def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
+        """Rewrite one."""
+        if obj.docstring is not None:
+            obj.docstring.value = readable(obj.docstring.value)
+            if obj.is_class and "NamedTuple" in map(str, obj.bases):
+                fields = re.sub("^Args:$", "Attributes:", obj.docstring.value, flags=re.MULTILINE)
+                obj.docstring.value = fields
+        if obj.name == "extra_repr" or (obj.is_attribute and obj.parent and obj.parent.is_class):
+            obj.public = obj.docstring is not None and obj.name != "extra_repr"
