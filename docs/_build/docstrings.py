@@ -1,5 +1,6 @@
 """Reads the docstrings as they are written: examples as code, formulas as MathML."""
 
+import ast
 import re
 from html import unescape
 from typing import Any
@@ -29,8 +30,28 @@ def readable(docstring: str) -> str:
     return INLINE.sub(lambda found: _mathml(found[1], "inline"), docstring)
 
 
+def _unpacked(node: ast.AST) -> list[tuple[str, str, int]]:
+    """Name, value and line of each constant that is assigned with others in one line."""
+    found = []
+    for line in getattr(node, "body", []):
+        if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Tuple):
+            pairs = zip(line.targets[0].elts, line.value.elts, strict=True)
+            found += [(ast.unparse(name), ast.unparse(value), line.lineno) for name, value in pairs]
+    return found
+
+
 class Docstrings(griffe.Extension):
-    """Rewrites every docstring when it is read, and hides what its class has described already."""
+    """Rewrites every docstring when it is read, and gives constants one."""
+
+    def on_module_members(self, *, node: ast.AST, mod: griffe.Module, **kwargs: Any) -> None:
+        """See constants that are assigned together, and say of the undocumented what they are."""
+        for name, value, line in _unpacked(node):
+            constant = griffe.Attribute(name, value=value, lineno=line, parent=mod)
+            mod.set_member(name, constant)
+        for member in mod.members.values():
+            if isinstance(member, griffe.Attribute) and not member.docstring:
+                kind = "Type of a setting." if "Literal[" in str(member.value) else "A constant."
+                member.docstring = griffe.Docstring(kind, parent=member)
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         """Rewrite one."""
@@ -39,5 +60,3 @@ class Docstrings(griffe.Extension):
             if obj.is_class and "NamedTuple" in map(str, obj.bases):
                 fields = re.sub("^Args:$", "Attributes:", obj.docstring.value, flags=re.MULTILINE)
                 obj.docstring.value = fields
-        if obj.name == "extra_repr" or (obj.is_attribute and obj.parent and obj.parent.is_class):
-            obj.public = obj.docstring is not None and obj.name != "extra_repr"
