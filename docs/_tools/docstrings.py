@@ -24,6 +24,7 @@ def _mathml(formula: str, display: str) -> str:
 def readable(docstring: str) -> str:
     """A docstring with its formulas in MathML and its example in the section of that name."""
     docstring = re.sub(r"^( *)Example:$", r"\1Examples:", docstring, flags=re.MULTILINE)
+    docstring = re.sub(r"^( *)>(?!>>)", r"\1\>", docstring, flags=re.MULTILINE)  # no quotation
     docstring = BLOCK.sub(
         lambda found: f"\n{found[1]}<div>{_mathml(found[2], 'block')}</div>\n", docstring
     )
