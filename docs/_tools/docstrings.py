@@ -28,7 +28,8 @@ def readable(docstring: str) -> str:
     docstring = BLOCK.sub(
         lambda found: f"\n{found[1]}<div>{_mathml(found[2], 'block')}</div>\n", docstring
     )
-    return INLINE.sub(lambda found: _mathml(found[1], "inline"), docstring)
+    # Within a span, since Markdown takes a line that begins with <math> for a block.
+    return INLINE.sub(lambda found: f"<span>{_mathml(found[1], 'inline')}</span>", docstring)
 
 
 def _unpacked(node: ast.AST) -> list[tuple[str, str, int]]:
