@@ -13,8 +13,10 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
+from typer.main import get_command
 
 import askew
+from askew.cli import app
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -196,6 +198,14 @@ def test_the_portuguese_readme_has_the_same_links():
         for name in ("README.md", "README.pt-BR.md")
     )
     assert [link for link in portuguese if link != "README.md"] == english
+
+
+def test_every_command_has_its_line():
+    group = get_command(app)
+    lines = {f"askew {name}" for name in group.commands if name != "train"}
+    lines |= {f"askew train {name}" for name in group.commands["train"].commands}
+    page = (DOCS / "commands.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(askew (?:train )?\w+)", page, flags=re.MULTILINE)) == lines
 
 
 def test_the_citation_is_of_this_version():
