@@ -200,6 +200,17 @@ def test_the_portuguese_readme_has_the_same_links():
     assert [link for link in portuguese if link != "README.md"] == english
 
 
+def test_intervals_of_the_guide_are_those_of_the_evidence():
+    guide, evidence = (
+        " ".join((DOCS / name).read_text(encoding="utf-8").split())
+        for name in ("choosing.md", "evidence.md")
+    )
+    number = r"[+−]?\d+\.\d+"
+    intervals = re.findall(rf"{number}(?: ×)?(?: faster)? \({number}(?:, |–| to ){number}\)", guide)
+    assert len(intervals) > 25
+    assert [interval for interval in intervals if interval not in evidence] == []
+
+
 def test_every_command_has_its_line():
     group = get_command(app)
     lines = {f"askew {name}" for name in group.commands if name != "train"}
