@@ -52,7 +52,8 @@ class Docstrings(griffe.Extension):
             mod.set_member(name, constant)
         for member in mod.members.values():
             if isinstance(member, griffe.Attribute) and not member.docstring:
-                kind = "Type of a setting." if "Literal[" in str(member.value) else "A constant."
+                is_type = re.match("Literal|Callable|Sequence|Mapping", str(member.value))
+                kind = "A type." if is_type else "A constant."
                 member.docstring = griffe.Docstring(kind, parent=member)
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
