@@ -1,0 +1,65 @@
+"""Reads the docstrings as they are written: examples as code, formulas as MathML."""
+
+import ast
+import re
+from html import unescape
+from typing import Any
+
+import griffe
+from latex2mathml.converter import convert
+
+INLINE = re.compile(r":math:`([^`]+)`")
+BLOCK = re.compile(r"^( *)\.\. math::[ \n]+(\S.*(?:\n(?:\1 +\S.*))*)", flags=re.MULTILINE)
+TEXT = re.compile(r"(?<=>)[^<>]+(?=<)")
+
+
+def _mathml(formula: str, display: str) -> str:
+    """A formula as MathML in which Markdown finds nothing to interpret."""
+    # Sizes of brackets are those of MathML.
+    plain = re.sub(r"\\[Bb]ig[glr]?", "", " ".join(formula.split()))
+    markup = convert(plain, display=display)
+    return TEXT.sub(lambda text: "".join(f"&#{ord(sign)};" for sign in unescape(text[0])), markup)
+
+
+def readable(docstring: str) -> str:
+    """A docstring with its formulas in MathML and its example in the section of that name."""
+    docstring = re.sub(r"^( *)Example:$", r"\1Examples:", docstring, flags=re.MULTILINE)
+    docstring = re.sub(r"^( *)>(?!>>)", r"\1\>", docstring, flags=re.MULTILINE)  # no quotation
+    docstring = BLOCK.sub(
+        lambda found: f"\n{found[1]}<div>{_mathml(found[2], 'block')}</div>\n", docstring
+    )
+    # Within a span, since Markdown takes a line that begins with <math> for a block.
+    return INLINE.sub(lambda found: f"<span>{_mathml(found[1], 'inline')}</span>", docstring)
+
+
+def _unpacked(node: ast.AST) -> list[tuple[str, str, int]]:
+    """Name, value and line of each constant that is assigned with others in one line."""
+    found = []
+    for line in getattr(node, "body", []):
+        if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Tuple):
+            pairs = zip(line.targets[0].elts, line.value.elts, strict=True)
+            found += [(ast.unparse(name), ast.unparse(value), line.lineno) for name, value in pairs]
+    return found
+
+
+class Docstrings(griffe.Extension):
+    """Rewrites every docstring when it is read, and gives constants one."""
+
+    def on_module_members(self, *, node: ast.AST, mod: griffe.Module, **kwargs: Any) -> None:
+        """See constants that are assigned together, and say of the undocumented what they are."""
+        for name, value, line in _unpacked(node):
+            constant = griffe.Attribute(name, value=value, lineno=line, parent=mod)
+            mod.set_member(name, constant)
+        for member in mod.members.values():
+            if isinstance(member, griffe.Attribute) and not member.docstring:
+                is_type = re.match("Literal|Callable|Sequence|Mapping", str(member.value))
+                kind = "A type." if is_type else "A constant."
+                member.docstring = griffe.Docstring(kind, parent=member)
+
+    def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
+        """Rewrite one."""
+        if obj.docstring is not None:
+            obj.docstring.value = readable(obj.docstring.value)
+            if obj.is_class and "NamedTuple" in map(str, obj.bases):
+                fields = re.sub("^Args:$", "Attributes:", obj.docstring.value, flags=re.MULTILINE)
+                obj.docstring.value = fields
