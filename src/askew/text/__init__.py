@@ -3,6 +3,7 @@
 from askew.text._batches import TokenBatches
 from askew.text._bpe_dropout import BpeDropout
 from askew.text._datasets import read_dataset
+from askew.text._documents import read_documents
 from askew.text._gettext import read_po, translate_po
 from askew.text._neighbours import nearest_neighbour
 from askew.text._pairs import ParallelText, SplitText, count_overlap, fingerprint, split_pairs
@@ -18,7 +19,7 @@ from askew.text._questions import (
     with_unanswerable,
 )
 from askew.text._readers import read_aligned, read_pairs
-from askew.text._squad import read_documents, read_question_lines, read_questions, read_squad
+from askew.text._squad import read_question_lines, read_questions, read_squad
 from askew.text._tfidf import TfidfIndex
 from askew.text._tokenizer import (
     END,

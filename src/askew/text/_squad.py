@@ -1,19 +1,15 @@
-"""Readers of questions in SQuAD's form or as JSON lines, and of documents to ask about."""
+"""Readers of questions in SQuAD's form or as JSON lines."""
 
 import gzip
 import json
-import warnings
 import zlib
-from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar, cast
 
 from askew._check import require
 from askew.text._questions import Context, Question, QuestionSet
 
-_BOM = "\ufeff"
-_SUFFIXES = (".txt", ".md", ".rst", ".markdown")
+BOM = "\ufeff"
 _SHOWN = 60
 _T = TypeVar("_T")
 
@@ -57,7 +53,7 @@ def read_squad(path: str | Path) -> QuestionSet:
     """
     path, caller = Path(path), "read_squad"
     found = _Collected(caller, path)
-    text = _decode(_read(path, caller), path, caller)
+    text = _decode(read_bytes(path, caller), path, caller)
     for article in _Record(_parsed(text, caller, f"{path}"), caller, path).records("data"):
         title = article.string("title") if "title" in article else ""
         for paragraph in article.records("paragraphs"):
@@ -102,7 +98,7 @@ def read_question_lines(path: str | Path) -> QuestionSet:
     """
     path, caller = Path(path), "read_question_lines"
     found = _Collected(caller, path)
-    text = _decode(_read(path, caller), path, caller).removesuffix("\n")
+    text = _decode(read_bytes(path, caller), path, caller).removesuffix("\n")
     for number, line in enumerate(text.split("\n") if text else [], 1):
         place = f"line {number}"
         asked = _Record(_parsed(line, caller, f"{path}, {place}"), caller, path, place)
@@ -147,62 +143,6 @@ def read_questions(path: str | Path) -> QuestionSet:
     )
     by_line = suffix == ".jsonl" or _begins_with_question(path)
     return read_question_lines(path) if by_line else read_squad(path)
-
-
-def read_documents(paths: str | Path | Iterable[str | Path]) -> list[Context]:
-    """Read text files, or all in folders and below, as contexts to ask about.
-
-    Files end with .txt, .md, .rst or .markdown, and may have a further .gz. Those of a folder
-    come in the order of their paths; hidden ones (with a leading dot, or in such a folder)
-    and blank ones are left out. A file that is reached twice is read once.
-
-    Text is taken as it stands, but for a byte order mark; bytes that aren't UTF-8 become
-    U+FFFD, and a warning says in how many files.
-
-    Args:
-        paths: A file or folder, or several.
-
-    Returns:
-        One context per file. Its title is the path within the folder, the name of a file
-        given by itself, or, where two would be equal, the whole path.
-
-    Raises:
-        ValueError: If there is no such path, a file given by itself ends otherwise, is blank
-            or damaged, or a folder holds no such file with text.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = Path(folder, "a.md").write_text("Ada wrote.")
-        ...     read_documents(folder)
-        [Context(title='a.md', text='Ada wrote.')]
-    """
-    given = [paths] if isinstance(paths, str | Path) else list(paths)
-    require(bool(given), "read_documents: there must be a path; got none")
-    found: dict[Path, tuple[Path, Context]] = {}
-    damaged: set[Path] = set()
-    for top in map(Path, given):
-        blank = True
-        for file, title in _documents(top):
-            text, whole = _document(file)
-            blank = blank and not text.strip()
-            if text.strip():
-                found.setdefault(file.resolve(), (file, Context(title, text)))
-            if not whole:
-                damaged.add(file.resolve())
-        require(not blank, f"read_documents: there must be a document with text; got none in {top}")
-    if damaged:
-        warnings.warn(
-            "read_documents: text must be UTF-8; "
-            f"got other bytes in {len(damaged)} of {len(found)} files, replaced by U+FFFD. "
-            f"The first is {min(damaged)}",
-            stacklevel=2,
-        )
-    titles = Counter(context.title for _, context in found.values())
-    return [
-        context if titles[context.title] == 1 else context._replace(title=file.as_posix())
-        for file, context in found.values()
-    ]
 
 
 class _Collected:
@@ -327,7 +267,7 @@ def _short(text: str) -> str:
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 
-def _read(path: Path, caller: str) -> bytes:
+def read_bytes(path: Path, caller: str) -> bytes:
     require(path.exists(), f"{caller}: the file must exist; got {path}")
     require(not path.is_dir(), f"{caller}: a file is needed; got the directory {path}")
     raw = path.read_bytes()
@@ -343,7 +283,7 @@ def _read(path: Path, caller: str) -> bytes:
 
 def _decode(raw: bytes, path: Path, caller: str) -> str:
     try:
-        return raw.decode("utf-8").removeprefix(_BOM)
+        return raw.decode("utf-8").removeprefix(BOM)
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise ValueError(
@@ -361,39 +301,9 @@ def _parsed(text: str, caller: str, place: str) -> object:
 
 def _begins_with_question(path: Path) -> bool:
     caller = "read_questions"
-    first = _decode(_read(path, caller), path, caller).partition("\n")[0]
+    first = _decode(read_bytes(path, caller), path, caller).partition("\n")[0]
     try:
         record = json.loads(first)
     except (ValueError, RecursionError):
         return False
     return isinstance(record, dict) and "question" in record
-
-
-def _documents(top: Path) -> list[tuple[Path, str]]:
-    """Give the files of a folder, or the file itself, and their titles."""
-    require(top.exists(), f"read_documents: the path must exist; got {top}")
-    if not top.is_dir():
-        require(
-            _is_document(top),
-            "read_documents: the name must end with "
-            f"{', '.join(_SUFFIXES)}, or .gz after one of them; got {top}",
-        )
-        return [(top, top.name)]
-    files = sorted(path for path in top.rglob("*") if _is_document(path) and path.is_file())
-    inner = [(path, path.relative_to(top)) for path in files]
-    return [
-        (path, name.as_posix())
-        for path, name in inner
-        if not any(part.startswith(".") for part in name.parts)
-    ]
-
-
-def _is_document(path: Path) -> bool:
-    return path.name.lower().removesuffix(".gz").endswith(_SUFFIXES)
-
-
-def _document(path: Path) -> tuple[str, bool]:
-    """Give the text of a file, and whether all of it was UTF-8."""
-    raw = _read(path, "read_documents")
-    text = raw.decode("utf-8", "replace")
-    return text.removeprefix(_BOM), text.encode() == raw
