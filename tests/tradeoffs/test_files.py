@@ -50,3 +50,17 @@ def test_a_folder_that_can_be_written_is_not_made(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(ValueError, match=r"must be writable; got .*deeper: .* with --out"):
         check_writable(tmp_path / "file" / "deeper")
+
+
+@pytest.mark.parametrize("version", [2, None, "1"])
+def test_another_version_is_refused_unless_the_caller_looks_at_it(tmp_path, version):
+    path = tmp_path / "a.json"
+    write_json(path, {"version": version, "word": "é"})
+    with pytest.raises(ValueError, match=rf"of version 1; got version {version!r} in .*a\.json"):
+        read_json(path)
+    assert read_json(path, version=None)["word"] == "é"
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"read_json: the file must exist; got .*none\.json"):
+        read_json(tmp_path / "none.json")

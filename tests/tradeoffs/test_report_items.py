@@ -17,7 +17,7 @@ def keep_trials(folder, results, *, items=60):
         numbers = np.arange(float(items))
         more = np.where(numbers % 2 == 0, 2 * numbers, -numbers) * (entry["arm"] == "deep")
         save_file({"chrf": numbers + entry["seed"] + more}, place / "items.safetensors")
-        write_json(place / "trial.json", entry)
+        write_json(place / "trial.json", {"version": 1, **entry})
 
 
 def test_items_are_means_over_seeds(results, tmp_path):

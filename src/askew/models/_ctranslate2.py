@@ -41,7 +41,7 @@ class CTranslate2Engine:
         )
         try:
             self.export = json.loads((folder / MARK).read_text(encoding="utf-8"))
-            self.longest = int(self.export["max_length"])
+            self.longest, version = int(self.export["max_length"]), self.export["version"]
             self._model = ctranslate2.Translator(
                 str(folder), device="cpu", inter_threads=1, intra_threads=threads
             )
@@ -49,6 +49,11 @@ class CTranslate2Engine:
             raise ValueError(
                 f"CTranslate2Engine: the export must be whole; got {folder}: {error}. Export again"
             ) from None
+        require(
+            version == 1,
+            f"CTranslate2Engine: the export must be of version 1; got version {version!r} in "
+            f"{folder}. Export again",
+        )
         self.source_words, self.target_words = (
             _words(tokenizer) for tokenizer in load_tokenizers(folder)
         )

@@ -202,11 +202,17 @@ def _check_sums(folder: Path, kind: _Kind) -> None:
     if not path.is_file():
         return
     try:
-        expected = dict(json.loads(path.read_text(encoding="utf-8"))["sha256"])
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        expected, version = dict(stored["sha256"]), stored["version"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{kind.caller}: {path} must hold checksums; got {error!r}. Restore it"
         ) from None
+    require(
+        version == 1,
+        f"{kind.caller}: checksums must be of version 1; got version {version!r} in {path}. "
+        "Read it with the release that wrote it",
+    )
     for name, digest in expected.items():
         require(
             (folder / name).is_file() and file_sha256(folder / name) == digest,

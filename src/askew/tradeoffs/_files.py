@@ -40,17 +40,18 @@ def write_json(path: Path, values: Mapping[str, object]) -> None:
     write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> dict:
+def read_json(path: Path, *, version: int | None = 1) -> dict:
     """Read a JSON object that this package wrote.
 
     Args:
         path: The file.
+        version: That it must be of; None leaves that to the caller.
 
     Returns:
         Its values.
 
     Raises:
-        ValueError: If it is no JSON object.
+        ValueError: If there is no such file, it is no JSON object, or of another version.
 
     Example:
         >>> import tempfile
@@ -59,11 +60,17 @@ def read_json(path: Path) -> dict:
         ...     read_json(Path(folder) / "a.json")
         {'version': 1}
     """
+    require(path.is_file(), f"read_json: the file must exist; got {path}")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"read_json: the file must be JSON; got {path}: {error}") from None
     require(isinstance(values, dict), f"read_json: the file must hold an object; got {path}")
+    require(
+        version is None or values.get("version") == version,
+        f"read_json: the file must be of version {version}; got version "
+        f"{values.get('version')!r} in {path}. Read it with the release that wrote it",
+    )
     return values
 
 
@@ -114,14 +121,14 @@ def check_resumable(
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_json(Path(folder) / "run.json", {"seed": 1})
+        ...     write_json(Path(folder) / "run.json", {"version": 1, "seed": 1})
         ...     check_resumable(Path(folder), "run.json", {"seed": 1}, caller="train")
         ...     list(path.name for path in Path(folder).iterdir())
         ['run.json']
     """
     check_writable(folder)
     if (folder / marker).is_file():
-        other = read_json(folder / marker)
+        other = read_json(folder / marker, version=None)
         different = [key for key in identity if other.get(key) != identity[key]]
         require(
             not different,

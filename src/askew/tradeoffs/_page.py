@@ -73,7 +73,7 @@ def read_run(folder: str | Path) -> Run:
         f"read_run: the folder must hold results.json; got folder {folder} without. An unfinished "
         "comparison has none: type its command again to go on",
     )
-    results = checked("read_run", read_json(path), of=f" in {path}")
+    results = checked("read_run", read_json(path, version=None), of=f" in {path}")
     return Run(place.resolve().name, results, items_of(place, results))
 
 

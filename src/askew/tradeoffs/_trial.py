@@ -163,7 +163,7 @@ def load_trial(out: Path, arm: str, seed: int) -> Trial:
     Example:
         >>> load_trial(Path("/nowhere"), "plain", 0)
         Traceback (most recent call last):
-        FileNotFoundError: [Errno 2] No such file or directory: '/nowhere/trials/plain-seed...
+        ValueError: read_json: the file must exist; got /nowhere/trials/plain-seed0/trial.json
     """
     folder = out / "trials" / trial_name(arm, seed)
     stored = read_json(folder / "trial.json")
