@@ -98,8 +98,8 @@ def _encoding(raw: bytes, path: Path) -> str:
         whole = False
     require(
         whole,
-        "read_po: the charset in the header must be one that Python knows and that has ASCII as "
-        f"it is; got charset {name} in {path}",
+        "read_po: the charset in the header, with all of ASCII in it, must be one that Python knows; "
+        f"got charset {name} in {path}",
     )
     return name
 
