@@ -84,7 +84,7 @@ def read_toml(path: Path | str) -> dict[str, object]:
     require(path.is_file(), f"read_toml: path must be a file; got the directory {str(path)!r}")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(
             f"read_toml: the file must be TOML; got path {str(path)!r}: {error}"
         ) from error
@@ -197,7 +197,7 @@ def _name(kind: Any) -> str:
 def _parse_value(written: str, text: str) -> object:
     try:
         found = tomllib.loads(f"value = {written}")
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         require(
             _BARE_WORD.fullmatch(written) is not None,
             f"parse_setting: the value must be TOML or a word; got {text!r}. Quote a string",

@@ -210,6 +210,15 @@ def read_table_file(path: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_csv(path: Path) -> tuple[list[str], np.ndarray]:
+    try:
+        return _csv_numbers(path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(
+            f"read_table_file: the file must be CSV in UTF-8; got {path}: {error}"
+        ) from None
+
+
+def _csv_numbers(path: Path) -> tuple[list[str], np.ndarray]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
         header = [name.strip() for name in next(reader, [])]
@@ -237,7 +246,7 @@ def _read_arff(path: Path) -> tuple[list[str], np.ndarray]:
     try:
         table, meta = arff.loadarff(path)
         columns = [np.asarray(table[name]).astype(np.float64) for name in meta.names()]
-    except (ValueError, NotImplementedError, arff.ArffError, StopIteration) as error:
+    except Exception as error:  # scipy raises whatever its parser runs into
         raise ValueError(
             f"read_table_file: the file must be dense ARFF; got {path}: {error}"
         ) from None

@@ -5,6 +5,7 @@ from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import printable
 from typing import NamedTuple
 
 from askew._check import require
@@ -56,13 +57,19 @@ def read_po_file(path: Path) -> PoFile:
     raw = path.read_bytes()
     encoding = _encoding(raw, path)
     try:
-        lines = raw.decode(encoding).split("\n")
+        text = raw.decode(encoding)
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"read_po: text must be whole Unicode; got half a surrogate pair in {path}"
+        ) from None
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise ValueError(
             f"read_po: the text must be {encoding}, as the header says, or UTF-8 without one; "
             f"got byte 0x{raw[error.start]:02x} at {path}, line {line}"
         ) from None
+    lines = text.split("\n")
     messages = list(_messages(lines, path))
     header = messages.pop(0).targets[0] if messages and messages[0].sources == [""] else ""
     plurals = re.search(r"^Plural-Forms:.*\bnplurals\s*=\s*([1-9])", header, re.MULTILINE)
@@ -86,12 +93,14 @@ def _encoding(raw: bytes, path: Path) -> str:
     named = re.search(rb"charset=([\w.:-]+)", parts[1]) if len(parts) > 1 else None
     name = named[1].decode() if named and named[1] != b"CHARSET" else "UTF-8"
     try:
-        "".encode(name)
-    except LookupError:
-        raise ValueError(
-            "read_po: the charset in the header must be one that Python knows; "
-            f"got charset {name} in {path}"
-        ) from None
+        whole = printable.encode(name) == printable.encode("ascii")
+    except (LookupError, UnicodeError):
+        whole = False
+    require(
+        whole,
+        "read_po: the charset in the header, with all of ASCII in it, must be one that Python knows; "
+        f"got charset {name} in {path}",
+    )
     return name
 
 

@@ -84,7 +84,19 @@ def read_table(results: str | Path | Iterable[Row]) -> Table:
         ValueError: If the table is empty or malformed, a value is not finite, a row occurs
             twice, or a metric lacks an arm, a seed or an item.
     """
-    rows = _csv_rows(Path(results)) if isinstance(results, str | Path) else results
+    if not isinstance(results, str | Path):
+        return _checked_table(results)
+    path = Path(results)
+    require(path.is_file(), f"analyze: the table must be a file; got {path}")
+    try:
+        return _checked_table(_csv_rows(path))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"analyze: the table must be CSV in UTF-8; got {path}: {error}") from None
+    except ValueError as error:
+        raise ValueError(str(error) if f"{path}" in str(error) else f"{error} in {path}") from None
+
+
+def _checked_table(rows: Iterable[Sequence]) -> Table:
     columns = _sort(_read_columns(rows))
     metrics, arms = columns.labels[0], columns.labels[1]
     samples = {}

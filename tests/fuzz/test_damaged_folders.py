@@ -1,0 +1,415 @@
+"""Folders of models, indexes and comparisons in which something has happened to one file."""
+
+import io
+import json
+import math
+
+import hypothesis
+import numpy as np
+import pytest
+import torch
+from damage import (
+    SETTINGS,
+    WHOLLY_WRONG,
+    Readable,
+    damaged_bytes,
+    damaged_json,
+    read_or_refuse,
+    try_bytes,
+)
+from report_pages import example_results
+from rich.console import Console
+from safetensors.numpy import save_file
+from saved_model import DECODER, ENCODER, TOKENIZERS, saved
+from stub_task import StubTask, line_config
+from transformers import BertConfig, BertModel
+
+from askew.export import export_ctranslate2
+from askew.models import (
+    AsymmetricQAConfig,
+    AsymmetricQAModel,
+    ContextIndex,
+    CTranslate2Engine,
+    DecodingConfig,
+    QAConfig,
+    QuestionAnswerer,
+    Translator,
+    load_checkpoint,
+    load_qa_model,
+    load_translation_model,
+    model_kind,
+    read_encoder_config,
+    write_checksums,
+)
+from askew.models._encoders import encoder_config
+from askew.tasks import MLP, LabelTask, MLPConfig, load_eights
+from askew.text import Context, save_tokenizers
+from askew.tradeoffs import (
+    Arm,
+    Range,
+    Tuning,
+    load_trial,
+    print_results,
+    read_run,
+    tune,
+    write_report,
+)
+from askew.tradeoffs._files import write_json
+from askew.training import last_checkpoint
+from askew.transformer import ReaderConfig, StackConfig
+
+CONTEXTS = [Context("a", "three trees see bees"), Context("b", "bees see three trees " * 5)]
+TOKENIZER = TOKENIZERS.source
+
+
+def qa_model():
+    torch.manual_seed(0)
+    vocab = TOKENIZER.get_vocab_size()
+    plain = QAConfig(
+        question_vocab=vocab,
+        context_vocab=vocab,
+        question=StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16),
+        context=StackConfig(d_model=12, num_layers=1, num_heads=2, d_ff=16),
+        reader=ReaderConfig(d_model=8, num_layers=1, num_heads=2, d_key=4, d_ff=8),
+        d_pool=6,
+        max_context_tokens=16,
+        overlap=4,
+        max_answer_tokens=4,
+    )
+    return AsymmetricQAModel(AsymmetricQAConfig.from_plain(plain)).eval()
+
+
+ANSWERER = QuestionAnswerer(qa_model(), TOKENIZER, TOKENIZER)
+
+
+def translation_folder(name, *, sums):
+    def make(folder):
+        saved(folder)
+        if sums:
+            write_checksums(folder)
+        return folder / name
+
+    return make
+
+
+def qa_folder(name):
+    def make(folder):
+        qa_model().save_pretrained(folder)
+        for kind in ("tokenizer", "question_tokenizer"):
+            (folder / f"{kind}.json").write_text(TOKENIZER.to_str())
+        return folder / name
+
+    return make
+
+
+def bert_folder(name):
+    def make(folder):
+        config = BertConfig(
+            vocab_size=20, hidden_size=8, num_attention_heads=2, num_hidden_layers=1,
+            intermediate_size=8, max_position_embeddings=16,
+        )  # fmt: skip
+        BertModel(config).save_pretrained(folder)
+        (folder / "tokenizer.json").write_text(TOKENIZER.to_str())
+        return folder / name
+
+    return make
+
+
+def export_folder(name):
+    def make(folder):
+        saved(folder)
+        return export_ctranslate2(folder) / name
+
+    return make
+
+
+def index_folder(name):
+    def make(folder):
+        ANSWERER.encode(CONTEXTS, dtype="float32").save(folder / "index")
+        return folder / "index" / name
+
+    return make
+
+
+def run_folder(name):
+    def make(folder):
+        results = example_results()
+        write_json(folder / "results.json", results)
+        for trial in results["trials"]:
+            place = folder / "trials" / f"{trial['arm']}-seed{trial['seed']}"
+            place.mkdir(parents=True)
+            kept = {"version": 1, "steps": 40, **trial}
+            write_json(place / "trial.json", kept)
+            save_file({"chrf": np.arange(6.0) + trial["seed"]}, place / "items.safetensors")
+        return folder / name
+
+    return make
+
+
+def translates(path):
+    load_translation_model(path.parent)
+    found = Translator.from_pretrained(path.parent).translate(["three trees", "bees"])
+    assert len(found) == 2 and all(isinstance(text, str) for text in found)
+
+
+def answers(path):
+    load_qa_model(path.parent)
+    reader = QuestionAnswerer.from_pretrained(path.parent)
+    found = reader.answer("who sees", reader.encode(CONTEXTS))
+    assert all(math.isfinite(answer.score) for answer in found)
+
+
+def opens(path):
+    assert model_kind(path.parent) == "bert" or path.name != "config.json"
+    model = load_checkpoint(path.parent)
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
+def encodes(path):
+    encoder_config(read_encoder_config(path.parent, dropout=0.5))
+
+
+def decodes(path):
+    engine = CTranslate2Engine(path.parent)
+    assert len(engine.decode([[3, 4]], [5], DecodingConfig())) == 1
+
+
+def searches(*, sums):
+    def read(path):
+        index = ContextIndex.load(path.parent, check_sums=sums)
+        assert index.contexts == CONTEXTS or not sums or path.name == "index.json"
+        index.gather(torch.arange(index.num_windows))
+        for answer in ANSWERER.answer("who sees bees", index) if index.num_windows else []:
+            context = index.contexts[answer.context]
+            assert answer.text == context.text[answer.start : answer.end]
+
+    return read
+
+
+def shows(path):
+    run = read_run(path.parent)
+    for language in ("en", "pt"):
+        print_results(run.results, Console(file=io.StringIO()), language=language)
+    write_report(run.results, path.parent / "report.html", items=run.items)
+
+
+def shows_trials(path):
+    trial = load_trial(path.parents[2], "deep", 0)
+    assert all(isinstance(value, float) for value in trial.metrics.values())
+    assert all(items.ndim == 1 and np.isfinite(items).all() for items in trial.items.values())
+    assert trial.train_seconds > 0
+    read_run(path.parents[2])
+
+
+EIGHTS = load_eights()
+LABELS = LabelTask(table=EIGHTS, name="eights")
+
+
+def mlp_folder(name):
+    def make(folder):
+        torch.manual_seed(0)
+        LABELS.save(MLP(MLPConfig(width=4, num_layers=1), LABELS.d_in), folder / "model")
+        return folder / "model" / name
+
+    return make
+
+
+def labels(path):
+    with torch.no_grad():
+        out = LABELS.load(path.parent)(EIGHTS.test.x[:3])
+    assert out.shape == (3, 1)
+
+
+def journal_folder(folder):
+    tuned(folder / "tuning.journal")
+    return folder / "tuning.journal"
+
+
+def tuned(path):
+    arms = [Arm(name="a", config=line_config(2)), Arm(name="b", config=line_config(3))]
+    space = Tuning(draws=2, space={"training.lr": Range(low=0.1, high=1.0)})
+    found = tune(StubTask(), arms, space, steps={"a": 3, "b": 3}, out=path.parent)
+    assert [len(one.draws) for one in found] == [2, 2]
+    assert all(math.isfinite(draw.score) for one in found for draw in one.draws)
+
+
+TRIAL = "trials/deep-seed0/trial.json"
+ITEMS = "trials/deep-seed0/items.safetensors"
+
+
+def parent(path):
+    return str(path.parent)
+
+
+CASES = {
+    "translation config": Readable(translation_folder("config.json", sums=False), translates),
+    "translation weights": Readable(
+        translation_folder("model.safetensors", sums=False), translates, parent
+    ),
+    "translation tokenizer": Readable(
+        translation_folder("tokenizer.json", sums=False), translates, parent
+    ),
+    "summed config": Readable(translation_folder("config.json", sums=True), translates),
+    "checksums": Readable(translation_folder("checksums.json", sums=True), translates, parent),
+    "qa config": Readable(qa_folder("config.json"), answers),
+    "qa weights": Readable(qa_folder("model.safetensors"), answers),
+    "qa tokenizer": Readable(qa_folder("question_tokenizer.json"), answers),
+    "checkpoint config": Readable(bert_folder("config.json"), opens, parent),
+    "checkpoint weights": Readable(bert_folder("model.safetensors"), opens, parent),
+    "encoder config": Readable(bert_folder("config.json"), encodes, parent),
+    "export mark": Readable(export_folder("askew.json"), decodes, parent),
+    "index": Readable(index_folder("index.json"), searches(sums=True), parent),
+    "index unsummed": Readable(index_folder("index.json"), searches(sums=False), parent),
+    "index texts": Readable(index_folder("shard-00000.jsonl"), searches(sums=True)),
+    "index texts unsummed": Readable(index_folder("shard-00000.jsonl"), searches(sums=False)),
+    "index states": Readable(index_folder("shard-00000.safetensors"), searches(sums=True)),
+    "index states unsummed": Readable(
+        index_folder("shard-00000.safetensors"), searches(sums=False)
+    ),
+    "run": Readable(run_folder("results.json"), shows),
+    "trial": Readable(run_folder(TRIAL), shows_trials),
+    "items": Readable(run_folder(ITEMS), shows_trials),
+    "labels config": Readable(mlp_folder("config.json"), labels, parent),
+    "labels weights": Readable(mlp_folder("model.safetensors"), labels, parent),
+}
+JSON = [
+    name
+    for name in CASES
+    if name.split()[-1] in ("config", "checksums", "mark", "index", "run", "trial")
+]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    made = {}
+
+    def one(name):
+        if name not in made:
+            made[name] = CASES[name].make(tmp_path_factory.mktemp("good"))
+        return made[name]
+
+    return one
+
+
+@pytest.fixture(autouse=True)
+def _short_pages(monkeypatch):
+    monkeypatch.setattr("plotly.offline.get_plotlyjs", lambda: "")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_good_folder_is_read(name, made):
+    assert read_or_refuse(CASES[name], made(name))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_damaged_bytes_are_read_rightly_or_refused(name, made):
+    path = made(name)
+
+    @SETTINGS
+    @hypothesis.given(damaged_bytes(path.read_bytes()))
+    def check(other):
+        try_bytes(CASES[name], path, other)
+
+    check()
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_other_values_are_read_rightly_or_refused(name, made):
+    path = made(name)
+
+    @SETTINGS
+    @hypothesis.given(damaged_json(json.loads(path.read_text())))
+    def check(other):
+        try_bytes(CASES[name], path, other)
+
+    check()
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("wrong", WHOLLY_WRONG)
+def test_what_is_no_such_file_is_refused(name, wrong, made):
+    assert not try_bytes(CASES[name], made(name), WHOLLY_WRONG[wrong])
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("what", ["nothing", "a folder", "a link to itself"])
+def test_what_is_not_a_file_is_refused(name, what, tmp_path):
+    case = CASES[name]
+    path = case.make(tmp_path)
+    path.unlink()
+    if what == "a folder":
+        path.mkdir()
+    elif what == "a link to itself":
+        path.symlink_to(path)
+    assert name == "checksums" or not read_or_refuse(case, path)
+
+
+VERSIONED = ["checksums", "export mark", "index", "run", "trial", "labels config"]
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None, True, 1.5])
+@pytest.mark.parametrize("name", VERSIONED)
+def test_another_version_is_refused_in_words(name, version, made):
+    path = made(name)
+    values = json.loads(path.read_text())
+    assert values["version"] == 1
+    other = json.dumps(values | {"version": version}).encode()
+    good = path.read_bytes()
+    try:
+        path.write_bytes(other)
+        with pytest.raises(ValueError, match=f"version 1; got .*{version!r}"):
+            CASES[name].read(path)
+    finally:
+        path.write_bytes(good)
+
+
+@pytest.fixture
+def journal(tmp_path, monkeypatch):
+    monkeypatch.setattr("askew.tradeoffs._run.ProcessPoolExecutor", InProcess)
+    return journal_folder(tmp_path)
+
+
+class InProcess(__import__("concurrent.futures").futures.Executor):
+    def __init__(self, *_, **__):
+        pass
+
+    def submit(self, fn, /, *args, **kwargs):
+        future = __import__("concurrent.futures").futures.Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+    def shutdown(self, wait=True, *, cancel_futures=False, kill_workers=False):
+        pass
+
+
+def test_a_damaged_journal_is_gone_on_with_or_refused(journal):
+    case = Readable(journal_folder, tuned)
+    raw = journal.read_bytes()
+
+    @hypothesis.settings(SETTINGS, suppress_health_check=list(hypothesis.HealthCheck))
+    @hypothesis.given(damaged_bytes(raw))
+    def check(other):
+        try_bytes(case, journal, other)
+
+    check()
+
+
+MARK = {"model.safetensors": 3, "trainer_state.json": 2}
+
+
+@SETTINGS
+@hypothesis.given(damaged_json(MARK))
+def test_a_checkpoint_with_a_damaged_note_is_never_resumed(tmp_path_factory, other):
+    folder = tmp_path_factory.mktemp("run")
+    from askew.training._callbacks import _COMPLETE
+
+    for step, note in ((2, json.dumps(MARK).encode()), (10, other)):
+        place = folder / f"checkpoint-{step}"
+        place.mkdir()
+        (place / "model.safetensors").write_bytes(b"abc")
+        (place / "trainer_state.json").write_bytes(b"{}")
+        (place / _COMPLETE).write_bytes(note)
+    found = last_checkpoint(folder)
+    fits = json.loads(other.decode(), parse_constant=str) if len(other) < 1000 else None
+    if fits != MARK:
+        assert found == folder / "checkpoint-2"
