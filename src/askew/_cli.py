@@ -1,5 +1,6 @@
 """What the commands share: their options, and how they end."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,6 +131,7 @@ def set_up_torch(threads: int) -> None:
     import torch
     from transformers.utils import logging
 
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # in processes of ours, too
     torch.set_num_threads(threads)
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -78,7 +78,10 @@ def load_checkpoint(folder: str | Path) -> PreTrainedModel:
             trust_remote_code=False,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (
+        *(OSError, ValueError, KeyError, TypeError, AttributeError),
+        *(RuntimeError, RecursionError, SafetensorError),
+    ) as error:
         told = " ".join(str(error).split())[:200]
         raise ValueError(
             "load_checkpoint: the folder must hold a model that transformers knows, with its "

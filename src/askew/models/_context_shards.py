@@ -114,7 +114,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         version = values.pop("version")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _unfit(path, error) from None
     require(
         version == VERSION,
@@ -193,7 +193,7 @@ def read_texts(folder: Path, entry: Entry) -> list[Context]:
         with path.open("rb") as file:
             lines = [json.loads(line.decode("utf-8", "surrogatepass")) for line in file]
         texts = [Context(line["title"], line["text"]) for line in lines]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _unfit(path, error) from None
     require(
         len(texts) == entry.contexts,

@@ -45,7 +45,7 @@ class CTranslate2Engine:
             self._model = ctranslate2.Translator(
                 str(folder), device="cpu", inter_threads=1, intra_threads=threads
             )
-        except (RuntimeError, ValueError, KeyError) as error:
+        except (RuntimeError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(
                 f"CTranslate2Engine: the export must be whole; got {folder}: {error}. Export again"
             ) from None

@@ -91,8 +91,22 @@ def read_encoder_config(folder: str | Path, *, dropout: float = 0.0) -> dict:
             f"read_encoder_config: an encoder folder holds {', '.join(_FILES)}; got folder "
             f"{folder} without {name}. Give the folder of a transformers model",
         )
-    values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    encoder_config(values)
+    try:
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"read_encoder_config: config.json must be JSON; got {folder}: {error}"
+        ) from None
+    require(
+        isinstance(values, dict),
+        f"read_encoder_config: config.json must hold an object; got folder {folder}",
+    )
+    try:
+        encoder_config(values)
+    except ValueError as error:
+        raise ValueError(
+            f"read_encoder_config: config.json must be of an encoder; got folder {folder}: {error}"
+        ) from None
     return values | {name: dropout for name in _DROPOUTS if name in values}
 
 

@@ -119,7 +119,7 @@ def model_kind(folder: str | Path) -> str | None:
     """
     try:
         values = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return values.get("model_type") if isinstance(values, dict) else None
 
@@ -185,7 +185,7 @@ def _load(folder: Path, kind: _Kind[_Model]) -> _Model:
 def _read_config(path: Path, kind: _Kind) -> PreTrainedConfig:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{kind.caller}: {path} must be JSON; got {error}") from None
     found = values.get("model_type") if isinstance(values, dict) else None
     wanted = kind.config.model_type
@@ -204,7 +204,7 @@ def _check_sums(folder: Path, kind: _Kind) -> None:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         expected, version = dict(stored["sha256"]), stored["version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{kind.caller}: {path} must hold checksums; got {error!r}. Restore it"
         ) from None
