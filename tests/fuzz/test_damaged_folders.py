@@ -47,6 +47,7 @@ from askew.tradeoffs import (
     write_report,
 )
 from askew.tradeoffs._files import write_json
+from askew.training import last_checkpoint
 from askew.transformer import ReaderConfig, StackConfig
 
 CONTEXTS = [Context("a", "three trees see bees"), Context("b", "bees see three trees " * 5)]
@@ -300,3 +301,36 @@ def test_another_version_is_refused_in_words(name, version, made):
             CASES[name].read(path)
     finally:
         path.write_bytes(good)
+
+
+ALTERED = {
+    "translation config": [{"encoder_stack": 7}, {"decoder_stack": []}],
+    "export mark": [{"max_length": []}],
+    "index": [{"dtype": []}, {"shards": 7}],
+    "run": [{"verdicts": [None]}, {"trials": [7]}],
+    "trial": [{"metrics": []}, {"metrics": None}, {"train_seconds": "x"}],
+}
+
+
+@pytest.mark.parametrize(("name", "change"), [(n, c) for n, own in ALTERED.items() for c in own])
+def test_a_value_of_another_kind_is_refused(name, change, made):
+    path = made(name)
+    other = json.dumps(json.loads(path.read_text()) | change).encode()
+    assert not try_bytes(CASES[name], path, other)
+
+
+def test_a_trial_with_cut_items_is_refused(tmp_path):
+    path = run_folder(TRIAL)(tmp_path)
+    items = path.with_name("items.safetensors")
+    items.write_bytes(items.read_bytes()[:-9])
+    assert not read_or_refuse(Readable(run_folder(TRIAL), shows_trials, parent), path)
+
+
+@pytest.mark.parametrize("note", ["[]", "7", "[" * 100_000, '{"model.safetensors": 4}'])
+def test_a_checkpoint_with_a_damaged_note_is_passed_over(tmp_path, note):
+    for step, text in ((2, '{"model.safetensors": 3}'), (10, note)):
+        place = tmp_path / f"checkpoint-{step}"
+        place.mkdir()
+        (place / "model.safetensors").write_bytes(b"abc")
+        (place / "complete").write_text(text)
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-2"

@@ -130,7 +130,7 @@ def read_manifest(folder: Path) -> Manifest:
     if not plain:
         raise _unfit(path, ValueError("a shard in another folder"))
     require(
-        manifest.dtype in DTYPES,
+        isinstance(manifest.dtype, str) and manifest.dtype in DTYPES,
         f"ContextIndex.load: dtype must be one of {', '.join(DTYPES)}; "
         f"got dtype {manifest.dtype!r} in {path}",
     )

@@ -42,6 +42,7 @@ class CTranslate2Engine:
         try:
             self.export = json.loads((folder / MARK).read_text(encoding="utf-8"))
             self.longest, version = int(self.export["max_length"]), self.export["version"]
+            self.fingerprint = str(self.export["fingerprint"])
             self._model = ctranslate2.Translator(
                 str(folder), device="cpu", inter_threads=1, intra_threads=threads
             )

@@ -170,7 +170,7 @@ def _load(folder: Path, kind: _Kind[_Model]) -> _Model:
     config = _read_config(folder / "config.json", kind)
     try:
         model, report = kind.model.from_pretrained(folder, config=config, output_loading_info=True)
-    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+    except (SafetensorError, OSError, RuntimeError, ValueError, TypeError) as error:
         raise _damaged(folder, kind, " ".join(str(error).split())[:200]) from None
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if report[problem]:
@@ -194,7 +194,12 @@ def _read_config(path: Path, kind: _Kind) -> PreTrainedConfig:
         f"{kind.caller}: config.json must be of an {wanted} model; "
         f"got model_type {found!r} in {path}",
     )
-    return kind.config.from_dict(values)
+    try:
+        return kind.config.from_dict(values)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{kind.caller}: config.json must hold the numbers of a model; got {path}: {error}"
+        ) from None
 
 
 def _check_sums(folder: Path, kind: _Kind) -> None:

@@ -120,7 +120,7 @@ class Translator:
         else:
             exported = folder if (folder / MARK).is_file() else folder / "ctranslate2"
             loaded = CTranslate2Engine(exported, threads=threads)
-            check_export(folder, loaded.export["fingerprint"])
+            check_export(folder, loaded.fingerprint)
             folder = exported
         source, target = load_tokenizers(folder)
         return cls(loaded, source, target_tokenizer=target, batch_size=batch_size)

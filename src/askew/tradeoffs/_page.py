@@ -85,6 +85,8 @@ def checked(caller: str, results: Mapping[str, Any], *, of: str = "") -> dict:
     require(
         not missing, f"{caller}: results must be complete; got none of {', '.join(missing)}{of}"
     )
+    odd = [p for p in ("verdicts", "trials") if not all(isinstance(e, dict) for e in results[p])]
+    require(not odd, f"{caller}: {', '.join(odd)} must hold objects alone; got another value{of}")
     page = dict(results)
     page["verdicts"] = [_whole(verdict) for verdict in page["verdicts"]]
     return page

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from askew.tradeoffs._files import read_json, write_json
@@ -160,6 +161,9 @@ def load_trial(out: Path, arm: str, seed: int) -> Trial:
     Returns:
         What was stored.
 
+    Raises:
+        ValueError: If it is not there, damaged or of another version.
+
     Example:
         >>> load_trial(Path("/nowhere"), "plain", 0)
         Traceback (most recent call last):
@@ -167,15 +171,20 @@ def load_trial(out: Path, arm: str, seed: int) -> Trial:
     """
     folder = out / "trials" / trial_name(arm, seed)
     stored = read_json(folder / "trial.json")
-    return Trial(
-        arm=arm,
-        seed=seed,
-        metrics=stored["metrics"],
-        items=load_file(folder / "items.safetensors"),
-        train_seconds=stored["train_seconds"],
-        curve=stored["curve"],
-        model=folder / "model",
-    )
+    try:
+        return Trial(
+            arm=arm,
+            seed=seed,
+            metrics=dict(stored["metrics"].items()),
+            items=load_file(folder / "items.safetensors"),
+            train_seconds=float(stored["train_seconds"]),
+            curve=list(stored["curve"]),
+            model=folder / "model",
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, OSError, SafetensorError) as error:
+        raise ValueError(
+            f"load_trial: a trial must be whole; got {folder / 'trial.json'}: {error}. Remove it and run again"
+        ) from None
 
 
 def learning_curve(records: Records) -> list[dict[str, float]]:

@@ -101,8 +101,10 @@ def mark_complete(checkpoint: Path) -> None:
 def _is_whole(mark: Path) -> bool:
     try:
         sizes = json.loads(mark.read_text(encoding="utf-8"))
-        return all((mark.parent / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError):
+        return isinstance(sizes, dict) and all(
+            (mark.parent / name).stat().st_size == size for name, size in sizes.items()
+        )
+    except (OSError, ValueError, RecursionError):
         return False
 
 
