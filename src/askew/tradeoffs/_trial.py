@@ -183,7 +183,8 @@ def load_trial(out: Path, arm: str, seed: int) -> Trial:
         )
     except (KeyError, TypeError, ValueError, AttributeError, OSError, SafetensorError) as error:
         raise ValueError(
-            f"load_trial: a trial must be whole; got {folder / 'trial.json'}: {error}. Remove it and run again"
+            f"load_trial: a trial must be whole; got {folder / 'trial.json'}: {error}. Remove it "
+            "and run again"
         ) from None
 
 
