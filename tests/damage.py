@@ -16,7 +16,7 @@ ODD = [
     *(None, True, False, 0, -1, 7, 2**70, 1e308, float("nan"), float("inf"), 0.5),
     *("", "x", "../x", "\ud800", "0" * 64, [], {}, [[]], [None], {"a": 1}, DEEP),
 ]
-SETTINGS = hypothesis.settings(max_examples=30)
+SETTINGS = hypothesis.settings(max_examples=15)
 MESSAGE = re.compile(r"^[A-Za-z_][\w.]*: .*; .*", re.DOTALL)
 
 

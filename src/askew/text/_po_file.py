@@ -98,7 +98,7 @@ def _encoding(raw: bytes, path: Path) -> str:
         whole = False
     require(
         whole,
-        "read_po: the charset in the header must be one that Python knows, with ASCII in it; "
+        "read_po: the charset in the header, with ASCII in it, must be one that Python knows; "
         f"got charset {name} in {path}",
     )
     return name
