@@ -4,7 +4,7 @@ import copy
 import json
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +84,7 @@ def damaged_json(draw: st.DrawFn, good: object) -> bytes:
     """One or two values of another type, missing, or one too many."""
     whole = [copy.deepcopy(good)]
     for _ in range(draw(st.integers(1, 2))):
-        holder, key = draw(st.sampled_from(list(_places(whole))))
+        _, holder, key = draw(st.sampled_from(list(_paths(whole))))
         way = draw(st.sampled_from(["change", "change", "remove", "add"]))
         if way == "remove" and holder is not whole:
             del holder[key]
@@ -92,21 +92,48 @@ def damaged_json(draw: st.DrawFn, good: object) -> bytes:
             holder[key][draw(st.sampled_from(["", "version", "extra"]))] = draw(odd_values())
         else:
             holder[key] = draw(odd_values())
+    return _written(whole[0])
+
+
+def every_other_value(good: object) -> Iterator[bytes]:
+    """Each place in turn with each odd value, and without what is there.
+
+    Entries of a list are taken as alike: the first stands for all.
+    """
+    whole = [copy.deepcopy(good)]
+    seen = set()
+    for path, holder, key in list(_paths(whole)):
+        shape = tuple("" if isinstance(part, int) else part for part in path)
+        if shape in seen:
+            continue
+        seen.add(shape)
+        kept = holder[key]
+        for odd in ODD:
+            holder[key] = odd
+            yield _written(whole[0])
+        holder[key] = kept
+        if isinstance(holder, dict):
+            del holder[key]
+            yield _written(whole[0])
+            holder[key] = kept
+
+
+def _written(values: object) -> bytes:
     nested = "[" * 100_000 + "]" * 100_000
-    return json.dumps(whole[0]).replace(json.dumps(DEEP), nested).encode()
+    return json.dumps(values).replace(json.dumps(DEEP), nested).encode()
 
 
 def odd_values() -> st.SearchStrategy:
     return st.sampled_from(ODD).map(copy.deepcopy)
 
 
-def _places(holder):
-    """Every value within, as what holds it and where."""
+def _paths(holder, above=()):
+    """Every value within: the way there, what holds it and where."""
     keys = range(len(holder)) if isinstance(holder, list) else list(holder)
     for key in keys:
-        yield holder, key
+        yield (*above, key), holder, key
         if isinstance(holder[key], list | dict):
-            yield from _places(holder[key])
+            yield from _paths(holder[key], (*above, key))
 
 
 WHOLLY_WRONG = {

@@ -85,7 +85,8 @@ def export_ctranslate2(
             "engine": "ctranslate2",
             "quantization": quantization,
             "max_length": _POSITIONS,
-            "fingerprint": fingerprint(folder),
+            "fingerprint": fingerprint(folder / "model.safetensors"),
+            "sha256": fingerprint(part / "model.bin"),
         }
         (part / "askew.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
         CTranslate2Engine(part).decode([[3]], [1], DecodingConfig())  # it loads and runs

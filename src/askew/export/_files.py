@@ -11,9 +11,9 @@ from askew._check import require
 MARK = "askew.json"
 
 
-def fingerprint(folder: Path) -> str:
-    """Hash the weights of a model folder."""
-    with (folder / "model.safetensors").open("rb") as file:
+def fingerprint(path: Path) -> str:
+    """Hash a file."""
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

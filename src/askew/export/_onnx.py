@@ -73,7 +73,11 @@ def export_onnx(folder: str | Path, out: str | Path | None = None) -> Path:
             part / "decoder.onnx",
         )
         save_tokenizers(tokenizers, part)
-        told = {"version": 1, "engine": "onnx", "fingerprint": fingerprint(folder)}
+        told = {
+            "version": 1,
+            "engine": "onnx",
+            "fingerprint": fingerprint(folder / "model.safetensors"),
+        }
         (part / "askew.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     return out
 

@@ -6,15 +6,20 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 
-from askew._check import require
+from askew._check import in_short, require
 from askew.inspection import AttentionPicture, QueryKeyMap, query_key_maps, record_attention
 from askew.models._answerer import QuestionAnswerer
 from askew.models._attention_map import greedy_attention, readable_tokens
-from askew.models._folder import load_qa_model, load_translation_model, model_kind
+from askew.models._folder import (
+    check_depth,
+    load_qa_model,
+    load_translation_model,
+    model_kind,
+    read_values,
+)
 from askew.models._qa import AsymmetricQAModel
 from askew.models._translation import AsymmetricTranslationModel
 from askew.models._translator import Translator
@@ -70,6 +75,8 @@ def load_checkpoint(folder: str | Path) -> PreTrainedModel:
         return load_translation_model(folder).eval()
     if kind == "askew-qa":
         return load_qa_model(folder).eval()
+    if (folder / "model.safetensors").is_file():  # else of several files, named by their index
+        check_depth("load_checkpoint", folder, read_values(folder))
     try:
         model, report = AutoModel.from_pretrained(
             folder,
@@ -78,16 +85,12 @@ def load_checkpoint(folder: str | Path) -> PreTrainedModel:
             trust_remote_code=False,
             output_loading_info=True,
         )
-    except (
-        *(OSError, ValueError, KeyError, TypeError, AttributeError),
-        *(RuntimeError, RecursionError, SafetensorError),
-    ) as error:
-        told = " ".join(str(error).split())[:200]
+        paths = tuple(f"{found.name}." for found in query_key_maps(model))
+    except Exception as error:  # transformers raises what the values of the config lead to
         raise ValueError(
-            "load_checkpoint: the folder must hold a model that transformers knows, with its "
-            f"weights as safetensors; got folder {folder}: {told}"
-        ) from None
-    paths = tuple(f"{found.name}." for found in query_key_maps(model))
+            "load_checkpoint: the folder must hold a model with attention that transformers knows, "
+            f"with its weights as safetensors; got folder {folder}: {in_short(error)}"
+        ) from error
     missing = sorted(name for name in report["missing_keys"] if name.startswith(paths))
     require(
         not missing,

@@ -6,6 +6,7 @@ hence `encoder_stack` and `decoder_stack`.
 
 from transformers import PreTrainedConfig
 
+from askew._check import require
 from askew._config import load_config, to_dict
 from askew.transformer import EncoderDecoderConfig, StackConfig
 
@@ -23,6 +24,9 @@ class AsymmetricTranslationConfig(PreTrainedConfig):
         adapter: As in `EncoderDecoderConfig`.
         encoder_layers: Depth of the encoder, derived.
         decoder_layers: Depth of the decoder, derived; sizes the key/value cache.
+
+    Raises:
+        ValueError: If is_encoder_decoder is not True.
 
     Example:
         >>> from askew.transformer import EncoderDecoderConfig, StackConfig
@@ -55,6 +59,11 @@ class AsymmetricTranslationConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: object) -> None:
         """Fill in both stacks, derive the depths, and hand the rest to transformers."""
+        require(
+            self.is_encoder_decoder is True,
+            "AsymmetricTranslationConfig: is_encoder_decoder must be True; "
+            f"got is_encoder_decoder {self.is_encoder_decoder!r}",
+        )
         tiny = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16)
         self.encoder_stack = dict(self.encoder_stack or to_dict(tiny))
         self.decoder_stack = dict(self.decoder_stack or to_dict(tiny))

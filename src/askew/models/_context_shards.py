@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,12 +12,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from askew._check import require
+from askew._check import is_version, require
 from askew.models._folder import file_sha256
 from askew.text import Context
 
 VERSION = 1
 MANIFEST = "index.json"
+_SHARD = re.compile(r"shard-[0-9]{5,}\.safetensors")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
 
@@ -113,22 +116,27 @@ def read_manifest(folder: Path) -> Manifest:
     )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(values, ensure_ascii=False).encode("utf-8")  # half a surrogate pair is no text
         version = values.pop("version")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _unfit(path, error) from None
     require(
-        version == VERSION,
+        is_version(version, VERSION),
         f"ContextIndex.load: the index must be of version {VERSION}; "
         f"got version {version!r} in {path}. Encode the contexts again",
     )
     try:
-        shards = tuple(Entry(**entry) for entry in values.pop("shards"))
+        entries = values.pop("shards")
+        shards = tuple(Entry(**entry) for entry in entries)
         manifest = Manifest(shards=shards, **values)
     except (KeyError, TypeError, AttributeError) as error:
         raise _unfit(path, error) from None
-    plain = all(isinstance(e.name, str) and Path(e.name).name == e.name for e in shards)
-    if not plain:
-        raise _unfit(path, ValueError("a shard in another folder"))
+    if not isinstance(entries, list):
+        raise _unfit(path, TypeError("shards that are no list"))
+    if not all(isinstance(entry.name, str) and _SHARD.fullmatch(entry.name) for entry in shards):
+        raise _unfit(path, ValueError("a shard in another folder or of another name"))
+    if not isinstance(manifest.fingerprint, str) or not _SHA256.fullmatch(manifest.fingerprint):
+        raise _unfit(path, ValueError("a fingerprint that is none"))
     require(
         isinstance(manifest.dtype, str) and manifest.dtype in DTYPES,
         f"ContextIndex.load: dtype must be one of {', '.join(DTYPES)}; "

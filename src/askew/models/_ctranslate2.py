@@ -5,8 +5,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from askew._check import needing, require
+from askew._check import in_short, is_version, needing, require
 from askew.models._decoding import DecodingConfig, TokenHypothesis
+from askew.models._folder import file_sha256
 from askew.text import load_tokenizers
 
 MARK = "askew.json"
@@ -41,19 +42,31 @@ class CTranslate2Engine:
         )
         try:
             self.export = json.loads((folder / MARK).read_text(encoding="utf-8"))
-            self.longest, version = int(self.export["max_length"]), self.export["version"]
-            self.fingerprint = str(self.export["fingerprint"])
+            version, self.longest, self.fingerprint, digest = (
+                self.export[name] for name in ("version", "max_length", "fingerprint", "sha256")
+            )
             self._model = ctranslate2.Translator(
                 str(folder), device="cpu", inter_threads=1, intra_threads=threads
             )
         except (RuntimeError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(
-                f"CTranslate2Engine: the export must be whole; got {folder}: {error}. Export again"
+                f"CTranslate2Engine: the export must be whole; got {folder}: {in_short(error)}. "
+                "Export again"
             ) from None
         require(
-            version == 1,
+            is_version(version, 1),
             f"CTranslate2Engine: the export must be of version 1; got version {version!r} in "
             f"{folder}. Export again",
+        )
+        require(
+            type(self.longest) is int and self.longest > 1 and isinstance(self.fingerprint, str),
+            f"CTranslate2Engine: max_length must be an integer above 1; got {self.longest!r} in "
+            f"{folder}. Export again",
+        )
+        require(
+            file_sha256(folder / "model.bin") == digest,
+            f"CTranslate2Engine: a file must be as it was written; got {folder / 'model.bin'} "
+            "altered. Export again",
         )
         self.source_words, self.target_words = (
             _words(tokenizer) for tokenizer in load_tokenizers(folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
-from askew._check import require
+from askew._check import in_short, require
 
 _FILES = ("config.json", "model.safetensors", "tokenizer.json")
 _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")
@@ -114,12 +114,16 @@ def encoder_config(values: dict) -> PreTrainedConfig:
     """Make the config object of what `read_encoder_config` gave.
 
     Raises:
-        ValueError: If transformers does not know this kind of model.
+        ValueError: If transformers does not know this kind of model, or refuses a setting.
     """
+    require(
+        isinstance(values, dict),
+        f"encoder_config: an encoder must have an object of settings; got {values!r}",
+    )
     try:
         return AutoConfig.for_model(**values)
-    except (ValueError, TypeError) as error:
+    except Exception as error:  # transformers raises what the class of the model does
         raise ValueError(
-            "encoder_config: model_type must be one that transformers knows; "
-            f"got model_type {values.get('model_type')!r}: {str(error)[:80]}"
-        ) from None
+            "encoder_config: the settings must be of a model that transformers knows; "
+            f"got model_type {values.get('model_type')!a}: {in_short(error, 120)}"
+        ) from error

@@ -2,14 +2,15 @@
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from askew._check import require
+from askew._check import in_short, is_version, require
 from askew.models._configuration import AsymmetricTranslationConfig
 from askew.models._qa import AsymmetricQAModel
 from askew.models._qa_configuration import AsymmetricQAConfig
@@ -117,11 +118,16 @@ def model_kind(folder: str | Path) -> str | None:
         >>> model_kind("/nowhere") is None
         True
     """
+    return read_values(Path(folder)).get("model_type")
+
+
+def read_values(folder: Path) -> dict:
+    """Read a config.json; nothing where it cannot be read."""
     try:
-        values = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return None
-    return values.get("model_type") if isinstance(values, dict) else None
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def model_fingerprint(folder: str | Path) -> str:
@@ -170,8 +176,8 @@ def _load(folder: Path, kind: _Kind[_Model]) -> _Model:
     config = _read_config(folder / "config.json", kind)
     try:
         model, report = kind.model.from_pretrained(folder, config=config, output_loading_info=True)
-    except (SafetensorError, OSError, RuntimeError, ValueError, TypeError) as error:
-        raise _damaged(folder, kind, " ".join(str(error).split())[:200]) from None
+    except Exception as error:  # transformers raises what the values of the config lead to
+        raise _damaged(folder, kind, in_short(error)) from error
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if report[problem]:
             names = sorted(map(str, report[problem]))[:3]
@@ -192,14 +198,43 @@ def _read_config(path: Path, kind: _Kind) -> PreTrainedConfig:
     require(
         found == wanted,
         f"{kind.caller}: config.json must be of an {wanted} model; "
-        f"got model_type {found!r} in {path}",
+        f"got model_type {found!a} in {path}",
     )
+    check_depth(kind.caller, path.parent, values)
     try:
         return kind.config.from_dict(values)
-    except (ValueError, TypeError, AttributeError) as error:
+    except Exception as error:  # transformers raises what the values lead to
         raise ValueError(
-            f"{kind.caller}: config.json must hold the numbers of a model; got {path}: {error}"
-        ) from None
+            f"{kind.caller}: config.json must hold the numbers of a model; "
+            f"got {path}: {in_short(error)}"
+        ) from error
+
+
+def check_depth(caller: str, folder: Path, values: Mapping[str, object]) -> None:
+    """Refuse a config with more layers than the file has tensors, before so many are built.
+
+    Raises:
+        ValueError: If there are so many.
+    """
+    try:
+        with safe_open(folder / "model.safetensors", "pt") as file:
+            tensors = len(file.keys())
+    except (SafetensorError, OSError):
+        return  # whoever loads it says what is wrong with it
+    for name, depth in _depths(values):
+        require(
+            depth <= tensors,
+            f"{caller}: the file must hold every layer; got {name} {depth} and {tensors} tensors "
+            f"in {folder}. Restore config.json",
+        )
+
+
+def _depths(values: Mapping[str, object]) -> Iterator[tuple[str, int]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _depths(value)
+        elif isinstance(value, int) and name.endswith(("layers", "n_layer")):
+            yield name, value
 
 
 def _check_sums(folder: Path, kind: _Kind) -> None:
@@ -214,7 +249,7 @@ def _check_sums(folder: Path, kind: _Kind) -> None:
             f"{kind.caller}: {path} must hold checksums; got {error!r}. Restore it"
         ) from None
     require(
-        version == 1,
+        is_version(version, 1),
         f"{kind.caller}: checksums must be of version 1; got version {version!r} in {path}. "
         "Read it with the release that wrote it",
     )

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from askew._check import require
+from askew._check import require, whole_model
 from askew._config import load_config, to_dict
 from askew.optim import AsymmetricOptimizer, AsymmetricScheduler
 from askew.regularizers import AsymmetricDropout
@@ -298,10 +298,10 @@ class TableTask(ABC):
     def load(self, folder: Path) -> MLP:
         """Read a model that `save` wrote."""
         values = read_json(folder / "config.json")
-        version = values.pop("version", None)
-        require(version == 1, f"load: {folder} must be of version 1; got version {version!r}")
-        model = MLP(load_config(MLPConfig, values), self.d_in)
-        model.load_state_dict(load_file(folder / "model.safetensors"))
+        del values["version"]
+        with whole_model("load", folder):
+            model = MLP(load_config(MLPConfig, values), self.d_in)
+            model.load_state_dict(load_file(folder / "model.safetensors"))
         return model.eval()
 
 

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from askew._check import require
+from askew._check import in_short, require
 from askew.models import Translator
 from askew.text import ParallelText
 
 _CHUNK = 512
+_NO_STORE = "teach: the store must hold a translation, a JSON string, per line"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +85,9 @@ def teach(
     Returns:
         The pairs; those that the teacher leaves empty are left out.
 
+    Raises:
+        ValueError: If the store holds anything else, or more lines than there are sources.
+
     Example:
         >>> from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel
         >>> from askew.text import ParallelText, save_tokenizers, train_tokenizers
@@ -104,6 +108,11 @@ def teach(
         1
     """
     done = _stored(store)
+    require(
+        len(done) <= len(sources),
+        f"teach: the store must be of these {len(sources)} sources; got {store} with {len(done)} "
+        "translations. Remove it",
+    )
     translator = None
     with store.open("a", encoding="utf-8") as file:
         for start in range(len(done), len(sources), _CHUNK):
@@ -127,4 +136,10 @@ def _stored(store: Path) -> list[str]:
     whole = raw[: raw.rfind(b"\n") + 1]
     if len(whole) != len(raw):
         store.write_bytes(whole)
-    return [json.loads(line) for line in whole.splitlines()]
+    try:
+        done = [json.loads(line) for line in whole.splitlines()]
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{_NO_STORE}; got {store}: {in_short(error)}. Remove it") from None
+    odd = [line for line in done if not isinstance(line, str)]
+    require(not odd, f"{_NO_STORE}; got {store} with {str(odd[:1])[1:-1]}. Remove it")
+    return done

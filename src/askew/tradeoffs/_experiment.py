@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
-from askew._check import require
+from askew._check import require, whole_model
 from askew.tradeoffs._batches import (
     answer,
     as_data,
@@ -391,7 +391,8 @@ class Experiment:
 
     def load(self, folder: Path) -> nn.Module:
         """Read a model that `save` wrote."""
-        arm = read_json(folder / "model.json")["arm"]
-        model = self.build(next(a.config for a in self.arms if a.name == arm), 0)
-        load_model(model, str(folder / "model.safetensors"), device=self.device)
+        with whole_model("Experiment.load", folder):
+            arm = read_json(folder / "model.json")["arm"]
+            model = self.build(next(a.config for a in self.arms if a.name == arm), 0)
+            load_model(model, str(folder / "model.safetensors"), device=self.device)
         return model.eval()

@@ -7,24 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from askew._check import require
+from askew._check import is_version, require
 from askew.tradeoffs._files import read_json
 from askew.tradeoffs._items import items_of
 from askew.tradeoffs._language import Language
+from askew.tradeoffs._schema import results_fault
 from askew.tradeoffs._stats import Metric, Verdict
 from askew.tradeoffs._words import headline, summary_sentence
 
-_PARTS = {
-    "task": str,
-    "summary": str,
-    "settings": dict,
-    "versions": dict,
-    "metrics": list,
-    "arms": list,
-    "baselines": dict,
-    "trials": list,
-    "verdicts": list,
-}
 _TIME_UNITS = ("s", "ms", "CPU s", "CPU-s")
 _SIZE_UNITS = ("B", "bytes", "kB", "MB", "GB")
 
@@ -80,13 +70,12 @@ def read_run(folder: str | Path) -> Run:
 def checked(caller: str, results: Mapping[str, Any], *, of: str = "") -> dict:
     """Refuse results that cannot be shown, and fill in what older ones lack."""
     version = results.get("version")
-    require(version == 1, f"{caller}: results must be of version 1; got version {version!r}{of}")
-    missing = [part for part, kind in _PARTS.items() if not isinstance(results.get(part), kind)]
     require(
-        not missing, f"{caller}: results must be complete; got none of {', '.join(missing)}{of}"
+        is_version(version, 1),
+        f"{caller}: results must be of version 1; got version {version!r}{of}",
     )
-    odd = [p for p in ("verdicts", "trials") if not all(isinstance(e, dict) for e in results[p])]
-    require(not odd, f"{caller}: {', '.join(odd)} must hold objects alone; got another value{of}")
+    fault = results_fault(results)
+    require(not fault, f"{caller}: results must be complete; got {fault}{of}")
     page = dict(results)
     page["verdicts"] = [_whole(verdict) for verdict in page["verdicts"]]
     return page

@@ -188,9 +188,9 @@ def _trial_entry(trial: Trial, costs: dict) -> dict:
     return {
         "arm": trial.arm,
         "seed": trial.seed,
-        "metrics": _figures(trial, costs),
+        "metrics": {name: _finite(value) for name, value in _figures(trial, costs).items()},
         "train_seconds": trial.train_seconds,
-        "curve": trial.curve,
+        "curve": [{name: _finite(value) for name, value in p.items()} for p in trial.curve],
     }
 
 

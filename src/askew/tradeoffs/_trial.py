@@ -14,7 +14,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from askew._check import in_short, require
 from askew.tradeoffs._files import read_json, write_json
+from askew.tradeoffs._schema import trial_fault
 from askew.tradeoffs._task import Arm, Evaluation, Model, Records, Task
 
 GAP = "generalisation_gap"
@@ -171,21 +173,27 @@ def load_trial(out: Path, arm: str, seed: int) -> Trial:
     """
     folder = out / "trials" / trial_name(arm, seed)
     stored = read_json(folder / "trial.json")
+    fault, items = trial_fault(stored), {}
     try:
-        return Trial(
-            arm=arm,
-            seed=seed,
-            metrics=dict(stored["metrics"].items()),
-            items=load_file(folder / "items.safetensors"),
-            train_seconds=float(stored["train_seconds"]),
-            curve=list(stored["curve"]),
-            model=folder / "model",
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, OSError, SafetensorError) as error:
-        raise ValueError(
-            f"load_trial: a trial must be whole; got {folder / 'trial.json'}: {error}. Remove it "
-            "and run again"
-        ) from None
+        items = load_file(folder / "items.safetensors")
+    except (OSError, SafetensorError) as error:
+        fault = fault or f"items.safetensors: {in_short(error)}"
+    odd = [name for name, values in items.items() if values.ndim != 1 or values.dtype != float]
+    fault = fault or ", ".join(f"items of {name} that are no list of numbers" for name in odd)
+    require(
+        not fault,
+        f"load_trial: a trial must be whole; got {folder / 'trial.json'}: {fault}. Remove its "
+        "folder and run again",
+    )
+    return Trial(
+        arm=arm,
+        seed=seed,
+        metrics=stored["metrics"],
+        items=items,
+        train_seconds=float(stored["train_seconds"]),
+        curve=stored["curve"],
+        model=folder / "model",
+    )
 
 
 def learning_curve(records: Records) -> list[dict[str, float]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from askew._check import needing, require
+from askew._check import in_short, needing, require
 from askew._config import load_config
 from askew.tradeoffs._run import trial_executor
 from askew.tradeoffs._task import Arm, Model, Task
@@ -265,13 +265,23 @@ def _studies(names: Sequence[str], out: Path) -> dict[str, "optuna.Study"]:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     out.mkdir(parents=True, exist_ok=True)
-    storage = JournalStorage(JournalFileBackend(str(out / "tuning.journal")))
-    return {
-        name: optuna.create_study(
-            storage=storage, study_name=name, direction="maximize", load_if_exists=True
-        )
-        for name in names
-    }
+    journal = out / "tuning.journal"
+    try:
+        storage = JournalStorage(JournalFileBackend(str(journal)))
+        studies = {
+            name: optuna.create_study(
+                storage=storage, study_name=name, direction="maximize", load_if_exists=True
+            )
+            for name in names
+        }
+        for study in studies.values():
+            _finished(study)
+    except Exception as error:  # whatever Optuna raises while it replays its journal
+        raise ValueError(
+            f"tune: the journal must be what tuning wrote; got {journal}: {in_short(error)}. "
+            "Remove it, and every draw is tried again"
+        ) from error
+    return studies
 
 
 def _asked(study: "optuna.Study", space: Mapping[str, Range], number: int) -> "optuna.Trial":
