@@ -179,9 +179,7 @@ def test_a_folder_that_is_no_encoder_is_refused(bert, tmp_path):
         read_encoder_config(tmp_path)
     values = json.loads((bert / "config.json").read_text())
     (bert / "config.json").write_text(json.dumps(values | {"model_type": "nothing-known"}))
-    with pytest.raises(
-        ValueError, match="must be of a model that transformers knows; got model_type 'nothing"
-    ):
+    with pytest.raises(ValueError, match="that transformers knows; got model_type 'nothing"):
         read_encoder_config(bert)
 
 

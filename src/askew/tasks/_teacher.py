@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from askew._check import in_short, require
 from askew.models import Translator
@@ -114,7 +115,7 @@ def teach(
         "translations. Remove it",
     )
     translator = None
-    with store.open("a", encoding="utf-8") as file:
+    with _opened(store) as file:
         for start in range(len(done), len(sources), _CHUNK):
             if translator is None:
                 translator = Translator.from_pretrained(folder, engine=teacher.engine)
@@ -126,6 +127,15 @@ def teach(
             progress(len(done), len(sources))
     pairs = [(s, t) for s, t in zip(sources, done, strict=True) if t.strip()]
     return ParallelText([s for s, _ in pairs], [t for _, t in pairs])
+
+
+def _opened(store: Path) -> TextIO:
+    try:
+        return store.open("a", encoding="utf-8")
+    except OSError as error:
+        raise ValueError(
+            f"teach: the store must be a file that can be written; got {store}: {error.strerror}"
+        ) from None
 
 
 def _stored(store: Path) -> list[str]:
