@@ -45,7 +45,7 @@ def whole_model(caller: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except (
-        *(LookupError, StopIteration, ValueError, TypeError),
+        *(LookupError, StopIteration, ValueError, TypeError, ArithmeticError),
         *(RuntimeError, OSError, SafetensorError),
     ) as error:
         raise ValueError(

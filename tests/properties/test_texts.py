@@ -1,5 +1,6 @@
-"""Laws that hold for all texts, answers and tables of results."""
+"""Laws that hold for all texts and answers."""
 
+import string
 from collections import Counter
 from itertools import pairwise
 
@@ -7,18 +8,45 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from askew.metrics import answer_exact_match, answer_f1, mean_reciprocal_rank, recall_at
+from askew.metrics import (
+    answer_exact_match,
+    answer_f1,
+    bleu,
+    bootstrap_interval,
+    chrf,
+    exact_match,
+    mean_reciprocal_rank,
+    normalize_answer,
+    placeholder_survival,
+    recall_at,
+)
 from askew.text import (
+    Context,
     ParallelText,
+    Question,
+    QuestionSet,
+    SpanTokenizer,
+    count_overlap,
     cut_windows,
     find_placeholders,
+    fingerprint,
+    is_protecting,
+    localisation_phrases,
+    nearest_neighbour,
     pad_batch,
+    placeholder_kind,
     protect,
+    protect_pairs,
+    protect_target,
     restore,
+    split_by_article,
     split_pairs,
+    tokens_of_span,
     train_tokenizer,
+    train_tokenizers,
+    with_unanswerable,
 )
-from askew.tradeoffs import Metric, Row, judge_results
+from askew.text._protect import MARKS
 
 FEW = settings(max_examples=25)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -27,6 +55,7 @@ MARKED = st.lists(
     max_size=12,
 ).map("".join)
 TOKENIZER = train_tokenizer(["one two three", "bees see trees"], vocab_size=300)
+SPANS = SpanTokenizer(train_tokenizer(["one two three", "bees see trees"], vocab_size=300))
 
 
 @FEW
@@ -92,24 +121,137 @@ def test_recall_grows_with_the_list_and_bounds_the_reciprocal_rank(ranks):
 
 
 @FEW
-@given(
-    st.lists(st.tuples(st.floats(1, 99), st.floats(1, 99)), min_size=5, max_size=8),
-    st.sampled_from(["higher", "lower"]),
-)
-def test_swapped_arms_turn_the_verdict(scores, better):
-    def verdict(challenger, baseline):
-        rows = [
-            Row(arm, seed, "", "m", pair[place])
-            for seed, pair in enumerate(scores)
-            for arm, place in ((challenger, 0), (baseline, 1))
-        ]
-        known = [Metric(name="m", label="M", better=better, equivalence=0.5)]
-        return judge_results(rows, baseline="base", metrics=known).verdicts[0]
+@given(TEXT | MARKED, st.sampled_from(["en", "pt", "fr", "de-AT", "xx"]))
+def test_an_answer_is_reduced_once(text, language):
+    once = normalize_answer(text, language)
+    assert once == " ".join(once.split()) and not set(once) & set(string.punctuation)
+    assert answer_exact_match([text], [[once]], language=language).value in (0, 100)
+    assert once == once.lower() or once.lower() != once.lower().lower()
 
-    one, other = verdict("new", "base"), verdict("base", "new")
-    assert one.difference == pytest.approx(-other.difference, abs=1e-9)
-    assert one.low == pytest.approx(-other.high, abs=1e-6)
-    assert one.low <= one.difference <= one.high
-    turned = {"pays": "does not pay", "does not pay": "pays", "cannot tell": "cannot tell"}
-    assert other.verdict == turned[one.verdict]
-    assert (one.verdict == "pays") == (one.low > 0)
+
+@FEW
+@given(st.lists(TEXT.filter(str.strip), min_size=1, max_size=4))
+def test_translations_that_are_right_have_the_highest_score(texts):
+    wrong = ["\N{SNOWMAN}"] * len(texts)
+    for score, top in ((bleu, 100), (chrf, 100), (exact_match, 1)):
+        right = score(texts, texts).value
+        assert 0 <= score(wrong, texts).value <= right <= top + 1e-9
+    assert exact_match(texts, texts).value == 1
+    assert chrf(texts, texts).value == pytest.approx(100)
+
+
+@FEW
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=9), st.floats(0.05, 0.94))
+def test_an_interval_holds_the_mean_and_grows_with_its_level(items, level):
+    one, wider = (bootstrap_interval(items, level=c, resamples=400) for c in (level, level + 0.05))
+    assert min(items) - 1e-9 <= wider.low <= one.low <= one.high <= wider.high
+    assert wider.high <= max(items) + 1e-9
+    groups = bootstrap_interval(items, level=level, resamples=400, groups=range(len(items)))
+    assert groups == one
+
+
+@FEW
+@given(st.lists(MARKED, min_size=1, max_size=4), st.integers(0, 3))
+def test_placeholders_survive_where_nothing_is_changed(texts, cut):
+    same = placeholder_survival(texts, texts, find_placeholders, kind=placeholder_kind)
+    assert same.kept == same.total == sum(find_placeholders(t).total() for t in texts)
+    cut = min(cut, len(texts))
+    some = placeholder_survival(texts, ["", *texts[1:]], find_placeholders)
+    assert some.total == same.total
+    assert some.kept == same.total - find_placeholders(texts[0]).total()
+
+
+@FEW
+@given(st.lists(st.tuples(MARKED, MARKED), min_size=1, max_size=4))
+def test_marks_stand_alike_on_both_sides_and_give_the_pair_back(pairs):
+    whole = ParallelText([s for s, _ in pairs], [t for _, t in pairs])
+    marked = protect_pairs(whole)
+    for (source, target), ours, theirs in zip(pairs, *marked, strict=True):
+        kept = protect(source)
+        shared = [mark for mark in MARKS if mark in ours]
+        assert restore(protect_target(target, kept.originals), kept.originals) == target
+        assert {mark for mark in MARKS if mark in theirs} == set(shared)
+
+
+@FEW
+@given(TEXT, st.data())
+def test_tokens_of_a_span_hold_its_characters(text, data):
+    tokens = SPANS.encode(text)
+    assert len(tokens.ids) == len(tokens.starts) == len(tokens.ends)
+    if not text:
+        return
+    start = data.draw(st.integers(0, len(text) - 1))
+    end = data.draw(st.integers(start + 1, len(text)))
+    found = tokens_of_span(tokens, start, end)
+    touched = [
+        i
+        for i, (a, b) in enumerate(zip(tokens.starts, tokens.ends, strict=True))
+        if a < end and b > start
+    ]
+    assert found == ((touched[0], touched[-1]) if touched else None)
+
+
+WORDS = st.sampled_from(["lima", "oslo", "rome", "quito", "bonn", "bern"])
+
+
+@FEW
+@given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=6), st.lists(WORDS, min_size=1))
+def test_the_nearest_of_what_was_learnt_is_itself(pairs, queries):
+    learnt = dict(pairs)
+    text = ParallelText(list(learnt), list(learnt.values()))
+    found = nearest_neighbour(queries, text)
+    for query, answer in zip(queries, found, strict=True):
+        assert answer == learnt[query] if query in learnt else answer in learnt.values()
+    parts = [ParallelText(queries, queries), text]
+    assert count_overlap(text, text) == len(text.sources)
+    assert count_overlap(*parts) == sum(
+        (q, q) in set(zip(*parts[0], strict=True)) for q in learnt if learnt[q] == q
+    )
+
+
+@FEW
+@given(st.integers(3, 12), st.integers(0, 99), st.data())
+def test_articles_stand_in_one_split_and_keep_their_questions(articles, seed, data):
+    contexts, questions = [], []
+    for article in range(articles):
+        for place in range(data.draw(st.integers(1, 3))):
+            contexts.append(Context(f"t{article}", f"text {article} {place} says x{article}"))
+            held = Question(f"{article}-{place}", "what", len(contexts) - 1, ((0, 4),))
+            questions.append(held)
+    whole = QuestionSet(contexts, questions, [])
+    parts = split_by_article(whole, test_share=0.2, valid_share=0.2, seed=seed)
+    titles = [{context.title for context in part.contexts} for part in parts]
+    assert sum(map(len, titles)) == len(set.union(*titles)) == articles
+    ids = sorted(question.id for part in parts for question in part.questions)
+    assert ids == sorted(question.id for question in questions)
+    for part in parts:
+        assert part.questions
+        for question in part.questions:
+            assert part.contexts[question.context].title == f"t{question.id.split('-')[0]}"
+    asked = with_unanswerable(whole, 0.5, seed=seed)
+    added = asked.questions[len(questions) :]
+    assert asked.questions[: len(questions)] == questions and asked.contexts == contexts
+    for question in added:
+        assert not question.answers and question.id.endswith("-unanswerable")
+        own = question.id.split("-")[0]
+        assert contexts[question.context].title != f"t{own}"
+
+
+@FEW
+@given(st.integers(10, 40), st.integers(0, 99))
+def test_a_fingerprint_tells_other_data(count, seed):
+    pairs = ParallelText([f"s{i}" for i in range(count)], [f"t{i}" for i in range(count)])
+    one, again, other = (fingerprint(split_pairs(pairs, seed=s)) for s in (seed, seed, seed + 1))
+    assert one == again != other
+    phrases = localisation_phrases(num_train=20, num_valid=2, num_test=2, seed=seed)
+    assert [len(part.sources) for part in phrases] == [20, 2, 2]
+    assert count_overlap(phrases.train, phrases.test) == 0
+
+
+@settings(max_examples=5)
+@given(st.booleans(), st.booleans())
+def test_tokenizers_know_whether_they_protect(separate, protecting):
+    pairs = ParallelText(["open %s now"] * 5, ["abra %s agora"] * 5)
+    both = train_tokenizers(pairs, vocab_size=300, separate=separate, protect=protecting)
+    assert is_protecting(both.source) == is_protecting(both.target) == protecting
+    assert (both.source is both.target) != separate

@@ -42,7 +42,8 @@ def sinusoidal_positions(
         cosines alternate; here they stand in two halves, a fixed permutation of features.
     """
     require(d_model % 2 == 0, f"sinusoidal_positions: d_model must be even; got d_model {d_model}")
-    exponent = torch.arange(0, d_model, 2, device=device, dtype=torch.float32) / d_model
-    position = torch.arange(start, start + length, device=device, dtype=torch.float32)
+    exact = torch.float64 if dtype == torch.float64 else torch.float32
+    exponent = torch.arange(0, d_model, 2, device=device, dtype=exact) / d_model
+    position = torch.arange(start, start + length, device=device, dtype=exact)
     angle = position[:, None] * torch.pow(10_000.0, -exponent)
     return torch.cat([angle.sin(), angle.cos()], dim=-1).to(dtype)
