@@ -32,24 +32,11 @@ def readable(docstring: str) -> str:
     return INLINE.sub(lambda found: f"<span>{_mathml(found[1], 'inline')}</span>", docstring)
 
 
-def _unpacked(node: ast.AST) -> list[tuple[str, str, int]]:
-    """Name, value and line of each constant that is assigned with others in one line."""
-    found = []
-    for line in getattr(node, "body", []):
-        if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Tuple):
-            pairs = zip(line.targets[0].elts, line.value.elts, strict=True)
-            found += [(ast.unparse(name), ast.unparse(value), line.lineno) for name, value in pairs]
-    return found
-
-
 class Docstrings(griffe.Extension):
     """Rewrites every docstring when it is read, and gives constants one."""
 
     def on_module_members(self, *, node: ast.AST, mod: griffe.Module, **kwargs: Any) -> None:
-        """See constants that are assigned together, and say of the undocumented what they are."""
-        for name, value, line in _unpacked(node):
-            constant = griffe.Attribute(name, value=value, lineno=line, parent=mod)
-            mod.set_member(name, constant)
+        """Say of constants without a docstring what they are."""
         for member in mod.members.values():
             if isinstance(member, griffe.Attribute) and not member.docstring:
                 is_type = re.match("Literal|Callable|Sequence|Mapping", str(member.value))

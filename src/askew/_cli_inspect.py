@@ -97,9 +97,10 @@ def _show(found: "Inspection") -> None:
 
 
 def _table(*heads: str) -> "Table":
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    return Table(*heads, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    columns = [Column(head, overflow="fold") for head in heads]  # paths of modules can be long
+    return Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
 
 
 def _line(scores: "AttentionScores") -> list[str]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from askew._check import require
 
 Reduction = Literal["mean", "sum", "none"]
+"""How the costs of rows become one number; "none" keeps them."""
 
 
 def check_reduction(name: str, reduction: str) -> None:

@@ -49,6 +49,9 @@ def test_scores_of_a_head_turn_with_its_sides(seed, d_head, d_model, size):
     direction = [float(directionality_score(q, k)) for q, k in pairs]
     assert -1 - 1e-9 <= direction[0] <= 1 + 1e-9
     assert direction == pytest.approx([direction[0], -direction[0], direction[0]], abs=1e-9)
+    spiked = key.clone()
+    spiked[:, 0] *= 1e4  # one feature of the keys stands out
+    assert d_model < 4 or float(directionality_score(query, spiked)) > 0
     rank = [float(effective_rank(q, k)) for q, k in pairs]
     assert 1 - 1e-9 <= rank[0] <= min(d_head, d_model) + 1e-9
     assert rank == pytest.approx([rank[0]] * 3)

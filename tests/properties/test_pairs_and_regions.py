@@ -48,6 +48,17 @@ def test_a_triplet_costs_nothing_only_where_no_margin_is_broken(seed, size, near
 
 
 @FEW
+@given(SEEDS, st.floats(0.01, 1e3), SCALES)
+def test_a_relative_margin_is_of_the_difference_of_distances(seed, size, margin):
+    anchor, positive, negative = normal(seed, 3, 5, 4, size=size)
+    value = asymmetric_ranking_loss(
+        anchor, positive, negative, scale_pos=0.0, scale_neg=0.0, relative_margin=margin
+    )
+    near, far = ((anchor - other).norm(dim=-1) for other in (positive, negative))
+    torch.testing.assert_close(value, (near - far + margin).clamp_min(0).mean())
+
+
+@FEW
 @given(SEEDS, st.floats(0, 1), st.floats(0, 1), st.floats(0.1, 4), st.floats(0.1, 4))
 def test_swapped_sides_of_a_triplet_mirror_the_cosine_distance(seed, low, more, near, far):
     anchor, positive, negative = normal(seed, 3, 5, 4)

@@ -86,7 +86,8 @@ def test_joined_schedules_follow_each_other(levels, data):
 def test_frozen_then_warm_then_as_what_follows(frozen, rise, start):
     then = cosine(30)
     held, warm = freeze_until(frozen, then), warmup(rise, then, start=start)
-    assert not any(first(held, frozen)) and held(frozen + 7) == then(7)
+    assert not any(first(held, frozen))
+    assert (held(frozen), held(frozen + 7)) == (then(0), then(7))
     assert warm(0) == pytest.approx(start) and warm(rise + 7) == then(7)
     assert first(warm, rise + 1) == sorted(first(warm, rise + 1))
     assert first(constant(start), 3) == [start] * 3

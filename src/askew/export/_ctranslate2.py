@@ -29,6 +29,7 @@ from askew.transformer import (
 )
 
 QUANTIZATIONS = ("float32", "float16", "bfloat16", "int16", "int8", "int8_float32", "int8_float16")
+"""How CTranslate2 can store weights, the most exact first."""
 _POSITIONS = 2048
 _Map = tuple[Tensor, Tensor]
 

@@ -23,6 +23,7 @@ _SHARD_BYTES = 2**28
 _GROUP_CHARACTERS = 2**20
 
 Progress = Callable[[int, int], None]
+"""Called with characters of contexts done and in all."""
 
 
 class QuestionAnswerer:

@@ -17,6 +17,7 @@ from askew.text import (
 )
 
 Part = Literal["all", "valid", "test"]
+"""All pairs of a file, or those that training split off from it."""
 
 
 class Sources(NamedTuple):

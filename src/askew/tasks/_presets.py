@@ -4,7 +4,9 @@ from askew._check import require
 from askew.transformer import EncoderDecoderConfig, StackConfig
 
 SIZES = {"tiny": (64, 0.0), "small": (128, 0.0), "base": (256, 0.1)}
+"""Width and dropout of each size."""
 SHAPES = ("deep-shallow", "narrow-decoder", "shared-bridge", "symmetric")
+"""Names of the translation models, the twin last."""
 
 
 def translation_preset(

@@ -7,6 +7,7 @@ from askew.transformer import ReaderConfig, StackConfig
 
 QA_SIZES = {"tiny": 64, "small": 128, "base": 192}
 QA_SHAPES = ("asymmetric", "symmetric")
+"""Names of the models that answer questions: a small encoder of questions, or two equal ones."""
 METRICS = (
     Metric(name="f1", label="F1", equivalence=1.0, unit="points"),
     Metric(name="exact_match", label="exact match", equivalence=1.0, unit="points"),

@@ -22,6 +22,7 @@ from askew.tasks._tabular_data import (
 from askew.tradeoffs import Arm
 
 TABLE_TASKS = ("multilabel", "imbalanced", "retrieval")
+"""Names of the tasks on tables."""
 _OTHER_WEIGHTS = 10_000
 _SIDES = ("_first", "_head")
 _MODELS: dict[str, dict[str, Any]] = {

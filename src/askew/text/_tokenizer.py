@@ -11,7 +11,12 @@ from torch import Tensor
 from askew._check import require
 from askew.text._protect import MARK, MARKS
 
-PADDING, START, END = 0, 1, 2
+PADDING = 0
+"""Number of the token that fills up a row, in every tokenizer of this library."""
+START = 1
+"""Number of the token that begins a translation."""
+END = 2
+"""Number of the token that ends a text."""
 _SPECIAL = ("<pad>", "<s>", "</s>")
 _SMALLEST = 256 + len(_SPECIAL)
 

@@ -51,6 +51,7 @@ def _is_right(outputs: Tensor, targets: Tensor) -> Tensor:
 ACCURACY = Score(
     metric=Metric(name="accuracy", label="accuracy", equivalence=0.005), function=_is_right
 )
+"""The share of right classes; half a point counts as none."""
 
 
 def adamw(model: nn.Module, lr: float = 1e-3) -> torch.optim.Optimizer:

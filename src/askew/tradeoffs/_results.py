@@ -43,6 +43,7 @@ SPEED_METRICS = (
         unit="CPU-s",
     ),
 )
+"""What is measured of every pair of arms; 5 % of a ratio counts as none."""
 
 
 def results_of(

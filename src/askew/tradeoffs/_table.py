@@ -11,6 +11,7 @@ import numpy as np
 from askew._check import require
 
 COLUMNS = ("arm", "seed", "item", "metric", "value")
+"""Header of a table of results."""
 _CHUNK = 256  # rows; so few are gone before the garbage collector counts them (twice as fast)
 
 

@@ -13,7 +13,9 @@ from askew.tradeoffs._stats import Metric
 
 Model = TypeVar("Model", bound=nn.Module)
 Progress = Callable[[int, int], None]
+"""Called with steps done and steps in all."""
 Records = Sequence[Mapping[str, float]]
+"""What training notes: a mapping per logged step, as the Trainer of transformers writes it."""
 
 
 class Evaluation(NamedTuple):

@@ -13,6 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from askew.training._average import WeightAverage
 
 Progress = Callable[[int, int], None]
+"""Called with steps done and steps in all."""
 
 _COMPLETE = "complete"
 _BEST = "best.safetensors"
