@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import get_origin
 
@@ -33,6 +34,21 @@ SYMBOLS = [
 ]
 TESTED = set().union(*(names_used(path) for path in TESTS.rglob("test_*.py")))
 
+
+def explained_constants(path: Path) -> set[str]:
+    """Names that are assigned and followed by a string."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return {
+        ast.unparse(line.targets[0])
+        for line, following in pairwise(body)
+        if isinstance(line, ast.Assign)
+        and isinstance(following, ast.Expr)
+        and isinstance(following.value, ast.Constant)
+    }
+
+
+EXPLAINED = set().union(*(explained_constants(path) for path in ROOT.rglob("*.py")))
+
 each_symbol = pytest.mark.parametrize(("package", "name"), SYMBOLS)
 
 
@@ -53,6 +69,7 @@ def test_public_names_are_distinct_and_exist(package):
 def test_symbol_is_explained(package, name):
     symbol = getattr(import_module(f"askew.{package}"), name)
     if not inspect.isclass(symbol) and not inspect.isfunction(symbol):
+        assert name in EXPLAINED, f"no docstring follows the constant {name}"
         return
     text = own_docstring(symbol)
     assert len(text.split()) >= 3, f"{name} has no docstring of its own"

@@ -1,6 +1,5 @@
 """Reads the docstrings as they are written: examples as code, formulas as MathML."""
 
-import ast
 import re
 from html import unescape
 from typing import Any
@@ -33,15 +32,7 @@ def readable(docstring: str) -> str:
 
 
 class Docstrings(griffe.Extension):
-    """Rewrites every docstring when it is read, and gives constants one."""
-
-    def on_module_members(self, *, node: ast.AST, mod: griffe.Module, **kwargs: Any) -> None:
-        """Say of constants without a docstring what they are."""
-        for member in mod.members.values():
-            if isinstance(member, griffe.Attribute) and not member.docstring:
-                is_type = re.match("Literal|Callable|Sequence|Mapping", str(member.value))
-                kind = "A type." if is_type else "A constant."
-                member.docstring = griffe.Docstring(kind, parent=member)
+    """Rewrites every docstring when it is read."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         """Rewrite one."""

@@ -1,6 +1,7 @@
 """Laws of masks, routes, positions and of what is told of heads."""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -38,7 +39,7 @@ def normal(seed, *shape):
 
 
 @FEW
-@given(SEEDS, WIDTHS, st.integers(2, 8), st.floats(0.01, 100))
+@given(SEEDS, WIDTHS, st.integers(2, 12), st.floats(0.01, 100))
 def test_scores_of_a_head_turn_with_its_sides(seed, d_head, d_model, size):
     query, key = normal(seed, 2, d_head, d_model)
     pairs = [(query, key), (key, query), (size * query, key)]
@@ -51,7 +52,7 @@ def test_scores_of_a_head_turn_with_its_sides(seed, d_head, d_model, size):
     assert direction == pytest.approx([direction[0], -direction[0], direction[0]], abs=1e-9)
     spiked = key.clone()
     spiked[:, 0] *= 1e4  # one feature of the keys stands out
-    assert d_model < 4 or float(directionality_score(query, spiked)) > 0
+    assert d_model < 6 or float(directionality_score(query, spiked)) > 0
     rank = [float(effective_rank(q, k)) for q, k in pairs]
     assert 1 - 1e-9 <= rank[0] <= min(d_head, d_model) + 1e-9
     assert rank == pytest.approx([rank[0]] * 3)
@@ -119,6 +120,10 @@ def test_positions_depend_on_distance_alone(length, half, start):
     assert positions.shape == (length, 2 * half)
     whole = sinusoidal_positions(start + length, 2 * half, dtype=torch.double)
     torch.testing.assert_close(positions, whole[start:])
+    place, feature = start + length - 1, half - 1
+    angle = place / 10_000 ** (2 * feature / (2 * half))
+    assert positions[-1, feature] == pytest.approx(math.sin(angle), abs=1e-9)
+    assert positions[-1, half + feature] == pytest.approx(math.cos(angle), abs=1e-9)
     products = positions @ positions.T
     for offset in range(length):
         line = products.diagonal(offset)
@@ -135,6 +140,8 @@ def test_ordered_dropout_keeps_a_beginning(seed, features, p):
     assert there[:, 0].all() and (there[:, 1:] <= there[:, :-1]).all()
     assert kept[there].equal(x[there])
     assert ordered_dropout(x, p=p, training=False).equal(x)
+    half = ordered_dropout(x, widths=(0.5,))
+    assert (half != 0).sum(-1).tolist() == [math.ceil(features / 2)] * 4
 
 
 @FEW
