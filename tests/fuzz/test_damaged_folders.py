@@ -388,6 +388,27 @@ VERSIONED = [
 ]
 
 
+DEPTHS = [
+    ("translation config", "decoder_stack", "num_layers"),
+    ("qa config", "reader", "num_layers"),
+    ("checkpoint config", None, "num_hidden_layers"),
+]
+
+
+@pytest.mark.parametrize(("name", "part", "key"), DEPTHS)
+def test_more_layers_than_the_weights_have_are_refused_before_they_are_built(name, part, key, made):
+    path = made(name)
+    good = path.read_bytes()
+    values = json.loads(good)
+    (values[part] if part else values)[key] = 2000
+    path.write_text(json.dumps(values))
+    try:
+        with pytest.raises(ValueError, match=f"must hold every layer; got {key} 2000"):
+            CASES[name].read(path)
+    finally:
+        path.write_bytes(good)
+
+
 @pytest.mark.parametrize("version", [0, 2, "1", None, 1.5, True])
 @pytest.mark.parametrize("name", VERSIONED)
 def test_another_version_is_refused_in_words(name, version, made):

@@ -6,6 +6,7 @@ from typing import Literal
 from askew._check import require
 
 Decay = Literal["linear", "cosine", "inverse_sqrt", "constant"]
+"""How rates fall after their rise: along half a cosine, a line, the root of time, or not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

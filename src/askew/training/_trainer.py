@@ -40,6 +40,7 @@ from askew.training._sharded import check_sharding
 
 Record = Mapping[str, float]
 OnRecord = Callable[[Record], None]
+"""Called with each record of a training."""
 
 
 class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
