@@ -75,6 +75,10 @@ def band_mask(
         [[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]]
         >>> band_mask(3, 4, 0, 0, 1).int().tolist()
         [[1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1]]
+
+    References:
+        Longformer, 2020, arXiv:2004.05150 (windows).
+        Efficient Streaming Language Models with Attention Sinks, 2023, arXiv:2309.17453.
     """
     require(
         min(queries, keys, before, after, num_sinks) >= 0,
@@ -116,6 +120,10 @@ def prefix_mask(
     Example:
         >>> prefix_mask(3, prefix=2).int().tolist()
         [[1, 1, 0], [1, 1, 0], [1, 1, 1]]
+
+    References:
+        Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer, 2019,
+        arXiv:1910.10683, section 3.2.1.
     """
     require(prefix >= 0, f"prefix_mask: prefix must not be negative; got prefix {prefix}")
     seen = causal_mask(num_queries, num_keys, device=device)

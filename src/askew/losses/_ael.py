@@ -67,6 +67,9 @@ class AELLoss(nn.Module):
         a: See `ael_loss`, as for all settings.
         reduction: "mean", "sum" or "none".
 
+    Raises:
+        ValueError: If a setting is out of range.
+
     Example:
         >>> AELLoss(a=2.5)(torch.zeros(2, 4), torch.tensor([0, 3])).round(decimals=4)
         tensor(0.9048)

@@ -86,6 +86,9 @@ class AGCELoss(nn.Module):
         q: Exponent.
         reduction: "mean", "sum" or "none".
 
+    Raises:
+        ValueError: If a setting is out of range.
+
     Example:
         >>> AGCELoss(a=0.6, q=0.6)(torch.zeros(2, 4), torch.tensor([0, 3])).round(decimals=4)
         tensor(0.6978)

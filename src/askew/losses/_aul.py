@@ -79,6 +79,9 @@ class AULLoss(nn.Module):
         q: Exponent.
         reduction: "mean", "sum" or "none".
 
+    Raises:
+        ValueError: If a setting is out of range.
+
     Example:
         >>> AULLoss(a=5.5, q=3.0)(torch.zeros(2, 4), torch.tensor([0, 3])).round(decimals=4)
         tensor(17.8594)

@@ -72,6 +72,9 @@ class ExpectileLoss(nn.Module):
         expectile: See `expectile_loss`, as for all settings.
         reduction: "mean", "sum" or "none".
 
+    Raises:
+        ValueError: If a setting is out of range.
+
     Example:
         >>> import torch
         >>> ExpectileLoss(expectile=0.9)(torch.zeros(2), torch.tensor([1.0, -1.0]))

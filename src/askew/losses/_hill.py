@@ -90,6 +90,9 @@ class HillLoss(nn.Module):
         lambda_neg: Height of the negative side.
         reduction: "mean", "sum" or "none".
 
+    Raises:
+        ValueError: If a setting is out of range.
+
     Example:
         >>> HillLoss()(torch.tensor([9.0, -9.0]), torch.tensor([1.0, 0.0])) < 1e-6
         tensor(True)

@@ -76,6 +76,9 @@ class AsymmetricHuberLoss(nn.Module):
         delta: Distance at which squared becomes absolute.
         reduction: "mean", "sum" or "none".
 
+    Raises:
+        ValueError: If a setting is out of range.
+
     Example:
         >>> import torch
         >>> AsymmetricHuberLoss(quantile=0.9)(torch.zeros(2), torch.tensor([3.0, -3.0]))

@@ -87,6 +87,9 @@ class LinExLoss(nn.Module):
         b: Scale.
         reduction: "mean", "sum" or "none".
 
+    Raises:
+        ValueError: If a setting is out of range.
+
     Example:
         >>> LinExLoss(a=1.0, reduction="none")(torch.tensor([1.0, -1.0]), torch.zeros(2))
         tensor([0.7183, 0.3679])

@@ -159,6 +159,9 @@ class LogitAdjustedCrossEntropy(nn.Module):
         ignore_index: Rows with this target do not count.
         reduction: "mean", "sum" or "none".
 
+    Raises:
+        ValueError: If a setting is out of range.
+
     Example:
         >>> logits, target = torch.tensor([[1.0, 2.0]]), torch.tensor([0])
         >>> even = LogitAdjustedCrossEntropy(torch.tensor([50, 50]))
@@ -220,6 +223,9 @@ class LDAMLoss(nn.Module):
         weight: One weight per class; assign it anew when the schedule defers it.
         ignore_index: Rows with this target do not count.
         reduction: "mean", "sum" or "none".
+
+    Raises:
+        ValueError: If a setting is out of range.
 
     Example:
         >>> loss = LDAMLoss(torch.tensor([100, 4]))

@@ -171,6 +171,9 @@ class AsymmetricFocalLoss(nn.Module):
         label_smoothing: Share of the label that is spread over all classes.
         reduction: "mean", "sum" or "none".
 
+    Raises:
+        ValueError: If a setting is out of range.
+
     Example:
         >>> logits, target = torch.tensor([[2.0, 0.0, -1.0]]), torch.tensor([1])
         >>> AsymmetricFocalLoss()(logits, target) == nn.CrossEntropyLoss()(logits, target)

@@ -122,6 +122,9 @@ class AsymmetricTverskyLoss(nn.Module):
         per_image: Whether each image is counted alone.
         reduction: "mean", "sum" or "none".
 
+    Raises:
+        ValueError: If a setting is out of range.
+
     Example:
         >>> logits, target = torch.full((1, 1, 2, 2), 9.0), torch.ones(1, 1, 2, 2)
         >>> AsymmetricTverskyLoss(weight_fn=0.7, weight_fp=0.3)(logits, target) < 0.001

@@ -70,6 +70,9 @@ class PinballLoss(nn.Module):
         quantile: See `pinball_loss`, as for all settings.
         reduction: "mean", "sum" or "none".
 
+    Raises:
+        ValueError: If a setting is out of range.
+
     Example:
         >>> import torch
         >>> PinballLoss(quantile=0.9)(torch.zeros(2), torch.tensor([1.0, -1.0]))

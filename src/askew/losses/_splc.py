@@ -97,6 +97,9 @@ class SPLCLoss(nn.Module):
         gamma_neg: Focus of the negative side.
         reduction: "mean", "sum" or "none".
 
+    Raises:
+        ValueError: If a setting is out of range.
+
     Example:
         >>> loss = SPLCLoss(tau=0.6)
         >>> loss(torch.tensor([9.0, 9.0]), torch.tensor([1.0, 0.0])) < 1e-6  # 9 counts as positive

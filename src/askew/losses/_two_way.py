@@ -109,6 +109,9 @@ class TwoWayLoss(nn.Module):
         temperature_neg: Temperature of the unmarked labels.
         reduction: "mean", "sum" or "none".
 
+    Raises:
+        ValueError: If a setting is out of range.
+
     Example:
         >>> logits, targets = torch.tensor([[4.0, -4.0], [-4.0, 4.0]]), torch.eye(2)
         >>> TwoWayLoss()(logits, targets) < TwoWayLoss()(-logits, targets)

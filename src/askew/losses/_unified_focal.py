@@ -124,6 +124,9 @@ class AsymmetricUnifiedFocalLoss(nn.Module):
         per_image: Whether each image is counted alone.
         reduction: "mean", "sum" or "none".
 
+    Raises:
+        ValueError: If a setting is out of range.
+
     Example:
         >>> logits, target = torch.zeros(1, 2, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long)
         >>> AsymmetricUnifiedFocalLoss()(logits, target).ndim

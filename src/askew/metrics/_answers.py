@@ -145,7 +145,9 @@ def answer_f1(
 
 
 def recall_at(ranks: Sequence[int | None], k: int) -> CorpusScore:
-    """Share of questions whose context stands among the first `k` found, 0 to 1.
+    r"""Share of questions whose context stands among the first `k` found, 0 to 1.
+
+    .. math:: \frac{1}{N} \sum_{i=1}^{N} [r_i \le k]
 
     Args:
         ranks: For each question the rank of the right context, from 1 on; None if not found.
@@ -167,7 +169,9 @@ def recall_at(ranks: Sequence[int | None], k: int) -> CorpusScore:
 
 
 def mean_reciprocal_rank(ranks: Sequence[int | None]) -> CorpusScore:
-    """Mean of 1 / rank of the right context, 0 to 1; one that is not found counts 0.
+    r"""Mean of 1 / rank of the right context, 0 to 1; one that is not found counts 0.
+
+    .. math:: \frac{1}{N} \sum_{i=1}^{N} \frac{1}{r_i}
 
     Args:
         ranks: For each question the rank of the right context, from 1 on; None if not found.
@@ -181,6 +185,9 @@ def mean_reciprocal_rank(ranks: Sequence[int | None]) -> CorpusScore:
     Example:
         >>> mean_reciprocal_rank([1, 4, None, 2]).value
         0.4375
+
+    References:
+        The TREC-8 Question Answering Track Report, 1999, Voorhees.
     """
     _check_ranks("mean_reciprocal_rank", ranks)
     return _mean([0.0 if rank is None else 1 / rank for rank in ranks], "mean reciprocal rank")

@@ -79,7 +79,9 @@ def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusScore:
 
 
 def exact_match(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusScore:
-    """Share of translations that equal their reference, 0 to 1, outer white space aside.
+    r"""Share of translations that equal their reference, 0 to 1, outer white space aside.
+
+    .. math:: \frac{1}{N} \sum_{i=1}^{N} [h_i = r_i]
 
     Args:
         hypotheses: One translation per sentence.

@@ -90,6 +90,8 @@ def cosine(steps: int, *, end: float = 0.0) -> Schedule:
 def linear(steps: int, *, end: float = 0.0) -> Schedule:
     r"""Fall, or rise, in a straight line from 1 to `end`, and stay there.
 
+    .. math:: m(t) = 1 - (1 - \text{end})\,\min(t, \text{steps}) / \text{steps}
+
     Args:
         steps: Length of the line, >= 1.
         end: Last multiplier, >= 0.
@@ -111,6 +113,8 @@ def linear(steps: int, *, end: float = 0.0) -> Schedule:
 
 def step_decay(every: int, *, factor: float = 0.1) -> Schedule:
     r"""Multiply the rate by `factor` every so many steps.
+
+    .. math:: m(t) = \text{factor}^{\lfloor t / \text{every} \rfloor}
 
     Args:
         every: Steps between two changes, >= 1.

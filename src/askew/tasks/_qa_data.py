@@ -39,6 +39,9 @@ def shipped_questions() -> QuestionSet:
     Returns:
         The questions.
 
+    Raises:
+        ValueError: If the installed package lacks them.
+
     Example:
         >>> len(shipped_questions().questions) > 150
         True

@@ -100,6 +100,9 @@ def load_yeast() -> SplitTable:
     Returns:
         The rows, split 60 / 20 / 20, with 14 labels.
 
+    Raises:
+        ModuleNotFoundError: If river is not installed.
+
     Example:
         >>> [tuple(part.y.shape) for part in load_yeast()]
         [(1450, 14), (484, 14), (483, 14)]

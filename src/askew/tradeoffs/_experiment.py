@@ -231,7 +231,7 @@ class Experiment:
         return Budget(steps=steps, minutes=minutes)
 
     def tuning(self, draws: int) -> Tuning | None:
-        """Draw so often from `search`, if there are validation data; None for 0 draws."""
+        """Draw so often from `search`; None for 0 draws. A ValueError without validation data."""
         if draws == 0:
             return None
         require(

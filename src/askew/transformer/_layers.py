@@ -27,7 +27,9 @@ class LayerCache(NamedTuple):
 
 
 class FeedForward(nn.Module):
-    """Two linear maps with a non-linearity between them, at every position alone.
+    r"""Two linear maps with a non-linearity between them, at every position alone.
+
+    .. math:: y = W_2\,\sigma(W_1 x + b_1) + b_2
 
     Args:
         config: The stack it belongs to.
@@ -37,6 +39,9 @@ class FeedForward(nn.Module):
         >>> config = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16)
         >>> FeedForward(config)(torch.zeros(1, 3, 8)).shape
         torch.Size([1, 3, 8])
+
+    References:
+        Attention Is All You Need, 2017, arXiv:1706.03762, section 3.3.
     """
 
     def __init__(self, config: StackConfig) -> None:
@@ -74,7 +79,9 @@ def _self_attention(config: StackConfig, *, causal: bool) -> AsymmetricAttention
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and feed-forward, each added to a stream that it reads normalised.
+    r"""Self-attention and feed-forward, each added to a stream that it reads normalised.
+
+    .. math:: x \leftarrow x + A(\mathrm{LN}(x)),\qquad x \leftarrow x + F(\mathrm{LN}(x))
 
     Args:
         config: The stack it belongs to.
@@ -84,6 +91,9 @@ class EncoderLayer(nn.Module):
         >>> config = StackConfig(d_model=8, num_layers=2, num_heads=2, d_ff=16)
         >>> EncoderLayer(config)(torch.zeros(1, 5, 8)).shape
         torch.Size([1, 5, 8])
+
+    References:
+        On Layer Normalization in the Transformer Architecture, 2020, arXiv:2002.04745.
     """
 
     def __init__(self, config: StackConfig) -> None:
@@ -113,7 +123,11 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Causal self-attention, attention to the encoder's states, and feed-forward.
+    r"""Causal self-attention, attention to the encoder's states, and feed-forward.
+
+    .. math::
+        x \leftarrow x + A(\mathrm{LN}(x)),\qquad x \leftarrow x + C(\mathrm{LN}(x), s),\qquad
+        x \leftarrow x + F(\mathrm{LN}(x))
 
     Args:
         config: The stack it belongs to.
@@ -125,6 +139,9 @@ class DecoderLayer(nn.Module):
         >>> decoder = DecoderLayer(config, d_source=12)
         >>> decoder(torch.zeros(1, 3, 8), torch.zeros(1, 5, 12)).shape
         torch.Size([1, 3, 8])
+
+    References:
+        On Layer Normalization in the Transformer Architecture, 2020, arXiv:2002.04745.
     """
 
     def __init__(self, config: StackConfig, d_source: int) -> None:
