@@ -467,6 +467,33 @@ def test_a_value_of_another_kind_is_refused(name, change, made):
     assert not try_bytes(CASES[name], path, other)
 
 
+CONTRADICTIONS = {
+    "one end": ({"low": None}, "an interval from None to"),
+    "turned ends": ({"low": 9.0, "high": -9.0}, r"an interval from 9\.0 to -9\.0"),
+    "no difference": ({"difference": None}, "without a difference"),
+    "no arm": ({"challenger": "nobody"}, "no arm or metric of the name 'nobody'"),
+    "no metric": ({"metric": "nothing"}, "no arm or metric of the name 'nothing'"),
+}
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_a_verdict_that_contradicts_itself_is_refused(name):
+    change, told = CONTRADICTIONS[name]
+    results = example_results()
+    results["verdicts"][0] |= change
+    with pytest.raises(ValueError, match=told):
+        print_results(results, Console(file=io.StringIO()))
+
+
+def test_an_export_with_other_weights_is_refused_though_they_can_be_read(tmp_path):
+    path = export_folder("model.bin")(tmp_path)
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1  # a bit of a weight
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=r"as it was written; got .*model\.bin altered"):
+        CTranslate2Engine(path.parent)
+
+
 def test_a_trial_with_cut_items_is_refused(tmp_path):
     path = run_folder(TRIAL)(tmp_path)
     items = path.with_name("items.safetensors")

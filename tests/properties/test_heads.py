@@ -132,7 +132,7 @@ def test_positions_depend_on_distance_alone(length, half, start):
 
 
 @FEW
-@given(SEEDS, st.integers(1, 6), st.floats(0, 0.9))
+@given(SEEDS, st.integers(1, 6), st.floats(0, 1))
 def test_ordered_dropout_keeps_a_beginning(seed, features, p):
     x = normal(seed, 4, features).abs() + 1
     kept = ordered_dropout(x, p=p, generator=torch.Generator().manual_seed(seed))
@@ -140,6 +140,7 @@ def test_ordered_dropout_keeps_a_beginning(seed, features, p):
     assert there[:, 0].all() and (there[:, 1:] <= there[:, :-1]).all()
     assert kept[there].equal(x[there])
     assert ordered_dropout(x, p=p, training=False).equal(x)
+    assert (ordered_dropout(x, p=1.0) != 0).sum(-1).tolist() == [1] * 4
     half = ordered_dropout(x, widths=(0.5,))
     assert (half != 0).sum(-1).tolist() == [math.ceil(features / 2)] * 4
 
