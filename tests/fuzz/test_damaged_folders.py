@@ -409,6 +409,12 @@ def test_more_layers_than_the_weights_have_are_refused_before_they_are_built(nam
         path.write_bytes(good)
 
 
+def test_layers_that_a_model_only_could_have_are_not_counted(made):
+    path = made("checkpoint config")
+    values = json.loads(path.read_text()) | {"max_window_layers": 2000}
+    assert try_bytes(CASES["checkpoint config"], path, json.dumps(values).encode())
+
+
 @pytest.mark.parametrize("version", [0, 2, "1", None, 1.5, True])
 @pytest.mark.parametrize("name", VERSIONED)
 def test_another_version_is_refused_in_words(name, version, made):

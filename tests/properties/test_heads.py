@@ -5,7 +5,8 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from drawn import FEW, SEEDS, normal
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -28,14 +29,7 @@ from askew.inspection import (
 from askew.regularizers import ordered_dropout
 from askew.tradeoffs import count_flops, count_parameters
 
-FEW = settings(max_examples=25)
-SEEDS = st.integers(0, 2**31)
 WIDTHS = st.integers(1, 6)
-
-
-def normal(seed, *shape):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.double)
 
 
 @FEW

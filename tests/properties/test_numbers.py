@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from drawn import FEW
+from hypothesis import given
 from hypothesis import strategies as st
 
 from askew import losses, optim
 from askew.attention import attend, band_mask, causal_mask, padding_mask, prefix_mask
 from askew.regularizers import asymmetric_dropout, asymmetric_total_variation, directional_loss
 
-FEW = settings(max_examples=25)
 LOGITS = st.lists(st.floats(-1e4, 1e4, allow_nan=False, width=32), min_size=4, max_size=4).map(
     lambda row: torch.tensor([row, row[::-1]])
 )

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from drawn import FEW, SEEDS, normal
+from hypothesis import given
 from hypothesis import strategies as st
 
 from askew.losses import (
@@ -14,14 +15,7 @@ from askew.losses import (
     ranking_violations,
 )
 
-FEW = settings(max_examples=25)
-SEEDS = st.integers(0, 2**31)
 SCALES = st.floats(0, 4)
-
-
-def normal(seed, *shape, size=1.0):
-    generator = torch.Generator().manual_seed(seed)
-    return size * torch.randn(*shape, generator=generator, dtype=torch.double)
 
 
 def is_finite_with_slope(loss, x):

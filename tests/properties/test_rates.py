@@ -5,7 +5,8 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from drawn import FEW
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -29,7 +30,6 @@ from askew.optim import (
     warmup,
 )
 
-FEW = settings(max_examples=25)
 STEPS = st.integers(1, 40)
 SHARES = st.floats(0, 1)
 RATES = st.floats(1e-6, 10)

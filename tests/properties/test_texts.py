@@ -5,6 +5,7 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
+from drawn import FEW
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,14 +49,13 @@ from askew.text import (
 )
 from askew.text._protect import MARKS
 
-FEW = settings(max_examples=25)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 MARKED = st.lists(
     st.sampled_from(["%s", "{0}", "<b>", ":file:`a`", "``x``", "http://a.b", " ", "word", "ç"]),
     max_size=12,
 ).map("".join)
 TOKENIZER = train_tokenizer(["one two three", "bees see trees"], vocab_size=300)
-SPANS = SpanTokenizer(train_tokenizer(["one two three", "bees see trees"], vocab_size=300))
+SPANS = SpanTokenizer(TOKENIZER)
 
 
 @FEW
@@ -122,11 +122,12 @@ def test_recall_grows_with_the_list_and_bounds_the_reciprocal_rank(ranks):
 
 @FEW
 @given(TEXT | MARKED, st.sampled_from(["en", "pt", "fr", "de-AT", "xx"]))
-def test_an_answer_is_reduced_once(text, language):
+def test_an_answer_is_reduced_to_its_words(text, language):
     once = normalize_answer(text, language)
     assert once == " ".join(once.split()) and not set(once) & set(string.punctuation)
-    assert answer_exact_match([text], [[once]], language=language).value in (0, 100)
-    assert once == once.lower() or once.lower() != once.lower().lower()
+    loud = f"  {text}!  "
+    assert normalize_answer(loud, language) == once
+    assert answer_exact_match([loud], [[text]], language=language).value == 100
 
 
 @FEW
@@ -151,11 +152,10 @@ def test_an_interval_holds_the_mean_and_grows_with_its_level(items, level):
 
 
 @FEW
-@given(st.lists(MARKED, min_size=1, max_size=4), st.integers(0, 3))
-def test_placeholders_survive_where_nothing_is_changed(texts, cut):
+@given(st.lists(MARKED, min_size=1, max_size=4))
+def test_placeholders_survive_where_nothing_is_changed(texts):
     same = placeholder_survival(texts, texts, find_placeholders, kind=placeholder_kind)
     assert same.kept == same.total == sum(find_placeholders(t).total() for t in texts)
-    cut = min(cut, len(texts))
     some = placeholder_survival(texts, ["", *texts[1:]], find_placeholders)
     assert some.total == same.total
     assert some.kept == same.total - find_placeholders(texts[0]).total()

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from askew._check import needing, require
+from askew._reading import file_sha256
 from askew.attention import AsymmetricAttention, sinusoidal_positions
-from askew.export._files import fingerprint, replacing
+from askew.export._files import replacing
 from askew.models import (
     AsymmetricTranslationModel,
     CTranslate2Engine,
@@ -86,8 +87,8 @@ def export_ctranslate2(
             "engine": "ctranslate2",
             "quantization": quantization,
             "max_length": _POSITIONS,
-            "fingerprint": fingerprint(folder / "model.safetensors"),
-            "sha256": fingerprint(part / "model.bin"),
+            "fingerprint": file_sha256(folder / "model.safetensors"),
+            "sha256": file_sha256(part / "model.bin"),
         }
         (part / "askew.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
         CTranslate2Engine(part).decode([[3]], [1], DecodingConfig())  # it loads and runs

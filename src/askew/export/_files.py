@@ -1,6 +1,5 @@
 """An export is on disk whole or not at all, and says what it was made from."""
 
-import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,12 +8,6 @@ from pathlib import Path
 from askew._check import require
 
 MARK = "askew.json"
-
-
-def fingerprint(path: Path) -> str:
-    """Hash a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from askew._check import needing, require
-from askew.export._files import fingerprint, replacing
+from askew._reading import file_sha256
+from askew.export._files import replacing
 from askew.models import load_translation_model
 from askew.text import load_tokenizers, save_tokenizers
 from askew.transformer import AsymmetricEncoderDecoder
@@ -76,7 +77,7 @@ def export_onnx(folder: str | Path, out: str | Path | None = None) -> Path:
         told = {
             "version": 1,
             "engine": "onnx",
-            "fingerprint": fingerprint(folder / "model.safetensors"),
+            "fingerprint": file_sha256(folder / "model.safetensors"),
         }
         (part / "askew.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     return out

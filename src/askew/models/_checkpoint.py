@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 
-from askew._check import in_short, require
+from askew._check import require
+from askew._reading import in_short
 from askew.inspection import AttentionPicture, QueryKeyMap, query_key_maps, record_attention
 from askew.models._answerer import QuestionAnswerer
 from askew.models._attention_map import greedy_attention, readable_tokens
@@ -17,7 +18,6 @@ from askew.models._folder import (
     check_depth,
     load_qa_model,
     load_translation_model,
-    model_kind,
     read_values,
 )
 from askew.models._qa import AsymmetricQAModel
@@ -70,13 +70,14 @@ def load_checkpoint(folder: str | Path) -> PreTrainedModel:
         (folder / "config.json").is_file(),
         f"load_checkpoint: the folder must hold a config.json; got folder {folder}",
     )
-    kind = model_kind(folder)
+    values = read_values(folder)
+    kind = values.get("model_type")
     if kind == "askew-translation":
         return load_translation_model(folder).eval()
     if kind == "askew-qa":
         return load_qa_model(folder).eval()
     if (folder / "model.safetensors").is_file():  # else of several files, named by their index
-        check_depth("load_checkpoint", folder, read_values(folder))
+        check_depth("load_checkpoint", folder, values)
     try:
         model, report = AutoModel.from_pretrained(
             folder,

@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from askew._check import is_version, require
-from askew.models._folder import file_sha256
+from askew._check import require
+from askew._reading import file_sha256, is_version, parse_json
 from askew.text import Context
 
 VERSION = 1
@@ -115,8 +115,7 @@ def read_manifest(folder: Path) -> Manifest:
         "Give the folder that ContextIndex.save wrote",
     )
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        json.dumps(values, ensure_ascii=False).encode("utf-8")  # half a surrogate pair is no text
+        values = parse_json(path.read_text(encoding="utf-8"))
         version = values.pop("version")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _unfit(path, error) from None

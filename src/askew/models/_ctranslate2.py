@@ -5,9 +5,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from askew._check import in_short, is_version, needing, require
+from askew._check import needing, require
+from askew._reading import file_sha256, in_short, is_version
 from askew.models._decoding import DecodingConfig, TokenHypothesis
-from askew.models._folder import file_sha256
 from askew.text import load_tokenizers
 
 MARK = "askew.json"

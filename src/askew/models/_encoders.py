@@ -6,7 +6,8 @@ from pathlib import Path
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
-from askew._check import in_short, require
+from askew._check import require
+from askew._reading import in_short
 
 _FILES = ("config.json", "model.safetensors", "tokenizer.json")
 _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")

@@ -1,6 +1,5 @@
 """A model folder on disk: loaded whole or refused."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,7 +9,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from askew._check import in_short, is_version, require
+from askew._check import require
+from askew._reading import file_sha256, in_short, is_version
 from askew.models._configuration import AsymmetricTranslationConfig
 from askew.models._qa import AsymmetricQAModel
 from askew.models._qa_configuration import AsymmetricQAConfig
@@ -19,6 +19,11 @@ from askew.models._translation import AsymmetricTranslationModel
 _SUMS = "checksums.json"
 _FILES = ("config.json", "model.safetensors", "tokenizer.json")
 _QUESTIONS = "question_tokenizer.json"
+_DEPTHS = {
+    *("num_layers", "num_hidden_layers", "num_decoder_layers", "encoder_layers"),
+    *("decoder_layers", "n_layers", "n_layer"),
+}
+"""What transformers calls the number of layers that a model has."""
 _SUMMED = (*_FILES, "target_tokenizer.json", _QUESTIONS)
 
 
@@ -233,7 +238,7 @@ def _depths(values: Mapping[str, object]) -> Iterator[tuple[str, int]]:
     for name, value in values.items():
         if isinstance(value, dict):
             yield from _depths(value)
-        elif isinstance(value, int) and name.endswith(("layers", "n_layer")):
+        elif isinstance(value, int) and name in _DEPTHS:
             yield name, value
 
 
@@ -266,9 +271,3 @@ def _damaged(folder: Path, kind: _Kind, fault: str) -> ValueError:
         f"{kind.caller}: model.safetensors must hold every weight of the model; "
         f"got {folder / 'model.safetensors'}: {fault}. Restore it, or train again"
     )
-
-
-def file_sha256(path: Path) -> str:
-    """Hash a file of any size."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

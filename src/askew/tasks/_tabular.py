@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from askew._check import require, whole_model
+from askew._check import require
 from askew._config import load_config, to_dict
+from askew._reading import whole_model
 from askew.optim import AsymmetricOptimizer, AsymmetricScheduler
 from askew.regularizers import AsymmetricDropout
 from askew.tasks._tabular_data import SplitTable

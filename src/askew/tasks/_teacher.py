@@ -1,13 +1,13 @@
 """Sequence-level distillation: a teacher's translations of what a model learns from."""
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from askew._check import in_short, require
+from askew._check import require
+from askew._reading import file_sha256, in_short
 from askew.models import Translator
 from askew.text import ParallelText
 
@@ -60,10 +60,8 @@ def find_teacher(folder: Path, *, num_beams: int = 5) -> Teacher:
         weights.is_file(),
         f"find_teacher: the teacher must be a folder that training wrote; got {folder}",
     )
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     engine = "ctranslate2" if (folder / "ctranslate2").is_dir() else "torch"
-    return Teacher(fingerprint=digest, num_beams=num_beams, engine=engine)
+    return Teacher(fingerprint=file_sha256(weights), num_beams=num_beams, engine=engine)
 
 
 def teach(

@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
-from askew._check import require, whole_model
+from askew._check import require
+from askew._reading import whole_model
 from askew.tradeoffs._batches import (
     answer,
     as_data,

@@ -5,7 +5,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from askew._check import is_version, require
+from askew._check import require
+from askew._reading import is_version, parse_json
 
 
 def write_text(path: Path, text: str) -> None:
@@ -62,8 +63,7 @@ def read_json(path: Path, *, version: int | None = 1) -> dict:
     """
     require(path.is_file(), f"read_json: the file must exist; got {path}")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        json.dumps(values, ensure_ascii=False).encode("utf-8")  # half a surrogate pair is no text
+        values = parse_json(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"read_json: the file must be JSON; got {path}: {error}") from None
     require(isinstance(values, dict), f"read_json: the file must hold an object; got {path}")

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from askew._check import is_version, require
+from askew._check import require
+from askew._reading import is_version
 from askew.tradeoffs._files import read_json
 from askew.tradeoffs._items import items_of
 from askew.tradeoffs._language import Language

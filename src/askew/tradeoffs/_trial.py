@@ -14,7 +14,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from askew._check import in_short, require
+from askew._check import require
+from askew._reading import in_short
 from askew.tradeoffs._files import read_json, write_json
 from askew.tradeoffs._schema import trial_fault
 from askew.tradeoffs._task import Arm, Evaluation, Model, Records, Task

@@ -9,8 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from askew._check import in_short, needing, require
+from askew._check import needing, require
 from askew._config import load_config
+from askew._reading import in_short
 from askew.tradeoffs._run import trial_executor
 from askew.tradeoffs._task import Arm, Model, Task
 
@@ -275,7 +276,7 @@ def _studies(names: Sequence[str], out: Path) -> dict[str, "optuna.Study"]:
             for name in names
         }
         for study in studies.values():
-            _finished(study)
+            _finished(study)  # a damaged draw is found before the first new one
     except Exception as error:  # whatever Optuna raises while it replays its journal
         raise ValueError(
             f"tune: the journal must be what tuning wrote; got {journal}: {in_short(error)}. "
