@@ -215,8 +215,8 @@ def test_articles_stand_in_one_split_and_keep_their_questions(articles, seed, da
     contexts, questions = [], []
     for article in range(articles):
         for place in range(data.draw(st.integers(1, 3))):
-            contexts.append(Context(f"t{article}", f"text {article} {place} says x{article}"))
-            held = Question(f"{article}-{place}", "what", len(contexts) - 1, ((0, 4),))
+            contexts.append(Context(f"t{article}", f"k{article:02d} says {place}"))
+            held = Question(f"{article}-{place}", "what", len(contexts) - 1, ((0, 3),))
             questions.append(held)
     whole = QuestionSet(contexts, questions, [])
     parts = split_by_article(whole, test_share=0.2, valid_share=0.2, seed=seed)
@@ -231,6 +231,7 @@ def test_articles_stand_in_one_split_and_keep_their_questions(articles, seed, da
     asked = with_unanswerable(whole, 0.5, seed=seed)
     added = asked.questions[len(questions) :]
     assert asked.questions[: len(questions)] == questions and asked.contexts == contexts
+    assert len(added) == round(0.5 * len(questions))
     for question in added:
         assert not question.answers and question.id.endswith("-unanswerable")
         own = question.id.split("-")[0]
