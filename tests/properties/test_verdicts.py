@@ -17,6 +17,7 @@ from askew.tradeoffs import (
     Metric,
     Row,
     analyze,
+    count_flops,
     count_parameters,
     expected_best,
     judge_results,
@@ -173,9 +174,13 @@ def test_what_is_counted_of_questions_is_what_is_built(question, context, longer
     )
     model = AsymmetricQAModel(AsymmetricQAConfig.from_plain(config))
     assert qa_parameter_count(config).total == count_parameters(model)
-    lengths = ({"question_length": 3, "context_length": n} for n in (5, 5 + longer))
-    asked, more = (qa_question_flops(config, **own) for own in lengths)
-    assert 0 < asked < more
+    length = 5 + longer
+    texts = (torch.zeros(1, n, dtype=torch.long) for n in (3, length))
+    with torch.no_grad():
+        asked = model.encode_questions(next(texts))
+        held = model.encode_contexts(next(texts))
+        read = count_flops(lambda: model.read(asked, held))
+    assert qa_question_flops(config, question_length=3, context_length=length) == read
     call = {"question_length": 3, "context_length": 5}
     one, many = (qa_training_flops(config, questions_per_context=n, **call) for n in (1, 3))
     assert 0 < one < many < 3 * one
@@ -205,8 +210,8 @@ def test_a_table_is_shared_out_and_its_threshold_is_the_best(seed, rows, labels)
 @given(st.integers(0, 2**31), st.integers(2, 5), st.floats(0.1, 10))
 def test_ranks_do_not_mind_the_size_and_find_what_is_near(seed, classes, size):
     generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(classes).repeat_interleave(2)
-    x = torch.randn(2 * classes, classes, generator=generator)
+    labels = torch.arange(classes).repeat_interleave(3)
+    x = torch.randn(3 * classes, classes, generator=generator)
     found = retrieval_scores(x, labels)
     for ours, theirs in zip(found, retrieval_scores(size * x, labels), strict=True):
         torch.testing.assert_close(ours, theirs)
