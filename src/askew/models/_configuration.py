@@ -37,7 +37,7 @@ class AsymmetricTranslationConfig(PreTrainedConfig):
     """
 
     model_type = "askew-translation"
-    keys_to_ignore_at_inference = ["past_key_values"]  # noqa: RUF012  (read by transformers)
+    keys_to_ignore_at_inference = ["cache"]  # noqa: RUF012  (read by transformers)
     attribute_map = {"num_hidden_layers": "decoder_layers"}  # noqa: RUF012
 
     source_vocab: int = 4

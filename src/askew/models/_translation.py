@@ -77,7 +77,7 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
         decoder_input_ids: Int[Tensor, "batch target"] | None = None,
         decoder_attention_mask: Int[Tensor, "batch keys"] | None = None,
         encoder_outputs: BaseModelOutput | tuple[Float[Tensor, "..."], ...] | None = None,
-        past_key_values: EncoderDecoderCache | None = None,
+        cache: EncoderDecoderCache | None = None,
         use_cache: bool | None = None,
         return_dict: bool | None = None,
     ) -> Seq2SeqLMOutput:
@@ -89,7 +89,7 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
             decoder_input_ids: Target tokens, a start token first; with a cache the new ones.
             decoder_attention_mask: 1 = a real target token, cached ones included.
             encoder_outputs: States of an earlier encoding.
-            past_key_values: Keys and values of earlier steps.
+            cache: Keys and values of earlier steps.
             use_cache: Whether to keep keys and values for the next step.
             return_dict: The result is always an object with named fields.
 
@@ -110,8 +110,8 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
             memory = encoder_outputs[0]
         else:
             memory = self.model.encode(input_ids, source_mask=source_mask)
-        if use_cache and past_key_values is None:
-            past_key_values = EncoderDecoderCache(
+        if use_cache and cache is None:
+            cache = EncoderDecoderCache(
                 DynamicCache(config=self.config), DynamicCache(config=self.config)
             )
         logits = self.model.decode(
@@ -119,11 +119,9 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
             memory,
             source_mask=source_mask,
             target_mask=None if decoder_attention_mask is None else decoder_attention_mask.bool(),
-            caches=None if past_key_values is None else _layer_caches(past_key_values, self.config),
+            caches=None if cache is None else _layer_caches(cache, self.config),
         )
-        return Seq2SeqLMOutput(
-            logits=logits, past_key_values=past_key_values, encoder_last_hidden_state=memory
-        )
+        return Seq2SeqLMOutput(logits=logits, cache=cache, encoder_last_hidden_state=memory)
 
 
 class _GenerationEncoder(nn.Module):
