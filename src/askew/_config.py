@@ -2,7 +2,8 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, Field, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -88,6 +89,31 @@ def read_toml(path: Path | str) -> dict[str, object]:
         raise ValueError(
             f"read_toml: the file must be TOML; got path {str(path)!r}: {error}"
         ) from error
+
+
+@contextmanager
+def naming(path: Path | str | None) -> Iterator[None]:
+    """Say which file values came from, where they are refused.
+
+    Args:
+        path: The file; None where there was none.
+
+    Raises:
+        ValueError: What was refused within, with the path at its end.
+
+    Example:
+        >>> from askew.transformer import StackConfig
+        >>> with naming("small.toml"):
+        ...     load_config(StackConfig, {"d_modle": 8})
+        Traceback (most recent call last):
+        ValueError: load_config: unknown key 'd_modle'; did you mean 'd_model'? (in small.toml)
+    """
+    try:
+        yield
+    except ValueError as error:
+        if path is None:
+            raise
+        raise ValueError(f"{error} (in {path})") from error
 
 
 def parse_setting(text: str) -> dict[str, object]:

@@ -264,3 +264,10 @@ def test_wrong_choices_are_refused(bert):
     frozen = replace(TASK.training, context=replace(TASK.training.context, frozen_layers=1))
     with pytest.raises(ValueError, match="only an encoder of transformers can be frozen"):
         QALesson(frozen).optimizer(TASK.build(CONFIG, 0))
+
+
+def test_a_file_with_an_unknown_key_is_named(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[reader]\ndept = 3")
+    with pytest.raises(ValueError, match=r"unknown key 'reader\.dept'.* \(in .*mine\.toml\)$"):
+        chosen_qa_model(TASK, str(path), "tiny", {})

@@ -120,6 +120,10 @@ def test_an_arm_of_a_file(several, tmp_path):
     assert (steep.name, steep.config.width, bce.config.width) == ("steep", 32, 128)
     assert steep.training == {"lr_head": 0.1, "loss": {"name": "hill"}}
     assert arms(several, "bce", str(path))[1].name == "steep"
+    for text, key in (("widht = 32", "widht"), ("[training]\nlr_heda = 1", "training.lr_heda")):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=rf"unknown key '{key}'.* \(in .*steep\.toml\)$"):
+            arms(several, str(path), "bce")
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,11 @@ def test_a_folder_is_new_empty_or_of_the_same_run(tmp_path):
     check_resumable(tmp_path, "run.json", identity, caller="train")
     with pytest.raises(ValueError, match=r"train: .*with other seed\. Choose another with --out"):
         check_resumable(tmp_path, "run.json", identity | {"seed": 4}, caller="train")
+    write_json(tmp_path / "run.json", identity | {"version": 2})
+    with pytest.raises(
+        ValueError, match=r"must be of version 1; got version 2 in .*run\.json\. Re"
+    ):
+        check_resumable(tmp_path, "run.json", identity, caller="train")
     with pytest.raises(ValueError, match="train: the folder must be new, empty or of an unfinish"):
         check_resumable(tmp_path, "other.json", identity, caller="train")
 

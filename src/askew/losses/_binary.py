@@ -202,7 +202,11 @@ class AsymmetricBCELoss(nn.Module):
 
     @classmethod
     def focal(cls, *, alpha: float = 0.25, gamma: float = 2.0) -> "AsymmetricBCELoss":
-        """The focal loss with the settings of RetinaNet, arXiv:1708.02002, as a mean."""
+        """The focal loss with the settings of RetinaNet, arXiv:1708.02002, as a mean.
+
+        Raises:
+            ValueError: If alpha is outside [0, 1].
+        """
         require(0 <= alpha <= 1, f"AsymmetricBCELoss.focal: alpha must be in [0, 1]; got {alpha}")
         return cls(weight_pos=alpha, weight_neg=1 - alpha, gamma_pos=gamma, gamma_neg=gamma)
 

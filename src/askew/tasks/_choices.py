@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from askew._check import require
-from askew._config import load_config, parse_setting, read_toml, to_dict
+from askew._config import load_config, naming, parse_setting, read_toml, to_dict
 from askew.tasks._data import Sources, load_text
 from askew.tasks._presets import SHAPES, translation_preset
 from askew.tasks._teacher import find_teacher
@@ -167,11 +167,13 @@ def chosen_model(
         5
     """
     values: dict[str, object] = {}
-    if shape not in SHAPES and Path(shape).suffix == ".toml":
-        values, shape = read_toml(shape), "deep-shallow"
+    file = shape if shape not in SHAPES and Path(shape).suffix == ".toml" else None
+    if file is not None:
+        values, shape = read_toml(file), "deep-shallow"
     merge(values, {key: value for key, value in chosen.items() if key != "training"})
     base = translation_preset(shape, preset, vocab_size=task.vocabularies())
-    return load_config(EncoderDecoderConfig, values, base=base)
+    with naming(file):
+        return load_config(EncoderDecoderConfig, values, base=base)
 
 
 def chosen_arms(

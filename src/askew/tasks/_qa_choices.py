@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from askew._config import load_config, read_toml
+from askew._config import load_config, naming, read_toml
 from askew.models import QAConfig, read_encoder_config
 from askew.tasks._choices import find_twin, match_settings, merge
 from askew.tasks._qa import NO_PRETRAINED, Pretrained, QATask, qa_task
@@ -92,15 +92,17 @@ def chosen_qa_model(
         0.2
     """
     values: dict[str, object] = {}
-    if shape not in QA_SHAPES and Path(shape).suffix == ".toml":
-        values, shape = read_toml(shape), "asymmetric"
+    file = shape if shape not in QA_SHAPES and Path(shape).suffix == ".toml" else None
+    if file is not None:
+        values, shape = read_toml(file), "asymmetric"
     folder = task.pretrained.context
     if folder is not None:
         width = read_encoder_config(folder).get("hidden_size")
         values = {"d_pool": width, "reader": {"d_model": 192, "d_ff": 192, "d_key": 64}} | values
     merge(values, {key: value for key, value in chosen.items() if key != "training"})
     base = qa_preset(shape, preset, vocab_size=task.vocabularies())
-    return load_config(QAConfig, values, base=base)
+    with naming(file):
+        return load_config(QAConfig, values, base=base)
 
 
 def chosen_qa_arms(

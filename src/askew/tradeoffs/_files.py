@@ -112,12 +112,13 @@ def check_resumable(
 
     Args:
         folder: New, empty, or of a run with the same identity.
-        marker: Name of the file in which a run stores its identity.
+        marker: Name of the file, of version 1, in which a run stores its identity.
         identity: Plain values that tell one run from another.
         caller: Who asks, for the message.
 
     Raises:
-        ValueError: If the folder cannot be written or holds something else.
+        ValueError: If the folder cannot be written or holds something else, or its marker is of
+            another version.
 
     Example:
         >>> import tempfile
@@ -129,7 +130,7 @@ def check_resumable(
     """
     check_writable(folder)
     if (folder / marker).is_file():
-        other = read_json(folder / marker, version=None)
+        other = read_json(folder / marker)
         different = [key for key in identity if other.get(key) != identity[key]]
         require(
             not different,
