@@ -1,5 +1,6 @@
 """A task that trains a straight line in milliseconds, for tests of what runs tasks."""
 
+import multiprocessing
 import os
 import signal
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from torch import nn
 
 from askew.tradeoffs import Evaluation, Metric
 from askew.transformer import EncoderDecoderConfig, StackConfig
+
+LOCKS = []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,7 @@ class StubTask:
     crash_at: str = ""
     kill_at: str = ""
     mark: str = ""
+    locks: bool = False
 
     @property
     def speeds(self):
@@ -40,6 +44,8 @@ class StubTask:
     def train(self, model, *, steps, seed, folder, progress, training=None):
         generator = torch.Generator().manual_seed(seed)
         records = []
+        if self.locks:  # as progress bars do
+            LOCKS.append(multiprocessing.get_context("spawn").RLock())
         for step in range(1, steps + 1):
             if step == 2 and self.crash_at == folder.name:
                 raise ValueError("crashed as asked")

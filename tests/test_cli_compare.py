@@ -49,10 +49,9 @@ def run(*arguments):
 def in_process(request, monkeypatch):
     from tradeoffs.conftest import InProcess
 
-    from askew.tradeoffs import _measure, _run
+    from askew.tradeoffs import _run
 
     monkeypatch.setattr(_run, "ProcessPoolExecutor", InProcess)
-    monkeypatch.setattr(_measure, "ProcessPoolExecutor", InProcess)
 
 
 @pytest.fixture

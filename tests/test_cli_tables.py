@@ -13,10 +13,9 @@ from askew.cli import app
 def in_process(monkeypatch):
     from tradeoffs.conftest import InProcess
 
-    from askew.tradeoffs import _measure, _run
+    from askew.tradeoffs import _run
 
     monkeypatch.setattr(_run, "ProcessPoolExecutor", InProcess)
-    monkeypatch.setattr(_measure, "ProcessPoolExecutor", InProcess)
 
 
 def run(*arguments):

@@ -150,10 +150,9 @@ def test_what_is_unknown_is_refused(several, challenger, chosen, message):
 def in_process(monkeypatch):
     from tradeoffs.conftest import InProcess
 
-    from askew.tradeoffs import _measure, _run
+    from askew.tradeoffs import _run
 
     monkeypatch.setattr(_run, "ProcessPoolExecutor", InProcess)
-    monkeypatch.setattr(_measure, "ProcessPoolExecutor", InProcess)
 
 
 def test_arms_are_tuned_compared_and_judged(several, tmp_path, in_process):

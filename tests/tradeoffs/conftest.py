@@ -5,7 +5,7 @@ import concurrent.futures
 import pytest
 from report_pages import example_results
 
-from askew.tradeoffs import _measure, _run
+from askew.tradeoffs import _run
 
 
 class InProcess(concurrent.futures.Executor):
@@ -29,7 +29,6 @@ class InProcess(concurrent.futures.Executor):
 @pytest.fixture
 def in_process(monkeypatch):
     monkeypatch.setattr(_run, "ProcessPoolExecutor", InProcess)
-    monkeypatch.setattr(_measure, "ProcessPoolExecutor", InProcess)
 
 
 @pytest.fixture

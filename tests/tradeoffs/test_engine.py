@@ -1,9 +1,13 @@
 """Where trials run, and what happens to those whose process is lost."""
 
 import dataclasses
+import os
+import subprocess
 import sys
+import time
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -104,6 +108,29 @@ def test_a_failure_of_the_trial_itself_is_not_tried_again(tmp_path, losing):
     with pytest.raises(ValueError, match="crashed as asked"):
         run(tmp_path / "out", dataclasses.replace(StubTask(), crash_at="wide-seed1"))
     assert losing.sizes == [2]
+
+
+def test_processes_end_in_order_and_nothing_complains_of_what_they_left():
+    program = (
+        "from stub_task import StubTask, line_config\n"
+        "from askew.tradeoffs import Arm, calibrate\n"
+        "if __name__ == '__main__':\n"
+        "    arm = Arm(name='line', config=line_config(2))\n"
+        "    print(calibrate(StubTask(locks=True), [arm], minutes=1.0, jobs=1, threads=1))\n"
+    )
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    call = [sys.executable, "-c", program]
+    done = subprocess.run(call, capture_output=True, text=True, env=env, timeout=300)
+    assert (done.stdout, done.stderr, done.returncode) == ("{'line': 480}\n", "", 0)
+
+
+def test_processes_are_killed_in_the_middle_where_something_is_raised():
+    with pytest.raises(KeyboardInterrupt), engine.trial_processes(1, 1) as processes:
+        future = processes.submit(time.sleep, 60)
+        while not future.running():
+            time.sleep(0.05)
+        raise KeyboardInterrupt
+    assert future.exception() is not None
 
 
 def test_a_cluster_needs_ray(tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """Speed and memory of trained models, measured last, alone and in turn."""
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,12 +9,12 @@ from statistics import median
 from typing import Any
 
 import torch
-from loky import ProcessPoolExecutor
 from torch import nn
 
 from askew.tradeoffs._files import read_json, write_json
+from askew.tradeoffs._run import trial_processes
 from askew.tradeoffs._task import Arm, Model, Task
-from askew.tradeoffs._trial import load_trial, start_worker
+from askew.tradeoffs._trial import load_trial
 
 LATENCY_ITEMS, THROUGHPUT_ITEMS, THROUGHPUT_BATCH, ROUNDS = 20, 256, 64, 7
 _MEMORY_STEPS = 20
@@ -108,9 +107,7 @@ def _seconds(task: Task[Model], model: Model, items: int, batch_size: int) -> fl
 
 def _peak_memory(task: Task[Model], arm: Arm, threads: int) -> float:
     """Measure in a fresh process: what an earlier model freed would hide what this one takes."""
-    with ProcessPoolExecutor(
-        1, initializer=start_worker, initargs=(os.getpid(), threads)
-    ) as executor:
+    with trial_processes(1, threads) as executor:
         return executor.submit(_memory_of_training, task, arm).result()
 
 

@@ -3,9 +3,10 @@
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 
 from loky import ProcessPoolExecutor
@@ -112,10 +113,9 @@ def _run_here(
     told: Callable[[], None],
 ) -> None:
     """Run trials in processes of this machine."""
-    executor = trial_executor(jobs, threads)
     shared = {"processes": processes, "threads": threads} if processes > 1 else {}
     run = run_shared_trial if processes > 1 else run_trial
-    try:
+    with trial_processes(jobs, threads) as executor:
         futures = [
             executor.submit(run, task, arm, seed, steps=steps[arm.name], out=out, **shared)
             for arm, seed in trials
@@ -126,8 +126,6 @@ def _run_here(
                 future.result()
             futures = list(running)
             told()
-    finally:
-        executor.shutdown(wait=True, kill_workers=True)
 
 
 def _missing(arms: Sequence[Arm], seeds: Sequence[int], out: Path) -> list[tuple[Arm, int]]:
@@ -161,15 +159,12 @@ def calibrate(
     for arm in arms:
         if all(_work(arm) != _work(other) for other in different):
             different.append(arm)
-    executor = trial_executor(jobs, threads)
-    try:
+    with trial_processes(jobs, threads) as executor:
         runs: list[list[Future[float]]] = [
             [executor.submit(_seconds_per_step, task, arm) for _ in range(max(1, jobs))]
             for arm in different
         ]
         rates = [max(future.result() for future in run) for run in runs]
-    finally:
-        executor.shutdown(wait=True, kill_workers=True)
     works = [_work(arm) for arm in different]
     return {arm.name: max(1, round(60 * minutes / rates[works.index(_work(arm))])) for arm in arms}
 
@@ -216,11 +211,22 @@ def step_seconds(task: Task[Model], arm: Arm, folder: Path) -> float:
     return (last["train_seconds"] - first["train_seconds"]) / (last["step"] - first["step"])
 
 
-def trial_executor(jobs: int, threads: int) -> ProcessPoolExecutor:
-    """Start processes for trials, which end with this one."""
-    return ProcessPoolExecutor(
+@contextmanager
+def trial_processes(jobs: int, threads: int) -> Iterator[ProcessPoolExecutor]:
+    """Start processes for trials, which end with this one.
+
+    They are killed in the middle of their work where something is raised within, and end in
+    order otherwise: what is killed leaves semaphores behind, of which Python would complain.
+    """
+    executor = ProcessPoolExecutor(
         jobs, initializer=start_worker, initargs=(os.getpid(), threads), timeout=600
     )
+    try:
+        yield executor
+    except BaseException:
+        executor.shutdown(wait=True, kill_workers=True)
+        raise
+    executor.shutdown(wait=True)
 
 
 def _steps_done(out: Path, arm: Arm, seed: int, steps: Mapping[str, int]) -> int:

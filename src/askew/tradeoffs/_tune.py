@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from askew._check import needing, require
 from askew._config import load_config
 from askew._reading import in_short
-from askew.tradeoffs._run import trial_executor
+from askew.tradeoffs._run import trial_processes
 from askew.tradeoffs._task import Arm, Model, Task
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def tune(
     total = (draws + 1) * len(arms)
     told(total - len(missing), total)
     if missing:
-        with trial_executor(min(jobs, len(missing)), threads) as executor:
+        with trial_processes(min(jobs, len(missing)), threads) as executor:
             running: dict[Future[float], tuple[optuna.Study, optuna.Trial]] = {}
             for arm, number in missing:
                 study = studies[arm.name]
