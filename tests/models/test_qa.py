@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForQuestionAnswering, BertConfig, BertModel
+from transformers import AutoConfig, AutoModel, AutoModelForQuestionAnswering, BertConfig, BertModel
 
 from askew.models import (
     AsymmetricQAConfig,
@@ -172,6 +172,74 @@ def test_frozen_layers_are_the_lowest_with_the_embeddings(bert):
     assert free and all(name.startswith("encoder.encoder.layer.2.") for name in free)
     with pytest.raises(ValueError, match=r"freeze: layers must be in \[0, 3\]; got layers 4"):
         encoder.freeze(4)
+
+
+SIZES = {
+    "vocab_size": 300,
+    "hidden_size": 12,
+    "num_attention_heads": 2,
+    "num_hidden_layers": 3,
+    "intermediate_size": 16,
+    "pad_token_id": 0,
+}
+SPECIAL = {"bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
+FAMILIES = {  # settings, layers with weights of their own, tokens that it reads at once
+    "bert": ({"max_position_embeddings": 40}, 3, 40),
+    "electra": ({"max_position_embeddings": 40, "embedding_size": 8}, 3, 40),
+    "roberta": ({"max_position_embeddings": 41}, 3, 40),
+    "mpnet": ({"max_position_embeddings": 41}, 3, 39),
+    "distilbert": (
+        {"dim": 12, "n_heads": 2, "n_layers": 3, "hidden_dim": 16, "max_position_embeddings": 40},
+        3,
+        40,
+    ),
+    "albert": ({"max_position_embeddings": 40, "embedding_size": 8}, 1, 40),
+    "modernbert": (SPECIAL, 3, None),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_cut_read_and_frozen_and_says_how_much_it_reads(family, tmp_path):
+    settings, depth, longest = FAMILIES[family]
+    own = {} if "dim" in settings else SIZES
+    config = AutoConfig.for_model(family, **{"vocab_size": 300} | own | settings)
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    TOKENIZER.save(str(tmp_path / "tokenizer.json"))
+
+    encoder = PretrainedEncoder(read_encoder_config(tmp_path, dropout=0.25))
+    assert (encoder.width, encoder.depth) == (12, depth)
+    rates = {m.p for m in encoder.modules() if isinstance(m, torch.nn.Dropout)}
+    assert 0.25 in rates and rates <= {0.0, 0.25}
+    encoder.read_weights(tmp_path)
+    encoder.freeze(1)
+    assert any(p.requires_grad for p in encoder.parameters()) == (depth > 1)
+    encoder.check_reads(longest or 500, 300)
+    assert encoder.training
+    with pytest.raises(ValueError, match=r"every token .* got 301 tokens and 300 embeddings of"):
+        encoder.check_reads(longest or 500, 301)
+    if longest is not None:
+        with pytest.raises(ValueError, match=rf"must read {longest + 1} tokens .* got {family}: "):
+            encoder.check_reads(longest + 1, 300)
+
+    low = PretrainedEncoder(read_encoder_config(tmp_path, layers=2))
+    assert low.depth == min(2, depth)
+    low.read_weights(tmp_path)
+    for name, weight in low.encoder.state_dict().items():
+        assert torch.equal(weight, encoder.encoder.state_dict()[name])
+    for layers in (0, 4):
+        with pytest.raises(ValueError, match=rf"layers must be in \[1, 3\]; got layers {layers}"):
+            read_encoder_config(tmp_path, layers=layers)
+
+
+@pytest.mark.parametrize(
+    ("family", "message"),
+    [("t5", "must read 8 tokens at once; got t5"), ("clip", "one width, hidden_size; got")],
+)
+def test_what_is_no_encoder_of_text_alone_is_refused(family, message):
+    small = {"vocab_size": 300, "d_model": 12, "d_kv": 6, "d_ff": 16, "num_layers": 1}
+    values = {"model_type": family} | (small | {"num_heads": 2} if family == "t5" else {})
+    with pytest.raises(ValueError, match=message):
+        PretrainedEncoder(values).check_reads(8, 300)
 
 
 def test_a_folder_that_is_no_encoder_is_refused(bert, tmp_path):

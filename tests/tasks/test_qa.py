@@ -243,6 +243,25 @@ def test_an_encoder_of_transformers_begins_with_its_weights_and_stays_frozen_bel
     assert changed and all(name.startswith("encoder.layer.2.") for name in changed)
 
 
+def test_an_encoder_that_cannot_read_so_much_or_be_frozen_so_far_is_refused_beforehand(bert):
+    def chosen(training=None, **model):
+        pretrained = Pretrained(context=bert)
+        task = chosen_qa_task(
+            QuestionSources(), 400, {"training": training or {}}, pretrained=pretrained
+        )
+        return chosen_qa_model(task, "asymmetric", "tiny", model)
+
+    assert chosen(max_context_tokens=300).d_pool == 16
+    with pytest.raises(ValueError, match=r"must read 301 tokens at once; got bert"):
+        chosen(max_context_tokens=301)
+    with pytest.raises(ValueError, match=r"context\.frozen_layers must be at most the 3 layers"):
+        chosen({"context": {"frozen_layers": 4}})
+    for side, layers, frozen in (("question", 2, 0), ("question", 3, 2), ("context", 2, 2)):
+        pretrained = Pretrained(**{side: bert}, question_layers=layers)
+        task = chosen_qa_task(QuestionSources(), 400, {}, pretrained=pretrained)
+        assert getattr(task.training, side).frozen_layers == frozen
+
+
 @pytest.mark.parametrize("shape", QA_SHAPES)
 def test_a_named_shape_has_the_widths_it_says(shape):
     made = qa_preset(shape, "base", vocab_size=(70, 90))

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
@@ -10,14 +11,18 @@ from askew._check import require
 from askew._reading import in_short
 
 _FILES = ("config.json", "model.safetensors", "tokenizer.json")
-_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")
+_DROPOUTS = ("dropout", "dropout_prob", "pdrop")  # how the names of rates end
 
 
 class PretrainedEncoder(nn.Module):
     """An encoder of transformers with the call of a `TokenEncoder`; its weights are random.
 
     Args:
-        config: As `encoder_config` gives it.
+        config: Of transformers, or what `read_encoder_config` gives.
+
+    Raises:
+        ValueError: If transformers does not know this kind of model, or the model has no one
+            width.
 
     Example:
         >>> import torch
@@ -28,8 +33,9 @@ class PretrainedEncoder(nn.Module):
         torch.Size([1, 3, 8])
     """
 
-    def __init__(self, config: PreTrainedConfig) -> None:
+    def __init__(self, config: PreTrainedConfig | dict) -> None:
         super().__init__()
+        config = config if isinstance(config, PreTrainedConfig) else encoder_config(config)
         self.encoder = AutoModel.from_config(config)
         if getattr(self.encoder, "pooler", None) is not None:
             self.encoder.pooler = None  # nobody reads it
@@ -47,14 +53,66 @@ class PretrainedEncoder(nn.Module):
         weights = {name: w for name, w in theirs.state_dict().items() if "pooler." not in name}
         self.encoder.load_state_dict(weights)
 
+    def check_reads(self, length: int, vocab: int) -> None:
+        """Read one text, as long as can come.
+
+        Args:
+            length: Its tokens.
+            vocab: Tokens that the tokenizer knows.
+
+        Raises:
+            ValueError: If it has fewer positions or fewer tokens, or reads no plain text.
+        """
+        kind = self.encoder.config.model_type
+        known = self.encoder.get_input_embeddings().weight.shape[0]
+        require(
+            vocab <= known,
+            f"PretrainedEncoder: the encoder must know every token of its tokenizer; got {vocab} "
+            f"tokens and {known} embeddings of {kind}. Take config.json and tokenizer.json of "
+            "one model",
+        )
+        # Padding may have no position.
+        token = known - 2 if self.encoder.config.pad_token_id == known - 1 else known - 1
+        training = self.training
+        try:
+            with torch.no_grad():
+                tokens = torch.full((1, length), token)
+                shape = self.eval()(tokens, torch.ones_like(tokens, dtype=torch.bool)).shape
+        except Exception as error:  # transformers raises what the layers of the model do
+            raise ValueError(
+                f"PretrainedEncoder: the encoder must read {length} tokens at once; got {kind}: "
+                f"{in_short(error, 120)}. Lower max_context_tokens or max_question_tokens, or "
+                "take a model that is an encoder alone"
+            ) from error
+        finally:
+            self.train(training)
+        require(
+            shape == (1, length, self.width),
+            f"PretrainedEncoder: every token must have a state of {self.width} numbers; "
+            f"got shape {tuple(shape)} of {kind}",
+        )
+
+    @property
+    def width(self) -> int:
+        """Numbers of the state of a token."""
+        return self.encoder.config.hidden_size
+
+    @property
+    def depth(self) -> int:
+        """How many layers have weights of their own."""
+        return len(self._layers())
+
+    def _layers(self) -> nn.ModuleList:
+        stacks = [m for m in self.encoder.modules() if isinstance(m, nn.ModuleList)]
+        return max(stacks, key=len)
+
     def freeze(self, layers: int) -> None:
         """Keep the embeddings and the lowest layers as they are.
 
         Raises:
             ValueError: If there are not so many.
         """
-        stacks = [m for m in self.encoder.modules() if isinstance(m, nn.ModuleList)]
-        stack = max(stacks, key=len)
+        stack = self._layers()
         require(
             0 <= layers <= len(stack),
             f"freeze: layers must be in [0, {len(stack)}]; got layers {layers}",
@@ -66,19 +124,22 @@ class PretrainedEncoder(nn.Module):
             parameter.requires_grad_(id(parameter) in later)
 
 
-def read_encoder_config(folder: str | Path, *, dropout: float = 0.0) -> dict:
+def read_encoder_config(
+    folder: str | Path, *, dropout: float = 0.0, layers: int | None = None
+) -> dict:
     """Read the config of an encoder folder of transformers, as plain values.
 
     Args:
         folder: With config.json, model.safetensors and tokenizer.json.
         dropout: Takes the place of every dropout in it.
+        layers: How many of its lowest layers are kept; None keeps all.
 
     Returns:
         The config.
 
     Raises:
-        ValueError: If a file is missing or the kind of model is unknown. No code of the folder
-            is run and nothing is unpickled.
+        ValueError: If a file is missing, the kind of model is unknown, or it has fewer layers.
+            No code of the folder is run and nothing is unpickled.
 
     Example:
         >>> read_encoder_config("/nowhere")
@@ -103,28 +164,49 @@ def read_encoder_config(folder: str | Path, *, dropout: float = 0.0) -> dict:
         f"read_encoder_config: config.json must hold an object; got folder {folder}",
     )
     try:
-        encoder_config(values)
+        config = encoder_config(values)
     except ValueError as error:
         raise ValueError(
             f"read_encoder_config: config.json must be of an encoder; got folder {folder}: {error}"
         ) from None
-    return values | {name: dropout for name in _DROPOUTS if name in values}
+    rates = {
+        name: dropout
+        for name, rate in config.to_dict().items()
+        if name.endswith(_DROPOUTS) and isinstance(rate, int | float)
+    }
+    if layers is None:
+        return values | rates
+    there = config.num_hidden_layers
+    require(
+        1 <= layers <= there,
+        f"read_encoder_config: layers must be in [1, {there}]; got layers {layers} of {folder}",
+    )
+    kinds = {"layer_types": config.layer_types[:layers]} if hasattr(config, "layer_types") else {}
+    return values | rates | {"num_hidden_layers": layers} | kinds
 
 
 def encoder_config(values: dict) -> PreTrainedConfig:
     """Make the config object of what `read_encoder_config` gave.
 
     Raises:
-        ValueError: If transformers does not know this kind of model, or refuses a setting.
+        ValueError: If transformers does not know this kind of model, or refuses a setting, or
+            the model has no one width.
     """
     require(
         isinstance(values, dict),
         f"encoder_config: an encoder must have an object of settings; got {values!r}",
     )
     try:
-        return AutoConfig.for_model(**values)
+        config = AutoConfig.for_model(**values)
     except Exception as error:  # transformers raises what the class of the model does
         raise ValueError(
             "encoder_config: the settings must be of a model that transformers knows; "
             f"got model_type {values.get('model_type')!a}: {in_short(error, 120)}"
         ) from error
+    width = getattr(config, "hidden_size", None)
+    require(
+        isinstance(width, int),
+        "encoder_config: the model must have one width, hidden_size; "
+        f"got model_type {config.model_type!a}. Take an encoder of text",
+    )
+    return config

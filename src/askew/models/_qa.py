@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from askew.models._encoders import PretrainedEncoder, encoder_config
+from askew.models._encoders import PretrainedEncoder
 from askew.models._qa_configuration import AsymmetricQAConfig
 from askew.transformer import Reader, SpanScores, StackConfig, TokenEncoder
 
@@ -200,8 +200,8 @@ def _encoder(
 ) -> tuple[TokenEncoder | PretrainedEncoder, int]:
     if pretrained is None:
         return TokenEncoder(vocab, stack), stack.d_model
-    config = encoder_config(pretrained)
-    return PretrainedEncoder(config), config.hidden_size
+    encoder = PretrainedEncoder(pretrained)
+    return encoder, encoder.width
 
 
 def _pool(width: int, d_pool: int) -> nn.Linear:

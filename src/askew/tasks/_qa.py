@@ -144,6 +144,30 @@ class QATask:
             context_pretrained=_encoder_values(context, None, config.context.dropout),
         )
 
+    def check(self, config: QAConfig) -> None:
+        """Refuse pretrained encoders that cannot read what they would have to, before any work.
+
+        Raises:
+            ValueError: If one has too few positions, tokens or layers.
+        """
+        model = AsymmetricQAModel(self._wrapped(config))
+        for side, vocab, length in zip(
+            ("question", "context"),
+            self.vocabularies(),
+            (config.max_question_tokens, config.max_context_tokens),
+            strict=True,
+        ):
+            encoder = getattr(model, f"{side}_encoder")
+            if not isinstance(encoder, PretrainedEncoder):
+                continue
+            encoder.check_reads(length, vocab)
+            frozen = getattr(self.training, side).frozen_layers
+            require(
+                frozen <= encoder.depth,
+                f"qa: training.{side}.frozen_layers must be at most the {encoder.depth} layers "
+                f"of the encoder; got frozen_layers {frozen}",
+            )
+
     def train(
         self,
         model: AsymmetricQAModel,
@@ -292,11 +316,17 @@ class QATask:
         return load_qa_model(folder).eval()
 
 
+def encoder_sizes(folder: Path, layers: int | None = None) -> tuple[int, int]:
+    """Tell the width of an encoder of transformers, and its layers that have their own weights."""
+    with torch.device("meta"):
+        encoder = PretrainedEncoder(read_encoder_config(folder, layers=layers))
+    return encoder.width, encoder.depth
+
+
 def _encoder_values(folder: Path | None, layers: int | None, dropout: float) -> dict | None:
     if folder is None:
         return None
-    values = read_encoder_config(folder, dropout=dropout)
-    return values if layers is None else values | {"num_hidden_layers": layers}
+    return read_encoder_config(folder, dropout=dropout, layers=layers)
 
 
 def qa_task(

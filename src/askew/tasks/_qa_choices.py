@@ -4,16 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from askew._config import load_config, naming, read_toml
-from askew.models import QAConfig, read_encoder_config
+from askew.models import QAConfig
 from askew.tasks._choices import find_twin, match_settings, merge
-from askew.tasks._qa import NO_PRETRAINED, Pretrained, QATask, qa_task
+from askew.tasks._qa import NO_PRETRAINED, Pretrained, QATask, encoder_sizes, qa_task
 from askew.tasks._qa_data import QuestionSources, load_questions
 from askew.tasks._qa_presets import QA_SHAPES, qa_preset
 from askew.tradeoffs import Arm, qa_parameter_count
 from askew.training import QATrainingConfig
 
-# An encoder that has learnt much already is changed little: its rate is lower.
-_PRETRAINED_RATE = {"lr": 2e-4, "frozen_layers": 2}
+# An encoder that has learnt much already is changed little: its rate is lower, and the lowest
+# layers, where there are more, stay as they are.
+_PRETRAINED_RATE, _FROZEN_LAYERS = 2e-4, 2
 
 
 def chosen_qa_task(
@@ -44,11 +45,15 @@ def chosen_qa_task(
         0.003
     """
     values = chosen.get("training", {})
-    begin = {
-        side: dict(_PRETRAINED_RATE)
-        for side in ("question", "context")
-        if getattr(pretrained, side) is not None
-    }
+    begin = {}
+    for side, folder, layers in (
+        ("question", pretrained.question, pretrained.question_layers),
+        ("context", pretrained.context, None),
+    ):
+        if folder is not None:
+            _, depth = encoder_sizes(folder, layers)
+            frozen = _FROZEN_LAYERS if depth > _FROZEN_LAYERS else 0
+            begin[side] = {"lr": _PRETRAINED_RATE, "frozen_layers": frozen}
     base = load_config(QATrainingConfig, {"steps": 1, **begin})
     training = load_config(
         QATrainingConfig,
@@ -82,7 +87,8 @@ def chosen_qa_model(
         The configuration.
 
     Raises:
-        ValueError: If a name, a key or a value is unknown.
+        ValueError: If a name, a key or a value is unknown, or a pretrained encoder cannot read
+            so much at once.
 
     Example:
         >>> from askew.tasks import QuestionSources, load_questions, qa_task
@@ -97,12 +103,15 @@ def chosen_qa_model(
         values, shape = read_toml(file), "asymmetric"
     folder = task.pretrained.context
     if folder is not None:
-        width = read_encoder_config(folder).get("hidden_size")
+        width, _ = encoder_sizes(folder)
         values = {"d_pool": width, "reader": {"d_model": 192, "d_ff": 192, "d_key": 64}} | values
     merge(values, {key: value for key, value in chosen.items() if key != "training"})
     base = qa_preset(shape, preset, vocab_size=task.vocabularies())
     with naming(file):
-        return load_config(QAConfig, values, base=base)
+        config = load_config(QAConfig, values, base=base)
+    if task.pretrained.question is not None or folder is not None:
+        task.check(config)
+    return config
 
 
 def chosen_qa_arms(
