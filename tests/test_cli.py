@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,11 @@ def run(*arguments, stdin=None):
 
 def command(*arguments):
     return [sys.executable, "-m", "askew", *map(str, arguments)]
+
+
+def test_the_version_is_told():
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"askew {metadata.version('askew')}\n")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The commands of translation: evaluate, translate, export."""
 
 import json
+import logging
 import sys
 from functools import partial
 from pathlib import Path
@@ -224,6 +225,8 @@ def export_command(
         if to == "onnx":
             if quantization != "float32":
                 raise ValueError(f"export: onnx is float32; got --quantization {quantization}")
+            # What torch says of packages that this export does not use.
+            logging.getLogger("torch.onnx").setLevel(logging.ERROR)
             written = export_onnx(folder, out)
         else:
             written = export_ctranslate2(folder, out, quantization=quantization)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from askew import __version__
 from askew import _cli_compare as compare
 from askew import _cli_doctor as doctor
 from askew import _cli_inspect as inspect
@@ -34,6 +35,24 @@ app.command("export")(translation.export_command)
 app.command("report")(report.report_command)
 app.command("inspect")(inspect.inspect_command)
 app.command("doctor")(doctor.doctor_command)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"askew {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_show_version, is_eager=True
+        ),
+    ] = False,
+) -> None: ...
 
 
 @app.command("parts")

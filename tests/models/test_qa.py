@@ -132,6 +132,9 @@ def test_a_damaged_or_foreign_folder_is_refused(tmp_path):
     (tmp_path / "checksums.json").unlink()
     with pytest.raises(ValueError, match="must be of an askew-qa model"):
         load_qa_model(tmp_path)
+    (tmp_path / "question_tokenizer.json").unlink()
+    with pytest.raises(ValueError, match="must be of an askew-qa model; got model_type 'bert'"):
+        load_qa_model(tmp_path)
 
 
 @pytest.fixture

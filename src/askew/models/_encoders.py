@@ -76,7 +76,7 @@ class PretrainedEncoder(nn.Module):
         training = self.training
         try:
             with torch.no_grad():
-                tokens = torch.full((1, length), token)
+                tokens = torch.full((1, length), token, device=self.encoder.device)
                 shape = self.eval()(tokens, torch.ones_like(tokens, dtype=torch.bool)).shape
         except Exception as error:  # transformers raises what the layers of the model do
             raise ValueError(

@@ -172,10 +172,12 @@ def check_export(folder: Path, fingerprint: str) -> None:
 
 def _load(folder: Path, kind: _Kind[_Model]) -> _Model:
     for name in kind.files:
-        require(
-            (folder / name).is_file(),
+        if (folder / name).is_file():
+            continue
+        _check_kind(model_kind(folder) or kind.config.model_type, folder / "config.json", kind)
+        raise ValueError(
             f"{kind.caller}: a model folder holds {name}; got folder {folder}. "
-            "Give the folder that training wrote",
+            "Give the folder that training wrote"
         )
     _check_sums(folder, kind)
     config = _read_config(folder / "config.json", kind)
@@ -198,13 +200,7 @@ def _read_config(path: Path, kind: _Kind) -> PreTrainedConfig:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{kind.caller}: {path} must be JSON; got {error}") from None
-    found = values.get("model_type") if isinstance(values, dict) else None
-    wanted = kind.config.model_type
-    require(
-        found == wanted,
-        f"{kind.caller}: config.json must be of an {wanted} model; "
-        f"got model_type {found!a} in {path}",
-    )
+    _check_kind(values.get("model_type") if isinstance(values, dict) else None, path, kind)
     check_depth(kind.caller, path.parent, values)
     try:
         return kind.config.from_dict(values)
@@ -213,6 +209,15 @@ def _read_config(path: Path, kind: _Kind) -> PreTrainedConfig:
             f"{kind.caller}: config.json must hold the numbers of a model; "
             f"got {path}: {in_short(error)}"
         ) from error
+
+
+def _check_kind(found: object, path: Path, kind: _Kind) -> None:
+    wanted = kind.config.model_type
+    require(
+        found == wanted,
+        f"{kind.caller}: config.json must be of an {wanted} model; "
+        f"got model_type {found!a} in {path}",
+    )
 
 
 def check_depth(caller: str, folder: Path, values: Mapping[str, object]) -> None:
