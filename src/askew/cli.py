@@ -1,12 +1,12 @@
 """The command line: every command in its place."""
 
 import json
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from askew import __version__
 from askew import _cli_compare as compare
 from askew import _cli_doctor as doctor
 from askew import _cli_inspect as inspect
@@ -39,7 +39,7 @@ app.command("doctor")(doctor.doctor_command)
 
 def _show_version(asked: bool) -> None:
     if asked:
-        print(f"askew {__version__}")
+        print(f"askew {metadata.version('askew')}")
         raise typer.Exit
 
 
