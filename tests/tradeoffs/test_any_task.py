@@ -9,12 +9,14 @@ from dataclasses import asdict, replace
 import pytest
 from regressor_task import BranchConfig, CostlyRegressorTask, RegressorConfig, RegressorTask
 from rich.console import Console
+from tradeoffs.conftest import InProcess
 
 from askew.tradeoffs import (
     SPEED_METRICS,
     Arm,
     Budget,
     Cost,
+    _run,
     compare,
     print_results,
     write_report,
@@ -40,7 +42,10 @@ def plain(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def costly(tmp_path_factory):
-    return run(CostlyRegressorTask(), tmp_path_factory.mktemp("costly") / "out", seeds=range(5))
+    out = tmp_path_factory.mktemp("costly") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_run, "ProcessPoolExecutor", InProcess)
+        return run(CostlyRegressorTask(), out, seeds=range(5))
 
 
 def test_a_config_of_ones_own_is_compared_and_gone_on_with(plain):
