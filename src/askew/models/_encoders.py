@@ -181,8 +181,9 @@ def read_encoder_config(
         1 <= layers <= there,
         f"read_encoder_config: layers must be in [1, {there}]; got layers {layers} of {folder}",
     )
-    kinds = {"layer_types": config.layer_types[:layers]} if hasattr(config, "layer_types") else {}
-    return values | rates | {"num_hidden_layers": layers} | kinds
+    kinds = getattr(config, "layer_types", None)
+    cut = {} if kinds is None else {"layer_types": kinds[:layers]}
+    return values | rates | {"num_hidden_layers": layers} | cut
 
 
 def encoder_config(values: dict) -> PreTrainedConfig:
