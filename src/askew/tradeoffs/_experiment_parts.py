@@ -84,7 +84,6 @@ class ModelConfig:
         fit: Name of its own training, "" for the usual one.
 
     Example:
-        >>> import torch
         >>> from askew.tradeoffs import Experiment
         >>> data = (torch.randn(8, 4), torch.zeros(8, dtype=torch.long))
         >>> models = {"wide": lambda: nn.Linear(4, 9), "plain": lambda: nn.Linear(4, 2)}
