@@ -93,7 +93,7 @@ def read_toml(path: Path | str) -> dict[str, object]:
 
 @contextmanager
 def naming(path: Path | str | None) -> Iterator[None]:
-    """Say which file values came from, where they are refused.
+    """Say which file is among what values came from, where they are refused.
 
     Args:
         path: The file; None where there was none.
@@ -106,14 +106,15 @@ def naming(path: Path | str | None) -> Iterator[None]:
         >>> with naming("small.toml"):
         ...     load_config(StackConfig, {"d_modle": 8})
         Traceback (most recent call last):
-        ValueError: load_config: unknown key 'd_modle'; did you mean 'd_model'? (in small.toml)
+        ValueError: load_config: unknown key 'd_modle'; did you mean 'd_model'? (in
+        small.toml or what changes it)
     """
     try:
         yield
     except ValueError as error:
         if path is None:
             raise
-        raise ValueError(f"{error} (in {path})") from error
+        raise ValueError(f"{error} (in {path} or what changes it)") from error
 
 
 def parse_setting(text: str) -> dict[str, object]:

@@ -236,13 +236,24 @@ def test_every_family_is_cut_read_and_frozen_and_says_how_much_it_reads(family, 
 
 @pytest.mark.parametrize(
     ("family", "message"),
-    [("t5", "must read 8 tokens at once; got t5"), ("clip", "one width, hidden_size; got")],
+    [
+        ("t5", "must read 8 tokens at once; got t5"),
+        ("clip", "one width, hidden_size; got"),
+        ("vit", "must read tokens; got vit"),
+        ("wav2vec2", "must read tokens; got wav2vec2"),
+        ("reformer", r"a state of 16 numbers; got shape \(1, 8, 32\) of reformer"),
+    ],
 )
 def test_what_is_no_encoder_of_text_alone_is_refused(family, message):
-    small = {"vocab_size": 300, "d_model": 12, "d_kv": 6, "d_ff": 16, "num_layers": 1}
-    values = {"model_type": family} | (small | {"num_heads": 2} if family == "t5" else {})
+    own = {
+        "t5": {"vocab_size": 300, "d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1},
+        "clip": {},
+        "vit": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2},
+        "wav2vec2": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2},
+        "reformer": {"hidden_size": 16, "attn_layers": ["local"], "axial_pos_embds": False},
+    }
     with pytest.raises(ValueError, match=message):
-        PretrainedEncoder(values).check_reads(8, 300)
+        PretrainedEncoder({"model_type": family} | own[family]).check_reads(8, 300)
 
 
 def test_a_folder_that_is_no_encoder_is_refused(bert, tmp_path):

@@ -64,7 +64,16 @@ class PretrainedEncoder(nn.Module):
             ValueError: If it has fewer positions or fewer tokens, or reads no plain text.
         """
         kind = self.encoder.config.model_type
-        known = self.encoder.get_input_embeddings().weight.shape[0]
+        try:
+            table = self.encoder.get_input_embeddings()
+        except NotImplementedError:  # how transformers says that there is none
+            table = None
+        if not isinstance(table, nn.Embedding):
+            raise ValueError(
+                f"PretrainedEncoder: the encoder must read tokens; got {kind}, which has no table "
+                "of them. Take an encoder of text"
+            )
+        known = table.num_embeddings
         require(
             vocab <= known,
             f"PretrainedEncoder: the encoder must know every token of its tokenizer; got {vocab} "
@@ -72,7 +81,7 @@ class PretrainedEncoder(nn.Module):
             "one model",
         )
         # Padding may have no position.
-        token = known - 2 if self.encoder.config.pad_token_id == known - 1 else known - 1
+        token = known - 2 if table.padding_idx == known - 1 else known - 1
         training = self.training
         try:
             with torch.no_grad():
@@ -135,7 +144,7 @@ def read_encoder_config(
         layers: How many of its lowest layers are kept; None keeps all.
 
     Returns:
-        The config.
+        The config, with the width as `hidden_size` whatever its own name.
 
     Raises:
         ValueError: If a file is missing, the kind of model is unknown, or it has fewer layers.
@@ -174,8 +183,9 @@ def read_encoder_config(
         for name, rate in config.to_dict().items()
         if name.endswith(_DROPOUTS) and isinstance(rate, int | float)
     }
+    values = values | rates | {"hidden_size": config.hidden_size}
     if layers is None:
-        return values | rates
+        return values
     there = config.num_hidden_layers
     require(
         1 <= layers <= there,
@@ -183,7 +193,7 @@ def read_encoder_config(
     )
     kinds = getattr(config, "layer_types", None)
     cut = {} if kinds is None else {"layer_types": kinds[:layers]}
-    return values | rates | {"num_hidden_layers": layers} | cut
+    return values | {"num_hidden_layers": layers} | cut
 
 
 def encoder_config(values: dict) -> PreTrainedConfig:

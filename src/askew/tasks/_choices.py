@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,6 +66,15 @@ def merge(into: dict, values: Mapping[str, object]) -> None:
             merge(inner, value)
         else:
             into[key] = value
+
+
+def read_shape(
+    shape: str, shapes: Container[str], *, usual: str
+) -> tuple[str, str | None, dict[str, object]]:
+    """Tell a named shape from a TOML file, whose values change the usual shape."""
+    if shape in shapes or Path(shape).suffix != ".toml":
+        return shape, None, {}
+    return usual, shape, read_toml(shape)
 
 
 def chosen_task(
@@ -166,10 +175,7 @@ def chosen_model(
         >>> chosen_model(task, "deep-shallow", "tiny", chosen).encoder.num_layers
         5
     """
-    values: dict[str, object] = {}
-    file = shape if shape not in SHAPES and Path(shape).suffix == ".toml" else None
-    if file is not None:
-        values, shape = read_toml(file), "deep-shallow"
+    shape, file, values = read_shape(shape, SHAPES, usual="deep-shallow")
     merge(values, {key: value for key, value in chosen.items() if key != "training"})
     base = translation_preset(shape, preset, vocab_size=task.vocabularies())
     with naming(file):

@@ -316,11 +316,10 @@ class QATask:
         return load_qa_model(folder).eval()
 
 
-def encoder_sizes(folder: Path, layers: int | None = None) -> tuple[int, int]:
-    """Tell the width of an encoder of transformers, and its layers that have their own weights."""
+def encoder_depth(folder: Path, layers: int | None) -> int:
+    """Count the layers of an encoder of transformers that have weights of their own."""
     with torch.device("meta"):
-        encoder = PretrainedEncoder(read_encoder_config(folder, layers=layers))
-    return encoder.width, encoder.depth
+        return PretrainedEncoder(read_encoder_config(folder, layers=layers)).depth
 
 
 def _encoder_values(folder: Path | None, layers: int | None, dropout: float) -> dict | None:
@@ -375,7 +374,7 @@ def qa_task(
         if folder is None:
             assert own is not None
             return own
-        _encoder_values(folder, None, 0.0)
+        read_encoder_config(folder)
         return Tokenizer.from_file(str(folder / "tokenizer.json"))
 
     return QATask(

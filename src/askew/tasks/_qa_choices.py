@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from askew._config import load_config, naming, read_toml
-from askew.models import QAConfig
-from askew.tasks._choices import find_twin, match_settings, merge
-from askew.tasks._qa import NO_PRETRAINED, Pretrained, QATask, encoder_sizes, qa_task
+from askew._config import load_config, naming
+from askew.models import QAConfig, read_encoder_config
+from askew.tasks._choices import find_twin, match_settings, merge, read_shape
+from askew.tasks._qa import NO_PRETRAINED, Pretrained, QATask, encoder_depth, qa_task
 from askew.tasks._qa_data import QuestionSources, load_questions
 from askew.tasks._qa_presets import QA_SHAPES, qa_preset
 from askew.tradeoffs import Arm, qa_parameter_count
@@ -51,8 +51,7 @@ def chosen_qa_task(
         ("context", pretrained.context, None),
     ):
         if folder is not None:
-            _, depth = encoder_sizes(folder, layers)
-            frozen = _FROZEN_LAYERS if depth > _FROZEN_LAYERS else 0
+            frozen = _FROZEN_LAYERS if encoder_depth(folder, layers) > _FROZEN_LAYERS else 0
             begin[side] = {"lr": _PRETRAINED_RATE, "frozen_layers": frozen}
     base = load_config(QATrainingConfig, {"steps": 1, **begin})
     training = load_config(
@@ -97,13 +96,10 @@ def chosen_qa_model(
         >>> chosen_qa_model(task, "symmetric", "tiny", chosen).context.dropout
         0.2
     """
-    values: dict[str, object] = {}
-    file = shape if shape not in QA_SHAPES and Path(shape).suffix == ".toml" else None
-    if file is not None:
-        values, shape = read_toml(file), "asymmetric"
+    shape, file, values = read_shape(shape, QA_SHAPES, usual="asymmetric")
     folder = task.pretrained.context
     if folder is not None:
-        width, _ = encoder_sizes(folder)
+        width = read_encoder_config(folder)["hidden_size"]
         values = {"d_pool": width, "reader": {"d_model": 192, "d_ff": 192, "d_key": 64}} | values
     merge(values, {key: value for key, value in chosen.items() if key != "training"})
     base = qa_preset(shape, preset, vocab_size=task.vocabularies())
