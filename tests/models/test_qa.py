@@ -209,7 +209,9 @@ def test_every_family_is_cut_read_and_frozen_and_says_how_much_it_reads(family, 
     AutoModel.from_config(config).save_pretrained(tmp_path)
     TOKENIZER.save(str(tmp_path / "tokenizer.json"))
 
-    encoder = PretrainedEncoder(read_encoder_config(tmp_path, dropout=0.25))
+    values = read_encoder_config(tmp_path, dropout=0.25)
+    encoder = PretrainedEncoder(values)
+    assert values["hidden_size"] == 12
     assert (encoder.width, encoder.depth) == (12, depth)
     rates = {m.p for m in encoder.modules() if isinstance(m, torch.nn.Dropout)}
     assert 0.25 in rates and rates <= {0.0, 0.25}
