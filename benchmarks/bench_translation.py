@@ -22,11 +22,7 @@ from transformers import MarianConfig, MarianMTModel
 from transformers.utils import logging
 
 from askew.export import export_ctranslate2
-from askew.models import (
-    AsymmetricTranslationConfig,
-    AsymmetricTranslationModel,
-    CTranslate2Engine,
-)
+from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel, CTranslate2Engine
 from askew.text import (
     ParallelText,
     TokenBatches,

@@ -28,17 +28,9 @@ from askew.tasks import (
     translation_preset,
     translation_task,
 )
-from askew.tradeoffs import (
-    Arm,
-    Budget,
-    Watcher,
-    compare,
-    parameter_count,
-    print_results,
-    write_report,
-)
+from askew.tradeoffs import Arm, Budget, Watcher, compare, print_results, write_report
 from askew.training import TrainingConfig
-from askew.transformer import EncoderDecoderConfig
+from askew.transformer import EncoderDecoderConfig, parameter_count
 
 DATA = Path("../shared/data/multi30k")
 VOCABULARY = 4000

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from askew.tradeoffs import load_trial, looks_of, sequential_confidence
-from askew.tradeoffs._intervals import estimate_spread, margin_of, minimum_detectable
+from askew.tradeoffs._statistics.intervals import estimate_spread, margin_of, minimum_detectable
 
 SEEDS = (5, 8, 12, 20)
 CONFIDENCE = 0.95

@@ -85,7 +85,8 @@ def mean_and_sum_agree_with_none(case: LossCase) -> None:
 
 
 def hiding_is_removing(case: LossCase) -> None:
-    assert case.where.any() and not case.where.all()
+    assert case.where.any()
+    assert not case.where.all()
     for reduction in ("mean", "sum"):
         hidden = [
             t.detach().requires_grad_(i in case.wrt)

@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 from rich.console import Console
 
 from askew.tradeoffs import print_results, write_report
-from askew.tradeoffs._language import LANGUAGES
-from askew.tradeoffs._page import checked, localised
+from askew.tradeoffs._report.language import LANGUAGES
+from askew.tradeoffs._report.results_view import checked, localised
 
 CHRF = {"deep": (93.0, 93.5, 92.6, 93.2, 93.3), "twin": (93.4, 93.6, 93.1, 93.5, 94.0)}
 LATENCY = {"deep": (10.0, 11.0, 10.5, 10.2, 10.8), "twin": (16.2, 17.9, 17.0, 16.5, 17.4)}

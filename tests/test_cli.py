@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from askew.cli import app
 
-NUMBERS = "zero one two three four five six seven eight nine".split()
-ZAHLEN = "null eins zwei drei vier fünf sechs sieben acht neun".split()
+NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+ZAHLEN = ["null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"]
 TINY = ["--preset", "tiny", "--vocab-size", "300", "--set", "encoder.num_layers=1"]
 TINY += ["--set", "training.batch_tokens=128", "--set", "training.warmup_steps=5"]
 
@@ -102,8 +102,10 @@ def test_bad_input_gives_one_line_and_leaves_no_trace(tmp_path, pairs):
 def test_a_missing_package_is_named_before_any_work(tmp_path, pairs, monkeypatch):
     monkeypatch.setitem(sys.modules, "plotly", None)
     result = run("compare", "--data", pairs, "--out", tmp_path / "out")
-    assert result.exit_code == 2 and result.stderr.count("\n") == 1
-    assert "plotly" in result.stderr and "pip install 'askew[report]'" in result.stderr
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "plotly" in result.stderr
+    assert "pip install 'askew[report]'" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -128,13 +130,15 @@ def test_train_and_translate(tmp_path, pairs):
     assert run(*train).exit_code == 0
     assert (model / "model.safetensors").stat().st_mtime_ns == stamp
     result = run(*train, "--seed", 3)
-    assert result.exit_code == 2 and "with other seed" in result.stderr
+    assert result.exit_code == 2
+    assert "with other seed" in result.stderr
 
     lines = tmp_path / "lines.txt"
     lines.write_text("one two\n\nnine nine\r\n", encoding="utf-8")
     from_file = run("translate", model, lines)
     assert from_file.exit_code == 0
-    assert from_file.stdout.split("\n")[1] == "" and from_file.stdout.count("\n") == 3
+    assert from_file.stdout.split("\n")[1] == ""
+    assert from_file.stdout.count("\n") == 3
     assert run("translate", model, stdin=lines.read_bytes()).stdout == from_file.stdout
     assert run("translate", model, lines, "--beams", 3, "--batch-size", 1).stdout.count("\n") == 3
     assert run("translate", model, stdin=b"").stdout == ""
@@ -142,7 +146,8 @@ def test_train_and_translate(tmp_path, pairs):
 
 def test_translate_refuses(tmp_path):
     result = run("translate", tmp_path, stdin="one\n")
-    assert result.exit_code == 2 and "a model folder holds config.json" in result.stderr
+    assert result.exit_code == 2
+    assert "a model folder holds config.json" in result.stderr
 
 
 @pytest.mark.slow
@@ -154,7 +159,8 @@ def test_a_killed_comparison_ends_like_an_undisturbed_one(tmp_path, pairs):
     deadline = time.monotonic() + 300
     in_the_middle = killed / "work" / "twin-seed0" / "checkpoint-160" / "complete"
     while not in_the_middle.exists():
-        assert time.monotonic() < deadline and process.poll() is None
+        assert time.monotonic() < deadline
+        assert process.poll() is None
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()

@@ -49,9 +49,9 @@ def run(*arguments):
 def in_process(request, monkeypatch):
     from tradeoffs.conftest import InProcess
 
-    from askew.tradeoffs import _run
+    from askew.tradeoffs._running import trials
 
-    monkeypatch.setattr(_run, "ProcessPoolExecutor", InProcess)
+    monkeypatch.setattr(trials, "ProcessPoolExecutor", InProcess)
 
 
 @pytest.fixture
@@ -70,7 +70,8 @@ def test_models_of_ones_own(mine, form, in_process):
     found = json.loads(result.stdout)
     assert [arm["name"] for arm in found["arms"]] == ["wide", "line"]
     assert found["settings"]["budget"] == {"steps": 4, "minutes": None}
-    assert len(found["trials"]) == 10 and found["verdicts"][0]["verdict"]
+    assert len(found["trials"]) == 10
+    assert found["verdicts"][0]["verdict"]
 
 
 def test_they_are_tuned(mine, in_process, tmp_path):
@@ -85,7 +86,8 @@ def test_they_are_tuned(mine, in_process, tmp_path):
 def test_a_cluster_and_shared_trainings_are_refused_together(mine, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
     result = run("--processes", 2, "--cluster", "local", "--steps", 1, "--out", "out")
-    assert result.exit_code == 2 and not Path("out").exists()
+    assert result.exit_code == 2
+    assert not Path("out").exists()
     assert "a trial on a cluster trains in one process; got processes 2" in result.stderr
 
 
@@ -118,7 +120,8 @@ def test_results_measured_elsewhere(tmp_path):
     assert json.loads((out / "results.json").read_text())["verdicts"] == [f1, latency]
     assert "table.csv" in (out / "report.html").read_text(encoding="utf-8")
     shown = run("--results", tmp_path / "table.csv")
-    assert "thin against twin" in shown.stdout and "report:" not in shown.stdout
+    assert "thin against twin" in shown.stdout
+    assert "report:" not in shown.stdout
 
 
 @pytest.mark.parametrize(
@@ -148,7 +151,8 @@ def test_refuses_in_one_line_and_leaves_no_trace(mine, tmp_path, arguments, mess
     before = sorted(path for path in tmp_path.iterdir() if path.name != "__pycache__")
     result = run(*(str(a).format(mine) for a in arguments))
     assert result.exit_code == 2, result.output
-    assert re.search(message, result.stderr) and result.stderr.count("\n") == 1
+    assert re.search(message, result.stderr)
+    assert result.stderr.count("\n") == 1
     assert before == sorted(path for path in tmp_path.iterdir() if path.name != "__pycache__")
 
 

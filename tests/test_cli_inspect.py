@@ -43,14 +43,16 @@ def test_the_scores_of_a_folder(llama):
     assert result.exit_code == 0, result.output
     plain = json.loads(result.stdout)
     assert plain == inspect_model(load_checkpoint(llama)).to_plain()
-    assert plain["stacks"][0]["kv_heads"] == 2 and len(plain["attention"][1]["symmetry"]) == 4
+    assert plain["stacks"][0]["kv_heads"] == 2
+    assert len(plain["attention"][1]["symmetry"]) == 4
 
 
 def test_the_table_fits_a_terminal_and_shows_what_it_says(llama):
     result = run("inspect", llama)
     assert result.exit_code == 0, result.output
     assert max(map(len, result.stdout.splitlines())) <= 80
-    assert "layers, self-attention" in result.stdout and "about 0.031" in result.stdout
+    assert "layers, self-attention" in result.stdout
+    assert "about 0.031" in result.stdout
     scores = inspect_model(load_checkpoint(llama)).attention[0]
     row = next(line for line in result.stdout.splitlines() if line.startswith("1 "))
     assert f"{scores.symmetry_of_sum:+.2f}".replace("0.", ".") in row.split()
@@ -95,7 +97,8 @@ def test_a_question_is_read_with_its_context(tmp_path):
         rows, columns = sides(found)
         assert seen[found.name].shape[-2:] == (len(rows), len(columns)), found.name
     alone = run("inspect", tmp_path, *text)
-    assert alone.exit_code == 2 and "a question goes with a question-answering" in alone.stderr
+    assert alone.exit_code == 2
+    assert "a question goes with a question-answering" in alone.stderr
 
 
 def inspect_maps(folder):
@@ -114,7 +117,8 @@ def inspect_maps(folder):
 def test_bad_input_is_one_line_and_exit_code_2(llama, arguments, message):
     result = run("inspect", llama, *arguments)
     assert result.exit_code == 2
-    assert message in result.stderr and len(result.stderr.splitlines()) == 1
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
     assert run("inspect", llama / "none").exit_code == 2
 
 
@@ -122,7 +126,8 @@ def test_the_doctor_finds_this_installation_well():
     result = run("doctor")
     assert result.exit_code == 0, result.output
     assert f"torch         {version('torch')}" in result.stdout
-    assert result.stdout.count("  right  ") == 7 and "WRONG" not in result.stdout
+    assert result.stdout.count("  right  ") == 7
+    assert "WRONG" not in result.stdout
     assert "apps     ready" in result.stdout
 
 
@@ -142,7 +147,9 @@ def test_the_doctor_names_what_is_missing_or_too_old(monkeypatch):
     found = {"jinja2": None, "plotly": "1.0"}
     monkeypatch.setattr(doctor, "_version", lambda name: found.get(name, "99"))
     missing = doctor.extras()
-    assert missing["report"][0] == "jinja2" and missing["report"][1].startswith("plotly>=")
+    assert missing["report"][0] == "jinja2"
+    assert missing["report"][1].startswith("plotly>=")
     result = run("doctor", "--no-self-test")
     assert result.exit_code == 0
-    assert "lacks jinja2, plotly" in result.stdout and "right" not in result.stdout
+    assert "lacks jinja2, plotly" in result.stdout
+    assert "right" not in result.stdout

@@ -13,9 +13,9 @@ from askew.cli import app
 def in_process(monkeypatch):
     from tradeoffs.conftest import InProcess
 
-    from askew.tradeoffs import _run
+    from askew.tradeoffs._running import trials
 
-    monkeypatch.setattr(_run, "ProcessPoolExecutor", InProcess)
+    monkeypatch.setattr(trials, "ProcessPoolExecutor", InProcess)
 
 
 def run(*arguments):
@@ -63,5 +63,6 @@ def test_refuses_in_one_line(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     result = run(*arguments)
     assert result.exit_code == 2, result.output
-    assert re.search(message, result.stderr) and result.stderr.count("\n") == 1
+    assert re.search(message, result.stderr)
+    assert result.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

@@ -21,7 +21,7 @@ from askew.text import ParallelText, train_tokenizers
 from askew.training import TrainingConfig, TranslationExamples, _callbacks, train_model
 from askew.transformer import EncoderDecoderConfig, StackConfig
 
-WORDS = "one two three four five six seven eight nine ten".split()
+WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 PAIRS = ParallelText(
     [f"{a} {b}" for a in WORDS for b in WORDS[:4]], [f"{b} {a}" for a in WORDS for b in WORDS[:4]]
 )

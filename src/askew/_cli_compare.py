@@ -38,13 +38,7 @@ from askew._cli import (
     stopping_cleanly,
     tell_overlap,
 )
-from askew._cli_chosen import (
-    chosen_seeds,
-    chosen_tuning,
-    load_experiment,
-    parsed_metric,
-    refuse,
-)
+from askew._cli_chosen import chosen_seeds, chosen_tuning, load_experiment, parsed_metric, refuse
 
 if TYPE_CHECKING:
     from askew.tradeoffs import Arm, Budget
@@ -217,6 +211,7 @@ def compare_command(
             with needing("compare", "cluster"):
                 import_module("ray")
         from askew import tasks, tradeoffs
+        from askew._files import check_writable, write_json
 
         if results is not None:
             known = [parsed_metric(text) for text in metric or ()]
@@ -224,9 +219,9 @@ def compare_command(
                 results, baseline=baseline, metrics=known, name=results.name, command=command
             )
             if out is not None:
-                tradeoffs.check_writable(out)
+                check_writable(out)
                 out.mkdir(parents=True, exist_ok=True)
-                tradeoffs.write_json(out / "results.json", judged.results)
+                write_json(out / "results.json", judged.results)
                 report.write_page(judged.results, out, report_language)
             report.show_results(judged.results, out, report_language, as_json=as_json)
             return _end(judged.verdicts, require_verdict)

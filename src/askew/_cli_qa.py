@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from askew._cli import (
-    Quiet,
-    Threads,
-    refusing_bad_input,
-    set_up_torch,
-    tell_refused_answers,
-)
+from askew._cli import Quiet, Threads, refusing_bad_input, set_up_torch, tell_refused_answers
 from askew._cli_lines import ending_clearly
 
 if TYPE_CHECKING:

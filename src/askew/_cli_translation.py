@@ -20,14 +20,7 @@ from askew._cli import (
     refusing_bad_input,
     set_up_torch,
 )
-from askew._cli_lines import (
-    Told,
-    check_writable,
-    count_special,
-    ending_clearly,
-    opened,
-    windows,
-)
+from askew._cli_lines import Told, check_writable, count_special, ending_clearly, opened, windows
 from askew._cli_qa import evaluate_questions
 
 if TYPE_CHECKING:

@@ -115,7 +115,8 @@ def _attention() -> float:
     one, two = ours(x).output, theirs(y, y, y, need_weights=False)[0]
     one.square().sum().backward()
     two.square().sum().backward()
-    assert x.grad is not None and y.grad is not None
+    assert x.grad is not None
+    assert y.grad is not None
     return _furthest([(one, two), (x.grad / 96, y.grad / 96)])
 
 

@@ -170,7 +170,8 @@ def test_nothing_to_do_gives_nothing_or_zeros(batch, queries, keys):
     q, k, v = tensors(batch=batch, queries=queries, keys=keys)
     bias = relative(4, (2, 1))
     output = attend(q, k, v, relative_bias=bias, window=(2, 1), route="banded").output
-    assert output.shape == (batch, 4, queries, 3) and not output.any()
+    assert output.shape == (batch, 4, queries, 3)
+    assert not output.any()
     assert not any(g.any() for g in slopes(output, (q, k, v, bias))[0])
 
 

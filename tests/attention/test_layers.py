@@ -24,7 +24,8 @@ def test_equals_multihead_attention_when_all_widths_agree(num_heads):
     theirs = nn.MultiheadAttention(12, num_heads, batch_first=True)
     nn.init.normal_(theirs.in_proj_bias)
     ours = AsymmetricAttention(12, num_heads=num_heads, qk_norm=False)
-    assert ours.bridge is None and ours.log_temperature is None
+    assert ours.bridge is None
+    assert ours.log_temperature is None
     parts = zip(theirs.in_proj_weight.chunk(3), theirs.in_proj_bias.chunk(3), strict=True)
     with torch.no_grad():
         for layer, (weight, bias) in zip((ours.query, ours.key, ours.value), parts, strict=True):
@@ -103,7 +104,8 @@ def test_cached_steps_equal_the_whole(num_kv_heads):
     x, cache = torch.randn(3, 6, 12), KeyValueCache()
     steps = [layer(x[:, t : t + n], cache=cache).output for t, n in ((0, 1), (1, 3), (4, 2))]
     torch.testing.assert_close(torch.cat(steps, dim=1), layer(x).output)
-    assert cache.length == 6 and cache.keys.shape[-1] == 2  # keys are kept at their own width
+    assert cache.length == 6
+    assert cache.keys.shape[-1] == 2
 
 
 def test_a_filled_cross_cache_is_read_not_computed():

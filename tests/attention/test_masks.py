@@ -4,13 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import naive_window
 
-from askew.attention import (
-    band_mask,
-    causal_mask,
-    padding_mask,
-    prefix_mask,
-    sinusoidal_positions,
-)
+from askew.attention import band_mask, causal_mask, padding_mask, prefix_mask, sinusoidal_positions
 
 
 @pytest.mark.parametrize(("queries", "keys"), [(1, 1), (3, 3), (2, 5), (5, 2), (0, 3)])

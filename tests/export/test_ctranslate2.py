@@ -8,12 +8,7 @@ import torch
 from saved_model import CONFIG, DECODER, PAIRS, saved, sentences
 
 from askew.export import QUANTIZATIONS, export_ctranslate2
-from askew.models import (
-    CTranslate2Engine,
-    DecodingConfig,
-    TorchEngine,
-    Translator,
-)
+from askew.models import CTranslate2Engine, DecodingConfig, TorchEngine, Translator
 from askew.text import Tokenizers, train_tokenizers
 
 pytest.importorskip("ctranslate2")
@@ -61,7 +56,8 @@ def test_beams_find_what_ours_find_with_scores_on_one_scale(tmp_path):
         engine.decode(sources, limits, config),
         strict=True,
     ):
-        assert len(one) == len(other) == 2 and one[0].score >= one[1].score
+        assert len(one) == len(other) == 2
+        assert one[0].score >= one[1].score
         if one[0].tokens == other[0].tokens:
             same += 1
     assert same >= 20  # the rules by which both stop differ a little

@@ -25,6 +25,7 @@ from safetensors.numpy import save_file
 from saved_model import TOKENIZERS, saved
 from transformers import BertConfig, BertModel
 
+from askew._files import write_json
 from askew.export import export_ctranslate2
 from askew.models import (
     AsymmetricQAConfig,
@@ -44,16 +45,8 @@ from askew.models import (
 from askew.models._encoders import encoder_config
 from askew.tasks import MLPConfig, Teacher, table_task, teach
 from askew.text import Context
-from askew.tradeoffs import (
-    Experiment,
-    Range,
-    load_trial,
-    print_results,
-    read_run,
-    write_report,
-)
-from askew.tradeoffs._files import write_json
-from askew.tradeoffs._tune import _asked, _finished, _studies
+from askew.tradeoffs import Experiment, Range, load_trial, print_results, read_run, write_report
+from askew.tradeoffs._running.tuning import _asked, _finished, _studies
 from askew.training import last_checkpoint
 from askew.transformer import ReaderConfig, StackConfig
 
@@ -157,7 +150,8 @@ def run_folder(name):
 def translates(path):
     load_translation_model(path.parent)
     found = Translator.from_pretrained(path.parent).translate(["three trees", "bees"])
-    assert len(found) == 2 and all(isinstance(text, str) for text in found)
+    assert len(found) == 2
+    assert all(isinstance(text, str) for text in found)
 
 
 def answers(path):

@@ -152,9 +152,11 @@ def questions(read):
         assert found.questions
         for question in found.questions:
             context = found.contexts[question.context].text
-            assert question.text.strip() and question.id.encode() is not None
+            assert question.text.strip()
+            assert question.id.encode() is not None
             for start, end in question.answers:
-                assert 0 <= start < end <= len(context) and context[start:end].strip()
+                assert 0 <= start < end <= len(context)
+                assert context[start:end].strip()
 
     return checked
 
@@ -187,7 +189,9 @@ def filled(path):
 
 def table(path):
     x, y = read_table_file(path, "label")
-    assert len(x) == len(y) > 0 and np.isfinite(x).all() and set(np.unique(y)) <= {0.0, 1.0}
+    assert len(x) == len(y) > 0
+    assert np.isfinite(x).all()
+    assert set(np.unique(y)) <= {0.0, 1.0}
 
 
 def judged(path):
@@ -198,7 +202,8 @@ def judged(path):
             raise
         raise ValueError(f"{error} in {path}") from None  # of the arms, not of the file
     json.dumps(results, allow_nan=False)
-    assert verdicts and all(v.low is None or math.isfinite(v.low) for v in verdicts)
+    assert verdicts
+    assert all(v.low is None or math.isfinite(v.low) for v in verdicts)
 
 
 def configured(path):
@@ -207,7 +212,8 @@ def configured(path):
         config = load_config(EncoderDecoderConfig, values)
     except ValueError as error:  # of what is in the file, by its dotted path
         raise ValueError(f"{error} in {path}") from None
-    assert type(config.encoder.d_model) is int and type(config.encoder.dropout) is float
+    assert type(config.encoder.d_model) is int
+    assert type(config.encoder.dropout) is float
 
 
 def tokenized(path):
@@ -317,7 +323,8 @@ def test_a_loop_of_folders_is_read_once(tmp_path):
     (tmp_path / "a.po").write_text('msgid "Open"\nmsgstr "Abrir"\n')
     (tmp_path / "again").symlink_to(tmp_path)
     assert len(read_documents(tmp_path)) == 1
-    assert len(read_po(tmp_path)) == 2 and len(read_po(tmp_path).sources) == 1
+    assert len(read_po(tmp_path)) == 2
+    assert len(read_po(tmp_path).sources) == 1
 
 
 CODECS = ["UTF-16", "utf-7", "idna", "punycode", "undefined", "unicode_escape", "rot13", "hex"]

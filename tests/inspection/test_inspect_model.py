@@ -97,8 +97,11 @@ def test_a_parameter_of_two_stacks_counts_where_it_comes_first():
 def test_cross_attention_has_a_rank_and_no_symmetry():
     cross = inspect_model(nn.TransformerDecoderLayer(8, 2, 16)).attention[1]
     assert isinstance(cross, AttentionScores)
-    assert cross.kind == "cross" and cross.symmetry is None and cross.directionality is None
-    assert cross.symmetry_of_sum is None and len(cross.effective_rank) == 2
+    assert cross.kind == "cross"
+    assert cross.symmetry is None
+    assert cross.directionality is None
+    assert cross.symmetry_of_sum is None
+    assert len(cross.effective_rank) == 2
 
 
 def test_entropy_is_the_mean_over_texts_of_what_was_seen():
@@ -123,14 +126,16 @@ def test_plain_values_have_a_version_and_no_nan():
         layer.query.weight[:4] = 0  # the first head is gone
     found = inspect_model(layer)
     plain = json.loads(json.dumps(found.to_plain(), allow_nan=False))
-    assert isinstance(found, Inspection) and plain["version"] == 1
+    assert isinstance(found, Inspection)
+    assert plain["version"] == 1
     assert plain["attention"][0]["symmetry"][0] is None
     assert plain["attention"][0]["symmetry"][1] == found.attention[0].symmetry[1]
 
 
 def page_data(path):
     page = path.read_text(encoding="utf-8")
-    assert "http" not in page and page.count("</script>") == 1
+    assert "http" not in page
+    assert page.count("</script>") == 1
     return json.loads(re.search(r"const data = (.*);\n", page).group(1))
 
 
@@ -143,15 +148,19 @@ def test_the_page_holds_every_head_and_needs_no_network(tmp_path):
     data = page_data(tmp_path / "page.html")
     symmetry, directionality, rank = data["grids"]
     assert [grid["title"] for grid in data["grids"]][:2] == ["Symmetry", "Directionality"]
-    assert "0.021" in symmetry["lead"] and symmetry["where"] == "layers, self-attention"
+    assert "0.021" in symmetry["lead"]
+    assert symmetry["where"] == "layers, self-attention"
     assert symmetry["rows"][1]["cells"] == pytest.approx(
         found.attention[1].symmetry.tolist(), abs=1e-4
     )
     assert symmetry["rows"][1]["sum"] == pytest.approx(found.attention[1].symmetry_of_sum, abs=1e-4)
-    assert directionality["signed"] and not rank["signed"]
-    assert max(rank["rows"][0]["cells"]) <= 1.0 and rank["rows"][0]["sum"] is None
+    assert directionality["signed"]
+    assert not rank["signed"]
+    assert max(rank["rows"][0]["cells"]) <= 1.0
+    assert rank["rows"][0]["sum"] is None
     assert [stack["name"] for stack in data["stacks"]] == ["layers", "the rest"]
-    assert data["pictures"][0]["title"] == "</script>" and data["pictures"][0]["best"] == [0, 0]
+    assert data["pictures"][0]["title"] == "</script>"
+    assert data["pictures"][0]["best"] == [0, 0]
 
 
 def test_a_page_of_pictures_alone(tmp_path):

@@ -140,8 +140,11 @@ def test_own_layers_with_grouped_heads_and_a_bridge():
     nn.init.normal_(layer.key.weight)
     x, z = torch.randn(1, 5, 12), torch.randn(1, 6, 20)
     (found,) = query_key_maps(layer)
-    assert found.kind == "cross" and found.kv_heads == 2 and isinstance(found, QueryKeyMap)
-    assert found.query.shape == (4, 2, 12) and found.key.shape == (4, 2, 20)
+    assert found.kind == "cross"
+    assert found.kv_heads == 2
+    assert isinstance(found, QueryKeyMap)
+    assert found.query.shape == (4, 2, 12)
+    assert found.key.shape == (4, 2, 20)
     with torch.no_grad(), record_attention(layer) as seen:
         layer(x, z)
     squares = found.query.mT @ found.key

@@ -5,12 +5,7 @@ import math
 import pytest
 import torch
 
-from askew.inspection import (
-    attention_entropy,
-    directionality_score,
-    effective_rank,
-    symmetry_score,
-)
+from askew.inspection import attention_entropy, directionality_score, effective_rank, symmetry_score
 
 HEADS = torch.randn(2, 3, 5, 24, generator=torch.Generator().manual_seed(1)).double()
 QUERY, KEY = HEADS  # 3 heads of 5 on a stream of 24

@@ -7,14 +7,7 @@ import torch.nn.functional as F
 from exact_bce import LOGITS, is_close
 from loss_laws import LossCase, close, each_law_of
 
-from askew.losses import (
-    HillLoss,
-    SPLCLoss,
-    TwoWayLoss,
-    hill_loss,
-    splc_loss,
-    two_way_loss,
-)
+from askew.losses import HillLoss, SPLCLoss, TwoWayLoss, hill_loss, splc_loss, two_way_loss
 
 HALVES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -175,7 +168,9 @@ def labelled():
 def test_two_way_is_a_plain_loop(warm, cold):
     x, y, seen = labelled()
     rows, columns = two_way_by_hand(x, y, seen, warm, cold)
-    assert rows[2] is None and rows[4] == 0.0 and columns[3] is None
+    assert rows[2] is None
+    assert rows[4] == 0.0
+    assert columns[3] is None
     settings = {"temperature_pos": warm, "temperature_neg": cold, "where": seen}
     filled = torch.tensor([c or 0.0 for c in rows + columns], dtype=torch.double)
     close(two_way_loss(x, y, reduction="none", **settings), filled)
@@ -220,7 +215,8 @@ def test_an_unmarked_label_is_corrected_above_tau_alone_and_without_margin():
 def test_the_slope_of_the_two_way_loss_is_two_softmaxes():
     x, y, _ = labelled()
     row, label = x[:1], y[:1]
-    assert label.any() and not label.all()
+    assert label.any()
+    assert not label.all()
     x = row.clone().requires_grad_()
     rows = two_way_loss(x, label, reduction="none")[0]
     (gradient,) = torch.autograd.grad(rows, x)
@@ -235,8 +231,10 @@ def test_a_sample_without_a_mark_teaches_only_through_the_columns():
     costs = two_way_loss(x, y, where=seen, reduction="none")
     (by_row,) = torch.autograd.grad(costs[:6].sum(), x, retain_graph=True)
     (by_column,) = torch.autograd.grad(costs[6:].sum(), x)
-    assert not by_row[2].any() and (by_column[2, [0, 1, 2, 4]] > 0).all()
-    assert not by_row[4].any() and not by_column[:, 3].any()
+    assert not by_row[2].any()
+    assert (by_column[2, [0, 1, 2, 4]] > 0).all()
+    assert not by_row[4].any()
+    assert not by_column[:, 3].any()
 
 
 def test_lines_of_one_kind_leave_both_derivatives_right():
@@ -327,7 +325,8 @@ def test_large_logits_leave_everything_finite(loss, dtype):
     x = torch.tensor([[1e4, -1e4, 50.0], [-1e4, 1e4, -50.0], [1e4, 1e4, 0.0]], dtype=dtype)
     for y in (torch.eye(3, dtype=torch.bool), ~torch.eye(3, dtype=torch.bool)):
         value, gradient = with_gradient(loss, x, y)
-        assert value.isfinite() and gradient.isfinite().all()
+        assert value.isfinite()
+        assert gradient.isfinite().all()
 
 
 def test_logits_of_any_size_are_exact():
@@ -341,7 +340,8 @@ def test_infinite_logits_give_no_nan(infinity):
         x = torch.ones(3, 3)
         x[0, 0] = x[1, 2] = infinity
         value, gradient = with_gradient(two_way_loss, x, y)
-        assert not value.isnan() and gradient.isfinite().all()
+        assert not value.isnan()
+        assert gradient.isfinite().all()
 
 
 # Errors.
@@ -434,13 +434,15 @@ def test_a_wrong_reduction_is_refused_at_once(module):
 @pytest.mark.parametrize("loss", [hill_loss, splc_loss, two_way_loss])
 def test_nothing_gives_a_differentiable_zero(loss, shape):
     value, gradient = with_gradient(loss, torch.zeros(shape), torch.zeros(shape))
-    assert value == 0 and gradient.shape == shape
+    assert value == 0
+    assert gradient.shape == shape
 
 
 @pytest.mark.parametrize("label", [0.0, 1.0])
 def test_one_kind_of_label_alone_costs_nothing_two_ways(label):
     value, gradient = with_gradient(two_way_loss, example(3, 4)[0], torch.full((3, 4), label))
-    assert value == 0 and not gradient.any()
+    assert value == 0
+    assert not gradient.any()
 
 
 def test_the_settings_are_shown():

@@ -385,7 +385,8 @@ def test_a_perfect_prediction_costs_nothing():
     x = 200.0 * (y.unsqueeze(1) == torch.arange(3).view(1, 3, 1)) - 100
     for loss in LOSSES:
         value, gradient = with_gradient(loss, x, y)
-        assert abs(value) < 1e-9 and not gradient.any()
+        assert abs(value) < 1e-9
+        assert not gradient.any()
 
 
 def test_a_class_that_is_absent_and_not_marked_costs_nothing():
@@ -493,7 +494,8 @@ def test_a_wrong_reduction_is_refused_at_once(module):
 def test_nothing_gives_a_differentiable_zero(loss, shape, per_image):
     y = torch.zeros(shape[0], shape[2], dtype=torch.long)
     value, gradient = with_gradient(loss, torch.zeros(shape), y, per_image=per_image)
-    assert abs(value) < 1e-9 and gradient.shape == shape
+    assert abs(value) < 1e-9
+    assert gradient.shape == shape
 
 
 @pytest.mark.parametrize("loss", LOSSES)

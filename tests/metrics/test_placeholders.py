@@ -14,7 +14,8 @@ def test_counts_each_occurrence_and_no_more_than_the_source_has():
     found = placeholder_survival(sources, hypotheses, find_placeholders, kind=placeholder_kind)
     kinds = {"printf": (1, 2), "literal": (1, 1), "field": (0, 1)}
     assert found == Survival(kept=2, total=4, left_out=1, kinds=kinds)
-    assert next(iter(found.kinds)) == "printf" and found.share == pytest.approx(2 / 4)
+    assert next(iter(found.kinds)) == "printf"
+    assert found.share == pytest.approx(2 / 4)
 
 
 def test_a_translation_that_keeps_all_keeps_each_kind():
@@ -22,7 +23,8 @@ def test_a_translation_that_keeps_all_keeps_each_kind():
     others = ["``x``: {n}, %s; :ref:`aqui <a>`, `c`_", "*agora* <b></b>"]
     for hypotheses in (sources, others):
         found = placeholder_survival(sources, hypotheses, find_placeholders, kind=placeholder_kind)
-        assert found.kept == found.total == 8 and found.left_out == 0
+        assert found.kept == found.total == 8
+        assert found.left_out == 0
         assert all(kept == total for kept, total in found.kinds.values())
 
 
@@ -52,7 +54,8 @@ def test_equals_a_plain_loop_over_sentences_and_adds_up_over_them():
 
 def test_nothing_to_keep_has_no_share():
     found = placeholder_survival(["a"], ["%s"], find_placeholders)
-    assert found == Survival(0, 0, 1, {}) and found.share is None
+    assert found == Survival(0, 0, 1, {})
+    assert found.share is None
 
 
 def test_refuses_sides_of_different_length():

@@ -22,7 +22,8 @@ def test_weights_are_those_of_softmax_by_hand(tmp_path):
     found = attention_map(translator, "three trees")
     heads, layers = CONFIG.decoder.num_heads, CONFIG.decoder.num_layers
     shape = (layers, heads, len(found.target_tokens), len(found.source_tokens))
-    assert isinstance(found, AttentionMap) and found.weights.shape == shape
+    assert isinstance(found, AttentionMap)
+    assert found.weights.shape == shape
     torch.testing.assert_close(found.weights.sum(-1), torch.ones(shape[:-1]))
     core = model.model
     source = torch.tensor([[*translator.tokenizer.encode("three trees").ids, 2]])
@@ -56,7 +57,8 @@ def test_the_page_holds_the_maps_and_nothing_from_a_network(tmp_path):
     maps = [attention_map(translator, text) for text in ("trees", "</script><b>ü")]
     write_attention_page(maps, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "http" not in page and page.count("</script>") == 1
+    assert "http" not in page
+    assert page.count("</script>") == 1
     data = json.loads(re.search(r"const data = (.*);\n", page).group(1))
     drawn = data["pictures"]
     assert [one["columns"] for one in drawn] == [one.source_tokens for one in maps]

@@ -49,7 +49,8 @@ def test_a_text_is_read_by_every_head_of_an_encoder(tmp_path):
     with_tokenizer(tmp_path)
     model = load_checkpoint(tmp_path)
     reading = read_attention(model, tmp_path, "the cat sat the dog")
-    assert isinstance(reading, Reading) and len(reading.weights) == 2
+    assert isinstance(reading, Reading)
+    assert len(reading.weights) == 2
     (picture,) = reading.pictures
     assert picture.rows == picture.columns == ["the", "cat", "sat", "the", "[UNK]"]
     assert picture.weights.shape == (2, 2, 5, 5)
@@ -85,9 +86,12 @@ def test_an_own_translation_model_translates_the_text(tmp_path):
     saved(tmp_path)
     reading = read_attention(load_checkpoint(tmp_path), tmp_path, "three trees")
     encoder, decoder, cross = reading.pictures
-    assert "".join(encoder.rows[:-1]) == "three trees" and cross.columns == encoder.columns
-    assert decoder.rows == cross.rows and decoder.columns == ["<start>", *decoder.rows[:-1]]
-    assert encoder.weights.shape[:2] == (3, 3) and cross.weights.shape[:2] == (2, 4)
+    assert "".join(encoder.rows[:-1]) == "three trees"
+    assert cross.columns == encoder.columns
+    assert decoder.rows == cross.rows
+    assert decoder.columns == ["<start>", *decoder.rows[:-1]]
+    assert encoder.weights.shape[:2] == (3, 3)
+    assert cross.weights.shape[:2] == (2, 4)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,24 @@ from askew.models import (
 from askew.text import Context, train_tokenizer
 from askew.transformer import ReaderConfig, StackConfig
 
-WORDS = "where anna ben rome oslo lives in the a red blue house tree and or with".split()
+WORDS = [
+    "where",
+    "anna",
+    "ben",
+    "rome",
+    "oslo",
+    "lives",
+    "in",
+    "the",
+    "a",
+    "red",
+    "blue",
+    "house",
+    "tree",
+    "and",
+    "or",
+    "with",
+]
 TOKENIZER = train_tokenizer([" ".join(WORDS)] * 3, vocab_size=330)
 ASKED = "where is anna"
 
@@ -68,7 +85,8 @@ def test_many_small_files_are_one_large_one(reader, tmp_path, monkeypatch, small
     assert reader.append(index, texts, progress=lambda *done: seen.append(done)) == 0
     assert len(list(tmp_path.glob("*.safetensors"))) > 5
     total = sum(len(context.text) for context in texts)
-    assert seen == sorted(seen) and seen[-1] == (total, total)
+    assert seen == sorted(seen)
+    assert seen[-1] == (total, total)
     loaded = ContextIndex.load(tmp_path, fingerprint=reader.fingerprint)
     assert loaded.contexts == index.contexts == texts
     assert loaded.num_bytes == sum(states.nbytes for _, _, states in windows(loaded))
@@ -76,7 +94,8 @@ def test_many_small_files_are_one_large_one(reader, tmp_path, monkeypatch, small
     monkeypatch.setattr(_answerer, "_GROUP_CHARACTERS", 400)
     whole = reader.encode(texts, dtype="float32")
     for one, other in zip(windows(loaded), windows(whole), strict=True):
-        assert one[:2] == other[:2] and torch.equal(one[2], other[2])
+        assert one[:2] == other[:2]
+        assert torch.equal(one[2], other[2])
     for held in (index, loaded):
         assert reader.answer(ASKED, held, top_k=9) == reader.answer(ASKED, whole, top_k=9)
 
@@ -100,7 +119,8 @@ def test_half_precision_rounds_the_states_and_nothing_else(reader):
     assert 2 * half.num_bytes == whole.num_bytes
     assert torch.equal(whole.vectors, half.vectors)
     for one, other in zip(windows(whole), windows(half), strict=True):
-        assert one[:2] == other[:2] and torch.equal(one[2].half(), other[2])
+        assert one[:2] == other[:2]
+        assert torch.equal(one[2].half(), other[2])
     with pytest.raises(ValueError, match="dtype must be one of float16, float32; got dtype 'int8'"):
         reader.encode([], dtype="int8")
 

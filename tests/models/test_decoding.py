@@ -76,7 +76,8 @@ def test_greedy_takes_the_most_probable_token_and_scores_it():
         written.append(int(logits.argmax()))
     assert found.tokens == written
     expected = log_probability(model, SOURCE, written) / (len(written) + 1)
-    assert isinstance(found, TokenHypothesis) and found.score == pytest.approx(expected, abs=1e-4)
+    assert isinstance(found, TokenHypothesis)
+    assert found.score == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize(

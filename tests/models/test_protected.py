@@ -3,13 +3,7 @@
 import pytest
 from saved_model import CONFIG, saved
 
-from askew.models import (
-    DecodingConfig,
-    Hypothesis,
-    TokenHypothesis,
-    Translator,
-    attention_map,
-)
+from askew.models import DecodingConfig, Hypothesis, TokenHypothesis, Translator, attention_map
 from askew.text import ParallelText, Tokenizers, protect_pairs, train_tokenizers
 
 PAIRS = ParallelText(["three trees see %s bees"] * 4, ["três árvores veem %s abelhas"] * 4)
@@ -43,7 +37,8 @@ class Copying:
 def test_what_is_copied_comes_back_and_the_model_never_saw_it():
     engine = Copying()
     translator = Translator(engine, MADE.source)
-    assert translator.protects and translator.translate(HOSTILE) == HOSTILE
+    assert translator.protects
+    assert translator.translate(HOSTILE) == HOSTILE
     read = [MADE.source.decode(tokens) for tokens in engine.read]
     assert "see \ufdd0 in \ufdd1a list \ufdd2, \ufdd3" in read
     assert not any("%" in text or "<" in text for text in read)
@@ -67,7 +62,8 @@ def test_long_texts_are_cut_between_what_is_copied(longest):
     translator = Translator(Copying(), MADE.source, max_source_tokens=longest)
     assert translator.translate([text, MARKED]) == [text, MARKED]
     pieces = translator.pieces(text)
-    assert "".join(piece + after for piece, after in pieces) == text and len(pieces) > 2
+    assert "".join(piece + after for piece, after in pieces) == text
+    assert len(pieces) > 2
     assert all(piece.count("``") % 2 == 0 for piece, _ in pieces)
 
 
@@ -75,7 +71,8 @@ def test_long_texts_are_cut_between_what_is_copied(longest):
 def test_a_model_that_knows_no_marks_reads_the_text_itself():
     engine = Copying()
     translator = Translator(engine, PLAIN.source)
-    assert not translator.protects and translator.translate(HOSTILE) == [
+    assert not translator.protects
+    assert translator.translate(HOSTILE) == [
         "  \ufdd3" if text.startswith("</s>") else text for text in HOSTILE
     ]
     texts = [text for text in HOSTILE if text]
@@ -95,7 +92,8 @@ def test_engines_agree_and_no_mark_is_left(tmp_path, separate):
     theirs = Translator.from_pretrained(tmp_path, engine="ctranslate2")
     texts = [*HOSTILE, "three %s trees see bees", "%s" * 3]
     found = ours.translate(texts)
-    assert theirs.protects and theirs.translate(texts) == found
+    assert theirs.protects
+    assert theirs.translate(texts) == found
     for translator in (ours, theirs):
         drawn = translator.hypotheses(texts, DecodingConfig(sample=True, num_hypotheses=4))
         said = [own.text for group in drawn for own in group]

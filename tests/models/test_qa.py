@@ -63,7 +63,8 @@ def batch():
 def test_pairs_are_what_each_question_and_context_give_alone():
     net, inputs = model(), batch()
     out = net(**inputs)
-    assert out.questions.shape == (2, 6) and out.contexts.shape == (3, 6)
+    assert out.questions.shape == (2, 6)
+    assert out.contexts.shape == (3, 6)
     torch.testing.assert_close(out.contexts.norm(dim=1), torch.ones(3))
     question = net.encode_questions(inputs["question_ids"][1:, :2])
     context = net.encode_contexts(inputs["context_ids"][2:, :7])
@@ -71,7 +72,8 @@ def test_pairs_are_what_each_question_and_context_give_alone():
     torch.testing.assert_close(out.spans[1, :7, :7], scores.spans[0])
     torch.testing.assert_close(out.nothing[1], scores.nothing[0])
     torch.testing.assert_close(out.questions[1], question.vectors[0])
-    assert isinstance(question, Encoded) and context.states.shape == (1, 7, 8)
+    assert isinstance(question, Encoded)
+    assert context.states.shape == (1, 7, 8)
 
 
 def test_nothing_of_a_question_reaches_the_encoder_of_contexts():
@@ -172,7 +174,8 @@ def test_frozen_layers_are_the_lowest_with_the_embeddings(bert):
     assert isinstance(encoder, PretrainedEncoder)
     encoder.freeze(2)
     free = {name for name, weight in encoder.named_parameters() if weight.requires_grad}
-    assert free and all(name.startswith("encoder.encoder.layer.2.") for name in free)
+    assert free
+    assert all(name.startswith("encoder.encoder.layer.2.") for name in free)
     with pytest.raises(ValueError, match=r"freeze: layers must be in \[0, 3\]; got layers 4"):
         encoder.freeze(4)
 
@@ -214,7 +217,8 @@ def test_every_family_is_cut_read_and_frozen_and_says_how_much_it_reads(family, 
     assert values["hidden_size"] == 12
     assert (encoder.width, encoder.depth) == (12, depth)
     rates = {m.p for m in encoder.modules() if isinstance(m, torch.nn.Dropout)}
-    assert 0.25 in rates and rates <= {0.0, 0.25}
+    assert 0.25 in rates
+    assert rates <= {0.0, 0.25}
     encoder.read_weights(tmp_path)
     encoder.freeze(1)
     assert any(p.requires_grad for p in encoder.parameters()) == (depth > 1)

@@ -161,7 +161,8 @@ def test_a_long_text_is_cut_where_sentences_end_and_its_translation_is_joined():
         "And more",
     ]
     (found,) = translator.translate([text])
-    assert found.count(" ") == 3 and set(found) == {"x", " "}
+    assert found.count(" ") == 3
+    assert set(found) == {"x", " "}
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
@@ -255,7 +256,8 @@ def test_n_best_translations_come_with_their_scores_and_empty_lines_with_none(mo
     best = translator.translate(TEXTS, num_beams=4)
     for own, text, source in zip(found, best, TEXTS, strict=True):
         assert [type(one) for one in own] == [Hypothesis, Hypothesis]
-        assert own[0].text == text and own[0].score >= own[1].score
+        assert own[0].text == text
+        assert own[0].score >= own[1].score
         assert (own == [Hypothesis("", 0.0)] * 2) == (not source.strip())
 
 

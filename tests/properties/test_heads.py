@@ -93,7 +93,8 @@ def test_every_route_that_is_told_gives_the_same(seed, length, before, after):
     q, k, v = normal(seed, 3, 1, 2, length, 4)
     window = {"window": (before, after)}
     told = explain_route(q, k, v, **window)
-    assert told.route in ("dense", "padded", "banded", "flex") and told.reason
+    assert told.route in ("dense", "padded", "banded", "flex")
+    assert told.reason
     found = attend(q, k, v, **window).output
     for route in {told.route, "dense", "padded", "banded"}:
         own = attend(q, k, v, route=route, **window).output
@@ -132,7 +133,8 @@ def test_ordered_dropout_keeps_a_beginning(seed, features, p):
     x = normal(seed, 4, features).abs() + 1
     kept = ordered_dropout(x, p=p, generator=torch.Generator().manual_seed(seed))
     there = kept != 0
-    assert there[:, 0].all() and (there[:, 1:] <= there[:, :-1]).all()
+    assert there[:, 0].all()
+    assert (there[:, 1:] <= there[:, :-1]).all()
     assert kept[there].equal(x[there])
     assert ordered_dropout(x, p=p, training=False).equal(x)
     assert (ordered_dropout(x, p=1.0) != 0).sum(-1).tolist() == [1] * 4

@@ -35,7 +35,8 @@ def checked(loss, inputs, targets, **given_settings):
     x = inputs.clone().requires_grad_()
     value = loss(x, targets, **given_settings)
     (slope,) = torch.autograd.grad(value, x)
-    assert value.isfinite() and slope.isfinite().all()
+    assert value.isfinite()
+    assert slope.isfinite().all()
     each = loss(inputs, targets, reduction="none", **given_settings)
     total = loss(inputs, targets, reduction="sum", **given_settings)
     torch.testing.assert_close(each.sum(), total, rtol=1e-4, atol=1e-4)
@@ -100,7 +101,8 @@ def test_attention_stays_within_its_values_and_does_not_see_the_hidden(queries, 
     out = attend(q, k, v, attn_mask=seen).output
     low, high = v.amin(2, keepdim=True), v.amax(2, keepdim=True)
     shown = seen.any(-1)
-    assert (out[:, :, shown] >= low - 1e-5).all() and (out[:, :, shown] <= high + 1e-5).all()
+    assert (out[:, :, shown] >= low - 1e-5).all()
+    assert (out[:, :, shown] <= high + 1e-5).all()
     assert (out[:, :, ~shown] == 0).all()
     hidden = ~seen.any(0)
     other = v.clone()
@@ -125,7 +127,8 @@ def test_regularizers_are_not_negative_and_still_for_what_is_still(x, swapped):
     sides = (0.3, 0.1) if swapped else (0.1, 0.3)
     sequence = x.unsqueeze(0)
     value = directional_loss(sequence, lambda_forward=sides[0], lambda_backward=sides[1])
-    assert value >= 0 and directional_loss(torch.ones(1, 3, 2)) == 0
+    assert value >= 0
+    assert directional_loss(torch.ones(1, 3, 2)) == 0
     rise = asymmetric_total_variation(x, weight_rise=sides[0], weight_fall=sides[1])
     fall = asymmetric_total_variation(x.flip(-1), weight_rise=sides[1], weight_fall=sides[0])
     torch.testing.assert_close(rise, fall)

@@ -22,7 +22,8 @@ def is_finite_with_slope(loss, x):
     x = x.clone().requires_grad_()
     value = loss(x)
     (slope,) = torch.autograd.grad(value, x)
-    assert value.isfinite() and slope.isfinite().all()
+    assert value.isfinite()
+    assert slope.isfinite().all()
     return value.detach()
 
 

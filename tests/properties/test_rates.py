@@ -44,7 +44,8 @@ def first(schedule, count):
 def test_what_falls_falls_from_one_to_its_end(steps, end):
     for schedule in (linear(steps, end=end), cosine(steps, end=end)):
         values = first(schedule, steps + 3)
-        assert values[0] == 1 and values == sorted(values, reverse=True)
+        assert values[0] == 1
+        assert values == sorted(values, reverse=True)
         assert values[steps:] == pytest.approx([end] * 3)
         middle = schedule(steps / 2)
         assert middle == pytest.approx((1 + end) / 2)
@@ -88,7 +89,8 @@ def test_frozen_then_warm_then_as_what_follows(frozen, rise, start):
     held, warm = freeze_until(frozen, then), warmup(rise, then, start=start)
     assert not any(first(held, frozen))
     assert (held(frozen), held(frozen + 7)) == (then(0), then(7))
-    assert warm(0) == pytest.approx(start) and warm(rise + 7) == then(7)
+    assert warm(0) == pytest.approx(start)
+    assert warm(rise + 7) == then(7)
     assert first(warm, rise + 1) == sorted(first(warm, rise + 1))
     assert first(constant(start), 3) == [start] * 3
 
@@ -112,9 +114,8 @@ def test_layers_have_rates_that_multiply(depth, decay, lr):
     )
     optimizer = AsymmetricOptimizer(model, parts, lr=lr)
     rates = list(part_rates(optimizer).values())
-    assert len(rates) == depth + 2 and max(rates[-1], rates[0]) == pytest.approx(
-        lr * max(1, decay ** (depth + 1))
-    )
+    assert len(rates) == depth + 2
+    assert max(rates[-1], rates[0]) == pytest.approx(lr * max(1, decay ** (depth + 1)))
     for below, above in itertools.pairwise(rates):
         assert below == pytest.approx(decay * above)
     held = [id(p) for group in optimizer.param_groups for p in group["params"]]

@@ -127,7 +127,8 @@ def test_recall_grows_with_the_list_and_bounds_the_reciprocal_rank(ranks):
 @given(TEXT | MARKED, st.sampled_from(["en", "pt", "fr", "de-AT", "xx"]))
 def test_an_answer_is_reduced_to_its_words(text, language):
     once = normalize_answer(text, language)
-    assert once == " ".join(once.split()) and not set(once) & set(string.punctuation)
+    assert once == " ".join(once.split())
+    assert not set(once) & set(string.punctuation)
     loud = f"  {text}!  "
     assert normalize_answer(loud, language) == once
     assert answer_exact_match([loud], [[text]], language=language).value == 100
@@ -233,10 +234,12 @@ def test_articles_stand_in_one_split_and_keep_their_questions(articles, seed, da
             assert part.contexts[question.context].title == f"t{question.id.split('-')[0]}"
     asked = with_unanswerable(whole, 0.5, seed=seed)
     added = asked.questions[len(questions) :]
-    assert asked.questions[: len(questions)] == questions and asked.contexts == contexts
+    assert asked.questions[: len(questions)] == questions
+    assert asked.contexts == contexts
     assert len(added) == round(0.5 * len(questions))
     for question in added:
-        assert not question.answers and question.id.endswith("-unanswerable")
+        assert not question.answers
+        assert question.id.endswith("-unanswerable")
         own = question.id.split("-")[0]
         assert contexts[question.context].title != f"t{own}"
 

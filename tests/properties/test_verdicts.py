@@ -9,7 +9,14 @@ from drawn import FEW
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from askew.models import AsymmetricQAConfig, AsymmetricQAModel, QAConfig
+from askew.models import (
+    AsymmetricQAConfig,
+    AsymmetricQAModel,
+    QAConfig,
+    qa_parameter_count,
+    qa_question_flops,
+    qa_training_flops,
+)
 from askew.tasks import best_threshold, references, retrieval_scores, split_table
 from askew.text import Context, Question, QuestionSet
 from askew.tradeoffs import (
@@ -22,15 +29,10 @@ from askew.tradeoffs import (
     expected_best,
     judge_results,
     looks_of,
-    parameter_count,
-    qa_parameter_count,
-    qa_question_flops,
-    qa_training_flops,
     sequential_confidence,
     shared_confidence,
     summary_sentence,
     symmetric_twin,
-    training_flops,
     with_values,
 )
 from askew.transformer import (
@@ -38,6 +40,8 @@ from askew.transformer import (
     EncoderDecoderConfig,
     ReaderConfig,
     StackConfig,
+    parameter_count,
+    training_flops,
 )
 
 VERDICTS = ("pays", "does not pay", "cannot tell")
@@ -115,7 +119,9 @@ def test_a_shared_error_adds_up(confidence, challengers):
 @given(st.integers(5, 14), st.sampled_from([0.8, 0.95]))
 def test_more_looks_are_stricter_and_never_beyond_their_sum(most, confidence):
     looks = looks_of(most)
-    assert looks[0] == 5 and looks[-1] == most and list(looks) == sorted(set(looks))
+    assert looks[0] == 5
+    assert looks[-1] == most
+    assert list(looks) == sorted(set(looks))
     each = sequential_confidence(looks, confidence=confidence)
     assert confidence <= each <= shared_confidence(confidence, len(looks)) + 1e-3
     assert (each == confidence) == (len(looks) == 1)
@@ -155,7 +161,8 @@ def test_what_is_counted_is_what_is_built(encoder, decoder, longer):
         return
     assert twin.config.encoder == twin.config.decoder
     off = parameter_count(twin.config).total / parameter_count(config).total - 1
-    assert off == pytest.approx(twin.residual) and abs(off) <= 0.05
+    assert off == pytest.approx(twin.residual)
+    assert abs(off) <= 0.05
 
 
 @FEW

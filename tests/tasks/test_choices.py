@@ -17,8 +17,9 @@ from askew.tasks import (
     translation_task,
 )
 from askew.text import ParallelText, SplitText
-from askew.tradeoffs import Arm, Budget, parameter_count, symmetric_twin
+from askew.tradeoffs import Arm, Budget, symmetric_twin
 from askew.training import TrainingConfig
+from askew.transformer import parameter_count
 
 PAIRS = ParallelText([f"number {i}" for i in range(30)], [f"número {i}" for i in range(30)])
 
@@ -158,7 +159,8 @@ def test_a_model_against_itself_starts_from_other_weights(task):
     arms, settings = chosen_arms(task, "symmetric", "symmetric", "tiny", "parameters", {})
     assert [arm.name for arm in arms] == ["symmetric-again", "symmetric"]
     assert arms[0].config == arms[1].config
-    assert arms[0].init_offset > 1000 and arms[1].init_offset == 0
+    assert arms[0].init_offset > 1000
+    assert arms[1].init_offset == 0
     assert settings["match_residual"] == 0
     arms, _ = chosen_arms(task, "symmetric", "twin", "tiny", "parameters", {})
     assert [arm.name for arm in arms] == ["symmetric", "twin"]
@@ -206,8 +208,10 @@ def test_a_twin_found_by_timing_is_found_again(task, tmp_path, monkeypatch, matc
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("askew.tasks._choices.measured_twin", timed)
     first, again = (chosen_arms(task, "deep-shallow", "twin", "tiny", match, {}) for _ in range(2))
-    assert first == again and calls == [match]
-    assert first[1]["match"] == match and first[1]["match_residual"] == 0.07
+    assert first == again
+    assert calls == [match]
+    assert first[1]["match"] == match
+    assert first[1]["match_residual"] == 0.07
     chosen_arms(task, "deep-shallow", "twin", "tiny", match, {"encoder": {"num_layers": 6}})
     assert calls == [match] * 2, "another model is timed anew"
 
@@ -250,7 +254,8 @@ def test_a_teacher_teaches_the_challenger_alone_unless_what_is_learnt_was_chosen
     taught = chosen_task(Sources(data=data), 268, {}, teacher=tmp_path)
     assert from_teacher({}) == {"target": "teacher"}
     first, twin = chosen_arms(taught, "deep-shallow", "twin", "tiny", "parameters", {})[0]
-    assert first.training == {"target": "teacher"} and twin.training == {}
+    assert first.training == {"target": "teacher"}
+    assert twin.training == {}
     chosen = {"training": {"target": "both"}}
     assert from_teacher(chosen) == {}
     arms = chosen_arms(taught, "deep-shallow", "twin", "tiny", "parameters", chosen)[0]

@@ -146,7 +146,8 @@ def test_a_data_set_is_asked_for_by_name_part_and_languages(monkeypatch, spec, g
 
     monkeypatch.setattr(_data, "read_dataset", read)
     name, text = load_text(Sources(data=f"datasets:{spec}"))
-    assert name == f"datasets:{spec}" and text == split_pairs(numbered(20), seed=0)
+    assert name == f"datasets:{spec}"
+    assert text == split_pairs(numbered(20), seed=0)
     usual = {"split": "train", "config": None, "source": None, "target": None}
     languages = {"source": "en", "target": "de"} if "source=en" in spec else {}
     bare = spec.split("?")[0].split("#")[0]

@@ -5,14 +5,7 @@ from saved_model import PAIRS, saved
 
 from askew.metrics import bleu, chrf
 from askew.models import DecodingConfig, Translator
-from askew.tasks import (
-    Evaluated,
-    Sources,
-    evaluate_translator,
-    load_test,
-    load_text,
-    read_any,
-)
+from askew.tasks import Evaluated, Sources, evaluate_translator, load_test, load_text, read_any
 from askew.text import ParallelText
 
 TEST = ParallelText(["three %s", "see", "bees"] * 5, ["três %s", "veem", "abelhas"] * 5)
@@ -22,12 +15,14 @@ def test_scores_are_those_of_the_metrics_with_an_interval_around_them(tmp_path):
     saved(tmp_path)
     translator, told = Translator.from_pretrained(tmp_path), []
     found = evaluate_translator(translator, TEST, DecodingConfig(num_beams=2), progress=told.append)
-    assert isinstance(found, Evaluated) and sum(told) == 15
+    assert isinstance(found, Evaluated)
+    assert sum(told) == 15
     assert found.translations == translator.translate(TEST.sources, num_beams=2)
     for metric in (bleu, chrf):
         expected, score = metric(found.translations, TEST.targets), metric.__name__
         stored = found.results["scores"][score]
-        assert stored["value"] == expected.value and stored["signature"] == expected.signature
+        assert stored["value"] == expected.value
+        assert stored["signature"] == expected.signature
         low, high = stored["interval"]
         assert low + high == pytest.approx(2 * expected.value)
     assert found.results["placeholders"]["total"] == 5
@@ -50,7 +45,8 @@ def test_test_pairs_come_in_one_way(tmp_path):
     other.write_text("b\nd\n")
     expected = ParallelText(["a", "c"], ["b", "d"])
     assert load_test(path, None, None) == load_test(None, one, other) == expected
-    assert read_any(path) == expected and PAIRS.sources
+    assert read_any(path) == expected
+    assert PAIRS.sources
     for call in ((None, None, None), (path, one, other), (None, one, None)):
         with pytest.raises(ValueError, match="test pairs are needed in one way; got"):
             load_test(*call)

@@ -55,7 +55,8 @@ def test_the_shipped_questions_are_read_whole_and_split_by_page():
     name, split = load_questions(QuestionSources())
     assert name == "this library's documentation"
     titles = [{context.title for context in part.contexts} for part in split]
-    assert all(titles) and not titles[0] & titles[1] | titles[0] & titles[2] | titles[1] & titles[2]
+    assert all(titles)
+    assert not titles[0] & titles[1] | titles[0] & titles[2] | titles[1] & titles[2]
 
 
 def test_validation_and_test_of_ones_own_leave_everything_else_to_train(tmp_path):
@@ -108,7 +109,8 @@ def test_saved_and_loaded_it_answers_the_same(trained, tmp_path):
     for answerer in (TASK.answerer(model), QuestionAnswerer.from_pretrained(tmp_path)):
         index = answerer.encode(TEXT.test.contexts, dtype="float32")
         answers.append(answerer.answer(question, index, top_k=3))
-    assert answers[0] == answers[1] and len(answers[0]) == 3
+    assert answers[0] == answers[1]
+    assert len(answers[0]) == 3
     assert torch.equal(TASK.load(tmp_path).reader.gate.weight, model.reader.gate.weight)
 
 
@@ -226,7 +228,8 @@ def test_an_encoder_of_transformers_begins_with_its_weights_and_stays_frozen_bel
     task = chosen_qa_task(
         QuestionSources(), 400, {"training": {"batch_tokens": 300}}, pretrained=pretrained
     )
-    assert task.training.context.frozen_layers == 2 and task.training.context.lr == 2e-4
+    assert task.training.context.frozen_layers == 2
+    assert task.training.context.lr == 2e-4
     rates = {"question": {"dropout": 0.3}, "context": {"dropout": 0.0}}
     model = task.build(chosen_qa_model(task, "asymmetric", "tiny", rates), 0)
     assert _dropouts(model.question_encoder) == {0.3}
@@ -240,7 +243,8 @@ def test_an_encoder_of_transformers_begins_with_its_weights_and_stays_frozen_bel
     task.train(model, steps=2, seed=0, folder=tmp_path / "run", progress=lambda *_: None)
     after = encoder.encoder.state_dict()
     changed = {name for name, weight in before.items() if not torch.equal(weight, after[name])}
-    assert changed and all(name.startswith("encoder.layer.2.") for name in changed)
+    assert changed
+    assert all(name.startswith("encoder.layer.2.") for name in changed)
 
 
 def test_an_encoder_that_cannot_read_so_much_or_be_frozen_so_far_is_refused_beforehand(bert):

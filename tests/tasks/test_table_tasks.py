@@ -67,7 +67,8 @@ def weights(model):
 def test_costs_are_those_of_the_model_as_built(config):
     task = labels_task()
     model = task.build(config, 0)
-    assert isinstance(model, MLP) and isinstance(task, TableTask)
+    assert isinstance(model, MLP)
+    assert isinstance(task, TableTask)
     assert task.parameters(config) == count_parameters(model)
     x = torch.ones(16, 5)
     assert task.flops_per_step(config) == count_flops(lambda: model(x).sum().backward())
@@ -92,10 +93,12 @@ def test_a_part_with_a_tiny_rate_stays():
 def test_dropout_of_two_halves():
     model = MLP(MLPConfig(width=400, num_layers=1, d_out=400, dropout=0.0, dropout_second=0.5), 3)
     dropped = model.dropout(torch.ones(50, 400)) == 0
-    assert not dropped[:, :200].any() and 0.4 < dropped[:, 200:].float().mean() < 0.6
+    assert not dropped[:, :200].any()
+    assert 0.4 < dropped[:, 200:].float().mean() < 0.6
     even = MLP(MLPConfig(width=400, num_layers=1, d_out=2, dropout=0.3), 3)
     rates = (even.dropout(torch.ones(50, 400)) == 0).float().mean(0)
-    assert 0.25 < rates[:200].mean() < 0.35 and 0.25 < rates[200:].mean() < 0.35
+    assert 0.25 < rates[:200].mean() < 0.35
+    assert 0.25 < rates[200:].mean() < 0.35
 
 
 def test_the_threshold_is_the_best_of_the_validation_rows_alone():
@@ -125,7 +128,8 @@ def test_a_rare_label_has_figures_of_its_own():
     assert [metric.name for metric in task.metrics] == ["ap", "f1", "balanced_accuracy"]
     model = trained(task, lr=0.02, steps=60)
     assert task.evaluate(model).metrics["ap"] > task.baselines()["frequency"]["ap"]
-    assert 0 < task.validate(model) <= 100 and 0 < task.train_score(model) <= 100
+    assert 0 < task.validate(model) <= 100
+    assert 0 < task.train_score(model) <= 100
 
 
 def test_positives_are_taken_from_the_training_rows_alone_and_the_same_ones_always():
@@ -133,7 +137,8 @@ def test_positives_are_taken_from_the_training_rows_alone_and_the_same_ones_alwa
     y = task.table.train.y
     learnt = task.labels_learnt(task.training)
     assert torch.equal(learnt, task.labels_learnt(task.training))
-    assert (learnt <= y).all() and 0.5 < 1 - learnt.sum() / y.sum() < 0.7
+    assert (learnt <= y).all()
+    assert 0.5 < 1 - learnt.sum() / y.sum() < 0.7
     assert torch.equal(labels_task().labels_learnt(labels_task().training), y)
     assert torch.equal(task.table.test.y, labels_task().table.test.y)
 
@@ -156,14 +161,14 @@ def test_rows_are_split_once_and_for_all_and_standardised_by_the_training_rows()
     x = np.arange(300.0).reshape(100, 3) ** 1.5
     x[:, 2] = 7
     parts = split_table(x, np.arange(100))
-    assert isinstance(parts, SplitTable) and isinstance(parts.train, TablePart)
+    assert isinstance(parts, SplitTable)
+    assert isinstance(parts.train, TablePart)
     assert sorted(torch.cat([part.y for part in parts]).tolist()) == list(range(100))
     assert [len(part.x) for part in parts] == [60, 20, 20]
     assert torch.allclose(parts.train.x[:, :2].mean(0), torch.zeros(2), atol=1e-6)
     assert torch.allclose(parts.train.x[:, :2].std(0, correction=0), torch.ones(2), atol=1e-6)
-    assert (parts.test.x[:, 2] == 0).all() and not torch.allclose(
-        parts.test.x[:, 0].mean(), torch.tensor(0.0), atol=1e-6
-    )
+    assert (parts.test.x[:, 2] == 0).all()
+    assert not torch.allclose(parts.test.x[:, 0].mean(), torch.tensor(0.0), atol=1e-6)
     assert parts.fingerprint == split_table(x, np.arange(100)).fingerprint
     assert parts.fingerprint != split_table(x, np.arange(1, 101)).fingerprint
     with pytest.raises(ValueError, match="10 rows or more; got 9 rows"):
@@ -205,7 +210,8 @@ def test_embeddings_learn_to_tell_the_classes_they_see(name):
 def test_packaged_data():
     pytest.importorskip("river")
     yeast = load_yeast()
-    assert [part.x.shape[1] for part in yeast] == [103] * 3 and yeast.train.y.shape[1] == 14
+    assert [part.x.shape[1] for part in yeast] == [103] * 3
+    assert yeast.train.y.shape[1] == 14
     assert sum(len(part.x) for part in yeast) == 2417
     eights = load_eights()
     assert sum(part.y.sum().item() for part in eights) == 174
@@ -219,12 +225,15 @@ def write(path, text):
 def test_own_files(tmp_path):
     table = write(tmp_path / "own.csv", "a,hot,b,cold\n1,0,2.5,1\n3,1,4,0\n")
     x, y = read_table_file(table, "hot,cold")
-    assert x.tolist() == [[1, 2.5], [3, 4]] and y.tolist() == [[0, 1], [1, 0]]
+    assert x.tolist() == [[1, 2.5], [3, 4]]
+    assert y.tolist() == [[0, 1], [1, 0]]
     x, y = read_table_file(table, "1")
-    assert x.shape == (2, 3) and y.tolist() == [[1], [0]]
+    assert x.shape == (2, 3)
+    assert y.tolist() == [[1], [0]]
     arff = "@relation r\n@attribute a numeric\n@attribute hot {0,1}\n@data\n1.5,0\n2,1\n"
     x, y = read_table_file(write(tmp_path / "own.arff", arff), "hot")
-    assert x.tolist() == [[1.5], [2]] and y.tolist() == [[0], [1]]
+    assert x.tolist() == [[1.5], [2]]
+    assert y.tolist() == [[0], [1]]
 
 
 @pytest.mark.parametrize(
@@ -255,8 +264,11 @@ def test_every_task_has_two_arms_that_share_a_model(name):
     pytest.importorskip("river")
     task = table_task(name, None, None, {})
     (first, other), settings = table_arms(task, "", "", {"width": 16})
-    assert first.config == other.config and first.config.width == 16
-    assert first.training and not other.training and settings["match"] == "nothing"
+    assert first.config == other.config
+    assert first.config.width == 16
+    assert first.training
+    assert not other.training
+    assert settings["match"] == "nothing"
     assert first.init_offset == other.init_offset == 0
 
 
@@ -270,7 +282,9 @@ def test_presets_files_and_settings(tmp_path):
     (first, _), _ = table_arms(task, "asl", "bce", {"loss": {"gamma_neg": 2.0}})
     assert first.training["loss"] == {"gamma_neg": 2.0, "margin": 0.05}
     (again, same), _ = table_arms(task, "bce", "bce", {})
-    assert again.name == "bce-again" and again.init_offset > 1000 and same.init_offset == 0
+    assert again.name == "bce-again"
+    assert again.init_offset > 1000
+    assert same.init_offset == 0
 
 
 @pytest.mark.parametrize(

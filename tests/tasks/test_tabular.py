@@ -83,7 +83,7 @@ def test_one_rate_is_plain_adamw():
     model = task.build(MLPConfig(width=8, dropout=0.0), 0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.1, fused=True)
     torch.manual_seed(0)
-    from askew.tradeoffs._batches import training_batches
+    from askew.tradeoffs._running.batches import training_batches
 
     data = torch.utils.data.TensorDataset(*task.table.train)
     batches = training_batches(data, 64, 0, torch.device("cpu"))
@@ -106,7 +106,8 @@ def test_rates_fall_and_are_those_of_their_parts():
     optimizer = _optimizer(model, numbers, 4)
     owned = {g["part"]: g["param_names"] for g in optimizer.param_groups}
     assert owned["first"] == ["hidden.0.weight", "hidden.0.bias"]
-    assert owned["head"] == ["head.weight", "head.bias"] and len(owned["hidden"]) == 4
+    assert owned["head"] == ["head.weight", "head.bias"]
+    assert len(owned["hidden"]) == 4
     seen = []
     for _ in range(4):
         seen.append(part_rates(optimizer))
@@ -166,7 +167,8 @@ def test_retrieval_looks_at_directions_and_gives_each_query():
     embeddings, classes = task.answers(model, task.table.test.x), task.table.test.y
     longer = embeddings * torch.linspace(0.5, 2.0, len(classes))[:, None]
     assert _evaluation(longer, classes).items["map"] == pytest.approx(found.items["map"])
-    assert 0 < task.validate(model) <= 100 and 0 < task.train_score(model) <= 100
+    assert 0 < task.validate(model) <= 100
+    assert 0 < task.train_score(model) <= 100
     assert set(task.baselines()["raw_features"]) == {"map", "recall_at_1"}
     assert task.evaluate(task.build(MLPConfig(width=8), 0)).metrics["map"] < found.metrics["map"]
 
@@ -176,15 +178,19 @@ def test_retrieval_looks_at_directions_and_gives_each_query():
 )
 def test_a_model_is_trained_stored_and_read(task, tmp_path):
     copy = pickle.loads(pickle.dumps(task))
-    assert isinstance(copy, TableTask) and copy.describe() == task.describe()
+    assert isinstance(copy, TableTask)
+    assert copy.describe() == task.describe()
     model, records = trained(copy, MLPConfig(width=8, dropout_second=0.4), steps=40)
-    assert records[-1]["step"] == 40 and records[-1]["train_seconds"] > 0
+    assert records[-1]["step"] == 40
+    assert records[-1]["train_seconds"] > 0
     losses = [record["loss"] for record in records]
-    assert losses[-1] < losses[0] and sum("eval_loss" in r for r in records) == 10
+    assert losses[-1] < losses[0]
+    assert sum("eval_loss" in r for r in records) == 10
     assert same(model, trained(task, MLPConfig(width=8, dropout_second=0.4), steps=40)[0])
     task.save(model, tmp_path / "model")
     read = task.load(tmp_path / "model")
-    assert same(read, model) and read.config == model.config
+    assert same(read, model)
+    assert read.config == model.config
     assert read.config.d_out == task.d_out
     task.predict(read, items=3 * len(task.table.test.x), batch_size=64)
     assert set(task.search_space()) == {"training.lr", "dropout"}

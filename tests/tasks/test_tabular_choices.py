@@ -3,13 +3,7 @@
 import numpy as np
 import pytest
 
-from askew.tasks import (
-    LabelTask,
-    MLPConfig,
-    split_table,
-    table_arms,
-    table_task,
-)
+from askew.tasks import LabelTask, MLPConfig, split_table, table_arms, table_task
 from askew.tradeoffs import Budget, Range, Tuning, compare
 
 
@@ -51,10 +45,21 @@ def test_a_file_of_ones_own(tmp_path):
         table_task("imbalanced", path, None, {})
 
 
-LABELS = "bce focal focusing asl adaptive hill splc two-way tversky unified-focal".split()
-CLASSES = "logit-adjusted ldam agce aul ael".split()
-PAIRS = "pair unequal-margins unequal-scales ranking contrastive one-way".split()
-MODELS = "rates single-rate half-half mean-dropout".split()
+LABELS = [
+    "bce",
+    "focal",
+    "focusing",
+    "asl",
+    "adaptive",
+    "hill",
+    "splc",
+    "two-way",
+    "tversky",
+    "unified-focal",
+]
+CLASSES = ["logit-adjusted", "ldam", "agce", "aul", "ael"]
+PAIRS = ["pair", "unequal-margins", "unequal-scales", "ranking", "contrastive", "one-way"]
+MODELS = ["rates", "single-rate", "half-half", "mean-dropout"]
 
 
 def step(task, arm):
@@ -81,9 +86,11 @@ def test_presets_of_retrieval_train(digits, name):
 def test_a_twin_has_both_sides_alike(several, digits):
     asl, twin = arms(several)
     assert (asl.name, twin.name) == ("asl", "bce")
-    assert asl.training == {"loss": {"gamma_neg": 4.0, "margin": 0.05}} and twin.training == {}
+    assert asl.training == {"loss": {"gamma_neg": 4.0, "margin": 0.05}}
+    assert twin.training == {}
     rates, twin = arms(several, "rates")
-    assert rates.training["lr_first"] < rates.training["lr_head"] and twin.training == {}
+    assert rates.training["lr_first"] < rates.training["lr_head"]
+    assert twin.training == {}
     halves, twin = arms(several, "half-half", input_dropout=0.2, input_dropout_second=0.4)
     assert (halves.config.dropout, halves.config.dropout_second) == (0.1, 0.5)
     assert twin.name == "twin"
@@ -99,7 +106,8 @@ def test_a_twin_has_both_sides_alike(several, digits):
 def test_numbers_of_the_model_are_of_both_arms_and_those_of_the_loss_of_the_challenger(several):
     asl, bce = arms(several, "asl", "bce", width=16, loss={"gamma_neg": 2.0})
     assert asl.config == bce.config == MLPConfig(width=16)
-    assert asl.training["loss"] == {"gamma_neg": 2.0, "margin": 0.05} and bce.training == {}
+    assert asl.training["loss"] == {"gamma_neg": 2.0, "margin": 0.05}
+    assert bce.training == {}
     again, _ = arms(several, "asl", "bce")
     assert again.training["loss"]["gamma_neg"] == 4.0  # a preset keeps its numbers
 
@@ -152,9 +160,9 @@ def test_what_is_unknown_is_refused(several, challenger, chosen, message):
 def in_process(monkeypatch):
     from tradeoffs.conftest import InProcess
 
-    from askew.tradeoffs import _run
+    from askew.tradeoffs._running import trials
 
-    monkeypatch.setattr(_run, "ProcessPoolExecutor", InProcess)
+    monkeypatch.setattr(trials, "ProcessPoolExecutor", InProcess)
 
 
 def test_arms_are_tuned_compared_and_judged(several, tmp_path, in_process):

@@ -2,9 +2,7 @@
 
 import pytest
 
-from askew.tasks import (
-    read_table_file,
-)
+from askew.tasks import read_table_file
 
 CSV = "a,b,sick\n1,2,0\n3,4.5,1\n"
 ARFF = """@relation rows
@@ -27,15 +25,18 @@ def write(folder, text, name="rows.csv"):
 def test_labels_may_stand_anywhere_and_empty_lines_are_nothing(tmp_path):
     path = write(tmp_path, "\ufeffp, a ,q\n1,5,0\n\n0,6,1\n\n")
     x, y = read_table_file(path, "q,p")
-    assert x.tolist() == [[5], [6]] and y.tolist() == [[0, 1], [1, 0]]
+    assert x.tolist() == [[5], [6]]
+    assert y.tolist() == [[0, 1], [1, 0]]
 
 
 @pytest.mark.parametrize("name", ["rows.arff", "rows.ARFF"])
 def test_arff(tmp_path, name):
     x, y = read_table_file(write(tmp_path, ARFF, name), "2")
-    assert x.tolist() == [[1, 2], [3, 4.5]] and y.tolist() == [[0, 1], [1, 1]]
+    assert x.tolist() == [[1, 2], [3, 4.5]]
+    assert y.tolist() == [[0, 1], [1, 1]]
     x, y = read_table_file(tmp_path / name, "tired")
-    assert x.tolist() == [[1, 2, 0], [3, 4.5, 1]] and y.tolist() == [[1], [1]]
+    assert x.tolist() == [[1, 2, 0], [3, 4.5, 1]]
+    assert y.tolist() == [[1], [1]]
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,8 @@ from askew.metrics import bleu, chrf, exact_match
 from askew.models import Translator
 from askew.tasks import Teacher, TranslationTask, _translation, translation_task
 from askew.text import ParallelText, SplitText, fingerprint
-from askew.tradeoffs import training_flops
 from askew.training import TrainingConfig
-from askew.transformer import EncoderDecoderConfig, StackConfig
+from askew.transformer import EncoderDecoderConfig, StackConfig, training_flops
 
 WORDS = ["red", "blue", "green", "old", "new", "big"]
 PORTUGUESE = ["vermelho", "azul", "verde", "velho", "novo", "grande"]
@@ -54,7 +53,8 @@ def test_vocabulary_comes_from_the_training_pairs_alone():
 
 def test_description_tells_all_that_two_runs_must_share():
     told = task(lr=0.5).describe()
-    assert told["training"]["lr"] == 0.5 and "steps" not in told["training"]
+    assert told["training"]["lr"] == 0.5
+    assert "steps" not in told["training"]
     assert {key: told[key] for key in ("name", "train", "valid", "test", "vocabulary")} == {
         "name": "colours",
         "train": 24,
@@ -96,7 +96,8 @@ def test_short_runs_warm_up_and_evaluate_less(
     assert made.train(model, steps=steps, seed=4, folder=tmp_path, progress=progress) == []
     ((given, train, valid, numbers), settings) = calls[0]
     assert given is model
-    assert list(train) == list(made.examples[0]) and valid is made.examples[1]
+    assert list(train) == list(made.examples[0])
+    assert valid is made.examples[1]
     assert settings == {
         "out": tmp_path,
         "seed": 4,
@@ -222,7 +223,8 @@ def numbers_of_training(monkeypatch, made, tmp_path, **settings):
 def test_an_arm_changes_the_numbers_of_training(monkeypatch, tmp_path):
     changes = {"lr": 0.5, "decoder": {"bpe_dropout": 1.0}}
     _, train, _, numbers = numbers_of_training(monkeypatch, task(), tmp_path, training=changes)
-    assert numbers.lr == 0.5 and numbers.encoder.bpe_dropout == 0.0
+    assert numbers.lr == 0.5
+    assert numbers.encoder.bpe_dropout == 0.0
     plain = task().examples[0]
     assert [source for source, _ in train] == [source for source, _ in plain]
     assert all(len(one) > len(other) for (_, one), (_, other) in zip(train, plain, strict=True))

@@ -42,7 +42,8 @@ def test_translates_every_source_and_leaves_out_what_comes_back_empty(asked, tmp
         progress=lambda *call: told.append(call),
     )
     kept = [source for source in SOURCES if source != "line 4"]
-    assert pairs.sources == kept and pairs.targets == [source.upper() for source in kept]
+    assert pairs.sources == kept
+    assert pairs.targets == [source.upper() for source in kept]
     assert told == [(4, 9), (8, 9), (9, 9)]
     assert asked.asked == [(tmp_path.name, "ctranslate2"), (4, 3), (4, 3), (1, 3)]
 

@@ -7,13 +7,7 @@ import pytest
 import torch
 
 from askew.models import AsymmetricTranslationModel, Translator
-from askew.tasks import (
-    _train,
-    is_first_process,
-    prepare_training,
-    train_into,
-    translation_task,
-)
+from askew.tasks import _train, is_first_process, prepare_training, train_into, translation_task
 from askew.text import ParallelText, SplitText
 from askew.tradeoffs import Budget
 from askew.training import TrainingConfig

@@ -119,7 +119,8 @@ def test_lengths_that_change_are_those_of_their_own_pass():
     size = len(one_pass(passes[0], 40, 6))
     both = TokenBatches(lengths, max_tokens=40, num_batches=size + 5, seed=6)
     taken = list(both)
-    assert len(both) == size + 5 and taken[:size] == list(one_pass(passes[0], 40, 6))
+    assert len(both) == size + 5
+    assert taken[:size] == list(one_pass(passes[0], 40, 6))
     assert all(padded(batch, passes[1]) <= 40 for batch in taken[size:])
     assert asked == [0, 0, 1]
     same = TokenBatches(lambda epoch: passes[0], max_tokens=40, num_batches=3 * size, seed=6)

@@ -48,8 +48,12 @@ def test_every_pair_lands_once_and_no_source_in_two_splits(pairs, num_valid, num
     split = split_pairs(text, num_valid=num_valid, num_test=num_test, seed=seed)
     assert sorted(row for part in split for row in rows(part)) == sorted(pairs)
     train, valid, test = (set(part.sources) for part in split)
-    assert train and valid and test
-    assert not (train & valid or train & test or valid & test)
+    assert train
+    assert valid
+    assert test
+    assert not (train & valid)
+    assert not (train & test)
+    assert not (valid & test)
 
 
 def test_a_source_too_frequent_for_a_split_goes_to_training():

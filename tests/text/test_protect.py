@@ -54,7 +54,8 @@ def test_masks_what_is_copied_and_leaves_what_is_translated(text, marked, origin
 def test_there_are_sixteen_marks_and_what_comes_after_stays():
     text = " ".join(f"%({i})s" for i in range(20))
     marked, originals = protect(text)
-    assert originals == tuple(f"%({i})s" for i in range(16)) and marked.endswith(" %(18)s %(19)s")
+    assert originals == tuple(f"%({i})s" for i in range(16))
+    assert marked.endswith(" %(18)s %(19)s")
     assert restore(marked, originals) == text
 
 
@@ -151,7 +152,8 @@ def test_marks_come_last_within_the_size_and_nothing_is_learnt_across_them():
     assert marked.get_vocab_size() == plain.get_vocab_size() + 16
     full = train_tokenizer(["many words make more tokens"] * 9, vocab_size=285, protect=True)
     assert full.get_vocab_size() == 285
-    assert not is_protecting(plain) and is_protecting(marked)
+    assert not is_protecting(plain)
+    assert is_protecting(marked)
     with pytest.raises(ValueError, match="vocab_size must be at least 275; got vocab_size 274"):
         train_tokenizer(["a"], vocab_size=274, protect=True)
 

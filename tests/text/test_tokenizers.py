@@ -19,7 +19,8 @@ PAIRS = ParallelText(["three trees"] * 5, ["três árvores"] * 5)
 def test_a_joint_vocabulary_is_learnt_from_both_sides():
     joint = train_tokenizers(PAIRS, vocab_size=280)
     both = train_tokenizer([*PAIRS.sources, *PAIRS.targets], vocab_size=280)
-    assert joint.source is joint.target and joint.source.to_str() == both.to_str()
+    assert joint.source is joint.target
+    assert joint.source.to_str() == both.to_str()
 
 
 def test_separate_vocabularies_are_learnt_from_one_side_each():
@@ -33,7 +34,8 @@ def test_come_back_from_a_folder(tmp_path, separate):
     written = train_tokenizers(PAIRS, vocab_size=270, separate=separate)
     save_tokenizers(written, tmp_path)
     read = load_tokenizers(tmp_path)
-    assert isinstance(read, Tokenizers) and (read.source is not read.target) == separate
+    assert isinstance(read, Tokenizers)
+    assert (read.source is not read.target) == separate
     assert [t.to_str() for t in read] == [t.to_str() for t in written]
     assert len(list(tmp_path.iterdir())) == 1 + separate
 

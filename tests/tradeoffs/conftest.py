@@ -5,7 +5,7 @@ import concurrent.futures
 import pytest
 from report_pages import example_results
 
-from askew.tradeoffs import _run
+from askew.tradeoffs._running import trials
 
 
 class InProcess(concurrent.futures.Executor):
@@ -28,7 +28,7 @@ class InProcess(concurrent.futures.Executor):
 
 @pytest.fixture
 def in_process(monkeypatch):
-    monkeypatch.setattr(_run, "ProcessPoolExecutor", InProcess)
+    monkeypatch.setattr(trials, "ProcessPoolExecutor", InProcess)
 
 
 @pytest.fixture

@@ -63,7 +63,8 @@ def test_a_config_of_ones_own_is_compared_and_gone_on_with(plain):
 
 def test_the_task_names_its_speeds(plain):
     labels = {metric["name"]: metric["label"] for metric in plain.results["metrics"]}
-    assert labels["throughput"] == "points answered" and labels["latency_ms"] == "time per point"
+    assert labels["throughput"] == "points answered"
+    assert labels["latency_ms"] == "time per point"
     usual = {metric.name: metric.label for metric in SPEED_METRICS}
     assert labels["train_seconds"] == usual["train_seconds"]
     assert "decoding" not in json.dumps(plain.results)
@@ -113,7 +114,8 @@ def test_figures_of_the_task_reach_table_and_page(costly, tmp_path, monkeypatch)
     write_report(costly.results, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     for words in (page, printed(costly.results)):
-        assert "stored size, bytes" in words and "spread of weights" in words
+        assert "stored size, bytes" in words
+        assert "spread of weights" in words
     assert "error against stored size" in page, "quality is drawn against it"
 
 

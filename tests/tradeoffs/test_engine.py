@@ -17,11 +17,11 @@ from tradeoffs.conftest import InProcess
 from askew.tasks import chosen_arms, translation_task
 from askew.text import ParallelText, SplitText
 from askew.tradeoffs import Arm, Budget, compare
-from askew.tradeoffs import _run as engine
+from askew.tradeoffs._running import trials as engine
 from askew.training import TrainingConfig
 
-NUMBERS = "one two three four five six seven eight nine ten".split()
-GERMAN = "eins zwei drei vier fünf sechs sieben acht neun zehn".split()
+NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+GERMAN = ["eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "zehn"]
 WORDS = [f"{a} {b}" for a in NUMBERS for b in NUMBERS]
 ZAHLEN = [f"{a} {b}" for a in GERMAN for b in GERMAN]
 
@@ -93,7 +93,8 @@ def test_after_two_losses_trials_run_alone_until_the_one_to_blame_is_through(
 ):
     losing.losses = {"narrow-seed1": 2}
     run(tmp_path / "out")
-    assert losing.sizes[:2] == [2, 2] and losing.sizes[2] == 1
+    assert losing.sizes[:2] == [2, 2]
+    assert losing.sizes[2] == 1
 
 
 def test_a_trial_that_loses_its_process_again_and_again_is_named(tmp_path, losing):
@@ -147,7 +148,8 @@ def test_a_process_that_is_killed_is_replaced(tmp_path, expected, monkeypatch, c
     monkeypatch.undo()  # real processes
     task = dataclasses.replace(StubTask(), kill_at="narrow-seed1", mark=str(tmp_path))
     found = run(tmp_path / "out", task, cluster=cluster)
-    assert scores(found) == expected and (tmp_path / "killed").exists()
+    assert scores(found) == expected
+    assert (tmp_path / "killed").exists()
     assert len(list((tmp_path / "out" / "trials").iterdir())) == 6
     assert not any((tmp_path / "out" / "work").iterdir())
 
@@ -211,5 +213,6 @@ def test_a_trial_is_a_torchrun(tmp_path):
         for found in (alone, shared)
         for trial in found.results["trials"]
     ]
-    assert losses[0] == pytest.approx(losses[2], rel=0.05) and losses[0] != losses[2]
+    assert losses[0] == pytest.approx(losses[2], rel=0.05)
+    assert losses[0] != losses[2]
     assert not any((tmp_path / "2" / "work").iterdir())

@@ -22,7 +22,7 @@ from askew.tradeoffs import (
     count_parameters,
     train_loop,
 )
-from askew.tradeoffs._batches import training_batches
+from askew.tradeoffs._running.batches import training_batches
 
 CPU = torch.device("cpu")
 
@@ -61,12 +61,14 @@ def found(tmp_path, in_process):
 
 def test_two_builders_are_trained_and_judged(found):
     verdicts = {verdict.metric: verdict for verdict in found.verdicts}
-    assert verdicts["accuracy"].verdict == "pays" and verdicts["accuracy"].wins == 5
+    assert verdicts["accuracy"].verdict == "pays"
+    assert verdicts["accuracy"].wins == 5
     wide, narrow = found.results["arms"]
     assert wide["costs"]["parameters"] == 4 * 32 + 32 + 32 * 2 + 2
     forward = 2 * 32 * (4 * 32 + 32 * 2)
     assert wide["costs"]["flops_per_step"] == 3 * forward - 2 * 32 * 4 * 32  # not to the input
-    assert wide["config"]["build"] == "net(32)" and narrow["config"]["build"] == "net(2)"
+    assert wide["config"]["build"] == "net(32)"
+    assert narrow["config"]["build"] == "net(2)"
     assert wide["config"]["optimizer"] == "torch_adam(lr=0.02)"
     assert wide["config"]["loss"] == "cross_entropy"
 
@@ -80,7 +82,8 @@ def test_the_curve_has_training_and_validation_loss(found):
 
 def test_the_gap_to_training_data_is_shown_and_not_judged(found):
     gaps = [trial["metrics"]["generalisation_gap"] for trial in found.results["trials"]]
-    assert len(set(gaps)) > 1 and all(-0.5 < gap < 0.5 for gap in gaps)
+    assert len(set(gaps)) > 1
+    assert all(-0.5 < gap < 0.5 for gap in gaps)
     assert "generalisation_gap" not in {verdict.metric for verdict in found.verdicts}
     known = {metric["name"]: metric for metric in found.results["metrics"]}
     assert known["generalisation_gap"]["label"] == "generalisation gap of accuracy"
@@ -112,7 +115,8 @@ def test_a_stored_model_is_what_was_trained(found):
     accuracy = made.evaluate(model).metrics["accuracy"]
     assert accuracy == stored["metrics"]["accuracy"]
     gap = made.train_score(model) - accuracy
-    assert gap and stored["metrics"]["generalisation_gap"] == pytest.approx(gap)
+    assert gap
+    assert stored["metrics"]["generalisation_gap"] == pytest.approx(gap)
     assert count_parameters(model) == 226
 
 
@@ -134,7 +138,8 @@ def test_the_order_depends_on_the_seed_alone(kind):
     first = _orders(data, 3, 0)
     assert first == _orders(data, 3, 5)
     assert first != _orders(data, 4, 0)
-    assert first[:32] != first[32:] and sorted(first[:32]) == sorted(first[32:])
+    assert first[:32] != first[32:]
+    assert sorted(first[:32]) == sorted(first[32:])
 
 
 class Pair(nn.Module):
@@ -174,12 +179,10 @@ def test_inputs_may_be_several_or_named(kind, tmp_path, in_process):
 def test_a_model_against_itself_begins_with_other_weights():
     made = experiment(models={"again": partial(net, 8), "net": partial(net, 8)})
     again, same = made.arms
-    assert (
-        isinstance(same.config, ModelConfig)
-        and again.config == same.config
-        and again.init_offset
-        and not same.init_offset
-    )
+    assert isinstance(same.config, ModelConfig)
+    assert again.config == same.config
+    assert again.init_offset
+    assert not same.init_offset
 
 
 def test_losses_optimizers_and_trainings_may_differ_by_arm(tmp_path, in_process):
@@ -202,7 +205,8 @@ def test_losses_optimizers_and_trainings_may_differ_by_arm(tmp_path, in_process)
     found = made.compare(out=tmp_path / "out", seeds=[0], steps=7)
     assert calls[0] == (7, 0, "a-seed0")
     a, b = found.results["trials"]
-    assert a["curve"] == [] and b["curve"][0]["train_loss"] == 3.0
+    assert a["curve"] == []
+    assert b["curve"][0]["train_loss"] == 3.0
     assert found.results["arms"][0]["config"]["loss"].startswith("CrossEntropyLoss")
     with pytest.raises(ValueError, match="minutes needs training records with the loss of two"):
         made.compare(out=tmp_path / "other", minutes=0.1)
@@ -228,7 +232,8 @@ def test_figures_of_the_whole_set_and_of_items(tmp_path, in_process):
     )
     made = experiment(scores=[mean, ACCURACY])
     found = made.evaluate(made.build(made.arms[0].config, 0))
-    assert list(found.metrics) == ["mean", "accuracy"] and list(found.items) == ["accuracy"]
+    assert list(found.metrics) == ["mean", "accuracy"]
+    assert list(found.items) == ["accuracy"]
     assert len(found.items["accuracy"]) == 200
     assert [metric.better for metric in made.metrics] == ["lower", "higher"]
 
@@ -283,7 +288,8 @@ def test_numbers_of_an_experiment_are_tuned(tmp_path, in_process):
     )
     found = made.compare(out=tmp_path / "out", seeds=[0], steps=20, draws=5)
     best = found.results["tuning"]["wide"]["best"]["training.lr"]
-    assert found.results["arms"][0]["training"] == {"lr": best} and best > 1e-3
+    assert found.results["arms"][0]["training"] == {"lr": best}
+    assert best > 1e-3
     model = made.load(found.folder / "trials" / "wide-seed0" / "model")
     x, y = points(100, 2)
     right = (model(x).argmax(-1) == y).double().mean().item()
@@ -308,7 +314,8 @@ def test_an_experiment_reaches_another_process():
     model = made.build(made.arms[0].config, 0)
     made.predict(model, items=8, batch_size=4)
     again = cloudpickle.loads(cloudpickle.dumps(made))
-    assert again.arms == made.arms and again.describe() == made.describe()
+    assert again.arms == made.arms
+    assert again.describe() == made.describe()
     other = again.build(again.arms[0].config, 0)
     assert again.evaluate(other) == made.evaluate(model)
     assert again.train_score(other) == made.train_score(model)
@@ -333,7 +340,8 @@ def test_the_loop_trains_on_the_batches_of_its_seed():
             **settings,
         )
         losses.append([record["loss"] for record in records])
-    assert losses[0] == losses[1] != losses[2] and len(losses[0]) == 6
+    assert losses[0] == losses[1] != losses[2]
+    assert len(losses[0]) == 6
 
 
 def test_validation_turns_the_sign_where_lower_is_better():
@@ -355,8 +363,8 @@ def test_validation_does_not_count_as_training_time(monkeypatch):
         clock[0] += 100
         return 0.5
 
-    monkeypatch.setattr("askew.tradeoffs._experiment_loop.seconds", lambda device: clock[0])
-    monkeypatch.setattr("askew.tradeoffs._experiment_loop._mean_loss", validated)
+    monkeypatch.setattr("askew.tradeoffs._running.train_loop.seconds", lambda device: clock[0])
+    monkeypatch.setattr("askew.tradeoffs._running.train_loop._mean_loss", validated)
     made = experiment()
     records = made.train(
         made.build(made.arms[0].config, 0),
@@ -366,4 +374,5 @@ def test_validation_does_not_count_as_training_time(monkeypatch):
         folder=None,
         progress=lambda step, steps: None,
     )
-    assert clock[0] == 1000 and {record["train_seconds"] for record in records} == {0.0}
+    assert clock[0] == 1000
+    assert {record["train_seconds"] for record in records} == {0.0}

@@ -38,12 +38,14 @@ def test_results_have_what_the_report_shows(table, tmp_path, monkeypatch):
     results = found.results
     assert [arm["name"] for arm in results["arms"]] == ["thin", "twin", "wide"]
     assert results["settings"]["correction"] == "bonferroni"
-    assert results["settings"]["confidence"] == 0.975 and results["settings"]["command"] == "again"
+    assert results["settings"]["confidence"] == 0.975
+    assert results["settings"]["command"] == "again"
     assert results["trials"][0]["metrics"] == {"latency": 4.0, "f1": 4 + 1.5}
     assert results["trials"][3]["metrics"] == {"latency": 7.0, "f1": pytest.approx(4 + 1.5 + 0.3)}
     write_report(results, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "thin" in page and "mine" in page
+    assert "thin" in page
+    assert "mine" in page
 
 
 def test_one_challenger_is_not_corrected():

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from askew.tradeoffs._intervals import Spread, estimate_spread, margin_of, minimum_detectable
+from askew.tradeoffs._statistics.intervals import (
+    Spread,
+    estimate_spread,
+    margin_of,
+    minimum_detectable,
+)
 
 SEEDS, ITEMS = 5, 200
 
@@ -48,7 +53,7 @@ def test_seeds_alone_give_students_interval():
     assert (values.mean() - margin, values.mean() + margin) == pytest.approx(tuple(expected))
 
 
-@pytest.mark.parametrize("seed_sd, item_sd", [(1.0, 1.0), (0.0, 1.0), (1.0, 0.0), (0.0, 0.0)])
+@pytest.mark.parametrize(("seed_sd", "item_sd"), [(1.0, 1.0), (0.0, 1.0), (1.0, 0.0), (0.0, 0.0)])
 def test_crossed_variance_equals_naive_loop(seed_sd: float, item_sd: float):
     for grid in _grids(seed_sd, item_sd, 1.0, 5)[:, :, :7]:
         spread = estimate_spread(grid.mean(axis=1), grid)
@@ -83,7 +88,7 @@ def test_nothing_varies():
     assert margin_of(Spread(0.0, 2), 0.95) == minimum_detectable(Spread(0.0, 2), 0.95) == 0.0
 
 
-@pytest.mark.parametrize("seed_sd, item_sd", [(1.0, 3.0), (0.1, 1.0), (1.0, 0.0), (0.0, 1.0)])
+@pytest.mark.parametrize(("seed_sd", "item_sd"), [(1.0, 3.0), (0.1, 1.0), (1.0, 0.0), (0.0, 1.0)])
 def test_interval_holds_its_coverage(seed_sd: float, item_sd: float):
     # 2000 tables: a true coverage of 95 % shows as 95 % ± 1.5 % (three standard errors)
     assert 0.93 <= _covered(_grids(seed_sd, item_sd, 1.0, 2000)) <= 0.975

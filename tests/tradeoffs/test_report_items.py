@@ -3,8 +3,9 @@ import pytest
 from report_pages import render
 from safetensors.numpy import save_file
 
-from askew.tradeoffs import items_of, write_json
-from askew.tradeoffs._items import histogram, item_differences
+from askew._files import write_json
+from askew.tradeoffs import items_of
+from askew.tradeoffs._report.item_differences import histogram, item_differences
 
 pytestmark = pytest.mark.usefixtures("short_script")
 
@@ -23,7 +24,8 @@ def keep_trials(folder, results, *, items=60):
 def test_items_are_means_over_seeds(results, tmp_path):
     keep_trials(tmp_path, results)
     found = items_of(tmp_path, results)
-    assert list(found) == ["chrf"] and set(found["chrf"]) == {"deep", "twin"}
+    assert list(found) == ["chrf"]
+    assert set(found["chrf"]) == {"deep", "twin"}
     assert found["chrf"]["twin"][:3].tolist() == [2.0, 3.0, 4.0]
     assert found["chrf"]["deep"][:3].tolist() == [2.0, 2.0, 8.0]
 
@@ -67,12 +69,14 @@ def test_lower_is_better_turns_the_sign():
     ours, theirs = np.array([1.0, 5.0, 3.0]), np.array([2.0, 1.0, 3.0])
     found = item_differences(ours, theirs, better="lower")
     assert found.differences.tolist() == [1.0, -4.0, 0.0]
-    assert found.best.tolist() == [0] and found.worst.tolist() == [1]
+    assert found.best.tolist() == [0]
+    assert found.worst.tolist() == [1]
 
 
 def test_order_of_items_is_by_size_and_then_by_number():
     found = item_differences(np.array([1.0, 2.0, 1.0, -1.0, -3.0]), np.zeros(5), better="higher")
-    assert found.best.tolist() == [1, 0, 2] and found.worst.tolist() == [4, 3]
+    assert found.best.tolist() == [1, 0, 2]
+    assert found.worst.tolist() == [4, 3]
 
 
 def test_equal_items_need_no_chart(results, tmp_path):
@@ -84,6 +88,8 @@ def test_equal_items_need_no_chart(results, tmp_path):
 
 def test_the_histogram_counts_around_zero():
     middles, counts = histogram(np.array([-2.0, -0.01, 0.0, 0.01, 1.0, 2.0]))
-    assert counts.sum() == 5 and counts[20] == 2
-    assert middles[20] == pytest.approx(0) and middles[0] == pytest.approx(-2.0)
+    assert counts.sum() == 5
+    assert counts[20] == 2
+    assert middles[20] == pytest.approx(0)
+    assert middles[0] == pytest.approx(-2.0)
     assert counts[0] == counts[-1] == 1

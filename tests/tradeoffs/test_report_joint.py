@@ -8,8 +8,9 @@ import pytest
 from report_pages import Page, example_results
 from typer.testing import CliRunner
 
+from askew._files import write_json
 from askew.cli import app
-from askew.tradeoffs import Run, read_run, write_joint_report, write_json
+from askew.tradeoffs import Run, read_run, write_joint_report
 
 CHECK = Path(__file__).parents[2] / "benchmarks" / "check_report.py"
 
@@ -34,7 +35,8 @@ def report(*arguments):
 @pytest.mark.usefixtures("short_script")
 def test_several_runs_share_a_page(two, tmp_path):
     done = report(*two, "--out", tmp_path / "page.html")
-    assert done.exit_code == 0 and done.output == f"report: {tmp_path / 'page.html'}\n"
+    assert done.exit_code == 0
+    assert done.output == f"report: {tmp_path / 'page.html'}\n"
     page = Page(tmp_path / "page.html")
     assert "2 comparisons, on the first quality metric of each: cannot tell 1 ×" in page.text
     assert "first cannot tell chrF −0.4 points (−0.9 to +0.1)" in page.text
@@ -42,7 +44,8 @@ def test_several_runs_share_a_page(two, tmp_path):
     places = [a["id"] for a in page.named("section")]
     assert len(places) == len(set(places)) == 1 + 2 * 6 + 1
     targets = {a["href"][1:] for a in page.named("a")}
-    assert targets == {"run1-verdict", "run2-verdict", "reading"} and targets <= set(places)
+    assert targets == {"run1-verdict", "run2-verdict", "reading"}
+    assert targets <= set(places)
     groups = [a["name"] for a in page.named("input")]
     assert groups == ["run1-axis"] * 3 + ["run2-axis"] * 3
     assert sum("checked" in a for a in page.named("input")) == 2
@@ -52,7 +55,8 @@ def test_several_runs_share_a_page(two, tmp_path):
 def test_one_run_gets_its_own_page(two):
     assert report(two[0], "--language", "pt").exit_code == 0
     page = Page(two[0] / "report.html")
-    assert "Visão geral" not in page.text and "deep contra twin" in page.text
+    assert "Visão geral" not in page.text
+    assert "deep contra twin" in page.text
     assert "report:" not in report(two[0], "--quiet").output
 
 
@@ -62,7 +66,8 @@ def test_headings_go_down_one_level_at_a_time(two, tmp_path):
     report(two[0])
     for path in (tmp_path / "page.html", two[0] / "report.html"):
         levels = [int(tag[1]) for tag, _ in Page(path).tags if tag in ("h1", "h2", "h3", "h4")]
-        assert levels[0] == 1 and levels.count(1) == 1
+        assert levels[0] == 1
+        assert levels.count(1) == 1
         assert all(b - a <= 1 for a, b in pairwise(levels))
 
 
@@ -85,7 +90,8 @@ def test_bad_folders_are_refused(tmp_path, content, words):
             (place / name).write_text(text)
     done = report(place, "--out", tmp_path / "page.html")
     assert done.exit_code == 2
-    assert words in done.output and "Traceback" not in done.output
+    assert words in done.output
+    assert "Traceback" not in done.output
     assert not (tmp_path / "page.html").exists()
 
 
@@ -93,7 +99,8 @@ def test_bad_settings_are_refused(two, tmp_path):
     assert report().exit_code == 2
     assert report(two[0], "--language", "fr").exit_code == 2
     done = report(two[0], "--out", tmp_path / "nowhere" / "page.html")
-    assert done.exit_code == 2 and "write_joint_report: the folder must exist" in done.output
+    assert done.exit_code == 2
+    assert "write_joint_report: the folder must exist" in done.output
     with pytest.raises(ValueError, match="runs must be one or more"):
         write_joint_report([], tmp_path / "page.html")
 
@@ -105,7 +112,8 @@ def test_measured_results_get_a_page_in_portuguese(tmp_path):
     call = ["compare", "--results", tmp_path / "table.csv", "--baseline", "old2", "--out"]
     call += [tmp_path / "out", "--report-language", "pt"]
     done = CliRunner().invoke(app, list(map(str, call)))
-    assert done.exit_code == 0 and "não compensa" in done.output
+    assert done.exit_code == 0
+    assert "não compensa" in done.output
     assert "✕ não compensa" in Page(tmp_path / "out" / "report.html").text
     assert report(tmp_path / "out").exit_code == 0
     assert "✕ does not pay" in Page(tmp_path / "out" / "report.html").text
@@ -113,7 +121,9 @@ def test_measured_results_get_a_page_in_portuguese(tmp_path):
 
 def test_a_run_is_called_by_its_folder(two):
     run = read_run(two[1])
-    assert isinstance(run, Run) and run.name == "second" and run.items == {}
+    assert isinstance(run, Run)
+    assert run.name == "second"
+    assert run.items == {}
 
 
 @pytest.mark.slow
@@ -131,4 +141,5 @@ def test_the_page_in_a_browser(two, tmp_path, language):
     path.write_text(broken.replace("default-src 'none'", "default-src *"), "utf-8")
     done = subprocess.run(call, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
-    assert "400 px, light: too wide" in done.stdout and "console: " in done.stdout
+    assert "400 px, light: too wide" in done.stdout
+    assert "console: " in done.stdout

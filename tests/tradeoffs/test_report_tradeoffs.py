@@ -4,9 +4,9 @@ from statistics import fmean, geometric_mean
 import pytest
 from report_pages import CHRF, LATENCY, page_of
 
-from askew.tradeoffs._findings import position
-from askew.tradeoffs._language import LANGUAGES
-from askew.tradeoffs._pareto import tradeoff_charts
+from askew.tradeoffs._report.cards import position
+from askew.tradeoffs._report.language import LANGUAGES
+from askew.tradeoffs._report.pareto_charts import tradeoff_charts
 
 SAY = LANGUAGES["en"]
 
@@ -90,5 +90,6 @@ def test_everything_lies_inside_the_axes(results):
     for axis in "xy":
         low, high = figure["layout"][f"{axis}axis"]["range"]
         values = [value for trace in figure["data"] for value in trace[axis]]
-        assert low < min(values) and max(values) < high
+        assert low < min(values)
+        assert max(values) < high
         assert math.isfinite(low + high)

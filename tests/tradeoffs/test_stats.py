@@ -64,7 +64,7 @@ def test_lower_is_better_turns_the_sign():
     )
 
 
-@pytest.mark.parametrize("better, sign", [("higher", 1), ("lower", -1)])
+@pytest.mark.parametrize(("better", "sign"), [("higher", 1), ("lower", -1)])
 def test_ratio_is_a_difference_of_logarithms(better: str, sign: int):
     thin, twin = [2.0, 4.0, 8.0, 2.0, 3.0], [1.0, 2.0, 2.0, 1.0, 2.0]
     speed = Metric(name="f1", label="speed", better=better, scale="ratio", equivalence=0.05)
@@ -139,14 +139,16 @@ def test_false_verdicts_are_rare():
     assert 0.02 <= 1 - verdicts.count("cannot tell") / 400 <= 0.083
 
 
-@pytest.mark.parametrize("offset, verdict", [(2, "pays"), (0, "cannot tell"), (-2, "does not pay")])
+@pytest.mark.parametrize(
+    ("offset", "verdict"), [(2, "pays"), (0, "cannot tell"), (-2, "does not pay")]
+)
 def test_three_verdicts(offset: float, verdict: str):
     differences = [offset + d for d in (-0.5, 0.2, 0.1, -0.1, 0.4)]
     assert _one(_rows(differences, [0.0] * 5)).verdict == verdict
 
 
 @pytest.mark.parametrize(
-    "equivalence, equivalent", [(0.6, True), (0.43, False), (0.0, None), (3, True)]
+    ("equivalence", "equivalent"), [(0.6, True), (0.43, False), (0.0, None), (3, True)]
 )
 def test_equivalence_needs_the_whole_interval(equivalence: float, equivalent: bool | None):
     # mean 0.02, sd 0.342, t(4) = 2.776: interval -0.404 to 0.444, or its mirror image
@@ -159,8 +161,10 @@ def test_equivalence_needs_the_whole_interval(equivalence: float, equivalent: bo
 @pytest.mark.parametrize("seeds", [2, 4])
 def test_few_seeds_get_an_interval_and_no_verdict(seeds: int):
     verdict = _one(_rows([5.0, 5.1, 5.2, 5.3][:seeds], [0.0] * seeds))
-    assert verdict.verdict is None and verdict.equivalent is None
-    assert verdict.low < verdict.difference < verdict.high and verdict.minimum_detectable > 0
+    assert verdict.verdict is None
+    assert verdict.equivalent is None
+    assert verdict.low < verdict.difference < verdict.high
+    assert verdict.minimum_detectable > 0
     assert verdict.reason == f"5 seeds are needed for a verdict; got {seeds}"
     assert _one(_rows([5.0, 5.1], [0.0] * 2), min_seeds=2).verdict == "pays"
 
@@ -190,7 +194,7 @@ def test_metrics_come_in_their_order_then_the_others_by_name():
 
 
 @pytest.mark.parametrize(
-    "rows, message",
+    ("rows", "message"),
     [
         (
             _rows([1.0, 2.0, 3.0], [1.0, 2.0]),
@@ -218,7 +222,7 @@ def test_unpaired_results(rows: list[Row], message: str):
 
 
 @pytest.mark.parametrize(
-    "rows, message",
+    ("rows", "message"),
     [
         (_rows([1.0], [0.0]), "scale 'ratio' needs values > 0; got value 0.0, arms 'thin'"),
         (_item_rows(), "scale 'ratio' takes one value per seed; got 8 items, arms 'thin'"),
@@ -230,7 +234,7 @@ def test_ratio_refuses(rows: list[Row], message: str):
 
 
 @pytest.mark.parametrize(
-    "settings, message",
+    ("settings", "message"),
     [
         ({"min_seeds": 1}, "min_seeds must be >= 2; got min_seeds 1"),
         ({"confidence": 95.0}, "between 0 and 1; got confidence 95.0"),
@@ -244,7 +248,7 @@ def test_settings_that_do_not_fit(settings: dict, message: str):
 
 
 @pytest.mark.parametrize(
-    "setting, message",
+    ("setting", "message"),
     [
         ({"better": "up"}, "better must be 'higher' or 'lower'; got better 'up'"),
         ({"scale": "log"}, "scale must be 'difference' or 'ratio'; got scale 'log'"),
@@ -278,7 +282,8 @@ def test_several_challengers_share_the_error():
         for correction in ("bonferroni", "none")
     )
     for one, other in zip(shared, alone, strict=True):
-        assert one.confidence == pytest.approx(1 - 0.05 / 3) and other.confidence == 0.95
+        assert one.confidence == pytest.approx(1 - 0.05 / 3)
+        assert other.confidence == 0.95
         wider = stats.t.ppf(1 - 0.05 / 6, 4) / stats.t.ppf(0.975, 4)
         assert one.high - one.low == pytest.approx(wider * (other.high - other.low))
         assert one.minimum_detectable > other.minimum_detectable

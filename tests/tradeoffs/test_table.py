@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from askew.tradeoffs._table import Row, read_table
+from askew.tradeoffs._statistics.table import Row, read_table
 
 ROWS = [
     Row(arm, seed, item, "f1", float(value))
@@ -24,7 +24,8 @@ def test_seeds_sort_as_numbers_and_values_follow():
     assert sample.seeds == [0, 2, 10]
     assert sample.items == ["a"]
     assert sample.values.tolist() == [6.0, 10.0, 8.0]
-    assert sample.grid is not None and sample.grid.tolist() == [[7.0], [11.0], [9.0]]
+    assert sample.grid is not None
+    assert sample.grid.tolist() == [[7.0], [11.0], [9.0]]
     assert not sample.averaged
 
 
@@ -41,7 +42,7 @@ def test_values_of_a_seed_are_the_mean_of_its_items_where_nothing_else_is_given(
 
 
 def test_file_equals_rows_across_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("askew.tradeoffs._table._CHUNK", 5)
+    monkeypatch.setattr("askew.tradeoffs._statistics.table._CHUNK", 5)
     path = _write(tmp_path / "t.csv", [",".join(map(str, row)) for row in ROWS])
     for results in (path, str(path), iter(ROWS[::-1])):
         table = read_table(results)
@@ -59,7 +60,7 @@ def test_a_quoted_item_with_a_comma_and_a_byte_order_mark(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "lines, message",
+    ("lines", "message"),
     [
         (["thin,1,,f1"], "a row must have 5 fields; got 4 in .*t.csv, line 2"),
         (["thin,1,,f1,2", ""], "a row must have 5 fields; got 0 in .*t.csv, line 3"),
@@ -81,7 +82,7 @@ def test_wrong_header(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    ("change", "message"),
     [
         (
             lambda rows: [*rows, rows[3]],

@@ -55,11 +55,13 @@ def run(tmp_path, in_process, monkeypatch):
 
 def test_all_arms_try_the_same_and_each_takes_its_best(run):
     wide, narrow = run()
-    assert isinstance(wide, Tuned) and len(wide.draws) == 6
+    assert isinstance(wide, Tuned)
+    assert len(wide.draws) == 6
     assert all(isinstance(draw, Draw) for draw in wide.draws)
     assert [d.values for d in wide.draws] == [d.values for d in narrow.draws]
     rates = [draw.values["training.lr"] for draw in wide.draws]
-    assert len(set(rates)) == 6 and all(1e-3 <= rate <= 1 for rate in rates)
+    assert len(set(rates)) == 6
+    assert all(1e-3 <= rate <= 1 for rate in rates)
     assert all(0.1 <= d.values["encoder.dropout"] <= 0.9 for d in wide.draws)
     best = min(rates, key=lambda rate: abs(math.log(rate / 0.2)))
     assert wide.arm.training == {"lr": best}
@@ -67,7 +69,8 @@ def test_all_arms_try_the_same_and_each_takes_its_best(run):
         wide.arm.config.encoder.dropout == wide.draws[rates.index(best)].values["encoder.dropout"]
     )
     assert narrow.arm.training == {"lr": min(rates)}
-    assert wide.given == -abs(math.log(0.05 / 0.2)) and narrow.given == -0.05
+    assert wide.given == -abs(math.log(0.05 / 0.2))
+    assert narrow.given == -0.05
     assert wide.curve == expected_best([draw.score for draw in wide.draws])
 
 
@@ -77,15 +80,15 @@ def test_an_arm_that_no_draw_improves_stays_as_given(run):
             return 1.0 if model.lr == 0.05 else 0.0
 
     wide, _ = run(Content())
-    assert wide.arm == ARMS[0] and wide.given == 1.0
+    assert wide.arm == ARMS[0]
+    assert wide.given == 1.0
 
 
 def test_seeds_are_far_from_those_of_trials_and_the_same_for_all_arms(run):
     run(draws=2)
     seeds = [int(line.split()[0]) for line in run.tries()]
-    assert min(seeds) >= 1_000_000 and sorted(set(seeds)) == sorted(seeds[::2]) == sorted(
-        seeds[1::2]
-    )
+    assert min(seeds) >= 1_000_000
+    assert sorted(set(seeds)) == sorted(seeds[::2]) == sorted(seeds[1::2])
 
 
 def test_it_goes_on_where_it_stopped(run, tmp_path):
@@ -182,7 +185,8 @@ def test_a_comparison_is_of_the_tuned_arms(run, tmp_path):
     found = compare(Tunable(), ARMS, [0, 1], **settings)
     wide = found.results["tuning"]["wide"]
     best = max(wide["draws"], key=lambda draw: draw["score"])
-    assert wide["best"] == best["values"] and len(wide["expected_best"]) == 4
+    assert wide["best"] == best["values"]
+    assert len(wide["expected_best"]) == 4
     assert found.results["arms"][0]["training"] == {"lr": best["values"]["training.lr"]}
     assert found.results["settings"]["tuning"]["draws"] == 4
     trained = [line.split() for line in run.tries() if int(line.split()[0]) < 2]

@@ -4,15 +4,14 @@ from dataclasses import replace
 import pytest
 from stub_task import StubTask, line_config
 
-from askew.tradeoffs import (
+from askew.tradeoffs import Twin, measured_twin, symmetric_twin
+from askew.transformer import (
+    EncoderDecoderConfig,
     ParameterCount,
-    Twin,
-    measured_twin,
+    StackConfig,
     parameter_count,
-    symmetric_twin,
     training_flops,
 )
-from askew.transformer import EncoderDecoderConfig, StackConfig
 
 DEEP = StackConfig(d_model=128, num_layers=4, num_heads=4, d_ff=512, dropout=0.2)
 THIN = StackConfig(d_model=96, num_layers=2, num_heads=3, d_ff=384, dropout=0.1)
@@ -38,7 +37,8 @@ def config(**changes):
 )
 def test_a_twin_is_symmetric_and_within_one_percent(asymmetric):
     twin = symmetric_twin(asymmetric)
-    assert isinstance(twin, Twin) and twin.match == "parameters"
+    assert isinstance(twin, Twin)
+    assert twin.match == "parameters"
     assert twin.config.encoder == twin.config.decoder
     ratio = parameter_count(twin.config).total / parameter_count(asymmetric).total
     assert twin.residual == pytest.approx(ratio - 1)
@@ -89,7 +89,8 @@ def flops(config):
 def test_operations_are_matched_instead():
     asymmetric = config(decoder=replace(THIN, num_layers=1))
     twin = symmetric_twin(asymmetric, count=flops, match="flops")
-    assert twin.match == "flops" and abs(twin.residual) <= 0.01
+    assert twin.match == "flops"
+    assert abs(twin.residual) <= 0.01
     assert flops(twin.config) / flops(asymmetric) == pytest.approx(1 + twin.residual)
     other = symmetric_twin(asymmetric).config
     assert abs(flops(other) / flops(asymmetric) - 1) > 0.01, "parameters would not do"
@@ -117,10 +118,12 @@ def test_a_measured_twin_takes_as_long(monkeypatch, match):
     measured = timed(monkeypatch, cost)
     asymmetric = config()
     twin = measured_twin(StubTask(), asymmetric, sides=SIDES, match=match)
-    assert twin.config.encoder == twin.config.decoder and twin.match == match
+    assert twin.config.encoder == twin.config.decoder
+    assert twin.match == match
     assert twin.config.encoder.num_layers == 3
     assert cost(twin.config) / cost(asymmetric) == pytest.approx(1 + twin.residual)
-    assert abs(twin.residual) <= 0.03 and len(measured) <= 6
+    assert abs(twin.residual) <= 0.03
+    assert len(measured) <= 6
 
 
 @pytest.mark.parametrize(("side", "depth"), [("decoder", 2), ("encoder", 6)])
@@ -132,7 +135,8 @@ def test_the_depth_gives_way_where_no_width_will_do(monkeypatch, side, depth):
     timed(monkeypatch, cost)
     deep = config(encoder=replace(DEEP, num_layers=6), decoder=replace(THIN, num_layers=2))
     twin = measured_twin(StubTask(), deep, sides=SIDES, match="latency")
-    assert twin.config.encoder == twin.config.decoder and twin.config.decoder.num_layers == depth
+    assert twin.config.encoder == twin.config.decoder
+    assert twin.config.decoder.num_layers == depth
 
 
 def test_measured_twins_refuse(monkeypatch):

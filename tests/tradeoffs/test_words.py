@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from askew.tradeoffs._stats import Metric, Verdict
-from askew.tradeoffs._words import summary_sentence
+from askew.tradeoffs._report.summary import summary_sentence
+from askew.tradeoffs._statistics.verdicts import Metric, Verdict
 
 CHRF = Metric(name="chrf", label="chrF", equivalence=1.0, unit="points")
 SPEED = Metric(name="speed", label="decoding throughput", scale="ratio", equivalence=0.05)
@@ -39,7 +39,7 @@ def _verdict(
 
 
 @pytest.mark.parametrize(
-    "verdict, expected",
+    ("verdict", "expected"),
     [
         (
             _verdict(CHRF, 1.234, 0.51, 1.96, "pays"),

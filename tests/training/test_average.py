@@ -42,7 +42,8 @@ def test_is_in_place_for_a_while_even_when_that_fails():
     with pytest.raises(KeyError), average.in_place():
         assert torch.equal(model.weight, average.averages["weight"])
         raise KeyError
-    assert torch.equal(model.weight, own) and not torch.equal(own, average.averages["weight"])
+    assert torch.equal(model.weight, own)
+    assert not torch.equal(own, average.averages["weight"])
     average.put()
     assert torch.equal(model.weight, average.averages["weight"])
 

@@ -54,7 +54,8 @@ WORDS = train_tokenizer(["three trees see three bees"] * 9, vocab_size=280)
 def test_each_side_has_its_tokenizer():
     examples = TranslationExamples(PAIRS, Tokenizers(TOKENIZER, WORDS), max_tokens=8)
     source, target = examples[2]
-    assert source == TOKENIZER.encode("three").ids and target == WORDS.encode("três").ids
+    assert source == TOKENIZER.encode("three").ids
+    assert target == WORDS.encode("três").ids
 
 
 def test_bpe_dropout_cuts_one_side_anew_in_every_epoch_and_the_same_again():
@@ -79,4 +80,5 @@ def test_row_numbers_say_the_epoch():
     assert len(EpochBatches(batches, 3)) == 5
     assert [[row % 3 for row in batch] for batch in numbered] == list(batches)
     flat = [row for batch in numbered for row in batch]
-    assert sorted(flat[:3]) == [0, 1, 2] and sorted(flat[3:6]) == [3, 4, 5]
+    assert sorted(flat[:3]) == [0, 1, 2]
+    assert sorted(flat[3:6]) == [3, 4, 5]

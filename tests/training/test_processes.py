@@ -47,8 +47,7 @@ def launch(*arguments, processes=1, program="training_run.py", **environment):
 
 def run(out, config, *how, processes=1):
     out.mkdir(exist_ok=True)
-    done = launch(out, json.dumps(config), *how, processes=processes)
-    return done
+    return launch(out, json.dumps(config), *how, processes=processes)
 
 
 def found(out):
@@ -93,7 +92,8 @@ def test_without_room_on_the_disk_the_last_good_checkpoint_stays(tmp_path):
     last = last_checkpoint(out / "checkpoints")
     assert last.name == "checkpoint-6"
     full = run(out, EVERYTHING, "full:20000")
-    assert full.returncode != 0 and not (out / "records.json").exists()
+    assert full.returncode != 0
+    assert not (out / "records.json").exists()
     assert last_checkpoint(out / "checkpoints") == last
     assert run(out, EVERYTHING).returncode == 0
     check_equal(out, expected)
@@ -171,4 +171,5 @@ def test_the_command_line_under_torchrun_trains_as_one_process(tmp_path):
         assert done.stdout.count("test set:") == 1  # one process speaks
         records = json.loads((out / "curve.json").read_text())["records"]
         losses.append([r[name] for r in records for name in ("loss", "eval_loss") if name in r])
-    assert len(losses[0]) > 1 and losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert len(losses[0]) > 1
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)

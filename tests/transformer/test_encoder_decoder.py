@@ -215,7 +215,8 @@ def test_one_table_is_read_and_written_through_a_map_where_a_side_is_wider_or_na
 
 def test_one_table_of_equal_widths_needs_no_map():
     net = shared(encoder=replace(DECODER, num_layers=3))
-    assert net.source_projection is None and net.target_projection is None
+    assert net.source_projection is None
+    assert net.target_projection is None
 
 
 def test_a_shared_adapter_is_one_map_before_every_layer():

@@ -112,7 +112,8 @@ def test_stored_states_survive_half_precision():
 def test_a_layer_alone_keeps_shapes():
     layer = ReaderLayer(CONFIG)
     context, question = layer(torch.randn(2, 5, 16), torch.randn(2, 3, 16))
-    assert context.shape == (2, 5, 16) and question.shape == (2, 3, 16)
+    assert context.shape == (2, 5, 16)
+    assert question.shape == (2, 3, 16)
 
 
 @pytest.mark.parametrize(

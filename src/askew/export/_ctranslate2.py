@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from askew._check import needing, require
-from askew._reading import file_sha256
+from askew._files import file_sha256
 from askew.attention import AsymmetricAttention, sinusoidal_positions
 from askew.export._files import replacing
 from askew.models import (

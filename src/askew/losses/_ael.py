@@ -7,12 +7,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
 from askew._check import require
-from askew._reduction import (
-    Reduction,
-    check_reduction,
-    reduce,
-    result_dtype,
-)
+from askew._reduction import Reduction, check_reduction, reduce, result_dtype
 from askew.losses._noisy import SMALLEST_SHIFT, label_log_probs
 
 

@@ -7,13 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from askew._check import require
-from askew._reduction import (
-    check_floating,
-    check_reduction,
-    check_where,
-    compute_dtype,
-    hide,
-)
+from askew._reduction import check_floating, check_reduction, check_where, compute_dtype, hide
 
 
 def check_labels(name: str, y: Tensor) -> None:

@@ -3,12 +3,7 @@
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from askew._reduction import (
-    Reduction,
-    check_reduction,
-    reduce,
-    result_dtype,
-)
+from askew._reduction import Reduction, check_reduction, reduce, result_dtype
 from askew.losses._regression import Level, check_level, keep_level, price_of, residual
 
 

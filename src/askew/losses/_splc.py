@@ -5,13 +5,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from askew._check import require
-from askew._reduction import (
-    Reduction,
-    check_reduction,
-    is_readable,
-    reduce,
-    result_dtype,
-)
+from askew._reduction import Reduction, check_reduction, is_readable, reduce, result_dtype
 from askew.losses._missing import check_focus, check_labels, checked_elements, focal_cost
 
 

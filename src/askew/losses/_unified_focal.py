@@ -5,21 +5,8 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from askew._check import require
-from askew._reduction import (
-    Reduction,
-    check_reduction,
-    compute_dtype,
-    hide,
-    reduce,
-    result_dtype,
-)
-from askew.losses._overlap import (
-    Pixels,
-    check_smooth,
-    count_regions,
-    to_pixels,
-    tversky_cost,
-)
+from askew._reduction import Reduction, check_reduction, compute_dtype, hide, reduce, result_dtype
+from askew.losses._overlap import Pixels, check_smooth, count_regions, to_pixels, tversky_cost
 
 
 def asymmetric_unified_focal_loss(

@@ -20,6 +20,12 @@ from askew.models._folder import (
 )
 from askew.models._qa import AsymmetricQAModel, Encoded, QAOutput
 from askew.models._qa_configuration import AsymmetricQAConfig, QAConfig
+from askew.models._qa_cost import (
+    QAParameterCount,
+    qa_parameter_count,
+    qa_question_flops,
+    qa_training_flops,
+)
 from askew.models._skeleton import model_skeleton
 from askew.models._torch_engine import TorchEngine
 from askew.models._translation import AsymmetricTranslationModel
@@ -48,6 +54,7 @@ __all__ = [
     "PretrainedEncoder",
     "QAConfig",
     "QAOutput",
+    "QAParameterCount",
     "QuestionAnswerer",
     "Reading",
     "TokenHypothesis",
@@ -60,6 +67,9 @@ __all__ = [
     "model_fingerprint",
     "model_kind",
     "model_skeleton",
+    "qa_parameter_count",
+    "qa_question_flops",
+    "qa_training_flops",
     "read_attention",
     "read_encoder_config",
     "write_attention_page",

@@ -263,7 +263,7 @@ class QuestionAnswerer:
         ids = self.question_tokenizer.wrap(inner)
         most = self.plain.max_question_tokens
         require(
-            0 < len(inner) and len(ids) <= most,
+            len(inner) > 0 and len(ids) <= most,
             f"QuestionAnswerer: the question must have 1 to {most} tokens; got {len(ids)} with "
             f"{self.question_tokenizer.num_special} around it. Ask in other words",
         )

@@ -10,16 +10,11 @@ from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 
 from askew._check import require
-from askew._reading import in_short
+from askew._files import in_short
 from askew.inspection import AttentionPicture, QueryKeyMap, query_key_maps, record_attention
 from askew.models._answerer import QuestionAnswerer
 from askew.models._attention_map import greedy_attention, readable_tokens
-from askew.models._folder import (
-    check_depth,
-    load_qa_model,
-    load_translation_model,
-    read_values,
-)
+from askew.models._folder import check_depth, load_qa_model, load_translation_model, read_values
 from askew.models._qa import AsymmetricQAModel
 from askew.models._translation import AsymmetricTranslationModel
 from askew.models._translator import Translator

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from askew._check import require
-from askew._reading import file_sha256, is_version, parse_json
+from askew._files import file_sha256, is_version, parse_json
 from askew.text import Context
 
 VERSION = 1

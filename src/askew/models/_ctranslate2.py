@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from askew._check import needing, require
-from askew._reading import file_sha256, in_short, is_version
+from askew._files import file_sha256, in_short, is_version
 from askew.models._decoding import DecodingConfig, TokenHypothesis
 from askew.text import load_tokenizers
 

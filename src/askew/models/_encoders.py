@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
 from askew._check import require
-from askew._reading import in_short
+from askew._files import in_short
 
 _FILES = ("config.json", "model.safetensors", "tokenizer.json")
 _DROPOUTS = ("dropout", "dropout_prob", "pdrop")  # how the names of rates end

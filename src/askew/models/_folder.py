@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from askew._check import require
-from askew._reading import file_sha256, in_short, is_version
+from askew._files import file_sha256, in_short, is_version
 from askew.models._configuration import AsymmetricTranslationConfig
 from askew.models._qa import AsymmetricQAModel
 from askew.models._qa_configuration import AsymmetricQAConfig

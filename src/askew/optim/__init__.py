@@ -1,13 +1,6 @@
 """One optimizer, every parameter in exactly one part, each part with its rate and schedule."""
 
-from askew.optim._describe import (
-    PartRow,
-    PartsTable,
-    RatesTable,
-    describe,
-    parts_table,
-    preview,
-)
+from askew.optim._describe import PartRow, PartsTable, RatesTable, describe, parts_table, preview
 from askew.optim._groups import layerwise_parts, parameter_groups
 from askew.optim._optimizer import AsymmetricOptimizer, part_rates
 from askew.optim._parts import partition_parameters

@@ -145,7 +145,7 @@ def _check_options(
         return
     known = {p.name for p in parameters} - {"params", "lr"}
     own = {"params", "param_names", "part", "lr", "aliases"}
-    given = {name: "settings" for name in settings}
+    given = dict.fromkeys(settings, "settings")
     given |= {name: f"part {g['part']!r}" for g in groups for name in g if name not in own}
     for name, where in given.items():
         close = get_close_matches(name, known, n=1)

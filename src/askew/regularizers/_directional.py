@@ -17,14 +17,7 @@ from askew._reduction import (
     reduce,
     result_dtype,
 )
-from askew.regularizers._directional_walk import (
-    Job,
-    Norm,
-    Side,
-    SumWithGradient,
-    step_costs,
-    walk,
-)
+from askew.regularizers._directional_walk import Job, Norm, Side, SumWithGradient, step_costs, walk
 from askew.regularizers._inputs import check_weight
 
 

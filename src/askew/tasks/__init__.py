@@ -11,11 +11,7 @@ from askew.tasks._choices import (
 )
 from askew.tasks._data import Part, Sources, is_catalogue, load_text, read_any
 from askew.tasks._evaluate import Evaluated, evaluate_translator, load_test
-from askew.tasks._labels import (
-    LabelTask,
-    LabelTrainingConfig,
-    best_threshold,
-)
+from askew.tasks._labels import LabelTask, LabelTrainingConfig, best_threshold
 from askew.tasks._presets import SHAPES, SIZES, translation_preset
 from askew.tasks._qa import Pretrained, QATask, qa_task
 from askew.tasks._qa_choices import chosen_qa_arms, chosen_qa_model, chosen_qa_task
@@ -29,11 +25,7 @@ from askew.tasks._qa_data import (
 )
 from askew.tasks._qa_evaluate import evaluate_answerer
 from askew.tasks._qa_presets import QA_SHAPES, qa_preset
-from askew.tasks._retrieval import (
-    RetrievalTask,
-    RetrievalTrainingConfig,
-    retrieval_scores,
-)
+from askew.tasks._retrieval import RetrievalTask, RetrievalTrainingConfig, retrieval_scores
 from askew.tasks._tabular import MLP, MLPConfig, TableTask, TableTrainingConfig
 from askew.tasks._tabular_choices import TABLE_TASKS, table_arms, table_task
 from askew.tasks._tabular_data import (

@@ -8,24 +8,14 @@ from typing import Any, TypeVar
 
 from askew._check import require
 from askew._config import load_config, naming, parse_setting, read_toml, to_dict
+from askew._files import read_json, write_json
 from askew.tasks._data import Sources, load_text
 from askew.tasks._presets import SHAPES, translation_preset
 from askew.tasks._teacher import find_teacher
 from askew.tasks._translation import TranslationTask, translation_task
-from askew.tradeoffs import (
-    Arm,
-    Budget,
-    Task,
-    Tuning,
-    Twin,
-    measured_twin,
-    parameter_count,
-    read_json,
-    symmetric_twin,
-    write_json,
-)
+from askew.tradeoffs import Arm, Budget, Task, Tuning, Twin, measured_twin, symmetric_twin
 from askew.training import TrainingConfig
-from askew.transformer import EncoderDecoderConfig
+from askew.transformer import EncoderDecoderConfig, parameter_count
 
 DEFAULT_STEPS = 1000
 DEFAULT_MINUTES = 6.0

@@ -20,29 +20,15 @@ from askew.models import (
     QAConfig,
     QuestionAnswerer,
     load_qa_model,
+    qa_training_flops,
     read_encoder_config,
     write_checksums,
 )
 from askew.tasks._qa_contexts import read_own_contexts, references
 from askew.tasks._qa_presets import METRICS, SPEEDS, search_space
 from askew.text import QuestionSet, SpanTokenizer, SplitQuestions, TfidfIndex, train_tokenizer
-from askew.tradeoffs import (
-    Cost,
-    Evaluation,
-    Metric,
-    Progress,
-    Range,
-    Records,
-    count_parameters,
-    qa_training_flops,
-)
-from askew.training import (
-    OnRecord,
-    QALesson,
-    QATrainingConfig,
-    QuestionExamples,
-    train_model,
-)
+from askew.tradeoffs import Cost, Evaluation, Metric, Progress, Range, Records, count_parameters
+from askew.training import OnRecord, QALesson, QATrainingConfig, QuestionExamples, train_model
 
 
 class Pretrained(NamedTuple):

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from askew._config import load_config, naming
-from askew.models import QAConfig, read_encoder_config
+from askew.models import QAConfig, qa_parameter_count, read_encoder_config
 from askew.tasks._choices import find_twin, match_settings, merge, read_shape
 from askew.tasks._qa import NO_PRETRAINED, Pretrained, QATask, encoder_depth, qa_task
 from askew.tasks._qa_data import QuestionSources, load_questions
 from askew.tasks._qa_presets import QA_SHAPES, qa_preset
-from askew.tradeoffs import Arm, qa_parameter_count
+from askew.tradeoffs import Arm
 from askew.training import QATrainingConfig
 
 # An encoder that has learnt much already is changed little: its rate is lower, and the lowest

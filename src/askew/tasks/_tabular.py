@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from askew._check import require
 from askew._config import load_config, to_dict
-from askew._reading import whole_model
+from askew._files import read_json, whole_model, write_json
 from askew.optim import AsymmetricOptimizer, AsymmetricScheduler
 from askew.regularizers import AsymmetricDropout
 from askew.tasks._tabular_data import SplitTable
-from askew.tradeoffs import Metric, Progress, Range, Records, read_json, train_loop, write_json
+from askew.tradeoffs import Metric, Progress, Range, Records, train_loop
 from askew.training import Decay, rise_and_fall
 
 SPEEDS = {"throughput": "rows answered", "latency_ms": "time per row"}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from askew._check import require
-from askew._reading import file_sha256, in_short
+from askew._files import file_sha256, in_short
 from askew.models import Translator
 from askew.text import ParallelText
 

@@ -11,17 +11,8 @@ from accelerate import PartialState
 
 from askew._check import require
 from askew._config import to_dict
-from askew.tradeoffs import (
-    Arm,
-    Budget,
-    Progress,
-    Records,
-    Task,
-    calibrate,
-    check_resumable,
-    read_json,
-    write_json,
-)
+from askew._files import check_resumable, read_json, write_json
+from askew.tradeoffs import Arm, Budget, Progress, Records, Task, calibrate
 from askew.training import OnRecord
 
 

@@ -29,17 +29,9 @@ from askew.text import (
     save_tokenizers,
     train_tokenizers,
 )
-from askew.tradeoffs import (
-    Evaluation,
-    Metric,
-    Progress,
-    Range,
-    Records,
-    parameter_count,
-    training_flops,
-)
+from askew.tradeoffs import Evaluation, Metric, Progress, Range, Records
 from askew.training import OnRecord, TrainingConfig, TranslationExamples, train_model
-from askew.transformer import EncoderDecoderConfig
+from askew.transformer import EncoderDecoderConfig, parameter_count, training_flops
 
 METRICS = (
     Metric(name="chrf", label="chrF", equivalence=1.0, unit="points"),

@@ -30,12 +30,7 @@ from askew.text._tokenizer import (
     pad_batch,
     train_tokenizer,
 )
-from askew.text._tokenizers import (
-    Tokenizers,
-    load_tokenizers,
-    save_tokenizers,
-    train_tokenizers,
-)
+from askew.text._tokenizers import Tokenizers, load_tokenizers, save_tokenizers, train_tokenizers
 from askew.text._windows import SpanTokenizer, TextTokens, cut_windows, tokens_of_span
 
 __all__ = [

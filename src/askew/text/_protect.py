@@ -72,7 +72,7 @@ def protect_target(text: str, originals: Sequence[str]) -> str:
         >>> restore(protect_target("%s abrir", source.originals), source.originals)
         '%s abrir'
     """
-    numbers = {original: mark for original, mark in zip(originals, MARKS, strict=False)}
+    numbers = dict(zip(originals, MARKS, strict=False))
     longest = sorted(numbers, key=len, reverse=True)
     pattern = "|".join([*map(re.escape, longest), MARK.pattern])
     return re.sub(pattern, lambda match: numbers.get(match[0], ""), text)
@@ -148,7 +148,7 @@ def _masked(text: str, spans: Iterable[tuple[int, int]]) -> Protected:
     spans = list(spans)
     found = dict.fromkeys(text[start:end] for start, end in spans)
     first = sorted(found, key=lambda original: original not in MARKS)  # else in their order
-    numbers = {original: mark for original, mark in zip(first, MARKS, strict=False)}
+    numbers = dict(zip(first, MARKS, strict=False))
     parts, at = [], 0
     for start, end in spans:
         mark = numbers.get(text[start:end])

@@ -1,40 +1,36 @@
 """Does the asymmetry pay? Matched twins, paired trials, verdicts with their uncertainty."""
 
-from askew.tradeoffs._as_given import Tradeoffs, analyze_asymmetric_tradeoffs
-from askew.tradeoffs._budget import Budget, Watcher
 from askew.tradeoffs._compare import Comparison, compare, prepare_comparison
-from askew.tradeoffs._cost import (
-    ParameterCount,
-    count_parameters,
-    parameter_count,
-    training_flops,
-)
 from askew.tradeoffs._experiment import Experiment
-from askew.tradeoffs._experiment_loop import train_loop
 from askew.tradeoffs._experiment_parts import ACCURACY, ModelConfig, Score, adamw
-from askew.tradeoffs._external import Judged, judge_results
-from askew.tradeoffs._files import check_resumable, check_writable, read_json, write_json
-from askew.tradeoffs._flops import count_flops
-from askew.tradeoffs._items import items_of
+from askew.tradeoffs._external_results import Judged, judge_results
 from askew.tradeoffs._measured_twin import measured_twin
-from askew.tradeoffs._page import Run, read_run
-from askew.tradeoffs._print import print_results
-from askew.tradeoffs._qa_cost import (
-    qa_parameter_count,
-    qa_question_flops,
-    qa_training_flops,
-)
-from askew.tradeoffs._report import write_joint_report, write_report
+from askew.tradeoffs._report.item_differences import items_of
+from askew.tradeoffs._report.page import write_joint_report, write_report
+from askew.tradeoffs._report.results_view import Run, read_run
+from askew.tradeoffs._report.summary import summary_sentence
+from askew.tradeoffs._report.terminal import print_results
 from askew.tradeoffs._results import SPEED_METRICS
-from askew.tradeoffs._run import calibrate
-from askew.tradeoffs._sequential import looks_of, sequential_confidence
-from askew.tradeoffs._stats import Metric, Row, Verdict, analyze, shared_confidence
-from askew.tradeoffs._table import COLUMNS
+from askew.tradeoffs._running.budget import Budget, Watcher
+from askew.tradeoffs._running.flops import count_flops, count_parameters
+from askew.tradeoffs._running.train_loop import train_loop
+from askew.tradeoffs._running.trial import Trial, load_trial
+from askew.tradeoffs._running.trials import calibrate
+from askew.tradeoffs._running.tuning import (
+    Draw,
+    Range,
+    Tuned,
+    Tuning,
+    expected_best,
+    tune,
+    with_values,
+)
+from askew.tradeoffs._statistics.sequential import looks_of, sequential_confidence
+from askew.tradeoffs._statistics.table import COLUMNS
+from askew.tradeoffs._statistics.verdicts import Metric, Row, Verdict, analyze, shared_confidence
 from askew.tradeoffs._task import Arm, Cost, Evaluation, Progress, Records, Task
-from askew.tradeoffs._trial import Trial, load_trial
-from askew.tradeoffs._tune import Draw, Range, Tuned, Tuning, expected_best, tune, with_values
 from askew.tradeoffs._twin import Twin, symmetric_twin
-from askew.tradeoffs._words import summary_sentence
+from askew.tradeoffs._two_models import Tradeoffs, analyze_asymmetric_tradeoffs
 
 __all__ = [
     "ACCURACY",
@@ -50,7 +46,6 @@ __all__ = [
     "Judged",
     "Metric",
     "ModelConfig",
-    "ParameterCount",
     "Progress",
     "Range",
     "Records",
@@ -69,8 +64,6 @@ __all__ = [
     "analyze",
     "analyze_asymmetric_tradeoffs",
     "calibrate",
-    "check_resumable",
-    "check_writable",
     "compare",
     "count_flops",
     "count_parameters",
@@ -80,23 +73,16 @@ __all__ = [
     "load_trial",
     "looks_of",
     "measured_twin",
-    "parameter_count",
     "prepare_comparison",
     "print_results",
-    "qa_parameter_count",
-    "qa_question_flops",
-    "qa_training_flops",
-    "read_json",
     "read_run",
     "sequential_confidence",
     "shared_confidence",
     "summary_sentence",
     "symmetric_twin",
     "train_loop",
-    "training_flops",
     "tune",
     "with_values",
     "write_joint_report",
-    "write_json",
     "write_report",
 ]

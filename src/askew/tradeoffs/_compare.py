@@ -9,16 +9,16 @@ import filelock
 
 from askew._check import require
 from askew._config import to_dict
-from askew.tradeoffs._budget import Budget, Watcher
-from askew.tradeoffs._files import check_resumable, read_json, write_json, write_text
-from askew.tradeoffs._measure import measure_costs
+from askew._files import check_resumable, read_json, write_json, write_text
 from askew.tradeoffs._results import results_of, trials_csv
-from askew.tradeoffs._run import calibrate, run_trials
-from askew.tradeoffs._sequential import sequential_confidence
-from askew.tradeoffs._stats import Metric, Verdict
+from askew.tradeoffs._running.budget import Budget, Watcher
+from askew.tradeoffs._running.cost_measurement import measure_costs
+from askew.tradeoffs._running.trial import load_trial
+from askew.tradeoffs._running.trials import calibrate, run_trials
+from askew.tradeoffs._running.tuning import Tuned, Tuning, check_space, tune
+from askew.tradeoffs._statistics.sequential import sequential_confidence
+from askew.tradeoffs._statistics.verdicts import Metric, Verdict
 from askew.tradeoffs._task import Arm, Model, Task
-from askew.tradeoffs._trial import load_trial
-from askew.tradeoffs._tune import Tuned, Tuning, check_space, tune
 
 
 class Comparison(NamedTuple):

@@ -12,19 +12,8 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
 from askew._check import require
-from askew._reading import whole_model
-from askew.tradeoffs._batches import (
-    answer,
-    as_data,
-    dataset_of,
-    join,
-    ordered_batches,
-    training_batches,
-)
-from askew.tradeoffs._budget import Budget, Watcher
+from askew._files import read_json, whole_model, write_json
 from askew.tradeoffs._compare import Comparison, compare
-from askew.tradeoffs._cost import count_parameters
-from askew.tradeoffs._experiment_loop import train_loop
 from askew.tradeoffs._experiment_parts import (
     ACCURACY,
     Build,
@@ -41,11 +30,20 @@ from askew.tradeoffs._experiment_parts import (
     of_arm,
     seconds,
 )
-from askew.tradeoffs._files import read_json, write_json
-from askew.tradeoffs._flops import count_flops
-from askew.tradeoffs._stats import Metric
+from askew.tradeoffs._running.batches import (
+    answer,
+    as_data,
+    dataset_of,
+    join,
+    ordered_batches,
+    training_batches,
+)
+from askew.tradeoffs._running.budget import Budget, Watcher
+from askew.tradeoffs._running.flops import count_flops, count_parameters
+from askew.tradeoffs._running.train_loop import train_loop
+from askew.tradeoffs._running.tuning import Range, Tuning
+from askew.tradeoffs._statistics.verdicts import Metric
 from askew.tradeoffs._task import Arm, Evaluation, Progress, Records
-from askew.tradeoffs._tune import Range, Tuning
 
 _OTHER_WEIGHTS = 10_000
 _OF_A_PROCESS = ("_arms", "_timed")

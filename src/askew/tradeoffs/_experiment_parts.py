@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from askew._check import require
-from askew.tradeoffs._batches import dataset_of
-from askew.tradeoffs._stats import Metric
+from askew.tradeoffs._running.batches import dataset_of
+from askew.tradeoffs._statistics.verdicts import Metric
 
 Build = Callable[[], nn.Module]
 Loss = Callable[[Any, Any], Tensor]

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 
 from askew._check import require
-from askew.tradeoffs._run import step_seconds
+from askew.tradeoffs._running.trials import step_seconds
 from askew.tradeoffs._task import Arm, Task
 from askew.tradeoffs._twin import FF_STEP, Config, Twin, candidates, middle, sides_of, with_both
 from askew.transformer import StackConfig

@@ -10,13 +10,13 @@ from dataclasses import asdict, replace
 from importlib.metadata import version
 
 from askew._config import to_dict
-from askew.tradeoffs._own_costs import is_judged, own_means, own_metrics, own_values
-from askew.tradeoffs._sequential import sequential_confidence
-from askew.tradeoffs._stats import Metric, Row, Verdict, analyze, shared_confidence
+from askew.tradeoffs._report.summary import headline
+from askew.tradeoffs._running.task_costs import is_judged, own_means, own_metrics, own_values
+from askew.tradeoffs._running.trial import GAP, Trial
+from askew.tradeoffs._running.tuning import Tuned
+from askew.tradeoffs._statistics.sequential import sequential_confidence
+from askew.tradeoffs._statistics.verdicts import Metric, Row, Verdict, analyze, shared_confidence
 from askew.tradeoffs._task import Arm, Model, Task
-from askew.tradeoffs._trial import GAP, Trial
-from askew.tradeoffs._tune import Tuned
-from askew.tradeoffs._words import headline
 
 SPEED_METRICS = (
     Metric(

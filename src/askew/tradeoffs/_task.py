@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 from torch import nn
 
 from askew._check import require
-from askew.tradeoffs._stats import Metric
+from askew.tradeoffs._statistics.verdicts import Metric
 
 Model = TypeVar("Model", bound=nn.Module)
 Progress = Callable[[int, int], None]

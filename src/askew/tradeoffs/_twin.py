@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast
 
 from askew._check import require
-from askew.tradeoffs._cost import parameter_count
-from askew.transformer import StackConfig
+from askew.transformer import StackConfig, parameter_count
 
 FF_STEP = 8
 

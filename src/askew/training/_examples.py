@@ -7,15 +7,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from askew._check import require
-from askew.text import (
-    END,
-    START,
-    BpeDropout,
-    ParallelText,
-    TokenBatches,
-    Tokenizers,
-    pad_batch,
-)
+from askew.text import END, START, BpeDropout, ParallelText, TokenBatches, Tokenizers, pad_batch
 
 IGNORED = -100
 

@@ -11,13 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from askew._check import require
-from askew.text import (
-    QuestionSet,
-    SpanTokenizer,
-    cut_windows,
-    pad_batch,
-    tokens_of_span,
-)
+from askew.text import QuestionSet, SpanTokenizer, cut_windows, pad_batch, tokens_of_span
 
 
 class Asked(NamedTuple):

@@ -1,6 +1,13 @@
 """Encoder-decoder Transformers as plain modules, each side with its own numbers."""
 
 from askew.transformer._config import EncoderDecoderConfig, StackConfig
+from askew.transformer._cost import (
+    ParameterCount,
+    parameter_count,
+    stack_flops,
+    stack_parameters,
+    training_flops,
+)
 from askew.transformer._encoder_decoder import AsymmetricEncoderDecoder
 from askew.transformer._layers import DecoderLayer, EncoderLayer, FeedForward, LayerCache
 from askew.transformer._reader import Reader, ReaderConfig, ReaderLayer, SpanScores
@@ -16,10 +23,15 @@ __all__ = [
     "EncoderLayer",
     "FeedForward",
     "LayerCache",
+    "ParameterCount",
     "Reader",
     "ReaderConfig",
     "ReaderLayer",
     "SpanScores",
     "StackConfig",
     "TokenEncoder",
+    "parameter_count",
+    "stack_flops",
+    "stack_parameters",
+    "training_flops",
 ]

@@ -1,0 +1,127 @@
+"""Charts of quality against cost, with intervals and who is dominated."""
+
+import json
+import math
+from collections.abc import Sequence
+from statistics import fmean, geometric_mean
+
+import plotly.graph_objects as go
+
+from askew.tradeoffs._report.cards import position
+from askew.tradeoffs._report.chart_style import (
+    Chart,
+    add_mean,
+    add_seeds,
+    axis_words,
+    mark_of,
+    new_figure,
+)
+from askew.tradeoffs._report.language import Language
+from askew.tradeoffs._report.numbers import number
+from askew.tradeoffs._report.results_view import pairs_of, seed_values, verdict_on
+
+
+def tradeoff_charts(page: dict, quality: dict, costs: Sequence[dict], say: Language) -> list[Chart]:
+    """Draw quality against every cost: small marks are seeds, large ones means.
+
+    The cross of a challenger is the interval of its paired difference, laid at the mean of its
+    baseline, so that it reaches the dotted line of the baseline where that difference is not
+    certain. Means are geometric where a metric is compared by ratio, as its verdict is.
+
+    Args:
+        page: The results.
+        quality: The metric that goes upwards.
+        costs: The metrics that go to the right.
+        say: The language.
+
+    Returns:
+        One chart per cost that was measured together with the quality.
+    """
+    charts = [_tradeoff_chart(page, quality, cost, say) for cost in costs]
+    return [chart for chart in charts if chart.figure["data"]]
+
+
+def _tradeoff_chart(page: dict, quality: dict, cost: dict, say: Language) -> Chart:
+    figure = new_figure(say, axis_words(cost, say), height=330)
+    figure.update_yaxes(showgrid=True)
+    points = {}
+    for arm in (arm["name"] for arm in page["arms"]):
+        up, right = seed_values(page, arm, quality["name"]), seed_values(page, arm, cost["name"])
+        seeds = [seed for seed in up if seed in right]
+        if seeds:
+            points[arm] = [right[seed] for seed in seeds], [up[seed] for seed in seeds]
+    middles = {arm: (_middle(cost, xs), _middle(quality, ys)) for arm, (xs, ys) in points.items()}
+    dominated, notes = set(), []
+    for pair in pairs_of(page):
+        if not set(pair) <= set(points):
+            continue
+        verdicts = [verdict_on(page, *pair, metric["name"]) for metric in (cost, quality)]
+        _add_cross(figure, page, pair, middles, verdicts, (cost, quality))
+        found = position(verdicts)
+        if found:
+            words = say["against"].format(challenger=pair[0], baseline=pair[1])
+            notes.append(say["position"].format(pair=words, position=say[found]))
+        if found in ("dominates", "dominated"):
+            dominated.add(pair[1] if found == "dominates" else pair[0])
+    words = []
+    for arm, (xs, ys) in points.items():
+        add_seeds(figure, page, arm, xs, ys, small=True)
+        add_mean(figure, page, say, arm, *middles[arm], hollow=arm in dominated)
+        at = {"up": number(say, middles[arm][1]), "right": number(say, middles[arm][0])}
+        words.append(say["pareto_at"].format(arm=arm, **at))
+    drawn = figure.to_dict()["data"]
+    figure.update_xaxes(range=_range([x for trace in drawn for x in trace["x"]]))
+    figure.update_yaxes(range=_range([y for trace in drawn for y in trace["y"]]))
+    label = say["pareto_label"].format(
+        up=quality["label"], right=cost["label"], words="; ".join([*words, *notes])
+    )
+    note = "; ".join(notes)
+    return Chart(axis_words(quality, say), label, json.loads(figure.to_json()), note)
+
+
+def _middle(metric: dict, values: Sequence[float]) -> float:
+    ratio = metric["scale"] == "ratio" and min(values) > 0
+    return geometric_mean(values) if ratio else fmean(values)
+
+
+def _range(values: Sequence[float]) -> list[float] | None:
+    """Choose an axis; equal values, which may differ in their last bits, lie in its middle."""
+    if not values:
+        return None
+    low, high = min(values), max(values)
+    wide = high - low > 1e-6 * max(abs(low), abs(high))
+    margin = 0.08 * (high - low) if wide else 0.1 * abs(high) or 1.0
+    return [low - margin, high + margin]
+
+
+def _add_cross(
+    figure: go.Figure,
+    page: dict,
+    pair: tuple[str, str],
+    middles: dict[str, tuple[float, float]],
+    verdicts: Sequence[dict | None],
+    metrics: Sequence[dict],
+) -> None:
+    challenger, baseline = pair
+    line = {"color": "var(--join)", "width": 1, "dash": "dot"}
+    figure.add_vline(x=middles[baseline][0], line=line, layer="below")
+    figure.add_hline(y=middles[baseline][1], line=line, layer="below")
+    for place, (verdict, metric) in enumerate(zip(verdicts, metrics, strict=True)):
+        if verdict is None or verdict["low"] is None:
+            continue
+        other = middles[challenger][1 - place]
+        ends = [_moved(middles[baseline][place], verdict[end], metric) for end in ("low", "high")]
+        across = [other, other]
+        figure.add_scatter(
+            x=across if place else ends,
+            y=ends if place else across,
+            mode="lines",
+            line={"color": f"var(--{mark_of(page, challenger)[0]})", "width": 3},
+            hoverinfo="skip",
+        )
+
+
+def _moved(start: float, change: float, metric: dict) -> float:
+    """Give the value that is better than `start` by so much."""
+    change = change if metric["better"] == "higher" else -change
+    return start * math.exp(change) if metric["scale"] == "ratio" else start + change

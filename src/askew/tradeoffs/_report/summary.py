@@ -1,0 +1,147 @@
+"""What the verdicts say, in words."""
+
+import math
+from collections.abc import Sequence
+
+from askew._check import require
+from askew.tradeoffs._report.language import Language, language_of
+from askew.tradeoffs._statistics.verdicts import Metric, Verdict
+
+
+def summary_sentence(
+    verdicts: Sequence[Verdict], metrics: Sequence[Metric], *, language: str = "en"
+) -> str:
+    """Say in plain words what a comparison found, one sentence per challenger.
+
+    Quality comes first: metrics compared by difference, then those compared by ratio. A
+    ratio is the challenger's value over the baseline's, whichever is better. Every claim
+    carries its seeds, interval and verdict; without a verdict nothing is claimed.
+
+    Args:
+        verdicts: As `analyze` gives them.
+        metrics: What is known of the metrics; others are called by their names.
+        language: "en" or "pt".
+
+    Returns:
+        The sentences, "" without verdicts.
+
+    Raises:
+        ValueError: If two metrics have the same name, or there is no such language.
+
+    Example:
+        >>> from askew.tradeoffs._statistics.verdicts import Row, analyze
+        >>> rows = [
+        ...     Row(arm, seed, "", "chrf", value + seed / 10)
+        ...     for arm, values in {"thin": [60, 61, 60, 62, 61], "twin": [60] * 5}.items()
+        ...     for seed, value in enumerate(values)
+        ... ]
+        >>> chrf = Metric(name="chrf", label="chrF", equivalence=1.0)
+        >>> summary_sentence(analyze(rows, baseline="twin", metrics=[chrf]), [chrf])
+        'Over 5 seeds, thin against twin: no certain difference in chrF
+        (0.8, -0.2 to 1.8, cannot tell).'
+    """
+    say = language_of("summary_sentence", language)
+    known = {metric.name: metric for metric in metrics}
+    require(
+        len(known) == len(metrics),
+        "summary_sentence: metrics must have different names; "
+        f"got metrics {[metric.name for metric in metrics]}",
+    )
+    pairs = dict.fromkeys((verdict.challenger, verdict.baseline) for verdict in verdicts)
+    sentences = []
+    for challenger, baseline in pairs:
+        own = [v for v in verdicts if (v.challenger, v.baseline) == (challenger, baseline)]
+        described = [(verdict, known.get(verdict.metric) or _plain(verdict)) for verdict in own]
+        described.sort(key=lambda pair: pair[1].scale == "ratio")
+        phrases = [_phrase(say, *pair) for pair in described if pair[0].verdict is not None]
+        phrases += _refusals(say, described)
+        against = say["against"].format(challenger=challenger, baseline=baseline)
+        sentences.append(f"{_seeds(say, own)}, {against}: {'; '.join(phrases)}.")
+    return " ".join(sentences)
+
+
+def headline(
+    verdicts: Sequence[Verdict], metrics: Sequence[Metric], *, language: str = "en"
+) -> str:
+    """Say what the first quality metric and the speed of answering show; tables have the rest.
+
+    Args:
+        verdicts: As `analyze` gives them.
+        metrics: The first quality metric first.
+        language: "en" or "pt".
+
+    Returns:
+        The sentences, "" without such verdicts.
+    """
+    told = {"throughput", "latency_ms", *(metric.name for metric in metrics[:1])}
+    return summary_sentence([v for v in verdicts if v.metric in told], metrics, language=language)
+
+
+def _plain(verdict: Verdict) -> Metric:
+    return Metric(name=verdict.metric, label=verdict.metric, equivalence=verdict.equivalence)
+
+
+def _seeds(say: Language, verdicts: Sequence[Verdict]) -> str:
+    fewest, most = min(v.seeds for v in verdicts), max(v.seeds for v in verdicts)
+    number = str(most) if fewest == most else say["from_to"].format(low=fewest, high=most)
+    return say["over_one_seed" if most == 1 else "over_seeds"].format(seeds=number)
+
+
+def _phrase(say: Language, verdict: Verdict, metric: Metric) -> str:
+    label = say.name(metric.label)
+    size, interval = _amounts(say, verdict, metric)
+    region = _region(say, metric, verdict.equivalence)
+    if metric.unit and metric.scale == "difference":
+        size = f"{size} {say.name(metric.unit)}"
+    if verdict.verdict == "cannot tell":
+        if verdict.equivalent:
+            return say["equal_in"].format(label=label, region=region, interval=interval)
+        return say["none_certain"].format(label=label, size=size, interval=interval)
+    claim = "better_by" if verdict.verdict == "pays" else "worse_by"
+    return say["times" if metric.scale == "ratio" else claim].format(
+        label=label,
+        size=size,
+        interval=interval,
+        verdict=say[str(verdict.verdict)],
+        small=say["yet_equivalent"].format(region=region) if verdict.equivalent else "",
+    )
+
+
+def _amounts(say: Language, verdict: Verdict, metric: Metric) -> tuple[str, str]:
+    """Write size and interval as a reader expects them: a worse arm is worse by a positive size."""
+    low = verdict.difference if verdict.low is None else verdict.low
+    high = verdict.difference if verdict.high is None else verdict.high
+    amounts = [low, verdict.difference, high]
+    ratio = metric.scale == "ratio"
+    if metric.better == "lower" if ratio else verdict.verdict == "does not pay":
+        amounts = [-amount for amount in reversed(amounts)]
+    if ratio:
+        amounts = [math.exp(amount) for amount in amounts]
+    decimals = _decimals(amounts[2] - amounts[0], amounts[1])
+    start, size, end = (say.digits(f"{amount:z.{decimals}f}") for amount in amounts)
+    return size, say["from_to"].format(low=start, high=end)
+
+
+def _decimals(width: float, size: float) -> int:
+    """Show two digits of the interval's width, or three of the size where it has none."""
+    if width > 0:
+        return max(0, 1 - math.floor(math.log10(width)))
+    return max(0, 2 - math.floor(math.log10(abs(size)))) if size else 0
+
+
+def _region(say: Language, metric: Metric, equivalence: float) -> str:
+    if metric.scale == "ratio":
+        return say["a_factor"].format(factor=say.digits(f"{math.exp(equivalence):.3g}"))
+    unit = f" {say.name(metric.unit)}" if metric.unit else ""
+    return f"±{say.digits(f'{equivalence:g}')}{unit}"
+
+
+def _refusals(say: Language, described: Sequence[tuple[Verdict, Metric]]) -> list[str]:
+    labels: dict[str, list[str]] = {}
+    for verdict, metric in described:
+        if verdict.verdict is None:
+            labels.setdefault(say.reason(verdict.reason), []).append(say.name(metric.label))
+    return [
+        say["no_verdict_on"].format(labels=", ".join(names), reason=reason)
+        for reason, names in labels.items()
+    ]

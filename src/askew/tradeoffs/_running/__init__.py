@@ -1,0 +1,1 @@
+"""Trials: their processes, budgets, tuning, measuring, and the loop of an experiment."""

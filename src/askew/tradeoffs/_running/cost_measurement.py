@@ -1,0 +1,136 @@
+"""Speed and memory of trained models, measured last, alone and in turn."""
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import nn
+
+from askew._files import read_json, write_json
+from askew.tradeoffs._running.trial import load_trial
+from askew.tradeoffs._running.trials import trial_processes
+from askew.tradeoffs._task import Arm, Model, Task
+
+LATENCY_ITEMS, THROUGHPUT_ITEMS, THROUGHPUT_BATCH, ROUNDS = 20, 256, 64, 7
+_MEMORY_STEPS = 20
+
+
+def measure_costs(
+    task: Task[Model],
+    arms: Sequence[Arm],
+    seeds: Sequence[int],
+    *,
+    out: Path,
+    threads: int,
+    progress: Callable[[int, int], None],
+) -> dict:
+    """Time every trained model and find the peak memory of training each arm, once.
+
+    For each seed the arms take turns, round by round, in alternating order; a model's figure
+    is its median over the rounds. What was measured before is read, not measured again.
+
+    Args:
+        task: The task.
+        arms: All arms.
+        seeds: All seeds.
+        out: Folder of the comparison.
+        threads: Threads of PyTorch.
+        progress: Called with measurements done and measurements in all.
+
+    Returns:
+        `speed`: per arm and seed `latency_ms` (one item at a time) and `throughput` (items per
+        second in batches of 64); `own`: per arm and seed the task's own figures, if it has
+        any; `peak_memory_mb`: per arm.
+    """
+    path = out / "costs.json"
+    costs = read_json(path) if path.is_file() else {"version": 1, "speed": {}, "peak_memory_mb": {}}
+    torch.set_num_threads(threads)
+    total = len(seeds) + len(arms)
+    has_own = hasattr(task, "costs")
+    for done, seed in enumerate(seeds):
+        progress(done, total)
+        timed = str(seed) in costs["speed"]
+        if timed and (not has_own or str(seed) in costs.get("own", {})):
+            continue
+        models = {arm.name: task.load(load_trial(out, arm.name, seed).model) for arm in arms}
+        if not timed:
+            costs["speed"][str(seed)] = _time_in_turn(task, models)
+        if has_own:
+            costs.setdefault("own", {})[str(seed)] = _own_costs(task, models)
+        write_json(path, costs)
+    for done, arm in enumerate(arms):
+        progress(len(seeds) + done, total)
+        if arm.name not in costs["peak_memory_mb"]:
+            costs["peak_memory_mb"][arm.name] = _peak_memory(task, arm, threads)
+            write_json(path, costs)
+    progress(total, total)
+    return costs
+
+
+def _time_in_turn(task: Task[Model], models: Mapping[str, Model]) -> dict[str, dict[str, float]]:
+    latency: dict[str, list[float]] = {name: [] for name in models}
+    throughput: dict[str, list[float]] = {name: [] for name in models}
+    for model in models.values():
+        task.predict(model, items=4, batch_size=1)
+        task.predict(model, items=THROUGHPUT_BATCH, batch_size=THROUGHPUT_BATCH)
+    for turn in range(ROUNDS):
+        order = list(models)[:: 1 if turn % 2 == 0 else -1]
+        for name in order:
+            seconds = _seconds(task, models[name], LATENCY_ITEMS, 1)
+            latency[name].append(1000 * seconds / LATENCY_ITEMS)
+        for name in order:
+            seconds = _seconds(task, models[name], THROUGHPUT_ITEMS, THROUGHPUT_BATCH)
+            throughput[name].append(THROUGHPUT_ITEMS / seconds)
+    return {
+        name: {"latency_ms": median(latency[name]), "throughput": median(throughput[name])}
+        for name in models
+    }
+
+
+def _own_costs(task: Any, models: Mapping[str, nn.Module]) -> dict[str, dict[str, dict]]:
+    return {
+        name: {cost: asdict(found) for cost, found in task.costs(model).items()}
+        for name, model in models.items()
+    }
+
+
+def _seconds(task: Task[Model], model: Model, items: int, batch_size: int) -> float:
+    started = time.perf_counter()
+    task.predict(model, items=items, batch_size=batch_size)
+    return time.perf_counter() - started
+
+
+def _peak_memory(task: Task[Model], arm: Arm, threads: int) -> float:
+    """Measure in a fresh process: what an earlier model freed would hide what this one takes."""
+    with trial_processes(1, threads) as executor:
+        return executor.submit(_memory_of_training, task, arm).result()
+
+
+def _memory_of_training(task: Task[Model], arm: Arm) -> float:
+    before = _peak_mb()
+    with tempfile.TemporaryDirectory() as folder:
+        task.train(
+            task.build(arm.config, 0),
+            training=arm.training,
+            steps=_MEMORY_STEPS,
+            seed=0,
+            folder=Path(folder),
+            progress=lambda step, steps: None,
+        )
+    return _peak_mb() - before
+
+
+def _peak_mb() -> float:
+    """Peak resident memory of this process; `ru_maxrss` alone would begin at the parent's."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(row for row in status.read_text().splitlines() if row.startswith("VmHWM"))
+        return int(line.split()[1]) / 2**10
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes on macOS

@@ -1,0 +1,128 @@
+"""Trials as tasks of a Ray cluster, on this machine or on others."""
+
+import io
+import os
+import shutil
+import sys
+import tarfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from askew._check import needing
+from askew.tradeoffs._running.trial import run_trial, trial_name
+from askew.tradeoffs._task import Arm, Model, Task
+
+LOCAL = "local"
+_RETRIES = 2
+_POLL_SECONDS = 0.5
+_STORE_BYTES = 512 * 2**20
+
+
+def run_on_ray(
+    task: Task[Model],
+    trials: Sequence[tuple[Arm, int]],
+    *,
+    cluster: str,
+    steps: Mapping[str, int],
+    out: Path,
+    jobs: int,
+    threads: int,
+    progress: Callable[[], None],
+) -> None:
+    """Train every given trial on a cluster, and store each here when it ends.
+
+    A trial whose worker is lost is run again, twice at most, from its beginning: workers need
+    share no folder with this machine. What they need is the same Python, packages and code.
+
+    Args:
+        task: The task, sent once.
+        trials: Arms and seeds.
+        cluster: "local" for a cluster of this machine that ends with the trials, "auto" for the
+            one that the surroundings name, or an address.
+        steps: Training budget of each arm.
+        out: Folder of the comparison.
+        jobs: Trials at the same time, on a local cluster.
+        threads: Threads of PyTorch in each; Ray counts them as CPUs.
+        progress: Called about twice a second.
+
+    Raises:
+        ModuleNotFoundError: If ray is not installed.
+        RuntimeError: If there is no such cluster, or a worker was lost three times.
+    """
+    ray = import_ray()
+    local = {
+        "num_cpus": jobs * threads,
+        "include_dashboard": False,
+        "object_store_memory": _STORE_BYTES,
+        "runtime_env": {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}},
+    }
+    try:
+        ray.init(log_to_driver=False, **(local if cluster == LOCAL else {"address": cluster}))
+    except ConnectionError as error:
+        raise RuntimeError(
+            f"compare: the cluster must be there; got cluster {cluster!r}: {error}"
+        ) from error
+    try:
+        remote = ray.remote(num_cpus=threads, max_retries=_RETRIES)(_packed_trial)
+        stored = ray.put(task)
+        running = {
+            remote.remote(stored, arm, seed, steps[arm.name], threads): (arm, seed)
+            for arm, seed in trials
+        }
+        while running:
+            for done in ray.wait(list(running), timeout=_POLL_SECONDS)[0]:
+                arm, seed = running.pop(done)
+                try:
+                    _unpack(ray.get(done), out, trial_name(arm.name, seed))
+                except ray.exceptions.WorkerCrashedError as error:
+                    raise RuntimeError(
+                        f"compare: the worker of {trial_name(arm.name, seed)} was lost "
+                        f"{_RETRIES + 1} times; got {error}"
+                    ) from error
+            progress()
+    finally:
+        ray.shutdown()
+
+
+def import_ray() -> Any:
+    """Import ray, or say how to get it.
+
+    Returns:
+        The package.
+
+    Raises:
+        ModuleNotFoundError: If it is not installed.
+    """
+    with needing("compare", "cluster"):
+        import ray
+    return ray
+
+
+def _packed_trial(task: Task[Model], arm: Arm, seed: int, steps: int, threads: int) -> bytes:
+    """Run a trial where Ray puts it, and give its folder as the bytes of a tar file."""
+    torch.set_num_threads(threads)
+    name, packed = trial_name(arm.name, seed), io.BytesIO()
+    with TemporaryDirectory() as folder:
+        run_trial(task, arm, seed, steps=steps, out=Path(folder))
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            tar.add(Path(folder) / "trials" / name, arcname=name)
+    return packed.getvalue()
+
+
+def _unpack(packed: bytes, out: Path, name: str) -> None:
+    """Put a trial in its place, whole or not at all."""
+    with TemporaryDirectory(dir=_made(out / "work")) as folder:
+        with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+            tar.extractall(folder, filter="data")
+        final = _made(out / "trials") / name
+        shutil.rmtree(final, ignore_errors=True)
+        (Path(folder) / name).rename(final)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,89 @@
+"""A trial whose training is shared by several processes, started by torchrun."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cloudpickle
+import torch
+
+from askew.tradeoffs._running.trial import run_trial, trial_name
+from askew.tradeoffs._task import Arm, Model, Task
+
+
+def run_shared_trial(
+    task: Task[Model],
+    arm: Arm,
+    seed: int,
+    *,
+    steps: int,
+    out: Path,
+    processes: int,
+    threads: int,
+) -> None:
+    """Train, score and store one trial, as `run_trial` does, with several processes.
+
+    Args:
+        task: The task, whose training shares its batches out among the processes.
+        arm: The arm.
+        seed: Of the data order, of dropout and, with the arm's offset, of the weights.
+        steps: Training budget.
+        out: Folder of the comparison.
+        processes: How many processes train; the first one scores.
+        threads: Threads of PyTorch in each.
+
+    Raises:
+        RuntimeError: If a process fails; the message has the last lines that it said.
+    """
+    name = trial_name(arm.name, seed)
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    with TemporaryDirectory() as folder:  # of this user alone: who could write it could run code
+        job = Path(folder) / "job"
+        job.write_bytes(cloudpickle.dumps((task, arm, seed, steps, out.resolve(), os.getpid())))
+        done = subprocess.run(
+            [sys.executable, "-m", *launcher, "-m", __name__, str(job)],
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": str(threads),
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            },
+            capture_output=True,
+            text=True,
+        )
+    if done.returncode:
+        said = " ".join(done.stderr.split())[-2000:]
+        raise RuntimeError(f"compare: torchrun of {name} ended with {done.returncode}: {said}")
+
+
+def main() -> None:
+    """Do this process's part of a trial; the job was written by `run_shared_trial`."""
+    task, arm, seed, steps, out, owner = cloudpickle.loads(Path(sys.argv[1]).read_bytes())
+    threading.Thread(target=_end_with, args=(owner,), daemon=True).start()
+    if int(os.environ["RANK"]) == 0:
+        run_trial(task, arm, seed, steps=steps, out=out)
+    else:
+        task.train(
+            task.build(arm.config, seed + arm.init_offset),
+            training=arm.training,
+            steps=steps,
+            seed=seed,
+            folder=out / "work" / trial_name(arm.name, seed),
+            progress=lambda step, steps: None,
+        )
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _end_with(owner: int) -> None:
+    """End when the process that waits for the trial is gone."""
+    while Path(f"/proc/{owner}").exists() or not Path("/proc").exists():
+        time.sleep(0.2)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""One arm trained with one seed, in a process of its own, whole on disk or not there."""
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from askew._check import require
+from askew._files import in_short, read_json, write_json
+from askew.tradeoffs._results_schema import trial_fault
+from askew.tradeoffs._task import Arm, Evaluation, Model, Records, Task
+
+GAP = "generalisation_gap"
+
+
+class Trial(NamedTuple):
+    """What is kept of a finished trial; `items` maps metric to one value per test item.
+
+    Args:
+        arm: Its arm.
+        seed: Its seed.
+        metrics: Scores of the whole test set.
+        items: Scores of every test item.
+        train_seconds: CPU time of the training.
+        curve: Losses by step.
+        model: Folder of the trained weights.
+
+    Example:
+        >>> kept = Trial("plain", 0, {"f1": 80.0}, {}, 1.5, [], Path("out/trials/plain-0/model"))
+        >>> kept.metrics["f1"]
+        80.0
+    """
+
+    arm: str
+    seed: int
+    metrics: Mapping[str, float]
+    items: Mapping[str, np.ndarray]
+    train_seconds: float
+    curve: list[dict[str, float]]
+    model: Path
+
+
+def trial_name(arm: str, seed: int) -> str:
+    """Name the folder of a trial.
+
+    Args:
+        arm: The arm.
+        seed: The seed.
+
+    Returns:
+        A folder name.
+    """
+    return f"{arm}-seed{seed}"
+
+
+def is_finished(out: Path, arm: str, seed: int) -> bool:
+    """Tell whether a trial is on disk, whole.
+
+    Args:
+        out: Folder of the comparison.
+        arm: The arm.
+        seed: The seed.
+
+    Returns:
+        True if it need not run again.
+    """
+    return (out / "trials" / trial_name(arm, seed) / "trial.json").is_file()
+
+
+def start_worker(parent: int, threads: int) -> None:
+    """Prepare a process that runs trials: its threads, and an end when its parent ends.
+
+    Args:
+        parent: Process number of the parent.
+        threads: Threads of PyTorch.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C for all
+    torch.set_num_threads(threads)
+    os.environ["TRANSFORMERS_VERBOSITY"] = "error"  # a process of our own, before any import
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
+
+
+def run_trial(task: Task[Model], arm: Arm, seed: int, *, steps: int, out: Path) -> None:
+    """Train, score and store one trial; called again after a crash, go on.
+
+    Args:
+        task: The task.
+        arm: The arm.
+        seed: Of the data order, of dropout and, with the arm's offset, of the weights.
+        steps: Training budget.
+        out: Folder of the comparison.
+    """
+    name = trial_name(arm.name, seed)
+    work, final = out / "work" / name, out / "trials" / name
+    work.mkdir(parents=True, exist_ok=True)
+    model = task.build(arm.config, seed + arm.init_offset)
+    records = task.train(
+        model,
+        training=arm.training,
+        steps=steps,
+        seed=seed,
+        folder=work,
+        progress=ProgressFile(work / "progress"),
+    )
+    evaluation = task.evaluate(model)
+    whole = work / "whole"
+    shutil.rmtree(whole, ignore_errors=True)
+    whole.mkdir()
+    task.save(model, whole / "model")
+    items = {metric: np.asarray(values, float) for metric, values in evaluation.items.items()}
+    save_file(items, whole / "items.safetensors")
+    write_json(
+        whole / "trial.json",
+        {
+            "version": 1,
+            "arm": arm.name,
+            "seed": seed,
+            "steps": steps,
+            "metrics": dict(evaluation.metrics) | _gap(task, model, evaluation),
+            "train_seconds": max(r["train_seconds"] for r in records),
+            "curve": learning_curve(records),
+        },
+    )
+    final.parent.mkdir(exist_ok=True)
+    shutil.rmtree(final, ignore_errors=True)
+    whole.rename(final)
+    shutil.rmtree(work)
+
+
+def _gap(task: Any, model: Model, evaluation: Evaluation) -> dict[str, float]:
+    """How much better the first metric is on training data, where the task tells."""
+    if not hasattr(task, "train_score"):
+        return {}
+    metric = task.metrics[0]
+    gap = task.train_score(model) - evaluation.metrics[metric.name]
+    return {GAP: gap if metric.better == "higher" else -gap}
+
+
+def load_trial(out: Path, arm: str, seed: int) -> Trial:
+    """Read a finished trial.
+
+    Args:
+        out: Folder of the comparison.
+        arm: The arm.
+        seed: The seed.
+
+    Returns:
+        What was stored.
+
+    Raises:
+        ValueError: If it is not there, damaged or of another version.
+
+    Example:
+        >>> load_trial(Path("/nowhere"), "plain", 0)
+        Traceback (most recent call last):
+        ValueError: read_json: the file must exist; got /nowhere/trials/plain-seed0/trial.json
+    """
+    folder = out / "trials" / trial_name(arm, seed)
+    stored = read_json(folder / "trial.json")
+    fault, items = trial_fault(stored), {}
+    try:
+        items = load_file(folder / "items.safetensors")
+    except (OSError, SafetensorError) as error:
+        fault = fault or f"items.safetensors: {in_short(error)}"
+    odd = [name for name, values in items.items() if values.ndim != 1 or values.dtype != float]
+    fault = fault or ", ".join(f"items of {name} that are no list of numbers" for name in odd)
+    require(
+        not fault,
+        f"load_trial: a trial must be whole; got {folder / 'trial.json'}: {fault}. Remove its "
+        "folder and run again",
+    )
+    return Trial(
+        arm=arm,
+        seed=seed,
+        metrics=stored["metrics"],
+        items=items,
+        train_seconds=float(stored["train_seconds"]),
+        curve=stored["curve"],
+        model=folder / "model",
+    )
+
+
+def learning_curve(records: Records) -> list[dict[str, float]]:
+    """Join the training and validation records of the same step.
+
+    Args:
+        records: As `Task.train` gives them.
+
+    Returns:
+        Per logged step: `step`, `train_seconds`, and `train_loss` and `valid_loss` where known.
+    """
+    names = {"loss": "train_loss", "eval_loss": "valid_loss", "train_seconds": "train_seconds"}
+    curve: dict[int, dict[str, float]] = {}
+    for record in records:
+        if "loss" in record or "eval_loss" in record:
+            point = curve.setdefault(int(record["step"]), {"step": int(record["step"])})
+            point.update({names[key]: value for key, value in record.items() if key in names})
+    return [curve[step] for step in sorted(curve)]
+
+
+class ProgressFile:
+    """Tells another process how far a trial is, twice a second at most.
+
+    Args:
+        path: The file that holds the steps done.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._told = 0.0
+
+    def __call__(self, step: int, steps: int) -> None:
+        """Note that `step` of `steps` are done."""
+        if step == steps or time.monotonic() - self._told > 0.5:
+            self._told = time.monotonic()
+            self.path.write_text(str(step), encoding="ascii")
+
+
+def read_progress(out: Path, arm: str, seed: int) -> int:
+    """Read how many steps a running trial has done.
+
+    Args:
+        out: Folder of the comparison.
+        arm: The arm.
+        seed: The seed.
+
+    Returns:
+        Steps done, 0 where nothing is known.
+    """
+    try:
+        return int((out / "work" / trial_name(arm, seed) / "progress").read_text("ascii"))
+    except (OSError, ValueError):
+        return 0

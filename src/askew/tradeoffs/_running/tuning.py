@@ -1,0 +1,338 @@
+"""The same number of tries for every arm: settings drawn at random, judged on validation data."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from askew._check import needing, require
+from askew._config import load_config
+from askew._files import in_short
+from askew.tradeoffs._running.trials import trial_processes
+from askew.tradeoffs._task import Arm, Model, Task
+
+if TYPE_CHECKING:
+    import optuna
+
+_FIRST_SEED = 1_000_000  # far from those of trials: what was tuned on is not judged again
+_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """Where a number is drawn from, each value as likely as any other.
+
+    Attributes:
+        low: Smallest value.
+        high: Largest value, above it.
+        log: Whether the logarithm is drawn instead; then `low` must be positive.
+
+    Raises:
+        ValueError: If the range is empty, or a logarithm does not exist.
+
+    Example:
+        >>> Range(low=1e-4, high=1e-2, log=True).log
+        True
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        require(
+            -math.inf < self.low < self.high < math.inf,
+            f"Range: low must be below high, both finite; got low {self.low}, high {self.high}",
+        )
+        require(
+            self.low > 0 or not self.log,
+            f"Range: low must be positive where logarithms are drawn; got low {self.low}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """How the arms of a comparison are tuned before it.
+
+    Attributes:
+        draws: Settings tried by each arm besides its own, >= 1.
+        space: What is drawn, by the names that `with_values` takes.
+
+    Raises:
+        ValueError: If there is nothing to draw.
+
+    Example:
+        >>> Tuning(draws=8, space={"training.lr": Range(low=1e-4, high=1e-2, log=True)}).draws
+        8
+    """
+
+    draws: int
+    space: Mapping[str, Range]
+
+    def __post_init__(self) -> None:
+        require(self.draws >= 1, f"Tuning: draws must be >= 1; got draws {self.draws}")
+        require(bool(self.space), "Tuning: space must have a number to draw; got none")
+
+
+class Draw(NamedTuple):
+    """One try: the values drawn, and the score on validation data, higher is better.
+
+    Example:
+        >>> tries = [Draw({"lr": 1e-3}, 0.81), Draw({"lr": 1e-2}, 0.84)]
+        >>> max(tries, key=lambda draw: draw.score).values
+        {'lr': 0.01}
+    """
+
+    values: Mapping[str, float]
+    score: float
+
+
+class Tuned(NamedTuple):
+    """What tuning found for one arm.
+
+    Attributes:
+        arm: With the best values put in; the arm as given where no draw was better.
+        given: Score of the arm as given.
+        draws: All tries, in the order of their numbers.
+        curve: Expected best score after 1, 2, … of the draws (`expected_best`).
+
+    Example:
+        >>> found = Tuned(Arm(name="plain", config=None), 0.80, [Draw({"lr": 1e-2}, 0.84)], [0.84])
+        >>> found.draws[0].score > found.given
+        True
+    """
+
+    arm: Arm
+    given: float
+    draws: list[Draw]
+    curve: list[float]
+
+
+def expected_best(scores: Sequence[float]) -> list[float]:
+    r"""Estimate the best score that 1, 2, … N independent draws reach, without bias.
+
+    With the scores sorted, :math:`v_1 \le \dots \le v_N`, it is
+
+    .. math:: \sum_i v_i \binom{i-1}{k-1} \big/ \binom{N}{k}
+
+    for k draws: the mean of the best over all subsets of size k.
+
+    Args:
+        scores: Of independent draws, higher is better.
+
+    Returns:
+        One value per number of draws.
+
+    Raises:
+        ValueError: If there are no scores.
+
+    Example:
+        >>> expected_best([1.0, 3.0, 2.0])
+        [2.0, 2.6666666666666665, 3.0]
+
+    References:
+        Show Your Work: Improved Reporting of Experimental Results, 2019, Dodge et al. (the curve).
+        Showing Your Work Doesn't Always Work, 2020, Tang et al. (the unbiased estimator).
+    """
+    require(bool(scores), "expected_best: scores must be one or more; got none")
+    ordered, count = sorted(scores), len(scores)
+    return [
+        math.fsum(v * math.comb(i, k - 1) for i, v in enumerate(ordered)) / math.comb(count, k)
+        for k in range(1, count + 1)
+    ]
+
+
+def with_values(arm: Arm, values: Mapping[str, object]) -> Arm:
+    """Change numbers of an arm.
+
+    Args:
+        arm: The arm.
+        values: By dotted name; those of "training." are of the training, others of the config.
+
+    Returns:
+        The arm with these numbers.
+
+    Raises:
+        ValueError: If the config has no such number or refuses it.
+
+    Example:
+        >>> from askew.transformer import StackConfig
+        >>> side = StackConfig(d_model=8, num_layers=1, num_heads=1, d_ff=8)
+        >>> found = with_values(Arm(name="a", config=side), {"dropout": 0.2, "training.lr": 0.1})
+        >>> found.config.dropout, found.training
+        (0.2, {'lr': 0.1})
+    """
+    config: dict[str, Any] = {}
+    training: dict[str, Any] = deepcopy(dict(arm.training))
+    for name, value in values.items():
+        where, (*path, last) = config, name.split(".")
+        if path[:1] == ["training"]:
+            where, path = training, path[1:]
+        for key in path:
+            where = where.setdefault(key, {})
+        where[last] = value
+    changed = load_config(type(arm.config), config, base=arm.config) if config else arm.config
+    return replace(arm, config=changed, training=training)
+
+
+def tune(
+    task: Task[Model],
+    arms: Sequence[Arm],
+    tuning: Tuning,
+    *,
+    steps: Mapping[str, int],
+    out: Path,
+    jobs: int = 1,
+    threads: int = 1,
+    told: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Tuned]:
+    """Give every arm the same settings to try, and take the best of each on validation data.
+
+    Draw number k is the same for all arms and trains with the same seed; so does the arm as
+    given. The score is the task's `validate(model)`, or the last validation loss with its sign
+    turned. Tries are kept in a journal of Optuna; called again, only missing ones are run.
+
+    Args:
+        task: The task.
+        arms: All arms.
+        tuning: What is drawn, and how often.
+        steps: Training budget of each arm, as of a trial.
+        out: Folder of the journal, `tuning.journal`.
+        jobs: Tries at the same time.
+        threads: Threads of PyTorch in each.
+        told: Called with tries done and tries in all.
+
+    Returns:
+        What was found, in the order of the arms.
+
+    Raises:
+        ValueError: If a config lacks a number, or training gives no score.
+        ModuleNotFoundError: If optuna is not installed.
+
+    Example:
+        >>> from askew.tasks import table_arms, table_task
+        >>> task = table_task("imbalanced", None, None, {})
+        >>> arms, _ = table_arms(task, "asl", "bce", {})
+        >>> tuning = Tuning(draws=3, space={"widht": Range(low=8, high=64)})
+        >>> tune(task, arms, tuning, steps={"asl": 9, "bce": 9}, out=Path("runs"))
+        Traceback (most recent call last):
+        ValueError: load_config: unknown key 'widht'; did you mean 'width'?
+    """
+    check_space(arms, tuning)
+    draws = tuning.draws
+    studies = _studies([arm.name for arm in arms], out)
+    missing = [
+        (arm, number)
+        for number in range(draws + 1)
+        for arm in arms
+        if number not in _finished(studies[arm.name])
+    ]
+    total = (draws + 1) * len(arms)
+    told(total - len(missing), total)
+    if missing:
+        with trial_processes(min(jobs, len(missing)), threads) as executor:
+            running: dict[Future[float], tuple[optuna.Study, optuna.Trial]] = {}
+            for arm, number in missing:
+                study = studies[arm.name]
+                trial = _asked(study, tuning.space, number)
+                tried = with_values(arm, trial.params)
+                future = executor.submit(_try, task, tried, number, steps[arm.name])
+                running[future] = study, trial
+            while running:
+                for future in wait(running, _POLL_SECONDS, FIRST_COMPLETED).done:
+                    study, trial = running.pop(future)
+                    study.tell(trial, future.result())
+                told(total - len(running), total)
+    return [_best(arm, _finished(studies[arm.name]), draws) for arm in arms]
+
+
+def check_space(arms: Sequence[Arm], tuning: Tuning) -> None:
+    """Refuse a space with a number that an arm does not have or take, or if optuna is absent."""
+    with needing("tune", "sweep"):
+        import optuna  # noqa: F401
+    for arm in arms:
+        for end in ("low", "high"):
+            with_values(arm, {name: getattr(r, end) for name, r in tuning.space.items()})
+
+
+def _studies(names: Sequence[str], out: Path) -> dict[str, "optuna.Study"]:
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    out.mkdir(parents=True, exist_ok=True)
+    journal = out / "tuning.journal"
+    try:
+        storage = JournalStorage(JournalFileBackend(str(journal)))
+        studies = {
+            name: optuna.create_study(
+                storage=storage, study_name=name, direction="maximize", load_if_exists=True
+            )
+            for name in names
+        }
+        for study in studies.values():
+            _finished(study)  # a damaged draw is found before the first new one
+    except Exception as error:  # whatever Optuna raises while it replays its journal
+        raise ValueError(
+            f"tune: the journal must be what tuning wrote; got {journal}: {in_short(error)}. "
+            "Remove it, and every draw is tried again"
+        ) from error
+    return studies
+
+
+def _asked(study: "optuna.Study", space: Mapping[str, Range], number: int) -> "optuna.Trial":
+    """Ask for draw `number`: the same values for every arm, however often it is asked for."""
+    from optuna.distributions import BaseDistribution, FloatDistribution
+    from optuna.samplers import RandomSampler
+
+    study.sampler = RandomSampler(seed=number)
+    drawn = space if number else {}
+    spread: dict[str, BaseDistribution] = {
+        name: FloatDistribution(r.low, r.high, log=r.log) for name, r in drawn.items()
+    }
+    trial = study.ask(spread)
+    trial.set_user_attr("number", number)
+    return trial
+
+
+def _finished(study: "optuna.Study") -> dict[int, Draw]:
+    return {
+        trial.user_attrs["number"]: Draw(trial.params, trial.value)
+        for trial in study.get_trials()
+        if trial.value is not None
+    }
+
+
+def _best(arm: Arm, found: Mapping[int, Draw], draws: int) -> Tuned:
+    tried = [found[number] for number in range(1, draws + 1)]
+    best = max(tried, key=lambda draw: draw.score)
+    given = found[0].score
+    chosen = with_values(arm, best.values) if best.score > given else arm
+    return Tuned(chosen, given, tried, expected_best([draw.score for draw in tried]))
+
+
+def _try(task: Task[Model], arm: Arm, number: int, steps: int) -> float:
+    seed = _FIRST_SEED + number
+    model = task.build(arm.config, seed + arm.init_offset)
+    with TemporaryDirectory() as folder:
+        records = task.train(
+            model,
+            training=arm.training,
+            steps=steps,
+            seed=seed,
+            folder=Path(folder),
+            progress=lambda step, steps: None,
+        )
+    validate = getattr(task, "validate", None)
+    losses = [record["eval_loss"] for record in records if "eval_loss" in record]
+    require(
+        validate is not None or bool(losses),
+        f"tune: training must record a validation loss; got none of {arm.name}",
+    )
+    score = -losses[-1] if validate is None else float(validate(model))
+    return score if math.isfinite(score) else -math.inf

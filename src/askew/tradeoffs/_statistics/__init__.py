@@ -1,0 +1,1 @@
+"""Tables of measurements, intervals, looks and verdicts: numbers in, numbers out."""

@@ -1,0 +1,160 @@
+"""What a model costs, in parameters and in arithmetic, from its configuration alone."""
+
+from typing import NamedTuple
+
+from askew.transformer._config import EncoderDecoderConfig, StackConfig
+
+
+class ParameterCount(NamedTuple):
+    """Trainable numbers of an encoder-decoder: in all, and in its two stacks.
+
+    Args:
+        total: Of the whole model.
+        encoder: Of its layers.
+        decoder: Of its layers.
+
+    Example:
+        >>> ParameterCount(total=300, encoder=200, decoder=60).encoder
+        200
+    """
+
+    total: int
+    encoder: int
+    decoder: int
+
+
+def parameter_count(config: EncoderDecoderConfig) -> ParameterCount:
+    """Count the parameters of an encoder-decoder without building it.
+
+    Args:
+        config: Its numbers.
+
+    Returns:
+        What `count_parameters` gives for the built model.
+
+    Example:
+        >>> side = StackConfig(d_model=8, num_layers=2, num_heads=2, d_ff=16)
+        >>> config = EncoderDecoderConfig(
+        ...     source_vocab=9, target_vocab=9, encoder=side, decoder=side
+        ... )
+        >>> parameter_count(config).encoder
+        1216
+    """
+    encoder, decoder = config.encoder, config.decoder
+    decoder_layer = (
+        _attention(decoder, decoder.d_model)
+        + _attention(decoder, config.d_memory)
+        + _feed_forward(decoder)
+        + _norms(decoder, 3)
+    )
+    in_encoder = stack_parameters(encoder)
+    in_decoder = decoder.num_layers * decoder_layer + _norms(decoder, 1)
+    if config.adapter == "shared":
+        in_decoder += (encoder.d_model + 1) * decoder.d_model
+    return ParameterCount(in_encoder + in_decoder + _tables(config), in_encoder, in_decoder)
+
+
+def training_flops(
+    config: EncoderDecoderConfig, *, source_length: float, target_length: float
+) -> float:
+    """Count the floating-point operations of training on one sentence pair.
+
+    Matrix products only, a multiplication and an addition each; the backward pass costs
+    twice the forward pass. Attention counts every pair of positions, since CPU kernels
+    compute masked pairs too.
+
+    Args:
+        config: The model.
+        source_length: Source tokens.
+        target_length: Target tokens.
+
+    Returns:
+        Operations of one forward and one backward pass.
+
+    Example:
+        >>> side = StackConfig(d_model=2, num_layers=1, num_heads=1, d_ff=3)
+        >>> config = EncoderDecoderConfig(
+        ...     source_vocab=5, target_vocab=7, encoder=side, decoder=side
+        ... )
+        >>> training_flops(config, source_length=1, target_length=1)
+        588
+    """
+    encoder, decoder = config.encoder, config.decoder
+    s, t = source_length, target_length
+    decoder_layer = (
+        _attention_flops(decoder, decoder.d_model, t, t)
+        + _attention_flops(decoder, config.d_memory, t, s)
+        + _feed_forward_flops(decoder, t)
+    )
+    forward = stack_flops(encoder, s) + decoder.num_layers * decoder_layer
+    if config.adapter == "shared":
+        forward += 2 * s * encoder.d_model * decoder.d_model
+    return 3 * (forward + _token_flops(config, s, t))
+
+
+def stack_parameters(config: StackConfig) -> int:
+    """Count the parameters of an encoder's layers and its last norm."""
+    layer = _attention(config, config.d_model) + _feed_forward(config) + _norms(config, 2)
+    return config.num_layers * layer + _norms(config, 1)
+
+
+def stack_flops(config: StackConfig, length: float) -> float:
+    """Count the operations of a forward pass of an encoder's layers on one text."""
+    layer = _attention_flops(config, config.d_model, length, length)
+    return config.num_layers * (layer + _feed_forward_flops(config, length))
+
+
+def _tables(config: EncoderDecoderConfig) -> int:
+    """The tables of tokens, and the maps from a shared one to each side."""
+    source, target = config.encoder.d_model, config.decoder.d_model
+    if config.tie_embeddings == "all":
+        width = config.shared_width
+        maps = sum(width * side for side in (source, target) if side != width)
+        return config.target_vocab * width + maps
+    tables = config.target_vocab * target * (2 if config.tie_embeddings == "none" else 1)
+    return tables + config.source_vocab * source
+
+
+def _attention_widths(config: StackConfig) -> tuple[int, int, int]:
+    """Widths of queries, of stored keys and of stored values."""
+    d_key = config.d_model if config.d_key is None else config.d_key
+    kv_heads = config.num_heads if config.num_kv_heads is None else config.num_kv_heads
+    share = kv_heads / config.num_heads
+    return d_key, round(d_key * share), round(config.d_model * share)
+
+
+def _attention(config: StackConfig, d_source: int) -> int:
+    d_query, d_key, d_value = _attention_widths(config)
+    maps = ((config.d_model, d_query), (d_source, d_key), (d_source, d_value))
+    inputs = sum(width * (d_in + 1) for d_in, width in maps)
+    output = config.d_model * (config.d_model + 1)
+    return inputs + output + (config.num_heads if config.qk_norm else 0)
+
+
+def _feed_forward(config: StackConfig) -> int:
+    return 2 * config.d_model * config.d_ff + config.d_ff + config.d_model
+
+
+def _norms(config: StackConfig, count: int) -> int:
+    return 2 * config.d_model * count
+
+
+def _attention_flops(config: StackConfig, d_source: int, queries: float, keys: float) -> float:
+    d_query, d_key, d_value = _attention_widths(config)
+    projections = queries * config.d_model * (d_query + config.d_model)
+    projections += keys * d_source * (d_key + d_value)
+    return 2 * (projections + queries * keys * (d_query + config.d_model))
+
+
+def _token_flops(config: EncoderDecoderConfig, s: float, t: float) -> float:
+    """The output layer, and the maps between a shared table and each side."""
+    source, target = config.encoder.d_model, config.decoder.d_model
+    if config.tie_embeddings != "all":
+        return 2 * t * target * config.target_vocab
+    width = config.shared_width
+    maps = (s * source if source != width else 0) + (2 * t * target if target != width else 0)
+    return 2 * (t * width * config.target_vocab + width * maps)
+
+
+def _feed_forward_flops(config: StackConfig, length: float) -> float:
+    return 4 * length * config.d_model * config.d_ff

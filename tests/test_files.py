@@ -1,0 +1,71 @@
+import pytest
+
+from askew._files import check_resumable, check_writable, read_json, write_json
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"version": 1, "word": "é"})
+    with pytest.raises(TypeError):
+        write_json(path, {"version": object()})
+    assert read_json(path) == {"version": 1, "word": "é"}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_what_is_no_json_object_is_refused(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"version"')
+    with pytest.raises(ValueError, match=r"read_json: the file must be JSON; got .*a\.json"):
+        read_json(path)
+    path.write_text("[1]")
+    with pytest.raises(ValueError, match=r"the file must hold an object; got .*a\.json"):
+        read_json(path)
+
+
+def test_a_folder_is_new_empty_or_of_the_same_run(tmp_path):
+    identity = {"version": 1, "seed": 3}
+    check_resumable(tmp_path / "new" / "deep", "run.json", identity, caller="train")
+    check_resumable(tmp_path, "run.json", identity, caller="train")
+    assert list(tmp_path.iterdir()) == []
+
+    write_json(tmp_path / "run.json", identity | {"steps": 7})
+    check_resumable(tmp_path, "run.json", identity, caller="train")
+    with pytest.raises(ValueError, match=r"train: .*with other seed\. Choose another with --out"):
+        check_resumable(tmp_path, "run.json", identity | {"seed": 4}, caller="train")
+    write_json(tmp_path / "run.json", identity | {"version": 2})
+    with pytest.raises(
+        ValueError, match=r"must be of version 1; got version 2 in .*run\.json\. Re"
+    ):
+        check_resumable(tmp_path, "run.json", identity, caller="train")
+    with pytest.raises(ValueError, match="train: the folder must be new, empty or of an unfinish"):
+        check_resumable(tmp_path, "other.json", identity, caller="train")
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for out in (tmp_path / "file", tmp_path / "file" / "below", tmp_path.__class__("/proc/askew")):
+        with pytest.raises(ValueError, match=r"must be (writable|new, empty)"):
+            check_resumable(out, "run.json", {}, caller="train")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_can_be_written_is_not_made(tmp_path):
+    check_writable(tmp_path / "new" / "deeper")
+    assert not any(tmp_path.iterdir())
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ValueError, match=r"must be writable; got .*deeper: .* with --out"):
+        check_writable(tmp_path / "file" / "deeper")
+
+
+@pytest.mark.parametrize("version", [2, None, "1"])
+def test_another_version_is_refused_unless_the_caller_looks_at_it(tmp_path, version):
+    path = tmp_path / "a.json"
+    write_json(path, {"version": version, "word": "é"})
+    with pytest.raises(ValueError, match=rf"of version 1; got version {version!r} in .*a\.json"):
+        read_json(path)
+    assert read_json(path, version=None)["word"] == "é"
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"read_json: the file must exist; got .*none\.json"):
+        read_json(tmp_path / "none.json")

@@ -1,0 +1,92 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from askew.tradeoffs import count_flops, count_parameters
+from askew.transformer import (
+    AsymmetricEncoderDecoder,
+    EncoderDecoderConfig,
+    ParameterCount,
+    StackConfig,
+    parameter_count,
+    training_flops,
+)
+
+ENCODER = StackConfig(d_model=12, num_layers=3, num_heads=3, d_ff=17)
+DECODER = StackConfig(d_model=8, num_layers=2, num_heads=4, d_ff=13, num_kv_heads=2, d_key=20)
+CONFIG = EncoderDecoderConfig(source_vocab=31, target_vocab=37, encoder=ENCODER, decoder=DECODER)
+VARIANTS = [
+    CONFIG,
+    replace(CONFIG, tie_embeddings="none"),
+    replace(CONFIG, encoder=replace(ENCODER, qk_norm=True, num_kv_heads=1)),
+    replace(CONFIG, source_vocab=37, encoder=DECODER, tie_embeddings="all"),
+    replace(CONFIG, source_vocab=37, tie_embeddings="all"),
+    replace(CONFIG, source_vocab=37, tie_embeddings="all", d_embedding=5),
+    replace(CONFIG, source_vocab=37, tie_embeddings="all", d_embedding=12, adapter="shared"),
+    replace(CONFIG, adapter="shared"),
+]
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+def test_parameters_are_counted_as_built(config):
+    model = AsymmetricEncoderDecoder(config)
+    bridge = 0 if model.adapter is None else count_parameters(model.adapter)
+    expected = ParameterCount(
+        count_parameters(model),
+        count_parameters(model.encoder),
+        count_parameters(model.decoder) + bridge,
+    )
+    assert parameter_count(config) == expected
+
+
+def test_frozen_numbers_do_not_count_and_shared_ones_count_once():
+    layer = nn.Linear(3, 2)
+    model = nn.ModuleList([layer, layer, nn.Linear(5, 1).requires_grad_(False)])
+    assert count_parameters(model) == 8
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+@pytest.mark.parametrize(("source_length", "target_length"), [(2, 3), (7, 5), (4, 11)])
+def test_operations_equal_a_count_of_all_matrix_products(config, source_length, target_length):
+    """PyTorch's counter sees every product except the attention kernel's on a CPU.
+
+    A single query with unequal widths does without the kernel, so lengths are above 1.
+    """
+    model = AsymmetricEncoderDecoder(config)
+    source = torch.ones(1, source_length, dtype=torch.long)
+    target = torch.ones(1, target_length, dtype=torch.long)
+    with FlopCounterMode(display=False) as counter:
+        model(source, target)
+    linear = sum(
+        count
+        for operator, count in counter.get_flop_counts()["Global"].items()
+        if "attention" not in str(operator)
+    )
+    s, t, encoder, decoder = source_length, target_length, config.encoder, config.decoder
+    seen = [(encoder, s * s, encoder.num_layers)]
+    seen += [(decoder, t * t, decoder.num_layers), (decoder, t * s, decoder.num_layers)]
+    kernel = sum(
+        2 * pairs * ((side.d_key or side.d_model) + side.d_model) * layers
+        for side, pairs, layers in seen
+    )
+    assert training_flops(config, source_length=s, target_length=t) == 3 * (linear + kernel)
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+def test_operations_of_a_training_step_equal_what_is_counted_as_it_runs(config):
+    """Keys as wide as values: else a kernel widens the narrower ones, and does more."""
+    even = {side: replace(getattr(config, side), d_key=None) for side in ("encoder", "decoder")}
+    config = replace(config, **even)
+    model = AsymmetricEncoderDecoder(config).train()
+    source, target = (torch.ones(3, length, dtype=torch.long) for length in (7, 5))
+    counted = count_flops(lambda: model(source, target).logsumexp(-1).sum().backward())
+    assert counted == 3 * training_flops(config, source_length=7, target_length=5)
+
+
+def test_recurrent_layers_are_counted():
+    layer, x = nn.LSTM(3, 5, batch_first=True), torch.ones(2, 7, 3)
+    assert count_flops(lambda: layer(x)) == 2 * (2 * 7) * 4 * 5 * (3 + 5)
+    assert torch.backends.mkldnn.enabled, "what was switched off is on again"
