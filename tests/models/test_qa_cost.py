@@ -8,6 +8,7 @@ from askew.models import (
     AsymmetricQAConfig,
     AsymmetricQAModel,
     QAConfig,
+    QAParameterCount,
     qa_parameter_count,
     qa_question_flops,
     qa_training_flops,
@@ -42,6 +43,7 @@ CASES = [config(), config(question=(24, 3)), config(num_layers=1, kernel_size=3,
 @pytest.mark.parametrize("plain", CASES)
 def test_parameters_are_those_of_the_built_model(plain):
     count = qa_parameter_count(plain)
+    assert isinstance(count, QAParameterCount)
     model = built(plain)
     assert count.total == count_parameters(model)
     assert count.reader == count_parameters(model.reader)

@@ -8,10 +8,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from askew.tradeoffs import count_flops, count_parameters
 from askew.transformer import (
     AsymmetricEncoderDecoder,
+    Encoder,
     EncoderDecoderConfig,
     ParameterCount,
     StackConfig,
     parameter_count,
+    stack_flops,
+    stack_parameters,
     training_flops,
 )
 
@@ -90,3 +93,12 @@ def test_recurrent_layers_are_counted():
     layer, x = nn.LSTM(3, 5, batch_first=True), torch.ones(2, 7, 3)
     assert count_flops(lambda: layer(x)) == 2 * (2 * 7) * 4 * 5 * (3 + 5)
     assert torch.backends.mkldnn.enabled, "what was switched off is on again"
+
+
+@pytest.mark.parametrize("config", [ENCODER, DECODER, replace(ENCODER, qk_norm=True)])
+def test_a_stack_alone_is_counted_as_built(config):
+    stack = Encoder(config)
+    assert stack_parameters(config) == count_parameters(stack)
+    with torch.no_grad():
+        operations = count_flops(lambda: stack(torch.ones(1, 7, config.d_model)))
+    assert stack_flops(config, 7) == operations

@@ -7,7 +7,18 @@ from askew.transformer import ReaderConfig, stack_flops, stack_parameters
 
 
 class QAParameterCount(NamedTuple):
-    """Trainable numbers of a question-answering model: in all, and in its parts."""
+    """Trainable numbers of a question-answering model.
+
+    Args:
+        total: In all.
+        question: Of the encoder of questions.
+        context: Of the encoder of contexts.
+        reader: Of the reader between them.
+
+    Example:
+        >>> QAParameterCount(total=9, question=2, context=4, reader=3).total
+        9
+    """
 
     total: int
     question: int
