@@ -1,86 +1,111 @@
-"""What can be compared: data, models and scores of one kind of work."""
+"""What can be compared: applications, and their data, models and scores."""
 
-from askew.tasks._choices import (
-    chosen_arms,
-    chosen_budget,
-    chosen_model,
-    chosen_settings,
-    chosen_task,
-    default_folder,
-    from_teacher,
-)
-from askew.tasks._data import Part, Sources, is_catalogue, load_text, read_any
-from askew.tasks._evaluate import Evaluated, evaluate_translator, load_test
-from askew.tasks._labels import LabelTask, LabelTrainingConfig, best_threshold
-from askew.tasks._presets import SHAPES, SIZES, translation_preset
-from askew.tasks._qa import Pretrained, QATask, qa_task
-from askew.tasks._qa_choices import chosen_qa_arms, chosen_qa_model, chosen_qa_task
-from askew.tasks._qa_contexts import read_own_contexts, references
-from askew.tasks._qa_data import (
-    QuestionSources,
-    load_questions,
-    load_test_questions,
-    shipped_questions,
-    tell_refused,
-)
-from askew.tasks._qa_evaluate import evaluate_answerer
-from askew.tasks._qa_presets import QA_SHAPES, qa_preset
-from askew.tasks._retrieval import RetrievalTask, RetrievalTrainingConfig, retrieval_scores
-from askew.tasks._tabular import MLP, MLPConfig, TableTask, TableTrainingConfig
-from askew.tasks._tabular_choices import TABLE_TASKS, table_arms, table_task
-from askew.tasks._tabular_data import (
-    SplitTable,
-    TablePart,
-    load_eights,
-    load_unseen_digits,
-    load_yeast,
-    read_table_file,
-    split_table,
-)
-from askew.tasks._tabular_losses import LabelLossConfig, RetrievalLossConfig
-from askew.tasks._teacher import Teacher, find_teacher, teach
-from askew.tasks._train import is_first_process, prepare_training, train_into
-from askew.tasks._translation import TranslationTask, translation_task
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from askew.tasks._application import (
+        Application,
+        MatchedOptions,
+        Scored,
+        Scoring,
+        ScoringOptions,
+        SettingOptions,
+        Setup,
+        Split,
+        Training,
+        option,
+    )
+    from askew.tasks._applications import APPLICATIONS
+    from askew.tasks._arms import default_folder
+    from askew.tasks._data import load_text, read_any
+    from askew.tasks._evaluate import Evaluated, evaluate_translator, load_test
+    from askew.tasks._labels import LabelTask, LabelTrainingConfig, best_threshold
+    from askew.tasks._presets import SHAPES, SIZES, translation_preset
+    from askew.tasks._qa import Pretrained, QATask, qa_task
+    from askew.tasks._qa_application import QAComparison, QAOptions, QAScoring, QATraining
+    from askew.tasks._qa_contexts import read_own_contexts, references
+    from askew.tasks._qa_data import (
+        load_questions,
+        load_test_questions,
+        shipped_questions,
+        tell_refused,
+    )
+    from askew.tasks._qa_evaluate import evaluate_answerer
+    from askew.tasks._qa_presets import QA_SHAPES, qa_preset
+    from askew.tasks._retrieval import RetrievalTask, RetrievalTrainingConfig, retrieval_scores
+    from askew.tasks._sources import QuestionSources, Sources, is_catalogue
+    from askew.tasks._table_application import LabelComparison, RetrievalComparison, TableOptions
+    from askew.tasks._tabular import MLP, MLPConfig, TableTask, TableTrainingConfig
+    from askew.tasks._tabular_data import (
+        SplitTable,
+        TablePart,
+        load_eights,
+        load_unseen_digits,
+        load_yeast,
+        read_table_file,
+        split_table,
+    )
+    from askew.tasks._tabular_losses import LabelLossConfig, RetrievalLossConfig
+    from askew.tasks._teacher import Teacher, find_teacher, teach
+    from askew.tasks._train import is_first_process, prepare_training, train_into
+    from askew.tasks._translation import TranslationTask, translation_task
+    from askew.tasks._translation_application import (
+        TranslationComparison,
+        TranslationOptions,
+        TranslationScoring,
+        TranslationTraining,
+    )
 
 __all__ = [
+    "APPLICATIONS",
     "MLP",
     "QA_SHAPES",
     "SHAPES",
     "SIZES",
-    "TABLE_TASKS",
+    "Application",
     "Evaluated",
+    "LabelComparison",
     "LabelLossConfig",
     "LabelTask",
     "LabelTrainingConfig",
     "MLPConfig",
-    "Part",
+    "MatchedOptions",
     "Pretrained",
+    "QAComparison",
+    "QAOptions",
+    "QAScoring",
     "QATask",
+    "QATraining",
     "QuestionSources",
+    "RetrievalComparison",
     "RetrievalLossConfig",
     "RetrievalTask",
     "RetrievalTrainingConfig",
+    "Scored",
+    "Scoring",
+    "ScoringOptions",
+    "SettingOptions",
+    "Setup",
     "Sources",
+    "Split",
     "SplitTable",
+    "TableOptions",
     "TablePart",
     "TableTask",
     "TableTrainingConfig",
     "Teacher",
+    "Training",
+    "TranslationComparison",
+    "TranslationOptions",
+    "TranslationScoring",
     "TranslationTask",
+    "TranslationTraining",
     "best_threshold",
-    "chosen_arms",
-    "chosen_budget",
-    "chosen_model",
-    "chosen_qa_arms",
-    "chosen_qa_model",
-    "chosen_qa_task",
-    "chosen_settings",
-    "chosen_task",
     "default_folder",
     "evaluate_answerer",
     "evaluate_translator",
     "find_teacher",
-    "from_teacher",
     "is_catalogue",
     "is_first_process",
     "load_eights",
@@ -90,6 +115,7 @@ __all__ = [
     "load_text",
     "load_unseen_digits",
     "load_yeast",
+    "option",
     "prepare_training",
     "qa_preset",
     "qa_task",
@@ -100,11 +126,54 @@ __all__ = [
     "retrieval_scores",
     "shipped_questions",
     "split_table",
-    "table_arms",
-    "table_task",
     "teach",
     "tell_refused",
     "train_into",
     "translation_preset",
     "translation_task",
 ]
+
+_HOMES = {
+    "_application": (
+        "Application MatchedOptions Scored Scoring ScoringOptions SettingOptions Setup Split "
+        "Training option"
+    ),
+    "_applications": "APPLICATIONS",
+    "_arms": "default_folder",
+    "_data": "load_text read_any",
+    "_evaluate": "Evaluated evaluate_translator load_test",
+    "_labels": "LabelTask LabelTrainingConfig best_threshold",
+    "_presets": "SHAPES SIZES translation_preset",
+    "_qa": "Pretrained QATask qa_task",
+    "_qa_application": "QAComparison QAOptions QAScoring QATraining",
+    "_qa_contexts": "read_own_contexts references",
+    "_qa_data": "load_questions load_test_questions shipped_questions tell_refused",
+    "_qa_evaluate": "evaluate_answerer",
+    "_qa_presets": "QA_SHAPES qa_preset",
+    "_retrieval": "RetrievalTask RetrievalTrainingConfig retrieval_scores",
+    "_sources": "QuestionSources Sources is_catalogue",
+    "_table_application": "LabelComparison RetrievalComparison TableOptions",
+    "_tabular": "MLP MLPConfig TableTask TableTrainingConfig",
+    "_tabular_data": (
+        "SplitTable TablePart load_eights load_unseen_digits load_yeast read_table_file split_table"
+    ),
+    "_tabular_losses": "LabelLossConfig RetrievalLossConfig",
+    "_teacher": "Teacher find_teacher teach",
+    "_train": "is_first_process prepare_training train_into",
+    "_translation": "TranslationTask translation_task",
+    "_translation_application": (
+        "TranslationComparison TranslationOptions TranslationScoring TranslationTraining"
+    ),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for alone: the table of applications is read for every help."""
+    for home, names in _HOMES.items():
+        if name in names.split():
+            return getattr(import_module(f"askew.tasks.{home}"), name)
+    raise AttributeError(f"module 'askew.tasks' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,10 +1,10 @@
 """The text a translation task runs on: phrases of an installed package, or the user's own."""
 
 from pathlib import Path
-from typing import Literal, NamedTuple
 from urllib.parse import parse_qsl
 
 from askew._check import require
+from askew.tasks._sources import Sources, check_sources, is_catalogue
 from askew.text import (
     ParallelText,
     SplitText,
@@ -15,41 +15,6 @@ from askew.text import (
     read_po,
     split_pairs,
 )
-
-Part = Literal["all", "valid", "test"]
-"""All pairs of a file, or those that training split off from it."""
-
-
-class Sources(NamedTuple):
-    """Where the user says that the text lies; what is None is made or split off.
-
-    `pair` names two locales; `data` is one file of pairs, a `.po` file, a folder of such, or
-    "datasets:NAME" as `read_any` reads it; the others are files of aligned lines, of which
-    validation and test may be missing.
-
-    Args:
-        pair: Two locales of the phrases that are made without data.
-        data: One file, folder or data set of pairs.
-        source: Lines to learn from.
-        target: Their translations.
-        valid_source: Lines to choose with.
-        valid_target: Their translations.
-        test_source: Lines to test with.
-        test_target: Their translations.
-
-    Example:
-        >>> Sources(pair="en-de").data is None
-        True
-    """
-
-    pair: str = "en-pt"
-    data: str | Path | None = None
-    source: Path | None = None
-    target: Path | None = None
-    valid_source: Path | None = None
-    valid_target: Path | None = None
-    test_source: Path | None = None
-    test_target: Path | None = None
 
 
 def load_text(sources: Sources, *, seed: int = 0) -> tuple[str, SplitText]:
@@ -71,29 +36,12 @@ def load_text(sources: Sources, *, seed: int = 0) -> tuple[str, SplitText]:
         Traceback (most recent call last):
         ValueError: load_text: source and target go together; got only one. Give both files
     """
-    for one, other in (
-        ("source", "target"),
-        ("valid_source", "valid_target"),
-        ("test_source", "test_target"),
-    ):
-        require(
-            (getattr(sources, one) is None) == (getattr(sources, other) is None),
-            f"load_text: {one} and {other} go together; got only one. Give both files",
-        )
+    check_sources(sources)
     if sources.data is not None:
-        require(
-            sources.source is None,
-            "load_text: data and source/target exclude each other; got both. Give one of them",
-        )
         return str(sources.data), _with_extra(read_any(sources.data), sources, seed)
     if sources.source is not None and sources.target is not None:
         name = f"{sources.source} → {sources.target}"
         return name, _with_extra(read_aligned(sources.source, sources.target), sources, seed)
-    require(
-        sources.valid_source is None and sources.test_source is None,
-        "load_text: validation and test files need training files; got none. "
-        "Give --data, or --source and --target",
-    )
     return f"localisation phrases {sources.pair}", localisation_phrases(sources.pair, seed=seed)
 
 
@@ -124,24 +72,6 @@ def read_any(data: str | Path) -> ParallelText:
     if kind == "datasets":
         return _read_dataset(spec)
     return read_po(data) if is_catalogue(data) else read_pairs(data)
-
-
-def is_catalogue(data: str | Path | None) -> bool:
-    """Tell whether pairs come from gettext catalogues.
-
-    Args:
-        data: As `read_any` takes it, or None.
-
-    Returns:
-        True for a `.po` file or a folder.
-
-    Example:
-        >>> is_catalogue("pt.po"), is_catalogue("pairs.tsv")
-        (True, False)
-    """
-    if data is None or str(data).startswith("datasets:"):
-        return False
-    return Path(data).is_dir() or Path(data).suffix == ".po"
 
 
 def _read_dataset(spec: str) -> ParallelText:

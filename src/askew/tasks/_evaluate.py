@@ -9,7 +9,9 @@ from typing import NamedTuple
 from askew._check import require
 from askew.metrics import bleu, chrf, exact_match, placeholder_survival
 from askew.models import DecodingConfig, Translator
-from askew.tasks._data import Part, Sources, load_text, read_any
+from askew.tasks._application import Split
+from askew.tasks._data import load_text, read_any
+from askew.tasks._sources import Sources
 from askew.text import ParallelText, find_placeholders, placeholder_kind, read_aligned
 
 _CHUNK = 1024
@@ -32,7 +34,7 @@ class Evaluated(NamedTuple):
 
 
 def load_test(
-    data: Path | None, source: Path | None, target: Path | None, *, part: Part = "all"
+    data: Path | None, source: Path | None, target: Path | None, *, part: Split = "all"
 ) -> ParallelText:
     """Read the pairs to test with.
 
@@ -77,7 +79,7 @@ def evaluate_translator(
     pairs: ParallelText,
     decoding: DecodingConfig,
     *,
-    progress: Callable[[int], None],
+    progress: Callable[[int, int], None],
 ) -> Evaluated:
     """Translate and score.
 
@@ -85,7 +87,7 @@ def evaluate_translator(
         translator: The model.
         pairs: Sources and references.
         decoding: How to search.
-        progress: Called with the lines just done.
+        progress: Called with lines done and lines in all.
 
     Returns:
         The translations, and `scores` (each with `value`, `interval`: the normal 95 % interval
@@ -101,7 +103,7 @@ def evaluate_translator(
         >>> plain = EncoderDecoderConfig(encoder=side, decoder=side, **vocab)
         >>> model = AsymmetricTranslationModel(AsymmetricTranslationConfig.from_plain(plain))
         >>> tokenizer = train_tokenizer(["one cat", "um gato"], vocab_size=280)
-        >>> pairs, told = ParallelText(["one cat"], ["um gato"]), lambda lines: None
+        >>> pairs, told = ParallelText(["one cat"], ["um gato"]), lambda done, total: None
         >>> translator = Translator(model, tokenizer)
         >>> found = evaluate_translator(translator, pairs, DecodingConfig(), progress=told)
         >>> sorted(found.results["scores"])
@@ -112,7 +114,7 @@ def evaluate_translator(
     for start in range(0, len(pairs.sources), _CHUNK):
         chunk = pairs.sources[start : start + _CHUNK]
         found += translator.translate(chunk, decoding=decoding)
-        progress(len(chunk))
+        progress(len(found), len(pairs.sources))
     seconds = time.perf_counter() - started
     scores = {}
     for metric in (bleu, chrf, exact_match):

@@ -3,32 +3,13 @@
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
 
 from askew._check import require
-from askew.tasks._data import Part
+from askew.tasks._application import Split
+from askew.tasks._sources import QuestionSources
 from askew.text import QuestionSet, SplitQuestions, read_questions, read_squad, split_by_article
 
 _SHIPPED = "documentation.json"
-
-
-class QuestionSources(NamedTuple):
-    """Where the user says that the questions lie; without validation or test they are split off.
-
-    Args:
-        data: SQuAD JSON (version 1 or 2) or JSON lines; None takes the questions about this
-            library's documentation, which are few.
-        valid: Questions to watch the training with.
-        test: Questions to score with.
-
-    Example:
-        >>> QuestionSources(data=Path("squad.json")).test is None
-        True
-    """
-
-    data: Path | None = None
-    valid: Path | None = None
-    test: Path | None = None
 
 
 def shipped_questions() -> QuestionSet:
@@ -55,7 +36,7 @@ def shipped_questions() -> QuestionSet:
     return read_squad(with_path)
 
 
-def load_test_questions(data: Path | None, *, part: Part = "all") -> QuestionSet:
+def load_test_questions(data: Path | None, *, part: Split = "all") -> QuestionSet:
     """Read the questions to score with.
 
     Args:

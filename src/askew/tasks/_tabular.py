@@ -292,7 +292,7 @@ class TableTask(ABC):
 
     def save(self, model: MLP, folder: Path) -> None:
         """Write the weights and the config."""
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         save_file(model.state_dict(), folder / "model.safetensors")
         write_json(folder / "config.json", {"version": 1, **to_dict(model.config)})
 

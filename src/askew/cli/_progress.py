@@ -18,7 +18,7 @@ from askew.tradeoffs import Arm, Watcher
 
 
 class _Bar:
-    """A rich progress bar with one line, silent where nobody looks."""
+    """A rich progress bar with one line, silent without a terminal."""
 
     def __init__(self, *, quiet: bool) -> None:
         self.quiet = quiet
@@ -67,7 +67,7 @@ class ComparisonProgress(_Bar, Watcher):
         self.finished: set[tuple[str, int]] = set()
 
     def stage(self, name: str) -> None:
-        """Name what is done now."""
+        """Show what is done now."""
         self.bar.update(self.line, description=name)
         self.say(f"{name} …")
 
@@ -92,37 +92,32 @@ class ComparisonProgress(_Bar, Watcher):
 class TrainingProgress(_Bar):
     """Follows one training; called with steps done and steps in all."""
 
-    told = ""
+    speed = ""
 
     def __call__(self, step: int, steps: int) -> None:
         """Show the steps done."""
-        self.bar.update(self.line, completed=step, total=steps, description=f"training{self.told}")
+        self.bar.update(self.line, completed=step, total=steps, description=f"training{self.speed}")
 
     def record(self, record: Mapping[str, float]) -> None:
         """Show the losses and the speed of the newest record."""
         if "loss" in record:
-            self.told = f", loss {record['loss']:.3f}, {record['tokens_per_second']:,.0f} tokens/s"
+            self.speed = f", loss {record['loss']:.3f}, {record['tokens_per_second']:,.0f} tokens/s"
         if "eval_loss" in record:
-            self.say(f"  step {record['step']}{self.told}, validation {record['eval_loss']:.4f}")
+            self.say(f"  step {record['step']}{self.speed}, validation {record['eval_loss']:.4f}")
 
 
 class LineProgress(_Bar):
-    """Follows work on lines; called with the lines just done.
+    """Follows work on lines.
 
     Args:
-        total: Lines in all.
         what: What is done with them.
         quiet: Show nothing.
     """
 
-    def __init__(self, total: int, what: str, *, quiet: bool) -> None:
+    def __init__(self, what: str, *, quiet: bool) -> None:
         super().__init__(quiet=quiet)
-        self.bar.update(self.line, total=total, description=what)
-
-    def __call__(self, lines: int) -> None:
-        """Count lines."""
-        self.bar.advance(self.line, lines)
+        self.bar.update(self.line, description=what)
 
     def reach(self, done: int, total: int) -> None:
-        """Say how many lines are done."""
+        """Show how many lines are done."""
         self.bar.update(self.line, completed=done, total=total)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from askew._cli import Json, refusing_bad_input
-from askew._cli_lines import check_writable
+from askew.cli._exits import exit_on_user_error, set_up_torch
+from askew.cli._options import Json
+from askew.cli._streams import check_writable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,9 +46,8 @@ def inspect_command(
 
     Exit codes: 0 done, 2 bad input.
     """
-    with refusing_bad_input():
+    with exit_on_user_error():
         from askew import inspection
-        from askew._cli import set_up_torch
         from askew.models import load_checkpoint, read_attention
 
         check_writable(out, "inspect")

@@ -1,58 +1,19 @@
-"""The commands of question answering: evaluate, answer."""
+"""The command `askew answer`: questions from the user's documents."""
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from askew._cli import Quiet, Threads, refusing_bad_input, set_up_torch, tell_refused_answers
-from askew._cli_lines import ending_clearly
+from askew.cli._exits import exit_on_user_error, set_up_torch
+from askew.cli._options import Quiet, Threads
 
 if TYPE_CHECKING:
     from askew.models import Answer, ContextIndex, QuestionAnswerer
-    from askew.tasks import Part
     from askew.text import Context
-
-
-def evaluate_questions(
-    folder: Path,
-    data: Path | None,
-    *,
-    part: "Part",
-    language: str,
-    threads: int,
-    out: Path | None,
-    quiet: bool,
-    as_json: bool,
-) -> None:
-    """Score a question-answering model; `askew evaluate` comes here by the kind of model."""
-    with refusing_bad_input():
-        from askew import tasks
-
-        held = tasks.load_test_questions(data, part=part)
-        answerer = _answerer(folder, threads)
-    from askew._progress import LineProgress
-
-    tell_refused_answers(held)
-    with ending_clearly(), LineProgress(len(held.questions), "answering", quiet=quiet) as progress:
-        found = tasks.evaluate_answerer(answerer, held, language=language, progress=progress.reach)
-    if out is not None:
-        lines = (" ".join(text.splitlines()) + "\n" for text in found.answers)
-        out.write_text("".join(lines), encoding="utf-8")
-    if as_json:
-        print(json.dumps(found.results, indent=2, ensure_ascii=False))
-        return
-    for name, score in found.results["scores"].items():
-        low_high = score["interval"]
-        between = "" if low_high is None else f" ({low_high[0]:.4g} to {low_high[1]:.4g})"
-        print(f"{name} {score['value']:.4g}{between}")
-    for row in found.results["by_length"]:
-        low, high = row["characters"]
-        print(f"f1 of contexts of {low} to {high} characters: {row['f1']:.4g}")
-    if "no_answer_accuracy" in found.results:
-        print(f"no-answer accuracy {found.results['no_answer_accuracy']:.4g}")
 
 
 def answer_command(
@@ -86,7 +47,7 @@ def answer_command(
     more likely it is than that the passage has no answer. With --index the encoded documents
     are kept: give --context the first time, or to add more, and the index alone afterwards.
     """
-    with refusing_bad_input():
+    with exit_on_user_error():
         if question is not None and not question.strip():
             raise ValueError("answer: a question is needed; got an empty one")
         if not context and index is None:
@@ -96,30 +57,30 @@ def answer_command(
         documents = read_documents(context) if context else []
         answerer = _answerer(folder, threads)
         held = _held_index(folder, index)
-    with refusing_bad_input():
+    with exit_on_user_error():
         ready = _encoded(answerer, held, documents, index, half=half, quiet=quiet)
-    asked = [question] if question is not None else _questions(quiet)
+    questions = [question] if question is not None else _typed_questions(quiet)
     bad = 0
-    for text in asked:
+    for text in questions:
         try:
-            found = answerer.answer(text, ready, top_k=top_k, shortlist=shortlist or None)
+            answers = answerer.answer(text, ready, top_k=top_k, shortlist=shortlist or None)
         except ValueError as error:
             if question is not None:
-                with refusing_bad_input():
+                with exit_on_user_error():
                     raise
             print(f"askew: {error}", file=sys.stderr)
             bad += 1
             continue
         if as_json:
-            print(_as_json(text, found), flush=True)
+            print(_as_json(text, answers), flush=True)
         else:
-            _show(found, ready)
+            _show(answers, ready)
     if bad:
         raise typer.Exit(2)
 
 
-def _questions(quiet: bool):
-    """Lines of stdin, with a prompt where a person types them."""
+def _typed_questions(quiet: bool) -> Iterator[str]:
+    """Read lines of stdin, with a prompt where a person types them."""
     typed = sys.stdin.isatty() and not quiet
     while True:
         if typed:
@@ -155,14 +116,13 @@ def _encoded(
     half: bool,
     quiet: bool,
 ) -> "ContextIndex":
-    from askew._progress import LineProgress
+    from askew.cli._progress import LineProgress
 
     if held is not None and not documents:
         return held
     if held is None and not documents:
         raise ValueError(f"answer: the index must exist; got {index}. Give --context to make it")
-    characters = sum(len(document.text) for document in documents)
-    with LineProgress(characters, "encoding characters", quiet=quiet) as progress:
+    with LineProgress("encoding characters", quiet=quiet) as progress:
         if held is not None:
             answerer.append(held, documents, progress=progress.reach)
             return held
@@ -173,8 +133,8 @@ def _encoded(
     return made
 
 
-def _as_json(question: str, found: "list[Answer]") -> str:
-    answers = [
+def _as_json(question: str, answers: "list[Answer]") -> str:
+    rows = [
         {
             "text": answer.text,
             "start": answer.start,
@@ -182,17 +142,17 @@ def _as_json(question: str, found: "list[Answer]") -> str:
             "score": answer.score,
             "title": answer.title,
         }
-        for answer in found
+        for answer in answers
     ]
-    return json.dumps({"question": question, "answers": answers}, ensure_ascii=False)
+    return json.dumps({"question": question, "answers": rows}, ensure_ascii=False)
 
 
-def _show(found: "list[Answer]", index: "ContextIndex") -> None:
+def _show(answers: "list[Answer]", index: "ContextIndex") -> None:
     from rich.console import Console
     from rich.text import Text
 
     console = Console()
-    for answer in found:
+    for answer in answers:
         text = index.contexts[answer.context].text
         first, last = max(0, answer.start - 80), min(len(text), answer.end + 80)
         line = Text(f"{answer.score:7.2f}  {answer.title}:{answer.start}-{answer.end}  ")
@@ -201,9 +161,9 @@ def _show(found: "list[Answer]", index: "ContextIndex") -> None:
         line.append(_flat(answer.text), style="bold reverse")
         line.append(_flat(text[answer.end : last]) + ("…" if last < len(text) else ""))
         console.print(line, soft_wrap=True)
-    if not found:
+    if not answers:
         console.print("no answer")
-    elif found[0].nothing:
+    elif answers[0].nothing:
         console.print("(the model finds it more likely that there is no answer)")
 
 

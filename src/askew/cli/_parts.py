@@ -1,61 +1,15 @@
-"""The command line: every command in its place."""
+"""The command `askew parts`: which parameters would be trained at which rate."""
 
 import json
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from askew import _cli_compare as compare
-from askew import _cli_doctor as doctor
-from askew import _cli_inspect as inspect
-from askew import _cli_qa as qa
-from askew import _cli_report as report
-from askew import _cli_train as train
-from askew import _cli_translation as translation
-from askew._cli import Json, refusing_bad_input
-
-app = typer.Typer(
-    name="askew",
-    help="Asymmetric deep learning: build it, train it, and find out whether it pays.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-train_app = typer.Typer(help="Train one model.", no_args_is_help=True)
-app.add_typer(train_app, name="train")
-train_app.command("translation")(train.train_translation_command)
-train_app.command("qa")(train.train_qa_command)
-app.command("compare")(compare.compare_command)
-app.command("evaluate")(translation.evaluate_command)
-app.command("translate")(translation.translate_command)
-app.command("answer")(qa.answer_command)
-app.command("export")(translation.export_command)
-app.command("report")(report.report_command)
-app.command("inspect")(inspect.inspect_command)
-app.command("doctor")(doctor.doctor_command)
+from askew.cli._exits import exit_on_user_error
+from askew.cli._options import Json
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
-        print(f"askew {metadata.version('askew')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _top(
-    *,
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", help="Show the version and exit.", callback=_show_version, is_eager=True
-        ),
-    ] = False,
-) -> None: ...
-
-
-@app.command("parts")
 def parts_command(
     folder: Annotated[Path, typer.Argument(help="A model folder with a config.json.")],
     *,
@@ -81,7 +35,7 @@ def parts_command(
     Every trainable parameter is in exactly one part, or the command says which are not. The model
     is built from its config alone; no weight is read.
     """
-    with refusing_bad_input():
+    with exit_on_user_error():
         from askew.models import model_skeleton
         from askew.optim import parts_table
 

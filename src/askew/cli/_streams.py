@@ -1,15 +1,13 @@
-"""Lines in, lines out: whatever bytes come, one line for each, and a bounded memory."""
+"""Streams of lines: one line out for each line in, whatever its bytes, in bounded memory."""
 
-import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
 from askew._check import require
-from askew._cli import fail
 
 if TYPE_CHECKING:
     from askew.models import Translator
@@ -17,12 +15,12 @@ if TYPE_CHECKING:
 _WINDOW_BYTES, _WINDOW_LINES = 1_000_000, 1024
 
 
-class Told:
-    """Counts what is said on the way and at the end.
+class LineStats:
+    """Counts lines, and says how many on the way and at the end.
 
     Args:
         size: Bytes to read in all, where they are known.
-        shown: Whether the way is shown.
+        shown: Whether progress is shown.
     """
 
     def __init__(self, size: int | None, *, shown: bool) -> None:
@@ -34,11 +32,11 @@ class Told:
         if not self.shown or not self.bytes:
             return
         seconds = max(time.monotonic() - self.started, 1e-9)
-        told = f"{self.lines} lines, {self.lines / seconds:.3g} lines/s"
+        text = f"{self.lines} lines, {self.lines / seconds:.3g} lines/s"
         if self.size:
             left = max(self.size / self.bytes - 1, 0) * seconds
-            told += f", {left:.0f} s left"
-        print(f"\r\033[K{told}", end="", file=sys.stderr, flush=True)
+            text += f", {left:.0f} s left"
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         if self.shown and self.bytes:
@@ -48,22 +46,9 @@ class Told:
             (self.invalid, "not UTF-8, bytes replaced"),
             (self.cut, "too long, translated in pieces"),
         ]
-        said = ", ".join(f"{count} {what}" for count, what in notes if count)
-        if said:
-            print(f"askew: note: of {self.lines} lines: {said}", file=sys.stderr)
-
-
-@contextmanager
-def ending_clearly() -> Iterator[None]:
-    """End quietly where the reader goes away, and in one line where something fails."""
-    try:
-        yield
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        fail("interrupted; the lines finished so far are written", 130)
-    except (OSError, RuntimeError) as error:
-        fail(" ".join(str(error).split()), 1)
+        counts = ", ".join(f"{count} {what}" for count, what in notes if count)
+        if counts:
+            print(f"askew: note: of {self.lines} lines: {counts}", file=sys.stderr)
 
 
 def check_writable(path: Path | None, caller: str, *, unlike: Path | None = None) -> None:
@@ -87,27 +72,27 @@ def opened(path: Path | None, mode: str, standard: TextIO) -> AbstractContextMan
     return cast(BinaryIO, path.open(mode))
 
 
-def windows(given: BinaryIO, told: Told) -> Iterator[tuple[int, list[str]]]:
-    """Give the number of the first line of each window, and its lines."""
+def windows(given: BinaryIO, stats: LineStats) -> Iterator[tuple[int, list[str]]]:
+    """Read the lines in windows, each with the number of its first line."""
     lines: list[str] = []
     start = 0
     for raw in given:
         line = raw.removesuffix(b"\n").removesuffix(b"\r")
         text = line.decode("utf-8", "replace")
-        told.invalid += text.encode() != line
+        stats.invalid += text.encode() != line
         lines.append(text)
-        told.bytes += len(raw)
-        if told.bytes - start > _WINDOW_BYTES or len(lines) == _WINDOW_LINES:
-            told.lines += len(lines)
-            yield told.lines - len(lines) + 1, lines
-            lines, start = [], told.bytes
+        stats.bytes += len(raw)
+        if stats.bytes - start > _WINDOW_BYTES or len(lines) == _WINDOW_LINES:
+            stats.lines += len(lines)
+            yield stats.lines - len(lines) + 1, lines
+            lines, start = [], stats.bytes
     if lines:
-        told.lines += len(lines)
-        yield told.lines - len(lines) + 1, lines
+        stats.lines += len(lines)
+        yield stats.lines - len(lines) + 1, lines
 
 
-def count_special(translator: "Translator", lines: list[str], told: Told) -> None:
-    told.empty += sum(not line.strip() for line in lines)
+def count_special(translator: "Translator", lines: list[str], stats: LineStats) -> None:
+    stats.empty += sum(not line.strip() for line in lines)
     longest = translator.max_source_tokens
     long_ = (line for line in lines if len(line.encode()) > longest)  # a token is a byte or more
-    told.cut += sum(len(translator.pieces(line)) > 1 for line in long_)
+    stats.cut += sum(len(translator.pieces(line)) > 1 for line in long_)

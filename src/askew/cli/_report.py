@@ -7,11 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from askew._cli import Quiet, refusing_bad_input
-
-ReportLanguage = Annotated[
-    Literal["en", "pt"], typer.Option(help="Language of the report and of what is printed.")
-]
+from askew.cli._exits import exit_on_user_error
+from askew.cli._options import Quiet
 
 
 def report_command(
@@ -37,7 +34,7 @@ def report_command(
     Exit codes: 0 done, 2 bad input.
     """
     path = out or (folders[0] / "report.html" if len(folders) == 1 else Path("report.html"))
-    with refusing_bad_input():
+    with exit_on_user_error():
         from askew import tradeoffs
 
         runs = [tradeoffs.read_run(folder) for folder in folders]

@@ -1,27 +1,16 @@
-"""The commands of translation: evaluate, translate, export."""
+"""The command `askew translate`: lines in, lines out, or a catalogue filled in."""
 
 import json
-import logging
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from askew._cli import (
-    Data,
-    Json,
-    Language,
-    Quiet,
-    TestSource,
-    TestTarget,
-    Threads,
-    refusing_bad_input,
-    set_up_torch,
-)
-from askew._cli_lines import Told, check_writable, count_special, ending_clearly, opened, windows
-from askew._cli_qa import evaluate_questions
+from askew.cli._exits import exit_on_failure, exit_on_user_error, set_up_torch
+from askew.cli._options import Quiet, Threads
+from askew.cli._streams import LineStats, check_writable, count_special, opened, windows
 
 if TYPE_CHECKING:
     from askew.models import DecodingConfig, Hypothesis, Translator
@@ -35,82 +24,6 @@ LengthPenalty = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Lines decoded together at most.")]
 Folder = Annotated[Path, typer.Argument(help="A folder that training wrote.")]
-
-
-EvaluatedPart = Annotated[
-    Literal["all", "valid", "test"],
-    typer.Option(help="Of --data: all, or the part that training on it splits off."),
-]
-
-
-def evaluate_command(
-    folder: Folder,
-    *,
-    data: Data = None,
-    part: EvaluatedPart = "all",
-    test_source: TestSource = None,
-    test_target: TestTarget = None,
-    beams: Beams = 1,
-    length_penalty: LengthPenalty = 1.0,
-    language: Language = "en",
-    engine: Engine = "torch",
-    batch_size: BatchSize = 64,
-    threads: Threads = 1,
-    out: Annotated[
-        Path | None, typer.Option(help="Write the translations there, one a line.")
-    ] = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
-    """Score a model: of translation by BLEU, chrF and placeholders kept; of questions by F1.
-
-    A question-answering model takes questions in --data (SQuAD JSON or JSON lines): F1, exact
-    match, how well contexts are found, and baselines, with intervals over articles. Of
-    translation:
-    Give --data, or --test-source and --test-target. Each score
-    comes with its 95 % interval over sentences, and with sacreBLEU's signature.
-    """
-    with refusing_bad_input():
-        from askew import tasks
-        from askew.models import DecodingConfig, model_kind
-
-        check_writable(out, "evaluate")
-        answers_questions = model_kind(folder) == "askew-qa"
-    if answers_questions:
-        evaluate_questions(
-            folder,
-            data,
-            part=part,
-            language=language,
-            threads=threads,
-            out=out,
-            quiet=quiet,
-            as_json=as_json,
-        )
-        return
-    with refusing_bad_input():
-        pairs = tasks.load_test(data, test_source, test_target, part=part)
-        decoding = DecodingConfig(num_beams=beams, length_penalty=length_penalty)
-        translator = _translator(folder, engine, batch_size, threads)
-    from askew._progress import LineProgress
-
-    with ending_clearly(), LineProgress(len(pairs.sources), "translating", quiet=quiet) as progress:
-        found = tasks.evaluate_translator(translator, pairs, decoding, progress=progress)
-    if out is not None:
-        lines = (" ".join(text.splitlines()) + "\n" for text in found.translations)
-        out.write_text("".join(lines), encoding="utf-8")
-    if as_json:
-        print(json.dumps(found.results, indent=2, ensure_ascii=False))
-        return
-    for name, score in found.results["scores"].items():
-        low, high = score["interval"]
-        print(f"{name} {score['value']:.4g} ({low:.4g} to {high:.4g})  {score['signature']}")
-    kept = found.results["placeholders"]
-    if kept["total"]:
-        print(f"placeholders and markup kept: {kept['kept']} of {kept['total']}")
-        for kind, (own, total) in kept["kinds"].items():
-            print(f"  {kind} {own} of {total}")
-    print(f"sentences per second: {found.results['sentences_per_second']:.3g}")
 
 
 def translate_command(
@@ -151,7 +64,7 @@ def translate_command(
     Empty lines stay empty, bytes that are not UTF-8 become U+FFFD, and lines longer than the
     model reads at once are translated in pieces; how many is said at the end.
     """
-    with refusing_bad_input():
+    with exit_on_user_error():
         from askew.models import DecodingConfig
 
         decoding = DecodingConfig(
@@ -179,51 +92,22 @@ def translate_command(
         return
     write = _written if as_json else partial(_printed, scored=scores or n_best > 1)
     seen = not quiet and sys.stderr.isatty() and (out is not None or not sys.stdout.isatty())
-    told = Told(file.stat().st_size if file is not None else None, shown=seen)
+    stats = LineStats(file.stat().st_size if file is not None else None, shown=seen)
     with (
-        ending_clearly(),
+        exit_on_failure(),
         opened(file, "rb", sys.stdin) as given,
         opened(out, "wb", sys.stdout) as written,
     ):
-        for number, lines in windows(given, told):
-            count_special(translator, lines, told)
+        for number, lines in windows(given, stats):
+            count_special(translator, lines, stats)
             if show_attention is not None and number == 1:
                 _show_attention(translator, lines, show_attention)
             answers = translator.hypotheses(lines, decoding)
             for own, found in enumerate(answers, start=number):
                 written.write(write(own, found).encode())
             written.flush()
-            told.progress()
-    told.end()
-
-
-def export_command(
-    folder: Folder,
-    *,
-    to: Annotated[str, typer.Option(help="ctranslate2 or onnx.")] = "ctranslate2",
-    quantization: Annotated[
-        str, typer.Option(help="Of CTranslate2: float32, int8, int16, float16, bfloat16, ….")
-    ] = "float32",
-    out: Annotated[
-        Path | None, typer.Option(help="Where to; by default a folder in the model's own.")
-    ] = None,
-) -> None:
-    """Write a trained model for another engine; `askew translate --engine ctranslate2` runs it."""
-    with refusing_bad_input():
-        from askew.export import export_ctranslate2, export_onnx
-
-        set_up_torch(1)
-        if to not in ("ctranslate2", "onnx"):
-            raise ValueError(f"export: --to must be ctranslate2 or onnx; got {to}")
-        if to == "onnx":
-            if quantization != "float32":
-                raise ValueError(f"export: onnx is float32; got --quantization {quantization}")
-            # What torch says of packages that this export does not use.
-            logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-            written = export_onnx(folder, out)
-        else:
-            written = export_ctranslate2(folder, out, quantization=quantization)
-    print(f"export: {written}")
+            stats.progress()
+    stats.end()
 
 
 def _translator(folder: Path, engine: str, batch_size: int, threads: int) -> "Translator":
@@ -238,7 +122,7 @@ def _translate_catalogue(
 ) -> None:
     from askew.text import translate_po
 
-    with refusing_bad_input():
+    with exit_on_user_error():
         count = translate_po(
             file, lambda texts: translator.translate(texts, decoding=decoding), out
         )

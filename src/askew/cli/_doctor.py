@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from askew._cli import Json, refusing_bad_input
+from askew.cli._exits import exit_on_user_error
+from askew.cli._options import Json
 
 
 def doctor_command(
@@ -15,37 +16,37 @@ def doctor_command(
     ] = True,
     as_json: Json = False,
 ) -> None:
-    """Say what is installed, what this machine can do, and whether its numbers come out right.
+    """Show what is installed, what this machine can do, and whether its numbers come out right.
 
     Exit codes: 0 all is well, 1 a number is wrong, 2 a needed package is missing.
     """
-    with refusing_bad_input():
-        from askew import _doctor as doctor
+    with exit_on_user_error():
+        from askew.cli import _installation as machine
 
-        versions, devices, routes = doctor.installed(), doctor.devices(), doctor.routes()
-        missing = doctor.extras()
+        versions, devices, routes = machine.installed(), machine.devices(), machine.routes()
+        missing = machine.extras()
     if not as_json:
         _show("versions", versions)
         _show("devices", devices)
         _show("ways to compute attention", routes)
-        told = {
+        packages = {
             extra: f"lacks {', '.join(absent)}: pip install 'askew[{extra}]'" if absent else "ready"
             for extra, absent in missing.items()
         }
-        _show("extras", told)
+        _show("extras", packages)
     checks = []
     if self_test:
         if not as_json:
             print("self-test")
-        for check in doctor.self_test():
+        for check in machine.self_test():
             checks.append(check)
             if not as_json:
-                said = "right" if check.passed else "WRONG"
-                print(f"  {said}  {check.name}: {check.error:.1e}, at most {check.tolerance:.0e}")
+                word = "right" if check.passed else "WRONG"
+                print(f"  {word}  {check.name}: {check.error:.1e}, at most {check.tolerance:.0e}")
     if as_json:
-        found = {"versions": versions, "devices": devices, "routes": routes, "missing": missing}
-        told = [check._asdict() | {"passed": check.passed} for check in checks]
-        print(json.dumps(found | {"checks": told}, indent=2))
+        installed = {"versions": versions, "devices": devices, "routes": routes, "missing": missing}
+        results = [check._asdict() | {"passed": check.passed} for check in checks]
+        print(json.dumps(installed | {"checks": results}, indent=2))
     if not all(check.passed for check in checks):
         raise typer.Exit(1)
 

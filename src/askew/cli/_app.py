@@ -1,0 +1,75 @@
+"""The command line: every command in its place."""
+
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from askew.cli._answer import answer_command
+from askew.cli._compare import make_compare_app
+from askew.cli._doctor import doctor_command
+from askew.cli._evaluate import add_evaluate_command
+from askew.cli._export import export_command
+from askew.cli._inspect import inspect_command
+from askew.cli._options import paragraphs
+from askew.cli._parts import parts_command
+from askew.cli._report import report_command
+from askew.cli._train import make_train_app
+from askew.cli._translate import translate_command
+from askew.tasks import APPLICATIONS, Application
+
+_COMMANDS = {
+    "translate": translate_command,
+    "answer": answer_command,
+    "export": export_command,
+    "report": report_command,
+    "inspect": inspect_command,
+    "parts": parts_command,
+    "doctor": doctor_command,
+}
+
+
+def make_app(applications: Mapping[str, Application]) -> typer.Typer:
+    """Make the command line over a table of applications.
+
+    Args:
+        applications: One row an application, by name; `askew compare` alone is the first.
+
+    Returns:
+        The command line.
+    """
+    app = typer.Typer(
+        name="askew",
+        help="Asymmetric deep learning: build it, train it, and find out whether it pays.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_top)
+    app.add_typer(make_train_app(applications), name="train")
+    app.add_typer(make_compare_app(applications), name="compare")
+    add_evaluate_command(app, applications)
+    for name, command in _COMMANDS.items():
+        app.command(name, help=paragraphs(command.__doc__))(command)
+    return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"askew {metadata.version('askew')}")
+        raise typer.Exit
+
+
+def _top(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_show_version, is_eager=True
+        ),
+    ] = False,
+) -> None: ...
+
+
+app = make_app(APPLICATIONS)

@@ -1,0 +1,86 @@
+"""The command `askew evaluate`: score a trained model of any application."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from askew.cli._exits import exit_on_failure, exit_on_user_error, print_notes, set_up_torch
+from askew.cli._options import OneLineCommand, OutputOptions, make_command, paragraphs
+from askew.cli._streams import check_writable
+from askew.tasks import Application, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(OutputOptions):
+    """Which model is scored, and where its outputs go."""
+
+    folder: Path = field(metadata={"argument": True, "help": "A folder that training wrote."})
+    out: Path | None = option(None, "Write what the model answers there, one a line.")
+
+
+def add_evaluate_command(app: typer.Typer, applications: Mapping[str, Application]) -> None:
+    """Add `askew evaluate` with the options of every application that scores its models."""
+    scored = {
+        name: application.evaluate
+        for name, application in applications.items()
+        if application.evaluate is not None
+    }
+    command = make_command(
+        partial(_evaluate, scored),
+        EvaluateOptions,
+        *(scoring.options for scoring in scored.values()),
+    )
+    app.command("evaluate", cls=OneLineCommand, help=paragraphs(_HELP))(command)
+
+
+_HELP = """Score a trained model on test data; the kind of the model says how.
+
+    Translations are scored by BLEU, chrF, exact match and the placeholders kept, from --data or
+    --test-source and --test-target; each score has its 95 % interval over sentences and
+    sacreBLEU's signature. Answers to questions are scored by F1, exact match and how well contexts
+    are found, beside baselines, with intervals over articles. An option that is of another kind
+    of model is refused.
+    """
+
+
+def _evaluate(scored: Mapping[str, Any], run: EvaluateOptions, *each: Any) -> None:
+    with exit_on_user_error():
+        from askew.models import MODEL_KINDS, model_kind
+
+        check_writable(run.out, "evaluate")
+        kind = model_kind(run.folder)
+        name = MODEL_KINDS[kind].application
+        options = dict(zip(scored, each, strict=True))
+        _check_options(name, options)
+        set_up_torch(options[name].threads)
+        notes, score = scored[name].score(run.folder, options[name])
+    from askew.cli._progress import LineProgress
+
+    print_notes(notes)
+    with exit_on_failure(), LineProgress("evaluating", quiet=run.quiet) as progress:
+        outputs, results, lines = score(progress.reach)
+    if run.out is not None:
+        texts = (" ".join(text.splitlines()) + "\n" for text in outputs)
+        run.out.write_text("".join(texts), encoding="utf-8")
+    if run.as_json:
+        print(json.dumps(results, indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(lines))
+
+
+def _check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse what was said of another kind of model."""
+    known = {one.name for one in fields(options[name])}
+    for other, values in options.items():
+        for one in fields(values):
+            value = getattr(values, one.name)
+            if one.name not in known and value != one.default:
+                raise ValueError(
+                    f"evaluate: --{one.name.replace('_', '-')} must be left out of a model of "
+                    f"{name}; got {value}. It is of {other}"
+                )

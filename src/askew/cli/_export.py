@@ -1,0 +1,40 @@
+"""The command `askew export`: a trained model for another engine."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from askew.cli._exits import exit_on_user_error, set_up_torch
+
+Folder = Annotated[Path, typer.Argument(help="A folder that training wrote.")]
+
+
+def export_command(
+    folder: Folder,
+    *,
+    to: Annotated[str, typer.Option(help="ctranslate2 or onnx.")] = "ctranslate2",
+    quantization: Annotated[
+        str, typer.Option(help="Of CTranslate2: float32, int8, int16, float16, bfloat16, ….")
+    ] = "float32",
+    out: Annotated[
+        Path | None, typer.Option(help="Where to; by default a folder in the model's own.")
+    ] = None,
+) -> None:
+    """Write a trained model for another engine; `askew translate --engine ctranslate2` runs it."""
+    with exit_on_user_error():
+        from askew.export import export_ctranslate2, export_onnx
+
+        set_up_torch(1)
+        if to not in ("ctranslate2", "onnx"):
+            raise ValueError(f"export: --to must be ctranslate2 or onnx; got {to}")
+        if to == "onnx":
+            if quantization != "float32":
+                raise ValueError(f"export: onnx is float32; got --quantization {quantization}")
+            # What torch says of packages that this export does not use.
+            logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+            written = export_onnx(folder, out)
+        else:
+            written = export_ctranslate2(folder, out, quantization=quantization)
+    print(f"export: {written}")

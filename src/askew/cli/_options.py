@@ -1,0 +1,132 @@
+"""Options of commands: shared ones, and commands made of dataclasses whose fields are options."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, fields
+from inspect import Parameter, Signature
+from typing import Annotated, Any, get_type_hints
+
+import typer
+from typer.core import TyperCommand
+
+from askew.cli._exits import exit_on_user_error, fail
+from askew.tasks import option
+
+Threads = Annotated[int, typer.Option(min=1, help="Threads.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+Json = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
+
+USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+"""What the parser of the command line raises; its class has no public name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """How a command shows what it does."""
+
+    quiet: bool = option(False, "No progress.")
+    as_json: bool = option(False, "Print results as JSON.", name="--json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetOptions:
+    """How long a training lasts."""
+
+    steps: int | None = option(None, "Training steps of one trial.", minimum=1)
+    minutes: float | None = option(None, "Or: CPU-minutes of training of one trial.")
+
+    def __post_init__(self) -> None:
+        both = self.steps is not None and self.minutes is not None
+        if both or (self.minutes is not None and not self.minutes > 0):
+            raise ValueError(
+                "budget: exactly one of steps and minutes must be given, and positive; got steps "
+                f"{self.steps}, minutes {self.minutes}"
+            )
+
+
+class OneLineCommand(TyperCommand):
+    """A command that says what it does not understand in one line."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the options, or end with exit code 2."""
+        try:
+            return super().parse_args(ctx, args)
+        except USAGE_ERROR as error:
+            command = _path(ctx)
+            owners = _owners(ctx, getattr(error, "option_name", ""))
+            message = getattr(error, "format_message", error.__str__)().rstrip(".")
+            if owners:
+                spelt = getattr(error, "option_name", "")
+                message = f"there is no {spelt} here; it is an option of {', '.join(owners)}"
+            fail(f"{command}: {message}. See askew {command} --help", 2)
+
+
+def _path(ctx: Any) -> str:
+    """Return the names of a command and of the groups around it."""
+    above = _path(ctx.parent) if ctx.parent and ctx.parent.parent else ""
+    return f"{above} {ctx.info_name}".strip()
+
+
+def _owners(ctx: Any, spelt: str) -> list[str]:
+    """Name the commands beside this one that have an option."""
+    siblings = getattr(ctx.parent.command, "commands", {}) if ctx.parent else {}
+    return [
+        name
+        for name, command in siblings.items()
+        if any(spelt in parameter.opts for parameter in command.params)
+    ]
+
+
+def make_command(function: Callable[..., None], *groups: type) -> Callable[..., None]:
+    """Make a function for Typer whose options are the fields of dataclasses.
+
+    Args:
+        function: Called with one instance of every group.
+        groups: Dataclasses of `option` fields; a field without a default is required, one of
+            the same name in two groups is one option.
+
+    Returns:
+        The function; what a group refuses when it is made ends the command in one line.
+    """
+
+    def _run(**values: Any) -> None:
+        with exit_on_user_error():
+            made = [group(**{f.name: values[f.name] for f in fields(group)}) for group in groups]
+        function(*made)
+
+    parameters: dict[str, Parameter] = {}
+    for group in groups:
+        hints = get_type_hints(group, include_extras=True)
+        for one in sorted(fields(group), key=lambda one: _place(group, one)):
+            parameters.setdefault(one.name, _parameter(one, hints[one.name]))
+    _run.__signature__ = Signature(list(parameters.values()))  # type: ignore[attr-defined]
+    _run.__doc__ = function.__doc__
+    return _run
+
+
+def _place(group: type, one: Field) -> tuple[bool, int]:
+    """Required options stand first in the help, then a group's own, then inherited ones."""
+    owners = [one.name in vars(base).get("__annotations__", {}) for base in group.__mro__]
+    return one.default is not MISSING, owners.index(True)
+
+
+def _parameter(one: Field, hint: Any) -> Parameter:
+    described: Mapping[str, Any] = one.metadata
+    default = Parameter.empty if one.default is MISSING else one.default
+    if described.get("argument"):
+        info: Any = typer.Argument(help=described["help"])
+    else:
+        spelt = described["name"] or f"--{one.name.replace('_', '-')}"
+        info = typer.Option(
+            spelt,
+            help=described["help"],
+            min=described["min"],
+            show_default=described["show_default"],
+        )
+    return Parameter(
+        one.name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, info]
+    )
+
+
+def paragraphs(text: str | None) -> str:
+    """Join the lines of every paragraph: the terminal's width says where they break."""
+    return "\n\n".join(" ".join(part.split()) for part in (text or "").split("\n\n"))

@@ -1,0 +1,97 @@
+"""The command `askew train`: one model of an application."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from askew._check import needing
+from askew.cli._compare import taught
+from askew.cli._exits import exit_on_interrupt, exit_on_user_error, print_notes, set_up_torch
+from askew.cli._options import (
+    BudgetOptions,
+    OneLineCommand,
+    OutputOptions,
+    make_command,
+    paragraphs,
+)
+from askew.tasks import Application, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(OutputOptions, BudgetOptions):
+    """How one training runs."""
+
+    out: Path = field(
+        metadata={"help": "Folder of the model.", "name": "", "min": None, "show_default": True}
+    )
+    seed: int = option(0, "Of everything random.")
+    threads: int = option(1, "Threads.", minimum=1)
+    tensorboard: Path | None = option(None, "Folder of curves for TensorBoard.")
+
+
+def make_train_app(applications: Mapping[str, Application]) -> typer.Typer:
+    """Make `askew train`: a sub-command for each application that trains one model."""
+    app = typer.Typer(help="Train one model.", no_args_is_help=True)
+    for name, application in applications.items():
+        if application.train is not None:
+            command = make_command(
+                partial(_train, application), application.train.options, RunOptions
+            )
+            app.command(name, cls=OneLineCommand, help=paragraphs(application.train.help))(command)
+    return app
+
+
+def _train(application: Application, options: Any, run: RunOptions) -> None:
+    """Train into the folder and print the scores, where this process is the first."""
+    assert application.train is not None
+    with exit_on_user_error():
+        if run.tensorboard is not None:
+            with needing("train", "track"):
+                import tensorboard  # noqa: F401
+        from askew import tasks, tradeoffs
+
+        task = application.make_task(options)
+        config, training = application.train.make_model(task, options)
+        budget = (
+            application.budget(options)
+            if run.steps is None and run.minutes is None
+            else tradeoffs.Budget(steps=run.steps, minutes=run.minutes)
+        )
+        call = {
+            "budget": budget,
+            "seed": run.seed,
+            "threads": run.threads,
+            "out": run.out,
+            "training": training,
+        }
+        identity = tasks.prepare_training(task, config, **call)
+    from askew.cli._progress import TrainingProgress
+
+    first = tasks.is_first_process()
+    quiet = run.quiet or not first
+    if first:
+        print_notes(application.notes(task, options))
+    set_up_torch(run.threads)
+    teach = application.teach(task, options)
+    if teach is not None:
+        task = taught(teach, run.out, quiet=quiet)
+    with exit_on_interrupt(run.out), TrainingProgress(quiet=quiet) as progress:
+        scores = tasks.train_into(
+            task,
+            config,
+            identity,
+            progress=progress,
+            on_record=progress.record,
+            tensorboard=run.tensorboard,
+            **call,
+        )
+    if first and run.as_json:
+        print(json.dumps(scores, indent=2))
+    elif first:
+        print("test set: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
+        print(f"model: {run.out}")

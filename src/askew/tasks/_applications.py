@@ -1,0 +1,57 @@
+"""The applications: all that the command line, the engine and the guide know of each is here."""
+
+from askew.tasks import _qa_application as qa
+from askew.tasks import _table_application as table
+from askew.tasks import _translation_application as translation
+from askew.tasks._application import Application
+
+APPLICATIONS: dict[str, Application] = {
+    "translation": Application(
+        name="translation",
+        help="Translation of sentences, by default of phrases as the CLDR writes them.",
+        options=translation.TranslationComparison,
+        make_task=translation.make_task,
+        make_arms=translation.make_arms,
+        budget=translation.budget,
+        notes=translation.notes,
+        teach=translation.teach,
+        train=translation.TRAINING,
+        evaluate=translation.SCORING,
+    ),
+    "qa": Application(
+        name="qa",
+        help="Answers to questions, as spans of contexts that are encoded once.",
+        options=qa.QAComparison,
+        make_task=qa.make_task,
+        make_arms=qa.make_arms,
+        budget=qa.budget,
+        notes=qa.notes,
+        train=qa.TRAINING,
+        evaluate=qa.SCORING,
+    ),
+    "multilabel": Application(
+        name="multilabel",
+        help="Several labels of the rows of a table, by default of Yeast.",
+        options=table.LabelComparison,
+        make_task=table.make_multilabel_task,
+        make_arms=table.make_label_arms,
+        budget=table.budget,
+    ),
+    "imbalanced": Application(
+        name="imbalanced",
+        help="One rare label of the rows of a table, by default of digits.",
+        options=table.LabelComparison,
+        make_task=table.make_imbalanced_task,
+        make_arms=table.make_label_arms,
+        budget=table.budget,
+    ),
+    "retrieval": Application(
+        name="retrieval",
+        help="Rows of the same class found by their embeddings, of classes never seen.",
+        options=table.RetrievalComparison,
+        make_task=table.make_retrieval_task,
+        make_arms=table.make_retrieval_arms,
+        budget=table.budget,
+    ),
+}
+"""One row an application, by the name that the command line gives it."""

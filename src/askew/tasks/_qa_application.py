@@ -1,0 +1,277 @@
+"""Question answering as an application: its options, and what is made of them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from askew.tasks._application import (
+    MatchedOptions,
+    Scored,
+    Scoring,
+    ScoringOptions,
+    SettingOptions,
+    Training,
+    option,
+)
+from askew.tasks._sources import QuestionSources
+
+if TYPE_CHECKING:
+    from askew.models import QAConfig
+    from askew.tasks._qa import Pretrained, QATask
+    from askew.text import QuestionSet
+    from askew.tradeoffs import Arm, Budget, Progress
+
+DEFAULT_STEPS, DEFAULT_MINUTES = 1000, 6.0
+# An encoder that has learnt much already is changed little: its rate is lower, and the lowest
+# layers, where there are more, stay as they are.
+_PRETRAINED_RATE, _FROZEN_LAYERS = 2e-4, 2
+Size = Literal["tiny", "small", "base"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class QAOptions(SettingOptions):
+    """What can be said of the questions and of the encoders.
+
+    Attributes:
+        data: SQuAD JSON or JSON lines; None takes the shipped questions.
+        preset: Size of the models.
+        vocab_size: Tokens of the vocabulary, at most.
+        context_encoder: Folder of an encoder of transformers that reads contexts.
+        question_encoder: Folder of one that reads questions.
+        language: Whose articles do not count in answers.
+
+    Example:
+        >>> QAOptions(data=Path("squad.json")).sources().valid is None
+        True
+    """
+
+    data: Path | None = option(
+        None, "Your questions: SQuAD JSON, or JSON lines with question, context, answers."
+    )
+    preset: Size = option("small", "Size of the models.")
+    vocab_size: int = option(8000, "Tokens of the vocabulary, at most.")
+    context_encoder: Path | None = option(
+        None, "Folder of an encoder of transformers that begins as the one of contexts."
+    )
+    question_encoder: Path | None = option(
+        None, "The same for questions; it may be the same folder."
+    )
+    language: str = option("en", "Whose articles do not count in answers.")
+
+    def sources(self) -> QuestionSources:
+        """Return where the questions lie."""
+        return QuestionSources(self.data)
+
+    def pretrained(self) -> "Pretrained":
+        """Return the folders of pretrained encoders."""
+        from askew.tasks._qa import Pretrained
+
+        return Pretrained(self.question_encoder, self.context_encoder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QAComparison(MatchedOptions, QAOptions):
+    """What `askew compare qa` can be told.
+
+    Attributes:
+        challenger: The asymmetric model: a shape or a TOML file.
+        vocab_size: Tokens of the vocabulary, at most.
+        data: As of `QAOptions`, like the rest; `baseline` and `match` as of `MatchedOptions`.
+
+    Example:
+        >>> QAComparison(preset="tiny").challenger
+        'asymmetric'
+    """
+
+    challenger: str = option(
+        "asymmetric",
+        "The asymmetric model: asymmetric, twin (the baseline against itself) or FILE.toml.",
+    )
+    vocab_size: int = option(2000, "Tokens of the vocabulary, at most.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class QATraining(QAOptions):
+    """What `askew train qa` can be told.
+
+    Attributes:
+        valid: Questions to watch the training with.
+        test: Questions to score with.
+        question_layers: How many of its lowest layers the pretrained encoder of questions keeps.
+        shape: A shape or a TOML file.
+        data: As of `QAOptions`, like the rest.
+
+    Example:
+        >>> QATraining(question_layers=2).shape
+        'asymmetric'
+    """
+
+    valid: Path | None = option(None, "Validation; else split off.")
+    test: Path | None = option(None, "Test; else split off by article.")
+    question_layers: int | None = option(
+        None, "Keep so many of the lowest layers of the encoder of questions.", minimum=1
+    )
+    shape: str = option("asymmetric", "asymmetric, symmetric or FILE.toml.")
+
+    def sources(self) -> QuestionSources:
+        """Return where the questions lie."""
+        return QuestionSources(self.data, self.valid, self.test)
+
+    def pretrained(self) -> "Pretrained":
+        """Return the folders of pretrained encoders."""
+        return super().pretrained()._replace(question_layers=self.question_layers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QAScoring(ScoringOptions):
+    """What `askew evaluate` can be told of a model that answers questions.
+
+    Attributes:
+        language: Whose articles do not count in answers.
+        data: As of `ScoringOptions`, like the rest.
+
+    Example:
+        >>> QAScoring(language="pt").part
+        'all'
+    """
+
+    language: str = option("en", "Whose articles do not count in answers.")
+
+
+def make_task(options: QAOptions) -> "QATask":
+    """Read the questions, make the tokenizers and the task."""
+    from askew._config import load_config
+    from askew.tasks._qa import encoder_depth, qa_task
+    from askew.tasks._qa_data import load_questions
+    from askew.training import QATrainingConfig
+
+    pretrained = options.pretrained()
+    begin: dict[str, object] = {}
+    for side, folder, layers in (
+        ("question", pretrained.question, pretrained.question_layers),
+        ("context", pretrained.context, None),
+    ):
+        if folder is not None:
+            frozen = _FROZEN_LAYERS if encoder_depth(folder, layers) > _FROZEN_LAYERS else 0
+            begin[side] = {"lr": _PRETRAINED_RATE, "frozen_layers": frozen}
+    base = load_config(QATrainingConfig, {"steps": 1, **begin})
+    training = load_config(
+        QATrainingConfig, options.training_settings(), base=base, where="training"
+    )
+    name, text = load_questions(options.sources())
+    return qa_task(
+        name,
+        text,
+        vocab_size=options.vocab_size,
+        training=training,
+        pretrained=pretrained,
+        language=options.language,
+    )
+
+
+def make_arms(task: "QATask", options: QAComparison) -> "tuple[list[Arm], dict[str, object]]":
+    """Make the challenger and its baseline, such as a twin with equal encoders."""
+    from askew.models import qa_parameter_count
+    from askew.tasks._arms import matched_arms
+
+    arms, matched = matched_arms(
+        task,
+        options,
+        options.challenger,
+        lambda shape, settings: _config(task, options, shape, settings),
+        usual="asymmetric",
+        settings=options.model_settings(),
+        sides=("question", "context"),
+        parameters=qa_parameter_count,
+    )
+    return arms, matched | {"preset": options.preset}
+
+
+def make_model(task: "QATask", options: QATraining) -> "tuple[QAConfig, Mapping[str, object]]":
+    """Make the config of the one model that is trained."""
+    return _config(task, options, options.shape, options.model_settings()), {}
+
+
+def _config(task: "QATask", options: QAOptions, shape: str, settings: Mapping) -> "QAConfig":
+    from askew.models import read_encoder_config
+    from askew.tasks._arms import shaped_config
+    from askew.tasks._qa_presets import QA_SHAPES, qa_preset
+
+    values: dict[str, Any] = {}
+    if task.pretrained.context is not None:
+        width = read_encoder_config(task.pretrained.context)["hidden_size"]
+        values = {"d_pool": width, "reader": {"d_model": 192, "d_ff": 192, "d_key": 64}}
+    vocab = task.vocabularies()
+    config = shaped_config(
+        lambda name: qa_preset(name, options.preset, vocab_size=vocab),
+        shape,
+        settings,
+        shapes=QA_SHAPES,
+        usual="asymmetric",
+        values=values,
+    )
+    if any(task.pretrained[:2]):
+        task.check(config)
+    return config
+
+
+def budget(options: QAOptions) -> "Budget":
+    """Return CPU-minutes for the user's own questions, and steps for the shipped ones."""
+    from askew.tradeoffs import Budget
+
+    own = options.data is not None
+    return Budget(minutes=DEFAULT_MINUTES) if own else Budget(steps=DEFAULT_STEPS)
+
+
+def notes(task: "QATask", options: QAOptions) -> Iterator[str]:
+    """Say what of the questions a user should know."""
+    from askew.tasks._qa_data import tell_refused
+
+    yield from filter(None, map(tell_refused, task.text))
+    if options.data is None:
+        yield "the shipped questions are few; give --data"
+
+
+def score(folder: Path, options: QAScoring) -> "tuple[list[str], Callable[[Progress], Scored]]":
+    """Read the questions and the model; scores come with intervals over articles."""
+    from askew.models import QuestionAnswerer
+    from askew.tasks._qa_data import load_test_questions, tell_refused
+
+    questions = load_test_questions(options.data, part=options.part)
+    answerer = QuestionAnswerer.from_pretrained(folder)
+    refused = tell_refused(questions)
+    return [refused] if refused else [], lambda progress: _scored(
+        answerer, questions, options.language, progress
+    )
+
+
+def _scored(answerer: Any, questions: "QuestionSet", language: str, progress: "Progress") -> Scored:
+    from askew.tasks._qa_evaluate import evaluate_answerer
+
+    answers, results = evaluate_answerer(answerer, questions, language=language, progress=progress)
+    lines = []
+    for name, value in results["scores"].items():
+        interval = value["interval"]
+        between = "" if interval is None else f" ({interval[0]:.4g} to {interval[1]:.4g})"
+        lines.append(f"{name} {value['value']:.4g}{between}")
+    for row in results["by_length"]:
+        low, high = row["characters"]
+        lines.append(f"f1 of contexts of {low} to {high} characters: {row['f1']:.4g}")
+    if "no_answer_accuracy" in results:
+        lines.append(f"no-answer accuracy {results['no_answer_accuracy']:.4g}")
+    return Scored(answers, results, lines)
+
+
+TRAINING = Training(
+    options=QATraining,
+    make_model=make_model,
+    help="""Train a model that answers questions by spans of contexts it has encoded once.
+
+    Without --data it learns about 200 questions over this library's documentation: few, so
+    that everything can be tried, not so that it answers well. Answers that are not where the
+    data say are named and left out. A training that was killed goes on, bit for bit, when the
+    same command is typed again.
+    """,
+)
+SCORING = Scoring(options=QAScoring, score=score)

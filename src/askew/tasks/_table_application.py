@@ -1,0 +1,280 @@
+"""Tables as applications: their options, and what is made of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from askew._check import require
+from askew._config import load_config, naming, read_toml
+from askew.tasks._application import SettingOptions, merge, option
+
+if TYPE_CHECKING:
+    from askew.tasks._labels import LabelTask
+    from askew.tasks._retrieval import RetrievalTask
+    from askew.tasks._tabular import TableTask
+    from askew.tasks._tabular_data import SplitTable
+    from askew.tradeoffs import Arm, Budget
+
+_SIDES = ("_first", "_head")
+_MODELS: dict[str, dict[str, Any]] = {
+    "rates": {"training": {"lr_first": 3e-4, "lr_head": 3e-3}},
+    "single-rate": {},
+    "half-half": {"dropout": 0.1, "dropout_second": 0.5},
+    "mean-dropout": {"dropout": 0.3},
+}
+_LABELS: dict[str, dict[str, Any]] = {
+    "bce": {},
+    "focal": {"training": {"loss": {"gamma_pos": 2.0, "gamma_neg": 2.0}}},
+    "focusing": {"training": {"loss": {"gamma_pos": 2.0, "gamma_neg": 1.0}}},
+    "asl": {"training": {"loss": {"gamma_neg": 4.0, "margin": 0.05}}},
+    "hill": {"training": {"loss": {"name": "hill"}}},
+    "splc": {"training": {"loss": {"name": "splc"}}},
+    "two-way": {"training": {"loss": {"name": "two_way"}}},
+    "adaptive": {"training": {"loss": {"name": "adaptive"}}},
+    "tversky": {"training": {"loss": {"name": "tversky"}}},
+    "unified-focal": {"training": {"loss": {"name": "unified_focal"}}},
+    **_MODELS,
+}
+_ONE_LABEL: dict[str, dict[str, Any]] = {
+    **_LABELS,
+    "logit-adjusted": {"training": {"loss": {"name": "logit_adjusted"}}},
+    "ldam": {"training": {"loss": {"name": "ldam", "scale": 1.0}}},
+    "agce": {"training": {"loss": {"name": "agce"}}},
+    "aul": {"training": {"loss": {"name": "aul"}}},
+    "ael": {"training": {"loss": {"name": "ael"}}},
+}
+_RETRIEVAL: dict[str, dict[str, Any]] = {
+    "pair": {},
+    "unequal-margins": {"training": {"loss": {"margin_pos": 0.2, "margin_neg": 1.2}}},
+    "unequal-scales": {"training": {"loss": {"scale_pos": 1.0, "scale_neg": 2.0}}},
+    "ranking": {"training": {"loss": {"name": "ranking", "relative_margin": 0.2}}},
+    "contrastive": {"training": {"loss": {"name": "contrastive"}}},
+    "one-way": {
+        "training": {
+            "loss": {"name": "contrastive", "weight_queries": 1.0, "weight_documents": 0.0}
+        }
+    },
+    **_MODELS,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableOptions(SettingOptions):
+    """What can be said of every comparison on a table.
+
+    Attributes:
+        baseline: A preset or a TOML file; "twin" has both sides of everything alike: plain BCE or
+            the same loss of retrieval as it is by default, one rate, mean dropout. It is called
+            "bce" or "pair" where it is just that.
+        set_: Numbers of the model, of both arms; `loss` changes the challenger's loss.
+        config: A TOML file of such numbers.
+
+    Example:
+        >>> TableOptions(set_=["width=64"]).baseline
+        'twin'
+    """
+
+    baseline: str = option(
+        "twin",
+        "What the challenger is compared with: twin (both sides of everything alike), another of "
+        "the same names, or FILE.toml.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelComparison(TableOptions):
+    """What `askew compare multilabel` and `askew compare imbalanced` can be told.
+
+    Attributes:
+        data: FILE.csv or FILE.arff; None takes the packaged data.
+        labels: Which columns of the file are labels, as `read_table_file` takes it.
+        challenger: "bce", "focal", "focusing", "asl", "adaptive", "hill", "splc", "two-way",
+            "tversky", "unified-focal"; of one label also "logit-adjusted", "ldam", "agce", "aul",
+            "ael"; "rates", "single-rate", "half-half", "mean-dropout"; or a TOML file of numbers
+            of the model and its `training`.
+        baseline: As of `TableOptions`, like the rest.
+
+    Raises:
+        ValueError: If data come without labels, or labels without data.
+
+    Example:
+        >>> LabelComparison(labels="2")
+        Traceback (most recent call last):
+        ValueError: compare: data and labels go together; got data None, labels 2
+    """
+
+    data: Path | None = option(None, "Your table: FILE.csv or FILE.arff; needs --labels.")
+    labels: str | None = option(
+        None, "Label columns of --data: their names with commas, or how many of the last columns."
+    )
+    challenger: str = option(
+        "asl",
+        "The loss, rates or dropout that compete: asl, focal, focusing, hill, splc, two-way, "
+        "rates, half-half or FILE.toml; see the guide.",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            (self.data is None) == (self.labels is None),
+            f"compare: data and labels go together; got data {self.data}, labels {self.labels}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalComparison(TableOptions):
+    """What `askew compare retrieval` can be told.
+
+    Attributes:
+        challenger: "pair", "unequal-margins", "unequal-scales", "ranking", "contrastive",
+            "one-way", "rates", "single-rate", "half-half", "mean-dropout" or a TOML file.
+        baseline: As of `TableOptions`, like the rest.
+
+    Example:
+        >>> RetrievalComparison().challenger
+        'unequal-scales'
+    """
+
+    challenger: str = option(
+        "unequal-scales",
+        "The loss, rates or dropout that compete: unequal-scales, unequal-margins, ranking, "
+        "contrastive, one-way, rates, half-half or FILE.toml; see the guide.",
+    )
+
+
+def make_multilabel_task(options: LabelComparison) -> "LabelTask":
+    """Make the task of several labels: river's Yeast, or the user's table."""
+    from askew.tasks._tabular_data import load_yeast
+
+    return _label_task("multilabel", options, "Yeast", load_yeast)
+
+
+def make_imbalanced_task(options: LabelComparison) -> "LabelTask":
+    """Make the task of one rare label: an eight among digits, or the user's table."""
+    from askew.tasks._tabular_data import load_eights
+
+    return _label_task("imbalanced", options, "digits, eight against the rest", load_eights)
+
+
+def _label_task(
+    name: str, options: LabelComparison, packaged: str, load: "Callable[[], SplitTable]"
+) -> "LabelTask":
+    from askew.tasks._labels import LabelTask, LabelTrainingConfig
+    from askew.tasks._tabular_data import read_table_file, split_table
+
+    training = load_config(LabelTrainingConfig, options.training_settings(), where="training")
+    if options.data is None or options.labels is None:
+        source, table = packaged, load()
+    else:
+        source = options.data.name
+        table = split_table(*read_table_file(options.data, options.labels))
+    task = LabelTask(source_name=source, table=table, training=training, name=name)
+    require(
+        (task.d_out > 1) == (name == "multilabel"),
+        f"compare: {name} must have {'several labels' if name == 'multilabel' else 'one label'};"
+        f" got {task.d_out}",
+    )
+    return task
+
+
+def make_retrieval_task(options: RetrievalComparison) -> "RetrievalTask":
+    """Make the task of finding digits of classes that training never saw."""
+    from askew.tasks._retrieval import RetrievalTask, RetrievalTrainingConfig
+    from askew.tasks._tabular_data import load_unseen_digits
+
+    training = load_config(RetrievalTrainingConfig, options.training_settings(), where="training")
+    return RetrievalTask(source_name="digits 5 to 9", table=load_unseen_digits(), training=training)
+
+
+def make_label_arms(
+    task: "TableTask", options: LabelComparison
+) -> "tuple[list[Arm], dict[str, object]]":
+    """Make the challenger and its baseline, by default plain BCE."""
+    return _make_arms(task, options, _LABELS if task.d_out > 1 else _ONE_LABEL, plain="bce")
+
+
+def make_retrieval_arms(
+    task: "TableTask", options: RetrievalComparison
+) -> "tuple[list[Arm], dict[str, object]]":
+    """Make the challenger and its baseline, by default the pair loss with equal sides."""
+    return _make_arms(task, options, _RETRIEVAL, plain="pair")
+
+
+def _make_arms(
+    task: "TableTask", options: Any, presets: Mapping[str, Mapping[str, Any]], *, plain: str
+) -> "tuple[list[Arm], dict[str, object]]":
+    """Nothing is matched: what the arms share is the model."""
+    from askew.tasks._arms import OTHER_WEIGHTS
+
+    settings = options.model_settings()
+    changed = {"training": {"loss": settings.pop("loss")}} if "loss" in settings else {}
+    first = _arm(task, presets, options.challenger, [settings, changed])
+    is_twin = options.baseline == "twin"
+    other = _arm(task, presets, plain if is_twin else options.baseline, [settings])
+    if is_twin and (alike := _twin(first, plain)) != replace(other, name=alike.name):
+        other = alike
+    if first.name == other.name:
+        first = replace(first, name=f"{first.name}-again")
+    if (first.config, first.training) == (other.config, other.training):
+        first = replace(first, init_offset=OTHER_WEIGHTS)
+    return [first, other], {"match": "nothing", "match_residual": 0.0}
+
+
+def _arm(
+    task: "TableTask",
+    presets: Mapping[str, Mapping[str, Any]],
+    name: str,
+    changes: Sequence[Mapping[str, Any]],
+) -> "Arm":
+    """Make the arm of a preset or a file with changes, and refuse what cannot be trained."""
+    from askew.tasks._tabular import MLPConfig
+    from askew.tradeoffs import Arm
+
+    require(
+        name in presets or Path(name).suffix == ".toml",
+        f"compare: an arm must be {', '.join(presets)} or FILE.toml; got {name!r}",
+    )
+    values = deepcopy(dict(presets[name])) if name in presets else read_toml(name)
+    for change in changes:
+        merge(values, deepcopy(dict(change)))
+    training: Any = values.pop("training", {})
+    with naming(None if name in presets else name):
+        task.loss_of(
+            load_config(type(task.training), training, base=task.training, where="training")
+        )
+        config = load_config(MLPConfig, values)
+    return Arm(name=name if name in presets else Path(name).stem, config=config, training=training)
+
+
+def _twin(arm: "Arm", plain: str) -> "Arm":
+    """Make the arm with the plain loss, one rate and schedule for all layers, mean dropout."""
+    training = {key: value for key, value in arm.training.items() if not key.endswith(_SIDES)}
+    loss: Any = training.pop("loss", {})
+    if plain == "pair" and "name" in loss:
+        training["loss"] = {"name": loss["name"]}
+    config = arm.config
+    return replace(
+        arm,
+        name="twin",
+        config=replace(
+            config,
+            dropout=_mean(config.dropout, config.dropout_second),
+            dropout_second=None,
+            input_dropout=_mean(config.input_dropout, config.input_dropout_second),
+            input_dropout_second=None,
+        ),
+        training=training,
+    )
+
+
+def _mean(first: float, second: float | None) -> float:
+    return first if second is None else (first + second) / 2
+
+
+def budget(options: TableOptions) -> "Budget":
+    """Return the usual steps of a trial."""
+    from askew.tradeoffs import Budget
+
+    return Budget(steps=600)

@@ -1,0 +1,331 @@
+"""Translation as an application: its options, and what is made of them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from askew._check import require
+from askew.tasks._application import (
+    MatchedOptions,
+    Scored,
+    Scoring,
+    ScoringOptions,
+    SettingOptions,
+    Training,
+    option,
+)
+from askew.tasks._sources import Sources, check_sources, is_catalogue
+
+if TYPE_CHECKING:
+    from askew.models import Translator
+    from askew.tasks._translation import TranslationTask
+    from askew.tradeoffs import Arm, Budget, Progress
+    from askew.transformer import EncoderDecoderConfig
+
+DEFAULT_STEPS, DEFAULT_MINUTES = 1000, 6.0
+Size = Literal["tiny", "small", "base"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationOptions(SettingOptions):
+    """What can be said of the data and the size of translation models.
+
+    Attributes:
+        pair: Two locales of the phrases that are made without data.
+        data: Pairs, as `read_any` reads them.
+        source: Source lines.
+        target: Target lines.
+        valid_source: Validation sources.
+        valid_target: Validation targets.
+        test_source: Test sources.
+        test_target: Test targets.
+        preset: Size of the models.
+        vocab_size: Tokens of the joint vocabulary, or of each of two, at most.
+        separate_vocabularies: Whether source and target have each their own.
+        teacher: Folder of a trained model whose translations are learnt.
+
+    Raises:
+        ValueError: If files contradict each other or a setting is not understood.
+
+    Example:
+        >>> TranslationOptions(source=Path("a.en"))
+        Traceback (most recent call last):
+        ValueError: load_text: source and target go together; got only one. Give both files
+    """
+
+    pair: str = option("en-pt", "Two locales of the phrases that are made without --data.")
+    data: Path | None = option(
+        None,
+        "Your pairs: FILE.tsv (source TAB target) or FILE.jsonl, also .gz; a gettext .po file or a "
+        "folder of such; or datasets:NAME#SPLIT?config=…&source=en&target=de.",
+    )
+    source: Path | None = option(None, "Your source lines; needs --target.")
+    target: Path | None = option(None, "Your target lines, one for each source line.")
+    valid_source: Path | None = option(None, "Validation sources; else split off.")
+    valid_target: Path | None = option(None, "Validation targets.")
+    test_source: Path | None = option(None, "Test sources; else split off.")
+    test_target: Path | None = option(None, "Test targets.")
+    preset: Size = option("small", "Size of the models.")
+    vocab_size: int = option(2000, "Tokens of the joint vocabulary, or of each of two, at most.")
+    separate_vocabularies: bool = option(False, "Source and target have each their own.")
+    teacher: Path | None = option(
+        None,
+        "A trained model: what it makes of the training sources is learnt instead of the "
+        "references (training.target=both: as well). Exported for CTranslate2, it is faster.",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_sources(self.sources())
+
+    def sources(self) -> Sources:
+        """Return where the text lies."""
+        names = Sources._fields
+        return Sources(**{name: getattr(self, name) for name in names})
+
+    @property
+    def protects(self) -> bool:
+        """Whether placeholders and markup are kept out of the model's way."""
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationComparison(MatchedOptions, TranslationOptions):
+    """What `askew compare translation` can be told.
+
+    Attributes:
+        challenger: The asymmetric model: a shape or a TOML file.
+        pair: As of `TranslationOptions`, like the rest; `baseline` and `match` as of
+            `MatchedOptions`.
+
+    Example:
+        >>> TranslationComparison(match="flops").challenger
+        'deep-shallow'
+    """
+
+    challenger: str = option(
+        "deep-shallow",
+        "The asymmetric model: deep-shallow, narrow-decoder, shared-bridge, twin (the baseline "
+        "against itself) or FILE.toml.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationTraining(TranslationOptions):
+    """What `askew train translation` can be told.
+
+    Attributes:
+        shape: A shape or a TOML file.
+        protect: Whether placeholders and markup are protected; None protects those of catalogues.
+        pair: As of `TranslationOptions`, like the rest.
+
+    Example:
+        >>> TranslationTraining(data=Path("de.po")).protects
+        True
+    """
+
+    shape: str = option(
+        "deep-shallow", "deep-shallow, narrow-decoder, shared-bridge, symmetric or FILE.toml."
+    )
+    protect: bool | None = option(
+        None,
+        "Keep placeholders, roles, literals, tags and addresses out of the model's way, so that "
+        "they are copied word for word. On by default for .po files.",
+        name="--protect/--no-protect",
+        show_default=False,
+    )
+
+    @property
+    def protects(self) -> bool:
+        """Whether placeholders and markup are kept out of the model's way."""
+        return is_catalogue(self.data) if self.protect is None else self.protect
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationScoring(ScoringOptions):
+    """What `askew evaluate` can be told of a translation model.
+
+    Attributes:
+        test_source: Source lines, instead of `data`.
+        test_target: Their references.
+        beams: Hypotheses kept; 1 is greedy.
+        length_penalty: Power of the length that scores are divided by.
+        engine: "torch" or "ctranslate2".
+        batch_size: Lines decoded together at most.
+        data: As of `ScoringOptions`, like the rest.
+
+    Example:
+        >>> TranslationScoring(data=Path("test.tsv")).engine
+        'torch'
+    """
+
+    test_source: Path | None = option(None, "Test sources, one a line, instead of --data.")
+    test_target: Path | None = option(None, "Their references.")
+    beams: int = option(1, "Hypotheses kept; 1 is greedy.")
+    length_penalty: float = option(1.0, "Power of the length that scores are divided by.")
+    engine: str = option("torch", "torch, or ctranslate2 for a model that askew export wrote.")
+    batch_size: int = option(64, "Lines decoded together at most.", minimum=1)
+
+
+def make_task(options: TranslationOptions) -> "TranslationTask":
+    """Read the data, train the vocabulary and make the task."""
+    from askew._config import load_config
+    from askew.tasks._data import load_text
+    from askew.tasks._teacher import find_teacher
+    from askew.tasks._translation import translation_task
+    from askew.training import TrainingConfig
+
+    base = TrainingConfig(steps=1)
+    training = load_config(TrainingConfig, options.training_settings(), base=base, where="training")
+    teacher = None if options.teacher is None else find_teacher(options.teacher)
+    require(
+        training.target == "reference" or teacher is not None,
+        f"translation: the target {training.target!r} needs a teacher; got none. "
+        "Give --teacher DIR",
+    )
+    name, text = load_text(options.sources())
+    return translation_task(
+        name,
+        text,
+        vocab_size=options.vocab_size,
+        separate_vocabularies=options.separate_vocabularies,
+        training=training,
+        teacher=teacher,
+        protect=options.protects,
+    )
+
+
+def make_arms(
+    task: "TranslationTask", options: TranslationComparison
+) -> "tuple[list[Arm], dict[str, object]]":
+    """Make the challenger and its baseline; the challenger alone learns from a teacher."""
+    from askew.tasks._arms import matched_arms
+    from askew.transformer import parameter_count
+
+    arms, matched = matched_arms(
+        task,
+        options,
+        options.challenger,
+        lambda shape, settings: _config(task, options, shape, settings),
+        usual="deep-shallow",
+        settings=options.model_settings(),
+        sides=("encoder", "decoder"),
+        parameters=parameter_count,
+        training=from_teacher(options),
+    )
+    return arms, matched | {"preset": options.preset}
+
+
+def make_model(
+    task: "TranslationTask", options: TranslationTraining
+) -> "tuple[EncoderDecoderConfig, Mapping[str, object]]":
+    """Make the config of the one model that is trained."""
+    config = _config(task, options, options.shape, options.model_settings())
+    return config, from_teacher(options)
+
+
+def _config(
+    task: "TranslationTask", options: TranslationOptions, shape: str, settings: Mapping
+) -> "EncoderDecoderConfig":
+    from askew.tasks._arms import shaped_config
+    from askew.tasks._presets import SHAPES, translation_preset
+
+    vocab = task.vocabularies()
+    return shaped_config(
+        lambda name: translation_preset(name, options.preset, vocab_size=vocab),
+        shape,
+        settings,
+        shapes=SHAPES,
+        usual="deep-shallow",
+    )
+
+
+def from_teacher(options: TranslationOptions) -> dict[str, object]:
+    """Learn a teacher's translations, where there is one and the settings do not say otherwise."""
+    chosen = options.teacher is None or "target" in options.training_settings()
+    return {} if chosen else {"target": "teacher"}
+
+
+def budget(options: TranslationOptions) -> "Budget":
+    """Return CPU-minutes for the user's own data, and steps for the phrases."""
+    from askew.tradeoffs import Budget
+
+    own = options.data is not None or options.source is not None
+    return Budget(minutes=DEFAULT_MINUTES) if own else Budget(steps=DEFAULT_STEPS)
+
+
+def notes(task: "TranslationTask", options: TranslationOptions) -> Iterator[str]:
+    """Say what of the data a user should know."""
+    from askew.text import count_overlap
+
+    repeated = count_overlap(task.text.train, task.text.test)
+    if repeated:
+        yield (
+            f"{repeated} of {len(task.text.test.sources)} test pairs also stand in the training "
+            "data"
+        )
+    if task.protects:
+        yield "placeholders and markup are protected; --no-protect leaves them to the model"
+
+
+def teach(
+    task: "TranslationTask", options: TranslationOptions
+) -> "Callable[[Path, Progress], TranslationTask] | None":
+    """Let the teacher, if there is one, translate the training sources."""
+    folder, teacher = options.teacher, task.teacher
+    if folder is None or teacher is None:
+        return None
+
+    def translate(store: Path, progress: "Progress") -> "TranslationTask":
+        from askew.tasks._teacher import teach
+
+        store.parent.mkdir(parents=True, exist_ok=True)
+        sources = task.text.train.sources
+        return replace(task, taught=teach(folder, teacher, sources, store=store, progress=progress))
+
+    return translate
+
+
+def score(
+    folder: Path, options: TranslationScoring
+) -> "tuple[list[str], Callable[[Progress], Scored]]":
+    """Read the pairs and the model; BLEU, chrF and exact match come with their intervals."""
+    from askew.models import DecodingConfig, Translator
+    from askew.tasks._evaluate import load_test
+
+    pairs = load_test(options.data, options.test_source, options.test_target, part=options.part)
+    decoding = DecodingConfig(num_beams=options.beams, length_penalty=options.length_penalty)
+    translator = Translator.from_pretrained(
+        folder, batch_size=options.batch_size, engine=options.engine, threads=options.threads
+    )
+    return [], lambda progress: _scored(translator, pairs, decoding, progress)
+
+
+def _scored(translator: "Translator", pairs: Any, decoding: Any, progress: "Progress") -> Scored:
+    from askew.tasks._evaluate import evaluate_translator
+
+    translations, results = evaluate_translator(translator, pairs, decoding, progress=progress)
+    lines = []
+    for name, value in results["scores"].items():
+        low, high = value["interval"]
+        lines.append(f"{name} {value['value']:.4g} ({low:.4g} to {high:.4g})  {value['signature']}")
+    kept = results["placeholders"]
+    if kept["total"]:
+        lines.append(f"placeholders and markup kept: {kept['kept']} of {kept['total']}")
+        lines += [f"  {kind} {own} of {total}" for kind, (own, total) in kept["kinds"].items()]
+    lines.append(f"sentences per second: {results['sentences_per_second']:.3g}")
+    return Scored(translations, results, lines)
+
+
+TRAINING = Training(
+    options=TranslationTraining,
+    make_model=make_model,
+    help="""Train a translation model into a folder that `askew translate` reads.
+
+    A training that was killed goes on, bit for bit, when the same command is typed again. Under
+    torchrun or accelerate the batches of a step are shared out among the processes;
+    training.accumulate says how many a step has.
+    """,
+)
+SCORING = Scoring(options=TranslationScoring, score=score)
