@@ -106,7 +106,7 @@ def make_command(function: Callable[..., None], *groups: type) -> Callable[..., 
 def _place(group: type, one: Field) -> tuple[bool, int]:
     """Required options stand first in the help, then a group's own, then inherited ones."""
     owners = [one.name in vars(base).get("__annotations__", {}) for base in group.__mro__]
-    return one.default is not MISSING, owners.index(True)
+    return one.default is not MISSING, -owners[::-1].index(True)
 
 
 def _parameter(one: Field, hint: Any) -> Parameter:
