@@ -75,7 +75,7 @@ def evaluate_command(
         from askew.models import DecodingConfig, model_kind
 
         check_writable(out, "evaluate")
-        answers_questions = model_kind(folder) == "askew-qa"
+        answers_questions = model_kind(folder).application == "qa"
     if answers_questions:
         evaluate_questions(
             folder,
