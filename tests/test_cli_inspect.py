@@ -12,8 +12,7 @@ from typer.testing import CliRunner
 from askew import _doctor as doctor
 from askew.cli import app
 from askew.inspection import inspect_model
-from askew.models import AsymmetricQAConfig, AsymmetricQAModel, load_checkpoint
-from askew.models._checkpoint import _answered
+from askew.models import AsymmetricQAConfig, AsymmetricQAModel, load_checkpoint, model_kind
 from askew.text import train_tokenizer
 
 LLAMA = hf.LlamaConfig(
@@ -92,7 +91,8 @@ def test_a_question_is_read_with_its_context(tmp_path):
     crossing = [own for own in plain["attention"] if own["stack"] == "reader.layers"]
     assert {own["kind"] for own in crossing} == {"cross"}
     assert all(own["entropy"] is not None for own in plain["attention"])
-    seen, sides = _answered(load_checkpoint(tmp_path), tmp_path, "the three trees", "where")
+    read, model = model_kind(tmp_path).read_attention, load_checkpoint(tmp_path)
+    seen, sides = read(model, tmp_path, "the three trees", "where")
     for found in (own for own in inspect_maps(tmp_path) if own.name in seen):
         rows, columns = sides(found)
         assert seen[found.name].shape[-2:] == (len(rows), len(columns)), found.name

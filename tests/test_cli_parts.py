@@ -5,7 +5,7 @@ from transformers import BertConfig, BertForMaskedLM, MarianConfig, MarianMTMode
 from typer.testing import CliRunner
 
 from askew.cli import app
-from askew.models import model_skeleton
+from askew.models import build_on_meta
 
 SMALL = {"vocab_size": 40, "d_model": 8, "encoder_layers": 1, "decoder_layers": 1}
 SMALL |= {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "pad_token_id": 39}
@@ -72,16 +72,16 @@ def test_bad_input_is_one_line(marian, arguments, message):
 
 def test_a_folder_without_a_known_model_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"the folder must hold a config.json; got folder"):
-        model_skeleton(tmp_path)
+        build_on_meta(tmp_path)
     BertConfig(architectures=["SomethingElse"]).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"got architectures \['SomethingElse'\]"):
-        model_skeleton(tmp_path)
+        build_on_meta(tmp_path)
 
 
 def test_a_skeleton_has_shapes_and_no_memory(tmp_path):
     BertConfig(
         hidden_size=8, num_hidden_layers=1, num_attention_heads=2, architectures=["BertForMaskedLM"]
     ).save_pretrained(tmp_path)
-    model = model_skeleton(tmp_path)
+    model = build_on_meta(tmp_path)
     assert isinstance(model, BertForMaskedLM)
     assert all(parameter.is_meta for parameter in model.parameters())

@@ -55,7 +55,7 @@ EXCEPT = {
         "load_translation_model": READS,
         "model_fingerprint": READS,
         "model_kind": READS,
-        "model_skeleton": READS,
+        "build_on_meta": READS,
         "read_attention": READS,
         "read_encoder_config": READS,
         "write_attention_page": WRITES,

@@ -50,11 +50,8 @@ _HELP = """Score a trained model on test data; the kind of the model says how.
 
 def _evaluate(scored: Mapping[str, Any], run: EvaluateOptions, *each: Any) -> None:
     with exit_on_user_error():
-        from askew.models import MODEL_KINDS, model_kind
-
         check_writable(run.out, "evaluate")
-        kind = model_kind(run.folder)
-        name = MODEL_KINDS[kind].application
+        name = _application_of(run.folder)
         options = dict(zip(scored, each, strict=True))
         _check_options(name, options)
         set_up_torch(options[name].threads)
@@ -71,6 +68,16 @@ def _evaluate(scored: Mapping[str, Any], run: EvaluateOptions, *each: Any) -> No
         print(json.dumps(results, indent=2, ensure_ascii=False))
     else:
         print("\n".join(lines))
+
+
+def _application_of(folder: Path) -> str:
+    from askew.models import model_kind
+
+    kind = model_kind(folder)
+    if kind.application is None:
+        kind.load(folder)  # says what is wrong with a damaged folder
+        raise ValueError(f"evaluate: the model must be one that askew trained; got {folder}")
+    return kind.application
 
 
 def _check_options(name: str, options: Mapping[str, Any]) -> None:

@@ -36,7 +36,7 @@ def parts_command(
     is built from its config alone; no weight is read.
     """
     with exit_on_user_error():
-        from askew.models import model_skeleton
+        from askew.models import build_on_meta
         from askew.optim import parts_table
 
         rates = {part: _rate(part, text) for part, text in map(_assigned, lr)}
@@ -46,7 +46,7 @@ def parts_command(
         for part in rates:
             if part != rest:
                 rules.setdefault(part, [part])
-        table = parts_table(model_skeleton(folder), rules, rates, rest=rest)
+        table = parts_table(build_on_meta(folder), rules, rates, rest=rest)
     if as_json:
         print(json.dumps([row._asdict() for row in table.rows], indent=2))
         return

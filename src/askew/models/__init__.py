@@ -5,6 +5,7 @@ from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoModelFor
 from askew.models._answerer import QuestionAnswerer
 from askew.models._answers import Answer
 from askew.models._attention_map import AttentionMap, attention_map, write_attention_page
+from askew.models._build_on_meta import build_on_meta
 from askew.models._checkpoint import Reading, load_checkpoint, read_attention
 from askew.models._configuration import AsymmetricTranslationConfig
 from askew.models._context_index import ContextIndex
@@ -15,9 +16,9 @@ from askew.models._folder import (
     load_qa_model,
     load_translation_model,
     model_fingerprint,
-    model_kind,
     write_checksums,
 )
+from askew.models._kinds import MODEL_KINDS, ModelKind, model_kind
 from askew.models._qa import AsymmetricQAModel, Encoded, QAOutput
 from askew.models._qa_configuration import AsymmetricQAConfig, QAConfig
 from askew.models._qa_cost import (
@@ -26,7 +27,6 @@ from askew.models._qa_cost import (
     qa_question_flops,
     qa_training_flops,
 )
-from askew.models._skeleton import model_skeleton
 from askew.models._torch_engine import TorchEngine
 from askew.models._translation import AsymmetricTranslationModel
 from askew.models._translator import Hypothesis, Translator
@@ -39,6 +39,7 @@ AutoConfig.register("askew-qa", AsymmetricQAConfig, exist_ok=True)
 AutoModelForQuestionAnswering.register(AsymmetricQAConfig, AsymmetricQAModel, exist_ok=True)
 
 __all__ = [
+    "MODEL_KINDS",
     "Answer",
     "AsymmetricQAConfig",
     "AsymmetricQAModel",
@@ -51,6 +52,7 @@ __all__ = [
     "Encoded",
     "Engine",
     "Hypothesis",
+    "ModelKind",
     "PretrainedEncoder",
     "QAConfig",
     "QAOutput",
@@ -61,12 +63,12 @@ __all__ = [
     "TorchEngine",
     "Translator",
     "attention_map",
+    "build_on_meta",
     "load_checkpoint",
     "load_qa_model",
     "load_translation_model",
     "model_fingerprint",
     "model_kind",
-    "model_skeleton",
     "qa_parameter_count",
     "qa_question_flops",
     "qa_training_flops",

@@ -30,8 +30,8 @@ _SUMMED = (*_FILES, "target_tokenizer.json", _QUESTIONS)
 _Model = TypeVar("_Model", bound=PreTrainedModel)
 
 
-class _Kind(NamedTuple, Generic[_Model]):
-    """What a folder must hold, and who asks."""
+class _Expected(NamedTuple, Generic[_Model]):
+    """What a folder must hold, and the function that messages name."""
 
     caller: str
     config: type[PreTrainedConfig]
@@ -39,10 +39,10 @@ class _Kind(NamedTuple, Generic[_Model]):
     files: tuple[str, ...]
 
 
-_TRANSLATION = _Kind(
+_TRANSLATION = _Expected(
     "load_translation_model", AsymmetricTranslationConfig, AsymmetricTranslationModel, _FILES
 )
-_QA = _Kind("load_qa_model", AsymmetricQAConfig, AsymmetricQAModel, (*_FILES, _QUESTIONS))
+_QA = _Expected("load_qa_model", AsymmetricQAConfig, AsymmetricQAModel, (*_FILES, _QUESTIONS))
 
 
 def write_checksums(folder: str | Path) -> None:
@@ -110,24 +110,8 @@ def load_qa_model(folder: str | Path) -> AsymmetricQAModel:
     return _load(Path(folder), _QA)
 
 
-def model_kind(folder: str | Path) -> str | None:
-    """Tell what kind of model a folder holds.
-
-    Args:
-        folder: A model folder.
-
-    Returns:
-        The `model_type` of its config.json, or None where that cannot be read.
-
-    Example:
-        >>> model_kind("/nowhere") is None
-        True
-    """
-    return read_values(Path(folder)).get("model_type")
-
-
-def read_values(folder: Path) -> dict:
-    """Read a config.json; nothing where it cannot be read."""
+def read_config_values(folder: Path) -> dict:
+    """Read a config.json; an empty mapping where it cannot be read."""
     try:
         values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -170,53 +154,59 @@ def check_export(folder: Path, fingerprint: str) -> None:
     )
 
 
-def _load(folder: Path, kind: _Kind[_Model]) -> _Model:
-    for name in kind.files:
+def _load(folder: Path, expected: _Expected[_Model]) -> _Model:
+    for name in expected.files:
         if (folder / name).is_file():
             continue
-        _check_kind(model_kind(folder) or kind.config.model_type, folder / "config.json", kind)
+        _check_type(
+            read_config_values(folder).get("model_type") or expected.config.model_type,
+            folder / "config.json",
+            expected,
+        )
         raise ValueError(
-            f"{kind.caller}: a model folder holds {name}; got folder {folder}. "
+            f"{expected.caller}: a model folder holds {name}; got folder {folder}. "
             "Give the folder that training wrote"
         )
-    _check_sums(folder, kind)
-    config = _read_config(folder / "config.json", kind)
+    _check_sums(folder, expected)
+    config = _read_config(folder / "config.json", expected)
     try:
-        model, report = kind.model.from_pretrained(folder, config=config, output_loading_info=True)
+        model, report = expected.model.from_pretrained(
+            folder, config=config, output_loading_info=True
+        )
     except Exception as error:  # transformers raises what the values of the config lead to
-        raise _damaged(folder, kind, in_short(error)) from error
+        raise _damaged(folder, expected, in_short(error)) from error
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if report[problem]:
             names = sorted(map(str, report[problem]))[:3]
-            raise _damaged(folder, kind, f"{problem.replace('_', ' ')} {names}")
+            raise _damaged(folder, expected, f"{problem.replace('_', ' ')} {names}")
     broken = [n for n, weight in model.named_parameters() if not torch.isfinite(weight).all()]
     if broken:
-        raise _damaged(folder, kind, f"numbers that are not finite in {broken[0]}")
+        raise _damaged(folder, expected, f"numbers that are not finite in {broken[0]}")
     return model
 
 
-def _read_config(path: Path, kind: _Kind) -> PreTrainedConfig:
+def _read_config(path: Path, expected: _Expected) -> PreTrainedConfig:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{kind.caller}: {path} must be JSON; got {error}") from None
-    _check_kind(values.get("model_type") if isinstance(values, dict) else None, path, kind)
-    check_depth(kind.caller, path.parent, values)
+        raise ValueError(f"{expected.caller}: {path} must be JSON; got {error}") from None
+    _check_type(values.get("model_type") if isinstance(values, dict) else None, path, expected)
+    check_depth(expected.caller, path.parent, values)
     try:
-        return kind.config.from_dict(values)
+        return expected.config.from_dict(values)
     except Exception as error:  # transformers raises what the values lead to
         raise ValueError(
-            f"{kind.caller}: config.json must hold the numbers of a model; "
+            f"{expected.caller}: config.json must hold the numbers of a model; "
             f"got {path}: {in_short(error)}"
         ) from error
 
 
-def _check_kind(found: object, path: Path, kind: _Kind) -> None:
-    wanted = kind.config.model_type
+def _check_type(model_type: object, path: Path, expected: _Expected) -> None:
+    wanted = expected.config.model_type
     require(
-        found == wanted,
-        f"{kind.caller}: config.json must be of an {wanted} model; "
-        f"got model_type {found!a} in {path}",
+        model_type == wanted,
+        f"{expected.caller}: config.json must be of an {wanted} model; "
+        f"got model_type {model_type!a} in {path}",
     )
 
 
@@ -247,32 +237,32 @@ def _depths(values: Mapping[str, object]) -> Iterator[tuple[str, int]]:
             yield name, value
 
 
-def _check_sums(folder: Path, kind: _Kind) -> None:
+def _check_sums(folder: Path, expected: _Expected) -> None:
     path = folder / _SUMS
     if not path.is_file():
         return
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        expected, version = dict(stored["sha256"]), stored["version"]
+        sums, version = dict(stored["sha256"]), stored["version"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
-            f"{kind.caller}: {path} must hold checksums; got {error!r}. Restore it"
+            f"{expected.caller}: {path} must hold checksums; got {error!r}. Restore it"
         ) from None
     require(
         is_version(version, 1),
-        f"{kind.caller}: checksums must be of version 1; got version {version!r} in {path}. "
+        f"{expected.caller}: checksums must be of version 1; got version {version!r} in {path}. "
         "Read it with the release that wrote it",
     )
-    for name, digest in expected.items():
+    for name, digest in sums.items():
         require(
             (folder / name).is_file() and file_sha256(folder / name) == digest,
-            f"{kind.caller}: a file must be as it was written; "
+            f"{expected.caller}: a file must be as it was written; "
             f"got {folder / name} missing or altered. Restore it, or train again",
         )
 
 
-def _damaged(folder: Path, kind: _Kind, fault: str) -> ValueError:
+def _damaged(folder: Path, expected: _Expected, fault: str) -> ValueError:
     return ValueError(
-        f"{kind.caller}: model.safetensors must hold every weight of the model; "
+        f"{expected.caller}: model.safetensors must hold every weight of the model; "
         f"got {folder / 'model.safetensors'}: {fault}. Restore it, or train again"
     )
