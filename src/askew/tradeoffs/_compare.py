@@ -84,6 +84,10 @@ def prepare_comparison(
         ...     prepare_comparison(task, arms, range(5), out=Path(folder) / "new", **run)["version"]
         1
     """
+    require(
+        isinstance(task, Task),
+        f"compare: task must be derived from askew.tradeoffs.Task; got task {task!r}",
+    )
     names = [arm.name for arm in arms]
     require(
         len(names) >= 2 and len(set(names)) == len(names),
@@ -275,7 +279,7 @@ def _check_processes(
         f"cluster {cluster!r}",
     )
     require(
-        getattr(task, "distributed", False),
+        task.distributed,
         f"compare: task {task.name} trains in one process; got processes {processes}",
     )
     require(

@@ -85,7 +85,7 @@ def _write(caller: str, runs: Sequence[Run], path: Path, language: str) -> None:
 
         from askew.tradeoffs._report import chart_style
     environment = Environment(
-        loader=PackageLoader("askew.tradeoffs._report", "."),
+        loader=PackageLoader("askew.tradeoffs._report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

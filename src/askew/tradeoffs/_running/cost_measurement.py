@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
-from torch import nn
 
 from askew._files import read_json, write_json
 from askew.tradeoffs._running.trial import load_trial
@@ -51,17 +49,19 @@ def measure_costs(
     costs = read_json(path) if path.is_file() else {"version": 1, "speed": {}, "peak_memory_mb": {}}
     torch.set_num_threads(threads)
     total = len(seeds) + len(arms)
-    has_own = hasattr(task, "costs")
+    adds_costs = True  # until the models of a seed have none
     for done, seed in enumerate(seeds):
         progress(done, total)
         timed = str(seed) in costs["speed"]
-        if timed and (not has_own or str(seed) in costs.get("own", {})):
+        if timed and (not adds_costs or str(seed) in costs.get("own", {})):
             continue
         models = {arm.name: task.load(load_trial(out, arm.name, seed).model) for arm in arms}
         if not timed:
             costs["speed"][str(seed)] = _time_in_turn(task, models)
-        if has_own:
-            costs.setdefault("own", {})[str(seed)] = _own_costs(task, models)
+        of_task = _task_costs(task, models)
+        adds_costs = any(of_task.values())
+        if adds_costs:
+            costs.setdefault("own", {})[str(seed)] = of_task
         write_json(path, costs)
     for done, arm in enumerate(arms):
         progress(len(seeds) + done, total)
@@ -92,9 +92,9 @@ def _time_in_turn(task: Task[Model], models: Mapping[str, Model]) -> dict[str, d
     }
 
 
-def _own_costs(task: Any, models: Mapping[str, nn.Module]) -> dict[str, dict[str, dict]]:
+def _task_costs(task: Task[Model], models: Mapping[str, Model]) -> dict[str, dict[str, dict]]:
     return {
-        name: {cost: asdict(found) for cost, found in task.costs(model).items()}
+        name: {key: asdict(cost) for key, cost in task.costs(model).items()}
         for name, model in models.items()
     }
 

@@ -13,6 +13,7 @@ from askew._check import needing, require
 from askew._config import load_config
 from askew._files import in_short
 from askew.tradeoffs._running.trials import trial_processes
+from askew.tradeoffs._space import Range
 from askew.tradeoffs._task import Arm, Model, Task
 
 if TYPE_CHECKING:
@@ -20,38 +21,6 @@ if TYPE_CHECKING:
 
 _FIRST_SEED = 1_000_000  # far from those of trials: what was tuned on is not judged again
 _POLL_SECONDS = 0.5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Range:
-    """Where a number is drawn from, each value as likely as any other.
-
-    Attributes:
-        low: Smallest value.
-        high: Largest value, above it.
-        log: Whether the logarithm is drawn instead; then `low` must be positive.
-
-    Raises:
-        ValueError: If the range is empty, or a logarithm does not exist.
-
-    Example:
-        >>> Range(low=1e-4, high=1e-2, log=True).log
-        True
-    """
-
-    low: float
-    high: float
-    log: bool = False
-
-    def __post_init__(self) -> None:
-        require(
-            -math.inf < self.low < self.high < math.inf,
-            f"Range: low must be below high, both finite; got low {self.low}, high {self.high}",
-        )
-        require(
-            self.low > 0 or not self.log,
-            f"Range: low must be positive where logarithms are drawn; got low {self.low}",
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,11 +297,11 @@ def _try(task: Task[Model], arm: Arm, number: int, steps: int) -> float:
             folder=Path(folder),
             progress=lambda step, steps: None,
         )
-    validate = getattr(task, "validate", None)
-    losses = [record["eval_loss"] for record in records if "eval_loss" in record]
-    require(
-        validate is not None or bool(losses),
-        f"tune: training must record a validation loss; got none of {arm.name}",
-    )
-    score = -losses[-1] if validate is None else float(validate(model))
-    return score if math.isfinite(score) else -math.inf
+    score = task.validate(model)
+    if score is None:
+        losses = [record["eval_loss"] for record in records if "eval_loss" in record]
+        require(
+            bool(losses), f"tune: training must record a validation loss; got none of {arm.name}"
+        )
+        score = -losses[-1]
+    return float(score) if math.isfinite(score) else -math.inf

@@ -1,0 +1,38 @@
+"""What can be drawn for a number of a configuration."""
+
+import math
+from dataclasses import dataclass
+
+from askew._check import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """Where a number is drawn from, each value as likely as any other.
+
+    Attributes:
+        low: Smallest value.
+        high: Largest value, above it.
+        log: Whether the logarithm is drawn instead; then `low` must be positive.
+
+    Raises:
+        ValueError: If the range is empty, or a logarithm does not exist.
+
+    Example:
+        >>> Range(low=1e-4, high=1e-2, log=True).log
+        True
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        require(
+            -math.inf < self.low < self.high < math.inf,
+            f"Range: low must be below high, both finite; got low {self.low}, high {self.high}",
+        )
+        require(
+            self.low > 0 or not self.log,
+            f"Range: low must be positive where logarithms are drawn; got low {self.low}",
+        )
