@@ -41,8 +41,7 @@ from askew.tradeoffs._running.batches import (
 from askew.tradeoffs._running.budget import Budget, Watcher
 from askew.tradeoffs._running.flops import count_flops, count_parameters
 from askew.tradeoffs._running.train_loop import train_loop
-from askew.tradeoffs._running.tuning import Tuning
-from askew.tradeoffs._space import Range
+from askew.tradeoffs._space import Range, Tuning
 from askew.tradeoffs._statistics.verdicts import Metric
 from askew.tradeoffs._task import Arm, Evaluation, OnRecord, Progress, Records, Task
 
