@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from askew.tradeoffs import Cost, Evaluation, Metric, count_parameters
+from askew.tradeoffs import Cost, Evaluation, Metric, Task, count_parameters
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Regressor(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegressorTask:
+class RegressorTask(Task[nn.Module]):
     """Fits sin(a) + b in a few steps."""
 
     name: str = "regression"
@@ -62,7 +62,7 @@ class RegressorTask:
         torch.manual_seed(seed)
         return Regressor(config)
 
-    def train(self, model, *, training, steps, seed, folder, progress):
+    def train(self, model, *, training, steps, seed, folder, progress, **_):
         optimizer = torch.optim.SGD(model.parameters(), lr=training.get("lr", 0.05))
         generator, records = torch.Generator().manual_seed(seed), []
         for step in range(1, steps + 1):
@@ -80,9 +80,6 @@ class RegressorTask:
         x = torch.rand(12, 2, generator=torch.Generator().manual_seed(9))
         error = (model(x) - _truth(x)).abs()[:, 0]
         return Evaluation({"error": error.mean().item()}, {"error": error.tolist()})
-
-    def baselines(self):
-        return {}
 
     @torch.no_grad()
     def predict(self, model, *, items, batch_size):

@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from askew.tradeoffs import Evaluation, Metric
+from askew.tradeoffs import Evaluation, Metric, Task
 from askew.transformer import EncoderDecoderConfig, StackConfig
 
 LOCKS = []
 
 
 @dataclass(frozen=True, kw_only=True)
-class StubTask:
+class StubTask(Task[nn.Module]):
     """Fits y = 3x from noise; an arm's width is its number of useless extra inputs."""
 
     name: str = "line"
@@ -41,7 +41,7 @@ class StubTask:
         torch.manual_seed(seed)
         return nn.Linear(config.encoder.d_model, 1)
 
-    def train(self, model, *, steps, seed, folder, progress, training=None):
+    def train(self, model, *, steps, seed, folder, progress, training=None, **_):
         generator = torch.Generator().manual_seed(seed)
         records = []
         if self.locks:  # as progress bars do

@@ -30,7 +30,9 @@ TIERS = [
     {"__main__"},
 ]
 TIER = {part: height for height, parts in enumerate(TIERS) for part in parts}
-WITHOUT_TRANSFORMERS = [name for name in PACKAGES if TIER[name] <= TIER["transformer"]]
+WITHOUT_TRANSFORMERS = [
+    name for name in PACKAGES if TIER[name] <= TIER["transformer"] or name == "tradeoffs"
+]
 
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -85,6 +87,14 @@ def test_other_packages_are_used_by_their_public_names(path):
 @pytest.mark.parametrize("path", sorted(ROOT.glob("models/*.py")), ids=lambda path: path.name)
 def test_models_know_neither_losses_nor_optimizers(path):
     assert not [n for n in imported(path) if n.startswith(("askew.losses", "askew.optim"))]
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("tradeoffs/**/*.py")), ids=lambda path: path.name)
+def test_the_judge_knows_no_model(path):
+    tops = ("transformers", "askew.models", "askew.training", "askew.tasks")
+    assert not [
+        name for name in imported(path) if f"{name}.".startswith(tuple(f"{t}." for t in tops))
+    ]
 
 
 @each_file

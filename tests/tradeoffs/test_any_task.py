@@ -16,11 +16,12 @@ from askew.tradeoffs import (
     Arm,
     Budget,
     Cost,
-    _run,
+    Task,
     compare,
     print_results,
     write_report,
 )
+from askew.tradeoffs._running import trials
 
 SKEW = RegressorConfig(left=BranchConfig((5, 3)), right=BranchConfig(()))
 EVEN = RegressorConfig(left=BranchConfig((4,)), right=BranchConfig((4,)))
@@ -44,7 +45,7 @@ def plain(tmp_path_factory):
 def costly(tmp_path_factory):
     out = tmp_path_factory.mktemp("costly") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_run, "ProcessPoolExecutor", InProcess)
+        patch.setattr(trials, "ProcessPoolExecutor", InProcess)
         return run(CostlyRegressorTask(), out, seeds=range(5))
 
 
@@ -155,3 +156,23 @@ def test_every_model_must_have_the_same_figures(costly, in_process):
 def test_a_cost_refuses_what_cannot_be_shown(changes, message):
     with pytest.raises(ValueError, match=f"Cost: {message}"):
         Cost(**asdict(Cost(value=1.0, label="size")) | changes)
+
+
+def test_what_is_no_task_is_refused(tmp_path):
+    class Unfinished(RegressorTask):
+        load = Task.load
+
+    with pytest.raises(TypeError, match="abstract method"):
+        Unfinished()
+    with pytest.raises(ValueError, match=r"must be derived from askew\.tradeoffs\.Task; got"):
+        run(object(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_optional_answers_of_a_task_have_defaults():
+    task = RegressorTask()
+    answers = [task.signatures(), task.search_space(), task.baselines(), task.costs(None)]
+    assert answers == [{}] * 4
+    assert task.validate(None) is None
+    assert task.train_score(None) is None
+    assert not task.distributed

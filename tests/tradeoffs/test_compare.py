@@ -236,7 +236,7 @@ def test_a_budget_is_one_positive_number(budget):
 
 
 def test_the_stub_is_a_whole_task():
-    wanted = {name for name in vars(Task) if not name.startswith("_")}
+    wanted = {name for name in vars(Task) if not name.startswith("_")} | set(Task.__annotations__)
     assert {"build", "train", "evaluate", "predict", "metrics"} <= wanted
     assert not wanted - set(dir(StubTask))
     task = StubTask()

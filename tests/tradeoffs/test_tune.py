@@ -12,6 +12,7 @@ from askew.tradeoffs import (
     Budget,
     Draw,
     Range,
+    Task,
     Tuned,
     Tuning,
     compare,
@@ -120,7 +121,7 @@ def test_a_try_that_died_is_tried_again_with_the_same_values(run, tmp_path):
 
 def test_without_validate_the_validation_loss_counts(run):
     class Plain(Tunable):
-        validate = property()
+        validate = Task.validate
 
     wide, _ = run(Plain())
     assert wide.given == -0.5

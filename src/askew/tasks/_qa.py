@@ -27,8 +27,18 @@ from askew.models import (
 from askew.tasks._qa_contexts import read_own_contexts, references
 from askew.tasks._qa_presets import METRICS, SPEEDS, search_space
 from askew.text import QuestionSet, SpanTokenizer, SplitQuestions, TfidfIndex, train_tokenizer
-from askew.tradeoffs import Cost, Evaluation, Metric, Progress, Range, Records, count_parameters
-from askew.training import OnRecord, QALesson, QATrainingConfig, QuestionExamples, train_model
+from askew.tradeoffs import (
+    Cost,
+    Evaluation,
+    Metric,
+    OnRecord,
+    Progress,
+    Range,
+    Records,
+    Task,
+    count_parameters,
+)
+from askew.training import QALesson, QATrainingConfig, QuestionExamples, train_model
 
 
 class Pretrained(NamedTuple):
@@ -53,7 +63,7 @@ NO_PRETRAINED = Pretrained()
 
 
 @dataclass(frozen=True, kw_only=True)
-class QATask:
+class QATask(Task[AsymmetricQAModel]):
     """Answer questions by spans of contexts; a task of `askew.tradeoffs.compare`.
 
     Attributes:

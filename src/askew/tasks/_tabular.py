@@ -1,6 +1,6 @@
 """What tasks on tables share: the network, its training, and how it is stored."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -17,7 +17,7 @@ from askew._files import read_json, whole_model, write_json
 from askew.optim import AsymmetricOptimizer, AsymmetricScheduler
 from askew.regularizers import AsymmetricDropout
 from askew.tasks._tabular_data import SplitTable
-from askew.tradeoffs import Metric, Progress, Range, Records, train_loop
+from askew.tradeoffs import Metric, OnRecord, Progress, Range, Records, Task, train_loop
 from askew.training import Decay, rise_and_fall
 
 SPEEDS = {"throughput": "rows answered", "latency_ms": "time per row"}
@@ -158,7 +158,7 @@ class TableTrainingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableTask(ABC):
+class TableTask(Task[MLP]):
     """The part of a task on a table that does not depend on what is scored.
 
     Attributes:
@@ -209,10 +209,6 @@ class TableTask(ABC):
     def loss_of(self, training: Any) -> Callable[[Tensor, Tensor], Tensor]:
         """Make the loss that these numbers of training name."""
 
-    def signatures(self) -> Mapping[str, str]:
-        """Tell how each score is computed."""
-        return {}
-
     def search_space(self) -> Mapping[str, Range]:
         """What tuning draws by default."""
         return {
@@ -237,8 +233,14 @@ class TableTask(ABC):
         seed: int,
         folder: Path,
         progress: Progress,
+        on_record: OnRecord | None = None,
+        tensorboard: Path | None = None,
     ) -> Records:
-        """Train in place."""
+        """Train in place; a ValueError if a folder for TensorBoard is given."""
+        require(
+            tensorboard is None,
+            f"{self.name}: its training draws no curves; got tensorboard {tensorboard}",
+        )
         config = load_config(type(self.training), training, base=self.training, where="training")
         torch.manual_seed(seed)
         return train_loop(
@@ -253,6 +255,7 @@ class TableTask(ABC):
             steps=steps,
             seed=seed,
             progress=progress,
+            on_record=on_record,
         )
 
     def labels_learnt(self, training: Any) -> Tensor:
@@ -263,10 +266,6 @@ class TableTask(ABC):
     def answers(self, model: MLP, x: Tensor) -> Tensor:
         """Give what a model makes of rows, without dropout."""
         return model.eval()(x)
-
-    def baselines(self) -> Mapping[str, Mapping[str, float]]:
-        """Score what needs no training."""
-        return {}
 
     def predict(self, model: MLP, *, items: int, batch_size: int) -> None:
         """Answer the first test rows, again from the first where there are fewer."""

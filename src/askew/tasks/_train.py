@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from accelerate import PartialState
@@ -12,35 +12,11 @@ from accelerate import PartialState
 from askew._check import require
 from askew._config import to_dict
 from askew._files import check_resumable, read_json, write_json
-from askew.tradeoffs import Arm, Budget, Progress, Records, Task, calibrate
-from askew.training import OnRecord
-
-
-class Trainable(Task[Any], Protocol):
-    """A task whose training can also be watched."""
-
-    def train(
-        self,
-        model: Any,
-        *,
-        training: Mapping[str, object],
-        steps: int,
-        seed: int,
-        folder: Path,
-        progress: Progress,
-        on_record: OnRecord | None = None,
-        tensorboard: Path | None = None,
-    ) -> Records:
-        """Train in place, as for a comparison; records can be heard and drawn."""
-        ...
-
-    def signatures(self) -> Mapping[str, str]:
-        """Tell how each score is computed."""
-        ...
+from askew.tradeoffs import Arm, Budget, OnRecord, Progress, Task, calibrate
 
 
 def prepare_training(
-    task: Trainable,
+    task: Task[Any],
     config: Any,
     *,
     budget: Budget,
@@ -111,7 +87,7 @@ def is_first_process() -> bool:
 
 
 def train_into(
-    task: Trainable,
+    task: Task[Any],
     config: Any,
     identity: Mapping[str, object],
     *,

@@ -29,8 +29,8 @@ from askew.text import (
     save_tokenizers,
     train_tokenizers,
 )
-from askew.tradeoffs import Evaluation, Metric, Progress, Range, Records
-from askew.training import OnRecord, TrainingConfig, TranslationExamples, train_model
+from askew.tradeoffs import Evaluation, Metric, OnRecord, Progress, Range, Records, Task
+from askew.training import TrainingConfig, TranslationExamples, train_model
 from askew.transformer import EncoderDecoderConfig, parameter_count, training_flops
 
 METRICS = (
@@ -43,7 +43,7 @@ SPEEDS = {"throughput": "decoding throughput", "latency_ms": "decoding latency, 
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslationTask:
+class TranslationTask(Task[AsymmetricTranslationModel]):
     """Translate, from data at hand; a task of `askew.tradeoffs.compare`.
 
     Attributes:

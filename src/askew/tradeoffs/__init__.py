@@ -16,19 +16,12 @@ from askew.tradeoffs._running.flops import count_flops, count_parameters
 from askew.tradeoffs._running.train_loop import train_loop
 from askew.tradeoffs._running.trial import Trial, load_trial
 from askew.tradeoffs._running.trials import calibrate
-from askew.tradeoffs._running.tuning import (
-    Draw,
-    Range,
-    Tuned,
-    Tuning,
-    expected_best,
-    tune,
-    with_values,
-)
+from askew.tradeoffs._running.tuning import Draw, Tuned, expected_best, tune, with_values
+from askew.tradeoffs._space import Range, Tuning
 from askew.tradeoffs._statistics.sequential import looks_of, sequential_confidence
 from askew.tradeoffs._statistics.table import COLUMNS
 from askew.tradeoffs._statistics.verdicts import Metric, Row, Verdict, analyze, shared_confidence
-from askew.tradeoffs._task import Arm, Cost, Evaluation, Progress, Records, Task
+from askew.tradeoffs._task import Arm, Cost, Evaluation, OnRecord, Progress, Records, Task
 from askew.tradeoffs._twin import Twin, symmetric_twin
 from askew.tradeoffs._two_models import Tradeoffs, analyze_asymmetric_tradeoffs
 
@@ -46,6 +39,7 @@ __all__ = [
     "Judged",
     "Metric",
     "ModelConfig",
+    "OnRecord",
     "Progress",
     "Range",
     "Records",

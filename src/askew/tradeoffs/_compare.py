@@ -1,21 +1,22 @@
 """The main job: train an asymmetric model and its twin, and say whether the asymmetry pays."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import filelock
 
 from askew._check import require
-from askew._config import to_dict
 from askew._files import check_resumable, read_json, write_json, write_text
 from askew.tradeoffs._results import results_of, trials_csv
 from askew.tradeoffs._running.budget import Budget, Watcher
 from askew.tradeoffs._running.cost_measurement import measure_costs
+from askew.tradeoffs._running.plan import RunPlan
 from askew.tradeoffs._running.trial import load_trial
 from askew.tradeoffs._running.trials import calibrate, run_trials
-from askew.tradeoffs._running.tuning import Tuned, Tuning, check_space, tune
+from askew.tradeoffs._running.tuning import Tuned, check_space, tune
+from askew.tradeoffs._space import Tuning
 from askew.tradeoffs._statistics.sequential import sequential_confidence
 from askew.tradeoffs._statistics.verdicts import Metric, Verdict
 from askew.tradeoffs._task import Arm, Model, Task
@@ -84,38 +85,28 @@ def prepare_comparison(
         ...     prepare_comparison(task, arms, range(5), out=Path(folder) / "new", **run)["version"]
         1
     """
-    names = [arm.name for arm in arms]
-    require(
-        len(names) >= 2 and len(set(names)) == len(names),
-        f"compare: arms must be two or more with different names; got {names}",
-    )
-    require(
-        len(seeds) >= 1 and len(set(seeds)) == len(seeds),
-        f"compare: seeds must be one or more and different; got {list(seeds)}",
-    )
-    for arm in arms:
-        taken = sorted({"init_offset", "training"} & to_dict(arm.config).keys())
-        require(
-            not taken,
-            f"compare: a config must not have the fields of its arm; got {taken} of {arm.name}",
+    return _prepare(
+        RunPlan(
+            task=task,
+            arms=arms,
+            seeds=seeds,
+            budget=budget,
+            out=out,
+            threads=threads,
+            settings=settings,
+            tuning=tuning,
+            processes=processes,
+            cluster=cluster,
         )
-    _check_processes(task, processes, budget, tuning, cluster)
-    if processes > 1:
-        settings = {**settings, "processes": processes}
-    if tuning is not None:
-        check_space(arms, tuning)
-        settings = {**settings, "tuning": to_dict(tuning)}
-    identity = {
-        "version": 1,
-        "task": task.name,
-        "data": dict(task.describe()),
-        "arms": {arm.name: _identity(arm) for arm in arms},
-        "baseline": names[-1],
-        "budget": asdict(budget),
-        "threads": threads,
-        "settings": dict(settings),
-    }
-    check_resumable(out, "comparison.json", identity, caller="compare")
+    )
+
+
+def _prepare(plan: RunPlan[Model]) -> dict:
+    plan.check()
+    if plan.tuning is not None:
+        check_space(plan.arms, plan.tuning)
+    identity = plan.identity()
+    check_resumable(plan.out, "comparison.json", identity, caller="compare")
     return identity
 
 
@@ -180,169 +171,91 @@ def compare(
         Traceback (most recent call last):
         ValueError: compare: arms must be two or more with different names; got ['asl']
     """
-    settings = {} if settings is None else settings
-    looks = [len(seeds)] if looks is None else list(looks)
-    require(
-        bool(looks) and looks[-1] == len(seeds),
-        f"compare: the last look must be at all {len(seeds)} seeds; got looks {looks}",
-    )
-    sequential_confidence(looks)  # refuses looks that cannot be
-    identity = prepare_comparison(
-        task,
-        arms,
-        seeds,
+    plan = RunPlan(
+        task=task,
+        arms=arms,
+        seeds=seeds,
         budget=budget,
         out=out,
         threads=threads,
-        settings=settings,
+        jobs=jobs,
+        settings=settings or {},
+        command=command,
+        looks=[len(seeds)] if looks is None else list(looks),
         tuning=tuning,
-        processes=processes,
         cluster=cluster,
+        processes=processes,
     )
+    require(
+        bool(plan.looks) and plan.looks[-1] == len(seeds),
+        f"compare: the last look must be at all {len(seeds)} seeds; got looks {plan.looks}",
+    )
+    sequential_confidence(plan.looks)  # refuses looks that cannot be
+    identity = _prepare(plan)
     out.mkdir(parents=True, exist_ok=True)
-    watcher = watcher or Watcher()
     try:
         with filelock.FileLock(out / ".lock", timeout=0):
-            steps = _stored_steps(task, arms, identity, budget, out, jobs, watcher)
-            tuned: list[Tuned] = []
-            if tuning is not None:
-                watcher.stage("tuning")
-                tuned = tune(
-                    task,
-                    arms,
-                    tuning,
-                    steps=steps,
-                    out=out,
-                    jobs=jobs,
-                    threads=threads,
-                    told=watcher.costs,
-                )
-            for look in looks:
-                found = _look(
-                    task,
-                    [t.arm for t in tuned] or arms,
-                    seeds[:look],
-                    identity | {"steps": steps},
-                    out,
-                    jobs,
-                    command,
-                    watcher,
-                    looks,
-                    tuned,
-                    cluster,
-                    processes,
-                )
-                if look == looks[-1] or _is_decided(found.verdicts, task.metrics[0]):
-                    break
-            write_text(out / "trials.csv", trials_csv(found.results["trials"]))
-            write_json(out / "results.json", found.results)
-            return found
+            return _run(plan, identity, watcher or Watcher())
     except filelock.Timeout:
         raise RuntimeError(f"compare: another process is at work in {out}") from None
 
 
-def _stored_steps(
-    task: Task[Model],
-    arms: Sequence[Arm],
-    identity: dict,
-    budget: Budget,
-    out: Path,
-    jobs: int,
-    watcher: Watcher,
-) -> dict[str, int]:
-    stored = out / "comparison.json"
+def _run(plan: RunPlan[Model], identity: dict, watcher: Watcher) -> Comparison:
+    plan = replace(plan, steps=_stored_steps(plan, identity, watcher))
+    tuned: list[Tuned] = []
+    if plan.tuning is not None:
+        watcher.stage("tuning")
+        tuned = tune(
+            plan.task,
+            plan.arms,
+            plan.tuning,
+            steps=plan.steps,
+            out=plan.out,
+            jobs=plan.jobs,
+            threads=plan.threads,
+            progress=watcher.costs,
+        )
+        plan = replace(plan, arms=[each.arm for each in tuned])
+    for look in plan.looks:
+        comparison = _look(replace(plan, seeds=plan.seeds[:look]), tuned, watcher)
+        if _is_decided(comparison.verdicts, plan.task.metrics[0]):
+            break
+    write_text(plan.out / "trials.csv", trials_csv(comparison.results["trials"]))
+    write_json(plan.out / "results.json", comparison.results)
+    return comparison
+
+
+def _stored_steps(plan: RunPlan[Model], identity: dict, watcher: Watcher) -> dict[str, int]:
+    """Read the steps of each arm, or find them once and store them."""
+    stored = plan.out / "comparison.json"
     if stored.is_file():
         return read_json(stored)["steps"]
-    watcher.stage("calibrating" if budget.minutes is not None else "starting")
-    steps = _steps(task, arms, budget, jobs, identity["threads"])
+    minutes = plan.budget.minutes
+    watcher.stage("starting" if minutes is None else "calibrating")
+    if minutes is None:
+        steps = {arm.name: int(plan.budget.steps or 0) for arm in plan.arms}
+    else:
+        steps = calibrate(
+            plan.task, plan.arms, minutes=minutes, jobs=plan.jobs, threads=plan.threads
+        )
     write_json(stored, identity | {"steps": steps})
     return steps
 
 
-def _check_processes(
-    task: Task[Model],
-    processes: int,
-    budget: Budget,
-    tuning: Tuning | None,
-    cluster: str | None,
-) -> None:
-    require(processes >= 1, f"compare: processes must be >= 1; got processes {processes}")
-    if processes == 1:
-        return
-    require(
-        cluster is None,
-        f"compare: a trial on a cluster trains in one process; got processes {processes}, "
-        f"cluster {cluster!r}",
-    )
-    require(
-        getattr(task, "distributed", False),
-        f"compare: task {task.name} trains in one process; got processes {processes}",
-    )
-    require(
-        budget.steps is not None and tuning is None,
-        "compare: several processes need a budget in steps and no tuning, which are found with "
-        f"one; got processes {processes}, {budget}",
-    )
-
-
 def _is_decided(verdicts: Sequence[Verdict], metric: Metric) -> bool:
-    own = [verdict for verdict in verdicts if verdict.metric == metric.name]
-    return all(v.equivalent or v.verdict in ("pays", "does not pay") for v in own)
+    return all(
+        verdict.equivalent or verdict.verdict in ("pays", "does not pay")
+        for verdict in verdicts
+        if verdict.metric == metric.name
+    )
 
 
-def _look(
-    task: Task[Model],
-    arms: Sequence[Arm],
-    seeds: Sequence[int],
-    identity: dict,
-    out: Path,
-    jobs: int,
-    command: str,
-    watcher: Watcher,
-    looks: Sequence[int],
-    tuned: Sequence[Tuned],
-    cluster: str | None,
-    processes: int,
-) -> Comparison:
-    threads, steps = identity["threads"], identity["steps"]
+def _look(plan: RunPlan[Model], tuned: Sequence[Tuned], watcher: Watcher) -> Comparison:
+    """Train and measure what is missing of the plan, and judge it."""
     watcher.stage("training")
-    run_trials(
-        task,
-        arms,
-        seeds,
-        steps=steps,
-        out=out,
-        jobs=jobs,
-        threads=threads,
-        cluster=cluster,
-        processes=processes,
-        progress=lambda done: watcher.trials(done, steps),
-    )
+    run_trials(plan, lambda done: watcher.trials(done, plan.steps))
     watcher.stage("measuring speed and memory")
-    costs = measure_costs(task, arms, seeds, out=out, threads=threads, progress=watcher.costs)
-    trials = [load_trial(out, arm.name, seed) for seed in seeds for arm in arms]
-    verdicts, results = results_of(
-        task,
-        arms,
-        trials,
-        costs,
-        identity=identity,
-        jobs=jobs,
-        looks=looks,
-        tuned=tuned,
-        command=command,
-    )
-    return Comparison(verdicts, results, out)
-
-
-def _identity(arm: Arm) -> dict[str, object]:
-    own = {"training": dict(arm.training)} if arm.training else {}
-    return {**to_dict(arm.config), "init_offset": arm.init_offset, **own}
-
-
-def _steps(
-    task: Task[Model], arms: Sequence[Arm], budget: Budget, jobs: int, threads: int
-) -> dict[str, int]:
-    if budget.minutes is not None:
-        return calibrate(task, arms, minutes=budget.minutes, jobs=jobs, threads=threads)
-    return {arm.name: int(budget.steps or 0) for arm in arms}
+    costs = measure_costs(plan, watcher.costs)
+    trials = [load_trial(plan.out, arm.name, seed) for arm, seed in plan.trials]
+    verdicts, results = results_of(plan, trials, costs, tuned)
+    return Comparison(verdicts, results, plan.out)

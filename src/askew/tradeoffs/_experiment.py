@@ -41,16 +41,16 @@ from askew.tradeoffs._running.batches import (
 from askew.tradeoffs._running.budget import Budget, Watcher
 from askew.tradeoffs._running.flops import count_flops, count_parameters
 from askew.tradeoffs._running.train_loop import train_loop
-from askew.tradeoffs._running.tuning import Range, Tuning
+from askew.tradeoffs._space import Range, Tuning
 from askew.tradeoffs._statistics.verdicts import Metric
-from askew.tradeoffs._task import Arm, Evaluation, Progress, Records
+from askew.tradeoffs._task import Arm, Evaluation, OnRecord, Progress, Records, Task
 
 _OTHER_WEIGHTS = 10_000
 _OF_A_PROCESS = ("_arms", "_timed")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Experiment:
+class Experiment(Task[nn.Module]):
     """Any models on any data: a task of `compare`, and what `askew compare FILE:NAME` takes.
 
     All models are trained for as many steps, on the same batches in the same order, from the seed
@@ -58,8 +58,7 @@ class Experiment:
 
     Attributes:
         name: How the comparison is called.
-        models: By arm, what builds each model, the baseline last. They are called without
-            arguments, after the random generators are seeded.
+        models: By arm, a function without arguments that builds its model; the baseline last.
         train_data: What is learnt: a dataset of (input, target), a `DataLoader`, or a tuple of
             tensors. Inputs may be several, or a mapping with "labels" as those of transformers.
         test_data: What is scored; of a loader the dataset, in its order.
@@ -83,14 +82,13 @@ class Experiment:
 
     Example:
         >>> import tempfile
-        >>> x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+        >>> x = torch.randn(64, 4)
         >>> data = (x, (x[:, 0] > 0).long())
         >>> experiment = Experiment(
         ...     name="sign",
         ...     models={"bent": lambda: nn.Sequential(nn.Linear(4, 2), nn.Tanh(), nn.Linear(2, 2)),
         ...             "line": lambda: nn.Linear(4, 2)},
-        ...     train_data=data,
-        ...     test_data=data,
+        ...     train_data=data, test_data=data,
         ... )
         >>> [arm.config.build for arm in experiment.arms], experiment.describe()["train"]
         (['<lambda>', '<lambda>'], 64)
@@ -116,7 +114,7 @@ class Experiment:
     _timed: dict = field(default_factory=dict, init=False, repr=False)
 
     def __getstate__(self) -> dict[str, object]:
-        """Leave behind what only this process knows."""
+        """Leave out what only this process knows."""
         return {key: value for key, value in self.__dict__.items() if key not in _OF_A_PROCESS}
 
     def __setstate__(self, state: dict[str, object]) -> None:
@@ -291,12 +289,16 @@ class Experiment:
         seed: int,
         folder: Path,
         progress: Progress,
+        on_record: OnRecord | None = None,
+        tensorboard: Path | None = None,
     ) -> Records:
         """Train in place, by the usual loop or the user's own.
 
         Raises:
+            ValueError: If `tensorboard` is given.
             FloatingPointError: If the loss of the usual loop is not finite.
         """
+        require(tensorboard is None, f"Experiment: no curves are drawn; got {tensorboard=}")
         torch.manual_seed(seed)
         arm = self._arms[model]
         fit = of_arm(self.fit, arm)
@@ -314,11 +316,16 @@ class Experiment:
                 steps=steps,
                 seed=seed,
                 progress=progress,
+                on_record=on_record,
             )
         started = seconds(self.device)
         records = fit(model, steps=steps, seed=seed, folder=folder, progress=progress, **training)
         spent = {"step": steps, "train_seconds": seconds(self.device) - started}
-        return [*(records or ()), spent]
+        records = [*(records or ()), spent]
+        for record in records:
+            if on_record is not None:
+                on_record(record)
+        return records
 
     def evaluate(self, model: nn.Module) -> Evaluation:
         """Score on the test data."""
@@ -349,10 +356,6 @@ class Experiment:
             targets.append(target)
         whole, right = join(outputs).cpu(), join(targets).cpu()
         return {score.metric.name: checked_values(score, whole, right) for score in self.scores}
-
-    def baselines(self) -> Mapping[str, Mapping[str, float]]:
-        """Give nothing: what needs no training is the user's to name."""
-        return {}
 
     @torch.no_grad()
     def predict(self, model: nn.Module, *, items: int, batch_size: int) -> None:

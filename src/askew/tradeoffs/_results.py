@@ -5,12 +5,13 @@ import io
 import math
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 
 from askew._config import to_dict
 from askew.tradeoffs._report.summary import headline
+from askew.tradeoffs._running.plan import RunPlan
 from askew.tradeoffs._running.task_costs import is_judged, own_means, own_metrics, own_values
 from askew.tradeoffs._running.trial import GAP, Trial
 from askew.tradeoffs._running.tuning import Tuned
@@ -47,37 +48,26 @@ SPEED_METRICS = (
 
 
 def results_of(
-    task: Task[Model],
-    arms: Sequence[Arm],
-    trials: Sequence[Trial],
-    costs: dict,
-    *,
-    identity: Mapping,
-    jobs: int,
-    looks: Sequence[int],
-    tuned: Sequence[Tuned],
-    command: str,
+    plan: RunPlan[Model], trials: Sequence[Trial], costs: dict, tuned: Sequence[Tuned]
 ) -> tuple[list[Verdict], dict]:
     """Judge finished trials and put everything that is known of them together.
 
     Args:
-        task: Names the metrics.
-        arms: The baseline last.
+        plan: What was run; its arms are the tuned ones.
         trials: Every arm with every seed.
-        costs: What `measure_costs` gave.
-        identity: Of the comparison, with the `steps` of each arm.
-        jobs: Trials at the same time.
-        looks: Numbers of seeds after which the arms are judged.
+        costs: As `measure_costs` returned them.
         tuned: What tuning found of each arm, if they were tuned.
-        command: What to type to get these results again.
 
     Returns:
         Verdicts, and the plain values of results.json.
     """
+    task, arms = plan.task, plan.arms
     metrics = (*task.metrics, *_gap_metrics(task, trials), *_speed_metrics(task))
     metrics = (*metrics, *own_metrics(costs, trials, metrics))
     judged = [m for m in metrics if _is_judged(costs, m.name)]
-    confidence = sequential_confidence(looks, confidence=shared_confidence(0.95, len(arms) - 1))
+    confidence = sequential_confidence(
+        plan.looks, confidence=shared_confidence(0.95, len(arms) - 1)
+    )
     verdicts = analyze(
         _rows(trials, costs),
         baseline=arms[-1].name,
@@ -90,17 +80,17 @@ def results_of(
         "task": task.name,
         "summary": headline(verdicts, metrics),
         "settings": {
-            "data": identity["data"],
-            **identity["settings"],
+            "data": dict(task.describe()),
+            **plan.whole_settings,
             "seeds": list(dict.fromkeys(trial.seed for trial in trials)),
-            "looks": list(looks),
+            "looks": list(plan.looks),
             "confidence": confidence,
             "correction": "bonferroni" if len(arms) > 2 else "none",
-            "budget": identity["budget"],
-            "steps": identity["steps"],
-            "jobs": jobs,
-            "command": command,
-            "threads": identity["threads"],
+            "budget": asdict(plan.budget),
+            "steps": dict(plan.steps),
+            "jobs": plan.jobs,
+            "command": plan.command,
+            "threads": plan.threads,
         },
         "versions": versions(),
         "metrics": [asdict(metric) for metric in metrics],

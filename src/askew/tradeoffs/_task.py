@@ -1,14 +1,16 @@
 """What a comparison needs to know of a task, and of the models that compete on it."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
 from torch import nn
 
 from askew._check import require
+from askew.tradeoffs._space import Range
 from askew.tradeoffs._statistics.verdicts import Metric
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -16,6 +18,8 @@ Progress = Callable[[int, int], None]
 """Called with steps done and steps in all."""
 Records = Sequence[Mapping[str, float]]
 """What training notes: a mapping per logged step, as the Trainer of transformers writes it."""
+OnRecord = Callable[[Mapping[str, float]], None]
+"""Called with each record of a training, when it is noted."""
 
 
 class Evaluation(NamedTuple):
@@ -96,17 +100,18 @@ class Cost:
         )
 
 
-class Task(Protocol[Model]):
-    """Data, training and scoring, the same for every arm. Pickled once per process.
+class Task(ABC, Generic[Model]):
+    """Data, training and scoring, the same for every arm: all that a comparison asks of a task.
 
-    A task may also have `costs(model) -> Mapping[str, Cost]`, figures of its own under names
-    of its own: the same names for every model. It is called once per trained model, alone, after
-    all speeds were measured; what it times it warms up itself.
+    Derive from it, often with a frozen dataclass, and write the abstract methods; each of the
+    others has a default. A task is pickled once per process that runs trials.
 
-    Its `distributed` may be True: `train` then shares its batches out where torchrun started it.
-
-    It may have `train_score(model) -> float`, the first metric on training data, as many items as
-    the test set has; the generalisation gap is then shown.
+    Attributes:
+        name: How the task is called.
+        metrics: The quality metrics, the most important first.
+        speeds: What is said of `throughput` and of `latency_ms` in every table.
+        distributed: Whether `train` shares its batches out among the processes where torchrun
+            started it.
 
     Example:
         >>> from askew.tasks import table_task
@@ -115,29 +120,31 @@ class Task(Protocol[Model]):
         ['ap', 'f1', 'balanced_accuracy']
     """
 
-    @property
-    def name(self) -> str:
-        """How the task is called."""
-        ...
+    if TYPE_CHECKING:  # read-only, so that a field of a frozen dataclass or a property fits
 
-    @property
-    def metrics(self) -> Sequence[Metric]:
-        """The quality metrics, the most important first."""
-        ...
+        @property
+        def name(self) -> str: ...
+        @property
+        def metrics(self) -> Sequence[Metric]: ...
+        @property
+        def speeds(self) -> Mapping[str, str]: ...
+        @property
+        def distributed(self) -> bool: ...
+    else:  # no property: a dataclass that inherits one takes it for the default of its field
+        name: str
+        metrics: Sequence[Metric]
+        speeds: Mapping[str, str]
+        distributed: bool = False
 
-    @property
-    def speeds(self) -> Mapping[str, str]:
-        """What is said of `throughput` and of `latency_ms` in every table."""
-        ...
-
+    @abstractmethod
     def describe(self) -> Mapping[str, object]:
-        """Everything that two runs must share to be one comparison, as plain values."""
-        ...
+        """Return everything that two runs must share to be one comparison, as plain values."""
 
+    @abstractmethod
     def build(self, config: Any, seed: int) -> Model:
         """Make a model with its initial weights."""
-        ...
 
+    @abstractmethod
     def train(
         self,
         model: Model,
@@ -147,38 +154,79 @@ class Task(Protocol[Model]):
         seed: int,
         folder: Path,
         progress: Progress,
+        on_record: OnRecord | None = None,
+        tensorboard: Path | None = None,
     ) -> Records:
-        """Train in place, going on from `folder` after a crash.
+        """Train in place; called again after a crash, continue from what lies in `folder`.
 
-        `training` is what the arm changes in the task's numbers. The records carry `step`,
-        `train_seconds` (CPU) and `loss` or `eval_loss`.
+        Args:
+            model: As `build` made it.
+            training: What the arm changes in the task's numbers of training.
+            steps: Optimizer steps.
+            seed: Of the data order, of dropout and of everything else that is random.
+            folder: For checkpoints; it may not exist yet.
+            progress: To be called after each step.
+            on_record: To be called with each record; a comparison passes none.
+            tensorboard: Folder for curves of TensorBoard; a comparison passes none.
+
+        Returns:
+            Records with `step`, `train_seconds` (CPU time) and `loss` or `eval_loss`.
         """
-        ...
 
+    @abstractmethod
     def evaluate(self, model: Model) -> Evaluation:
-        """Score on the test set."""
-        ...
+        """Score a trained model on the test set."""
+
+    @abstractmethod
+    def predict(self, model: Model, *, items: int, batch_size: int) -> None:
+        """Answer the first test items; the time of this call is the measured speed."""
+
+    @abstractmethod
+    def parameters(self, config: Any) -> int:
+        """Count the trainable numbers of a model."""
+
+    @abstractmethod
+    def flops_per_step(self, config: Any) -> float:
+        """Count the floating-point operations of one training step."""
+
+    @abstractmethod
+    def save(self, model: Model, folder: Path) -> None:
+        """Write a model into a new folder, for `load` and for the user's own tools."""
+
+    @abstractmethod
+    def load(self, folder: Path) -> Model:
+        """Read a model that `save` wrote, ready to predict."""
+
+    def signatures(self) -> Mapping[str, str]:
+        """Describe by metric how its score is computed; nothing by default."""
+        return {}
+
+    def search_space(self) -> Mapping[str, Range]:
+        """Return what tuning draws, by the names that `with_values` reads; nothing by default."""
+        return {}
 
     def baselines(self) -> Mapping[str, Mapping[str, float]]:
-        """Scores of what needs no training, by name."""
-        ...
+        """Score methods that need no training, by their names; there are none by default."""
+        return {}
 
-    def predict(self, model: Model, *, items: int, batch_size: int) -> None:
-        """Answer the first test items; this is what is timed."""
-        ...
+    def costs(self, model: Model) -> Mapping[str, Cost]:
+        """Measure further costs of a trained model; there are none by default.
 
-    def parameters(self, config: Any) -> int:
-        """Trainable numbers of a model."""
-        ...
+        Every model must have the same ones. It is called once per trained model, alone, after all
+        speeds were measured; what it times it must warm up itself.
+        """
+        return {}
 
-    def flops_per_step(self, config: Any) -> float:
-        """Floating-point operations of one training step, from a closed form."""
-        ...
+    def validate(self, model: Model) -> float | None:
+        """Score a tuned model on validation data, higher is better.
 
-    def save(self, model: Model, folder: Path) -> None:
-        """Write a model that `load` and the user's own tools can read."""
-        ...
+        None, the default, stands for the last validation loss with its sign turned.
+        """
+        return None
 
-    def load(self, folder: Path) -> Model:
-        """Read a model that `save` wrote."""
-        ...
+    def train_score(self, model: Model) -> float | None:
+        """Compute the first metric on training data, on as many items as the test set has.
+
+        None, the default, means that no generalisation gap is shown.
+        """
+        return None

@@ -2,8 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-from askew.tradeoffs._report.language import Language
-from askew.tradeoffs._report.numbers import DASH, decimals, factor, percent, signed, size
+from askew.tradeoffs._report.language import DASH, Language, decimals, factor, percent, signed, size
 from askew.tradeoffs._report.results_view import pairs_of, split_metrics, verdict_on
 
 Position = Literal["dominates", "dominated", "trades", "cannot tell"]

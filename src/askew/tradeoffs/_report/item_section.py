@@ -7,8 +7,7 @@ import numpy as np
 
 from askew.tradeoffs._report.chart_style import Chart
 from askew.tradeoffs._report.item_differences import ItemDifferences, item_differences
-from askew.tradeoffs._report.language import Language
-from askew.tradeoffs._report.numbers import decimals, number, signed
+from askew.tradeoffs._report.language import Language, decimals, number, signed
 from askew.tradeoffs._report.quality_charts import item_chart
 from askew.tradeoffs._report.results_view import pairs_of, seed_values
 from askew.tradeoffs._report.tables import Grid

@@ -9,8 +9,7 @@ import numpy as np
 from askew._check import needing, require
 from askew._files import write_text
 from askew.tradeoffs._report.cards import races
-from askew.tradeoffs._report.language import Language, language_of
-from askew.tradeoffs._report.numbers import TIMES
+from askew.tradeoffs._report.language import TIMES, Language, language_of
 from askew.tradeoffs._report.results_view import Run, checked, localised, split_metrics
 from askew.tradeoffs._report.tables import (
     config_grid,
@@ -85,7 +84,7 @@ def _write(caller: str, runs: Sequence[Run], path: Path, language: str) -> None:
 
         from askew.tradeoffs._report import chart_style
     environment = Environment(
-        loader=PackageLoader("askew.tradeoffs._report", "."),
+        loader=PackageLoader("askew.tradeoffs._report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -16,8 +16,7 @@ from askew.tradeoffs._report.chart_style import (
     mark_of,
     new_figure,
 )
-from askew.tradeoffs._report.language import Language
-from askew.tradeoffs._report.numbers import number
+from askew.tradeoffs._report.language import Language, number
 from askew.tradeoffs._report.results_view import pairs_of, seed_values, verdict_on
 
 

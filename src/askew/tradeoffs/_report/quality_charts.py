@@ -18,8 +18,7 @@ from askew.tradeoffs._report.chart_style import (
     plotly_words,
 )
 from askew.tradeoffs._report.item_differences import histogram
-from askew.tradeoffs._report.language import Language
-from askew.tradeoffs._report.numbers import number, percent
+from askew.tradeoffs._report.language import Language, number, percent
 from askew.tradeoffs._report.results_view import seed_values
 
 _ROW, _BASE = 30, 64  # height of a seed's row, and of everything around the rows, in pixels

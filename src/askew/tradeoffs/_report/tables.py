@@ -6,8 +6,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from askew.tradeoffs._report.cards import Finding
-from askew.tradeoffs._report.language import Language
-from askew.tradeoffs._report.numbers import DASH, decimals, number, percent, unsigned
+from askew.tradeoffs._report.language import DASH, Language, decimals, number, percent, unsigned
 from askew.tradeoffs._report.results_view import pairs_of, seed_values, split_metrics, title
 
 

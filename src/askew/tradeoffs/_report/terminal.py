@@ -8,8 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from askew.tradeoffs._report.cards import races
-from askew.tradeoffs._report.language import language_of
-from askew.tradeoffs._report.numbers import DASH, MINUS, TIMES
+from askew.tradeoffs._report.language import DASH, MINUS, TIMES, language_of
 from askew.tradeoffs._report.results_view import checked, localised
 from askew.tradeoffs._report.tables import Grid, cost_grid, quality_grid, verdict_grid
 

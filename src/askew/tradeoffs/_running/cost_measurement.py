@@ -2,44 +2,31 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
-from torch import nn
 
 from askew._files import read_json, write_json
+from askew.tradeoffs._running.plan import RunPlan
 from askew.tradeoffs._running.trial import load_trial
 from askew.tradeoffs._running.trials import trial_processes
-from askew.tradeoffs._task import Arm, Model, Task
+from askew.tradeoffs._task import Arm, Model, Progress, Task
 
 LATENCY_ITEMS, THROUGHPUT_ITEMS, THROUGHPUT_BATCH, ROUNDS = 20, 256, 64, 7
 _MEMORY_STEPS = 20
 
 
-def measure_costs(
-    task: Task[Model],
-    arms: Sequence[Arm],
-    seeds: Sequence[int],
-    *,
-    out: Path,
-    threads: int,
-    progress: Callable[[int, int], None],
-) -> dict:
+def measure_costs(plan: RunPlan[Model], progress: Progress) -> dict:
     """Time every trained model and find the peak memory of training each arm, once.
 
     For each seed the arms take turns, round by round, in alternating order; a model's figure
     is its median over the rounds. What was measured before is read, not measured again.
 
     Args:
-        task: The task.
-        arms: All arms.
-        seeds: All seeds.
-        out: Folder of the comparison.
-        threads: Threads of PyTorch.
+        plan: Whose trials are finished.
         progress: Called with measurements done and measurements in all.
 
     Returns:
@@ -47,26 +34,29 @@ def measure_costs(
         second in batches of 64); `own`: per arm and seed the task's own figures, if it has
         any; `peak_memory_mb`: per arm.
     """
-    path = out / "costs.json"
+    task, arms, seeds = plan.task, plan.arms, plan.seeds
+    path = plan.out / "costs.json"
     costs = read_json(path) if path.is_file() else {"version": 1, "speed": {}, "peak_memory_mb": {}}
-    torch.set_num_threads(threads)
+    torch.set_num_threads(plan.threads)
     total = len(seeds) + len(arms)
-    has_own = hasattr(task, "costs")
+    adds_costs = True  # until the models of a seed have none
     for done, seed in enumerate(seeds):
         progress(done, total)
         timed = str(seed) in costs["speed"]
-        if timed and (not has_own or str(seed) in costs.get("own", {})):
+        if timed and (not adds_costs or str(seed) in costs.get("own", {})):
             continue
-        models = {arm.name: task.load(load_trial(out, arm.name, seed).model) for arm in arms}
+        models = {arm.name: task.load(load_trial(plan.out, arm.name, seed).model) for arm in arms}
         if not timed:
             costs["speed"][str(seed)] = _time_in_turn(task, models)
-        if has_own:
-            costs.setdefault("own", {})[str(seed)] = _own_costs(task, models)
+        of_task = _task_costs(task, models)
+        adds_costs = any(of_task.values())
+        if adds_costs:
+            costs.setdefault("own", {})[str(seed)] = of_task
         write_json(path, costs)
     for done, arm in enumerate(arms):
         progress(len(seeds) + done, total)
         if arm.name not in costs["peak_memory_mb"]:
-            costs["peak_memory_mb"][arm.name] = _peak_memory(task, arm, threads)
+            costs["peak_memory_mb"][arm.name] = _peak_memory(task, arm, plan.threads)
             write_json(path, costs)
     progress(total, total)
     return costs
@@ -92,9 +82,9 @@ def _time_in_turn(task: Task[Model], models: Mapping[str, Model]) -> dict[str, d
     }
 
 
-def _own_costs(task: Any, models: Mapping[str, nn.Module]) -> dict[str, dict[str, dict]]:
+def _task_costs(task: Task[Model], models: Mapping[str, Model]) -> dict[str, dict[str, dict]]:
     return {
-        name: {cost: asdict(found) for cost, found in task.costs(model).items()}
+        name: {key: asdict(cost) for key, cost in task.costs(model).items()}
         for name, model in models.items()
     }
 

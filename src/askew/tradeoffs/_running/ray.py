@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import tarfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from askew._check import needing
+from askew.tradeoffs._running.plan import RunPlan
 from askew.tradeoffs._running.trial import run_trial, trial_name
 from askew.tradeoffs._task import Arm, Model, Task
 
@@ -23,15 +24,10 @@ _STORE_BYTES = 512 * 2**20
 
 
 def run_on_ray(
-    task: Task[Model],
+    plan: RunPlan[Model],
     trials: Sequence[tuple[Arm, int]],
-    *,
     cluster: str,
-    steps: Mapping[str, int],
-    out: Path,
-    jobs: int,
-    threads: int,
-    progress: Callable[[], None],
+    report_progress: Callable[[], None],
 ) -> None:
     """Train every given trial on a cluster, and store each here when it ends.
 
@@ -39,15 +35,12 @@ def run_on_ray(
     share no folder with this machine. What they need is the same Python, packages and code.
 
     Args:
-        task: The task, sent once.
+        plan: Its task is sent once; its `jobs` are trials at the same time on a local cluster;
+            Ray counts its `threads` as CPUs.
         trials: Arms and seeds.
         cluster: "local" for a cluster of this machine that ends with the trials, "auto" for the
-            one that the surroundings name, or an address.
-        steps: Training budget of each arm.
-        out: Folder of the comparison.
-        jobs: Trials at the same time, on a local cluster.
-        threads: Threads of PyTorch in each; Ray counts them as CPUs.
-        progress: Called about twice a second.
+            one that the environment names, or an address.
+        report_progress: Called about twice a second.
 
     Raises:
         ModuleNotFoundError: If ray is not installed.
@@ -55,7 +48,7 @@ def run_on_ray(
     """
     ray = import_ray()
     local = {
-        "num_cpus": jobs * threads,
+        "num_cpus": plan.jobs * plan.threads,
         "include_dashboard": False,
         "object_store_memory": _STORE_BYTES,
         "runtime_env": {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}},
@@ -67,23 +60,23 @@ def run_on_ray(
             f"compare: the cluster must be there; got cluster {cluster!r}: {error}"
         ) from error
     try:
-        remote = ray.remote(num_cpus=threads, max_retries=_RETRIES)(_packed_trial)
-        stored = ray.put(task)
+        remote = ray.remote(num_cpus=plan.threads, max_retries=_RETRIES)(_packed_trial)
+        stored = ray.put(plan.task)
         running = {
-            remote.remote(stored, arm, seed, steps[arm.name], threads): (arm, seed)
+            remote.remote(stored, arm, seed, plan.steps[arm.name], plan.threads): (arm, seed)
             for arm, seed in trials
         }
         while running:
             for done in ray.wait(list(running), timeout=_POLL_SECONDS)[0]:
                 arm, seed = running.pop(done)
                 try:
-                    _unpack(ray.get(done), out, trial_name(arm.name, seed))
+                    _unpack(ray.get(done), plan.out, trial_name(arm.name, seed))
                 except ray.exceptions.WorkerCrashedError as error:
                     raise RuntimeError(
                         f"compare: the worker of {trial_name(arm.name, seed)} was lost "
                         f"{_RETRIES + 1} times; got {error}"
                     ) from error
-            progress()
+            report_progress()
     finally:
         ray.shutdown()
 
@@ -103,7 +96,7 @@ def import_ray() -> Any:
 
 
 def _packed_trial(task: Task[Model], arm: Arm, seed: int, steps: int, threads: int) -> bytes:
-    """Run a trial where Ray puts it, and give its folder as the bytes of a tar file."""
+    """Run a trial where Ray puts it, and return its folder as the bytes of a tar file."""
     torch.set_num_threads(threads)
     name, packed = trial_name(arm.name, seed), io.BytesIO()
     with TemporaryDirectory() as folder:

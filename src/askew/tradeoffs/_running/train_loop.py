@@ -9,7 +9,7 @@ from torch import nn
 
 from askew.tradeoffs._experiment_parts import Loss, seconds
 from askew.tradeoffs._running.batches import answer, ordered_batches, training_batches
-from askew.tradeoffs._task import Progress, Records
+from askew.tradeoffs._task import OnRecord, Progress, Records
 
 
 def train_loop(
@@ -25,6 +25,7 @@ def train_loop(
     steps: int,
     seed: int,
     progress: Progress,
+    on_record: OnRecord | None = None,
 ) -> Records:
     """Train in place; the time of validation does not count.
 
@@ -39,7 +40,8 @@ def train_loop(
         device: Where the model is.
         steps: Optimizer steps.
         seed: Of the data order.
-        progress: Told of each step.
+        progress: Called after each step.
+        on_record: Called with each record.
 
     Returns:
         The training loss of about fifty steps, and the validation loss of about ten.
@@ -93,6 +95,8 @@ def train_loop(
             apart += seconds(device) - paused
         if len(record) > 2:
             records.append(record)
+            if on_record is not None:
+                on_record(record)
         progress(step, steps)
     return records
 

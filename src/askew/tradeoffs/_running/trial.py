@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -143,12 +143,13 @@ def run_trial(task: Task[Model], arm: Arm, seed: int, *, steps: int, out: Path) 
     shutil.rmtree(work)
 
 
-def _gap(task: Any, model: Model, evaluation: Evaluation) -> dict[str, float]:
-    """How much better the first metric is on training data, where the task tells."""
-    if not hasattr(task, "train_score"):
+def _gap(task: Task[Model], model: Model, evaluation: Evaluation) -> dict[str, float]:
+    """Compute how much better the first metric is on training data, if the task scores these."""
+    score = task.train_score(model)
+    if score is None:
         return {}
     metric = task.metrics[0]
-    gap = task.train_score(model) - evaluation.metrics[metric.name]
+    gap = score - evaluation.metrics[metric.name]
     return {GAP: gap if metric.better == "higher" else -gap}
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from loky import ProcessPoolExecutor
 
 from askew._check import require
+from askew.tradeoffs._running.plan import RunPlan
 from askew.tradeoffs._running.ray import run_on_ray
 from askew.tradeoffs._running.torchrun import run_shared_trial
 from askew.tradeoffs._running.trial import (
@@ -25,82 +26,45 @@ from askew.tradeoffs._task import Arm, Model, Task
 
 _CALIBRATION_STEPS = 40
 _POLL_SECONDS = 0.5
-_LOSSES = 3
+_MAX_LOSSES = 3
 
 TrialProgress = Callable[[Mapping[tuple[str, int], int]], None]
 
 
-def run_trials(
-    task: Task[Model],
-    arms: Sequence[Arm],
-    seeds: Sequence[int],
-    *,
-    steps: Mapping[str, int],
-    out: Path,
-    jobs: int,
-    threads: int,
-    progress: TrialProgress,
-    cluster: str | None = None,
-    processes: int = 1,
-) -> None:
+def run_trials(plan: RunPlan[Model], progress: TrialProgress) -> None:
     """Train every arm with every seed; what is finished on disk is left alone.
 
-    The arms alternate, so that both see the same state of the machine. A trial that fails
-    stops the comparison; the others' results stay. Where a process is lost, all that ran go on
-    from their checkpoints; after a second loss one at a time, so that the one to blame is known.
+    A trial that fails stops the comparison; the results of the others stay. If a process is lost,
+    all trials that ran continue from their checkpoints; after the second loss they run one at a
+    time, so that the one to blame is known.
 
     Args:
-        task: The task.
-        arms: All arms.
-        seeds: All seeds.
-        steps: Training budget of each arm.
-        out: Folder of the comparison.
-        jobs: Trials at the same time.
-        threads: Threads of PyTorch in each.
-        cluster: None for processes of this machine, else as `run_on_ray` takes it.
-        processes: Processes that share the training of a trial, on this machine.
+        plan: What to run.
         progress: Called about twice a second with the steps done of every trial.
 
     Raises:
         RuntimeError: If the process of a trial was lost three times.
     """
 
-    def told() -> None:
-        trials = [(arm, seed) for seed in seeds for arm in arms]
-        progress({(arm.name, seed): _steps_done(out, arm, seed, steps) for arm, seed in trials})
+    def report_progress() -> None:
+        progress({(arm.name, seed): _steps_done(plan, arm, seed) for arm, seed in plan.trials})
 
-    missing = _missing(arms, seeds, out)
-    if missing and cluster is not None:
-        run_on_ray(
-            task,
-            missing,
-            cluster=cluster,
-            steps=steps,
-            out=out,
-            jobs=jobs,
-            threads=threads,
-            progress=told,
-        )
-    lost: Counter[str] = Counter()
-    while missing := _missing(arms, seeds, out):
+    missing = _missing(plan)
+    if missing and plan.cluster is not None:
+        run_on_ray(plan, missing, plan.cluster, report_progress)
+    losses: Counter[str] = Counter()
+    while missing := _missing(plan):
         names = [trial_name(arm.name, seed) for arm, seed in missing]
-        alone = max(lost[name] for name in names) >= _LOSSES - 1
+        alone = max(losses[name] for name in names) >= _MAX_LOSSES - 1
+        batch = missing[:1] if alone else missing
+        jobs = min(plan.jobs, len(batch))
         try:
-            _run_here(
-                task,
-                missing[:1] if alone else missing,
-                steps=steps,
-                out=out,
-                jobs=1 if alone else min(jobs, len(missing)),
-                threads=threads,
-                processes=processes,
-                told=told,
-            )
+            _run_here(plan, batch, jobs, report_progress)
         except BrokenProcessPool as error:
-            begun = [name for name in names if (out / "work" / name).exists()]
-            lost.update(begun[: 1 if alone else jobs] or names[:1])
-            name, times = lost.most_common(1)[0]
-            if times >= _LOSSES:
+            begun = [name for name in names if (plan.out / "work" / name).exists()]
+            losses.update(begun[: 1 if alone else plan.jobs] or names[:1])
+            name, times = losses.most_common(1)[0]
+            if times >= _MAX_LOSSES:
                 raise RuntimeError(
                     f"compare: the process of {name} was lost {times} times, killed from outside "
                     "or out of memory"
@@ -108,22 +72,20 @@ def run_trials(
 
 
 def _run_here(
-    task: Task[Model],
+    plan: RunPlan[Model],
     trials: Sequence[tuple[Arm, int]],
-    *,
-    steps: Mapping[str, int],
-    out: Path,
     jobs: int,
-    threads: int,
-    processes: int,
-    told: Callable[[], None],
+    report_progress: Callable[[], None],
 ) -> None:
     """Run trials in processes of this machine."""
-    shared = {"processes": processes, "threads": threads} if processes > 1 else {}
-    run = run_shared_trial if processes > 1 else run_trial
-    with trial_processes(jobs, threads) as executor:
+    shared = plan.processes > 1
+    settings = {"processes": plan.processes, "threads": plan.threads} if shared else {}
+    run = run_shared_trial if shared else run_trial
+    with trial_processes(jobs, plan.threads) as executor:
         futures = [
-            executor.submit(run, task, arm, seed, steps=steps[arm.name], out=out, **shared)
+            executor.submit(
+                run, plan.task, arm, seed, steps=plan.steps[arm.name], out=plan.out, **settings
+            )
             for arm, seed in trials
         ]
         while futures:
@@ -131,12 +93,11 @@ def _run_here(
             for future in finished:
                 future.result()
             futures = list(running)
-            told()
+            report_progress()
 
 
-def _missing(arms: Sequence[Arm], seeds: Sequence[int], out: Path) -> list[tuple[Arm, int]]:
-    trials = [(arm, seed) for seed in seeds for arm in arms]
-    return [(arm, seed) for arm, seed in trials if not is_finished(out, arm.name, seed)]
+def _missing(plan: RunPlan[Model]) -> list[tuple[Arm, int]]:
+    return [(arm, seed) for arm, seed in plan.trials if not is_finished(plan.out, arm.name, seed)]
 
 
 def calibrate(
@@ -235,7 +196,8 @@ def trial_processes(jobs: int, threads: int) -> Iterator[ProcessPoolExecutor]:
     executor.shutdown(wait=True)
 
 
-def _steps_done(out: Path, arm: Arm, seed: int, steps: Mapping[str, int]) -> int:
-    if is_finished(out, arm.name, seed):
-        return steps[arm.name]
-    return min(read_progress(out, arm.name, seed), steps[arm.name] - 1)
+def _steps_done(plan: RunPlan[Model], arm: Arm, seed: int) -> int:
+    steps = plan.steps[arm.name]
+    if is_finished(plan.out, arm.name, seed):
+        return steps
+    return min(read_progress(plan.out, arm.name, seed), steps - 1)

@@ -1,10 +1,10 @@
 """The same number of tries for every arm: settings drawn at random, judged on validation data."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,69 +13,14 @@ from askew._check import needing, require
 from askew._config import load_config
 from askew._files import in_short
 from askew.tradeoffs._running.trials import trial_processes
-from askew.tradeoffs._task import Arm, Model, Task
+from askew.tradeoffs._space import Range, Tuning
+from askew.tradeoffs._task import Arm, Model, Progress, Task
 
 if TYPE_CHECKING:
     import optuna
 
 _FIRST_SEED = 1_000_000  # far from those of trials: what was tuned on is not judged again
 _POLL_SECONDS = 0.5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Range:
-    """Where a number is drawn from, each value as likely as any other.
-
-    Attributes:
-        low: Smallest value.
-        high: Largest value, above it.
-        log: Whether the logarithm is drawn instead; then `low` must be positive.
-
-    Raises:
-        ValueError: If the range is empty, or a logarithm does not exist.
-
-    Example:
-        >>> Range(low=1e-4, high=1e-2, log=True).log
-        True
-    """
-
-    low: float
-    high: float
-    log: bool = False
-
-    def __post_init__(self) -> None:
-        require(
-            -math.inf < self.low < self.high < math.inf,
-            f"Range: low must be below high, both finite; got low {self.low}, high {self.high}",
-        )
-        require(
-            self.low > 0 or not self.log,
-            f"Range: low must be positive where logarithms are drawn; got low {self.low}",
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tuning:
-    """How the arms of a comparison are tuned before it.
-
-    Attributes:
-        draws: Settings tried by each arm besides its own, >= 1.
-        space: What is drawn, by the names that `with_values` takes.
-
-    Raises:
-        ValueError: If there is nothing to draw.
-
-    Example:
-        >>> Tuning(draws=8, space={"training.lr": Range(low=1e-4, high=1e-2, log=True)}).draws
-        8
-    """
-
-    draws: int
-    space: Mapping[str, Range]
-
-    def __post_init__(self) -> None:
-        require(self.draws >= 1, f"Tuning: draws must be >= 1; got draws {self.draws}")
-        require(bool(self.space), "Tuning: space must have a number to draw; got none")
 
 
 class Draw(NamedTuple):
@@ -188,7 +133,7 @@ def tune(
     out: Path,
     jobs: int = 1,
     threads: int = 1,
-    told: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> list[Tuned]:
     """Give every arm the same settings to try, and take the best of each on validation data.
 
@@ -204,7 +149,7 @@ def tune(
         out: Folder of the journal, `tuning.journal`.
         jobs: Tries at the same time.
         threads: Threads of PyTorch in each.
-        told: Called with tries done and tries in all.
+        progress: Called with tries done and tries in all.
 
     Returns:
         What was found, in the order of the arms.
@@ -232,7 +177,7 @@ def tune(
         if number not in _finished(studies[arm.name])
     ]
     total = (draws + 1) * len(arms)
-    told(total - len(missing), total)
+    progress(total - len(missing), total)
     if missing:
         with trial_processes(min(jobs, len(missing)), threads) as executor:
             running: dict[Future[float], tuple[optuna.Study, optuna.Trial]] = {}
@@ -246,7 +191,7 @@ def tune(
                 for future in wait(running, _POLL_SECONDS, FIRST_COMPLETED).done:
                     study, trial = running.pop(future)
                     study.tell(trial, future.result())
-                told(total - len(running), total)
+                progress(total - len(running), total)
     return [_best(arm, _finished(studies[arm.name]), draws) for arm in arms]
 
 
@@ -328,11 +273,11 @@ def _try(task: Task[Model], arm: Arm, number: int, steps: int) -> float:
             folder=Path(folder),
             progress=lambda step, steps: None,
         )
-    validate = getattr(task, "validate", None)
-    losses = [record["eval_loss"] for record in records if "eval_loss" in record]
-    require(
-        validate is not None or bool(losses),
-        f"tune: training must record a validation loss; got none of {arm.name}",
-    )
-    score = -losses[-1] if validate is None else float(validate(model))
-    return score if math.isfinite(score) else -math.inf
+    score = task.validate(model)
+    if score is None:
+        losses = [record["eval_loss"] for record in records if "eval_loss" in record]
+        require(
+            bool(losses), f"tune: training must record a validation loss; got none of {arm.name}"
+        )
+        score = -losses[-1]
+    return float(score) if math.isfinite(score) else -math.inf

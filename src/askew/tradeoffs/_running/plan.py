@@ -1,0 +1,130 @@
+"""The plan of a comparison: everything that its trials, measurements and results depend on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Generic
+
+from askew._check import require
+from askew._config import to_dict
+from askew.tradeoffs._running.budget import Budget
+from askew.tradeoffs._space import Tuning
+from askew.tradeoffs._task import Arm, Model, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan(Generic[Model]):
+    """What a comparison runs, where, and how; the arguments of `compare` as one value.
+
+    Attributes:
+        task: Data, training and scoring.
+        arms: Challengers, and the baseline last.
+        seeds: One trial per arm and seed.
+        budget: Of every trial.
+        out: Folder of the comparison.
+        threads: Threads of PyTorch in each trial.
+        jobs: Trials at the same time.
+        settings: More to write into the results.
+        command: What to type to get these results again.
+        looks: Numbers of seeds after which the arms are judged.
+        tuning: How the arms are tuned before their trials.
+        cluster: Where trials run; None for processes of this machine.
+        processes: Processes that share the training of each trial.
+        steps: Training budget of each arm, once it is known.
+    """
+
+    task: Task[Model]
+    arms: Sequence[Arm]
+    seeds: Sequence[int]
+    budget: Budget
+    out: Path
+    threads: int
+    jobs: int = 1
+    settings: Mapping[str, object] = field(default_factory=dict)
+    command: str = ""
+    looks: Sequence[int] = ()
+    tuning: Tuning | None = None
+    cluster: str | None = None
+    processes: int = 1
+    steps: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def trials(self) -> list[tuple[Arm, int]]:
+        """Every arm with every seed; the arms alternate, so that all see the same machine."""
+        return [(arm, seed) for seed in self.seeds for arm in self.arms]
+
+    @property
+    def whole_settings(self) -> dict[str, object]:
+        """The settings with those of several processes and of tuning."""
+        settings = dict(self.settings)
+        if self.processes > 1:
+            settings["processes"] = self.processes
+        if self.tuning is not None:
+            settings["tuning"] = to_dict(self.tuning)
+        return settings
+
+    def identity(self) -> dict:
+        """Return the plain values that two runs must share to be one comparison."""
+        return {
+            "version": 1,
+            "task": self.task.name,
+            "data": dict(self.task.describe()),
+            "arms": {arm.name: _arm_values(arm) for arm in self.arms},
+            "baseline": self.arms[-1].name,
+            "budget": asdict(self.budget),
+            "threads": self.threads,
+            "settings": self.whole_settings,
+        }
+
+    def check(self) -> None:
+        """Refuse a plan that cannot run.
+
+        Raises:
+            ValueError: If the task is none, arms or seeds repeat, the config of an arm has a field
+                of `Arm`, or `processes` do not fit.
+        """
+        require(
+            isinstance(self.task, Task),
+            f"compare: task must be derived from askew.tradeoffs.Task; got task {self.task!r}",
+        )
+        names = [arm.name for arm in self.arms]
+        require(
+            len(names) >= 2 and len(set(names)) == len(names),
+            f"compare: arms must be two or more with different names; got {names}",
+        )
+        require(
+            len(self.seeds) >= 1 and len(set(self.seeds)) == len(self.seeds),
+            f"compare: seeds must be one or more and different; got {list(self.seeds)}",
+        )
+        for arm in self.arms:
+            taken = sorted({"init_offset", "training"} & to_dict(arm.config).keys())
+            require(
+                not taken,
+                f"compare: a config must not have the fields of its arm; got {taken} of {arm.name}",
+            )
+        self._check_processes()
+
+    def _check_processes(self) -> None:
+        processes = self.processes
+        require(processes >= 1, f"compare: processes must be >= 1; got processes {processes}")
+        if processes == 1:
+            return
+        require(
+            self.cluster is None,
+            f"compare: a trial on a cluster trains in one process; got processes {processes}, "
+            f"cluster {self.cluster!r}",
+        )
+        require(
+            self.task.distributed,
+            f"compare: task {self.task.name} trains in one process; got processes {processes}",
+        )
+        require(
+            self.budget.steps is not None and self.tuning is None,
+            "compare: several processes need a budget in steps and no tuning, which are found with "
+            f"one; got processes {processes}, {self.budget}",
+        )
+
+
+def _arm_values(arm: Arm) -> dict[str, object]:
+    training = {"training": dict(arm.training)} if arm.training else {}
+    return {**to_dict(arm.config), "init_offset": arm.init_offset, **training}
