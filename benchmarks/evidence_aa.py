@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from askew.tasks import table_arms, table_task
+from askew.tasks import APPLICATIONS, LabelComparison
 from askew.tradeoffs import Budget, Row, analyze, compare, load_trial
 
 SEEDS, STEPS, COMPARISONS = 20, 600, 1000
@@ -28,8 +28,8 @@ def main() -> None:
     options = parser.parse_args()
     result = {}
     for name in ("multilabel", "imbalanced"):
-        task = table_task(name, None, None, {})
-        arms, _ = table_arms(task, "bce", "bce", {})
+        options = LabelComparison(challenger="bce", baseline="bce")
+        task, arms, _, _ = APPLICATIONS[name].setup(options)
         folder = options.out / name
         compare(task, arms, range(SEEDS), budget=Budget(steps=STEPS), out=folder, jobs=options.jobs)
         trials = [load_trial(folder, arm.name, seed) for arm in arms for seed in range(SEEDS)]

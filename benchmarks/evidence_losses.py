@@ -17,31 +17,37 @@ import json
 from pathlib import Path
 from typing import Any
 
-from askew.tasks import LabelTask, table_arms, table_task
+from askew.tasks import APPLICATIONS, LabelComparison, LabelTask
 from askew.tradeoffs import Arm, Budget, Range, Tuning, compare, tune
 
+MULTILABEL = APPLICATIONS["multilabel"]
 SEEDS, STEPS, DRAWS = 20, 600, 8
 RATE = Range(low=1e-4, high=1e-2, log=True)
 
 
 def task(**training: object) -> Any:
-    return table_task("multilabel", None, None, {"training": training})
+    settings = [f"training.{name}={value}" for name, value in training.items()]
+    return MULTILABEL.make_task(LabelComparison(set_=settings))
+
+
+def pair_of(on: LabelTask, challenger: str, baseline: str) -> list[Arm]:
+    return MULTILABEL.make_arms(on, LabelComparison(challenger=challenger, baseline=baseline))[0]
 
 
 def arms_of(on: LabelTask, *challengers: str, baseline: str) -> list[Arm]:
-    pairs = [table_arms(on, name, baseline, {})[0] for name in challengers]
+    pairs = [pair_of(on, name, baseline) for name in challengers]
     return [*(pair[0] for pair in pairs), pairs[0][1]]
 
 
 def asl_with_positive_focus(on: LabelTask) -> Arm:
     loss = {"gamma_pos": 1.0, "gamma_neg": 4.0, "margin": 0.05}
-    (plain, _), _ = table_arms(on, "asl", "bce", {})
+    plain, _ = pair_of(on, "asl", "bce")
     return Arm(name="asl-positive", config=plain.config, training={"loss": loss})
 
 
 def tuned(on: LabelTask, out: Path) -> list[Arm]:
     """Give each arm eight draws of the rates that it has."""
-    (rates, single), _ = table_arms(on, "rates", "single-rate", {})
+    rates, single = pair_of(on, "rates", "single-rate")
     rates = Arm(name=rates.name, config=rates.config)
     spaces = {
         "rates": {f"training.{name}": RATE for name in ("lr", "lr_first", "lr_head")},

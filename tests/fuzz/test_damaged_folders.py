@@ -43,7 +43,7 @@ from askew.models import (
     write_checksums,
 )
 from askew.models._encoders import encoder_config
-from askew.tasks import MLPConfig, Teacher, table_task, teach
+from askew.tasks import APPLICATIONS, LabelComparison, MLPConfig, Teacher, teach
 from askew.text import Context
 from askew.tradeoffs import Experiment, Range, load_trial, print_results, read_run, write_report
 from askew.tradeoffs._running.tuning import _asked, _finished, _studies
@@ -71,7 +71,7 @@ def qa_model():
     return AsymmetricQAModel(AsymmetricQAConfig.from_plain(plain)).eval()
 
 
-TASK = table_task("imbalanced", None, None, {})
+TASK = APPLICATIONS["imbalanced"].make_task(LabelComparison())
 POINTS = torch.ones(8, 2), torch.zeros(8, dtype=torch.long)
 EXPERIMENT = Experiment(
     name="points",

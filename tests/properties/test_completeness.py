@@ -64,10 +64,8 @@ EXCEPT = {
     "tasks": {
         **dict.fromkeys(
             (
-                *("chosen_arms", "chosen_budget", "chosen_model", "chosen_qa_arms"),
-                *("chosen_qa_model", "chosen_qa_task", "chosen_settings", "chosen_task"),
-                *("default_folder", "from_teacher", "is_catalogue", "is_first_process"),
-                *("qa_preset", "qa_task", "table_arms", "table_task", "tell_refused"),
+                *("default_folder", "is_catalogue", "is_first_process", "option"),
+                *("qa_preset", "qa_task", "tell_refused"),
                 *("translation_preset", "translation_task"),
             ),
             CHOOSES,

@@ -4,18 +4,21 @@ from dataclasses import replace
 
 import pytest
 import torch
+from options import typed
 from transformers import BertConfig, BertModel
 
 from askew.metrics import answer_f1
 from askew.models import PretrainedEncoder, QuestionAnswerer
 from askew.tasks import (
+    APPLICATIONS,
     QA_SHAPES,
     Pretrained,
+    QAComparison,
+    QAOptions,
+    QAScoring,
     QATask,
+    QATraining,
     QuestionSources,
-    chosen_qa_arms,
-    chosen_qa_model,
-    chosen_qa_task,
     evaluate_answerer,
     load_questions,
     qa_preset,
@@ -40,7 +43,20 @@ SMALL = {"context": {"num_layers": 2}, "question": {"num_layers": 1}}
 TASK = qa_task(
     "documentation", TEXT, vocab_size=400, training=QATrainingConfig(steps=1, batch_tokens=300)
 )
-CONFIG = chosen_qa_model(TASK, "asymmetric", "tiny", SMALL)
+QA = APPLICATIONS["qa"]
+
+
+def make_task(training=None, **options):
+    numbers = typed({"training": training or {}})
+    return QA.make_task(QATraining(vocab_size=400, set_=numbers, **options))
+
+
+def make_model(task, numbers, shape="asymmetric"):
+    options = QATraining(shape=str(shape), preset="tiny", set_=typed(numbers))
+    return QA.train.make_model(task, options)[0]
+
+
+CONFIG = make_model(TASK, SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +211,7 @@ def test_a_narrower_reader_keeps_a_smaller_index():
 
 
 def test_a_comparison_gets_a_twin_with_equal_encoders():
-    arms, settings = chosen_qa_arms(TASK, "asymmetric", "twin", "tiny", "parameters", SMALL)
+    arms, settings = QA.make_arms(TASK, QAComparison(preset="tiny", set_=typed(SMALL)))
     assert arms[0].config == CONFIG
     assert arms[1].config.question == arms[1].config.context
     assert abs(settings["match_residual"]) <= 0.01
@@ -224,14 +240,13 @@ def _dropouts(encoder):
 
 
 def test_an_encoder_of_transformers_begins_with_its_weights_and_stays_frozen_below(bert, tmp_path):
-    pretrained = Pretrained(question=bert, context=bert, question_layers=2)
-    task = chosen_qa_task(
-        QuestionSources(), 400, {"training": {"batch_tokens": 300}}, pretrained=pretrained
+    task = make_task(
+        {"batch_tokens": 300}, question_encoder=bert, context_encoder=bert, question_layers=2
     )
     assert task.training.context.frozen_layers == 2
     assert task.training.context.lr == 2e-4
     rates = {"question": {"dropout": 0.3}, "context": {"dropout": 0.0}}
-    model = task.build(chosen_qa_model(task, "asymmetric", "tiny", rates), 0)
+    model = task.build(make_model(task, rates), 0)
     assert _dropouts(model.question_encoder) == {0.3}
     assert _dropouts(model.context_encoder) == {0.0}
     theirs = BertModel.from_pretrained(bert).state_dict()
@@ -249,11 +264,7 @@ def test_an_encoder_of_transformers_begins_with_its_weights_and_stays_frozen_bel
 
 def test_an_encoder_that_cannot_read_so_much_or_be_frozen_so_far_is_refused_beforehand(bert):
     def chosen(training=None, **model):
-        pretrained = Pretrained(context=bert)
-        task = chosen_qa_task(
-            QuestionSources(), 400, {"training": training or {}}, pretrained=pretrained
-        )
-        return chosen_qa_model(task, "asymmetric", "tiny", model)
+        return make_model(make_task(training, context_encoder=bert), model)
 
     assert chosen(max_context_tokens=300).d_pool == 16
     with pytest.raises(ValueError, match=r"must read 301 tokens at once; got bert"):
@@ -261,8 +272,7 @@ def test_an_encoder_that_cannot_read_so_much_or_be_frozen_so_far_is_refused_befo
     with pytest.raises(ValueError, match=r"context\.frozen_layers must be at most the 3 layers"):
         chosen({"context": {"frozen_layers": 4}})
     for side, layers, frozen in (("question", 2, 0), ("question", 3, 2), ("context", 2, 2)):
-        pretrained = Pretrained(**{side: bert}, question_layers=layers)
-        task = chosen_qa_task(QuestionSources(), 400, {}, pretrained=pretrained)
+        task = make_task(**{f"{side}_encoder": bert}, question_layers=layers)
         assert getattr(task.training, side).frozen_layers == frozen
 
 
@@ -295,4 +305,28 @@ def test_a_file_with_an_unknown_key_is_named(tmp_path):
     with pytest.raises(
         ValueError, match=r"unknown key 'reader\.dept'.* \(in .*mine\.toml or what changes it\)$"
     ):
-        chosen_qa_model(TASK, str(path), "tiny", {})
+        make_model(TASK, {}, shape=path)
+
+
+def test_the_twin_can_meet_itself():
+    options = QAComparison(preset="tiny", set_=typed(SMALL), challenger="twin")
+    (again, twin), settings = QA.make_arms(TASK, options)
+    assert (again.name, twin.name) == ("twin-again", "twin")
+    assert again.config == twin.config
+    assert again.init_offset > 0
+    assert settings["match_residual"] == 0
+
+
+def test_options_say_where_questions_and_encoders_lie(tmp_path):
+    options = QATraining(data=tmp_path, valid=tmp_path / "v", question_encoder=tmp_path)
+    assert options.sources() == QuestionSources(tmp_path, tmp_path / "v", None)
+    assert options.pretrained() == Pretrained(tmp_path, None, None)
+    assert QAOptions().sources() == QuestionSources()
+    assert QA.budget(options).minutes == 6.0
+    assert QA.budget(QAOptions()).steps == 1000
+    assert QAScoring().language == "en"
+
+
+def test_few_questions_are_noted():
+    assert list(QA.notes(TASK, QAOptions())) == ["the shipped questions are few; give --data"]
+    assert list(QA.notes(TASK, QAOptions(data="x.json"))) == []

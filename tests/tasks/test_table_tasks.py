@@ -9,12 +9,14 @@ import torch
 from sklearn.metrics import average_precision_score, f1_score
 
 from askew.tasks import (
+    APPLICATIONS,
     MLP,
-    TABLE_TASKS,
+    LabelComparison,
     LabelLossConfig,
     LabelTask,
     LabelTrainingConfig,
     MLPConfig,
+    RetrievalComparison,
     RetrievalLossConfig,
     RetrievalTask,
     RetrievalTrainingConfig,
@@ -29,10 +31,10 @@ from askew.tasks import (
     read_table_file,
     retrieval_scores,
     split_table,
-    table_arms,
-    table_task,
 )
 from askew.tradeoffs import count_flops, count_parameters
+
+IMBALANCED, RETRIEVAL = APPLICATIONS["imbalanced"], APPLICATIONS["retrieval"]
 
 CONFIG = MLPConfig(width=8, num_layers=2)
 
@@ -202,7 +204,7 @@ def test_retrieval_is_of_classes_that_were_never_seen():
 
 @pytest.mark.parametrize("name", ["pair", "contrastive"])
 def test_embeddings_learn_to_tell_the_classes_they_see(name):
-    task = table_task("retrieval", None, None, {"training": {"loss": {"name": name}}})
+    task = RETRIEVAL.make_task(RetrievalComparison(set_=[f"training.loss.name={name}"]))
     before = task.validate(task.build(MLPConfig(width=32), 0))
     assert task.validate(trained(task, MLPConfig(width=32), steps=120)) > before + 10
 
@@ -259,29 +261,34 @@ def test_arff_that_is_none(tmp_path):
         read_table_file(write(tmp_path / "own.arff", "@relation r\n@attribute a weird\n"), "a")
 
 
-@pytest.mark.parametrize("name", TABLE_TASKS)
+@pytest.mark.parametrize("name", ["multilabel", "imbalanced", "retrieval"])
 def test_every_task_has_two_arms_that_share_a_model(name):
     pytest.importorskip("river")
-    task = table_task(name, None, None, {})
-    (first, other), settings = table_arms(task, "", "", {"width": 16})
+    application = APPLICATIONS[name]
+    setup = application.setup(application.options(set_=["width=16"]))
+    first, other = setup.arms
     assert first.config == other.config
     assert first.config.width == 16
     assert first.training
     assert not other.training
-    assert settings["match"] == "nothing"
+    assert setup.settings["match"] == "nothing"
     assert first.init_offset == other.init_offset == 0
 
 
+def arms(task, **options):
+    return IMBALANCED.make_arms(task, LabelComparison(**options))[0]
+
+
 def test_presets_files_and_settings(tmp_path):
-    task = table_task("imbalanced", None, None, {"training": {"lr": 0.01}})
+    task = IMBALANCED.make_task(LabelComparison(set_=["training.lr=0.01"]))
     assert task.training.lr == 0.01
     mine = write(tmp_path / "mine.toml", "dropout = 0.4\n[training]\nlr_head = 0.02\n")
-    (first, other), _ = table_arms(task, str(mine), "half-half", {})
+    first, other = arms(task, challenger=str(mine), baseline="half-half")
     assert (first.name, first.config.dropout, first.training) == ("mine", 0.4, {"lr_head": 0.02})
     assert (other.config.dropout, other.config.dropout_second) == (0.1, 0.5)
-    (first, _), _ = table_arms(task, "asl", "bce", {"loss": {"gamma_neg": 2.0}})
+    first, _ = arms(task, set_=["loss.gamma_neg=2.0"])
     assert first.training["loss"] == {"gamma_neg": 2.0, "margin": 0.05}
-    (again, same), _ = table_arms(task, "bce", "bce", {})
+    again, same = arms(task, challenger="bce", baseline="bce")
     assert again.name == "bce-again"
     assert again.init_offset > 1000
     assert same.init_offset == 0
@@ -290,12 +297,10 @@ def test_presets_files_and_settings(tmp_path):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: table_task("chess", None, None, {}), "name must be multilabel, imbalanced, ret"),
-        (lambda: table_task("imbalanced", Path("x.csv"), None, {}), "data and labels go together"),
-        (lambda: table_task("retrieval", Path("x"), "1", {}), "retrieval has data of its own"),
-        (lambda: table_task("imbalanced", None, None, {"training": {"rate": 1}}), "training.rate"),
-        (lambda: table_arms(labels_task(), "best", "", {}), "an arm must be bce, .* got 'best'"),
-        (lambda: table_arms(labels_task(), "", "", {"depth": 2}), "unknown key 'depth'"),
+        (lambda: LabelComparison(data=Path("x.csv")), "data and labels go together"),
+        (lambda: IMBALANCED.make_task(LabelComparison(set_=["training.rate=1"])), "training.rate"),
+        (lambda: arms(labels_task(), challenger="best"), "an arm must be bce, .* got 'best'"),
+        (lambda: arms(labels_task(), set_=["depth=2"]), "unknown key 'depth'"),
         (lambda: MLPConfig(width=7), "width must be even and >= 2; got width 7"),
         (lambda: MLPConfig(num_layers=0), "num_layers must be >= 1"),
         (lambda: MLPConfig(dropout=1.0), r"dropout must be in \[0, 1\); got dropout 1.0"),
@@ -318,6 +323,7 @@ def test_refuses(call, message):
 def test_one_label_is_not_several(tmp_path):
     rows = "".join(f"{i},{i % 2}\n" for i in range(40))
     path = write(tmp_path / "own.csv", "a,b\n" + rows)
-    assert table_task("imbalanced", path, "b", {}).d_out == 1
+    options = LabelComparison(data=path, labels="b")
+    assert IMBALANCED.make_task(options).d_out == 1
     with pytest.raises(ValueError, match="multilabel must have several labels; got 1"):
-        table_task("multilabel", path, "b", {})
+        APPLICATIONS["multilabel"].make_task(options)

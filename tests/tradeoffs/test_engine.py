@@ -14,7 +14,7 @@ import pytest
 from stub_task import StubTask, line_config
 from tradeoffs.conftest import InProcess
 
-from askew.tasks import chosen_arms, translation_task
+from askew.tasks import APPLICATIONS, TranslationComparison, translation_task
 from askew.text import ParallelText, SplitText
 from askew.tradeoffs import Arm, Budget, compare
 from askew.tradeoffs._running import trials as engine
@@ -202,7 +202,7 @@ def test_a_trial_is_a_torchrun(tmp_path):
         vocab_size=280,
         training=TrainingConfig(steps=1, batch_tokens=64, accumulate=2, evaluations=1),
     )
-    arms, _ = chosen_arms(task, "deep-shallow", "twin", "tiny", "parameters", {})
+    arms, _ = APPLICATIONS["translation"].make_arms(task, TranslationComparison(preset="tiny"))
     settings = {"budget": Budget(steps=6), "jobs": 1}
     alone, shared = (
         compare(task, arms, [0], out=tmp_path / str(n), processes=n, **settings) for n in (1, 2)

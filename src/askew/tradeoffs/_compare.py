@@ -77,9 +77,8 @@ def prepare_comparison(
 
     Example:
         >>> import tempfile
-        >>> from askew.tasks import table_arms, table_task
-        >>> task = table_task("imbalanced", None, None, {})
-        >>> arms, _ = table_arms(task, "asl", "bce", {})
+        >>> from askew.tasks import APPLICATIONS, LabelComparison
+        >>> task, arms, _, _ = APPLICATIONS["imbalanced"].setup(LabelComparison())
         >>> run = {"budget": Budget(steps=9), "threads": 1, "settings": {}}
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     prepare_comparison(task, arms, range(5), out=Path(folder) / "new", **run)["version"]
@@ -164,9 +163,8 @@ def compare(
         RuntimeError: If another process runs a comparison in this folder.
 
     Example:
-        >>> from askew.tasks import table_arms, table_task
-        >>> task = table_task("imbalanced", None, None, {})
-        >>> arms, _ = table_arms(task, "asl", "bce", {})
+        >>> from askew.tasks import APPLICATIONS, LabelComparison
+        >>> task, arms, _, _ = APPLICATIONS["imbalanced"].setup(LabelComparison())
         >>> compare(task, arms[:1], range(5), budget=Budget(steps=9), out=Path("runs"))
         Traceback (most recent call last):
         ValueError: compare: arms must be two or more with different names; got ['asl']

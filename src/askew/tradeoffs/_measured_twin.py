@@ -47,8 +47,8 @@ def measured_twin(
         ValueError: If `match` is unknown, `sides` do not fit, or no model comes near enough.
 
     Example:
-        >>> from askew.tasks import table_task
-        >>> task = table_task("imbalanced", None, None, {})
+        >>> from askew.tasks import APPLICATIONS, LabelComparison
+        >>> task = APPLICATIONS["imbalanced"].make_task(LabelComparison())
         >>> measured_twin(task, None, sides=("encoder", "decoder"), match="weight")
         Traceback (most recent call last):
         ValueError: measured_twin: match must be 'latency' or 'time'; got 'weight'

@@ -114,8 +114,8 @@ class Task(ABC, Generic[Model]):
             started it.
 
     Example:
-        >>> from askew.tasks import table_task
-        >>> task = table_task("imbalanced", None, None, {})
+        >>> from askew.tasks import APPLICATIONS, LabelComparison
+        >>> task = APPLICATIONS["imbalanced"].make_task(LabelComparison())
         >>> [metric.name for metric in task.metrics]
         ['ap', 'f1', 'balanced_accuracy']
     """

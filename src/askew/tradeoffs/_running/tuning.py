@@ -159,9 +159,8 @@ def tune(
         ModuleNotFoundError: If optuna is not installed.
 
     Example:
-        >>> from askew.tasks import table_arms, table_task
-        >>> task = table_task("imbalanced", None, None, {})
-        >>> arms, _ = table_arms(task, "asl", "bce", {})
+        >>> from askew.tasks import APPLICATIONS, LabelComparison
+        >>> task, arms, _, _ = APPLICATIONS["imbalanced"].setup(LabelComparison())
         >>> tuning = Tuning(draws=3, space={"widht": Range(low=8, high=64)})
         >>> tune(task, arms, tuning, steps={"asl": 9, "bce": 9}, out=Path("runs"))
         Traceback (most recent call last):

@@ -9,10 +9,10 @@ import subprocess
 import sys
 
 import pytest
+from askew._cli_lines import Told, windows
 from saved_model import saved
 from typer.testing import CliRunner
 
-from askew._cli_lines import Told, windows
 from askew.cli import app
 from askew.models import Hypothesis
 

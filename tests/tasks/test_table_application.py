@@ -2,19 +2,28 @@
 
 import numpy as np
 import pytest
+from options import typed
 
-from askew.tasks import LabelTask, MLPConfig, split_table, table_arms, table_task
+from askew.tasks import (
+    APPLICATIONS,
+    LabelComparison,
+    LabelTask,
+    MLPConfig,
+    RetrievalComparison,
+    TableOptions,
+    split_table,
+)
 from askew.tradeoffs import Budget, Range, Tuning, compare
 
 
 @pytest.fixture(scope="module")
 def eights():
-    return table_task("imbalanced", None, None, {})
+    return APPLICATIONS["imbalanced"].make_task(LabelComparison())
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return table_task("retrieval", None, None, {})
+    return APPLICATIONS["retrieval"].make_task(RetrievalComparison())
 
 
 @pytest.fixture(scope="module")
@@ -25,24 +34,31 @@ def several():
     return LabelTask(source_name="noise", table=table, name="multilabel")
 
 
-def arms(task, challenger="", baseline="twin", **chosen):
-    return table_arms(task, challenger, baseline, chosen)[0]
+def arms(task, challenger=None, baseline="twin", **numbers):
+    application = APPLICATIONS[task.name]
+    given = {} if challenger is None else {"challenger": str(challenger)}
+    options = application.options(baseline=str(baseline), set_=typed(numbers), **given)
+    return application.make_arms(task, options)[0]
+
+
+def test_tables_have_options_of_their_own():
+    assert isinstance(APPLICATIONS["retrieval"].options(), TableOptions)
+    assert not hasattr(RetrievalComparison(), "data")
 
 
 def test_a_file_of_ones_own(tmp_path):
     lines = [f"{i % 7},{i % 3},{i % 2},{int(i % 5 < 2)}" for i in range(40)]
     path = tmp_path / "rows.csv"
     path.write_text("a,b,p,q\n" + "\n".join(lines), encoding="utf-8")
-    task = table_task("multilabel", path, "2", {})
+    multilabel, imbalanced = (APPLICATIONS[name] for name in ("multilabel", "imbalanced"))
+    task = multilabel.make_task(LabelComparison(data=path, labels="2"))
     assert (task.describe()["name"], task.d_in, task.d_out) == ("rows.csv", 2, 2)
-    assert table_task("imbalanced", path, "q", {}).d_in == 3
+    assert imbalanced.make_task(LabelComparison(data=path, labels="q")).d_in == 3
     for name, labels, found in (("multilabel", "q", "1"), ("imbalanced", "p,q", "2")):
         with pytest.raises(ValueError, match=f"{name} must have .* label.*; got {found}"):
-            table_task(name, path, labels, {})
-    with pytest.raises(ValueError, match="retrieval has data of its own"):
-        table_task("retrieval", path, "q", {})
+            APPLICATIONS[name].make_task(LabelComparison(data=path, labels=labels))
     with pytest.raises(ValueError, match="data and labels go together"):
-        table_task("imbalanced", path, None, {})
+        LabelComparison(data=path)
 
 
 LABELS = [

@@ -157,7 +157,7 @@ def test_refuses_in_one_line_and_leaves_no_trace(mine, tmp_path, arguments, mess
 
 
 def test_the_example_file_is_one_to_compare(tmp_path, in_process):
-    example = Path(__file__).parents[1] / "examples" / "compare_two_models.py"
+    example = Path(__file__).parents[2] / "examples" / "compare_two_models.py"
     out = ["--out", tmp_path / "out", "--quiet", "--json"]
     result = run(f"{example}:experiment", "--seeds", 1, "--steps", 3, *out)
     assert result.exit_code == 0, result.output
