@@ -83,7 +83,7 @@ def bad_inputs(tmp_path, pairs):
         "verdict": (["--data", pairs, "--seeds", 2, "--require-verdict", *out], "got --seeds 2"),
         "key": (["--data", pairs, "--set", "encoder.num_layer=2", *out], "encoder.num_layers"),
         "task": (["chess", *out], "got 'chess'"),
-        "preset": (["--data", pairs, "--preset", "huge", *out], "got 'huge'"),
+        "preset": (["--data", pairs, "--preset", "huge", *out], "'huge' is not one of"),
         "shape": (["--data", pairs, "--challenger", "round", *out], "got 'round'"),
         "budget": (["--data", pairs, "--steps", 3, "--minutes", 1, *out], "exactly one of steps"),
     }

@@ -9,7 +9,7 @@ import transformers as hf
 from saved_model import saved
 from typer.testing import CliRunner
 
-from askew import _doctor as doctor
+from askew.cli import _installation as installation
 from askew.cli import app
 from askew.inspection import inspect_model
 from askew.models import AsymmetricQAConfig, AsymmetricQAModel, load_checkpoint, model_kind
@@ -132,21 +132,23 @@ def test_the_doctor_finds_this_installation_well():
 
 
 def test_the_doctor_notices_a_wrong_number(monkeypatch):
-    monkeypatch.setattr(doctor, "asymmetric_bce_loss", lambda *a, **k: a[0].mean() * 3.0)
+    monkeypatch.setattr(installation, "asymmetric_bce_loss", lambda *a, **k: a[0].mean() * 3.0)
     result = run("doctor", "--json")
     assert result.exit_code == 1
     checks = json.loads(result.stdout)["checks"]
     assert [check["passed"] for check in checks].count(False) == 1
-    monkeypatch.setattr(doctor, "asymmetric_bce_loss", lambda *a, **k: a[0].mean() * torch.nan)
+    monkeypatch.setattr(
+        installation, "asymmetric_bce_loss", lambda *a, **k: a[0].mean() * torch.nan
+    )
     assert run("doctor").stdout.count("WRONG") == 2
     nothing, broken = torch.zeros(2), torch.tensor([0.0, torch.nan])
-    assert doctor._furthest([(nothing, nothing), (broken, nothing)]) == float("inf")
+    assert installation._furthest([(nothing, nothing), (broken, nothing)]) == float("inf")
 
 
 def test_the_doctor_names_what_is_missing_or_too_old(monkeypatch):
     found = {"jinja2": None, "plotly": "1.0"}
-    monkeypatch.setattr(doctor, "_version", lambda name: found.get(name, "99"))
-    missing = doctor.extras()
+    monkeypatch.setattr(installation, "_version", lambda name: found.get(name, "99"))
+    missing = installation.extras()
     assert missing["report"][0] == "jinja2"
     assert missing["report"][1].startswith("plotly>=")
     result = run("doctor", "--no-self-test")

@@ -53,9 +53,18 @@ def test_packaged_data(task, plain, tmp_path, in_process):
     [
         (["imbalanced", "--challenger", "al"], "an arm must be bce, .*; got 'al'"),
         (["imbalanced", "--labels", "1"], "data and labels go together"),
-        (["retrieval", "--labels", "1"], "--labels is of multilabel and imbalanced"),
-        (["imbalanced", "--teacher", "x"], "takes --data FILE; got an option of another task"),
-        (["imbalanced", "--match", "flops"], "got an option of another task"),
+        (
+            ["retrieval", "--labels", "1"],
+            "there is no --labels here; it is an option of multilabel, imbal",
+        ),
+        (
+            ["imbalanced", "--teacher", "x"],
+            "there is no --teacher here; it is an option of translation",
+        ),
+        (
+            ["imbalanced", "--match", "flops"],
+            "there is no --match here; it is an option of tr",
+        ),
         (["multilable"], "task must be translation, qa, multilabel"),
     ],
 )

@@ -9,11 +9,11 @@ import subprocess
 import sys
 
 import pytest
-from askew._cli_lines import Told, windows
 from saved_model import saved
 from typer.testing import CliRunner
 
 from askew.cli import app
+from askew.cli._streams import LineStats, windows
 from askew.models import Hypothesis
 
 
@@ -206,13 +206,13 @@ def test_what_fails_on_the_way_is_one_line(folder, monkeypatch, error, code, sai
 
 
 def test_progress_says_the_speed_and_the_time_left(capsys):
-    told = Told(size=300, shown=True)
-    told.started -= 10.0
-    assert [first for first, _ in windows(io.BytesIO(b"a\n" * 50), told)] == [1]
-    told.progress()
+    stats = LineStats(size=300, shown=True)
+    stats.started -= 10.0
+    assert [first for first, _ in windows(io.BytesIO(b"a\n" * 50), stats)] == [1]
+    stats.progress()
     said = capsys.readouterr().err
     assert "50 lines, 5 lines/s, 20 s left" in said
-    hidden = Told(size=None, shown=False)
+    hidden = LineStats(size=None, shown=False)
     starts = [(first, len(lines)) for first, lines in windows(io.BytesIO(b"a\n" * 2000), hidden)]
     assert starts == [(1, 1024), (1025, 976)]
     hidden.progress()
@@ -229,9 +229,9 @@ def test_evaluates_on_pairs_of_ones_own(folder, tmp_path):
     assert set(results["scores"]) == {"bleu", "chrf", "exact_match"}
     assert results["placeholders"]["total"] == 1
     assert out.read_text(encoding="utf-8").count("\n") == 2
-    told = run("evaluate", folder, "--data", pairs).stdout
-    assert "placeholders and markup kept: " in told
-    assert "tok:13a" in told
+    stats = run("evaluate", folder, "--data", pairs).stdout
+    assert "placeholders and markup kept: " in stats
+    assert "tok:13a" in stats
     refused = run("evaluate", folder)
     assert refused.exit_code == 2
     assert "Give --data, or --test-source" in refused.stderr

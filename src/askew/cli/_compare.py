@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -127,12 +127,10 @@ class TrialOptions(VerdictOptions, BudgetOptions):
 class ExperimentOptions:
     """Which experiment is compared."""
 
-    experiment: str = field(
-        metadata={
-            "argument": True,
-            "help": "An Experiment of yours, or a function that returns one: MODULE:NAME or "
-            "FILE.py:NAME.",
-        }
+    experiment: str = option(
+        ...,
+        "An Experiment of yours, or a function that returns one: MODULE:NAME or FILE.py:NAME.",
+        positional=True,
     )
 
 
@@ -140,14 +138,7 @@ class ExperimentOptions:
 class ResultOptions(VerdictOptions):
     """Which results are judged."""
 
-    results: Path = field(
-        metadata={
-            "help": "A CSV file with the header arm,seed,item,metric,value.",
-            "name": "--results",
-            "min": None,
-            "show_default": False,
-        }
-    )
+    results: Path = option(..., "A CSV file with the header arm,seed,item,metric,value.")
     baseline: str = option("twin", "The arm that all others are compared with.")
     metric: list[str] | None = option(
         None,

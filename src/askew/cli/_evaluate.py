@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from askew.tasks import Application, option
 class EvaluateOptions(OutputOptions):
     """Which model is scored, and where its outputs go."""
 
-    folder: Path = field(metadata={"argument": True, "help": "A folder that training wrote."})
+    folder: Path = option(..., "A folder that training wrote.", positional=True)
     out: Path | None = option(None, "Write what the model answers there, one a line.")
 
 

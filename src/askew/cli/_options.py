@@ -112,7 +112,7 @@ def _place(group: type, one: Field) -> tuple[bool, int]:
 def _parameter(one: Field, hint: Any) -> Parameter:
     described: Mapping[str, Any] = one.metadata
     default = Parameter.empty if one.default is MISSING else one.default
-    if described.get("argument"):
+    if described["positional"]:
         info: Any = typer.Argument(help=described["help"])
     else:
         spelt = described["name"] or f"--{one.name.replace('_', '-')}"

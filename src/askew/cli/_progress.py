@@ -101,7 +101,9 @@ class TrainingProgress(_Bar):
     def record(self, record: Mapping[str, float]) -> None:
         """Show the losses and the speed of the newest record."""
         if "loss" in record:
-            self.speed = f", loss {record['loss']:.3f}, {record['tokens_per_second']:,.0f} tokens/s"
+            self.speed = f", loss {record['loss']:.3f}"
+        if "tokens_per_second" in record:
+            self.speed += f", {record['tokens_per_second']:,.0f} tokens/s"
         if "eval_loss" in record:
             self.say(f"  step {record['step']}{self.speed}, validation {record['eval_loss']:.4f}")
 

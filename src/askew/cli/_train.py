@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,7 @@ from askew.tasks import Application, option
 class RunOptions(OutputOptions, BudgetOptions):
     """How one training runs."""
 
-    out: Path = field(
-        metadata={"help": "Folder of the model.", "name": "", "min": None, "show_default": True}
-    )
+    out: Path = option(..., "Folder of the model.")
     seed: int = option(0, "Of everything random.")
     threads: int = option(1, "Threads.", minimum=1)
     tensorboard: Path | None = option(None, "Folder of curves for TensorBoard.")

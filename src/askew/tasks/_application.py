@@ -1,7 +1,7 @@
 """What an application is: its options, and what is made of them. Nothing heavy is imported here."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -23,15 +23,17 @@ def option(
     name: str = "",
     minimum: float | None = None,
     show_default: bool = True,
+    positional: bool = False,
 ) -> Any:
     """Describe one option of a command as a field of a dataclass.
 
     Args:
-        default: Its value where it is not given.
+        default: Its value where it is not given; `...` where it must be given.
         help: What the command line says of it.
         name: How it is spelt, where that is not the field's name with dashes.
         minimum: The lowest value that is taken.
         show_default: Whether the help says the default.
+        positional: Whether it is an argument without a name.
 
     Returns:
         The field.
@@ -43,8 +45,14 @@ def option(
         >>> Options().size
         9
     """
-    described = {"help": help, "name": name, "min": minimum, "show_default": show_default}
-    return field(default=default, metadata=described)
+    described = {
+        "help": help,
+        "name": name,
+        "min": minimum,
+        "show_default": show_default,
+        "positional": positional,
+    }
+    return field(default=MISSING if default is ... else default, metadata=described)
 
 
 @dataclass(frozen=True, kw_only=True)

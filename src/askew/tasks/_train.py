@@ -165,5 +165,6 @@ def train_into(
     write_json(out / "curve.json", {"version": 1, "records": list(records)})
     found = dict(task.evaluate(model).metrics)
     write_json(scores, {"version": 1, "scores": found, "signatures": task.signatures()})
-    shutil.rmtree(checkpoints)
+    if checkpoints.exists():  # a task need not keep any
+        shutil.rmtree(checkpoints)
     return found
