@@ -23,7 +23,7 @@ def data(tmp_path):
     names = list(KINDS)
     rows = []
     for number in range(90):
-        first, second = names[number % 3], names[(number // 3) % 3]
+        first, second = names[number // 3 % 3], names[number // 9 % 3]
         rows.append(f"{KINDS[first]} {KINDS[second]}\t{','.join(sorted({first, second}))}\n")
     path = tmp_path / "topics.tsv"
     path.write_text("".join(rows), encoding="utf-8")
