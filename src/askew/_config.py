@@ -92,7 +92,7 @@ def read_toml(path: Path | str) -> dict[str, object]:
 
 
 @contextmanager
-def naming(path: Path | str | None) -> Iterator[None]:
+def errors_name_file(path: Path | str | None) -> Iterator[None]:
     """Say which file is among what values came from, where they are refused.
 
     Args:
@@ -103,7 +103,7 @@ def naming(path: Path | str | None) -> Iterator[None]:
 
     Example:
         >>> from askew.transformer import StackConfig
-        >>> with naming("small.toml"):
+        >>> with errors_name_file("small.toml"):
         ...     load_config(StackConfig, {"d_modle": 8})
         Traceback (most recent call last):
         ValueError: load_config: unknown key 'd_modle'; did you mean 'd_model'? (in

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from askew._check import require
-from askew._config import load_config, naming, parse_setting, read_toml, to_dict
+from askew._config import errors_name_file, load_config, parse_setting, read_toml, to_dict
 from askew._files import read_json, write_json
 from askew.tasks._data import Sources, load_text
 from askew.tasks._presets import SHAPES, translation_preset
@@ -168,7 +168,7 @@ def chosen_model(
     shape, file, values = read_shape(shape, SHAPES, usual="deep-shallow")
     merge(values, {key: value for key, value in chosen.items() if key != "training"})
     base = translation_preset(shape, preset, vocab_size=task.vocabularies())
-    with naming(file):
+    with errors_name_file(file):
         return load_config(EncoderDecoderConfig, values, base=base)
 
 

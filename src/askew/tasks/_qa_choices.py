@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from askew._config import load_config, naming
+from askew._config import errors_name_file, load_config
 from askew.models import QAConfig, qa_parameter_count, read_encoder_config
 from askew.tasks._choices import find_twin, match_settings, merge, read_shape
 from askew.tasks._qa import NO_PRETRAINED, Pretrained, QATask, encoder_depth, qa_task
@@ -103,7 +103,7 @@ def chosen_qa_model(
         values = {"d_pool": width, "reader": {"d_model": 192, "d_ff": 192, "d_key": 64}} | values
     merge(values, {key: value for key, value in chosen.items() if key != "training"})
     base = qa_preset(shape, preset, vocab_size=task.vocabularies())
-    with naming(file):
+    with errors_name_file(file):
         config = load_config(QAConfig, values, base=base)
     if task.pretrained.question is not None or folder is not None:
         task.check(config)

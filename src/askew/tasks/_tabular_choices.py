@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from askew._check import require
-from askew._config import load_config, naming, read_toml
+from askew._config import errors_name_file, load_config, read_toml
 from askew.tasks._choices import merge
 from askew.tasks._labels import LabelTask, LabelTrainingConfig
 from askew.tasks._retrieval import RetrievalTask, RetrievalTrainingConfig
@@ -181,7 +181,7 @@ def _arm(
     for change in changes:
         merge(values, deepcopy(dict(change)))
     training: Any = values.pop("training", {})
-    with naming(None if name in presets else name):
+    with errors_name_file(None if name in presets else name):
         task.loss_of(
             load_config(type(task.training), training, base=task.training, where="training")
         )
