@@ -1,14 +1,4 @@
-"""Gradients of banded attention, from scores that are computed again tile by tile.
-
-With probabilities p_ij = 2^(s_ij - lse_i) and the gradient g_i of the output o_i = Σ_j p_ij v_j,
-
-    dv_j  = Σ_i p_ij g_i
-    ds_ij = p_ij (g_i·v_j - δ_i),   δ_i = Σ_j p_ij g_i·v_j = g_i·o_i
-    dq_i  = scale Σ_j ds_ij k_j,    dk_j = scale Σ_i ds_ij q_i,    dr_(j-i) = Σ ds_ij
-
-where ds is the gradient of the score in base e, scale · q·k + r. Since δ needs the output alone,
-one pass over the tiles is enough (FlashAttention, 2022, arXiv:2205.14135, appendix B.2).
-"""
+"""Gradients of banded attention, from scores that are computed again tile by tile."""
 
 from typing import NamedTuple
 
@@ -54,7 +44,17 @@ def banded_backward(
     tiles: Tiles,
     scale: float,
 ) -> Gradients:
-    """Compute the gradients of q, k, v and of the bias; `inputs` are these and the key mask."""
+    """Compute the gradients of q, k, v and of the bias; `inputs` are these and the key mask.
+
+    With probabilities p_ij = 2^(s_ij - lse_i), the output o_i = Σ_j p_ij v_j, and its gradient g_i,
+
+        dv_j  = Σ_i p_ij g_i
+        ds_ij = p_ij (g_i·v_j - δ_i),   δ_i = Σ_j p_ij g_i·v_j = g_i·o_i
+        dq_i  = scale Σ_j ds_ij k_j,    dk_j = scale Σ_i ds_ij q_i,    dr_(j-i) = Σ ds_ij
+
+    where ds is the gradient of the score in base e, scale · q·k + r. As δ needs the output alone,
+    one pass over the tiles is enough (FlashAttention, 2022, arXiv:2205.14135, appendix B.2).
+    """
     q, k, v, bias, key_mask = inputs
     dtype = compute_dtype(q.dtype)
     heads, group = q.shape[1], q.shape[1] // max(k.shape[1], 1)
