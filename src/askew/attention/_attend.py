@@ -44,7 +44,7 @@ def attend(
     route: Route = "auto",
     return_weights: bool = False,
 ) -> AttentionOutput:
-    r"""Scaled dot-product attention whose two sides may differ in length, heads and width.
+    r"""Compute scaled dot-product attention of sides that may differ in length, heads and width.
 
     .. math::
         o_i = \sum_j \operatorname{softmax}_j(s\,q_i^\top k_j + b_{ij} + r_{j-i})\,v_j

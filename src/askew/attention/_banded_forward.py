@@ -135,7 +135,7 @@ class _QueryHeadForward:
     def _exponentials(
         self, step: Step, q: Tensor, head: KeyHead, tile: Tensor, careful: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Leave the exponentials in the scratch; return their sums and the maxima subtracted."""
+        """Compute the exponentials in the scratch; return their sums and the subtracted maxima."""
         scores = step.scores(self.scratch)
         if step.inside and not head.masked:
             scores.copy_(tile[: step.rows])

@@ -249,7 +249,7 @@ class AsymmetricAttention(nn.Module):
         cache: KeyValueCache | None = None,
         return_weights: bool = False,
     ) -> AttentionOutput:
-        """Let every position of `x` look at `source`, or at `x` itself.
+        """Attend from every position of `x` to `source`, or to `x` itself.
 
         Args:
             x: The stream that is updated.

@@ -10,7 +10,7 @@ from askew._check import require
 def causal_mask(
     num_queries: int, num_keys: int | None = None, *, device: torch.device | str | None = None
 ) -> Bool[Tensor, "queries keys"]:
-    """Let each query see itself and what came before, never what comes after.
+    """Make the mask by which each query sees itself and earlier keys, but no later ones.
 
     The last query stands at the last key (bottom-right alignment), so with cached keys
     query i sees key j iff ``j <= i + num_keys - num_queries``.
@@ -49,7 +49,7 @@ def band_mask(
     *,
     device: torch.device | str | None = None,
 ) -> Bool[Tensor, "queries keys"]:
-    """Let each query see `before` keys before its own position and `after` keys after it.
+    """Make the mask by which each query sees `before` keys before its position, `after` after it.
 
     The last query stands at the last key: query i sees key j iff
     ``i + keys - queries - before <= j <= i + keys - queries + after``. Equal sides give the
@@ -101,7 +101,7 @@ def prefix_mask(
     prefix: int,
     device: torch.device | str | None = None,
 ) -> Bool[Tensor, "queries keys"]:
-    """Show the first `prefix` keys to every query and the rest causally.
+    """Make the mask by which every query sees the first `prefix` keys, and the others causally.
 
     No prefix is `causal_mask`; a prefix of all keys hides nothing.
 
@@ -131,7 +131,7 @@ def prefix_mask(
 
 
 def padding_mask(tokens: torch.Tensor, padding_token: int) -> Bool[Tensor, "batch keys"]:
-    """Mark the real tokens of a padded batch.
+    """Make the mask of the real tokens of a padded batch.
 
     Args:
         tokens: [batch, length] token numbers.

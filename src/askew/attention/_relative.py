@@ -110,7 +110,7 @@ class RelativeBias(nn.Module):
         return torch.where(offsets > 0, side + bucket, bucket)
 
     def extra_repr(self) -> str:
-        """The settings."""
+        """Return the settings."""
         heads = f"num_heads={self.table.shape[0]}"
         if self.window is not None:
             return f"{heads}, window={self.window}"
@@ -183,7 +183,7 @@ class ALiBi(nn.Module):
         return -(self.slopes_before[:, None] * past + self.slopes_after[:, None] * future)
 
     def extra_repr(self) -> str:
-        """The number of heads."""
+        """Return the number of heads."""
         return f"num_heads={len(self.slopes_before)}"
 
 

@@ -60,5 +60,5 @@ class RotaryPositions(nn.Module):
         return turned.to(x.dtype)
 
     def extra_repr(self) -> str:
-        """The settings."""
+        """Return the settings."""
         return f"width={self.width}, base={self.base:g}"
