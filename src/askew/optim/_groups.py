@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from askew._check import require
-from askew.optim._parts import matching, partition_held
-from askew.optim._rules import Held, Rule
+from askew.optim._parts import matching, partition_named
+from askew.optim._rules import NamedParameter, Rule
 
 PartSettings = float | Mapping[str, object]
 
@@ -61,10 +61,10 @@ def parameter_groups(
         _check_rest(rest, options)
     rules = {part: opts.pop("where", part) for part, opts in options.items() if part != rest}
     rates = {part: _pop_rate(part, opts, lr) for part, opts in options.items()}
-    held = partition_held(model, rules, rest=rest)
+    partition = partition_named(model, rules, rest=rest)
     undecayed = set() if no_decay is None else matching(model, no_decay, where="no_decay")
     groups = []
-    for part, members in held.items():
+    for part, members in partition.items():
         shared = {"part": part, "lr": rates[part], **options[part]}
         decayed = [one for one in members if one.parameter not in undecayed]
         plain = [one for one in members if one.parameter in undecayed]
@@ -181,7 +181,7 @@ def _number(part: str, name: str, value: object) -> float:
     return float(value)
 
 
-def _group(members: list[Held], shared: Mapping[str, object]) -> dict[str, object]:
+def _group(members: list[NamedParameter], shared: Mapping[str, object]) -> dict[str, object]:
     names = [one.names[0] for one in members]
     group = {"params": [one.parameter for one in members], "param_names": names, **shared}
     aliases = {one.names[0]: list(one.names[1:]) for one in members if len(one.names) > 1}

@@ -8,7 +8,7 @@ from torch import nn
 from askew._check import require
 from askew.optim._rules import (
     Claim,
-    Held,
+    NamedParameter,
     Rule,
     claims_of,
     inside,
@@ -54,40 +54,40 @@ def partition_parameters(
     Example:
         >>> model = nn.ModuleDict({"encoder": nn.Linear(2, 3), "decoder": nn.Linear(3, 1)})
         >>> parts = partition_parameters(model, {"biases": "**.bias"}, rest="others")
-        >>> {part: [name for name, _ in held] for part, held in parts.items()}
+        >>> {part: [name for name, _ in members] for part, members in parts.items()}
         {'biases': ['encoder.bias', 'decoder.bias'], 'others': ['encoder.weight', 'decoder.weight']}
     """
-    parts = partition_held(model, rules, rest=rest)
-    return {part: [(h.names[0], h.parameter) for h in held] for part, held in parts.items()}
+    parts = partition_named(model, rules, rest=rest)
+    return {part: [(h.names[0], h.parameter) for h in members] for part, members in parts.items()}
 
 
-def partition_held(
+def partition_named(
     model: nn.Module, rules: Mapping[str, Rule], *, rest: str | None
-) -> dict[str, list[Held]]:
+) -> dict[str, list[NamedParameter]]:
     """Partition like `partition_parameters`, but keep all names of every parameter."""
     _check_names(rules, rest)
     model = unwrapped(model)
-    held = trainable(model)
+    trained = trainable(model)
     require(
-        bool(held),
+        bool(trained),
         "partition_parameters: the model must have a trainable parameter; "
         f"got {type(model).__name__} with none",
     )
     claims = {part: claims_of(model, rule, where=part) for part, rule in rules.items()}
-    parts: dict[str, list[Held]] = {part: [] for part in rules}
-    orphans: list[Held] = []
-    for one in held:
+    parts: dict[str, list[NamedParameter]] = {part: [] for part in rules}
+    orphans: list[NamedParameter] = []
+    for one in trained:
         first = next((p for p in rules if any(c.matches(one) for c in claims[p])), None)
         (orphans if first is None else parts[first]).append(one)
-    problems = _overlaps(claims, held) + _unmatched(model, claims, held)
+    problems = _overlaps(claims, trained) + _unmatched(model, claims, trained)
     if not problems:
-        problems = _emptied(claims, parts, held)
+        problems = _emptied(claims, parts, trained)
     if rest is not None:
         parts[rest] = orphans
     elif orphans:
         problems.append(
             f"every trainable parameter needs one part; {len(orphans)} have none: "
-            f"{_cut(_gathered(orphans, held))}. Add a rule, or gather them by rest="
+            f"{_cut(_gathered(orphans, trained))}. Add a rule, or gather them by rest="
         )
     require(not problems, "partition_parameters: " + ". And ".join(problems))
     return parts
@@ -100,14 +100,14 @@ def matching(model: nn.Module, rule: Rule, *, where: str) -> set[nn.Parameter]:
         ValueError: If one of its modules, paths or patterns matches none.
     """
     model = unwrapped(model)
-    held, claims = trainable(model), claims_of(model, rule, where=where)
+    trained, claims = trainable(model), claims_of(model, rule, where=where)
     for claim in claims:
         require(
-            any(claim.matches(one) for one in held),
+            any(claim.matches(one) for one in trained),
             f"parameter_groups: {where} must match a trainable parameter; "
             f"got {claim.text}{_hint(model, claim)}",
         )
-    return {one.parameter for one in held if any(claim.matches(one) for claim in claims)}
+    return {one.parameter for one in trained if any(claim.matches(one) for claim in claims)}
 
 
 def _check_names(rules: Mapping[str, Rule], rest: str | None) -> None:
@@ -127,10 +127,10 @@ def _check_names(rules: Mapping[str, Rule], rest: str | None) -> None:
     )
 
 
-def _overlaps(claims: Mapping[str, list[Claim]], held: list[Held]) -> list[str]:
+def _overlaps(claims: Mapping[str, list[Claim]], trained: list[NamedParameter]) -> list[str]:
     """Describe modules that lie inside a module that an earlier part names."""
     problems = []
-    names = [name for one in held for name in one.names]
+    names = [name for one in trained for name in one.names]
     parts = list(claims)
     for i, early in enumerate(parts):
         outer = [path for claim in claims[early] for path in claim.paths]
@@ -145,14 +145,16 @@ def _overlaps(claims: Mapping[str, list[Claim]], held: list[Held]) -> list[str]:
     return problems
 
 
-def _unmatched(model: nn.Module, claims: Mapping[str, list[Claim]], held: list[Held]) -> list[str]:
+def _unmatched(
+    model: nn.Module, claims: Mapping[str, list[Claim]], trained: list[NamedParameter]
+) -> list[str]:
     """Describe rules, or members of a rule's list, that match no parameter."""
     unmatched = []
     for part, members in claims.items():
         if not members:
             unmatched.append(f"{part!r} (an empty list)")
         for claim in members:
-            if not any(claim.matches(one) for one in held):
+            if not any(claim.matches(one) for one in trained):
                 rule = "" if claim.text == repr(part) else f": {claim.text}"
                 unmatched.append(f"{part!r}{rule}{_hint(model, claim)}")
     if not unmatched:
@@ -161,12 +163,16 @@ def _unmatched(model: nn.Module, claims: Mapping[str, list[Claim]], held: list[H
 
 
 def _emptied(
-    claims: Mapping[str, list[Claim]], parts: Mapping[str, list[Held]], held: list[Held]
+    claims: Mapping[str, list[Claim]],
+    parts: Mapping[str, list[NamedParameter]],
+    trained: list[NamedParameter],
 ) -> list[str]:
     """Describe parts all of whose parameters went to earlier ones."""
     problems = []
     for part in (part for part, members in parts.items() if not members):
-        matched = {one.names for one in held if any(claim.matches(one) for claim in claims[part])}
+        matched = {
+            one.names for one in trained if any(claim.matches(one) for claim in claims[part])
+        }
         takers = [p for p in parts if any(one.names in matched for one in parts[p])]
         problems.append(
             f"every part must be left a parameter; got part {part!r}, all of which "
@@ -178,7 +184,7 @@ def _emptied(
 def _hint(model: nn.Module, claim: Claim) -> str:
     """Explain why a claim matches nothing, or suggest a similar name."""
     parameters = [plain_path(n) for n, _ in model.named_parameters(remove_duplicate=False)]
-    if claim.matches(Held(tuple(parameters), nn.Parameter())):
+    if claim.matches(NamedParameter(tuple(parameters), nn.Parameter())):
         return " (all of it is frozen)"
     if claim.expression is None:
         return " (it has no parameter)" if claim.paths else ""
@@ -189,12 +195,12 @@ def _hint(model: nn.Module, claim: Claim) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def _gathered(orphans: list[Held], held: list[Held]) -> list[str]:
+def _gathered(orphans: list[NamedParameter], trained: list[NamedParameter]) -> list[str]:
     """Name orphans one by one; if there are many, name modules all of which are orphans."""
     if len(orphans) <= _LISTED:
         return [one.names[0] for one in orphans]
     lost = {one.names for one in orphans}
-    placed = [one.names[0] for one in held if one.names not in lost]
+    placed = [one.names[0] for one in trained if one.names not in lost]
     counts: dict[str, int] = {}
     for name in (one.names[0] for one in orphans):
         segments = name.split(".")

@@ -13,7 +13,7 @@ _WILDCARD = re.compile(r"(\*+|\?|\[[^\]]+\])")
 Rule = nn.Module | str | Sequence[nn.Module | str]
 
 
-class Held(NamedTuple):
+class NamedParameter(NamedTuple):
     """A trainable parameter and all its names; more than one where it is tied."""
 
     names: tuple[str, ...]
@@ -27,11 +27,11 @@ class Claim(NamedTuple):
     expression: re.Pattern[str] | None
     paths: tuple[str, ...]
 
-    def matches(self, held: Held) -> bool:
+    def matches(self, parameter: NamedParameter) -> bool:
         """Whether any name of the parameter matches."""
         if self.expression is not None:
-            return any(self.expression.fullmatch(f"{name}.") for name in held.names)
-        return any(inside(name, path) for name in held.names for path in self.paths)
+            return any(self.expression.fullmatch(f"{name}.") for name in parameter.names)
+        return any(inside(name, path) for name in parameter.names for path in self.paths)
 
 
 def inside(path: str, other: str) -> bool:
@@ -55,13 +55,13 @@ def unwrapped(model: nn.Module) -> nn.Module:
         model = inner
 
 
-def trainable(model: nn.Module) -> list[Held]:
+def trainable(model: nn.Module) -> list[NamedParameter]:
     """List every trainable parameter once, in the model's order, with all its names."""
     names: dict[nn.Parameter, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         if parameter.requires_grad:
             names.setdefault(parameter, []).append(plain_path(name))
-    return [Held(tuple(held), parameter) for parameter, held in names.items()]
+    return [NamedParameter(tuple(paths), parameter) for parameter, paths in names.items()]
 
 
 def claims_of(model: nn.Module, rule: Rule, *, where: str) -> list[Claim]:
