@@ -44,8 +44,8 @@ class CrossEncoder:
 
     def pair(self, question: list[int], window: list[int]) -> list[int]:
         """Put question and window in a row: [CLS] question [SEP] window [SEP]."""
-        before, behind = self.spans.before, self.spans.behind
-        return [*before, *question, *behind, *window, *behind]
+        before, after = self.spans.before, self.spans.after
+        return [*before, *question, *after, *window, *after]
 
     def scores(self, rows: list[list[int]], firsts: list[int]) -> tuple[Tensor, Tensor]:
         """Score starts and ends; `firsts` says where the window begins in each row."""
@@ -53,7 +53,7 @@ class CrossEncoder:
         places = torch.arange(tokens.shape[1])
         kinds = (places >= torch.tensor(firsts)[:, None]).long() * mask
         out = self.model(input_ids=tokens, attention_mask=mask, token_type_ids=kinds)
-        last = mask.sum(1, keepdim=True) - len(self.spans.behind)
+        last = mask.sum(1, keepdim=True) - len(self.spans.after)
         inner = (kinds > 0) & (places < last)
         inner[:, 0] = True  # the first token stands for "no answer"
         return tuple(
@@ -69,11 +69,11 @@ def examples(cross: CrossEncoder, part: QuestionSet) -> list[list[tuple]]:
         asked = cross.spans.encode(question.text).ids.tolist()[:MAX_QUESTION]
         tokens = read[question.context]
         right = [tokens_of_span(tokens, *span) for span in question.answers]
-        size = MAX_TOKENS - len(asked) - len(cross.spans.before) - 2 * len(cross.spans.behind)
+        size = MAX_TOKENS - len(asked) - len(cross.spans.before) - 2 * len(cross.spans.after)
         rows = []
         for start, end in cut_windows(len(tokens.ids), size=size, overlap=OVERLAP):
             row = cross.pair(asked, tokens.ids[start:end].tolist())
-            first = len(cross.spans.before) + len(asked) + len(cross.spans.behind)
+            first = len(cross.spans.before) + len(asked) + len(cross.spans.after)
             held = [
                 (a - start + first, b - start + first) for a, b in right if start <= a and b < end
             ]

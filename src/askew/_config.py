@@ -1,4 +1,4 @@
-"""The one strict way from TOML files and mappings to frozen dataclasses, and back."""
+"""Strict loading of dataclasses from TOML files and mappings, and back to plain values."""
 
 import re
 import tomllib
@@ -21,23 +21,23 @@ _BARE_WORD = re.compile(r"[^\s\"'\[\]{}=#,][^\n\"'\[\]{}=#,]*")
 def load_config(
     kind: type[T], values: Mapping[str, object], *, base: T | None = None, where: str = ""
 ) -> T:
-    """Build a dataclass, and the dataclasses within, from plain values.
+    """Build a dataclass, and the dataclasses in its fields, from plain values.
 
     Fields may be `bool`, `int`, `float`, `str`, a `Literal`, a dataclass, or one of these
     or None. An int may stand for a float; nothing else is converted.
 
     Args:
         kind: The dataclass.
-        values: A value per field, and a mapping per field that is a dataclass itself.
-        base: Where a key that `values` lacks is taken from, at every depth.
-        where: Dotted path of `values` in what the user wrote, for messages.
+        values: A value per field; for a field that is a dataclass itself, a mapping.
+        base: An instance that provides the fields that `values` lacks, at every depth.
+        where: Dotted path of `values` in the user's file, for messages.
 
     Returns:
         The dataclass.
 
     Raises:
         ValueError: If a key is unknown or missing, a value has the wrong type, or the
-            dataclass refuses a value. The message has the dotted path.
+            dataclass refuses a value. The message contains the dotted path.
         TypeError: If a field is of a type that has no plain form.
 
     Example:
@@ -49,11 +49,11 @@ def load_config(
     known = {field.name: field for field in _init_fields(kind)}
     for key in values:
         require(key in known, _unknown_key(str(key), list(known), where))
-    wanted = get_type_hints(kind)
+    types = get_type_hints(kind)
     arguments = {} if base is None else {name: getattr(base, name) for name in known}
     for key, value in values.items():
-        arguments[key] = _convert(wanted[key], value, arguments.get(key), _join(where, key))
-    missing = [name for name, field in known.items() if _needs(field, arguments)]
+        arguments[key] = _convert(types[key], value, arguments.get(key), _join(where, key))
+    missing = [name for name, field in known.items() if _is_missing(field, arguments)]
     require(
         not missing,
         "load_config: a key without a default must be given; "
@@ -74,11 +74,11 @@ def read_toml(path: Path | str) -> dict[str, object]:
         path: The file.
 
     Returns:
-        What it holds.
+        Its contents.
 
     Raises:
-        ValueError: If there is no such file or it is not TOML. The message has the path
-            and, where known, the line.
+        ValueError: If there is no such file or it is not TOML. The message contains the path
+            and, if known, the line.
     """
     path = Path(path)
     require(path.exists(), f"read_toml: the file must exist; got path {str(path)!r}")
@@ -92,18 +92,18 @@ def read_toml(path: Path | str) -> dict[str, object]:
 
 
 @contextmanager
-def naming(path: Path | str | None) -> Iterator[None]:
-    """Say which file is among what values came from, where they are refused.
+def errors_name_file(path: Path | str | None) -> Iterator[None]:
+    """Add the name of a file to every ValueError in the block, since its values may come from it.
 
     Args:
-        path: The file; None where there was none.
+        path: The file; None changes nothing.
 
     Raises:
-        ValueError: What was refused within, with the path at its end.
+        ValueError: The error of the block, with the path at its end.
 
     Example:
         >>> from askew.transformer import StackConfig
-        >>> with naming("small.toml"):
+        >>> with errors_name_file("small.toml"):
         ...     load_config(StackConfig, {"d_modle": 8})
         Traceback (most recent call last):
         ValueError: load_config: unknown key 'd_modle'; did you mean 'd_model'? (in
@@ -148,10 +148,10 @@ def parse_setting(text: str) -> dict[str, object]:
 
 
 def to_dict(config: object) -> dict[str, object]:
-    """Give a dataclass as plain values that JSON and `load_config` understand.
+    """Convert a dataclass to plain values that JSON and `load_config` understand.
 
     Args:
-        config: A dataclass, of which dataclasses may be part.
+        config: A dataclass; its fields may be dataclasses too.
 
     Returns:
         A mapping of the fields, nested like the dataclasses; paths are strings.
@@ -173,9 +173,9 @@ def _init_fields(config: object) -> list[Field[Any]]:
     return [field for field in fields(config) if field.init]
 
 
-def _needs(field: Field[Any], given: Mapping[str, object]) -> bool:
+def _is_missing(field: Field[Any], arguments: Mapping[str, object]) -> bool:
     no_default = field.default is MISSING and field.default_factory is MISSING
-    return no_default and field.name not in given
+    return no_default and field.name not in arguments
 
 
 def _unknown_key(key: str, known: list[str], where: str) -> str:
@@ -223,15 +223,16 @@ def _name(kind: Any) -> str:
 
 def _parse_value(written: str, text: str) -> object:
     try:
-        found = tomllib.loads(f"value = {written}")
+        table = tomllib.loads(f"value = {written}")
     except (tomllib.TOMLDecodeError, RecursionError):
         require(
             _BARE_WORD.fullmatch(written) is not None,
             f"parse_setting: the value must be TOML or a word; got {text!r}. Quote a string",
         )
         return written
-    require(list(found) == ["value"], f"parse_setting: a setting must be one line; got {text!r}")
-    return found["value"]
+    # A line break in the text could add keys of its own.
+    require(list(table) == ["value"], f"parse_setting: a setting must be one line; got {text!r}")
+    return table["value"]
 
 
 def _plain(value: object) -> object:

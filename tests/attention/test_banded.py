@@ -170,7 +170,7 @@ def test_equals_the_loop_in_value_and_every_gradient(
         mask[1] = mask[1] & (torch.arange(k.shape[2]) > 40)
     kind = torch.float32 if dtype == torch.bfloat16 else dtype
     bias = relative(q.shape[1], (before, after), kind) if biased else None
-    steps = mock.patch.object(tiles_module, "SCRATCH", 1) if small_steps else None
+    steps = mock.patch.object(tiles_module, "SCRATCH_SCORES", 1) if small_steps else None
     with steps or contextlib.nullcontext():
         compare_with_loop(q, k, v, bias, mask, (before, after), num_sinks, route)
 

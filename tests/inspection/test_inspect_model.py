@@ -40,8 +40,8 @@ def naive_symmetry(square):
 def test_scores_are_those_of_each_head_and_of_their_sum():
     torch.manual_seed(0)
     model = hf.LlamaModel(CONFIG)
-    found = inspect_model(model)
-    for layer, scores in zip(model.layers, found.attention, strict=True):
+    inspection = inspect_model(model)
+    for layer, scores in zip(model.layers, inspection.attention, strict=True):
         query = layer.self_attn.q_proj.weight.detach().double().view(6, 8, 48)
         key = layer.self_attn.k_proj.weight.detach().double().view(2, 8, 48)
         squares = [query[h].T @ key[h // 3] for h in range(6)]
@@ -59,9 +59,9 @@ def test_a_group_that_shares_its_key_head_is_symmetric_only_when_paired_rightly(
     model = hf.LlamaModel(CONFIG)
     with torch.no_grad():
         for layer in model.layers:
-            own = layer.self_attn
-            key = own.k_proj.weight.view(2, 8, 48)
-            own.q_proj.weight.copy_(key.repeat_interleave(3, 0).reshape(48, 48))
+            attention = layer.self_attn
+            key = attention.k_proj.weight.view(2, 8, 48)
+            attention.q_proj.weight.copy_(key.repeat_interleave(3, 0).reshape(48, 48))
     for scores in inspect_model(model).attention:
         assert scores.symmetry.tolist() == pytest.approx([1.0] * 6)
         assert scores.symmetry_of_sum == pytest.approx(1.0)
@@ -114,9 +114,9 @@ def test_entropy_is_the_mean_over_texts_of_what_was_seen():
         readings[text] = {name: weights[0] for name, weights in seen.items()}
         causal = torch.ones(length, length).tril().bool()
         by_hand.append(attention_entropy(seen[""][0], causal))
-    found = inspect_model(layer, readings)
-    assert found.texts == ("short", "long")
-    torch.testing.assert_close(found.attention[0].entropy, torch.stack(by_hand).mean(0))
+    inspection = inspect_model(layer, readings)
+    assert inspection.texts == ("short", "long")
+    torch.testing.assert_close(inspection.attention[0].entropy, torch.stack(by_hand).mean(0))
     assert inspect_model(layer).attention[0].entropy is None
 
 
@@ -124,12 +124,12 @@ def test_plain_values_have_a_version_and_no_nan():
     layer = AsymmetricAttention(8, num_heads=2, qk_norm=False)
     with torch.no_grad():
         layer.query.weight[:4] = 0  # the first head is gone
-    found = inspect_model(layer)
-    plain = json.loads(json.dumps(found.to_plain(), allow_nan=False))
-    assert isinstance(found, Inspection)
+    inspection = inspect_model(layer)
+    plain = json.loads(json.dumps(inspection.to_plain(), allow_nan=False))
+    assert isinstance(inspection, Inspection)
     assert plain["version"] == 1
     assert plain["attention"][0]["symmetry"][0] is None
-    assert plain["attention"][0]["symmetry"][1] == found.attention[0].symmetry[1]
+    assert plain["attention"][0]["symmetry"][1] == inspection.attention[0].symmetry[1]
 
 
 def page_data(path):
@@ -142,18 +142,20 @@ def page_data(path):
 def test_the_page_holds_every_head_and_needs_no_network(tmp_path):
     torch.manual_seed(0)
     model = hf.LlamaModel(CONFIG)
-    found = inspect_model(model)
+    inspection = inspect_model(model)
     picture = AttentionPicture("</script>", ["a", "b"], ["c"], torch.ones(1, 1, 2, 1))
-    write_inspection_page(found, tmp_path / "page.html", [picture])
+    write_inspection_page(inspection, tmp_path / "page.html", [picture])
     data = page_data(tmp_path / "page.html")
     symmetry, directionality, rank = data["grids"]
     assert [grid["title"] for grid in data["grids"]][:2] == ["Symmetry", "Directionality"]
     assert "0.021" in symmetry["lead"]
     assert symmetry["where"] == "layers, self-attention"
     assert symmetry["rows"][1]["cells"] == pytest.approx(
-        found.attention[1].symmetry.tolist(), abs=1e-4
+        inspection.attention[1].symmetry.tolist(), abs=1e-4
     )
-    assert symmetry["rows"][1]["sum"] == pytest.approx(found.attention[1].symmetry_of_sum, abs=1e-4)
+    assert symmetry["rows"][1]["sum"] == pytest.approx(
+        inspection.attention[1].symmetry_of_sum, abs=1e-4
+    )
     assert directionality["signed"]
     assert not rank["signed"]
     assert max(rank["rows"][0]["cells"]) <= 1.0

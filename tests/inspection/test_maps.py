@@ -67,8 +67,8 @@ def streams(model, name):
     caught = {}
 
     def keep(_, args, kwargs):
-        own = [*args, *kwargs.values()]
-        caught["own"] = kwargs.get("hidden_states", own[0])
+        inputs = [*args, *kwargs.values()]
+        caught["own"] = kwargs.get("hidden_states", inputs[0])
         for key in ("key_value_states", "encoder_hidden_states"):
             if isinstance(kwargs.get(key), torch.Tensor):
                 caught["other"] = kwargs[key]
@@ -87,22 +87,22 @@ def test_maps_give_the_weights_that_the_model_computes(family):
     if family in POSITIONS:
         inputs["position_ids"] = torch.zeros_like(TOKENS)
     maps = query_key_maps(model)
-    caught = {found.name: streams(model, found.name) for found in maps}
+    caught = {attention.name: streams(model, attention.name) for attention in maps}
     with torch.no_grad(), record_attention(model) as seen:
         model(**inputs)
-    assert set(seen) == {found.name for found in maps}
-    for found in maps:
-        stream, hook = caught[found.name]
+    assert set(seen) == {attention.name for attention in maps}
+    for attention in maps:
+        stream, hook = caught[attention.name]
         hook.remove()
-        own = stream["own"][0].double()
+        queries = stream["own"][0].double()
         other = stream.get("other", stream["own"])[0].double()
-        scale = 1.0 if family == "t5" else found.query.shape[1] ** -0.5
-        for head, weights in enumerate(seen[found.name][0]):
-            square = found.query[head].T.double() @ found.key[head].double()
-            scores = scale * (own @ square @ other.T)
+        scale = 1.0 if family == "t5" else attention.query.shape[1] ** -0.5
+        for head, weights in enumerate(seen[attention.name][0]):
+            square = attention.query[head].T.double() @ attention.key[head].double()
+            scores = scale * (queries @ square @ other.T)
             scores = scores.masked_fill(weights == 0, -torch.inf)
             torch.testing.assert_close(
-                scores.softmax(-1).float(), weights, rtol=1e-4, atol=1e-5, msg=found.name
+                scores.softmax(-1).float(), weights, rtol=1e-4, atol=1e-5, msg=attention.name
             )
             assert float(weights.max()) > 0.3  # flat weights would prove nothing
 
@@ -124,8 +124,8 @@ def test_families_are_read_with_their_stacks_and_kinds():
 def test_cross_attention_of_gpt2_has_its_own_matrices():
     config = hf.GPT2Config(n_embd=24, n_layer=1, n_head=4, add_cross_attention=True, **TINY)
     model = hf.GPT2Model(config)
-    own, cross = query_key_maps(model)
-    assert (own.kind, cross.kind) == ("self", "cross")
+    itself, cross = query_key_maps(model)
+    assert (itself.kind, cross.kind) == ("self", "cross")
     attention = model.h[0].crossattention
     torch.testing.assert_close(cross.query.flatten(0, 1), attention.q_attn.weight.T)
     torch.testing.assert_close(cross.key.flatten(0, 1), attention.c_attn.weight[:, :24].T)
@@ -139,15 +139,15 @@ def test_own_layers_with_grouped_heads_and_a_bridge():
     nn.init.normal_(layer.query.weight)
     nn.init.normal_(layer.key.weight)
     x, z = torch.randn(1, 5, 12), torch.randn(1, 6, 20)
-    (found,) = query_key_maps(layer)
-    assert found.kind == "cross"
-    assert found.kv_heads == 2
-    assert isinstance(found, QueryKeyMap)
-    assert found.query.shape == (4, 2, 12)
-    assert found.key.shape == (4, 2, 20)
+    (attention,) = query_key_maps(layer)
+    assert attention.kind == "cross"
+    assert attention.kv_heads == 2
+    assert isinstance(attention, QueryKeyMap)
+    assert attention.query.shape == (4, 2, 12)
+    assert attention.key.shape == (4, 2, 20)
     with torch.no_grad(), record_attention(layer) as seen:
         layer(x, z)
-    squares = found.query.mT @ found.key
+    squares = attention.query.mT @ attention.key
     expected = (x[0] @ squares @ z[0].T / 2**0.5).softmax(-1)
     torch.testing.assert_close(seen[""][0], expected, rtol=1e-4, atol=1e-5)
 
@@ -156,20 +156,20 @@ def test_own_layers_with_grouped_heads_and_a_bridge():
 def test_the_layer_of_torch(settings):
     torch.manual_seed(0)
     layer = nn.MultiheadAttention(12, 3, bias=False, batch_first=True, **settings)
-    (found,) = query_key_maps(layer)
+    (attention,) = query_key_maps(layer)
     x = 3 * torch.randn(1, 5, 12)
     z = 3 * torch.randn(1, 5, 20) if settings else x
     weights = layer(x, z, z, average_attn_weights=False)[1][0]
-    squares = found.query.mT @ found.key
+    squares = attention.query.mT @ attention.key
     torch.testing.assert_close((x[0] @ squares @ z[0].T / 2).softmax(-1), weights)
-    assert found.kind == ("cross" if settings else "self")
+    assert attention.kind == ("cross" if settings else "self")
 
 
 def test_own_encoder_decoder_is_read_without_a_trace():
     side = StackConfig(d_model=16, num_layers=2, num_heads=2, d_ff=16)
     config = EncoderDecoderConfig(source_vocab=9, target_vocab=9, encoder=side, decoder=side)
     model = AsymmetricEncoderDecoder(config).eval()
-    kinds = [found.kind for found in query_key_maps(model)]
+    kinds = [attention.kind for attention in query_key_maps(model)]
     assert kinds == ["self", "self", "self", "cross", "self", "cross"]
     source = torch.tensor([[1, 2, 3]])
     with torch.no_grad():

@@ -32,9 +32,9 @@ def official_normal(text: str) -> str:
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
 
 
-def official_f1(found: str, known: str) -> float:
+def official_f1(predicted: str, known: str) -> float:
     """What evaluate-v2.0.py does: precision and recall of the words in common."""
-    one, two = official_normal(found).split(), official_normal(known).split()
+    one, two = official_normal(predicted).split(), official_normal(known).split()
     if len(one) == 0 or len(two) == 0:
         return float(one == two)
     left, same = list(two), 0
@@ -48,8 +48,8 @@ def official_f1(found: str, known: str) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-def official_exact(found: str, known: str) -> float:
-    return float(official_normal(found) == official_normal(known))
+def official_exact(predicted: str, known: str) -> float:
+    return float(official_normal(predicted) == official_normal(known))
 
 
 def official_scores(score, predictions, references) -> list[float]:
@@ -64,10 +64,10 @@ def official_scores(score, predictions, references) -> list[float]:
 def test_scores_are_those_of_the_official_program(pairs):
     predictions, references = [one for one, _ in pairs], [several for _, several in pairs]
     for score, official in ((answer_exact_match, official_exact), (answer_f1, official_f1)):
-        found = score(predictions, references)
-        assert isinstance(found, CorpusScore)
-        assert found.items == pytest.approx(official_scores(official, predictions, references))
-        assert found.value == pytest.approx(mean(found.items))
+        result = score(predictions, references)
+        assert isinstance(result, CorpusScore)
+        assert result.items == pytest.approx(official_scores(official, predictions, references))
+        assert result.value == pytest.approx(mean(result.items))
 
 
 @given(answers | st.text())
@@ -122,12 +122,12 @@ def test_scores_by_hand():
 
 def test_the_language_counts_and_the_signature_says_so():
     for score in (answer_exact_match, answer_f1):
-        found = score(["a casa"], [["casa"]], language="pt-BR")
-        assert found.value == 100
-        assert found.signature.endswith(", articles pt")
-        found = score(["a casa"], [["casa"]], language="xx")
-        assert found.value < 100
-        assert found.signature.endswith(", no articles")
+        result = score(["a casa"], [["casa"]], language="pt-BR")
+        assert result.value == 100
+        assert result.signature.endswith(", articles pt")
+        result = score(["a casa"], [["casa"]], language="xx")
+        assert result.value < 100
+        assert result.signature.endswith(", no articles")
 
 
 @pytest.mark.parametrize("score", [answer_exact_match, answer_f1])
@@ -141,18 +141,18 @@ def test_answers_refuse_unequal_counts_and_bare_strings(score):
         score(["a", "b"], [["a"], "ab"])
 
 
-ranks = st.lists(st.none() | st.integers(1, 12), min_size=1)
+rank_lists = st.lists(st.none() | st.integers(1, 12), min_size=1)
 
 
-@given(ranks, st.integers(1, 12))
-def test_recall_counts_and_reciprocal_ranks_average(found, k):
-    recall, reciprocal = recall_at(found, k), mean_reciprocal_rank(found)
-    assert recall.value == pytest.approx(len([r for r in found if r and r <= k]) / len(found))
-    assert reciprocal.value == pytest.approx(sum(1 / r for r in found if r) / len(found))
-    assert recall.items == tuple(float(bool(r) and r <= k) for r in found)
+@given(rank_lists, st.integers(1, 12))
+def test_recall_counts_and_reciprocal_ranks_average(ranks, k):
+    recall, reciprocal = recall_at(ranks, k), mean_reciprocal_rank(ranks)
+    assert recall.value == pytest.approx(len([r for r in ranks if r and r <= k]) / len(ranks))
+    assert reciprocal.value == pytest.approx(sum(1 / r for r in ranks if r) / len(ranks))
+    assert recall.items == tuple(float(bool(r) and r <= k) for r in ranks)
     assert recall.signature == f"recall at {k}"
-    assert reciprocal.items == pytest.approx([1 / r if r else 0 for r in found])
-    assert recall_at(found, 1).value <= reciprocal.value <= recall_at(found, 12).value
+    assert reciprocal.items == pytest.approx([1 / r if r else 0 for r in ranks])
+    assert recall_at(ranks, 1).value <= reciprocal.value <= recall_at(ranks, 12).value
 
 
 def test_ranks_count_from_one():
@@ -233,6 +233,6 @@ def test_the_bootstrap_refuses_what_says_nothing(items, settings, message):
 
 
 def test_the_naive_count_of_shared_words_is_the_one_of_counters():
-    found, known = ["b", "b", "a", "c"], ["b", "c", "c", "b", "b"]
-    shared = sum(min(Counter(found)[word], Counter(known)[word]) for word in set(found))
+    predicted, known = ["b", "b", "a", "c"], ["b", "c", "c", "b", "b"]
+    shared = sum(min(Counter(predicted)[word], Counter(known)[word]) for word in set(predicted))
     assert answer_f1(["b b x c"], [["b c c b b"]]).value == pytest.approx(200 * shared / 9)

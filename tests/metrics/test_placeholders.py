@@ -11,21 +11,23 @@ from askew.text import find_placeholders, placeholder_kind
 def test_counts_each_occurrence_and_no_more_than_the_source_has():
     sources = ["%s and %s", "plain", "``x``", "{0}"]
     hypotheses = ["%s", "%d", "``x`` ``x``", "``x``"]
-    found = placeholder_survival(sources, hypotheses, find_placeholders, kind=placeholder_kind)
+    survival = placeholder_survival(sources, hypotheses, find_placeholders, kind=placeholder_kind)
     kinds = {"printf": (1, 2), "literal": (1, 1), "field": (0, 1)}
-    assert found == Survival(kept=2, total=4, left_out=1, kinds=kinds)
-    assert next(iter(found.kinds)) == "printf"
-    assert found.share == pytest.approx(2 / 4)
+    assert survival == Survival(kept=2, total=4, left_out=1, kinds=kinds)
+    assert next(iter(survival.kinds)) == "printf"
+    assert survival.share == pytest.approx(2 / 4)
 
 
 def test_a_translation_that_keeps_all_keeps_each_kind():
     sources = ["%s of {n} in ``x``, :ref:`here <a>` and `b`_", "<b>*now*</b>"]
     others = ["``x``: {n}, %s; :ref:`aqui <a>`, `c`_", "*agora* <b></b>"]
     for hypotheses in (sources, others):
-        found = placeholder_survival(sources, hypotheses, find_placeholders, kind=placeholder_kind)
-        assert found.kept == found.total == 8
-        assert found.left_out == 0
-        assert all(kept == total for kept, total in found.kinds.values())
+        survival = placeholder_survival(
+            sources, hypotheses, find_placeholders, kind=placeholder_kind
+        )
+        assert survival.kept == survival.total == 8
+        assert survival.left_out == 0
+        assert all(kept == total for kept, total in survival.kinds.values())
 
 
 def test_equals_a_plain_loop_over_sentences_and_adds_up_over_them():
@@ -42,20 +44,20 @@ def test_equals_a_plain_loop_over_sentences_and_adds_up_over_them():
                 if word in left:
                     left.remove(word)
                     kept += 1
-    found = placeholder_survival(sources, hypotheses, find_placeholders)
-    assert (found.kept, found.total, found.kinds) == (kept, total, {})
+    survival = placeholder_survival(sources, hypotheses, find_placeholders)
+    assert (survival.kept, survival.total, survival.kinds) == (kept, total, {})
     single = [
         placeholder_survival([s], [h], find_placeholders)
         for s, h in zip(sources, hypotheses, strict=True)
     ]
     assert sum(one.kept for one in single) == kept
-    assert sum(one.left_out for one in single) == found.left_out
+    assert sum(one.left_out for one in single) == survival.left_out
 
 
 def test_nothing_to_keep_has_no_share():
-    found = placeholder_survival(["a"], ["%s"], find_placeholders)
-    assert found == Survival(0, 0, 1, {})
-    assert found.share is None
+    survival = placeholder_survival(["a"], ["%s"], find_placeholders)
+    assert survival == Survival(0, 0, 1, {})
+    assert survival.share is None
 
 
 def test_refuses_sides_of_different_length():

@@ -39,15 +39,15 @@ def public_score(foreign, hypotheses, references):
 
 @pytest.mark.parametrize(("score", "foreign"), SCORES)
 def test_value_is_the_score_of_sacrebleu(score, foreign):
-    found = score(HYPOTHESES, REFERENCES)
-    assert isinstance(found, CorpusScore)
-    assert 20 < found.value < 90
-    assert found.value == pytest.approx(public_score(foreign, HYPOTHESES, REFERENCES), abs=1e-10)
+    result = score(HYPOTHESES, REFERENCES)
+    assert isinstance(result, CorpusScore)
+    assert 20 < result.value < 90
+    assert result.value == pytest.approx(public_score(foreign, HYPOTHESES, REFERENCES), abs=1e-10)
     metric = foreign()
     metric.corpus_score(HYPOTHESES, [REFERENCES])
-    assert found.signature == str(metric.get_signature())
-    assert "nrefs:1" in found.signature
-    assert "version:" in found.signature
+    assert result.signature == str(metric.get_signature())
+    assert "nrefs:1" in result.signature
+    assert "version:" in result.signature
 
 
 @given(
@@ -65,20 +65,20 @@ def test_value_is_the_score_of_sacrebleu_for_any_text(pairs):
 
 @pytest.mark.parametrize(("score", "foreign"), SCORES)
 def test_items_are_jackknife_pseudo_values(score, foreign):
-    found, n = score(HYPOTHESES, REFERENCES), len(REFERENCES)
+    result, n = score(HYPOTHESES, REFERENCES), len(REFERENCES)
     whole = public_score(foreign, HYPOTHESES, REFERENCES)
     expected = []
     for i in range(n):
         hypotheses, references = (rows[:i] + rows[i + 1 :] for rows in (HYPOTHESES, REFERENCES))
         expected.append(n * whole - (n - 1) * public_score(foreign, hypotheses, references))
-    assert found.items == pytest.approx(expected, abs=1e-9)
-    assert mean(found.items) == pytest.approx(found.value, abs=5)
+    assert result.items == pytest.approx(expected, abs=1e-9)
+    assert mean(result.items) == pytest.approx(result.value, abs=5)
 
 
 @pytest.mark.parametrize("score", [bleu, chrf, exact_match])
 def test_a_single_item_has_the_whole_score(score):
-    found = score(["one two three four five"], ["one two three four six"])
-    assert found.items == (found.value,)
+    result = score(["one two three four five"], ["one two three four six"])
+    assert result.items == (result.value,)
 
 
 @pytest.mark.parametrize(("score", "best"), [(bleu, 100), (chrf, 100), (exact_match, 1)])
@@ -91,23 +91,23 @@ def test_copies_score_best_and_strangers_score_nothing(score, best):
 
 @pytest.mark.parametrize("score", [bleu, chrf, exact_match])
 def test_order_of_the_sentences_changes_only_the_order_of_the_items(score):
-    found, turned = score(HYPOTHESES, REFERENCES), score(HYPOTHESES[::-1], REFERENCES[::-1])
-    assert turned.value == pytest.approx(found.value)
-    assert turned.items[::-1] == pytest.approx(found.items)
+    result, turned = score(HYPOTHESES, REFERENCES), score(HYPOTHESES[::-1], REFERENCES[::-1])
+    assert turned.value == pytest.approx(result.value)
+    assert turned.items[::-1] == pytest.approx(result.items)
 
 
 def test_exact_match_by_hand():
     hypotheses = ["a", " b\n", "c c", "", "E"]
     references = ["a", "b", "c  c", " ", "e"]
-    found = exact_match(hypotheses, references)
-    assert found == CorpusScore(0.6, (1.0, 1.0, 0.0, 1.0, 0.0), "exact match, stripped")
+    result = exact_match(hypotheses, references)
+    assert result == CorpusScore(0.6, (1.0, 1.0, 0.0, 1.0, 0.0), "exact match, stripped")
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("ab")), min_size=1))
 def test_items_of_exact_match_average_to_the_value(pairs):
-    found = exact_match([one for one, _ in pairs], [two for _, two in pairs])
-    assert mean(found.items) == pytest.approx(found.value)
-    assert found.value == pytest.approx(sum(one == two for one, two in pairs) / len(pairs))
+    result = exact_match([one for one, _ in pairs], [two for _, two in pairs])
+    assert mean(result.items) == pytest.approx(result.value)
+    assert result.value == pytest.approx(sum(one == two for one, two in pairs) / len(pairs))
 
 
 @pytest.mark.parametrize("score", [bleu, chrf, exact_match])

@@ -224,8 +224,8 @@ def test_resumed_at_any_step_is_bit_equal(base, settings, step):
 
 def test_state_tells_parts_and_names():
     state = AsymmetricOptimizer(model(), RATES, no_decay="head.bias").state_dict()
-    found = [(group["part"], group["param_names"]) for group in state["param_groups"]]
-    assert found == [
+    groups = [(group["part"], group["param_names"]) for group in state["param_groups"]]
+    assert groups == [
         ("encoder", ["encoder.weight", "encoder.bias"]),
         ("decoder", ["decoder.weight", "decoder.bias"]),
         ("head", ["head.weight"]),

@@ -57,13 +57,13 @@ def launch(how, out):
         for rank in range(2)
     ]
     try:
-        told = [process.communicate(timeout=90) for process in running]
+        outputs = [process.communicate(timeout=90) for process in running]
     finally:
         for process in running:
             process.kill()
-    for process, (_, errors) in zip(running, told, strict=True):
+    for process, (_, errors) in zip(running, outputs, strict=True):
         assert process.returncode == 0, errors
-    return [json.loads(printed.splitlines()[-1]) for printed, _ in told]
+    return [json.loads(printed.splitlines()[-1]) for printed, _ in outputs]
 
 
 def test_the_trainer_steps_and_logs_every_part(tmp_path):

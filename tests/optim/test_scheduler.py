@@ -91,8 +91,8 @@ def test_every_part_follows_its_own_schedule():
     made = model()
     optimizer, scheduler = make(made, no_decay="**.bias")
     rates = train(made, optimizer, scheduler, 14)
-    for step, found in enumerate(rates):
-        assert found == {part: RATES[part] * schedules()[part](step) for part in RATES}
+    for step, recorded in enumerate(rates):
+        assert recorded == {part: RATES[part] * schedules()[part](step) for part in RATES}
     assert scheduler.get_last_lr() == [group["lr"] for group in optimizer.param_groups]
 
 

@@ -127,7 +127,7 @@ def main():
     how, out = sys.argv[1], Path(sys.argv[2])
     torch.set_num_threads(1)
     if how == "shards":
-        told = by_shards()
+        result = by_shards()
     else:
         if how == "trainer":
             from optim.trainer_run import by_trainer  # transformers takes seconds to load
@@ -137,8 +137,8 @@ def main():
             accumulate = 2 if how == "accumulate" else 1
             model, rates = by_accelerate(None, accumulate=accumulate, split_batches=how == "split")
         weights = [p.detach().double().sum().item() for p in model.parameters()]
-        told = {"rates": rates, "weights": weights, "processes": dist.get_world_size()}
-    print(json.dumps(told), flush=True)
+        result = {"rates": rates, "weights": weights, "processes": dist.get_world_size()}
+    print(json.dumps(result), flush=True)
     dist.barrier()
     os._exit(0)  # taking a group apart while a wrapped model holds it can hang
 

@@ -110,10 +110,10 @@ def test_batches_are_full():
 
 def test_lengths_that_change_are_those_of_their_own_pass():
     passes = [[(n % 7 + 1, n % 5 + 1) for n in range(60)], [(1, n % 11 + 1) for n in range(60)]]
-    asked = []
+    epochs = []
 
     def lengths(epoch):
-        asked.append(epoch)
+        epochs.append(epoch)
         return passes[epoch]
 
     size = len(one_pass(passes[0], 40, 6))
@@ -122,7 +122,7 @@ def test_lengths_that_change_are_those_of_their_own_pass():
     assert len(both) == size + 5
     assert taken[:size] == list(one_pass(passes[0], 40, 6))
     assert all(padded(batch, passes[1]) <= 40 for batch in taken[size:])
-    assert asked == [0, 0, 1]
+    assert epochs == [0, 0, 1]
     same = TokenBatches(lambda epoch: passes[0], max_tokens=40, num_batches=3 * size, seed=6)
     usual = TokenBatches(passes[0], max_tokens=40, num_batches=3 * size, seed=6)
     assert list(same) == list(usual)

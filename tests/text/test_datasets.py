@@ -14,10 +14,10 @@ TREE = {"en": "tree", "de": "Baum"}
 @pytest.fixture
 def library(monkeypatch):
     """A stand-in; it also remembers what it was asked for."""
-    made = SimpleNamespace(rows=None, asked=[])
+    made = SimpleNamespace(rows=None, requests=[])
 
     def load(*given):
-        made.asked.append(given)
+        made.requests.append(given)
         return made.rows
 
     made.load_dataset = made.load_from_disk = load
@@ -30,7 +30,7 @@ def test_reads_two_columns_of_one_part(library):
     assert read_dataset("any/name") == ParallelText(["a", "c"], ["b", "d"])
     assert read_dataset("any/name", split="test") == ParallelText(["a"], ["b"])
     assert read_dataset("any/name", config="small").sources == ["a", "c"]
-    assert library.asked == [("any/name", None), ("any/name", None), ("any/name", "small")]
+    assert library.requests == [("any/name", None), ("any/name", None), ("any/name", "small")]
 
 
 def test_reads_two_languages_in_the_order_asked_for(library):

@@ -75,9 +75,9 @@ def test_a_folder_is_all_its_files_in_order_in_their_own_encodings(tmp_path, cat
     latin = HEAD.replace("UTF-8", "ISO-8859-1") + 'msgid "no"\nmsgstr "não"\n'
     (tmp_path / "deep" / "a.po").write_bytes(latin.encode("latin-1"))
     (tmp_path / "notes.txt").write_text("nothing")
-    found = read_po(tmp_path)
-    assert (found.sources[0], found.targets[0]) == ("no", "não")
-    assert found.sources[1:] == read_po(catalogue).sources
+    pairs = read_po(tmp_path)
+    assert (pairs.sources[0], pairs.targets[0]) == ("no", "não")
+    assert pairs.sources[1:] == read_po(catalogue).sources
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_flags_of_obsolete_messages_are_not_those_of_the_next(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("100% sure, 5 * 3 * 2, a_b_c, it's |", []),
         ("%s of %(n)d: %.2f%%", ["%(n)d", "%.2f", "%s"]),
@@ -250,9 +250,9 @@ def test_flags_of_obsolete_messages_are_not_those_of_the_next(tmp_path):
         ("%1$s %-5.2f %lu %.*f %(a.b)s 5%% 100%%d", ["%(a.b)s", "%-5.2f", "%.*f", "%1$s", "%lu"]),
     ],
 )
-def test_placeholders_and_markup_are_found(text, found):
-    assert sorted(find_placeholders(text).elements()) == sorted(found)
-    assert all(placeholder_kind(one) for one in found)
+def test_placeholders_and_markup_are_found(text, expected):
+    assert sorted(find_placeholders(text).elements()) == sorted(expected)
+    assert all(placeholder_kind(one) for one in expected)
 
 
 def test_every_kind_has_its_name():
@@ -268,10 +268,10 @@ def test_every_kind_has_its_name():
         "strong": "**a**",
         "emphasis": "*a*",
     }
-    found = {kind: find_placeholders(text) for kind, text in texts.items()}
-    assert {kind: [placeholder_kind(one) for one in ones] for kind, ones in found.items()} == {
-        kind: [kind] for kind in texts
-    }
+    placeholders = {kind: find_placeholders(text) for kind, text in texts.items()}
+    assert {
+        kind: [placeholder_kind(one) for one in ones] for kind, ones in placeholders.items()
+    } == {kind: [kind] for kind in texts}
     with pytest.raises(ValueError, match="a placeholder is needed; got 'plain'"):
         placeholder_kind("plain")
 
@@ -282,10 +282,10 @@ def test_reads_all_of_a_large_documentation(tmp_path):
 
     with tarfile.open(next(DATA.glob("*.tar.gz"))) as archive:
         archive.extractall(tmp_path, filter="data")
-    found = read_po(tmp_path)
-    unequal = [pair for pair in zip(*found, strict=True) if pair[0] != pair[1]]
-    assert (len(found.sources), len(unequal)) == (48_360, 38_479)
-    assert len(set(zip(*found, strict=True))) == 48_360
+    pairs = read_po(tmp_path)
+    unequal = [pair for pair in zip(*pairs, strict=True) if pair[0] != pair[1]]
+    assert (len(pairs.sources), len(unequal)) == (48_360, 38_479)
+    assert len(set(zip(*pairs, strict=True))) == 48_360
     for path in sorted(tmp_path.rglob("*.po"))[:40]:
         with path.open("rb") as file:
             theirs = [(m.id, m.string) for m in babel_read(file) if m.id and m.string]

@@ -47,8 +47,8 @@ def test_splits_are_shuffled(portuguese):
 
 
 def test_the_seed_alone_decides_in_any_process():
-    own = fingerprint(localisation_phrases("en-de", **SMALL, seed=5))
-    assert own != fingerprint(localisation_phrases("en-de", **SMALL, seed=6))
+    expected = fingerprint(localisation_phrases("en-de", **SMALL, seed=5))
+    assert expected != fingerprint(localisation_phrases("en-de", **SMALL, seed=6))
     program = (
         "from askew.text import fingerprint, localisation_phrases\n"
         f"print(fingerprint(localisation_phrases('en-de', **{SMALL}, seed=5)))"
@@ -59,7 +59,7 @@ def test_the_seed_alone_decides_in_any_process():
         "PYTHONHASHSEED": "7",
     }
     run = [sys.executable, "-c", program]
-    assert subprocess.check_output(run, env=environment, text=True).strip() == own
+    assert subprocess.check_output(run, env=environment, text=True).strip() == expected
 
 
 def test_test_pairs_depend_on_no_other_size():

@@ -125,10 +125,10 @@ def test_whatever_is_found_is_kept_when_all_marks_are_copied():
 
 @pytest.mark.parametrize("text", [*TEXTS, f" {A} {A}", f"{A}\n", "\ufde0"])
 def test_a_mark_is_one_token_and_decodes_to_itself(text):
-    found = TOKENIZER.encode(text)
-    assert TOKENIZER.decode(found.ids) == text
+    encoding = TOKENIZER.encode(text)
+    assert TOKENIZER.decode(encoding.ids) == text
     for mark in MARKS:
-        assert found.ids.count(TOKENIZER.token_to_id(mark)) == text.count(mark)
+        assert encoding.ids.count(TOKENIZER.token_to_id(mark)) == text.count(mark)
 
 
 @pytest.mark.parametrize("p", [0.0, 0.3, 1.0])

@@ -96,10 +96,10 @@ def test_the_seed_alone_decides():
 def test_articles_that_share_a_text_stay_together_and_untitled_ones_stand_alone():
     texts = [("a", "1"), ("b", "2"), ("b", "1"), ("", "3"), ("", "4"), ("", "2"), ("c", "5")]
     contexts = [Context(*pair) for pair in texts]
-    asked = [Question(str(i), "?", i, ()) for i in range(7)]
+    questions = [Question(str(i), "?", i, ()) for i in range(7)]
     for seed in range(20):
         split = split_by_article(
-            QuestionSet(contexts, asked, []), test_share=0.3, valid_share=0.3, seed=seed
+            QuestionSet(contexts, questions, []), test_share=0.3, valid_share=0.3, seed=seed
         )
         sides = [{context.text for context in part.contexts} for part in split]
         assert sorted(map(len, sides)) in ([1, 1, 3], [1, 2, 2])
@@ -117,11 +117,11 @@ def test_articles_without_questions_go_to_training():
 @given(st.integers(0, 5), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
 def test_added_questions_are_known_ones_about_another_article(seed, share):
     questions = numbered("aabbbc", per_context=2)
-    found = with_unanswerable(questions, share, seed)
-    assert found.contexts == questions.contexts
-    assert found.refused == questions.refused
-    assert found.questions[:12] == questions.questions
-    added = found.questions[12:]
+    extended = with_unanswerable(questions, share, seed)
+    assert extended.contexts == questions.contexts
+    assert extended.refused == questions.refused
+    assert extended.questions[:12] == questions.questions
+    added = extended.questions[12:]
     assert len(added) == round(share * 12) == len({question.id for question in added})
     known = {question.id: question for question in questions.questions}
     for question in added:
@@ -130,8 +130,8 @@ def test_added_questions_are_known_ones_about_another_article(seed, share):
         assert question.answers == ()
         titles = [questions.contexts[one.context].title for one in (question, first)]
         assert titles[0] != titles[1]
-    assert found == with_unanswerable(questions, share, seed)
-    assert added == [] or found != with_unanswerable(questions, share, seed + 1)
+    assert extended == with_unanswerable(questions, share, seed)
+    assert added == [] or extended != with_unanswerable(questions, share, seed + 1)
 
 
 def test_every_context_of_other_articles_is_drawn():
@@ -147,20 +147,20 @@ def test_every_context_of_other_articles_is_drawn():
 
 def test_a_context_that_holds_an_answer_is_passed_over():
     contexts = [Context("a", "Lima"), Context("b", "in LIMA"), Context("c", "none")]
-    asked = [Question(str(i), "Where?", 0, ((0, 4),)) for i in range(30)]
-    added = with_unanswerable(QuestionSet(contexts, asked, []), 1.0).questions[30:]
+    questions = [Question(str(i), "Where?", 0, ((0, 4),)) for i in range(30)]
+    added = with_unanswerable(QuestionSet(contexts, questions, []), 1.0).questions[30:]
     assert len(added) == 30
     assert {question.context for question in added} == {2}
-    assert not with_unanswerable(QuestionSet(contexts[:2], asked, []), 1.0).questions[30:]
+    assert not with_unanswerable(QuestionSet(contexts[:2], questions, []), 1.0).questions[30:]
 
 
 def test_questions_without_an_answer_are_not_asked_again():
     contexts = [Context("a", "x"), Context("b", "y")]
-    asked = [Question("1", "?", 0, ()), Question("2", "?", 0, ((0, 1),))]
-    found = with_unanswerable(QuestionSet(contexts, asked, []), 1.0)
-    assert [question.id for question in found.questions] == ["1", "2", "2-unanswerable"]
+    questions = [Question("1", "?", 0, ()), Question("2", "?", 0, ((0, 1),))]
+    extended = with_unanswerable(QuestionSet(contexts, questions, []), 1.0)
+    assert [question.id for question in extended.questions] == ["1", "2", "2-unanswerable"]
     with pytest.raises(ValueError, match=r"^QuestionSet: ids must differ; got id 2-una\S+ twice$"):
-        with_unanswerable(found, 1.0)
+        with_unanswerable(extended, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_fingerprint_says_which_context_is_asked_about():
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("question", "message"),
     [
         (Question("1", "?", 1, ()), r"point to a context; got context 1 of 1 in id 1$"),
         (Question("1", "?", -1, ()), r"got context -1 of 1 in id 1$"),
@@ -202,9 +202,9 @@ def test_fingerprint_says_which_context_is_asked_about():
         (Question("0", "?", 0, ()), r"ids must differ; got id 0 twice$"),
     ],
 )
-def test_a_set_that_does_not_fit_is_refused(asked, message):
+def test_a_set_that_does_not_fit_is_refused(question, message):
     with pytest.raises(ValueError, match=rf"^QuestionSet: .*{message}"):
-        QuestionSet([Context("", "ab")], [Question("0", "?", 0, ()), asked], [])
+        QuestionSet([Context("", "ab")], [Question("0", "?", 0, ()), question], [])
 
 
 def test_errors_name_the_values():

@@ -29,8 +29,8 @@ def put(path: Path, raw: bytes | str) -> Path:
     return path
 
 
-def squad(path: Path, *asked: dict, text: str = TEXT, **more) -> Path:
-    paragraph = {"context": text, "qas": list(asked)}
+def squad(path: Path, *items: dict, text: str = TEXT, **more) -> Path:
+    paragraph = {"context": text, "qas": list(items)}
     return put(path, json.dumps({"data": [{"title": "T", "paragraphs": [paragraph]}], **more}))
 
 
@@ -42,27 +42,27 @@ def question(name: str, *answers: tuple[str, int], **more) -> dict:
 @pytest.mark.parametrize("name", ["a.json", "a.json.gz", "A.JSON"])
 @pytest.mark.parametrize("start", ["", "\ufeff"])
 def test_squad_gives_contexts_questions_and_all_annotators(tmp_path, name, start):
-    asked = [question("1", ("Ada", 0), ("Ada", 18), ("Ada", 0)), question("2", ("😀", 30))]
+    items = [question("1", ("Ada", 0), ("Ada", 18), ("Ada", 0)), question("2", ("😀", 30))]
     articles = [
         {
             "title": "A",
-            "paragraphs": [{"context": TEXT, "qas": asked}, {"context": "n", "qas": []}],
+            "paragraphs": [{"context": TEXT, "qas": items}, {"context": "n", "qas": []}],
         },
         {"paragraphs": [{"context": "x", "qas": [question("3", ("x", 0)) | {"id": 3}]}]},
         {"title": "A", "paragraphs": [{"context": TEXT, "qas": [question("4", ("a", 2))]}]},
     ]
     text = start + json.dumps({"version": "1.1", "data": articles}, ensure_ascii=False, indent=1)
-    found = read_squad(str(put(tmp_path / name, text)))
-    assert found.contexts == [Context("A", TEXT), Context("A", "n"), Context("", "x")]
-    assert found.questions == [
+    loaded = read_squad(str(put(tmp_path / name, text)))
+    assert loaded.contexts == [Context("A", TEXT), Context("A", "n"), Context("", "x")]
+    assert loaded.questions == [
         Question("1", "1?", 0, ((0, 3), (18, 21))),
         Question("2", "2?", 0, ((30, 31),)),
         Question("3", "3?", 2, ((0, 1),)),
         Question("4", "4?", 0, ((2, 3),)),
     ]
-    assert found.refused == []
-    assert found.answer_texts(found.questions[0]) == ["Ada", "Ada"]
-    assert read_questions(tmp_path / name) == found
+    assert loaded.refused == []
+    assert loaded.answer_texts(loaded.questions[0]) == ["Ada", "Ada"]
+    assert read_questions(tmp_path / name) == loaded
 
 
 def test_impossible_questions_have_no_answers(tmp_path):
@@ -76,12 +76,12 @@ def test_impossible_questions_have_no_answers(tmp_path):
         question("d"),
         question("e", is_impossible=False),
     )
-    found = read_squad(path)
-    assert [(q.id, q.answers) for q in found.questions] == [
+    loaded = read_squad(path)
+    assert [(q.id, q.answers) for q in loaded.questions] == [
         ("ok", ((0, 3),)),
         *((name, ()) for name in "abcd"),
     ]
-    assert found.refused == ["id e: it is called possible and has no answers"]
+    assert loaded.refused == ["id e: it is called possible and has no answers"]
 
 
 def test_wrong_answers_are_named_and_neither_moved_nor_kept(tmp_path):
@@ -96,9 +96,9 @@ def test_wrong_answers_are_named_and_neither_moved_nor_kept(tmp_path):
         question("e", ("ada", 0)),
         question("f", ("end", 10_000)),
     )
-    found = read_squad(path)
-    assert [(q.id, q.answers) for q in found.questions] == [("ok", ((0, 3),)), ("b", ((18, 21),))]
-    assert found.refused == [
+    loaded = read_squad(path)
+    assert [(q.id, q.answers) for q in loaded.questions] == [("ok", ((0, 3),)), ("b", ((18, 21),))]
+    assert loaded.refused == [
         "id a: answer 'Ada' is not at 1",
         "id b: answer 'Ada' is not at 17; its other answers stay",
         f"id b: answer '{long[:60]}…' is not at 4; its other answers stay",
@@ -115,15 +115,15 @@ def test_other_questions_that_cannot_be_used_are_named(tmp_path):
     blank = {"context": " \n", "qas": [question("c")]}
     record["data"][0]["paragraphs"] += [blank, {"context": "x", "qas": [question("d")]}]
     record["data"][0]["paragraphs"][2]["qas"][0]["question"] = " \t"
-    found = read_squad(put(path, json.dumps(record)))
-    assert [q.id for q in found.questions] == ["ok", "b"]
-    assert found.questions[0].answers == ((0, 3),)
-    assert found.refused == [
+    loaded = read_squad(put(path, json.dumps(record)))
+    assert [q.id for q in loaded.questions] == ["ok", "b"]
+    assert loaded.questions[0].answers == ((0, 3),)
+    assert loaded.refused == [
         "id ok: another question before has this id",
         "id c: the context is blank",
         "id d: the question is blank",
     ]
-    assert found.contexts == [Context("T", TEXT), Context("T", "x")]
+    assert loaded.contexts == [Context("T", TEXT), Context("T", "x")]
 
 
 @given(
@@ -138,24 +138,24 @@ def test_every_span_kept_is_the_text_given_and_every_other_is_refused(
     always = {"context": "Ada", "qas": [RIGHT]}
     paragraphs = [always, {"context": text, "qas": [question("q", *given)]}]
     put(path, json.dumps({"data": [{"paragraphs": paragraphs}]}))
-    found = read_squad(path)
-    kept = [q for q in found.questions if q.id == "q"]
+    loaded = read_squad(path)
+    kept = [q for q in loaded.questions if q.id == "q"]
     if not text.strip() or (given and not right):
         assert not kept
-        assert len(found.refused) == 1
+        assert len(loaded.refused) == 1
         return
     spans = {(start, start + len(words)) for words, start in right}
     assert set(kept[0].answers) == spans
     assert len(kept[0].answers) == len(spans)
-    assert set(found.answer_texts(kept[0])) == {words for words, _ in right}
-    assert len(found.refused) == len(given) - len(right)
+    assert set(loaded.answer_texts(kept[0])) == {words for words, _ in right}
+    assert len(loaded.refused) == len(given) - len(right)
 
 
 QAS = "data[0].paragraphs[0].qas[1]"
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("item", "message"),
     [
         ({"question": "?", "answers": []}, rf'"id" is needed; got \[.*\] at \S+, {QAS}$'),
         ({"id": "1", "answers": []}, r'"question" is needed; got \[\'answers\', \'id\'\] at'),
@@ -178,10 +178,10 @@ QAS = "data[0].paragraphs[0].qas[1]"
         (["?"], rf"an object is needed; got list at \S+q.json, {QAS}$"),
     ],
 )
-def test_a_squad_file_of_another_form_is_refused_with_its_place(tmp_path, asked, message):
+def test_a_squad_file_of_another_form_is_refused_with_its_place(tmp_path, item, message):
     message = message.replace(QAS, QAS.replace("[", r"\[").replace("]", r"\]"))
     with pytest.raises(ValueError, match=rf"^read_squad: .*{message}"):
-        read_squad(squad(tmp_path / "q.json", RIGHT, asked))
+        read_squad(squad(tmp_path / "q.json", RIGHT, item))
 
 
 @pytest.mark.parametrize(
@@ -237,18 +237,18 @@ LINES = [
 @pytest.mark.parametrize("name", ["q.jsonl", "q.jsonl.gz", "q.json"])
 def test_lines_give_one_question_each(tmp_path, name, end):
     path = put(tmp_path / name, "\ufeff" + end.join(map(json.dumps, LINES)) + end)
-    found = read_question_lines(path)
-    assert found.contexts == [Context("", TEXT), Context("T", "x y")]
-    assert found.questions == [
+    loaded = read_question_lines(path)
+    assert loaded.contexts == [Context("", TEXT), Context("T", "x y")]
+    assert loaded.questions == [
         Question("line-1", "Who?", 0, ((18, 21),)),
         Question("q", "What?", 1, ((2, 3),)),
         Question("line-3", "Why?", 0, ()),
     ]
-    assert found.refused == [
+    assert loaded.refused == [
         "id 7: answer 'y' is not at 1",
         "id q: another question before has this id",
     ]
-    assert read_questions(path) == found
+    assert read_questions(path) == loaded
 
 
 @pytest.mark.parametrize(
@@ -282,15 +282,15 @@ def test_documents_of_a_folder_come_sorted_with_their_paths_as_titles(tmp_path):
     for name in ("x.py", "b/.git/x.md", ".hidden.txt", "x.gz"):
         put(tmp_path / name, "not read")
     put(tmp_path / "blank.txt", " \n")
-    found = read_documents(tmp_path)
+    loaded = read_documents(tmp_path)
     titles = ["a.markdown", "b/a.MD", "b/d.markdown.gz", "b/z.txt", "c.rst.gz"]
-    assert found == [Context(title, f"in {title}\r\n") for title in titles]
+    assert loaded == [Context(title, f"in {title}\r\n") for title in titles]
     assert read_documents([str(tmp_path / "b"), tmp_path / "b" / "z.txt"]) == [
-        Context("a.MD", found[1].text),
-        Context("d.markdown.gz", found[2].text),
-        Context("z.txt", found[3].text),
+        Context("a.MD", loaded[1].text),
+        Context("d.markdown.gz", loaded[2].text),
+        Context("z.txt", loaded[3].text),
     ]
-    assert read_documents(tmp_path / "b" / "z.txt") == [Context("z.txt", found[3].text)]
+    assert read_documents(tmp_path / "b" / "z.txt") == [Context("z.txt", loaded[3].text)]
 
 
 def test_equal_titles_become_whole_paths(tmp_path):
@@ -299,16 +299,16 @@ def test_equal_titles_become_whole_paths(tmp_path):
         put(tmp_path / name / "a.md", name)
     put(tmp_path / "two" / "b.md", "b")
     first, second = ((tmp_path / name / "a.md").as_posix() for name in ("one", "two"))
-    found = read_documents([tmp_path / "one", tmp_path / "two"])
-    assert found == [Context(first, "one"), Context(second, "two"), Context("b.md", "b")]
+    loaded = read_documents([tmp_path / "one", tmp_path / "two"])
+    assert loaded == [Context(first, "one"), Context(second, "two"), Context("b.md", "b")]
 
 
 def test_other_bytes_than_utf8_are_replaced_with_a_warning(tmp_path):
     put(tmp_path / "a.txt", b"caf\xe9 \0")
     put(tmp_path / "b.txt", "whole \ufffd")
     with pytest.warns(UserWarning, match=r"must be UTF-8; got .* in 1 of 2 files, .*a\.txt$"):
-        found = read_documents(tmp_path)
-    assert found == [Context("a.txt", "caf\ufffd \0"), Context("b.txt", "whole \ufffd")]
+        loaded = read_documents(tmp_path)
+    assert loaded == [Context("a.txt", "caf\ufffd \0"), Context("b.txt", "whole \ufffd")]
 
 
 def test_a_large_document_is_one_context(tmp_path):
@@ -336,9 +336,9 @@ def test_documents_that_are_not_there_are_refused(tmp_path):
 
 @pytest.mark.skipif(not (DATA / "squadshifts_wiki").is_dir(), reason="no SQuADShifts at hand")
 def test_squadshifts_reads_whole_and_splits_by_article():
-    found = read_questions(DATA / "squadshifts_wiki" / "new_wiki_v1.0.json.gz")
-    assert (len(found.contexts), len(found.questions), found.refused) == (1581, 7938, [])
-    split = split_by_article(found)
+    loaded = read_questions(DATA / "squadshifts_wiki" / "new_wiki_v1.0.json.gz")
+    assert (len(loaded.contexts), len(loaded.questions), loaded.refused) == (1581, 7938, [])
+    split = split_by_article(loaded)
     assert [len({context.title for context in part.contexts}) for part in split] == [37, 5, 6]
     assert sum(len(part.questions) for part in split) == 7938
     assert all(0.09 < len(part.questions) / 7938 <= 0.1 for part in split[1:])
@@ -346,9 +346,9 @@ def test_squadshifts_reads_whole_and_splits_by_article():
 
 @pytest.mark.skipif(not (DATA / "faquad").is_dir(), reason="no FaQuAD at hand")
 def test_faquad_keeps_every_question_and_names_30_wrong_answers():
-    found = read_questions(DATA / "faquad" / "train.json")
-    assert (len(found.contexts), len(found.questions), len(found.refused)) == (211, 837, 30)
-    assert all(reason.endswith("its other answers stay") for reason in found.refused)
+    loaded = read_questions(DATA / "faquad" / "train.json")
+    assert (len(loaded.contexts), len(loaded.questions), len(loaded.refused)) == (211, 837, 30)
+    assert all(reason.endswith("its other answers stay") for reason in loaded.refused)
     record = json.loads((DATA / "faquad" / "train.json").read_text())
     first = [q["answers"][0] for a in record["data"] for p in a["paragraphs"] for q in p["qas"]]
-    assert [found.answer_texts(q)[0] for q in found.questions] == [one["text"] for one in first]
+    assert [loaded.answer_texts(q)[0] for q in loaded.questions] == [one["text"] for one in first]

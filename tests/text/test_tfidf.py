@@ -57,9 +57,9 @@ def all_sentences() -> list[str]:
 def test_search_gives_the_cosine_of_weights_by_hand(question):
     expected = {i: cosine(question, text, all_sentences()) for i, text in enumerate(CONTEXTS)}
     order = sorted((i for i in expected if expected[i]), key=lambda i: -expected[i])
-    found = TfidfIndex(CONTEXTS).search(question, 9)
-    assert [row for row, _ in found] == order
-    assert [score for _, score in found] == pytest.approx([expected[i] for i in order])
+    ranked = TfidfIndex(CONTEXTS).search(question, 9)
+    assert [row for row, _ in ranked] == order
+    assert [score for _, score in ranked] == pytest.approx([expected[i] for i in order])
 
 
 @pytest.mark.parametrize(

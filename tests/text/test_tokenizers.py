@@ -24,8 +24,8 @@ def test_a_joint_vocabulary_is_learnt_from_both_sides():
 
 
 def test_separate_vocabularies_are_learnt_from_one_side_each():
-    found = train_tokenizers(PAIRS, vocab_size=270, separate=True)
-    for tokenizer, side in zip(found, PAIRS, strict=True):
+    tokenizers = train_tokenizers(PAIRS, vocab_size=270, separate=True)
+    for tokenizer, side in zip(tokenizers, PAIRS, strict=True):
         assert tokenizer.to_str() == train_tokenizer(side, vocab_size=270).to_str()
 
 

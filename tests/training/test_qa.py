@@ -9,7 +9,6 @@ import torch
 from askew.models import AsymmetricQAConfig, AsymmetricQAModel, QAConfig, QAOutput
 from askew.text import Context, Question, QuestionSet, SpanTokenizer, train_tokenizer
 from askew.training import (
-    Asked,
     EncoderPartConfig,
     PartConfig,
     QALesson,
@@ -18,6 +17,7 @@ from askew.training import (
     RunConfig,
     TrainingConfig,
     Window,
+    WindowQuestion,
     collate_questions,
     span_loss,
     train_model,
@@ -128,10 +128,14 @@ def test_which_questions_go_elsewhere_depends_on_epoch_and_seed_alone():
 def test_a_batch_pairs_questions_with_their_windows_and_with_another_article():
     rows = [
         Window(
-            [7, 8, 9], (0, 3), 0, "a", [Asked(5, [4, 4], [(1, 2)], True), Asked(6, [3], [], False)]
+            [7, 8, 9],
+            (0, 3),
+            0,
+            "a",
+            [WindowQuestion(5, [4, 4], [(1, 2)], True), WindowQuestion(6, [3], [], False)],
         ),
-        Window([9, 9], (0, 2), 0, "a", [Asked(5, [4, 4], [], False)]),
-        Window([6], (0, 1), 1, "b", [Asked(9, [2], [(0, 0)], False)]),
+        Window([9, 9], (0, 2), 0, "a", [WindowQuestion(5, [4, 4], [], False)]),
+        Window([6], (0, 1), 1, "b", [WindowQuestion(9, [2], [(0, 0)], False)]),
     ]
     batch = collate_questions(rows)
     pairs = list(zip(batch["question_rows"].tolist(), batch["context_rows"].tolist(), strict=True))

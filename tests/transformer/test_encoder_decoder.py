@@ -206,8 +206,8 @@ def test_one_table_is_read_and_written_through_a_map_where_a_side_is_wider_or_na
     folded = model(source_vocab=37).eval()
     state = {n: w for n, w in net.state_dict().items() if "projection" not in n}
     for side, projection in (("source", net.source_projection), ("target", net.target_projection)):
-        own = table if projection is None else table @ projection.weight.T
-        state[f"{side}_embedding.weight"] = own.detach()
+        mapped = table if projection is None else table @ projection.weight.T
+        state[f"{side}_embedding.weight"] = mapped.detach()
     folded.load_state_dict(state)
     source, target = torch.randint(37, (2, 6)), torch.randint(37, (2, 4))
     torch.testing.assert_close(net(source, target), folded(source, target), rtol=1e-4, atol=1e-4)

@@ -44,8 +44,8 @@ def test_padding_changes_nothing():
     net, (question, context) = reader(), inputs()
     both = read(net, question, context)
     assert isinstance(both, SpanScores)
-    for row, (length, asked) in enumerate(zip(LENGTHS, ASKED, strict=True)):
-        alone = net(question[row : row + 1, :asked], context[row : row + 1, :length])
+    for row, (length, question_length) in enumerate(zip(LENGTHS, ASKED, strict=True)):
+        alone = net(question[row : row + 1, :question_length], context[row : row + 1, :length])
         torch.testing.assert_close(both.spans[row, :length, :length], alone.spans[0])
         torch.testing.assert_close(both.nothing[row], alone.nothing[0])
         assert both.spans[row, length:].eq(-torch.inf).all()
@@ -90,7 +90,8 @@ def test_every_weight_gets_a_gradient():
     (scores.spans[scores.spans.isfinite()].logsumexp(0) + scores.nothing.sum()).backward()
     for name, weight in net.named_parameters():
         if not name.endswith("key.bias"):  # the same for all keys: the softmax does not see it
-            assert weight.grad is not None and weight.grad.abs().sum() > 0, name
+            assert weight.grad is not None, name
+            assert weight.grad.abs().sum() > 0, name
     assert context.shape == (2, 7, 16)
 
 

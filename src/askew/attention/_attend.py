@@ -1,4 +1,4 @@
-"""The only softmax over keys: queries look at keys and gather values."""
+"""Scaled dot-product attention: the one function that all layers call."""
 
 from typing import NamedTuple
 
@@ -15,12 +15,12 @@ from askew.attention._routes import Call, Route, RouteChoice, choose_route, key_
 
 
 class AttentionOutput(NamedTuple):
-    """What attention gives: `output`, and `weights` where they were asked for, else None.
+    """The result of attention: `output`, and `weights` if they were requested, else None.
 
     Example:
-        >>> layer = torch.randn(1, 2, 3, 4)
-        >>> found = attend(layer, layer, layer, return_weights=True)
-        >>> isinstance(found, AttentionOutput), found.weights.shape
+        >>> x = torch.randn(1, 2, 3, 4)
+        >>> result = attend(x, x, x, return_weights=True)
+        >>> isinstance(result, AttentionOutput), result.weights.shape
         (True, torch.Size([1, 2, 3, 3]))
     """
 
@@ -44,14 +44,14 @@ def attend(
     route: Route = "auto",
     return_weights: bool = False,
 ) -> AttentionOutput:
-    r"""Scaled dot-product attention whose two sides may differ in length, heads and width.
+    r"""Compute scaled dot-product attention of sides that may differ in length, heads and width.
 
     .. math::
         o_i = \sum_j \operatorname{softmax}_j(s\,q_i^\top k_j + b_{ij} + r_{j-i})\,v_j
 
     over the keys j that query i may see. Equal lengths, heads and widths and no window give
-    ordinary attention; a window with equal sides is the ordinary sliding window. A query
-    that sees no key gets zeros, in value and in gradient.
+    ordinary attention; a window with equal sides is the ordinary sliding window. The output of
+    a query that sees no key is zero, and so is its gradient.
 
     The last query stands at the last key: query i has position i + keys − queries.
 
@@ -65,30 +65,31 @@ def attend(
             is the oldest visible key, index `before` the query's own position.
         causal: Hide the future. A window then has `after` 0.
         window: (before, after), both >= 0: a query sees `before` keys before its position
-            and `after` behind it, all inclusive. None sees everything.
-        num_sinks: The first keys, which every query sees beside its window, >= 0, without
-            relative bias where they lie outside it. Causality hides them too, and a window
-            with `after` 0 is causal.
+            and `after` keys after it, all inclusive. None sees everything.
+        num_sinks: Number of first keys that every query sees outside its window too, >= 0. There
+            they have no relative bias. With `causal`, or with `after` 0, a query does not see
+            the sinks after its position.
         scale: Factor of the dot product, d_qk ** -0.5 by default.
         dropout_p: Share of the weights to drop, in [0, 1). Pass 0 outside training.
         route: How it is computed; the numbers are the same. "dense": all pairs; "padded":
-            the same with widths made equal; "banded": a window at linear cost, with a mask of
-            keys ([batch, 1, 1, keys]) at most; "flex": FlexAttention on CUDA; "auto" picks.
-        return_weights: Also return the weights, at the cost of holding them all.
+            the same with widths made equal; "banded": a window at linear cost, whose only mask
+            may be one of keys ([batch, 1, 1, keys]); "flex": FlexAttention on CUDA; "auto"
+            chooses one of these.
+        return_weights: Also return the weights, which takes memory for all pairs.
 
     Returns:
         Output [batch, heads, queries, d_v] and weights [batch, heads, queries, keys] or None.
 
     Raises:
         ValueError: If shapes do not fit, a setting is out of range, or the named route
-            cannot do the call.
+            cannot compute the call.
         TypeError: If `attn_mask` is not boolean.
 
     Numerics:
-        Half precision is summed in float32. A key or value that is not finite makes NaN of
-        the rows that see it and leaves the others alone. Where d_qk and d_v differ the
-        narrower side is padded with zeros, which keeps the fused kernels; the scale is that
-        of the true width.
+        Half precision is summed in float32. A key or value that is not finite turns the rows
+        that see it into NaN and leaves the others unchanged. Where d_qk and d_v differ the
+        narrower side is padded with zeros, so that the fused kernels can be used; the scale is
+        that of the true width.
 
     Example:
         >>> q, k, v = torch.zeros(1, 4, 2, 8), torch.zeros(1, 2, 3, 8), torch.ones(1, 2, 3, 5)
@@ -132,7 +133,7 @@ def explain_route(
     route: Route = "auto",
     return_weights: bool = False,
 ) -> RouteChoice:
-    """Say which route `attend` takes with the same arguments, and why; compute nothing.
+    """Return the route that `attend` takes with the same arguments, and why; compute nothing.
 
     Args:
         q: As in `attend`.
@@ -172,6 +173,7 @@ def explain_route(
 
 
 def _attend_in_band(call: Call) -> Tensor:
+    """Compute the call on the banded route."""
     mask = None if call.attn_mask is None else key_mask_of(call.attn_mask)
     if mask is not None:
         mask = mask.expand(call.k.shape[0], call.k.shape[2])
@@ -180,7 +182,10 @@ def _attend_in_band(call: Call) -> Tensor:
 
 
 def _is_plain(call: Call) -> bool:
-    """Whether nothing is set that could be wrong; sentences for errors cost more than a token."""
+    """Whether the call is so simple that nothing needs to be checked.
+
+    The checks write their messages first, which would take longer than one step of decoding.
+    """
     q, k, v = call.q, call.k, call.v
     mask = call.attn_mask
     return (
@@ -229,12 +234,12 @@ def _check_tensors(call: Call) -> None:
             "attend: attn_mask must be boolean, True = may attend; "
             f"got dtype {call.attn_mask.dtype}. Pass additive scores as bias"
         )
-    square = (*q.shape[:3], k.shape[2])
-    for name, given in (("attn_mask", call.attn_mask), ("bias", call.bias)):
+    scores = (*q.shape[:3], k.shape[2])
+    for name, tensor in (("attn_mask", call.attn_mask), ("bias", call.bias)):
         require(
-            given is None or _broadcasts(given.shape, square),
-            f"attend: {name} must broadcast to [batch, heads, queries, keys] {square}; "
-            f"got {name} {() if given is None else tuple(given.shape)}",
+            tensor is None or _broadcasts(tensor.shape, scores),
+            f"attend: {name} must broadcast to [batch, heads, queries, keys] {scores}; "
+            f"got {name} {() if tensor is None else tuple(tensor.shape)}",
         )
 
 
@@ -242,7 +247,7 @@ def _broadcasts(shape: torch.Size, target: tuple[int, ...]) -> bool:
     if len(shape) > len(target):
         return False
     aligned = target[len(target) - len(shape) :]
-    return all(own in (1, wanted) for own, wanted in zip(shape, aligned, strict=True))
+    return all(size in (1, wanted) for size, wanted in zip(shape, aligned, strict=True))
 
 
 def _check_settings(call: Call) -> None:
@@ -255,7 +260,7 @@ def _check_settings(call: Call) -> None:
     )
     require(
         not (call.causal and after > 0),
-        f"attend: causal attention sees nothing behind a query; got causal True, "
+        f"attend: causal attention sees nothing after a query; got causal True, "
         f"window {call.window}. Pass window=({before}, 0)",
     )
     require(

@@ -21,17 +21,17 @@ def attend_banded(
     band: Band,
     scale: float,
 ) -> Tensor:
-    """Output [B, H, Lq, d_v] of queries that see a band of keys, and sinks before it.
+    """Compute the output [B, H, Lq, d_v] of queries that see a band of keys, and sinks before it.
 
-    The operator serves the CPU. Other devices, `torch.func` transforms and forward-mode
-    derivatives take the same mathematics from differentiable operations.
+    On the CPU a registered operator does it. On other devices, under `torch.func` transforms and
+    for forward-mode derivatives, the same mathematics runs by differentiable operations.
     """
     device = q.device.type
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         q, k, v = (t.to(dtype) for t in (q, k, v))
     clipped = band.clip(q.shape[2], k.shape[2])
-    if relative_bias is not None:
+    if relative_bias is not None:  # index 0 is the oldest key: clipping cuts at both ends
         first = band.before - clipped.before
         relative_bias = relative_bias[:, first : first + clipped.before + clipped.after + 1]
     with torch.autocast(device, enabled=False):
@@ -41,6 +41,7 @@ def attend_banded(
 
 
 def _needs_composition(*tensors: Tensor | None) -> bool:
+    """Whether a transform or a derivative is wanted that the operator does not support."""
     if torch.compiler.is_compiling():
         return False
     if torch._C._are_functorch_transforms_active():
@@ -60,7 +61,12 @@ def _operator(
     num_sinks: int,
     scale: float,
 ) -> tuple[Tensor, Tensor]:
-    """Output, and log2 of the summed exponentials of each row (inf where nothing is seen)."""
+    """Compute the output, and the base-2 log-sum-exp of each row (inf where nothing is seen).
+
+    A hidden key has weight 0, but 0 · NaN is NaN: a broken key spoils all rows of its tile. So if
+    any output is not finite, it is computed again with those keys at zero, and the rows that see
+    one of them become NaN.
+    """
     tiles = make_tiles(Band(before, after, num_sinks), q.shape[2], k.shape[2])
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
         output, lse = banded_forward(q, k, v, relative_bias, key_mask, tiles, scale)
@@ -75,7 +81,7 @@ def _operator(
 
 
 def _broken_keys(k: Tensor, v: Tensor, key_mask: Tensor | None) -> Tensor:
-    """Which visible keys are not finite, in themselves or in their value: [B, kv, Lk]."""
+    """Find the visible keys that are not finite, or whose value is not: [B, kv, Lk]."""
     bad = ~(k.isfinite().all(-1) & v.isfinite().all(-1))
     return bad if key_mask is None else bad & key_mask[:, None]
 
@@ -104,10 +110,10 @@ def _backward_operator(
     num_sinks: int,
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of q, k, v and, where there is one, of the bias."""
+    """Compute the gradients of q, k, v and, where there is one, of the bias."""
     tiles = make_tiles(Band(before, after, num_sinks), q.shape[2], k.shape[2])
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
-        bad = None
+        bad = None  # as in the forward pass, whose output and lse of broken rows are of no use
         if not output.sum().isfinite():
             bad = _broken_keys(k, v, key_mask)[..., None]
             k, v = (t.masked_fill(bad, 0.0) for t in (k, v))
@@ -127,7 +133,7 @@ def _(grad, q, k, v, relative_bias, key_mask, output, lse, before, after, num_si
     return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape), dbias
 
 
-def _keep(ctx, inputs, output):
+def _save_for_backward(ctx, inputs, output):
     *tensors, ctx.before, ctx.after, ctx.num_sinks, ctx.scale = inputs
     ctx.mark_non_differentiable(output[1])
     ctx.save_for_backward(*tensors, *output)
@@ -135,20 +141,21 @@ def _keep(ctx, inputs, output):
 
 def _differentiate(ctx, grad, _):
     band = (ctx.before, ctx.after, ctx.num_sinks)
-    saved = ctx.saved_tensors  # checkpointing lets them be read once
-    *slopes, dbias = _backward_operator(grad, *saved, *band, ctx.scale)
-    return (*slopes, None if saved[3] is None else dbias, None, None, None, None, None)
+    saved = ctx.saved_tensors  # once: under checkpointing a second reading is an error
+    *gradients, dbias = _backward_operator(grad, *saved, *band, ctx.scale)
+    # Then key mask, band (3) and scale, which have no gradient.
+    return (*gradients, None if saved[3] is None else dbias, None, None, None, None, None)
 
 
-_operator.register_autograd(_differentiate, setup_context=_keep)
+_operator.register_autograd(_differentiate, setup_context=_save_for_backward)
 
 
-def _keep_twice(ctx, inputs, output):
+def _save_for_second_backward(ctx, inputs, output):
     *tensors, ctx.before, ctx.after, ctx.num_sinks, ctx.scale = inputs
-    ctx.save_for_backward(*tensors[:6])
+    ctx.save_for_backward(*tensors[:6])  # without output and lse, which are computed again
 
 
-def _differentiate_twice(ctx, *slopes):
+def _differentiate_twice(ctx, *upstream):
     """Build the gradient again from differentiable operations and differentiate that."""
     grad, q, k, v, bias, key_mask = ctx.saved_tensors
     deeper = torch.is_grad_enabled()
@@ -165,16 +172,19 @@ def _differentiate_twice(ctx, *slopes):
         second = torch.autograd.grad(
             first,
             [grad, *inputs],
-            slopes[: len(inputs)],
+            upstream[: len(inputs)],  # without a bias its place holds an empty tensor
             create_graph=deeper,
             allow_unused=True,
         )
     second = [*second, *[None] * (5 - len(second))]
+    # Then key mask, output, lse, band (3) and scale. Output and lse count as functions of q, k and
+    # v here: their derivatives are in `second` already.
     return (*second, None, None, None, None, None, None, None)
 
 
 def _variable(t: Tensor) -> Tensor:
+    """Return a fresh view, or a fresh leaf, that requires a gradient."""
     return t.view_as(t) if t.requires_grad else t.detach().requires_grad_()
 
 
-_backward_operator.register_autograd(_differentiate_twice, setup_context=_keep_twice)
+_backward_operator.register_autograd(_differentiate_twice, setup_context=_save_for_second_backward)

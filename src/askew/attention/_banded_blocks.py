@@ -19,15 +19,17 @@ def banded_by_blocks(
     band: Band,
     scale: float,
 ) -> Tensor:
-    """Output [B, H, Lq, d_v]; `bias` is [H, offsets] of the clipped band, mask [B, Lk].
+    """Compute the output [B, H, Lq, d_v]; `bias` is [H, offsets] of the clipped band, mask [B, Lk].
 
-    Unlike the operator it holds the weights of every tile for the backward pass.
+    The tiles are those of the operator (`Tiles`), all at once. Autograd keeps the weights of every
+    tile for the backward pass, which the operator does not.
     """
     kind, dtype, kv_heads = q.dtype, compute_dtype(q.dtype), k.shape[1]
     tiles = make_tiles(band, q.shape[2], k.shape[2])
-    k, v, poison = _contain(k, v, key_mask, tiles, q.shape[1])
+    k, v, nan_rows = _contain(k, v, key_mask, tiles, q.shape[1])
     q, k, v = (t.to(dtype) for t in (q, k, v))
     blocks = _pad_queries(q, tiles).unflatten(2, (-1, tiles.block)).unflatten(1, (kv_heads, -1))
+    # blocks is [B, kv, group, blocks, block, d]: the heads of a group share keys and values.
     keys, values = (_windows(t, tiles) for t in (k, v))  # [B, kv, 1, blocks, width, d]
     scores = blocks @ keys.transpose(-2, -1) * scale
     if bias is not None:
@@ -38,6 +40,7 @@ def banded_by_blocks(
         sinks = blocks @ k[:, :, None, None, : tiles.band.num_sinks].transpose(-2, -1) * scale
         scores = torch.cat([scores, sinks], -1)
         seen = torch.cat([seen, _sinks_seen(tiles, key_mask, q.device)], -1)
+    # A finite fill, since a row of -inf alone would have a NaN gradient; the product makes it 0.
     hidden = scores.masked_fill(~seen, torch.finfo(dtype).min)
     weights = hidden.softmax(-1) * seen
     output = weights[..., : tiles.width] @ values
@@ -45,13 +48,16 @@ def banded_by_blocks(
         sinks = v[:, :, None, None, : tiles.band.num_sinks]
         output = output + weights[..., tiles.width :] @ sinks
     output = output.flatten(1, 2).flatten(2, 3)[:, :, : tiles.queries]
-    return (output + poison).to(kind)
+    return (output + nan_rows).to(kind)
 
 
 def _contain(
     k: Tensor, v: Tensor, key_mask: Tensor | None, tiles: Tiles, heads: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Keys without what is not finite, and NaN for the rows that would have seen it."""
+    """Set keys and values that are not finite to zero, since 0 · NaN is NaN also for hidden keys.
+
+    The third result, to be added to the output, is NaN in the rows that see such a key.
+    """
     bad = ~(k.isfinite().all(-1) & v.isfinite().all(-1))
     k, v = (t.masked_fill(bad[..., None], 0.0) for t in (k, v))
     if key_mask is not None:
@@ -62,37 +68,43 @@ def _contain(
 
 
 def _pad_queries(q: Tensor, tiles: Tiles) -> Tensor:
+    """Pad the queries to whole blocks."""
     return F.pad(q, (0, 0, 0, tiles.packed - tiles.width + tiles.block - tiles.queries))
 
 
 def _windows(rows: Tensor, tiles: Tiles) -> Tensor:
-    """What each block sees, copied: [B, kv, 1, blocks, width, d]."""
+    """Cut the tile of each block out of the padded keys: [B, kv, 1, blocks, width, d]."""
     keys, place = tiles.span()
     packed = F.pad(rows[:, :, keys], (0, 0, place.start, tiles.packed - place.stop))
     return packed.unfold(2, tiles.width, tiles.block).transpose(-2, -1)[:, :, None]
 
 
 def _tile(bias: Tensor, tiles: Tiles) -> Tensor:
-    """Row r of a tile is the bias moved r columns to the right: [H, block, width]."""
+    """Spread the bias over a tile, [H, block, width]: row r is row 0 moved r columns right.
+
+    Outside the band it is 0; `_seen` hides those places.
+    """
     start = tiles.left - tiles.band.before
     gap = tiles.width - bias.shape[-1] - start
+    # Windows of one line: the last row begins at its start, every earlier row one place further.
     padded = F.pad(bias, (start + tiles.block - 1, gap))
     return padded.unfold(-1, tiles.width, 1).flip(1)
 
 
 def _seen(tiles: Tiles, key_mask: Tensor | None, device: torch.device) -> Tensor:
-    """Which keys of its tile a query sees: [B or 1, 1, 1, blocks, block, width]."""
+    """Find the keys of its tile that a query sees: [B or 1, 1, 1, blocks, block, width]."""
     row = torch.arange(tiles.block, device=device)[:, None]
-    gap = torch.arange(tiles.width, device=device) - tiles.left - row
-    band = (gap >= -tiles.band.before) & (gap <= tiles.band.after)
+    offset = torch.arange(tiles.width, device=device) - tiles.left - row  # key minus query
+    band = (offset >= -tiles.band.before) & (offset <= tiles.band.after)
     if key_mask is None:
         key_mask = torch.ones(1, tiles.keys, dtype=torch.bool, device=device)
+    # The mask is padded with 0 exactly as the keys are, so padding counts as hidden.
     exists = _windows(key_mask[:, None, :, None].to(torch.uint8), tiles) > 0
     return exists.transpose(-2, -1) & band
 
 
 def _sinks_seen(tiles: Tiles, key_mask: Tensor | None, device: torch.device) -> Tensor:
-    """Which sinks a query sees outside its band: [B or 1, 1, 1, blocks, block, sinks]."""
+    """Find the sinks that a query sees outside its band: [B or 1, 1, 1, blocks, block, sinks]."""
     band = tiles.band
     rows = tiles.packed - tiles.width + tiles.block
     position = torch.arange(rows, device=device)[:, None] + (tiles.keys - tiles.queries)

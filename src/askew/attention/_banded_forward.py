@@ -8,12 +8,12 @@ from torch import Tensor
 
 from askew.attention._banded_tiles import LOG2E, Band, Step, Tiles, scratch_like, sink_penalty
 
-SAFE = (2.0**-60, 2.0**40)
-"""Sums of a row's exponentials between these can neither overflow nor have lost a key."""
+SAFE_SUMS = (2.0**-60, 2.0**40)
+"""Between these a row's sum of exponentials has not overflowed, nor lost keys to underflow."""
 
 
-class Head(NamedTuple):
-    """What all queries of one key head share; `hidden` keys are zero in the packed rows."""
+class KeyHead(NamedTuple):
+    """What all queries of one key head share; hidden keys are zero in the packed rows."""
 
     keys: Tensor
     values: Tensor
@@ -25,21 +25,23 @@ class Head(NamedTuple):
 
 
 def packed_like(tiles: Tiles, heads: tuple[Tensor, ...], dtype: torch.dtype) -> list[Tensor]:
-    """Room for the packed rows of one head of each of `heads`."""
+    """Allocate the packed rows of one head, for each of `heads`."""
     return [t.new_empty(tiles.packed, t.shape[-1], dtype=dtype) for t in heads]
 
 
 def pack_head(
     tiles: Tiles, k: Tensor, v: Tensor, key_mask: Tensor | None, room: list[Tensor]
-) -> Head:
-    """Bring keys and values of one head, [keys, d], to the order of the tiles."""
+) -> KeyHead:
+    """Pack keys and values of one head, [keys, d], into `room`, and set its sinks apart."""
     hidden = None if key_mask is None else ~key_mask
     keys, values = (tiles.pack(t, hidden, r) for t, r in zip((k, v), room, strict=True))
     sink_keys, sink_values = (t[: tiles.band.num_sinks].to(keys.dtype) for t in (k, v))
     if hidden is not None:
-        shut = hidden[: tiles.band.num_sinks, None]
-        sink_keys, sink_values = (t.masked_fill(shut, 0.0) for t in (sink_keys, sink_values))
-    return Head(
+        hidden_sinks = hidden[: tiles.band.num_sinks, None]
+        sink_keys, sink_values = (
+            t.masked_fill(hidden_sinks, 0.0) for t in (sink_keys, sink_values)
+        )
+    return KeyHead(
         keys,
         values,
         tiles.penalty(keys, hidden),
@@ -51,14 +53,14 @@ def pack_head(
 
 
 def rows_of(head: Tensor, dtype: torch.dtype) -> Tensor:
-    """One head [length, d] in `dtype`, laid out as matrix products want it."""
+    """Return one head [length, d] in `dtype`, copied only if its rows are not contiguous."""
     head = head.to(dtype)
     fits = head.stride(-1) == 1 and head.stride(0) >= head.shape[-1]
     return head if fits else head.contiguous()
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Half precision is computed in float32."""
+    """Return the dtype to compute in: float32 for half precision, else `dtype`."""
     return torch.promote_types(dtype, torch.float32)
 
 
@@ -71,14 +73,18 @@ def banded_forward(
     tiles: Tiles,
     scale: float,
 ) -> tuple[Tensor, Tensor]:
-    """Output [B, H, Lq, d_v], and log2 of the summed exponentials, inf where nothing is seen."""
+    """Compute the output [B, H, Lq, d_v] and the log-sum-exp [B, H, Lq] of every query.
+
+    With scores s of a query in base 2 (s = LOG2E · score), the output is Σ 2^s v / Σ 2^s and the
+    log-sum-exp log2 Σ 2^s. The backward pass needs no more of the forward pass than these two.
+    """
     dtype = compute_dtype(q.dtype)
     batch, heads, queries, _ = q.shape
     group = heads // max(k.shape[1], 1)
     output = q.new_empty(batch, heads, queries, v.shape[-1])
     lse = q.new_empty(batch, heads, queries, dtype=dtype)
     bias_tiles = tiles.bias_tile(bias, heads if bias is not None else 1, lse)
-    walk = _Walk(tiles, scale * LOG2E, scratch_like(tiles, lse, 1)[0])
+    query_head = _QueryHeadForward(tiles, scale * LOG2E, scratch_like(tiles, lse, 1)[0])
     room = packed_like(tiles, (k, v), dtype)
     for b in range(batch):
         seen = None if key_mask is None else key_mask[b]
@@ -86,18 +92,19 @@ def banded_forward(
             head = pack_head(tiles, k[b, kv], v[b, kv], seen, room)
             for h in range(kv * group, (kv + 1) * group):
                 tile = bias_tiles[h if bias is not None else 0]
-                walk.run(rows_of(q[b, h], dtype), head, tile, output[b, h], lse[b, h])
+                query_head.run(rows_of(q[b, h], dtype), head, tile, output[b, h], lse[b, h])
+    # A query that sees nothing: the backward pass computes 2^(s - lse), 0 for inf, NaN for -inf.
     return output, lse.masked_fill_(lse == -math.inf, math.inf)
 
 
-class _Walk:
-    """The walk over the steps of one head, with its scratch."""
+class _QueryHeadForward:
+    """Computes one query head at a time, step by step, in the same scratch."""
 
     def __init__(self, tiles: Tiles, scale: float, scratch: Tensor) -> None:
         self.tiles, self.scale, self.scratch = tiles, scale, scratch
-        self.careful = False
+        self.careful = False  # whether to subtract each row's maximum without trying first
 
-    def run(self, q: Tensor, head: Head, tile: Tensor, output: Tensor, lse: Tensor) -> None:
+    def run(self, q: Tensor, head: KeyHead, tile: Tensor, output: Tensor, lse: Tensor) -> None:
         """Fill `output` [queries, d_v] and `lse` [queries]."""
         wide = output if output.dtype == q.dtype else torch.empty_like(output, dtype=q.dtype)
         for step in self.tiles.steps():
@@ -108,25 +115,27 @@ class _Walk:
             output.copy_(wide)
 
     def _step(
-        self, step: Step, q: Tensor, head: Head, tile: Tensor, output: Tensor, lse: Tensor
+        self, step: Step, q: Tensor, head: KeyHead, tile: Tensor, output: Tensor, lse: Tensor
     ) -> None:
         careful = self.careful or head.masked
         total, top = self._exponentials(step, q, head, tile, careful)
         if not careful:
             least, most = torch.aminmax(total)
-            # Exponentials without the row's maximum are faster and mostly safe.
-            if not (least >= SAFE[0] and most <= SAFE[1]):
+            # Not subtracting the row's maximum saves two passes and is safe for usual scores. The
+            # comparison is false for NaN, which therefore takes the careful way too.
+            if not (least >= SAFE_SUMS[0] and most <= SAFE_SUMS[1]):
+                # Rows at the edges may see nothing, whatever the scores: no reason to stay careful.
                 self.careful = self.careful or step.inside
                 total, top = self._exponentials(step, q, head, tile, True)
         torch.bmm(step.scores(self.scratch), step.keys(head.values), out=output)
-        output.div_(total.masked_fill(total == 0, 1.0))
-        torch.log2(total, out=total)
+        output.div_(total.masked_fill(total == 0, 1.0))  # a row that sees nothing stays 0
+        torch.log2(total, out=total)  # log2 Σ 2^s = top + log2 Σ 2^(s - top)
         lse.copy_((total if top is None else total.add_(top)).squeeze(-1))
 
     def _exponentials(
-        self, step: Step, q: Tensor, head: Head, tile: Tensor, careful: bool
+        self, step: Step, q: Tensor, head: KeyHead, tile: Tensor, careful: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Leave the exponentials in the scratch; return their sums and what was subtracted."""
+        """Compute the exponentials in the scratch; return their sums and the subtracted maxima."""
         scores = step.scores(self.scratch)
         if step.inside and not head.masked:
             scores.copy_(tile[: step.rows])
@@ -136,18 +145,25 @@ class _Walk:
         scores.baddbmm_(step.queries(q), keys, alpha=self.scale)
         top = None
         if careful:
+            # The lower bound is for a row of -inf alone: -inf - (-inf) would be NaN.
             top = scores.amax(-1, keepdim=True).clamp_min_(torch.finfo(scores.dtype).min)
             scores.sub_(top)
         scores.exp2_()
         return scores.sum(-1, keepdim=True), top
 
 
-def _add_sinks(q: Tensor, head: Head, scale: float, output: Tensor, lse: Tensor) -> None:
-    """Let every query see the sinks outside its band as well."""
+def _add_sinks(q: Tensor, head: KeyHead, scale: float, output: Tensor, lse: Tensor) -> None:
+    """Let every query see the sinks outside its band as well.
+
+    Two softmaxes over disjoint keys join into one: with the new log-sum-exp
+    lse' = log2(2^lse + Σ_sinks 2^s), the old output counts 2^(lse - lse') and each sink's value
+    2^(s - lse').
+    """
     scores = torch.addmm(head.sink_penalty, q, head.sink_keys.t(), alpha=scale)
-    ln2 = 1 / LOG2E
+    ln2 = 1 / LOG2E  # logsumexp exists in base e only
     sinks = torch.logsumexp(scores * ln2, -1).mul_(LOG2E)
     total = torch.logaddexp2(lse, sinks)
+    # Where nothing is seen all three are -inf; subtracting inf instead makes both factors 0.
     finite = total.masked_fill(total == -math.inf, math.inf)
     output.mul_(torch.exp2(lse - finite)[:, None])
     output.addmm_(scores.sub_(finite[:, None]).exp2_(), head.sink_values)
@@ -155,7 +171,10 @@ def _add_sinks(q: Tensor, head: Head, scale: float, output: Tensor, lse: Tensor)
 
 
 def reach_of_rows(flags: Tensor, band: Band, queries: int) -> Tensor:
-    """Which queries see a flagged key: [..., keys] boolean to [..., queries]."""
+    """Find the queries that see a flagged key: [..., keys] boolean to [..., queries].
+
+    count[j] is the number of flags before key j, so a difference counts those in a window.
+    """
     keys = flags.shape[-1]
     position = torch.arange(queries, device=flags.device) + (keys - queries)
     count = torch.nn.functional.pad(flags.long().cumsum(-1), (1, 0))

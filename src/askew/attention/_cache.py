@@ -49,7 +49,7 @@ class KeyValueCache:
 
     @property
     def length(self) -> int:
-        """Number of positions appended so far: where the next one stands."""
+        """Number of positions appended so far, which is the index of the next one."""
         return self._length
 
     @property
@@ -62,7 +62,7 @@ class KeyValueCache:
         keys: Float[Tensor, "batch kv_heads new d_key"],
         values: Float[Tensor, "batch kv_heads new d_value"],
     ) -> tuple[Tensor, Tensor]:
-        """Add new positions at the end and return what they can see, themselves included.
+        """Add new positions at the end and return all keys and values that they can see.
 
         Args:
             keys: Keys of the new positions.
@@ -81,7 +81,7 @@ class KeyValueCache:
     def visible_mask(
         self, key_mask: Bool[Tensor, "batch length"], keys: int
     ) -> Bool[Tensor, "batch keys"]:
-        """Of a mask over all positions so far, what belongs to the `keys` that `append` gave.
+        """Select from a mask over all positions the part for the keys that `append` returned.
 
         Args:
             key_mask: True = a real key, for every position appended so far.
@@ -96,7 +96,7 @@ class KeyValueCache:
         return torch.cat([key_mask[:, : self.num_sinks], recent], dim=1)
 
     def _visible(self, rows: Tensor, axis: int) -> Tensor:
-        """Leave out what no later query sees. A copy, so that the rest can be freed."""
+        """Drop what no later query sees; a copy, so that the memory of the rest can be freed."""
         if self.before is None or rows.shape[axis] <= self.num_sinks + self.before:
             return rows
         first = rows.narrow(axis, 0, self.num_sinks)
@@ -117,7 +117,7 @@ class KeyValueCache:
         return self.keys, self.values
 
     def reorder(self, rows: Int[Tensor, " batch"]) -> None:
-        """Take the rows of a beam search: row i becomes what row `rows[i]` was.
+        """Reorder the batch as beam search does: row i becomes what row `rows[i]` was.
 
         Args:
             rows: Which row each new row continues.

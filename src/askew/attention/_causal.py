@@ -1,4 +1,4 @@
-"""Attention that looks back only, over all the past or a window of it."""
+"""Causal attention, over all the past or a window of it."""
 
 import torch
 
@@ -9,9 +9,9 @@ from askew.attention._layers import AsymmetricAttention, Position
 class CausalAsymmetricAttention(AsymmetricAttention):
     r"""`AsymmetricAttention` of a stream to its own past, for any length.
 
-    ``window_size=w`` sees w keys, its own position among them; None sees all. Positions are learnt
-    as a bias per head and offset that starts at zero. With a window the cost is linear in the
-    length. Without window and positions it is ordinary causal attention.
+    With ``window_size=w`` a query sees w keys, its own position among them; with None all of the
+    past. Positions are learnt as a bias per head and offset that starts at zero. With a window the
+    cost is linear in the length. Without window and positions it is ordinary causal attention.
 
     Args:
         d_model: Width of the stream.

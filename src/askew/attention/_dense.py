@@ -9,27 +9,28 @@ from torch import Tensor
 from askew.attention._masks import band_mask, causal_mask
 from askew.attention._routes import Call
 
-MANY_KEYS = 256
-"""Up to here one query is as fast by the fused kernel, whatever the widths."""
+PRODUCTS_MIN_KEYS = 256
+"""With fewer keys the fused kernel is as fast for one query as two plain products."""
 
 
 def attend_dense(call: Call, *, pad: bool) -> Tensor:
-    """Output by the fused kernel; `pad` brings all widths to one with zeros."""
+    """Compute the output with the fused kernel; `pad` fills widths up to equal ones with zeros."""
     call = _explicit(call)
-    if _is_safe(call):
+    if _sees_all_keys(call):
         return _attend(call, pad)
-    if _is_looked_at(call):
+    if _can_read_without_sync(call):
         output = _attend(call, pad)
+        # One NaN or inf anywhere makes the sum non-finite, so a finite sum clears all rows.
         if math.isfinite(output.detach().sum(dtype=torch.float32)):
             return output
-    call, poison = _contain(call)
+    call, nan_rows = _contain(call)
     output = _attend(call, pad)
-    return output if poison is None else output + poison.to(output.dtype)
+    return output if nan_rows is None else output + nan_rows.to(output.dtype)
 
 
 def _attend(call: Call, pad: bool) -> Tensor:
     q, k, v, d_v = call.q, call.k, call.v, call.v.shape[-1]
-    if not pad and _is_for_products(call):
+    if not pad and _products_are_faster(call):
         return _one_query(call)
     if pad:
         q, k, v = _pad_widths(q, k, v)
@@ -45,18 +46,22 @@ def _attend(call: Call, pad: bool) -> Tensor:
     )[..., :d_v]
 
 
-def _is_for_products(call: Call) -> bool:
-    """Whether two plain products beat the fused kernel: one query on a CPU, where that is slow."""
+def _products_are_faster(call: Call) -> bool:
+    """Whether two plain products beat the fused kernel: one query on a CPU, many keys."""
     q, k, v = call.q, call.k, call.v
+    # The fused CPU kernel is slow for unequal widths, for grouped heads, and in half precision.
     slow = q.shape[-1] != v.shape[-1] or q.shape[1] != k.shape[1] or q.dtype.itemsize == 2
-    plain = call.dropout_p == 0 and call.q.device.type == "cpu"
-    return plain and q.shape[2] == 1 and slow and k.shape[2] >= MANY_KEYS
+    possible = call.dropout_p == 0 and call.q.device.type == "cpu" and q.shape[2] == 1
+    return possible and slow and k.shape[2] >= PRODUCTS_MIN_KEYS
 
 
 def _one_query(call: Call) -> Tensor:
-    """Output [B, H, 1, d_v]: the query heads that share a key head are the rows of a product."""
+    """Compute the output [B, H, 1, d_v] of a single query per head.
+
+    The query heads that share a key head become the rows of one matrix product.
+    """
     k, v, kv_heads, kind = call.k, call.v, call.k.shape[1], call.q.dtype
-    q = call.q.squeeze(2).unflatten(1, (kv_heads, -1))
+    q = call.q.squeeze(2).unflatten(1, (kv_heads, -1))  # [B, kv, group, d_qk]
     scores = (q @ k.transpose(-2, -1)).to(torch.promote_types(kind, torch.float32)) * call.scale
     if call.bias is not None:
         scores = scores + _by_group(call.bias, kv_heads)
@@ -69,17 +74,17 @@ def _one_query(call: Call) -> Tensor:
 
 
 def _by_group(t: Tensor, kv_heads: int) -> Tensor:
-    """[.., H or 1, 1, Lk] as [.., kv or 1, group or 1, Lk]."""
-    t = t[(None,) * (4 - t.dim())].squeeze(2)
+    """Reshape [.., H or 1, 1, Lk] to [.., kv or 1, group or 1, Lk]."""
+    t = t[(None,) * (4 - t.dim())].squeeze(2)  # up to two leading axes may be absent
     return t.unsqueeze(1) if t.shape[1] == 1 else t.unflatten(1, (kv_heads, -1))
 
 
 def attend_with_weights(call: Call) -> tuple[Tensor, Tensor]:
-    """Output, and weights [B, H, Lq, Lk]."""
+    """Compute the output, and the weights [B, H, Lq, Lk], without the fused kernel."""
     call = _explicit(call)
-    poison = None
-    if not _is_safe(call):
-        call, poison = _contain(call)
+    nan_rows = None
+    if not _sees_all_keys(call):
+        call, nan_rows = _contain(call)
     k, v = call.k, call.v
     group = call.q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
@@ -90,25 +95,28 @@ def attend_with_weights(call: Call) -> tuple[Tensor, Tensor]:
     if call.attn_mask is None:
         weights = scores.softmax(dim=-1)
     else:
-        # The finite fill keeps an all-hidden row free of NaN; the product makes it zero.
+        # A row of -inf alone would be NaN after the softmax, in value and in gradient. With a
+        # finite fill it is uniform, and the product with the mask makes it zero.
         hidden = scores.masked_fill(~call.attn_mask, torch.finfo(scores.dtype).min)
         weights = hidden.softmax(dim=-1) * call.attn_mask
     weights = weights.to(v.dtype)
     output = F.dropout(weights, call.dropout_p) @ v
-    if poison is None:
+    if nan_rows is None:
         return output, weights
-    return output + poison.to(output.dtype), weights + poison.to(weights.dtype)
+    return output + nan_rows.to(output.dtype), weights + nan_rows.to(weights.dtype)
 
 
 def _explicit(call: Call) -> Call:
-    """The same call with its window and, where the kernel needs it, causality in the mask."""
+    """Express the window, and causality where the kernel needs it, as a mask."""
     if call.window is not None:
         return _with_window(call if call.return_weights else _trim(call))
     queries, keys = call.q.shape[2], call.k.shape[2]
-    # One query alone stands at the last key and sees everything: no mask needed.
+    # A single query stands at the last key, so it sees everything and needs no mask.
     if not call.causal or queries == 1:
         return call._replace(causal=False)
     plain = call.attn_mask is None and call.bias is None and not call.return_weights
+    # The kernel's own `is_causal` aligns the first query with the first key (top-left), ours the
+    # last with the last: they agree only for equal lengths. It also excludes an explicit mask.
     if plain and queries == keys:
         return call
     seen = causal_mask(queries, keys, device=call.q.device)
@@ -116,7 +124,7 @@ def _explicit(call: Call) -> Call:
 
 
 def _trim(call: Call) -> Call:
-    """Leave out the keys that no query reaches; the sinks stay, at the front."""
+    """Drop the keys that no query reaches; the sinks stay, at the front."""
     keys, sinks = call.k.shape[2], call.num_sinks
     start = keys - call.reach
     if start <= sinks:
@@ -139,7 +147,8 @@ def _with_window(call: Call) -> Call:
     queries, keys = call.q.shape[2], call.k.shape[2]
     mask, bias = call.attn_mask, call.bias
     if queries != 1 or call.return_weights:
-        # A trimmed sink stands before every window, so its new place is as good as its own.
+        # What `_trim` drops lies between the sinks and the first window: sinks still stand before
+        # every window, so the mask and the bias by position stay right.
         seen = band_mask(queries, keys, before, after, call.num_sinks, device=call.q.device)
         mask = _both(mask, seen)
     if call.relative_bias is not None:
@@ -151,9 +160,12 @@ def _with_window(call: Call) -> Call:
 
 
 def _spread(bias: Tensor, queries: int, keys: int, before: int, after: int) -> Tensor:
-    """The bias at every pair of positions, [H, Lq, Lk], zero outside the window."""
+    """Write the bias at every pair of positions, [H, Lq, Lk], zero outside the window."""
     if queries == 0 or keys == 0:
         return bias.new_zeros(bias.shape[0], queries, keys)
+    # Offsets j - position(i) run from 1 - keys (last query, first key) to queries - 1 (first
+    # query, last key). `line` holds one number for each; negative padding crops. The last query
+    # reads it from index 0 on, every earlier query one place further: unfold, then reverse.
     line = F.pad(bias, (keys - 1 - before, queries - 1 - after))
     return line.unfold(-1, keys, 1).flip(1)
 
@@ -163,7 +175,7 @@ def _both(mask: Tensor | None, seen: Tensor) -> Tensor:
 
 
 def _merge(attn_mask: Tensor | None, bias: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """One tensor for the kernel: boolean, or a float bias with -inf where hidden."""
+    """Make the one mask that the kernel takes: boolean, or a float bias with -inf where hidden."""
     if bias is None:
         return attn_mask
     bias = bias.to(dtype)
@@ -177,13 +189,13 @@ def _pad_widths(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor
     return q, k, F.pad(v, (0, -gap)) if gap < 0 else v
 
 
-def _is_safe(call: Call) -> bool:
-    """Whether every row sees every key, so that none can be poisoned by what it does not see."""
+def _sees_all_keys(call: Call) -> bool:
+    """Whether every query sees every key, so that no hidden key can spoil its row."""
     return call.attn_mask is None and not call.causal
 
 
-def _is_looked_at(call: Call) -> bool:
-    """Whether the output may be read, where that costs nothing: in eager mode on a CPU."""
+def _can_read_without_sync(call: Call) -> bool:
+    """Whether the output's values may be read at no cost: in eager mode on a CPU."""
     return (
         call.q.device.type == "cpu"
         and not torch.compiler.is_compiling()
@@ -192,29 +204,34 @@ def _is_looked_at(call: Call) -> bool:
 
 
 def _contain(call: Call) -> tuple[Call, Tensor | None]:
-    """Keys and values that cannot poison rows which do not see them.
+    """Replace keys and values that are not finite, so that they cannot spoil other rows.
 
-    A hidden key has weight 0, but 0 · NaN is NaN. So what is not finite is zeroed, and NaN is
-    given back to the rows that see it.
+    A hidden key has weight 0, but 0 · NaN is NaN. So such keys are set to zero, and the second
+    result, to be added to the output, is NaN in the rows that see one of them (None: no row can).
     """
     k, v = call.k, call.v
     mask = None
     if call.attn_mask is not None:
         mask = call.attn_mask[(None,) * (4 - call.attn_mask.dim())]
         mask = mask.expand(*mask.shape[:3], k.shape[2])
-        if mask.shape[1] == mask.shape[2] == 1:
+        if mask.shape[1] == mask.shape[2] == 1:  # no query sees the hidden keys: zero them all
             hidden = ~mask.transpose(-2, -1)
             k, v = k.masked_fill(hidden, 0.0), v.masked_fill(hidden, 0.0)
             return call._replace(k=k, v=v), None
     bad = ~(k.isfinite().all(-1) & v.isfinite().all(-1))
     k, v = k.masked_fill(bad[..., None], 0.0), v.masked_fill(bad[..., None], 0.0)
+    # Without a mask the call is causal with equal lengths: row i sees the keys up to i.
     reached = bad.cumsum(-1) > 0 if mask is None else _reached(bad, mask)
     reached = reached.repeat_interleave(call.q.shape[1] // reached.shape[1], dim=1)
     return call._replace(k=k, v=v), torch.where(reached, math.nan, 0.0)[..., None]
 
 
 def _reached(bad: Tensor, mask: Tensor) -> Tensor:
-    """Which rows see a bad key: [B, kv, Lk] and [B or 1, H or 1, Lq or 1, Lk] to [B, ., Lq]."""
+    """Find the rows that see a bad key.
+
+    `bad` is [B, kv, Lk], `mask` [B or 1, H or 1, Lq or 1, Lk], the result [B, H or kv, Lq or 1].
+    """
+    # Products count the bad keys that each row sees; float32 has the fast kernels.
     seen, flags = mask.to(torch.float32), bad.to(torch.float32)
     if mask.shape[1] != 1:
         flags = flags.repeat_interleave(mask.shape[1] // bad.shape[1], dim=1)

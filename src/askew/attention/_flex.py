@@ -8,7 +8,7 @@ from askew.attention._routes import Call, expanded_mask
 
 
 def attend_flex(call: Call) -> Tensor:
-    """Output of a call without dropout and dense bias; compiled on CUDA."""
+    """Compute a call without dropout and dense bias; compiled on CUDA."""
     queries, keys = call.q.shape[2], call.k.shape[2]
     visible = _predicate(call)
     batch, heads = (None, None) if call.attn_mask is None else call.q.shape[:2]
@@ -28,7 +28,7 @@ def attend_flex(call: Call) -> Tensor:
 
 
 def _predicate(call: Call):
-    """Whether query i of batch row b and head h sees key j."""
+    """Make the function that says whether query i of batch row b and head h sees key j."""
     shift = call.k.shape[2] - call.q.shape[2]
     before, after = call.window or (call.k.shape[2], 0 if call.causal else call.q.shape[2])
     sinks, mask = call.num_sinks, expanded_mask(call)
@@ -44,6 +44,7 @@ def _predicate(call: Call):
 
 
 def _bias_of(call: Call):
+    """Make the function that adds the relative bias to a score, or None without a bias."""
     bias = call.relative_bias
     if bias is None:
         return None

@@ -1,4 +1,4 @@
-"""Multi-head attention with every width its own."""
+"""Multi-head attention in which every width can be set by itself."""
 
 from typing import Literal
 
@@ -14,7 +14,7 @@ from askew.attention._relative import ALiBi, RelativeBias, spread_offsets, windo
 from askew.attention._rotary import RotaryPositions
 
 Position = Literal["relative", "alibi", "rotary"] | RelativeBias | ALiBi | RotaryPositions
-"""How a layer is told where its keys stand."""
+"""How a layer knows the positions of its keys."""
 
 
 class AsymmetricAttention(nn.Module):
@@ -27,13 +27,14 @@ class AsymmetricAttention(nn.Module):
         q = W_q x,\quad k = W_k z,\quad v = W_v z,\qquad
         s_{ij} = e^{\theta_h}\,q_i^\top B\,k_j / \sqrt{d},
 
-    and the heads' outputs are joined and projected. The bridge B exists only where queries
-    and keys differ in width; its rank is that of the narrower side, so the wider one buys
-    nothing by itself. d is the width of a key head. All widths equal, norms off: this is
+    and the heads' outputs are joined and projected. d is the width of a key head. The bridge B
+    exists only where queries and keys differ in width. Its rank is at most the smaller width, so
+    the larger one gains nothing by itself. With all widths equal and norms off this is
     `torch.nn.MultiheadAttention`.
 
-    Separate temperatures of queries and keys would act only as a product; here is one
-    :math:`\theta_h` per head, present with `qk_norm`, whose scale nothing else can absorb.
+    Separate temperatures of queries and keys would act only as a product. So there is one
+    :math:`\theta_h` per head, and only with `qk_norm`: without the norm the weights could take
+    over its scale.
 
     Args:
         d_model: Width of the stream that is updated.
@@ -42,16 +43,16 @@ class AsymmetricAttention(nn.Module):
         d_key: Width of `num_heads` key heads together, `d_query` by default.
         d_value: Width of `num_heads` value heads together, `d_model` by default.
         num_heads: Number of query heads; divides the three widths above.
-        num_kv_heads: Number of key and value heads kept, a divisor of `num_heads`; fewer
-            of them are shared by consecutive query heads.
+        num_kv_heads: Number of key and value heads, a divisor of `num_heads`. If it is smaller,
+            consecutive query heads share a key head.
         causal: Hide the future. Only for self-attention.
-        window: (before, after), both >= 0: keys a query sees before its position and behind it.
+        window: (before, after), both >= 0: keys a query sees before its position and after it.
             None shows all. Causal attention needs `after` 0. Only for self-attention.
         num_sinks: First keys that stay visible outside the window, >= 0.
         position: "relative" (a learned bias per head and offset: each offset of a window its own,
             else buckets), "alibi" (a fixed slope per head), "rotary" (needs `d_query` and `d_key`
-            equal), such a module of one's own, or None. Only for self-attention.
-        qk_norm: Bring every query and key head to root mean square 1 and learn a temperature.
+            equal), a module of one of these classes, or None. Only for self-attention.
+        qk_norm: Normalise every query and key head to root mean square 1, learn a temperature.
         dropout: Share of attention weights dropped in training, in [0, 1).
         d_output: Width of the result, `d_model` by default.
         device: Where the parameters are made.
@@ -177,9 +178,9 @@ class AsymmetricAttention(nn.Module):
         )
 
     def reset_parameters(self) -> None:
-        """Draw the weights afresh: Glorot uniform, zero biases, temperature 1.
+        """Initialise the weights again: Glorot uniform, zero biases, temperature 1.
 
-        Positions are left alone.
+        The parameters of positions stay as they are.
         """
         for name, parameter in self.named_parameters():
             if name.endswith("weight"):
@@ -189,10 +190,10 @@ class AsymmetricAttention(nn.Module):
 
     @classmethod
     def from_torch(cls, theirs: nn.MultiheadAttention) -> "AsymmetricAttention":
-        """The same attention with the weights of torch's, as a copy.
+        """Make the same attention with a copy of the weights of torch's layer.
 
-        It is batch-first whatever `theirs` is, and masks are the other way round: True = may
-        attend. `mask_from_torch` turns them.
+        It is batch-first, whatever `theirs` is, and its masks have the opposite meaning: True = may
+        attend. `mask_from_torch` inverts them.
 
         Args:
             theirs: A layer without `add_bias_kv` and `add_zero_attn` whose keys and values have
@@ -214,21 +215,21 @@ class AsymmetricAttention(nn.Module):
             f"got add_bias_kv {theirs.bias_k is not None}, add_zero_attn {theirs.add_zero_attn}, "
             f"kdim {theirs.kdim}, vdim {theirs.vdim}",
         )
-        width, kept = theirs.embed_dim, theirs.out_proj.weight
+        width, out_weight = theirs.embed_dim, theirs.out_proj.weight
         ours = cls(
             width,
             d_source=theirs.kdim,
             num_heads=theirs.num_heads,
             qk_norm=False,
             dropout=theirs.dropout,
-            device=kept.device,
-            dtype=kept.dtype,
+            device=out_weight.device,
+            dtype=out_weight.dtype,
         ).train(theirs.training)
         weights = (theirs.q_proj_weight, theirs.k_proj_weight, theirs.v_proj_weight)
         if theirs.in_proj_weight is not None:
             weights = theirs.in_proj_weight.chunk(3)
         biases = (None,) * 3 if theirs.in_proj_bias is None else theirs.in_proj_bias.chunk(3)
-        pairs = [*zip(weights, biases, strict=True), (kept, theirs.out_proj.bias)]
+        pairs = [*zip(weights, biases, strict=True), (out_weight, theirs.out_proj.bias)]
         with torch.no_grad():
             for layer, (weight, bias) in zip(
                 (ours.query, ours.key, ours.value, ours.output), pairs, strict=True
@@ -248,7 +249,7 @@ class AsymmetricAttention(nn.Module):
         cache: KeyValueCache | None = None,
         return_weights: bool = False,
     ) -> AttentionOutput:
-        """Let every position of `x` look at `source`, or at `x` itself.
+        """Attend from every position of `x` to `source`, or to `x` itself.
 
         Args:
             x: The stream that is updated.
@@ -266,9 +267,9 @@ class AsymmetricAttention(nn.Module):
             ValueError: If `causal`, a window or positions are set and a `source` is given, or
                 shapes do not fit.
         """
-        own = self.causal or self.window is not None or self.position is not None
+        needs_self = self.causal or self.window is not None or self.position is not None
         require(
-            source is None or not own,
+            source is None or not needs_self,
             "AsymmetricAttention: attention that is causal, has a window or positions reads its "
             "own stream; got a source",
         )
@@ -299,7 +300,7 @@ class AsymmetricAttention(nn.Module):
         return AttentionOutput(self.output(output.transpose(1, 2).flatten(2)), weights)
 
     def new_cache(self) -> KeyValueCache:
-        """An empty cache for decoding that keeps no more than this layer's window shows.
+        """Make an empty cache for decoding that keeps no more than this layer's window shows.
 
         Returns:
             The cache.
@@ -315,7 +316,7 @@ class AsymmetricAttention(nn.Module):
     def _biases(
         self, queries: int, keys: int, device: torch.device
     ) -> tuple[Tensor | None, Tensor | None]:
-        """The dense bias, or that of a window."""
+        """Compute the bias of all pairs, and that of a window; at most one of them exists."""
         if not isinstance(self.position, (RelativeBias, ALiBi)):
             return None, None
         if self.window is None:
@@ -344,9 +345,11 @@ class AsymmetricAttention(nn.Module):
         return (k, v) if cache is None else cache.append(k, v)
 
     def _bridge(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        """Bring q and k to one width on the side that costs fewer multiplications."""
+        """Map q or k to the width of the other, whichever takes fewer multiplications."""
         if self.bridge is None:
             return q, k
+        # Mapping queries costs area per query, then the scores head_key each; mapping keys costs
+        # area per stored key, then the scores head_query each.
         queries, keys = q.shape[2] * self.num_heads, k.shape[2]
         area, both = self.head_query * self.head_key, queries * keys
         if queries * area + both * self.head_key <= (
@@ -356,7 +359,7 @@ class AsymmetricAttention(nn.Module):
         return q, k @ self.bridge.weight
 
     def extra_repr(self) -> str:
-        """Name the settings that the sub-modules do not show."""
+        """Return the settings that the sub-modules do not show."""
         return (
             f"num_heads={self.num_heads}, num_kv_heads={self.num_kv_heads}, "
             f"causal={self.causal}, window={self.window}, num_sinks={self.num_sinks}, "

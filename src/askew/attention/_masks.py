@@ -10,7 +10,7 @@ from askew._check import require
 def causal_mask(
     num_queries: int, num_keys: int | None = None, *, device: torch.device | str | None = None
 ) -> Bool[Tensor, "queries keys"]:
-    """Let each query see itself and what came before, never what comes after.
+    """Make the mask by which each query sees itself and earlier keys, but no later ones.
 
     The last query stands at the last key (bottom-right alignment), so with cached keys
     query i sees key j iff ``j <= i + num_keys - num_queries``.
@@ -49,7 +49,7 @@ def band_mask(
     *,
     device: torch.device | str | None = None,
 ) -> Bool[Tensor, "queries keys"]:
-    """Let each query see `before` keys before its own position and `after` keys behind it.
+    """Make the mask by which each query sees `before` keys before its position, `after` after it.
 
     The last query stands at the last key: query i sees key j iff
     ``i + keys - queries - before <= j <= i + keys - queries + after``. Equal sides give the
@@ -59,9 +59,9 @@ def band_mask(
         queries: Number of query positions, >= 0.
         keys: Number of key positions, >= 0.
         before: Keys seen before the query's own position, >= 0.
-        after: Keys seen behind it, >= 0.
+        after: Keys seen after it, >= 0.
         num_sinks: The first keys, seen by every query, >= 0. A window with ``after = 0``
-            stays causal: there a sink is seen from its own position on.
+            stays causal: a query before a sink does not see it.
         device: Where the mask is made.
 
     Returns:
@@ -101,7 +101,7 @@ def prefix_mask(
     prefix: int,
     device: torch.device | str | None = None,
 ) -> Bool[Tensor, "queries keys"]:
-    """Show the first `prefix` keys to every query and the rest causally.
+    """Make the mask by which every query sees the first `prefix` keys, and the others causally.
 
     No prefix is `causal_mask`; a prefix of all keys hides nothing.
 
@@ -131,7 +131,7 @@ def prefix_mask(
 
 
 def padding_mask(tokens: torch.Tensor, padding_token: int) -> Bool[Tensor, "batch keys"]:
-    """Mark the real tokens of a padded batch.
+    """Make the mask of the real tokens of a padded batch.
 
     Args:
         tokens: [batch, length] token numbers.
@@ -148,13 +148,13 @@ def padding_mask(tokens: torch.Tensor, padding_token: int) -> Bool[Tensor, "batc
 
 
 def mask_from_torch(mask: Bool[Tensor, "..."]) -> Bool[Tensor, "..."]:
-    """Turn a mask of `torch.nn.MultiheadAttention`, whose True hides, into one whose True shows.
+    """Invert a mask of `torch.nn.MultiheadAttention`, in which True hides a key.
 
     Args:
         mask: Its `attn_mask` or `key_padding_mask`, boolean.
 
     Returns:
-        The mask for `attn_mask` or `key_mask` here, of the same shape.
+        A mask of the same shape in which True shows a key, for `attn_mask` or `key_mask` here.
 
     Raises:
         TypeError: If the mask is additive; pass that to `attend` as `bias`.

@@ -1,4 +1,4 @@
-"""Where a token stands, told to the model."""
+"""Positions as fixed sinusoidal vectors."""
 
 import torch
 from jaxtyping import Float
@@ -15,7 +15,7 @@ def sinusoidal_positions(
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Float[Tensor, "length d_model"]:
-    r"""Sines and cosines of geometrically spaced wavelengths, for any length.
+    r"""Compute sines and cosines of geometrically spaced wavelengths, for any length.
 
     Row t holds :math:`\sin(t\,\omega_k)` in its first half and :math:`\cos(t\,\omega_k)` in
     its second, :math:`\omega_k = 10000^{-2k/d}`. The angles are computed in float32.

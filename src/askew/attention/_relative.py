@@ -10,7 +10,7 @@ from askew._check import require
 
 
 class RelativeBias(nn.Module):
-    r"""A learned bias per head and offset; past and future learn apart.
+    r"""A learned bias per head and offset, with separate entries for past and future.
 
     The offset of a key is its position minus the query's: negative is the past. With a window
     every offset in it has its own entry, oldest first. Without one, offsets fall into buckets:
@@ -21,9 +21,10 @@ class RelativeBias(nn.Module):
     Args:
         num_heads: Number of query heads.
         window: (before, after) of the attention it is for, both >= 0, or None for buckets.
-        causal: Without a window, give all buckets to the past.
+        causal: Without a window, use all buckets for the past.
         num_buckets: Buckets of both sides together, even and at least 4.
-        max_distance: Where the last bucket starts; more than a quarter of `num_buckets`.
+        max_distance: From here on all distances share the last bucket; more than a quarter of
+            `num_buckets`, or more than half of it if `causal`.
         device: Where the table is made.
         dtype: Type of the table.
 
@@ -75,7 +76,7 @@ class RelativeBias(nn.Module):
         self.table = nn.Parameter(torch.zeros(num_heads, entries, device=device, dtype=dtype))
 
     def forward(self, offsets: Int[Tensor, " n"]) -> Float[Tensor, "heads n"]:
-        """The bias of every head at the given offsets.
+        """Look up the bias of every head at the given offsets.
 
         Args:
             offsets: Key position minus query position. Outside the window the bias is 0.
@@ -91,11 +92,17 @@ class RelativeBias(nn.Module):
         return torch.where(inside, entries, 0.0)
 
     def _bucket(self, offsets: Tensor) -> Tensor:
-        """Past buckets first, nearest first, then those of the future."""
+        """Number the buckets: those of the past, nearest first, then those of the future.
+
+        Distances below `near` have a bucket each. From there on the bucket grows with
+        log(distance / near) and reaches the last bucket of a side, `side - 1`, before
+        `max_distance`.
+        """
         side = self.num_buckets if self.causal else self.num_buckets // 2
         near = side // 2
         distance = offsets.abs()
         growth = (side - near) / math.log(self.max_distance / near)
+        # clamp_min avoids log(0); distances below `near` are replaced in the next line.
         far = near + (torch.log(distance.clamp_min(1) / near) * growth).long()
         bucket = torch.where(distance < near, distance, far.clamp(max=side - 1))
         if self.causal:
@@ -103,7 +110,7 @@ class RelativeBias(nn.Module):
         return torch.where(offsets > 0, side + bucket, bucket)
 
     def extra_repr(self) -> str:
-        """The settings."""
+        """Return the settings."""
         heads = f"num_heads={self.table.shape[0]}"
         if self.window is not None:
             return f"{heads}, window={self.window}"
@@ -120,7 +127,7 @@ class ALiBi(nn.Module):
         b_h(o) = -\,s^{-}_h \max(-o, 0) \;-\; s^{+}_h \max(o, 0)
 
     for a key at offset o from the query. Equal slopes on both sides are the symmetric form;
-    in causal attention only the past's act. Nothing is learned.
+    in causal attention only the slopes of the past matter. Nothing is learned.
 
     Args:
         num_heads: Number of query heads.
@@ -164,7 +171,7 @@ class ALiBi(nn.Module):
             self.register_buffer(name, values, persistent=False)
 
     def forward(self, offsets: Int[Tensor, " n"]) -> Float[Tensor, "heads n"]:
-        """The bias of every head at the given offsets.
+        """Compute the bias of every head at the given offsets.
 
         Args:
             offsets: Key position minus query position.
@@ -176,12 +183,16 @@ class ALiBi(nn.Module):
         return -(self.slopes_before[:, None] * past + self.slopes_after[:, None] * future)
 
     def extra_repr(self) -> str:
-        """The number of heads."""
+        """Return the number of heads."""
         return f"num_heads={len(self.slopes_before)}"
 
 
 def _geometric(num_heads: int) -> tuple[float, ...]:
-    """2^(−8h/H); for H not a power of two, that of the power below and every second above."""
+    """Compute the slopes 2^(−8h/H), h = 1 … H.
+
+    If H is not a power of two: the slopes for the next lower power, then every second one of the
+    slopes for twice that power.
+    """
     require(num_heads > 0, f"ALiBi: num_heads must be positive; got num_heads {num_heads}")
     power = 2 ** int(math.log2(num_heads))
     slopes = [2 ** (-8 * h / power) for h in range(1, power + 1)]
@@ -192,7 +203,9 @@ def _geometric(num_heads: int) -> tuple[float, ...]:
 def spread_offsets(
     bias: RelativeBias | ALiBi, queries: int, keys: int, device: torch.device
 ) -> Float[Tensor, "heads queries keys"]:
-    """The bias at every pair of positions; the last query stands at the last key."""
+    """Compute the bias at every pair of positions; the last query stands at the last key."""
+    # All offsets, from the last query to the first key up to the first query to the last key. The
+    # last query reads them from index 0 on, every earlier query one place further.
     offsets = torch.arange(1 - keys, max(queries, 1), device=device)
     return bias(offsets).unfold(-1, keys, 1).flip(1)
 
@@ -200,7 +213,7 @@ def spread_offsets(
 def window_offsets(
     bias: RelativeBias | ALiBi, window: tuple[int, int], device: torch.device
 ) -> Float[Tensor, "heads offsets"]:
-    """The bias within a window, oldest key first."""
+    """Compute the bias within a window, oldest key first."""
     if isinstance(bias, RelativeBias) and bias.window == window:
         return bias.table
     return bias(torch.arange(-window[0], window[1] + 1, device=device))

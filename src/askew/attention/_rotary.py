@@ -10,7 +10,7 @@ from askew._check import require
 class RotaryPositions(nn.Module):
     r"""Rotate pairs of features by angles that grow with the position.
 
-    Feature k of the first half and its fellow of the second half turn by
+    Feature k of the first half and feature k of the second half turn by
     :math:`t\,\omega_k`, :math:`\omega_k = b^{-2k/d}`, at position t. The product of a rotated query
     and a rotated key then depends on their offset alone. Angles are computed in float32.
 
@@ -26,8 +26,8 @@ class RotaryPositions(nn.Module):
         torch.Size([1, 1, 2, 4])
 
     References:
-        RoFormer, 2021, arXiv:2104.09864. There neighbouring features form a pair; here those half a
-        head apart do, a fixed permutation of features.
+        RoFormer, 2021, arXiv:2104.09864, equation 15. There neighbouring features form a pair; here
+        those half a head apart do, which is a fixed permutation of features.
     """
 
     def __init__(self, width: int, *, base: float = 10_000.0) -> None:
@@ -54,10 +54,11 @@ class RotaryPositions(nn.Module):
         position = torch.arange(start, start + x.shape[2], **place)
         angle = position[:, None] * self.base**-exponent
         cos, sin = angle.cos(), angle.sin()
+        # Each pair (left, right) is a point in the plane, turned by the angle of its position.
         left, right = x.to(torch.promote_types(x.dtype, torch.float32)).chunk(2, dim=-1)
         turned = torch.cat([left * cos - right * sin, right * cos + left * sin], dim=-1)
         return turned.to(x.dtype)
 
     def extra_repr(self) -> str:
-        """The settings."""
+        """Return the settings."""
         return f"width={self.width}, base={self.base:g}"

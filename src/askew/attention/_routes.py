@@ -1,4 +1,4 @@
-"""Which way a call of `attend` is computed, and why."""
+"""Which route computes a call of `attend`, and why."""
 
 from typing import Literal, NamedTuple
 
@@ -9,15 +9,15 @@ from askew._check import require
 
 Route = Literal["auto", "dense", "padded", "banded", "flex"]
 
-SHORT = 512
+DENSE_MAX_KEYS = 512
 """Up to this many keys in reach the dense kernel is as fast as the band."""
 
-SQUARE = 4096
-"""Up to this many keys in reach a window that covers half of them may cost the whole square."""
+DENSE_MAX_KEYS_WIDE_WINDOW = 4096
+"""The same for a window that covers at least half of the keys in reach."""
 
 
 class RouteChoice(NamedTuple):
-    """The way a call is computed, and the reason in words."""
+    """The route that computes a call, and the reason in words."""
 
     route: str
     reason: str
@@ -41,13 +41,14 @@ class Call(NamedTuple):
 
     @property
     def reach(self) -> int:
-        """Number of last keys that some query's window reaches."""
+        """Number of keys, counted from the end, that some query's window reaches."""
+        # The first of n queries stands n - 1 positions before the last key.
         keys = self.k.shape[2]
         return keys if self.window is None else min(keys, self.q.shape[2] + self.window[0])
 
 
 def choose_route(call: Call, route: Route) -> RouteChoice:
-    """The route of a call; a named one that cannot do it is a ValueError that says why."""
+    """Choose the route of a call; a named route that cannot compute it is a ValueError."""
     require(
         route in ("auto", *OBSTACLES),
         f"attend: route must be one of auto, {', '.join(OBSTACLES)}; got route {route!r}",
@@ -64,7 +65,7 @@ def choose_route(call: Call, route: Route) -> RouteChoice:
 
 
 def key_mask_of(attn_mask: Tensor) -> Tensor | None:
-    """The mask as [batch or 1, keys] where it says the same to every query and head."""
+    """Return the mask as [batch or 1, keys], or None if it differs between queries or heads."""
     shape = (1,) * (4 - attn_mask.dim()) + tuple(attn_mask.shape)
     if shape[1] != 1 or shape[2] != 1:
         return None
@@ -72,7 +73,7 @@ def key_mask_of(attn_mask: Tensor) -> Tensor | None:
 
 
 def expanded_mask(call: Call) -> Tensor | None:
-    """The mask as a view of [batch, heads, queries, keys]."""
+    """Return the mask expanded to [batch, heads, queries, keys], as a view."""
     if call.attn_mask is None:
         return None
     return call.attn_mask.expand(*call.q.shape[:3], call.k.shape[2])
@@ -82,10 +83,10 @@ def _best(call: Call) -> RouteChoice:
     obstacle = _no_banded(call)
     if call.window is not None and obstacle is None:
         seen, reach = sum(call.window) + 1, call.reach
-        if reach <= SHORT:
-            return _square(call, f"{reach} keys in reach are few (up to {SHORT})")
-        if 2 * seen >= reach and reach <= SQUARE:
-            return _square(call, f"a window of {seen} covers most of {reach} keys in reach")
+        if reach <= DENSE_MAX_KEYS:
+            return _dense(call, f"{reach} keys in reach are few (up to {DENSE_MAX_KEYS})")
+        if 2 * seen >= reach and reach <= DENSE_MAX_KEYS_WIDE_WINDOW:
+            return _dense(call, f"a window of {seen} covers most of {reach} keys in reach")
         reason = f"a window of {seen} keys costs less than {reach} keys in reach"
         if call.q.device.type != "cuda":
             return RouteChoice("banded", reason)
@@ -93,11 +94,11 @@ def _best(call: Call) -> RouteChoice:
             return RouteChoice("flex", reason)
         return RouteChoice("banded", f"{reason}, and {_no_flex(call)}")
     if call.window is None:
-        return _square(call, "there is no window")
-    return _square(call, obstacle or "")
+        return _dense(call, "there is no window")
+    return _dense(call, obstacle or "")
 
 
-def _square(call: Call, reason: str) -> RouteChoice:
+def _dense(call: Call, reason: str) -> RouteChoice:
     widths_differ = call.q.shape[-1] != call.v.shape[-1]
     if widths_differ and call.q.shape[2] == 1:
         return RouteChoice("dense", f"{reason}; for one query, padding would copy all keys")

@@ -1,4 +1,4 @@
-"""What the attention of a trained model has become: symmetric or not, narrow or wide, and where."""
+"""Scores of a trained model's attention: symmetry, direction, rank and entropy, head by head."""
 
 from askew.inspection._maps import QueryKeyMap, query_key_maps
 from askew.inspection._model import AttentionScores, Inspection, StackShape, inspect_model

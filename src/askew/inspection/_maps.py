@@ -1,4 +1,4 @@
-"""Find the queries and keys of every head in a model, whoever built it."""
+"""Find the query and key weights of every attention head, in models of several libraries."""
 
 from typing import Literal, NamedTuple
 
@@ -20,17 +20,17 @@ class QueryKeyMap(NamedTuple):
 
     Args:
         name: Path of the module in the model.
-        stack: Path of the layers it is one of, "" for a module alone.
+        stack: Path of the list of layers that it belongs to, "" for a module alone.
         layer: Number of its layer, from 0.
-        kind: "self", or "cross" where it reads another stream than it updates.
+        kind: "self", or "cross" if it reads another stream than the one it updates.
         query: [heads, d_head, d_model].
         key: [heads, d_head, d_source]; heads that share a key head have copies of it.
-        kv_heads: Key heads that are stored.
+        kv_heads: Number of key heads that are stored.
 
     Example:
         >>> attention = AsymmetricAttention(8, num_heads=2, num_kv_heads=1)
-        >>> (found,) = query_key_maps(attention)
-        >>> found.query.shape, found.kv_heads
+        >>> (head_maps,) = query_key_maps(attention)
+        >>> head_maps.query.shape, head_maps.kv_heads
         (torch.Size([2, 4, 8]), 1)
     """
 
@@ -46,11 +46,12 @@ class QueryKeyMap(NamedTuple):
 def query_key_maps(model: nn.Module) -> list[QueryKeyMap]:
     """Find the query and key weights of every head of a model.
 
-    Known are this library's attention, `torch.nn.MultiheadAttention`, and of transformers the
-    families that are built like BERT, GPT-2, T5, Llama, BART, DistilBERT, ModernBERT, Phi-3 and
-    GPT-NeoX. Consecutive query heads share a key head. A bridge between queries and keys of
-    unequal width is part of the queries here. Left out is what stands between the projections
-    and their product: biases, normalisation, and rotation, which is none at equal positions.
+    It knows this library's attention, `torch.nn.MultiheadAttention`, and the families of
+    transformers that are built like BERT, GPT-2, T5, Llama, BART, DistilBERT, ModernBERT, Phi-3
+    and GPT-NeoX. Consecutive query heads share a key head. A bridge between queries and keys of
+    unequal width is multiplied into the queries. What a model does between the projections and
+    their product is left out: biases, normalisation, and rotation by positions (which changes
+    nothing where query and key have the same position).
 
     Args:
         model: Any module.
@@ -59,29 +60,29 @@ def query_key_maps(model: nn.Module) -> list[QueryKeyMap]:
         The maps in the order of the model's modules.
 
     Raises:
-        ValueError: If there is none, or an attention is of a kind that is not known.
+        ValueError: If there is no attention, or one of an unknown kind.
 
     Example:
-        >>> [own.kind for own in query_key_maps(nn.TransformerDecoderLayer(8, 2))]
+        >>> [attention.kind for attention in query_key_maps(nn.TransformerDecoderLayer(8, 2))]
         ['self', 'cross']
     """
-    found, unknown = [], []
+    maps, unknown = [], []
     for name, module in model.named_modules():
-        sides = _sides(module)
-        if sides is not None:
-            found.append(_map(name, *sides))
+        weights = _head_weights(module)
+        if weights is not None:
+            maps.append(_map(name, *weights))
         elif _looks_like_attention(module):
             unknown.append(f"{name} ({type(module).__name__})")
     require(
         not unknown,
         "query_key_maps: every attention must be of a known kind; got "
-        f"{', '.join(unknown[:3])}. Give its weights to symmetry_score and its kin",
+        f"{', '.join(unknown[:3])}. Pass its weights to symmetry_score and the other scores",
     )
     require(
-        bool(found),
+        bool(maps),
         f"query_key_maps: the model must have attention; got a {type(model).__name__} without",
     )
-    return found
+    return maps
 
 
 def _map(name: str, query: Tensor, key: Tensor, kv_heads: int) -> QueryKeyMap:
@@ -89,15 +90,16 @@ def _map(name: str, query: Tensor, key: Tensor, kv_heads: int) -> QueryKeyMap:
     numbers = [at for at, step in enumerate(path) if step.isdigit()]
     stack = ".".join(path[: numbers[0]]) if numbers else ""
     layer = int(path[numbers[0]]) if numbers else 0
-    own = name[len(stack) :].lower()
-    crossing = any(mark in own for mark in _CROSS) or own.endswith("multihead_attn")
+    within_layer = name[len(stack) :].lower()
+    crossing = any(mark in within_layer for mark in _CROSS)
+    crossing = crossing or within_layer.endswith("multihead_attn")  # of torch's decoder layer
     kind = "cross" if crossing or query.shape[-1] != key.shape[-1] else "self"
     return QueryKeyMap(name, stack, layer, kind, query, key, kv_heads)
 
 
 @torch.no_grad()
-def _sides(module: nn.Module) -> tuple[Tensor, Tensor, int] | None:
-    """Queries and keys of each head, and how many key heads are stored."""
+def _head_weights(module: nn.Module) -> tuple[Tensor, Tensor, int] | None:
+    """Return query and key weights of each head and the number of stored key heads, if known."""
     if isinstance(module, AsymmetricAttention):
         query = module.query.weight.unflatten(0, (module.num_heads, -1))
         if module.bridge is not None:
@@ -112,18 +114,18 @@ def _sides(module: nn.Module) -> tuple[Tensor, Tensor, int] | None:
         return None
     width = width or rows[0].shape[0] // (heads or 1)
     if rows[0].shape[0] != width * (heads or rows[0].shape[0] // width):
-        return None  # more than queries is in there
+        return None  # the matrix holds more than queries
     return _grouped(rows[0].unflatten(0, (-1, width)), rows[1], width)
 
 
 def _grouped(query: Tensor, key: Tensor, width: int) -> tuple[Tensor, Tensor, int]:
-    """Give every query head its key head: consecutive ones share."""
+    """Pair every query head with its key head, which consecutive query heads share."""
     key = key.unflatten(0, (-1, width))
     return query, key.repeat_interleave(len(query) // len(key), dim=0), len(key)
 
 
 def _projections(module: nn.Module) -> tuple[Tensor, Tensor] | None:
-    """The rows of all queries and of all keys of an attention of another library."""
+    """Return the weights [out, in] of all queries and of all keys, in another library's layer."""
     if isinstance(module, nn.MultiheadAttention):
         if module.in_proj_weight is None:
             return module.q_proj_weight, module.k_proj_weight
@@ -139,17 +141,12 @@ def _projections(module: nn.Module) -> tuple[Tensor, Tensor] | None:
 
 
 def _fused(module: nn.Module) -> tuple[Tensor, Tensor] | None:
-    """Queries and keys that one matrix makes, in the order of each family."""
-    joined, asking = _rows(module, "c_attn"), _rows(module, "q_attn")
-    if joined is not None:  # GPT-2; with q_attn it has only keys and values
-        return (
-            (joined.chunk(3)[0], joined.chunk(3)[1])
-            if asking is None
-            else (
-                asking,
-                joined.chunk(2)[0],
-            )
-        )
+    """Split a matrix that makes queries, keys and values together, as each family orders it."""
+    joined, query = _rows(module, "c_attn"), _rows(module, "q_attn")
+    if joined is not None and query is not None:  # cross-attention of GPT-2: keys and values
+        return query, joined.chunk(2)[0]
+    if joined is not None:  # GPT-2
+        return joined.chunk(3)[0], joined.chunk(3)[1]
     joined = _rows(module, "Wqkv")
     if joined is not None:  # ModernBERT
         return joined.chunk(3)[0], joined.chunk(3)[1]
@@ -165,7 +162,7 @@ def _fused(module: nn.Module) -> tuple[Tensor, Tensor] | None:
 
 
 def _rows(module: nn.Module, name: str) -> Tensor | None:
-    """The weight of a linear map as [out, in]; the Conv1D of transformers keeps [in, out]."""
+    """Return a linear map's weight as [out, in]; the Conv1D of transformers keeps [in, out]."""
     layer = getattr(module, name, None)
     weight = getattr(layer, "weight", None)
     if not isinstance(layer, nn.Module) or not isinstance(weight, Tensor) or weight.dim() != 2:
@@ -179,7 +176,7 @@ def _first(owner: object, names: tuple[str, ...]) -> int | None:
 
 
 def _looks_like_attention(module: nn.Module) -> bool:
-    """Whether it is called attention and has projections of its own, which nobody knows."""
-    weights = [getattr(own, "weight", None) for own in module.children()]
+    """Whether a module is called attention and has projections, though of an unknown kind."""
+    weights = [getattr(child, "weight", None) for child in module.children()]
     linear = [w for w in weights if isinstance(w, Tensor) and w.dim() == 2]
     return "Attention" in type(module).__name__ and len(linear) > 1

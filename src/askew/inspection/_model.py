@@ -1,4 +1,4 @@
-"""A whole model: scores of every attention, and how its stacks share out width and parameters."""
+"""Scores of every attention of a model, and the width, depth and parameters of its stacks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,17 +22,17 @@ class AttentionScores(NamedTuple):
 
     Args:
         name: Path of the module in the model.
-        stack: Path of the layers it is one of.
+        stack: Path of the list of layers that it belongs to.
         layer: Number of its layer, from 0.
         kind: "self" or "cross".
         d_model: Width that its queries read.
         d_head: Width of a key head.
         effective_rank: Of each head, in [1, d_head].
-        symmetry: Of each head, in [-1, 1]; None where two streams meet.
+        symmetry: Of each head, in [-1, 1]; None for cross-attention.
         symmetry_of_sum: Of the sum of the heads' maps.
-        directionality: Of each head, in [-1, 1]; None where two streams meet.
+        directionality: Of each head, in [-1, 1]; None for cross-attention.
         directionality_of_sum: Of the sum of the heads' maps.
-        entropy: Of each head, in [0, 1], over the texts that were read; None without any.
+        entropy: Of each head, in [0, 1], mean over the texts that were read; None without texts.
 
     Example:
         >>> from askew.attention import AsymmetricAttention
@@ -56,16 +56,16 @@ class AttentionScores(NamedTuple):
 
 
 class StackShape(NamedTuple):
-    """How large a stack of layers is.
+    """The size of a stack of layers.
 
     Args:
-        name: Its path in the model; "the rest" is all that is in no stack.
-        depth: Its layers.
-        width: Width of its stream; 0 for the rest, as all below.
+        name: Its path in the model; "the rest" stands for all that is in no stack.
+        depth: Number of its layers; 0 for the rest, as are width and heads.
+        width: Width of its stream.
         heads: Query heads of a layer.
         kv_heads: Key heads of a layer.
-        parameters: Its parameters; a shared one counts where it comes first.
-        share: Of all parameters, in [0, 1].
+        parameters: Number of its parameters; a shared one counts in the first stack that has it.
+        share: Share of all parameters, in [0, 1].
 
     Example:
         >>> [stack.depth for stack in inspect_model(nn.TransformerEncoderLayer(8, 2)).stacks]
@@ -83,7 +83,7 @@ class StackShape(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What `inspect_model` found.
+    """The result of `inspect_model`.
 
     Attributes:
         model: Name of the model's class.
@@ -103,7 +103,7 @@ class Inspection:
     texts: tuple[str, ...] = ()
 
     def to_plain(self) -> dict:
-        """Give all of it as plain values, a number that is not defined as None."""
+        """Return all of it as plain values for JSON; NaN becomes None."""
         return {
             "version": 1,
             "model": self.model,
@@ -120,12 +120,12 @@ def inspect_model(
     model: nn.Module,
     readings: Mapping[str, Mapping[str, Float[Tensor, "heads queries keys"]]] | None = None,
 ) -> Inspection:
-    """Score every attention of a model, and weigh its stacks.
+    """Score every attention of a model, and measure its stacks.
 
     Args:
         model: Any module with attention that `query_key_maps` knows.
-        readings: For each text what `record_attention` caught while it was read, with the
-            batch taken away. A key counts as visible where some head looks at it.
+        readings: For each text the weights that `record_attention` collected while the model read
+            it, without the batch axis. A key counts as visible if some head attends to it.
 
     Returns:
         The scores of each attention and the shapes of the stacks.
@@ -141,31 +141,32 @@ def inspect_model(
     """
     maps = query_key_maps(model)
     texts = readings or {}
-    seen = list(texts.values())
     return Inspection(
         type(model).__name__,
-        tuple(_scores(found, [r[found.name] for r in seen if found.name in r]) for found in maps),
+        tuple(
+            _scores(m, [read[m.name] for read in texts.values() if m.name in read]) for m in maps
+        ),
         tuple(_shapes(model, maps)),
         tuple(texts),
     )
 
 
-def _scores(found: QueryKeyMap, weights: list[Tensor]) -> AttentionScores:
-    query, key = found.query.detach(), found.key.detach()
-    own = found.kind == "self"
+def _scores(attention: QueryKeyMap, weights: list[Tensor]) -> AttentionScores:
+    query, key = attention.query.detach(), attention.key.detach()
+    one_stream = attention.kind == "self"
     whole = query.flatten(0, 1), key.flatten(0, 1)
     return AttentionScores(
-        name=found.name,
-        stack=found.stack,
-        layer=found.layer,
-        kind=found.kind,
+        name=attention.name,
+        stack=attention.stack,
+        layer=attention.layer,
+        kind=attention.kind,
         d_model=query.shape[-1],
         d_head=key.shape[1],
         effective_rank=effective_rank(query, key),
-        symmetry=symmetry_score(query, key) if own else None,
-        symmetry_of_sum=float(symmetry_score(*whole)) if own else None,
-        directionality=directionality_score(query, key) if own else None,
-        directionality_of_sum=float(directionality_score(*whole)) if own else None,
+        symmetry=symmetry_score(query, key) if one_stream else None,
+        symmetry_of_sum=float(symmetry_score(*whole)) if one_stream else None,
+        directionality=directionality_score(query, key) if one_stream else None,
+        directionality_of_sum=float(directionality_score(*whole)) if one_stream else None,
         entropy=_entropy(weights) if weights else None,
     )
 
@@ -179,11 +180,11 @@ def _shapes(model: nn.Module, maps: list[QueryKeyMap]) -> list[StackShape]:
     total = sum(p.numel() for p in model.parameters())
     counted: set[nn.Parameter] = set()
     shapes = []
-    for stack in dict.fromkeys(found.stack for found in maps):
+    for stack in dict.fromkeys(attention.stack for attention in maps):
         module = model.get_submodule(stack)
         parameters = set(module.parameters()) - counted
         counted |= parameters
-        first = next(found for found in maps if found.stack == stack)
+        first = next(attention for attention in maps if attention.stack == stack)
         depth = len(module) if isinstance(module, nn.ModuleList) else 1
         heads, _, width = first.query.shape
         count = sum(p.numel() for p in parameters)

@@ -1,4 +1,4 @@
-"""Pages of HTML that need no network: scores of heads as maps, and where each head looks."""
+"""Self-contained HTML pages: scores of heads as heat maps, and the attention of each head."""
 
 import json
 import math
@@ -17,7 +17,7 @@ _GRIDS = (
     (
         "symmetry",
         "Symmetry",
-        "1: i looks at j as j looks at i; −1: where one looks, the other looks away. "
+        "1: i scores j exactly as j scores i; −1: with the opposite sign. "
         "Random weights give {chance}.",
     ),
     (
@@ -29,24 +29,24 @@ _GRIDS = (
     (
         "effective_rank",
         "Effective rank",
-        "The directions that a head compares, as a share of its width.",
+        "The number of directions that a head compares, as a share of its width.",
     ),
     (
         "entropy",
         "Entropy of attention",
-        "1: all visible keys alike; 0: one key. Over the texts read.",
+        "1: all visible keys equally; 0: one key alone. Mean over the texts read.",
     ),
 )
 
 
 class AttentionPicture(NamedTuple):
-    """Where heads looked in one text.
+    """Attention weights of all heads for one text.
 
     Args:
-        title: What is chosen by on the page.
-        rows: Tokens that look.
-        columns: Tokens that are looked at.
-        weights: Shares in [0, 1], each row of which sums to 1.
+        title: Its name in the page's list of texts.
+        rows: Tokens of the queries.
+        columns: Tokens of the keys.
+        weights: Weights in [0, 1]; each row sums to 1.
 
     Example:
         >>> import torch
@@ -63,12 +63,12 @@ class AttentionPicture(NamedTuple):
 def write_inspection_page(
     inspection: Inspection, path: str | Path, pictures: Sequence[AttentionPicture] = ()
 ) -> None:
-    """Draw a model's scores, a cell per layer and head, and its stacks, on one page.
+    """Write a page with a model's scores, a cell per layer and head, and its stacks.
 
     Args:
-        inspection: What `inspect_model` gave.
+        inspection: The result of `inspect_model`.
         path: The file.
-        pictures: Where its heads looked, to choose from on the page.
+        pictures: Attention weights for texts, to choose from on the page.
 
     Example:
         >>> import tempfile
@@ -93,13 +93,13 @@ def write_inspection_page(
 def write_picture_page(
     pictures: Sequence[AttentionPicture], path: str | Path, *, title: str, lead: str
 ) -> None:
-    """Draw where heads looked on one page, a cell per pair of tokens.
+    """Write a page with attention weights, a cell per pair of tokens.
 
     Args:
         pictures: At least one.
         path: The file.
         title: Heading of the page.
-        lead: A sentence under it.
+        lead: A sentence under the heading.
 
     Raises:
         ValueError: If there is no picture.
@@ -123,24 +123,23 @@ def _write(data: dict, path: str | Path) -> None:
 
 def _lead(inspection: Inspection) -> str:
     stacks = [stack for stack in inspection.stacks if stack.depth]
-    told = "; ".join(
+    shapes = "; ".join(
         f"{stack.name or 'the module'}: {stack.depth} × {stack.width} wide, {stack.share:.0%} of "
         "the parameters"
         for stack in stacks
     )
-    return f"{told}. A row is a layer, a column a head; Σ is the sum of a layer's heads."
+    return f"{shapes}. A row is a layer, a column a head; Σ is the sum of a layer's heads."
 
 
 def _grids(inspection: Inspection) -> list[dict]:
-    """A grid for each score of each group of attentions that has it."""
-    groups = dict.fromkeys((own.stack, own.kind) for own in inspection.attention)
+    """Make a grid for each score and each group of attentions, by stack and kind, that has it."""
+    groups: dict[tuple[str, str], list[AttentionScores]] = {}
+    for scores in inspection.attention:
+        groups.setdefault((scores.stack, scores.kind), []).append(scores)
     grids = []
     for field, title, lead in _GRIDS:
-        for stack, kind in groups:
-            members = [
-                own for own in inspection.attention if (own.stack, own.kind) == (stack, kind)
-            ]
-            rows = [row for row in (_row(own, field) for own in members) if row]
+        for (stack, kind), members in groups.items():
+            rows = [row for row in (_row(scores, field) for scores in members) if row]
             if rows:
                 chance = f"about {1 / members[0].d_model:.2g}"
                 grids.append(

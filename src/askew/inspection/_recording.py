@@ -1,4 +1,4 @@
-"""Catch the weights of attention while a model runs."""
+"""Record attention weights while a model runs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,14 +17,15 @@ def record_attention(
 ) -> Iterator[dict[str, Float[Tensor, "batch heads queries keys"]]]:
     """Collect the weights of every attention that runs inside the block.
 
-    This library's layers are asked for their weights. Those of transformers hand them over
-    where the model's attention is "eager": call `model.set_attn_implementation("eager")` before.
+    This library's layers are called with `return_weights`. Layers of transformers return their
+    weights only if the model's attention is "eager": call
+    `model.set_attn_implementation("eager")` before.
 
     Args:
-        model: The model; put it into evaluation mode, or dropout is seen too.
+        model: The model; in evaluation mode, or the weights are those after dropout.
 
     Yields:
-        From the path of an attention to what it gave last; empty until the model ran.
+        A mapping from the path of each attention to its last weights; empty until the model runs.
 
     Raises:
         ValueError: If the model has no attention that `query_key_maps` knows.
@@ -38,12 +39,12 @@ def record_attention(
     """
     seen: dict[str, Tensor] = {}
     hooks = []
-    for found in query_key_maps(model):
-        module = model.get_submodule(found.name)
+    for attention in query_key_maps(model):
+        module = model.get_submodule(attention.name)
         if isinstance(module, AsymmetricAttention):
-            hooks.append(module.register_forward_pre_hook(_asking, with_kwargs=True))
+            hooks.append(module.register_forward_pre_hook(_request_weights, with_kwargs=True))
 
-        def keep(_: nn.Module, __: object, output: object, *, name: str = found.name) -> None:
+        def keep(_: nn.Module, __: object, output: object, *, name: str = attention.name) -> None:
             weights = _weights(output)
             if weights is not None:
                 seen[name] = weights.detach()
@@ -56,16 +57,16 @@ def record_attention(
             hook.remove()
 
 
-def _asking(_: object, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+def _request_weights(_: object, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
     return args, {**kwargs, "return_weights": True}
 
 
 def _weights(output: object) -> Tensor | None:
-    """The one tensor of an output whose rows are shares of attention."""
-    parts = output if isinstance(output, tuple) else (output,)
-    for part in parts[1:]:
-        if isinstance(part, Tensor) and part.dim() == 4:
-            sums = part.float().sum(-1)
-            if bool((part >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-3):
-                return part
+    """Return the tensor of an output that holds attention weights: its rows sum to 1."""
+    items = output if isinstance(output, tuple) else (output,)
+    for item in items[1:]:  # the first is the layer's output
+        if isinstance(item, Tensor) and item.dim() == 4:
+            sums = item.float().sum(-1)
+            if bool((item >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-3):
+                return item
     return None

@@ -1,4 +1,4 @@
-"""Numbers of a query-key map M = W_qᵀ W_k, none of which builds the square matrix."""
+"""Scores of a query-key map M = W_qᵀ W_k, computed without building the square matrix."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -6,26 +6,26 @@ from torch import Tensor
 
 from askew._check import require
 
-_NOISE = 1e-9  # an excess below this share of the mean norm is rounding
+_NOISE = 1e-9  # an excess below this share of the mean norm is a rounding error
 
 
 def symmetry_score(
     query: Float[Tensor, "*heads d_head d_model"], key: Float[Tensor, "*heads d_head d_model"]
 ) -> Float[Tensor, "*heads"]:
-    r"""How symmetric the map of a head is, from -1 (skew) to 1 (symmetric).
+    r"""Score how symmetric the map of a head is, from -1 (skew-symmetric) to 1 (symmetric).
 
-    With :math:`M = W_q^\top W_k`, so that a query at state x and a key at state y meet with the
+    With :math:`M = W_q^\top W_k`, so that a query at state x and a key at state y have the
     score :math:`x^\top M y`, and :math:`M_s = (M + M^\top)/2`,
 
     .. math:: s = 2\,\frac{\lVert M_s\rVert_F^2}{\lVert M\rVert_F^2} - 1
               = \frac{\operatorname{tr}(M M)}{\operatorname{tr}(M M^\top)}.
 
-    1 means that i looks at j as j looks at i, -1 that one of them looks away. Random weights
-    give about 1/d_model, not 0. It costs d_model · d_head² operations.
+    1 means that i scores j exactly as j scores i, -1 that the two scores are opposite.
+    Random weights give about 1/d_model, not 0. It costs d_model · d_head² operations.
 
     Args:
-        query: Weights of the queries of each head, as `torch.nn.Linear` keeps them. With
-            all heads in one row of d_head, the score of the sum of their maps.
+        query: Weights of the queries of each head, as `torch.nn.Linear` keeps them. Heads joined
+            along d_head give the score of the sum of their maps.
         key: Weights of the keys of the same heads.
 
     Returns:
@@ -43,6 +43,8 @@ def symmetry_score(
         The underlying structures of self-attention, 2025, arXiv:2502.10927.
     """
     query, key = _pair("symmetry_score", query, key)
+    # By cyclic permutation tr(M M) = tr(C C) with C = W_k W_qᵀ, and tr(M Mᵀ) =
+    # tr((W_q W_qᵀ)(W_k W_kᵀ)): products of d_head × d_head only.
     inner = key @ query.mT
     both = (query @ query.mT) * (key @ key.mT)
     return (inner * inner.mT).sum((-2, -1)) / both.sum((-2, -1))
@@ -51,7 +53,7 @@ def symmetry_score(
 def directionality_score(
     query: Float[Tensor, "*heads d_head d_model"], key: Float[Tensor, "*heads d_head d_model"]
 ) -> Float[Tensor, "*heads"]:
-    r"""Whether a few features stand out on the side of the keys (1) or of the queries (-1).
+    r"""Score whether a few features stand out on the side of the keys (1) or of the queries (-1).
 
     The rows of :math:`M = W_q^\top W_k` belong to features of the query, its columns to features
     of the key. With the norms :math:`c_j` of the columns, their mean and standard deviation
@@ -65,8 +67,8 @@ def directionality_score(
     d_model is small.
 
     Args:
-        query: Weights of the queries of each head, as `torch.nn.Linear` keeps them. With
-            all heads in one row of d_head, the score of the sum of their maps.
+        query: Weights of the queries of each head, as `torch.nn.Linear` keeps them. Heads joined
+            along d_head give the score of the sum of their maps.
         key: Weights of the keys of the same heads.
 
     Returns:
@@ -88,13 +90,14 @@ def directionality_score(
     columns = _excess(key, query @ query.mT)
     rows = _excess(query, key @ key.mT)
     total = columns + rows
+    # The clamp avoids 0/0 where nothing stands out.
     return torch.where(total > 0, (columns - rows) / total.clamp(min=1e-300), 0.0)
 
 
 def effective_rank(
     query: Float[Tensor, "*heads d_head d_model"], key: Float[Tensor, "*heads d_head d_source"]
 ) -> Float[Tensor, "*heads"]:
-    r"""How many directions a head really compares, from 1 to d_head.
+    r"""Count how many directions a head effectively compares, from 1 to d_head.
 
     With the singular values :math:`\sigma_i` of :math:`W_q^\top W_k` and
     :math:`p_i = \sigma_i / \sum_j \sigma_j`, it is :math:`\exp(-\sum_i p_i \log p_i)`.
@@ -121,6 +124,7 @@ def effective_rank(
         "effective_rank: query and key must have the same heads of the same width; "
         f"got query {tuple(query.shape)}, key {tuple(key.shape)}",
     )
+    # W_qᵀ = Q₁ R₁ and W_kᵀ = Q₂ R₂: M has the singular values of the small R₁ R₂ᵀ.
     left, right = (torch.linalg.qr(side.double().mT).R for side in (query, key))
     values = torch.linalg.svdvals(left @ right.mT)
     shares = values / values.sum(-1, keepdim=True)
@@ -131,10 +135,10 @@ def attention_entropy(
     weights: Float[Tensor, "*heads queries keys"],
     visible: Bool[Tensor, "*visible queries keys"] | None = None,
 ) -> Float[Tensor, "*heads"]:
-    r"""How evenly the queries look around, from 0 (at one key) to 1 (at all alike).
+    r"""Score how evenly the queries attend, from 0 (to one key) to 1 (to all keys equally).
 
-    The mean over queries of :math:`-\sum_j w_j \log w_j / \log n`, with n the keys that the
-    query sees. Queries that see fewer than two keys have no choice and are left out.
+    The mean over queries of :math:`-\sum_j w_j \log w_j / \log n`, where n is the number of keys
+    that the query sees. Queries that see fewer than two keys have no choice and are left out.
 
     Args:
         weights: Rows that sum to 1.
@@ -167,7 +171,7 @@ def _pair(caller: str, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _excess(weights: Tensor, gram: Tensor) -> Tensor:
-    """By how much the norms of the columns of X weights exceed two deviations; gram = XᵀX."""
+    """Sum by how much column norms of X · weights exceed mean + 2 deviations; gram = XᵀX."""
     norms = ((gram @ weights) * weights).sum(-2).clamp(min=0).sqrt()
     mean = norms.mean(-1, keepdim=True)
     over = norms - mean - 2 * norms.std(-1, correction=0, keepdim=True)

@@ -1,4 +1,4 @@
-"""Scores, each checked against a foreign implementation."""
+"""Scores of translations, answers and retrieval, each tested against another implementation."""
 
 from askew.metrics._answers import (
     Interval,

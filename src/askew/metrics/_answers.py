@@ -1,4 +1,4 @@
-"""Scores of answers as SQuAD defines them, of retrieval, and the uncertainty of their mean."""
+"""Scores of answers as SQuAD defines them, scores of retrieval, and a bootstrap interval."""
 
 import re
 import string
@@ -25,7 +25,7 @@ _BLOCK = 1_000_000
 
 
 class Interval(NamedTuple):
-    """Lower and upper end of an interval, in the unit of what it is about.
+    """Lower and upper end of an interval, in the unit of the items.
 
     Args:
         low: Lower end.
@@ -43,10 +43,10 @@ class Interval(NamedTuple):
 def normalize_answer(text: str, language: str = "en") -> str:
     """Reduce an answer to the words that count, as SQuAD's evaluation does.
 
-    In this order: lower case, ASCII punctuation dropped (`string.punctuation`, as the
-    official program has it: "«", "“" and "¿" stay), articles dropped, white space single. For
-    "en" the result is the official one. French and Italian articles with an apostrophe
-    ("l'", "un'") are dropped before it is.
+    In this order: the text is lower-cased, ASCII punctuation is dropped (`string.punctuation`, as
+    in the official program: "«", "“" and "¿" stay), articles are dropped, white space becomes
+    single spaces. For "en" the result is the official one. French and Italian articles with an
+    apostrophe ("l'", "un'") are dropped before the punctuation.
 
     Args:
         text: An answer.
@@ -54,7 +54,7 @@ def normalize_answer(text: str, language: str = "en") -> str:
             "pt-BR"; any other code drops none.
 
     Returns:
-        The words with one space between, "" where nothing is left.
+        The words with single spaces between them, "" if nothing is left.
 
     Example:
         >>> normalize_answer("The  U.S. Senate!"), normalize_answer("A Lei nº 9.394", "pt")
@@ -77,16 +77,16 @@ def normalize_answer(text: str, language: str = "en") -> str:
 def answer_exact_match(
     predictions: Sequence[str], references: Sequence[Sequence[str]], *, language: str = "en"
 ) -> CorpusScore:
-    """Share of answers that equal one of their references once normalised, 0 to 100.
+    """Compute the share of answers that equal a reference after normalisation, 0 to 100.
 
-    Where a question has no answer, or none of which anything is left once normalised, only an
-    answer that is "" once normalised is right. This is the rule of SQuAD 2; that of SQuAD 1
-    gives the same wherever something is left of every reference.
+    If a question has no answer, or none that is non-empty after normalisation, only a prediction
+    that is empty after normalisation is right. This is the rule of SQuAD 2; that of SQuAD 1 gives
+    the same result if every reference is non-empty after normalisation.
 
     Args:
-        predictions: One answer per question, "" for none.
-        references: For each question the answers of all annotators, none where it has none.
-        language: Whose articles don't count, see `normalize_answer`.
+        predictions: One answer per question, "" for no answer.
+        references: For each question the answers of all annotators; an empty list for no answer.
+        language: Language whose articles are dropped, see `normalize_answer`.
 
     Returns:
         The mean, and 0 or 100 per question.
@@ -110,21 +110,22 @@ def answer_exact_match(
 def answer_f1(
     predictions: Sequence[str], references: Sequence[Sequence[str]], *, language: str = "en"
 ) -> CorpusScore:
-    r"""Mean overlap of answers with the reference nearest to them, in words, 0 to 100.
+    r"""Compute the mean overlap in words of answers with their best reference, 0 to 100.
 
-    With :math:`n` words that both have, each counted as often as both have it, out of
-    :math:`p` in the answer and :math:`r` in the reference, all normalised,
+    Let the answer have :math:`p` words and the reference :math:`r` after normalisation, and let
+    :math:`n` be the number of words in common, repeated words counted as often as both have
+    them. Then
 
     .. math:: F_1 = \frac{2\,n}{p + r} .
 
-    Each question has the largest over its references. Where it has no answer, or none of
-    which anything is left once normalised, only an answer that is "" once normalised is
+    Each question scores the maximum over its references. If a question has no answer, or none
+    that is non-empty after normalisation, only a prediction that is empty after normalisation is
     right, which is the rule of SQuAD 2.
 
     Args:
-        predictions: One answer per question, "" for none.
-        references: For each question the answers of all annotators, none where it has none.
-        language: Whose articles don't count, see `normalize_answer`.
+        predictions: One answer per question, "" for no answer.
+        references: For each question the answers of all annotators; an empty list for no answer.
+        language: Language whose articles are dropped, see `normalize_answer`.
 
     Returns:
         The mean, and 0 to 100 per question.
@@ -145,13 +146,13 @@ def answer_f1(
 
 
 def recall_at(ranks: Sequence[int | None], k: int) -> CorpusScore:
-    r"""Share of questions whose context stands among the first `k` found, 0 to 1.
+    r"""Compute the share of questions whose context is among the first `k` retrieved, 0 to 1.
 
     .. math:: \frac{1}{N} \sum_{i=1}^{N} [r_i \le k]
 
     Args:
         ranks: For each question the rank of the right context, from 1 on; None if not found.
-        k: How many are looked at, at least 1.
+        k: Number of retrieved contexts that count, at least 1.
 
     Returns:
         The share, and 0 or 1 per question.
@@ -169,7 +170,7 @@ def recall_at(ranks: Sequence[int | None], k: int) -> CorpusScore:
 
 
 def mean_reciprocal_rank(ranks: Sequence[int | None]) -> CorpusScore:
-    r"""Mean of 1 / rank of the right context, 0 to 1; one that is not found counts 0.
+    r"""Compute the mean of 1 / rank of the right context, 0 to 1; not found counts 0.
 
     .. math:: \frac{1}{N} \sum_{i=1}^{N} \frac{1}{r_i}
 
@@ -201,18 +202,18 @@ def bootstrap_interval(
     seed: int = 0,
     groups: Sequence[Hashable] | None = None,
 ) -> Interval:
-    """Percentile bootstrap interval of the mean of items.
+    """Compute the percentile bootstrap interval of the mean of items.
 
-    Draws as many items as there are, with replacement, many times over, and takes the middle
-    `level` of the means. With groups, whole groups are drawn and all their items averaged:
-    the questions of one article aren't independent, and the interval then speaks of other
-    articles. With each item a group of its own both are the same.
+    It draws as many items as there are, with replacement, many times, and returns the middle
+    `level` of the means. With groups, it draws whole groups and averages all their items: the
+    questions of one article are not independent, and the interval then holds for new articles.
+    If every item is a group by itself, both are the same.
 
     Args:
         items: One number per item, such as `items` of a score.
         level: Share of the means inside, in (0, 1).
-        resamples: How many means, at least 1.
-        seed: Of the drawing. The same seed gives the same interval.
+        resamples: Number of means, at least 1.
+        seed: Seed of the draws. The same seed gives the same interval.
         groups: The group of each item, such as the title of its article.
 
     Returns:
@@ -236,11 +237,11 @@ def bootstrap_interval(
         f"got level {level}, resamples {resamples}",
     )
     values = np.asarray(items, dtype=float)
-    odd = np.flatnonzero(~np.isfinite(values))
+    not_finite = np.flatnonzero(~np.isfinite(values))
     require(
-        not len(odd),
+        not len(not_finite),
         "bootstrap_interval: items must be finite; "
-        + "".join(f"got {values[row]} in row {row}" for row in odd[:1]),
+        + "".join(f"got {values[row]} in row {row}" for row in not_finite[:1]),
     )
     sums, counts = _totals(values, groups)
     require(
@@ -260,7 +261,7 @@ def bootstrap_interval(
 
 
 def _totals(values: np.ndarray, groups: Sequence[Hashable] | None) -> tuple[np.ndarray, np.ndarray]:
-    """Give sum and number of items of each group."""
+    """Compute the sum and the number of items of each group."""
     if groups is None:
         return values, np.ones(len(values))
     require(
@@ -287,32 +288,34 @@ def _score(
         f"got {len(predictions)} predictions, {len(references)} lists of references",
     )
     items: list[float] = []
-    for row, (prediction, several) in enumerate(zip(predictions, references, strict=True)):
-        if isinstance(several, str):
+    for row, (prediction, answers) in enumerate(zip(predictions, references, strict=True)):
+        if isinstance(answers, str):
             raise TypeError(
                 f"{name}: the references of a question must be a list of strings; "
-                f"got the string {several!r} in row {row}"
+                f"got the string {answers!r} in row {row}"
             )
-        known = [normalize_answer(one, language).split() for one in several]
-        found = normalize_answer(prediction, language).split()
-        items.append(max(100 * score(found, one) for one in list(filter(None, known)) or [[]]))
+        known = [normalize_answer(answer, language).split() for answer in answers]
+        known = [words for words in known if words] or [[]]  # [] stands for "no answer"
+        predicted = normalize_answer(prediction, language).split()
+        items.append(max(100 * score(predicted, words) for words in known))
     code = _primary(language)
     articles = f"articles {code}" if code in _ARTICLES else "no articles"
     return _mean(items, f"SQuAD {what}, {articles}")
 
 
-def _exact(found: list[str], known: list[str]) -> float:
-    return float(found == known)
+def _exact(predicted: list[str], known: list[str]) -> float:
+    return float(predicted == known)
 
 
-def _overlap(found: list[str], known: list[str]) -> float:
-    if not found or not known:
-        return float(found == known)
-    shared = (Counter(found) & Counter(known)).total()
-    return 2 * shared / (len(found) + len(known))
+def _overlap(predicted: list[str], known: list[str]) -> float:
+    if not predicted or not known:
+        return float(predicted == known)
+    shared = (Counter(predicted) & Counter(known)).total()
+    return 2 * shared / (len(predicted) + len(known))
 
 
 def _primary(language: str) -> str:
+    """Return the language of a code that may have a region."""
     return re.split("[-_]", language.lower(), maxsplit=1)[0]
 
 

@@ -1,4 +1,4 @@
-"""How many placeholders of the source stand in the translation."""
+"""The share of the source's placeholders that a translation keeps."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -8,18 +8,18 @@ from askew._check import require
 
 
 class Survival(NamedTuple):
-    """Of all placeholders in the sources, how many the translations kept.
+    """The number of placeholders that the translations kept.
 
     Args:
-        kept: How many.
-        total: Of how many.
-        left_out: Sentences without any, which say nothing.
-        kinds: Kept and total of each kind, the commonest first.
+        kept: Number of placeholders kept.
+        total: Number of placeholders in the sources.
+        left_out: Number of sentences without placeholders, which do not count.
+        kinds: Kept and total of each kind, the most frequent first.
 
     Example:
         >>> from askew.text import find_placeholders
-        >>> found = placeholder_survival(["Hi %s"], ["Oi %s"], find_placeholders)
-        >>> isinstance(found, Survival), found.kept, found.total
+        >>> survival = placeholder_survival(["Hi %s"], ["Oi %s"], find_placeholders)
+        >>> isinstance(survival, Survival), survival.kept, survival.total
         (True, 1, 1)
     """
 
@@ -30,7 +30,7 @@ class Survival(NamedTuple):
 
     @property
     def share(self) -> float | None:
-        """Kept over total; None where there are none."""
+        """Kept over total; None if there are no placeholders."""
         return self.kept / self.total if self.total else None
 
 
@@ -43,26 +43,27 @@ def placeholder_survival(
 ) -> Survival:
     """Count the placeholders and markup that survive translation.
 
-    One that stands twice in the source counts twice, and must stand twice in the translation.
-    What a translation adds doesn't count. For one number per sentence, ask for each by itself.
+    A placeholder that occurs twice in the source counts twice, and must occur twice in the
+    translation. Placeholders that a translation adds do not count. For one number per sentence,
+    call it with one sentence at a time.
 
     Args:
         sources: Source sentences.
         hypotheses: One translation per source.
-        find: Gives the placeholders of a text and how often each stands there, such as
-            `askew.text.find_placeholders`.
-        kind: Gives the kind of a placeholder, such as `askew.text.placeholder_kind`; None
+        find: Function from a text to its placeholders and the number of occurrences of each, such
+            as `askew.text.find_placeholders`.
+        kind: Function from a placeholder to its kind, such as `askew.text.placeholder_kind`; None
             leaves kinds out.
 
     Returns:
-        Kept and total, each occurrence counted once.
+        The numbers of placeholders kept and in all.
 
     Raises:
         ValueError: If the counts differ.
 
     Example:
-        >>> found = placeholder_survival(["a %s b"], ["x %s"], lambda t: Counter(t.split()[1:2]))
-        >>> found.kept, found.total, found.share
+        >>> survival = placeholder_survival(["a %s"], ["x %s"], lambda t: Counter(t.split()[1:]))
+        >>> survival.kept, survival.total, survival.share
         (1, 1, 1.0)
     """
     require(
@@ -76,7 +77,7 @@ def placeholder_survival(
     for source, hypothesis in zip(sources, hypotheses, strict=True):
         wanted = find(source)
         left_out += not wanted
-        total.update(wanted)  # in place: += would look through all of them each time
+        total.update(wanted)  # in place: += would go through all of `total` each time
         if wanted:
             kept.update(wanted & find(hypothesis))
     kinds = {} if kind is None else _by_kind(kept, total, kind)
@@ -87,7 +88,7 @@ def _by_kind(
     kept: Counter[str], total: Counter[str], kind: Callable[[str], str]
 ) -> dict[str, tuple[int, int]]:
     counts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
-    for side, found in zip(counts, (kept, total), strict=True):
-        for placeholder, count in found.items():
-            side[kind(placeholder)] += count
+    for by_kind, by_placeholder in zip(counts, (kept, total), strict=True):
+        for placeholder, count in by_placeholder.items():
+            by_kind[kind(placeholder)] += count
     return {name: (counts[0][name], count) for name, count in counts[1].most_common()}

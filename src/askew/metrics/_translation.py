@@ -1,4 +1,4 @@
-"""Scores of translations, with the share that each sentence has in them."""
+"""Scores of translations: of the whole test set and per sentence."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -11,15 +11,16 @@ from askew._check import require
 
 
 class CorpusScore(NamedTuple):
-    """A score of a whole test set, one number per sentence, and how it was computed.
+    """A score of a whole test set, one number per item, and how it was computed.
 
-    `items` are the jackknife pseudo-values ``n * score - (n - 1) * score_without_item``: their
-    mean is about the score (exactly, where it is a mean) and their spread is its uncertainty.
+    `items` are the jackknife pseudo-values ``n * score - (n - 1) * score_without_item``. Their
+    mean is about the score (exactly, if the score is a mean over items), and their spread
+    measures its uncertainty.
 
     Args:
-        value: Of the whole set, 0 to 100.
-        items: One score per sentence.
-        signature: sacreBLEU's account of how it was computed.
+        value: Score of the whole set, 0 to 100, or 0 to 1 where a function says so.
+        items: One number per sentence or question.
+        signature: How it was computed, such as sacreBLEU's signature.
 
     Example:
         >>> score = bleu(["a b c d e"], ["a b c d e"])
@@ -33,7 +34,7 @@ class CorpusScore(NamedTuple):
 
 
 def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusScore:
-    """Corpus BLEU of detokenised text, 0 to 100, by sacreBLEU.
+    """Compute corpus BLEU of detokenised text, 0 to 100, with sacreBLEU.
 
     Args:
         hypotheses: One translation per sentence.
@@ -56,7 +57,7 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusScore:
 
 
 def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusScore:
-    """Corpus chrF2, character 1- to 6-grams, 0 to 100, by sacreBLEU.
+    """Compute corpus chrF2, character 1- to 6-grams, 0 to 100, with sacreBLEU.
 
     Args:
         hypotheses: One translation per sentence.
@@ -79,7 +80,7 @@ def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusScore:
 
 
 def exact_match(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusScore:
-    r"""Share of translations that equal their reference, 0 to 1, outer white space aside.
+    r"""Compute the share of translations that equal their reference once stripped, 0 to 1.
 
     .. math:: \frac{1}{N} \sum_{i=1}^{N} [h_i = r_i]
 
@@ -115,7 +116,7 @@ def _corpus_score(
     name: str, metric: BLEU | CHRF, hypotheses: Sequence[str], references: Sequence[str]
 ) -> CorpusScore:
     _check_counts(name, hypotheses, references)
-    # sacreBLEU keeps counts per sentence that add up; taking one sentence out is a subtraction.
+    # sacreBLEU keeps additive counts per sentence, so leaving one out is a subtraction.
     counts = np.array(metric._extract_corpus_statistics(list(hypotheses), [list(references)]))
     total = counts.sum(axis=0)
     value = _score(metric, total)

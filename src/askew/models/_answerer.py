@@ -310,7 +310,7 @@ class QuestionAnswerer:
     def _encode_batch(self, windows: list[tuple[int, TextTokens]], dtype: torch.dtype) -> Shard:
         spans = self.context_tokenizer
         rows = [spans.wrap(tokens.ids) for _, tokens in windows]
-        around = (len(spans.before), len(spans.behind))
+        around = (len(spans.before), len(spans.after))
         places = [np.stack([t.starts, t.ends], 1) for _, t in windows]
         places = [np.pad(p, (around, (0, 0)), constant_values=-1) for p in places]
         d_model, d_pool = self.model.reader.config.d_model, self.plain.d_pool

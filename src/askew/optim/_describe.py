@@ -1,4 +1,4 @@
-"""Tables to look at: who is trained at which rate, now and in time."""
+"""Tables of the parts of an optimizer and of their rates, now and over time."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ _WIDTH = 40
 
 
 class PartRow(NamedTuple):
-    """One group of an optimizer, with every name that each of its tensors has.
+    """One group of an optimizer, with all names of its tensors.
 
     Args:
-        part: Its name.
-        tensors: How many there are.
-        parameters: How many numbers they hold.
-        lr: The rate now.
-        weight_decay: None where the optimizer has none.
-        schedule: In words, "" without one.
-        names: Of each tensor all names, several where it is tied.
+        part: Name of the part.
+        tensors: Number of tensors.
+        parameters: Number of their elements.
+        lr: The current rate.
+        weight_decay: None if the optimizer has none.
+        schedule: The schedule in words, "" without one.
+        names: All names of each tensor, several if it is tied.
 
     Example:
         >>> parts_table(nn.Linear(3, 2), {"all": ["**"]}, {"all": 1e-3}).rows[0].parameters
@@ -47,10 +47,10 @@ class PartRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PartsTable:
-    """The groups of an optimizer as rows; printed, a table.
+    """The groups of an optimizer, which print as a table.
 
     Attributes:
-        rows: One row a group; a part with and without decay has two.
+        rows: One row per group; a part with both decayed and other parameters has two.
 
     Example:
         >>> model = nn.ModuleDict({"encoder": nn.Linear(3, 2), "head": nn.Linear(2, 1)})
@@ -83,11 +83,11 @@ class PartsTable:
 
 @dataclass(frozen=True, slots=True)
 class RatesTable:
-    """The rate of every part at some steps; printed, a table with a small curve.
+    """The rate of every part at some steps, which print as a table with small curves.
 
     Attributes:
         steps: The steps.
-        rates: For each part its rate at each of the steps.
+        rates: For each part the rate at each of the steps.
 
     Example:
         >>> from askew.optim import AsymmetricOptimizer, linear
@@ -110,14 +110,14 @@ class RatesTable:
 
 
 def describe(optimizer: Optimizer, scheduler: AsymmetricScheduler | None = None) -> PartsTable:
-    """List every part: tensors, parameters, rate now, decay, schedule, and all names.
+    """List every part: tensors, parameters, current rate, decay, schedule, and all names.
 
     Args:
-        optimizer: One with named parts.
+        optimizer: An optimizer with named parts.
         scheduler: Its scheduler, if there is one.
 
     Returns:
-        A table that prints itself; `rows` holds the figures.
+        A printable table; `rows` has the numbers.
 
     Raises:
         ValueError: If a group has no part.
@@ -144,16 +144,16 @@ def parts_table(
     *,
     rest: str | None = None,
 ) -> PartsTable:
-    """Say who would be trained at which rate, without making an optimizer.
+    """List which parameters would be trained at which rate, without making an optimizer.
 
     Args:
-        model: The model; one without memory (on the meta device) will do.
+        model: The model; it may be on the meta device, without memory.
         rules: The rule of each part.
-        rates: The rate of each part, that of `rest` included.
-        rest: Name of the part of all that no rule matches.
+        rates: The rate of each part, including that of `rest`.
+        rest: Name of a part for all parameters that no rule matches.
 
     Returns:
-        A table that prints itself.
+        A printable table.
 
     Raises:
         ValueError: If the parts do not cover the model exactly, or one has no rate or no rule.
@@ -172,19 +172,19 @@ def parts_table(
     )
     parts = {part: {"where": rule} for part, rule in rules.items()}
     parts |= {} if rest is None else {rest: {}}
-    parts = {part: own | _rate_of(rates, part) for part, own in parts.items()}
+    parts = {part: options | _rate_of(rates, part) for part, options in parts.items()}
     return _table(parameter_groups(model, parts, rest=rest), {})
 
 
 def preview(scheduler: AsymmetricScheduler, steps: int | Sequence[int]) -> RatesTable:
-    """Tell the rate of every part at steps to come, without touching the optimizer.
+    """Compute the rate of every part at given steps, without changing the optimizer.
 
     Args:
         scheduler: The scheduler.
-        steps: How many steps from the first one, or the steps themselves.
+        steps: The number of steps, counted from 0, or the steps themselves.
 
     Returns:
-        A table that prints itself with a curve for each part; `rates` holds the figures.
+        A printable table with a curve for each part; `rates` has the numbers.
 
     Raises:
         ValueError: If there is no step.
@@ -233,7 +233,7 @@ def _table(groups: Sequence[Mapping], schedules: Mapping[str, str]) -> PartsTabl
 
 
 def _columns(lines: Sequence[Sequence[str]]) -> str:
-    """Align: names and the last column to the left, figures to the right."""
+    """Align columns: the first and the last to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     last = len(widths) - 1
     return "\n".join(
@@ -246,7 +246,7 @@ def _columns(lines: Sequence[Sequence[str]]) -> str:
 
 
 def _curve(rates: Sequence[float]) -> str:
-    """Draw bars from zero to the highest, each the mean of its steps; a dot is a rate of 0."""
+    """Draw bars from zero to the highest rate, each the mean of its steps; a dot stands for 0."""
     width = min(len(rates), _WIDTH)
     edges = [len(rates) * i // width for i in range(width + 1)]
     means = [sum(rates[a:b]) / (b - a) for a, b in pairwise(edges)]

@@ -1,4 +1,4 @@
-"""Named parameter groups, one a part, for any optimizer of PyTorch."""
+"""Named parameter groups, one per part, for any optimizer of PyTorch."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from askew._check import require
-from askew.optim._parts import matching, partition_held
-from askew.optim._rules import Held, Rule
+from askew.optim._parts import matching, partition_named
+from askew.optim._rules import NamedParameter, Rule
 
 PartSettings = float | Mapping[str, object]
 
@@ -20,24 +20,25 @@ def parameter_groups(
     lr: float | None = None,
     no_decay: Rule | None = None,
 ) -> list[dict[str, object]]:
-    """Make the groups that any optimizer takes: one a part, with its name, rate and decay.
+    """Make parameter groups for any optimizer: one per part, with its name, rate and decay.
 
-    One part with one rate trains as a list of all parameters does.
+    One part with one rate trains like a plain list of all parameters.
 
     Args:
         model: The model.
-        parts: Name of each part and its rate, or a mapping with `where` (a rule as
-            `partition_parameters` takes it), `lr` or `multiplier` (of the base `lr`), and any
-            option of the optimizer for this part alone, such as `weight_decay`. Without
-            `where` the name is the path of a submodule or a pattern.
-        rest: Name of the part of all that no rule matches. It may stand in `parts`, without
-            `where`, to have settings of its own.
-        lr: Base rate, >= 0: that of parts that give none, times their `multiplier`.
-        no_decay: Parameters whose weight decay is 0, a rule; their part then has two groups.
+        parts: For each part's name its rate, or a mapping with `where` (a rule as in
+            `partition_parameters`), `lr` or `multiplier` (of the base `lr`), and any option of
+            the optimizer for this part alone, such as `weight_decay`. Without `where` the name
+            is the path of a submodule or a pattern.
+        rest: Name of a part for all parameters that no rule matches. `parts` may have settings
+            under that name, without `where`.
+        lr: Base rate, >= 0. A part without `lr` has this rate times its `multiplier`.
+        no_decay: A rule for the parameters whose weight decay is 0; a part that contains some
+            then has two groups.
 
     Returns:
         Groups with `params`, `param_names`, `part` and `lr`; `aliases` lists the other names
-        of tied parameters. Groups of one part follow each other.
+        of tied parameters. The groups of one part are adjacent.
 
     Raises:
         ValueError: If the parts do not cover the model exactly, a part has no rate, or a
@@ -55,16 +56,16 @@ def parameter_groups(
         raise TypeError(
             f"parameter_groups: parts must map names to settings; got {type(parts).__name__}"
         )
-    settings = {part: _settings(part, given) for part, given in parts.items()}
+    options = {part: _options(part, settings) for part, settings in parts.items()}
     if rest is not None:
-        _check_rest(rest, settings)
-    rules = {part: own.pop("where", part) for part, own in settings.items() if part != rest}
-    rates = {part: _rate(part, own, lr) for part, own in settings.items()}
-    held = partition_held(model, rules, rest=rest)
+        _check_rest(rest, options)
+    rules = {part: opts.pop("where", part) for part, opts in options.items() if part != rest}
+    rates = {part: _pop_rate(part, opts, lr) for part, opts in options.items()}
+    partition = partition_named(model, rules, rest=rest)
     undecayed = set() if no_decay is None else matching(model, no_decay, where="no_decay")
     groups = []
-    for part, members in held.items():
-        shared = {"part": part, "lr": rates[part], **settings[part]}
+    for part, members in partition.items():
+        shared = {"part": part, "lr": rates[part], **options[part]}
         decayed = [one for one in members if one.parameter not in undecayed]
         plain = [one for one in members if one.parameter in undecayed]
         if decayed or not plain:
@@ -82,22 +83,22 @@ def layerwise_parts(
     above: Rule | None = None,
     name: str = "layers",
 ) -> dict[str, PartSettings]:
-    r"""Make one part a layer whose rate falls with the distance from the output.
+    r"""Make one part per layer, with a rate that falls with the distance from the output.
 
     With L layers, layer l (counted from 1) has the multiplier
 
-    .. math:: \xi^{L + 1 - l}
+    .. math:: \xi^{L + 1 - l}.
 
-    what lies below the layers :math:`\xi^{L+1}`, and what lies above them 1. A decay of 1 is
-    one rate for all. The result is for `parameter_groups` or `AsymmetricOptimizer`, with a
+    Parameters before the layers have :math:`\xi^{L+1}`, those after them 1. A decay of 1 means
+    one rate for all. Pass the result to `parameter_groups` or `AsymmetricOptimizer`, with a
     base `lr=`.
 
     Args:
         layers: The layers from the input to the output.
-        decay: The factor :math:`\xi` from one layer to the one below, > 0.
-        below: Rule of what comes before the layers, such as the embeddings.
-        above: Rule of what comes after them, such as the last norm and the head.
-        name: What the parts' names begin with.
+        decay: The factor :math:`\xi` from one layer to the one before it, > 0.
+        below: Rule for the parameters before the layers, such as the embeddings.
+        above: Rule for the parameters after them, such as the final norm and the head.
+        name: Prefix of the parts' names.
 
     Returns:
         Settings of the parts `name.below`, `name.0`, `name.1` and so on, `name.above`.
@@ -130,29 +131,29 @@ def layerwise_parts(
     return parts
 
 
-def _settings(part: str, given: PartSettings) -> dict:
-    if isinstance(given, Mapping):
-        return dict(given)
-    if isinstance(given, bool) or not isinstance(given, (int, float)):
+def _options(part: str, settings: PartSettings) -> dict:
+    """Copy the settings of a part as a mapping."""
+    if isinstance(settings, Mapping):
+        return dict(settings)
+    if isinstance(settings, bool) or not isinstance(settings, (int, float)):
         raise TypeError(
             "parameter_groups: a part must be a rate or a mapping of settings; "
-            f"got {part!r} {type(given).__name__}"
+            f"got {part!r} {type(settings).__name__}"
         )
-    return {"lr": given}
+    return {"lr": settings}
 
 
-def _check_rest(rest: str, settings: dict[str, dict]) -> None:
-    own = settings.setdefault(rest, {})
+def _check_rest(rest: str, options: dict[str, dict]) -> None:
     require(
-        "where" not in own,
+        "where" not in options.setdefault(rest, {}),
         f"parameter_groups: rest takes what is left, so it has no rule; got rest {rest!r} "
         "with where. Give the part another name",
     )
 
 
-def _rate(part: str, own: dict, base: float | None) -> float:
-    """Take the rate out of a part's settings."""
-    lr, multiplier = own.pop("lr", None), own.pop("multiplier", None)
+def _pop_rate(part: str, options: dict, base: float | None) -> float:
+    """Remove `lr` and `multiplier` from a part's options and return the rate they mean."""
+    lr, multiplier = options.pop("lr", None), options.pop("multiplier", None)
     require(
         lr is None or multiplier is None,
         f"parameter_groups: a part has lr or multiplier, not both; got {part!r} with both",
@@ -180,7 +181,7 @@ def _number(part: str, name: str, value: object) -> float:
     return float(value)
 
 
-def _group(members: list[Held], shared: Mapping[str, object]) -> dict[str, object]:
+def _group(members: list[NamedParameter], shared: Mapping[str, object]) -> dict[str, object]:
     names = [one.names[0] for one in members]
     group = {"params": [one.parameter for one in members], "param_names": names, **shared}
     aliases = {one.names[0]: list(one.names[1:]) for one in members if len(one.names) > 1}

@@ -1,4 +1,4 @@
-"""One optimizer whose parts have their own rates, and whose state knows their names."""
+"""One optimizer whose parts have their own rates, with their names in its state."""
 
 import inspect
 from collections.abc import Mapping
@@ -20,31 +20,32 @@ _FUSED_DEVICES = {"cpu", "cuda", "mps", "xpu"}
 class AsymmetricOptimizer(Optimizer):
     """One optimizer of PyTorch, with a named group for every part of a model.
 
-    Every trainable parameter is in exactly one part, or the constructor says which is not.
-    The instance is also one of `base`: whatever takes an `AdamW` takes it, and its step is
-    that of the base. One part with one rate is plain AdamW, bit for bit.
+    Every trainable parameter is in exactly one part; otherwise the constructor raises an error
+    that names the parameters. The instance is also an instance of `base`, so it can be used
+    wherever an `AdamW` can, and its step is that of `base`. One part with one rate is plain
+    AdamW, bit for bit.
 
-    Under Adam only a rate makes parts learn at different speed: a factor on a part's loss or
-    gradient is divided out again. Decoupled weight decay is multiplied by the part's rate.
+    Under Adam only a rate changes how fast a part learns: a factor on its loss or gradient is
+    divided out again. Decoupled weight decay is multiplied by the part's rate.
 
     Args:
         model: The model.
-        parts: Name of each part and its rate or settings, as in `parameter_groups`.
-        rest: Name of the part of all that no rule matches.
-        lr: Base rate of parts that give none, times their `multiplier`.
-        no_decay: Parameters whose weight decay is 0, a rule; none by default.
+        parts: For each part's name its rate or settings, as in `parameter_groups`.
+        rest: Name of a part for all parameters that no rule matches.
+        lr: Base rate. A part without `lr` has this rate times its `multiplier`.
+        no_decay: A rule for the parameters whose weight decay is 0; none by default.
         base: The class of the optimizer.
-        settings: What all parts have in common: keyword arguments of `base`, such as
-            `betas`. Adam, AdamW and SGD run fused where device and dtype allow it, unless
-            `fused`, `foreach` or `differentiable` stands here.
+        settings: Keyword arguments of `base` for all parts, such as `betas`. Adam, AdamW and
+            SGD run fused if device and dtype allow it, unless `fused`, `foreach` or
+            `differentiable` is set here.
 
     Raises:
         ValueError: If the parts do not cover the model exactly, or a name or number is wrong.
         TypeError: If `base` is not a class of optimizer, or a setting is of the wrong kind.
 
     Numerics:
-        A fused step rounds otherwise than the loop of the same base; each is bit-equal to the
-        base called with the same `fused`. Moments have the dtype of their parameter.
+        A fused step rounds differently from the loop of the same base; each is bit-equal to the
+        base with the same `fused`. Moments have the dtype of their parameter.
 
     Example:
         >>> model = nn.ModuleDict({"encoder": nn.Linear(2, 3), "head": nn.Linear(3, 1)})
@@ -69,24 +70,24 @@ class AsymmetricOptimizer(Optimizer):
     ) -> None:
         if not (isinstance(base, type) and issubclass(base, Optimizer)):
             raise TypeError(f"AsymmetricOptimizer: base must be a class of optimizer; got {base!r}")
-        chosen: dict = dict(settings or {})
+        options: dict = dict(settings or {})
         groups = parameter_groups(model, parts, rest=rest, lr=lr, no_decay=no_decay)
-        _check_options(base, chosen, groups)
-        if _can_fuse(base, chosen, model):
-            chosen["fused"] = True
+        _check_options(base, options, groups)
+        if _can_fuse(base, options, model):
+            options["fused"] = True
         # From here on the instance is a `base` that compares names when it loads.
         self.__class__ = _with_parts(base)
-        base.__init__(self, groups, **chosen)
+        base.__init__(self, groups, **options)
 
     def __reduce__(self) -> tuple:
-        base = type(self).__mro__[2]
+        base = type(self).__mro__[2]  # the class made by `_with_parts`, this class, the base
         return _empty, (base,), self.__getstate__()
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Load a state whose parts hold the same parameters under the same names.
+        """Load a state whose parts have the same parameters under the same names.
 
         Args:
-            state_dict: What `state_dict` gave.
+            state_dict: A result of `state_dict`.
 
         Raises:
             ValueError: If parts or names differ; the message says where. Nothing is loaded.
@@ -96,13 +97,13 @@ class AsymmetricOptimizer(Optimizer):
 
 
 def part_rates(optimizer: Optimizer) -> dict[str, float]:
-    """Give the rate of every part as it is now, for a log.
+    """Return the current rate of every part, for logging.
 
     Args:
-        optimizer: One with named parts, or a wrapper of it.
+        optimizer: An optimizer with named parts, or a wrapper of one.
 
     Returns:
-        Name of each part and its rate.
+        The rate of each part by name.
 
     Raises:
         ValueError: If a group has no part.
@@ -129,11 +130,12 @@ def named_groups(optimizer: Optimizer, function: str) -> list[tuple[str, dict]]:
 
 @cache
 def _with_parts(base: type[Optimizer]) -> type:
-    """Make, once, the class that is both."""
+    """Make the class that inherits from both, once per base: two would not be equal types."""
     return type(f"Asymmetric{base.__name__}", (AsymmetricOptimizer, base), {})
 
 
 def _empty(base: type[Optimizer]) -> AsymmetricOptimizer:
+    """Make an instance without a state, for pickle to fill."""
     return object.__new__(_with_parts(base))
 
 
@@ -144,10 +146,10 @@ def _check_options(
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return
     known = {p.name for p in parameters} - {"params", "lr"}
-    own = {"params", "param_names", "part", "lr", "aliases"}
-    given = dict.fromkeys(settings, "settings")
-    given |= {name: f"part {g['part']!r}" for g in groups for name in g if name not in own}
-    for name, where in given.items():
+    ours = {"params", "param_names", "part", "lr", "aliases"}
+    places = dict.fromkeys(settings, "settings")
+    places |= {name: f"part {g['part']!r}" for g in groups for name in g if name not in ours}
+    for name, where in places.items():
         close = get_close_matches(name, known, n=1)
         require(
             name in known,
@@ -157,18 +159,19 @@ def _check_options(
 
 
 def _can_fuse(base: type[Optimizer], settings: Mapping[str, object], model: nn.Module) -> bool:
-    held = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return (
         issubclass(base, _FUSED_BASES)
         and "fused" in inspect.signature(base).parameters
         and not {"fused", "foreach", "differentiable"} & set(settings)
-        and all(p.is_floating_point() and p.device.type in _FUSED_DEVICES for p in held)
+        and all(p.is_floating_point() and p.device.type in _FUSED_DEVICES for p in trained)
+        # A sparse embedding's gradient is sparse, which fused kernels do not take.
         and not any(getattr(module, "sparse", False) is True for module in model.modules())
     )
 
 
 def _compare(here: list[dict], there: list[dict]) -> None:
-    """Refuse a state in which a part or a parameter is missing, added or moved."""
+    """Raise an error if a part or a parameter is missing, added or moved in a state."""
     require(
         all("part" in group and "param_names" in group for group in there),
         "AsymmetricOptimizer.load_state_dict: the state must name its parts and parameters; "
@@ -187,16 +190,17 @@ def _compare(here: list[dict], there: list[dict]) -> None:
 
 def _difference(ours: list[tuple[str, str]], theirs: list[tuple[str, str]]) -> str:
     here, there = ({name: part for part, name in pairs} for pairs in (ours, theirs))
-    found = [f"{name} missing" for name in here if name not in there]
-    found += [f"{name} unknown here" for name in there if name not in here]
-    found += [
+    differences = [f"{name} missing" for name in here if name not in there]
+    differences += [f"{name} unknown here" for name in there if name not in here]
+    differences += [
         f"{name} of part {there[name]!r}, here {part!r}"
         for name, part in here.items()
         if name in there and there[name] != part
     ]
-    if not found:
+    if not differences:
         moved = [(one, two) for one, two in zip(ours, theirs, strict=True) if one != two]
-        found = [f"{two[1]} where here is {one[1]}" for one, two in moved]
-    if not found:
-        found = ["another split into decayed and not decayed"]
-    return ", ".join(found[:6]) + (f" and {len(found) - 6} more" if len(found) > 6 else "")
+        differences = [f"{two[1]} where here is {one[1]}" for one, two in moved]
+    if not differences:
+        differences = ["another split into decayed and not decayed"]
+    more = f" and {len(differences) - 6} more" if len(differences) > 6 else ""
+    return ", ".join(differences[:6]) + more

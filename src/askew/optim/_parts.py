@@ -1,4 +1,4 @@
-"""Every trainable parameter in exactly one part, or an error that says which is not."""
+"""Partition of a model's trainable parameters into named parts, total and disjoint."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -8,7 +8,7 @@ from torch import nn
 from askew._check import require
 from askew.optim._rules import (
     Claim,
-    Held,
+    NamedParameter,
     Rule,
     claims_of,
     inside,
@@ -26,88 +26,88 @@ def partition_parameters(
     """Put every trainable parameter of a model into exactly one named part.
 
     A rule is a module of the model, the path of one, a pattern, or a list of those. The
-    first rule that matches wins. One rule for the whole model gives the list that any
-    optimizer takes.
+    first rule that matches wins. One rule for the whole model gives the list that an ordinary
+    optimizer is made from.
 
-    In a pattern `*` is one segment of a parameter's path or a piece of one, `**` any number
-    of whole segments, `?` and `[0-5]` one character: `"encoder.**"`, `"*.norm.*"`,
-    `"**.bias"`, `"layers.[0-5].**"`. A name is never matched by a fragment alone, so
-    `"encoder"` is not `encoder_to_decoder`.
+    In a pattern `*` stands for one segment of a parameter's path or a piece of one, `**` for
+    any number of whole segments, `?` and `[0-5]` for one character: `"encoder.**"`,
+    `"*.norm.*"`, `"**.bias"`, `"layers.[0-5].**"`. A pattern always matches whole segments, so
+    `"encoder"` does not match `encoder_to_decoder`.
 
-    A tied parameter has several names; it is put, once, where the first of the rules puts
-    any of them. Frozen parameters (`requires_grad` false) are in no part.
+    A tied parameter has several names; it goes once, to the first part whose rule matches any
+    of them. Frozen parameters (`requires_grad` false) are in no part.
 
     Args:
-        model: The model. A wrapper for data parallelism or compilation is looked through.
-        rules: Name of each part and what belongs to it.
-        rest: Name of a last part for all that no rule matches; it may end up empty.
+        model: The model, or a wrapper of it for data parallelism or compilation.
+        rules: The rule of each part by name.
+        rest: Name of a last part for all parameters that no rule matches; it may be empty.
 
     Returns:
         Name and tensor of every parameter of each part, in the order of the model.
 
     Raises:
-        ValueError: If a parameter is in no part, if a rule matches nothing that is left, or
-            if a rule claims a module inside one that an earlier rule has claimed. The message
+        ValueError: If a parameter is in no part, if a rule matches nothing or nothing that is
+            left, or if it names a module inside one that an earlier rule named. The message
             names them.
-        TypeError: If a rule is of another kind.
+        TypeError: If a rule is of another type.
 
     Example:
         >>> model = nn.ModuleDict({"encoder": nn.Linear(2, 3), "decoder": nn.Linear(3, 1)})
         >>> parts = partition_parameters(model, {"biases": "**.bias"}, rest="others")
-        >>> {part: [name for name, _ in held] for part, held in parts.items()}
+        >>> {part: [name for name, _ in members] for part, members in parts.items()}
         {'biases': ['encoder.bias', 'decoder.bias'], 'others': ['encoder.weight', 'decoder.weight']}
     """
-    parts = partition_held(model, rules, rest=rest)
-    return {part: [(h.names[0], h.parameter) for h in held] for part, held in parts.items()}
+    parts = partition_named(model, rules, rest=rest)
+    return {part: [(h.names[0], h.parameter) for h in members] for part, members in parts.items()}
 
 
-def partition_held(
+def partition_named(
     model: nn.Module, rules: Mapping[str, Rule], *, rest: str | None
-) -> dict[str, list[Held]]:
-    """Do what `partition_parameters` does, keeping all names of every parameter."""
+) -> dict[str, list[NamedParameter]]:
+    """Partition like `partition_parameters`, but keep all names of every parameter."""
     _check_names(rules, rest)
     model = unwrapped(model)
-    held = trainable(model)
+    trained = trainable(model)
     require(
-        bool(held),
+        bool(trained),
         "partition_parameters: the model must have a trainable parameter; "
         f"got {type(model).__name__} with none",
     )
     claims = {part: claims_of(model, rule, where=part) for part, rule in rules.items()}
-    parts: dict[str, list[Held]] = {part: [] for part in rules}
-    orphans: list[Held] = []
-    for one in held:
+    parts: dict[str, list[NamedParameter]] = {part: [] for part in rules}
+    orphans: list[NamedParameter] = []
+    for one in trained:
         first = next((p for p in rules if any(c.matches(one) for c in claims[p])), None)
         (orphans if first is None else parts[first]).append(one)
-    problems = _overlaps(claims, held) + _unmatched(model, claims, held)
+    problems = _overlaps(claims, trained) + _unmatched(model, claims, trained)
     if not problems:
-        problems = _emptied(claims, parts, held)
+        problems = _emptied(claims, parts, trained)
     if rest is not None:
         parts[rest] = orphans
     elif orphans:
         problems.append(
             f"every trainable parameter needs one part; {len(orphans)} have none: "
-            f"{_cut(_gathered(orphans, held))}. Add a rule, or gather them by rest="
+            f"{_cut(_gathered(orphans, trained))}. Add a rule, or gather them by rest="
         )
     require(not problems, "partition_parameters: " + ". And ".join(problems))
     return parts
 
 
 def matching(model: nn.Module, rule: Rule, *, where: str) -> set[nn.Parameter]:
-    """Give the trainable parameters that a rule means.
+    """Return the trainable parameters that a rule matches.
 
     Raises:
-        ValueError: If a module, path or pattern of it matches none.
+        ValueError: If one of its modules, paths or patterns matches none.
     """
     model = unwrapped(model)
-    held, claims = trainable(model), claims_of(model, rule, where=where)
+    trained, claims = trainable(model), claims_of(model, rule, where=where)
     for claim in claims:
         require(
-            any(claim.matches(one) for one in held),
+            any(claim.matches(one) for one in trained),
             f"parameter_groups: {where} must match a trainable parameter; "
             f"got {claim.text}{_hint(model, claim)}",
         )
-    return {one.parameter for one in held if any(claim.matches(one) for claim in claims)}
+    return {one.parameter for one in trained if any(claim.matches(one) for claim in claims)}
 
 
 def _check_names(rules: Mapping[str, Rule], rest: str | None) -> None:
@@ -127,10 +127,10 @@ def _check_names(rules: Mapping[str, Rule], rest: str | None) -> None:
     )
 
 
-def _overlaps(claims: Mapping[str, list[Claim]], held: list[Held]) -> list[str]:
-    """Say which modules lie inside what an earlier part has already claimed whole."""
+def _overlaps(claims: Mapping[str, list[Claim]], trained: list[NamedParameter]) -> list[str]:
+    """Describe modules that lie inside a module that an earlier part names."""
     problems = []
-    names = [name for one in held for name in one.names]
+    names = [name for one in trained for name in one.names]
     parts = list(claims)
     for i, early in enumerate(parts):
         outer = [path for claim in claims[early] for path in claim.paths]
@@ -145,40 +145,46 @@ def _overlaps(claims: Mapping[str, list[Claim]], held: list[Held]) -> list[str]:
     return problems
 
 
-def _unmatched(model: nn.Module, claims: Mapping[str, list[Claim]], held: list[Held]) -> list[str]:
-    """Say which rules, or members of a rule's list, mean no parameter."""
-    lost = []
-    for part, own in claims.items():
-        if not own:
-            lost.append(f"{part!r} (an empty list)")
-        for claim in own:
-            if not any(claim.matches(one) for one in held):
+def _unmatched(
+    model: nn.Module, claims: Mapping[str, list[Claim]], trained: list[NamedParameter]
+) -> list[str]:
+    """Describe rules, or members of a rule's list, that match no parameter."""
+    unmatched = []
+    for part, members in claims.items():
+        if not members:
+            unmatched.append(f"{part!r} (an empty list)")
+        for claim in members:
+            if not any(claim.matches(one) for one in trained):
                 rule = "" if claim.text == repr(part) else f": {claim.text}"
-                lost.append(f"{part!r}{rule}{_hint(model, claim)}")
-    if not lost:
+                unmatched.append(f"{part!r}{rule}{_hint(model, claim)}")
+    if not unmatched:
         return []
-    return [f"every rule must match a trainable parameter; got part {', '.join(lost)}"]
+    return [f"every rule must match a trainable parameter; got part {', '.join(unmatched)}"]
 
 
 def _emptied(
-    claims: Mapping[str, list[Claim]], parts: Mapping[str, list[Held]], held: list[Held]
+    claims: Mapping[str, list[Claim]],
+    parts: Mapping[str, list[NamedParameter]],
+    trained: list[NamedParameter],
 ) -> list[str]:
-    """Say which parts have lost all to earlier ones."""
+    """Describe parts all of whose parameters went to earlier ones."""
     problems = []
     for part in (part for part, members in parts.items() if not members):
-        meant = {one.names for one in held if any(claim.matches(one) for claim in claims[part])}
-        takers = [p for p in parts if any(one.names in meant for one in parts[p])]
+        matched = {
+            one.names for one in trained if any(claim.matches(one) for claim in claims[part])
+        }
+        takers = [p for p in parts if any(one.names in matched for one in parts[p])]
         problems.append(
             f"every part must be left a parameter; got part {part!r}, all of which "
-            f"({len(meant)}) went to {', '.join(map(repr, takers))} before. Put it first"
+            f"({len(matched)}) went to {', '.join(map(repr, takers))} before. Put it first"
         )
     return problems
 
 
 def _hint(model: nn.Module, claim: Claim) -> str:
-    """Guess what was meant by a claim that matches nothing."""
+    """Explain why a claim matches nothing, or suggest a similar name."""
     parameters = [plain_path(n) for n, _ in model.named_parameters(remove_duplicate=False)]
-    if claim.matches(Held(tuple(parameters), nn.Parameter())):
+    if claim.matches(NamedParameter(tuple(parameters), nn.Parameter())):
         return " (all of it is frozen)"
     if claim.expression is None:
         return " (it has no parameter)" if claim.paths else ""
@@ -189,12 +195,12 @@ def _hint(model: nn.Module, claim: Claim) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def _gathered(orphans: list[Held], held: list[Held]) -> list[str]:
-    """Name orphans one by one, or by module where they are many and whole modules are."""
+def _gathered(orphans: list[NamedParameter], trained: list[NamedParameter]) -> list[str]:
+    """Name orphans one by one; if there are many, name modules all of which are orphans."""
     if len(orphans) <= _LISTED:
         return [one.names[0] for one in orphans]
     lost = {one.names for one in orphans}
-    placed = [one.names[0] for one in held if one.names not in lost]
+    placed = [one.names[0] for one in trained if one.names not in lost]
     counts: dict[str, int] = {}
     for name in (one.names[0] for one in orphans):
         segments = name.split(".")

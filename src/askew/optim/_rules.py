@@ -1,4 +1,4 @@
-"""Which parameters a rule means: a module, a path, or a pattern on whole path segments."""
+"""Rules that select parameters: a module, a path, or a pattern on whole path segments."""
 
 import re
 from collections.abc import Sequence
@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 from torch import nn
 
-# What wrappers of PyTorch put into a path; a part means the same with and without them.
+# Path segments that wrappers of PyTorch add; a rule matches the same with and without them.
 _WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 _WILDCARD = re.compile(r"(\*+|\?|\[[^\]]+\])")
 
 Rule = nn.Module | str | Sequence[nn.Module | str]
 
 
-class Held(NamedTuple):
+class NamedParameter(NamedTuple):
     """A trainable parameter and all its names; more than one where it is tied."""
 
     names: tuple[str, ...]
@@ -21,17 +21,17 @@ class Held(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """One module, path or pattern of a rule: how messages call it, and what it matches."""
+    """One module, path or pattern of a rule: its text for messages, and what it matches."""
 
     text: str
     expression: re.Pattern[str] | None
     paths: tuple[str, ...]
 
-    def matches(self, held: Held) -> bool:
-        """Whether any name of the parameter is meant."""
+    def matches(self, parameter: NamedParameter) -> bool:
+        """Whether any name of the parameter matches."""
         if self.expression is not None:
-            return any(self.expression.fullmatch(f"{name}.") for name in held.names)
-        return any(inside(name, path) for name in held.names for path in self.paths)
+            return any(self.expression.fullmatch(f"{name}.") for name in parameter.names)
+        return any(inside(name, path) for name in parameter.names for path in self.paths)
 
 
 def inside(path: str, other: str) -> bool:
@@ -45,7 +45,7 @@ def plain_path(path: str) -> str:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """Give the model inside a data-parallel or compiled one."""
+    """Return the model inside wrappers for data parallelism or compilation."""
     while True:
         inner = getattr(model, "_orig_mod", None)
         if isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
@@ -55,28 +55,28 @@ def unwrapped(model: nn.Module) -> nn.Module:
         model = inner
 
 
-def trainable(model: nn.Module) -> list[Held]:
+def trainable(model: nn.Module) -> list[NamedParameter]:
     """List every trainable parameter once, in the model's order, with all its names."""
     names: dict[nn.Parameter, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         if parameter.requires_grad:
             names.setdefault(parameter, []).append(plain_path(name))
-    return [Held(tuple(held), parameter) for parameter, held in names.items()]
+    return [NamedParameter(tuple(paths), parameter) for parameter, paths in names.items()]
 
 
 def claims_of(model: nn.Module, rule: Rule, *, where: str) -> list[Claim]:
-    """Read a rule.
+    """Split a rule into claims.
 
     Args:
-        model: What modules and paths are looked up in.
+        model: The model in which modules and paths are looked up.
         rule: A module, a path or pattern, or a list of those.
         where: Name of the rule in messages.
 
     Returns:
-        One claim for each module, path or pattern; one that names nothing has no paths.
+        One claim for each module, path or pattern; a module that is not in the model has no paths.
 
     Raises:
-        TypeError: If the rule is of another kind.
+        TypeError: If the rule is of another type.
         ValueError: If a pattern has an empty segment.
     """
     if isinstance(rule, (nn.Module, str)):
@@ -113,12 +113,12 @@ def _expression(pattern: str, where: str) -> re.Pattern[str]:
             f"got {where} {pattern!r}"
         )
     pieces = []
-    for segment in segments:  # each ends with a dot, also the last: so does what is matched
+    for segment in segments:  # every segment ends with a dot, the last too, as in `matches`
         if segment == "**":
             pieces.append(r"(?:[^.]+\.)*")
         else:
             pieces.append("".join(map(_translated, _WILDCARD.split(segment))) + r"\.")
-    if segments[-1] == "**":  # "encoder.**" is what lies below the encoder
+    if segments[-1] == "**":  # "encoder.**" matches what is below the encoder, not itself
         pieces[-1] = r"(?:[^.]+\.)+"
     return re.compile("".join(pieces))
 

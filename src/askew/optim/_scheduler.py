@@ -1,4 +1,4 @@
-"""One scheduler that gives every part its own schedule."""
+"""One scheduler with a schedule for every part."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -16,20 +16,19 @@ from askew.optim._schedules import Schedule
 class AsymmetricScheduler(LambdaLR):
     """A scheduler of PyTorch with one schedule for every named part of an optimizer.
 
-    The rate of a part is its own rate times its schedule at the number of steps done. The
-    same schedule for all parts is `LambdaLR` with that function.
+    The rate of a part is its base rate times the value of its schedule at the number of steps
+    done. The same schedule for all parts is `LambdaLR` with that function.
 
-    Use it where any scheduler is used: `step()` after the optimizer's step in a plain loop,
-    `optimizers=(optimizer, scheduler)` in the Trainer of transformers, or prepared by
-    accelerate. A prepared scheduler is called once for every process after each step; here
-    the schedule moves once: where several processes run, calls without a step of the
-    optimizer in between count as one.
+    Use it like any scheduler: call `step()` after the optimizer's step in a plain loop, pass
+    `optimizers=(optimizer, scheduler)` to the Trainer of transformers, or prepare it with
+    accelerate. Accelerate calls a prepared scheduler once per process after each step. This one
+    moves once nevertheless: if several processes run, calls without a step of the optimizer in
+    between count as one.
 
     Args:
         optimizer: An `AsymmetricOptimizer`, or any optimizer made from `parameter_groups`.
-        schedules: The schedule of every part; a part that shall keep its rate has
-            `constant()`.
-        last_epoch: Index of the last step when going on without a saved state; -1 to start.
+        schedules: The schedule of every part; `constant()` for a part that keeps its rate.
+        last_epoch: Index of the last step, to resume without a saved state; -1 to start.
 
     Raises:
         ValueError: If a part has no schedule, or a schedule no part.
@@ -56,12 +55,12 @@ class AsymmetricScheduler(LambdaLR):
         _check_schedules(self.parts, schedules)
         # None until the optimizer's first step, then whether it stepped since our last one.
         self._due: bool | None = None
-        holder = getattr(optimizer, "optimizer", optimizer)  # inside what accelerate prepared
-        holder.register_step_post_hook(partial(_mark, ref(self)))
+        inner = getattr(optimizer, "optimizer", optimizer)  # accelerate wraps an optimizer
+        inner.register_step_post_hook(partial(_mark, ref(self)))
         super().__init__(optimizer, [schedules[part] for part in self.parts], last_epoch)
 
     def step(self, epoch: int | None = None) -> None:
-        """Move every schedule on by one step.
+        """Advance every schedule by one step.
 
         Args:
             epoch: Deprecated by PyTorch.
@@ -73,21 +72,21 @@ class AsymmetricScheduler(LambdaLR):
         super().step(epoch)
 
     def state_dict(self) -> dict:
-        """Give the number of steps done, the parts' names and their base rates.
+        """Return the number of steps done, the parts' names and their base rates.
 
         Returns:
-            Plain numbers and names; the schedules themselves are given anew on resuming.
+            Plain numbers and names. The schedules are not saved: pass them again on resuming.
         """
-        kept = {name: value for name, value in super().state_dict().items() if name != "_due"}
-        for name in ("base_lrs", "_last_lr"):  # a rate that is a tensor goes on changing
-            kept[name] = [float(rate) for rate in kept[name]]
-        return kept
+        state = {name: value for name, value in super().state_dict().items() if name != "_due"}
+        for name in ("base_lrs", "_last_lr"):  # a rate that is a tensor would go on changing
+            state[name] = [float(rate) for rate in state[name]]
+        return state
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Go on where a state was saved, in whichever order optimizer and scheduler are made.
+        """Restore a saved state; optimizer and scheduler may be made and loaded in any order.
 
         Args:
-            state_dict: What `state_dict` gave.
+            state_dict: A result of `state_dict`.
 
         Raises:
             ValueError: If its parts are not those of this scheduler.

@@ -12,7 +12,7 @@ Schedule = Callable[[int], float]
 
 
 def constant(multiplier: float = 1.0) -> Schedule:
-    """Keep the rate; as the one schedule of all parts, train as without a scheduler.
+    """Keep the rate. With this schedule for all parts, training is as without a scheduler.
 
     Args:
         multiplier: Factor of the rate, >= 0.
@@ -32,7 +32,7 @@ def constant(multiplier: float = 1.0) -> Schedule:
 
 
 def warmup(steps: int, then: Schedule | None = None, *, start: float = 0.0) -> Schedule:
-    r"""Rise linearly to the first value of what follows, then follow it.
+    r"""Rise linearly to the first value of another schedule, then follow that schedule.
 
     .. math::
         m(t) = \begin{cases}
@@ -40,8 +40,8 @@ def warmup(steps: int, then: Schedule | None = None, *, start: float = 0.0) -> S
 
     Args:
         steps: Length w of the rise, >= 1.
-        then: What follows, f, counted from its own step 0; `constant()` by default.
-        start: Where the rise starts, s, as a share of f(0), >= 0.
+        then: The schedule f that follows, counted from its own step 0; `constant()` by default.
+        start: The first value s, as a share of f(0), >= 0.
 
     Returns:
         A function from a step to a multiplier.
@@ -80,7 +80,7 @@ def cosine(steps: int, *, end: float = 0.0) -> Schedule:
         (1.0, 0.1)
 
     References:
-        SGDR: Stochastic Gradient Descent with Warm Restarts, 2016, arXiv:1608.03983.
+        SGDR: Stochastic Gradient Descent with Warm Restarts, 2016, arXiv:1608.03983, equation 5.
     """
     _check_steps("cosine", "steps", steps)
     _check_number("cosine", "end", end)
@@ -112,13 +112,13 @@ def linear(steps: int, *, end: float = 0.0) -> Schedule:
 
 
 def step_decay(every: int, *, factor: float = 0.1) -> Schedule:
-    r"""Multiply the rate by `factor` every so many steps.
+    r"""Multiply the rate by `factor` every `every` steps.
 
     .. math:: m(t) = \text{factor}^{\lfloor t / \text{every} \rfloor}
 
     Args:
         every: Steps between two changes, >= 1.
-        factor: What each change multiplies by, >= 0; 0.1 is that of `StepLR`.
+        factor: Factor of each change, >= 0; the default is that of `StepLR`.
 
     Returns:
         A function from a step to a multiplier.
@@ -137,15 +137,15 @@ def step_decay(every: int, *, factor: float = 0.1) -> Schedule:
 
 
 def inverse_sqrt(timescale: int) -> Schedule:
-    r"""Fall with the root of time, without an end.
+    r"""Fall with the inverse square root of the step, without end.
 
     .. math:: m(t) = \sqrt{T / (T + t)}
 
-    `warmup(w, inverse_sqrt(w))` is the schedule of the first Transformer: a line up to
-    step w, then the root of w / t.
+    `warmup(w, inverse_sqrt(w))` is the schedule of the first Transformer: a straight line up to
+    step w, then :math:`\sqrt{w / t}`.
 
     Args:
-        timescale: T, >= 1: after 3 T steps the rate is halved.
+        timescale: T, >= 1: after 3 T steps the rate has halved.
 
     Returns:
         A function from a step to a multiplier.
@@ -158,14 +158,14 @@ def inverse_sqrt(timescale: int) -> Schedule:
         0.5
 
     References:
-        Attention Is All You Need, 2017, arXiv:1706.03762.
+        Attention Is All You Need, 2017, arXiv:1706.03762, equation 3.
     """
     _check_steps("inverse_sqrt", "timescale", timescale)
     return partial(_inverse_sqrt, timescale=timescale)
 
 
 def join(*schedules: Schedule, at: Sequence[int]) -> Schedule:
-    """Follow one schedule after the other, each counted from its own step 0.
+    """Follow several schedules one after the other, each counted from its own step 0.
 
     Args:
         schedules: The schedules in their order.
@@ -197,15 +197,15 @@ def join(*schedules: Schedule, at: Sequence[int]) -> Schedule:
 
 
 def freeze_until(step: int, then: Schedule | None = None) -> Schedule:
-    """Hold a part still until a step: one such schedule a part is gradual unfreezing.
+    """Keep a part's weights unchanged until a step, as gradual unfreezing does part by part.
 
-    A rate of 0 leaves the weights bit for bit as they are, weight decay included. It is not
-    `requires_grad_(False)`: gradients are computed and the moments of Adam follow them, so
-    that the part starts with moments that are warm.
+    A rate of 0 leaves the weights bit for bit as they are, also under weight decay. It differs
+    from `requires_grad_(False)`: gradients are computed and Adam updates its moments, so that
+    the moments are warm when the part starts to move.
 
     Args:
-        step: The first step that moves the part, >= 1.
-        then: What follows, counted from its own step 0; `constant()` by default.
+        step: The first step that changes the part, >= 1.
+        then: The schedule that follows, counted from its own step 0; `constant()` by default.
 
     Returns:
         A function from a step to a multiplier.
@@ -226,7 +226,7 @@ def freeze_until(step: int, then: Schedule | None = None) -> Schedule:
     return partial(_freeze_until, until=step, then=follows)
 
 
-# A schedule is a partial of one of these: it can be pickled, and its repr tells its numbers.
+# A schedule is a partial of one of these: it can be pickled, and its repr shows its numbers.
 
 
 def _constant(step: int, *, multiplier: float) -> float:
@@ -245,7 +245,7 @@ def _cosine(step: int, *, steps: int, end: float) -> float:
 
 def _linear(step: int, *, steps: int, end: float) -> float:
     share = min(step, steps) / steps
-    return (1.0 - share) + share * end
+    return (1.0 - share) + share * end  # exactly `end` at share 1, unlike 1 - share * (1 - end)
 
 
 def _step_decay(step: int, *, every: int, factor: float) -> float:
@@ -266,7 +266,7 @@ def _freeze_until(step: int, *, until: int, then: Schedule) -> float:
 
 
 def schedule_text(schedule: Schedule) -> str:
-    """Write a schedule with its numbers, or name a function that is not ours."""
+    """Describe a schedule with its numbers; of a function of the user, return the name."""
     if not isinstance(schedule, partial):
         return getattr(schedule, "__name__", type(schedule).__name__)
     settings = ", ".join(f"{name}={_value(value)}" for name, value in schedule.keywords.items())

@@ -7,7 +7,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeVar
 
-from askew._config import load_config, naming, read_toml, to_dict
+from askew._config import errors_name_file, load_config, read_toml, to_dict
 from askew._files import read_json, write_json
 from askew.tasks._application import MatchedOptions, merge
 from askew.tradeoffs import Arm, Budget, Task, Tuning, Twin, measured_twin, symmetric_twin
@@ -49,7 +49,7 @@ def shaped_config(
     merge(joined, read_toml(shape) if is_file else {})
     merge(joined, settings)
     base: Any = preset(usual if is_file else shape)
-    with naming(shape if is_file else None):
+    with errors_name_file(shape if is_file else None):
         return load_config(type(base), joined, base=base)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from askew._check import require
-from askew._config import load_config, naming, read_toml
+from askew._config import errors_name_file, load_config, read_toml
 from askew.tasks._application import SettingOptions, merge, option
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def _arm(
     for change in changes:
         merge(values, deepcopy(dict(change)))
     training: Any = values.pop("training", {})
-    with naming(None if name in presets else name):
+    with errors_name_file(None if name in presets else name):
         task.loss_of(
             load_config(type(task.training), training, base=task.training, where="training")
         )

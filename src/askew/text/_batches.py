@@ -1,4 +1,4 @@
-"""Batches of sentences of like length, as many as fit a budget of tokens."""
+"""Batches of sentences of similar length, each within a budget of tokens."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -9,20 +9,20 @@ from askew._check import require
 class TokenBatches:
     """Endless shuffled passes over a data set, cut into a fixed number of batches.
 
-    Each pass shuffles, sorts by length (equal lengths stay shuffled), cuts where the padded
-    size of either side would pass `max_tokens`, and shuffles the batches. The same seed
-    gives the same batches. A batch sampler for `torch.utils.data.DataLoader`.
+    Each pass shuffles, sorts by length (equal lengths stay shuffled), starts a new batch when the
+    padded size of either side would exceed `max_tokens`, and shuffles the batches. The same seed
+    gives the same batches. It is a batch sampler for `torch.utils.data.DataLoader`.
 
     Args:
-        lengths: Source and target length of every example, in tokens; or a function that
-            gives them for each pass, from 0 on, where they change (BPE-dropout).
-        max_tokens: Budget of a batch: rows times the longest side.
-        num_batches: How many batches to give; None stops after one pass.
-        seed: Of the shuffling.
+        lengths: Source and target length of every example, in tokens. If they change from pass to
+            pass (BPE-dropout), a function from the number of the pass, from 0 on, to the lengths.
+        max_tokens: Budget of a batch: number of rows times the longest side.
+        num_batches: Number of batches; None stops after one pass.
+        seed: Seed of the shuffling.
 
     Raises:
-        ValueError: If there are no examples, or one is longer than `max_tokens`. Where lengths
-            change, one that is longer in some pass is a batch by itself.
+        ValueError: If there are no examples, or one is longer than `max_tokens`. Lengths from a
+            function are not checked: there, an example that is too long is a batch by itself.
 
     Example:
         >>> batches = TokenBatches([(2, 3), (3, 3), (9, 9)], max_tokens=9, num_batches=None, seed=0)
@@ -53,18 +53,18 @@ class TokenBatches:
         self._one_pass = len(self._pass(first, 0))
 
     def __len__(self) -> int:
-        """Give the number of batches."""
+        """Return the number of batches."""
         return self._one_pass if self.num_batches is None else self.num_batches
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Give the row numbers of each batch."""
-        given, epoch = 0, 0
+        """Yield the row numbers of each batch."""
+        count, epoch = 0, 0
         while True:
             lengths = self.lengths(epoch) if callable(self.lengths) else self.lengths
             for batch in self._pass(lengths, epoch):
-                if self.num_batches is not None and given == self.num_batches:
+                if self.num_batches is not None and count == self.num_batches:
                     return
-                given += 1
+                count += 1
                 yield batch
             if self.num_batches is None:
                 return

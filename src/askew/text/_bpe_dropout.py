@@ -1,4 +1,4 @@
-"""Byte-pair encoding that leaves out merges at random, and can be repeated."""
+"""Byte-pair encoding that leaves out merges at random, reproducibly."""
 
 import json
 import random
@@ -14,29 +14,30 @@ from askew._check import require
 from askew.text._protect import MARKS
 from askew.text._tokenizer import is_protecting
 
-_NEVER = 1 << 60  # a rank that no merge has, and a run that no text ends
-_MOST_TEXTS = 1 << 18  # kept apart into words; a text seen once an epoch is worth it
+_NEVER = 1 << 60  # a rank that no merge has, and a number of merges that no text needs
+_MOST_TEXTS = 1 << 18  # whose words are cached, since training reads every text once per epoch
 
 
 class BpeDropout:
     """Cuts text into tokens as the tokenizer does, but leaves out each merge with probability p.
 
-    At every step each pair of neighbours that could be merged is passed over with
-    probability p; of those left the one learnt first is merged, until none is left. p = 0 is
-    the tokenizer itself, p = 1 gives single bytes. The tokens depend on the text and a key
-    alone, so that a training which is resumed sees the same ones; the tokenizers library has
-    the same dropout without a seed. Marks of `askew.text.protect` stay whole.
+    At every step each possible merge of two neighbours is dropped with probability p. Of the
+    others the one learnt first is done, until none is left. p = 0 is the tokenizer itself, p = 1
+    gives single bytes. The tokens depend only on the text and a key, so a resumed training sees
+    the same ones; the dropout of the tokenizers library has no seed. Marks of
+    `askew.text.protect` stay whole.
 
     Args:
         tokenizer: A byte-level tokenizer of this package.
-        p: Share of merges left out, in [0, 1].
+        p: Probability of leaving out a merge, in [0, 1].
 
     Raises:
         ValueError: If p is out of range.
 
     Numerics:
-        How many merges are taken before one is left out is drawn at once, from the geometric
-        distribution. A word that ends within such a run is cut as always and looked up.
+        The number of candidate merges kept before the next one is dropped is drawn at once, from
+        the geometric distribution. A word that needs no more than that is cut as without dropout,
+        by looking it up.
 
     Example:
         >>> from askew.text import train_tokenizer
@@ -67,30 +68,30 @@ class BpeDropout:
 
         Args:
             text: Any text.
-            key: Of what is left out: the same text and key give the same tokens.
+            key: Seed of the dropout: the same text and key give the same tokens.
 
         Returns:
-            Token numbers, without start and end.
+            Token numbers, without those of start and end.
         """
-        draw = _runs(self.p, random.Random(key).random)
-        left, tokens = draw(), []
-        for word, usual, steps in self._texts.get(text) or self._apart(text):
-            if left >= steps:
-                left -= steps
-                tokens += usual
+        draw_run = _runs(self.p, random.Random(key).random)
+        run, tokens = draw_run(), []  # candidates kept before the next one is dropped
+        for word, usual_tokens, candidates in self._texts.get(text) or self._words_of(text):
+            if run >= candidates:
+                run -= candidates
+                tokens += usual_tokens
             else:
-                cut, left = self._cut(word, left, draw)
+                cut, run = self._cut(word, run, draw_run)
                 tokens += cut
         return tokens
 
-    def _apart(self, text: str) -> "tuple[_Word, ...]":
-        found = tuple(
-            self._words.get(word) or self._words.setdefault(word, self._usual(word))
+    def _words_of(self, text: str) -> "tuple[_Word, ...]":
+        words = tuple(
+            self._words.get(word) or self._words.setdefault(word, self._without_dropout(word))
             for word in self._split(text)
         )
         if len(self._texts) < _MOST_TEXTS:
-            self._texts[text] = found
-        return found
+            self._texts[text] = words
+        return words
 
     def _split(self, text: str) -> Iterator[str]:
         for piece in self._whole.split(text):
@@ -99,24 +100,31 @@ class BpeDropout:
             else:
                 yield from (word for word, _ in self._pretokenize(piece))
 
-    def _usual(self, word: str) -> "_Word":
-        tokens, left = self._cut(word, _NEVER, lambda: _NEVER)
-        return _Word(word, tokens, _NEVER - left)
+    def _without_dropout(self, word: str) -> "_Word":
+        tokens, run = self._cut(word, _NEVER, lambda: _NEVER)
+        return _Word(word, tokens, _NEVER - run)
 
-    def _cut(self, word: str, left: int, draw: Callable[[], int]) -> tuple[list[int], int]:
-        """Take `left` candidates, leave the next one out, and so on; give what is left then."""
+    def _cut(self, word: str, run: int, draw_run: Callable[[], int]) -> tuple[list[int], int]:
+        """Cut a word, keeping `run` candidates before one is dropped, then as many as drawn.
+
+        A candidate is a pair of neighbours of lower rank than the best kept so far in its step.
+        The others could not win, so that dropping them or not makes no difference.
+
+        Returns:
+            The tokens, and how many candidates of the last run are left for the next word.
+        """
         pieces, rank_of = list(word), self._ranks.get
         ranks = [rank_of(pair, _NEVER) for pair in pairwise(pieces)]
         while True:
             best, at = _NEVER, -1
             for i, rank in enumerate(ranks):
                 if rank < best:
-                    if left:
-                        best, at, left = rank, i, left - 1
+                    if run:
+                        best, at, run = rank, i, run - 1
                     else:
-                        left = draw()
+                        run = draw_run()
             if at < 0:
-                return [self._tokens[piece] for piece in pieces], left
+                return [self._tokens[piece] for piece in pieces], run
             pieces[at : at + 2] = [pieces[at] + pieces[at + 1]]
             del ranks[at]
             if at > 0:
@@ -126,17 +134,17 @@ class BpeDropout:
 
 
 class _Word(NamedTuple):
-    """A word, its tokens with nothing left out, and how many candidates that takes."""
+    """A word, its tokens without dropout, and the number of candidates met on the way."""
 
     word: str
     tokens: list[int]
-    steps: int
+    candidates: int
 
 
 def _runs(p: float, draw: Callable[[], float]) -> Callable[[], int]:
-    """Give how many candidates are taken before the next one is left out."""
+    """Make a function that draws how many candidates are kept before the next one is dropped."""
     if p in (0.0, 1.0):
         run = 0 if p else _NEVER
         return lambda: run
-    scale = 1 / log1p(-p)
+    scale = 1 / log1p(-p)  # inverse transform: P(run >= n) = (1 - p)^n
     return lambda: int(log(1.0 - draw()) * scale)

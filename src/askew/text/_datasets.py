@@ -19,13 +19,13 @@ def read_dataset(
     """Read pairs through the datasets library.
 
     A row has its texts in two columns, or in one column "translation" by language. Languages
-    must be named: the library sorts them, so their order says nothing.
+    must be named, because the library sorts them and their order has no meaning.
 
     Args:
-        name: A folder that `save_to_disk` wrote, or what `load_dataset` takes: a name of the
+        name: A folder that `save_to_disk` wrote, or an argument of `load_dataset`: a name of the
             hub, or a folder of files.
-        config: Which of the data sets of that name, where there are several.
-        split: Which part, where there are several.
+        config: Name of the configuration, if the data set has several.
+        split: Name of the split, if there are several.
         source: Column or language of the sources; by default the column "source".
         target: Column or language of the targets; by default the column "target".
 
@@ -79,11 +79,11 @@ def _pairs(
     for number, row in enumerate(rows):
         texts: Mapping[str, Any] = row.get("translation") or row
         wanted = names or ("source", "target")
-        found = [text for text in map(texts.get, wanted) if isinstance(text, str) and text.strip()]
+        pair = [text for text in map(texts.get, wanted) if isinstance(text, str) and text.strip()]
         require(
-            len(found) == 2,
+            len(pair) == 2,
             f"read_dataset: a row must have a text for {' and '.join(wanted)}; "
             f"got row {number} of {place} with {sorted(key for key in texts if texts[key])}. "
             "Say which columns or languages are source and target",
         )
-        yield found[0], found[1]
+        yield pair[0], pair[1]

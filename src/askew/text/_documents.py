@@ -13,25 +13,25 @@ _SUFFIXES = (".txt", ".md", ".rst", ".markdown")
 
 
 def read_documents(paths: str | Path | Iterable[str | Path]) -> list[Context]:
-    """Read text files, or all in folders and below, as contexts to ask about.
+    """Read text files, or all text files in folders and below, as contexts to ask about.
 
-    Files end with .txt, .md, .rst or .markdown, and may have a further .gz. Those of a folder
-    come in the order of their paths; hidden ones (with a leading dot, or in such a folder)
-    and blank ones are left out. A file that is reached twice is read once.
+    The names end with .txt, .md, .rst or .markdown, or with .gz after one of these. The files of a
+    folder come in the order of their paths; hidden files (with a leading dot, or in such a
+    folder) and blank ones are left out. A file that is reached twice is read once.
 
-    Text is taken as it stands, but for a byte order mark; bytes that aren't UTF-8 become
+    Text is unchanged, except that a byte order mark is dropped. Bytes that are not UTF-8 become
     U+FFFD, and a warning says in how many files.
 
     Args:
         paths: A file or folder, or several.
 
     Returns:
-        One context per file. Its title is the path within the folder, the name of a file
-        given by itself, or, where two would be equal, the whole path.
+        One context per file. Its title is the path within the folder, or the name of a file
+        given directly; if two titles are equal, both are whole paths.
 
     Raises:
-        ValueError: If there is no such path, a file given by itself ends otherwise, is blank
-            or damaged, or a folder holds no such file with text.
+        ValueError: If there is no such path, a file given directly has another ending, is blank
+            or damaged, or a folder has no such file with text.
 
     Example:
         >>> import tempfile
@@ -40,36 +40,36 @@ def read_documents(paths: str | Path | Iterable[str | Path]) -> list[Context]:
         ...     read_documents(folder)
         [Context(title='a.md', text='Ada wrote.')]
     """
-    given = [paths] if isinstance(paths, str | Path) else list(paths)
-    require(bool(given), "read_documents: there must be a path; got none")
-    found: dict[Path, tuple[Path, Context]] = {}
+    tops = [paths] if isinstance(paths, str | Path) else list(paths)
+    require(bool(tops), "read_documents: there must be a path; got none")
+    contexts: dict[Path, tuple[Path, Context]] = {}
     damaged: set[Path] = set()
-    for top in map(Path, given):
+    for top in map(Path, tops):
         blank = True
         for file, title in _documents(top):
-            text, whole = _document(file)
+            text, is_utf8 = _document(file)
             blank = blank and not text.strip()
             if text.strip():
-                found.setdefault(file.resolve(), (file, Context(title, text)))
-            if not whole:
+                contexts.setdefault(file.resolve(), (file, Context(title, text)))
+            if not is_utf8:
                 damaged.add(file.resolve())
         require(not blank, f"read_documents: there must be a document with text; got none in {top}")
     if damaged:
         warnings.warn(
             "read_documents: text must be UTF-8; "
-            f"got other bytes in {len(damaged)} of {len(found)} files, replaced by U+FFFD. "
+            f"got other bytes in {len(damaged)} of {len(contexts)} files, replaced by U+FFFD. "
             f"The first is {min(damaged)}",
             stacklevel=2,
         )
-    titles = Counter(context.title for _, context in found.values())
+    titles = Counter(context.title for _, context in contexts.values())
     return [
         context if titles[context.title] == 1 else context._replace(title=file.as_posix())
-        for file, context in found.values()
+        for file, context in contexts.values()
     ]
 
 
 def _documents(top: Path) -> list[tuple[Path, str]]:
-    """Give the files of a folder, or the file itself, and their titles."""
+    """List the files of a folder, or the file itself, with their titles."""
     require(top.exists(), f"read_documents: the path must exist; got {top}")
     if not top.is_dir():
         require(
@@ -92,7 +92,7 @@ def _is_document(path: Path) -> bool:
 
 
 def _document(path: Path) -> tuple[str, bool]:
-    """Give the text of a file, and whether all of it was UTF-8."""
+    """Read the text of a file, and whether all of it is UTF-8."""
     raw = read_bytes(path, "read_documents")
     text = raw.decode("utf-8", "replace")
     return text.removeprefix(BOM), text.encode() == raw

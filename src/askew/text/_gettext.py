@@ -1,4 +1,4 @@
-"""gettext catalogues: what is translated in them, and translations back into them."""
+"""gettext catalogues: reading their translations, and filling in missing ones."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -8,17 +8,16 @@ from askew.text._pairs import ParallelText
 from askew.text._placeholders import find_placeholders
 from askew.text._po_file import PoFile, PoMessage, quote_po, read_po_file
 
-_LOST = "# lost: "
+_LOST = "# lost: "  # the comment that names placeholders missing from a translation
 
 
 def read_po(path: str | Path) -> ParallelText:
     r"""Read the translated messages of a `.po` file, or of all in a folder and below.
 
-    Fuzzy, obsolete and untranslated messages and the header are left out; text is taken as
-    it stands, placeholders and markup included, also where it is the same in both languages.
-    Of a plural message the singular and its first form are a pair, and the plural and its
-    second where there are just two; an only form translates the plural. A pair that comes
-    again is taken once.
+    Fuzzy, obsolete and untranslated messages and the header are left out. Text is read
+    unchanged, with placeholders and markup, even if both languages have the same. A plural
+    message with two forms gives two pairs, singular and plural; with one form, the pair of the
+    plural; with more, that of the singular and the first form. Repeated pairs are read once.
 
     Args:
         path: A file, or a folder; its files are read in the order of their names.
@@ -28,7 +27,7 @@ def read_po(path: str | Path) -> ParallelText:
 
     Raises:
         ValueError: If there is no such file, it is damaged (the message names file and line),
-            or nothing is translated.
+            or no message is translated.
 
     Example:
         >>> import tempfile
@@ -59,23 +58,23 @@ def translate_po(
 ) -> int:
     r"""Copy a `.po` file with translations for the messages that have none.
 
-    What is filled in is marked fuzzy, for a human to look at; a comment names placeholders
-    that the translation lost. All other lines stay as they are.
+    New translations are marked fuzzy, for a human to check; a comment names the placeholders
+    that a translation has lost. All other lines stay unchanged.
 
     Args:
         path: The file.
-        translate: Gives a translation for each text.
-        out: Where to; a file that is there is replaced as a whole.
-        overwrite: Translate every message anew, also those that have a translation.
+        translate: Function from texts to one translation each.
+        out: The file to write; an existing one is replaced as a whole.
+        overwrite: Translate every message, also those that have a translation.
         in_place: Whether `out` may be `path` itself.
 
     Returns:
-        The number of messages filled in.
+        The number of messages translated.
 
     Raises:
         ValueError: If the file is missing or damaged, `out` is the file itself without
-            `in_place`, there is not one translation for each text, or the file's encoding
-            cannot hold one.
+            `in_place`, the number of translations is not that of the texts, or the file's
+            encoding cannot represent one.
 
     Example:
         >>> import tempfile
@@ -94,14 +93,14 @@ def translate_po(
         f"translate_po: out must be another file; got out {out}. Name another, or set in_place",
     )
     file = read_po_file(path)
-    open_ = [message for message in file.messages if overwrite or not message.is_translated]
-    found = _translated(open_, translate)
+    messages = [message for message in file.messages if overwrite or not message.is_translated]
+    translations = _translations(messages, translate)
     lines = list(file.lines)
-    for message in reversed(open_):  # from the end, so that earlier places stay true
-        forms = [_edged(text, found[text]) for text in message.sources]
-        lines[message.first : message.end] = _filled(message, forms, file)
+    for message in reversed(messages):  # from the end, so that earlier line numbers stay valid
+        forms = [_with_line_breaks_of(text, translations[text]) for text in message.sources]
+        lines[message.first : message.end] = _message_lines(message, forms, file)
     _write(out, "\n".join(lines), file.encoding)
-    return len(open_)
+    return len(messages)
 
 
 def _pairs(file: PoFile) -> Iterator[tuple[str, str]]:
@@ -114,21 +113,21 @@ def _pairs(file: PoFile) -> Iterator[tuple[str, str]]:
         yield from zip(sources, targets, strict=False)
 
 
-def _translated(
+def _translations(
     messages: Sequence[PoMessage], translate: Callable[[list[str]], list[str]]
 ) -> dict[str, str]:
     texts = list(dict.fromkeys(text for message in messages for text in message.sources))
-    found = translate(texts) if texts else []
+    translations = translate(texts) if texts else []
     require(
-        len(found) == len(texts),
+        len(translations) == len(texts),
         "translate_po: translate must give one translation for each text; "
-        f"got {len(found)} for {len(texts)} texts",
+        f"got {len(translations)} for {len(texts)} texts",
     )
-    return dict(zip(texts, found, strict=True))
+    return dict(zip(texts, translations, strict=True))
 
 
-def _edged(source: str, target: str) -> str:
-    r"""Begin and end with as many "\n" as the source: gettext's own check asks for it."""
+def _with_line_breaks_of(source: str, target: str) -> str:
+    r"""Begin and end with as many "\n" as the source, as gettext's own check requires."""
     core = source.strip("\n")
     if not core:
         return source
@@ -136,8 +135,8 @@ def _edged(source: str, target: str) -> str:
     return before + target.strip("\n") + after
 
 
-def _filled(message: PoMessage, forms: list[str], file: PoFile) -> list[str]:
-    """Give the lines of the message: translated, marked, and with a note of what was lost."""
+def _message_lines(message: PoMessage, forms: list[str], file: PoFile) -> list[str]:
+    """Write the lines of a message: translation, flag, and a note of lost placeholders."""
     end = "\r" if file.lines[message.translations].endswith("\r") else ""
     if len(forms) == 1:
         texts = quote_po("msgstr", forms[0])
@@ -156,7 +155,7 @@ def _filled(message: PoMessage, forms: list[str], file: PoFile) -> list[str]:
 
 
 def _flagged(comments: Sequence[str], end: str) -> list[str]:
-    """Add the flag "fuzzy" where flags stand, and leave out an older note of what was lost."""
+    """Add the flag "fuzzy" to the flags, and drop an older note of lost placeholders."""
     kept = [line for line in comments if not line.startswith(_LOST)]
     flags = [i for i, line in enumerate(kept) if line.startswith("#,")]
     if not flags:
@@ -176,6 +175,6 @@ def _write(out: Path, text: str, encoding: str) -> None:
             f"got {encoding}, which has no {error.object[error.start]!r}. "
             "Convert it to UTF-8, for example with msgconv"
         ) from None
-    part = out.with_name(f"{out.name}.part")
-    part.write_bytes(raw)
-    part.replace(out)
+    partial = out.with_name(f"{out.name}.part")
+    partial.write_bytes(raw)
+    partial.replace(out)

@@ -1,4 +1,4 @@
-"""The baseline that translates nothing: the target of the most similar training source."""
+"""The nearest-neighbour baseline: the target of the most similar training source."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ _BLOCK = 128
 def nearest_neighbour(queries: Sequence[str], train: ParallelText) -> list[str]:
     """Answer each query with the target of the most similar training source.
 
-    Similarity is the cosine of TF-IDF weights of 2 to 4 neighbouring characters within
-    words. The first of equally similar sources counts, also where none has anything in
-    common with the query.
+    Similarity is the cosine of TF-IDF weights of character 2- to 4-grams within words. Of
+    equally similar sources the first counts, also if none has anything in common with the
+    query.
 
     Args:
-        queries: Sources to answer.
-        train: The pairs to look in, at least one.
+        queries: Sources to translate.
+        train: The pairs to search, at least one.
 
     Returns:
         One training target per query.
@@ -43,9 +43,9 @@ def nearest_neighbour(queries: Sequence[str], train: ParallelText) -> list[str]:
         return []
     vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), lowercase=False)
     known = csr_matrix(vectorizer.fit_transform(train.sources)).T
-    asked = csr_matrix(vectorizer.transform(queries))
+    weights = csr_matrix(vectorizer.transform(queries))
     answers: list[str] = []
     for start in range(0, len(queries), _BLOCK):
-        similarity = (asked[start : start + _BLOCK] @ known).toarray()
+        similarity = (weights[start : start + _BLOCK] @ known).toarray()
         answers += [train.targets[row] for row in similarity.argmax(axis=1)]
     return answers

@@ -1,4 +1,4 @@
-"""Parallel text, its cut into training, validation and test pairs, and their identity."""
+"""Parallel text, its split into training, validation and test pairs, and their fingerprint."""
 
 import hashlib
 import random
@@ -27,16 +27,16 @@ class ParallelText(NamedTuple):
 
 
 class SplitText(NamedTuple):
-    """The pairs to train on, to choose with and to test with.
+    """Pairs for training, validation and testing.
 
     Args:
-        train: To learn from.
-        valid: To choose with.
-        test: To test with.
+        train: Training pairs.
+        valid: Validation pairs.
+        test: Test pairs.
 
     Example:
-        >>> split = split_pairs(ParallelText([str(i) for i in range(20)], ["x"] * 20))
-        >>> isinstance(split, SplitText), sum(len(part.sources) for part in split)
+        >>> splits = split_pairs(ParallelText([str(i) for i in range(20)], ["x"] * 20))
+        >>> isinstance(splits, SplitText), sum(len(split.sources) for split in splits)
         (True, 20)
     """
 
@@ -52,17 +52,17 @@ def split_pairs(
     num_test: int | None = None,
     seed: int = 0,
 ) -> SplitText:
-    """Shuffle pairs and cut them so that no source stands in two splits.
+    """Shuffle pairs and split them so that no source is in two splits.
 
-    All pairs of one source stay together, repeated pairs included. A split therefore holds
-    a few pairs less than asked where the last ones don't fit, and more only where the first
-    source on its own has more.
+    All pairs of one source stay together, repeated pairs included. A split may therefore have a
+    few pairs fewer than requested. It has more only if even the source with the fewest pairs
+    has more.
 
     Args:
-        pairs: What to cut, at least 3 different sources.
-        num_valid: Validation pairs, at least 1; None takes 5 %, at most 2000.
-        num_test: Test pairs, at least 1; None takes 5 %, at most 2000.
-        seed: Of the shuffling. The same seed gives the same split.
+        pairs: The pairs, with at least 3 different sources.
+        num_valid: Number of validation pairs, at least 1; None means 5 %, at most 2000.
+        num_test: Number of test pairs, at least 1; None means 5 %, at most 2000.
+        seed: Seed of the shuffling. The same seed gives the same splits.
 
     Returns:
         The three splits, none of them empty.
@@ -72,9 +72,9 @@ def split_pairs(
             or the numbers are below 1 or leave nothing to train on.
 
     Example:
-        >>> split = split_pairs(ParallelText(list("abcd"), list("wxyz")), num_test=2)
-        >>> len(split.train.sources), len(split.valid.sources), len(split.test.sources)
-        (1, 1, 2)
+        >>> splits = split_pairs(ParallelText(list("abcd"), list("wxyz")), num_test=2)
+        >>> [len(split.sources) for split in splits]
+        [1, 1, 2]
     """
     total = len(pairs.sources)
     require(
@@ -104,11 +104,11 @@ def split_pairs(
 
 
 def count_overlap(train: ParallelText, test: ParallelText) -> int:
-    """Count the test pairs that also stand in the training pairs, source and target alike.
+    """Count the test pairs that are also training pairs, with the same source and target.
 
     Args:
-        train: Pairs trained on.
-        test: Pairs tested with; a repeated one counts each time.
+        train: Training pairs.
+        test: Test pairs; a repeated one counts each time.
 
     Returns:
         A number between 0 and the number of test pairs.
@@ -124,8 +124,8 @@ def count_overlap(train: ParallelText, test: ParallelText) -> int:
 def fingerprint(split: SplitText) -> str:
     """Hash all three splits, so that two runs can prove that they used the same data.
 
-    Every list comes with its count and every text with its length in bytes, so that
-    different contents never give the same bytes to hash.
+    The count of every list and the length of every text in bytes are hashed too, so that
+    different contents never become the same bytes.
 
     Args:
         split: The pairs.
@@ -140,8 +140,8 @@ def fingerprint(split: SplitText) -> str:
         (True, False)
     """
     digest = hashlib.sha256()
-    for part in split:
-        for side in part:
+    for pairs in split:
+        for side in pairs:
             digest.update(f"{len(side)}\n".encode())
             for text in side:
                 raw = text.encode("utf-8", "surrogatepass")
@@ -157,7 +157,7 @@ def _rows_by_source(sources: list[str]) -> list[list[int]]:
 
 
 def _take(groups: list[list[int]], size: int, *, leave: int) -> tuple[list[int], list[list[int]]]:
-    """Take whole groups while they fit into `size` rows and `leave` groups remain."""
+    """Move whole groups out while they fit into `size` rows and `leave` groups remain."""
     smallest = min(groups, key=len)
     if len(smallest) > size:
         return smallest, [group for group in groups if group is not smallest]

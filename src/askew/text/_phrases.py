@@ -13,8 +13,8 @@ from typing import Literal
 from askew._check import needing, require
 from askew.text._pairs import ParallelText, SplitText
 
-# A value is drawn once and written by any of its writers: `writer(locale="pt")`.
-# Writers that read alike in the source language count as the first of them.
+# A drawn value has several writers, `writer(locale="pt")`, one of which is drawn too. If two write
+# the same in the source language, the first writes the target: equal sources have one target.
 _Writer = Callable[..., str]
 _Draw = Callable[[random.Random], list[_Writer]]
 _DateStyle = Literal["full", "long", "medium", "short"]
@@ -23,7 +23,7 @@ _Unit = Literal["second", "minute", "hour", "day", "week", "month", "year"]
 _MAX_REPEATS = 1000
 _MAX_ITEMS = 4
 _MAX_COUNT = 400
-_NO_PLACES = ("QO", "XA", "XB", "ZZ")
+_NO_PLACES = ("QO", "XA", "XB", "ZZ")  # codes of CLDR that stand for no territory
 _FIRST_DAY = date(1970, 1, 1)
 _NUM_DAYS = 36_159  # until the end of 2068: no two years share their last two digits
 _DATE_STYLES: tuple[_DateStyle, ...] = ("full", "long", "medium", "short")
@@ -69,12 +69,12 @@ def localisation_phrases(
     num_test: int = 2_000,
     seed: int = 0,
 ) -> SplitText:
-    """Write phrases in two locales, by the rules of Unicode's CLDR as Babel carries them.
+    """Write phrases in two locales, by the rules of Unicode's CLDR as Babel provides them.
 
-    One pair in seven each is a date, a date with a time of day, a relative time, a quantity,
-    an amount of money, a list of territories and a list of languages. No source comes twice.
-    Spaces and marks are those of CLDR, narrow and no-break spaces included. The test pairs
-    depend on neither `num_train` nor `num_valid`.
+    There are seven kinds in equal numbers: dates, dates with a time of day, relative times,
+    quantities, amounts of money, lists of territories and lists of languages. No source occurs
+    twice. Spaces and punctuation are those of CLDR, narrow and no-break spaces included. The
+    test pairs depend on neither `num_train` nor `num_valid`.
 
     Args:
         pair: Source and target locale as Babel spells them, joined by "-": "en-pt",
@@ -82,14 +82,14 @@ def localisation_phrases(
         num_train: Training pairs, at least 1.
         num_valid: Validation pairs, at least 1.
         num_test: Test pairs, at least 1.
-        seed: Of the draws. The same seed gives the same pairs.
+        seed: Seed of the draws. The same seed gives the same pairs.
 
     Returns:
         The three splits, shuffled.
 
     Raises:
         ValueError: If the pair is malformed, a locale is unknown, a number is below 1, or
-            the locales don't have enough names for that many different phrases.
+            the locales do not have enough names for so many different phrases.
         ModuleNotFoundError: If Babel is not installed.
 
     Example:
@@ -115,18 +115,18 @@ def localisation_phrases(
 def phrase_kinds(
     source_locale: str, target_locale: str, *, seed: int = 0
 ) -> Iterator[tuple[str, str, str]]:
-    """Give phrases for ever, one of each of the seven kinds in turn.
+    """Generate phrases without end, one of each of the seven kinds in turn.
 
     Args:
         source_locale: Babel's identifier of the locale to translate from.
         target_locale: Babel's identifier of the locale to translate into.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Yields:
-        Kind, source and target. No source comes twice.
+        Kind, source and target. No source occurs twice.
 
     Raises:
-        ValueError: If a kind gives no new phrase any more.
+        ValueError: If no new phrase of a kind can be found.
     """
     rng = random.Random(seed)
     seen: set[str] = set()
@@ -219,7 +219,7 @@ def _names(identifier: str) -> dict[str, dict[str, str]]:
 def _shared_codes(
     source: Mapping[str, Mapping[str, str]], target: Mapping[str, Mapping[str, str]]
 ) -> dict[str, list[str]]:
-    """Sort the codes that both locales have a name for; of equal source names the last stays."""
+    """Sort the codes that both locales can name; of codes with equal source names keep the last."""
     return {
         kind: sorted({names[code]: code for code in sorted(names) if code in target[kind]}.values())
         for kind, names in source.items()

@@ -1,4 +1,4 @@
-"""What a translation must keep as it is: placeholders, markup, addresses."""
+"""What a translation must keep unchanged: placeholders, markup, addresses."""
 
 import re
 from collections import Counter
@@ -23,18 +23,18 @@ TARGET = re.compile(r"`.*?<([^<>`]+)>`", re.S)
 
 
 def find_placeholders(text: str) -> Counter[str]:
-    """Find what a translation of a text must keep, and how often it stands there.
+    """Find what a translation of a text must keep, and how often it occurs.
 
-    printf and format fields, reStructuredText roles, literals, links, substitutions and
-    emphasis, addresses and tags. Of a role or link with a text of its own only the role and
-    the target count; of emphasis and other links, whose text is translated, only that they
-    are there.
+    That is printf and format fields, reStructuredText roles, literals, links, substitutions and
+    emphasis, addresses and tags. If a role or link has a text for the reader, only the role and
+    the target count. Of emphasis and other links, whose text is translated, only their presence
+    counts.
 
     Args:
         text: Any text.
 
     Returns:
-        How often each stands in the text.
+        The number of occurrences of each.
 
     Example:
         >>> sorted(find_placeholders("see :ref:`the list <lists>` in %(name)s, *now*"))
@@ -44,10 +44,10 @@ def find_placeholders(text: str) -> Counter[str]:
 
 
 def placeholder_kind(placeholder: str) -> str:
-    """Name the kind of what `find_placeholders` found.
+    """Return the kind of a placeholder.
 
     Args:
-        placeholder: One of its keys.
+        placeholder: A key of the result of `find_placeholders`.
 
     Returns:
         role, literal, link, substitution, address, tag, printf, field, strong or emphasis.
@@ -56,7 +56,7 @@ def placeholder_kind(placeholder: str) -> str:
         ValueError: If it is none of these.
 
     Example:
-        >>> [placeholder_kind(found) for found in find_placeholders("*Open* %s at {0}")]
+        >>> [placeholder_kind(key) for key in find_placeholders("*Open* %s at {0}")]
         ['emphasis', 'printf', 'field']
     """
     match = _ANY.fullmatch(placeholder)
@@ -67,7 +67,7 @@ def placeholder_kind(placeholder: str) -> str:
 
 
 def _kept(match: re.Match[str]) -> str:
-    found, kind = match.group(), match.lastgroup or ""
-    if kind in ("role", "link") and TARGET.search(found):
-        return TARGET.sub(r"`<\1>`", found)
-    return {"emphasis": "*…*", "strong": "**…**", "link": "`…`_"}.get(kind, found)
+    text, kind = match.group(), match.lastgroup or ""
+    if kind in ("role", "link") and TARGET.search(text):
+        return TARGET.sub(r"`<\1>`", text)
+    return {"emphasis": "*…*", "strong": "**…**", "link": "`…`_"}.get(kind, text)

@@ -1,4 +1,4 @@
-"""A gettext file as lines and messages: each keeps its place, so that the rest can stay."""
+"""A gettext file as lines, and messages with their line numbers, so that the rest can stay."""
 
 import re
 from codecs import BOM_UTF8
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from askew._check import require
 
 _TEXT = re.compile(r'(msgctxt|msgid_plural|msgid|msgstr(?:\[\d+\])?)?\s*"((?:[^"\\]|\\.)*)"')
-_AFTER = {
+_MAY_FOLLOW = {  # for each keyword those that may stand before it; "" begins a message
     "msgctxt": ("",),
     "msgid": ("", "msgctxt"),
     "msgid_plural": ("msgid",),
@@ -25,12 +25,12 @@ _ESCAPES = {text: f"\\{letter}" for letter, text in _ESCAPED.items()}
 
 @dataclass(slots=True)
 class PoMessage:
-    """A message and the lines it stands on: comments, then keywords, then translations."""
+    """A message and its lines: comments from `first`, then keywords, then translations to `end`."""
 
     first: int
     keywords: int = -1
     translations: int = -1
-    end: int = -1
+    end: int = -1  # exclusive
     sources: list[str] = field(default_factory=list)
     targets: list[str] = field(default_factory=list)
     flags: set[str] = field(default_factory=set)
@@ -38,12 +38,12 @@ class PoMessage:
 
     @property
     def is_translated(self) -> bool:
-        """Whether no form of it is empty."""
+        """Whether no form of its translation is empty."""
         return all(text.strip() for text in self.targets)
 
 
 class PoFile(NamedTuple):
-    """A file: its lines without their ends, the messages on them, and how it is written."""
+    """A file: its lines without line breaks, its messages, encoding and number of plural forms."""
 
     lines: list[str]
     messages: list[PoMessage]
@@ -52,13 +52,13 @@ class PoFile(NamedTuple):
 
 
 def read_po_file(path: Path) -> PoFile:
-    """Read a file; its header is none of the messages."""
+    """Read a file; the header is not among the messages."""
     require(path.is_file(), f"read_po: the file must exist; got {path}")
     raw = path.read_bytes()
     encoding = _encoding(raw, path)
     try:
         text = raw.decode(encoding)
-        text.encode("utf-8")
+        text.encode("utf-8")  # fails on half a surrogate pair, which some encodings let through
     except UnicodeEncodeError:
         raise ValueError(
             f"read_po: text must be whole Unicode; got half a surrogate pair in {path}"
@@ -77,12 +77,12 @@ def read_po_file(path: Path) -> PoFile:
 
 
 def quote_po(keyword: str, text: str) -> list[str]:
-    """Write a text as gettext does: on one line, or each of its lines on its own."""
+    """Write a text as gettext does: on one line, or each of its lines on a line of its own."""
     quoted = re.sub(r'[\n\t\r"\\]', lambda match: _ESCAPES[match[0]], text)
     if "\n" not in text.removesuffix("\n"):
         return [f'{keyword} "{quoted}"']
-    *whole, rest = text.split("\n")
-    lines = [f"{line}\n" for line in whole] + ([rest] if rest else [])
+    *complete, rest = text.split("\n")
+    lines = [f"{line}\n" for line in complete] + ([rest] if rest else [])
     return [f'{keyword} ""', *(quote_po("", line)[0].lstrip() for line in lines)]
 
 
@@ -93,11 +93,11 @@ def _encoding(raw: bytes, path: Path) -> str:
     named = re.search(rb"charset=([\w.:-]+)", parts[1]) if len(parts) > 1 else None
     name = named[1].decode() if named and named[1] != b"CHARSET" else "UTF-8"
     try:
-        whole = printable.encode(name) == printable.encode("ascii")
+        contains_ascii = printable.encode(name) == printable.encode("ascii")
     except (LookupError, UnicodeError):
-        whole = False
+        contains_ascii = False
     require(
-        whole,
+        contains_ascii,
         "read_po: the charset in the header, with ASCII in it, must be one that Python knows; "
         f"got charset {name} in {path}",
     )
@@ -106,11 +106,11 @@ def _encoding(raw: bytes, path: Path) -> str:
 
 def _messages(lines: Sequence[str], path: Path) -> Iterator[PoMessage]:
     message: PoMessage | None = None
-    for number, whole in enumerate(lines):
-        line, place = whole.strip(_BLANK), f"{path}, line {number + 1}"
+    for number, raw_line in enumerate(lines):
+        line, place = raw_line.strip(_BLANK), f"{path}, line {number + 1}"
         if not line or line.startswith("#~"):
             if line and message is not None and not message.last:
-                message = None  # its comments were those of an obsolete message
+                message = None  # the comments so far belong to an obsolete message
             continue
         match = _TEXT.fullmatch(line)
         require(
@@ -123,7 +123,7 @@ def _messages(lines: Sequence[str], path: Path) -> Iterator[PoMessage]:
             message = None
         message = message or PoMessage(number)
         if match is not None:
-            _take(message, number, match, place)
+            _add_line(message, number, match, place)
         elif line.startswith("#,"):
             message.flags.update(flag.strip() for flag in line[2:].split(","))
     if message is not None and message.last:
@@ -134,12 +134,12 @@ def _messages(lines: Sequence[str], path: Path) -> Iterator[PoMessage]:
         yield message
 
 
-def _take(message: PoMessage, number: int, match: re.Match[str], place: str) -> None:
-    """Add a keyword and its text, or a further line of text, to the message."""
+def _add_line(message: PoMessage, number: int, match: re.Match[str], place: str) -> None:
+    """Add a keyword and its text, or another line of its text, to the message."""
     text = re.sub(r'\\([\\trn"])', lambda escape: _ESCAPED[escape[1]], match[2])
     word = re.sub(r"\d+", "", match[1] or "")
     require(
-        message.last in _AFTER[word] if word else bool(message.last),
+        message.last in _MAY_FOLLOW[word] if word else bool(message.last),
         "read_po: msgctxt, msgid, msgid_plural and msgstr must stand in this order; "
         f"got {match[1] or 'a text'} after {message.last or 'none of them'} at {place}",
     )

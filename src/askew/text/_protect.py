@@ -1,4 +1,4 @@
-"""What must be copied word for word, out of the way while a text is translated."""
+"""Marks in place of what a translation must copy unchanged."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ from typing import NamedTuple
 from askew.text._pairs import ParallelText
 from askew.text._placeholders import KINDS, TARGET
 
-# Unicode keeps these characters free of meaning, for use within a program.
+# Unicode's noncharacters: reserved for use within a program, so a text should not have them.
 MARKS = tuple(map(chr, range(0xFDD0, 0xFDE0)))
 MARK = re.compile(f"[{MARKS[0]}-{MARKS[-1]}]")
 _VERBATIM = re.compile(
@@ -21,11 +21,11 @@ _VERBATIM = re.compile(
 
 
 class Protected(NamedTuple):
-    """A text with marks in place of what must be kept, and what they stand for.
+    """A text with marks in place of what must be kept, and the originals of the marks.
 
     Args:
-        text: Mark number i stands for `originals[i]`.
-        originals: All different.
+        text: The text; mark number i stands for `originals[i]`.
+        originals: Different texts.
 
     Example:
         >>> protect("Open :file:`a.txt`").originals
@@ -37,18 +37,18 @@ class Protected(NamedTuple):
 
 
 def protect(text: str) -> Protected:
-    """Put marks, of one character each, in place of what must be copied word for word.
+    """Replace what must be copied unchanged by marks of one character each.
 
-    That is what `find_placeholders` finds, but for emphasis: of a role or link with a text of
-    its own the text stays, and a link without a target stays as it is. The same original has
-    the same mark. There are 16; what comes after 16 different originals stays. A character
-    that is a mark by itself is protected like the rest, before the rest.
+    That is all that `find_placeholders` finds, except emphasis. If a role or link has a text for
+    the reader, that text stays in place; a link without a target stays whole. Equal originals
+    have the same mark. There are 16 marks; further originals stay in the text. If a text
+    already contains the character of a mark, that character is protected first.
 
     Args:
         text: Any text.
 
     Returns:
-        The text with marks, and their originals in the order in which they stand there.
+        The text with marks, and their originals in the order of the text.
 
     Example:
         >>> protect("see :ref:`the list <lists>` and ``x``").originals
@@ -58,14 +58,14 @@ def protect(text: str) -> Protected:
 
 
 def protect_target(text: str, originals: Sequence[str]) -> str:
-    """Put the marks of a source into its translation.
+    """Replace the originals of a source by their marks in its translation.
 
     Args:
-        text: The translation; a mark in it that is no original is dropped.
-        originals: What `protect` found in the source.
+        text: The translation; a mark in it that is not an original is dropped.
+        originals: Originals that `protect` found in the source.
 
     Returns:
-        The translation with a mark in place of every original, the longest first.
+        The translation with a mark in place of every original; longer originals go first.
 
     Example:
         >>> source = protect("open %s")
@@ -79,11 +79,11 @@ def protect_target(text: str, originals: Sequence[str]) -> str:
 
 
 def restore(text: str, originals: Sequence[str]) -> str:
-    """Put the originals back in place of their marks.
+    """Replace the marks by their originals.
 
     Args:
-        text: A text with marks; one that stands for nothing is dropped.
-        originals: What `protect` found.
+        text: A text with marks; a mark without an original is dropped.
+        originals: Originals from `protect`.
 
     Returns:
         The text without marks.
@@ -99,7 +99,7 @@ def restore(text: str, originals: Sequence[str]) -> str:
 def protect_pairs(pairs: ParallelText) -> ParallelText:
     """Put the same marks into sources and targets, so that a mark is always copied.
 
-    What a target does not hold, since it was translated after all, stays in its source.
+    A placeholder that is absent from the target, because it was translated, stays in the source.
 
     Args:
         pairs: The pairs.
@@ -118,16 +118,16 @@ def protect_pairs(pairs: ParallelText) -> ParallelText:
 
 def _protected_pair(source: str, target: str) -> tuple[str, str]:
     spans = _spans(source)
-    found = _masked(source, spans)
-    copied = set(protect_target(target, found.originals))
-    kept = set(MARKS)  # those that are marks by themselves can't stay
-    kept.update(own for own, mark in zip(found.originals, MARKS, strict=False) if mark in copied)
-    found = _masked(source, [(start, end) for start, end in spans if source[start:end] in kept])
-    return found.text, protect_target(target, found.originals)
+    originals = _masked(source, spans).originals
+    target_characters = set(protect_target(target, originals))
+    kept = set(MARKS)  # characters that are marks already can't stay in the source
+    kept.update(o for o, m in zip(originals, MARKS, strict=False) if m in target_characters)
+    masked = _masked(source, [(start, end) for start, end in spans if source[start:end] in kept])
+    return masked.text, protect_target(target, masked.originals)
 
 
 def _spans(text: str) -> list[tuple[int, int]]:
-    """Where what must be kept begins and ends, in order."""
+    """Return start and end of everything that must be kept, in order."""
     spans = []
     for match in _VERBATIM.finditer(text):
         start, end = match.span()
@@ -146,13 +146,13 @@ def _spans(text: str) -> list[tuple[int, int]]:
 
 def _masked(text: str, spans: Iterable[tuple[int, int]]) -> Protected:
     spans = list(spans)
-    found = dict.fromkeys(text[start:end] for start, end in spans)
-    first = sorted(found, key=lambda original: original not in MARKS)  # else in their order
-    numbers = dict(zip(first, MARKS, strict=False))
-    parts, at = [], 0
+    originals = dict.fromkeys(text[start:end] for start, end in spans)
+    marks_first = sorted(originals, key=lambda original: original not in MARKS)  # else in order
+    numbers = dict(zip(marks_first, MARKS, strict=False))
+    pieces, at = [], 0
     for start, end in spans:
         mark = numbers.get(text[start:end])
         if mark is not None:
-            parts += [text[at:start], mark]
+            pieces += [text[at:start], mark]
             at = end
-    return Protected("".join([*parts, text[at:]]), tuple(numbers))
+    return Protected("".join([*pieces, text[at:]]), tuple(numbers))

@@ -1,4 +1,4 @@
-"""Questions about contexts: what they are, their cut by article, and ones without an answer."""
+"""Questions about contexts, their split by article, and unanswerable questions."""
 
 import hashlib
 import random
@@ -25,14 +25,14 @@ class Context(NamedTuple):
 
 @dataclass(frozen=True)
 class Question:
-    """A question about one context, and where every annotator found its answer.
+    """A question about one context, and the places of its answers.
 
     Attributes:
-        id: Names the question; no two of a set share it.
+        id: Unique in a set of questions.
         text: The question.
         context: Row of its context in `QuestionSet.contexts`.
-        answers: Start and end of each answer, counted in characters of the context, the end
-            exclusive; empty where the context has no answer.
+        answers: Start and end (exclusive) of each answer, in characters of the context; empty if
+            the context has no answer.
 
     Example:
         >>> question = Question("q1", "Who sleeps?", 0, ((0, 4),))
@@ -57,8 +57,8 @@ class QuestionSet:
         refused: A sentence for each question or answer left out, with its id and the reason.
 
     Raises:
-        ValueError: If two questions share an id, a row is not one of a context, or an answer
-            is empty or reaches out of its context.
+        ValueError: If two questions share an id, a question points to no context, or an answer
+            is empty or goes beyond its context.
 
     Example:
         >>> question = Question("q1", "Who sleeps?", 0, ((0, 4),))
@@ -93,8 +93,8 @@ class QuestionSet:
     def fingerprint(self) -> str:
         """SHA-256 of contexts and questions, 64 hexadecimal digits.
 
-        Every list comes with its count and every text with its length in bytes, so that
-        different contents never give the same bytes to hash. `refused` doesn't count.
+        The count of every list and the length of every text in bytes are hashed too, so that
+        different contents never become the same bytes. `refused` is not hashed.
         """
         digest = hashlib.sha256(f"{len(self.contexts)}\n".encode())
         for context in self.contexts:
@@ -106,24 +106,24 @@ class QuestionSet:
         return digest.hexdigest()
 
     def answer_texts(self, question: Question) -> list[str]:
-        """Give the text of each answer of one of the questions, none where it has none."""
+        """Return the text of each answer of one of the questions."""
         text = self.contexts[question.context].text
         return [text[start:end] for start, end in question.answers]
 
 
 class SplitQuestions(NamedTuple):
-    """The questions to train on, to choose with and to test with.
+    """Questions for training, validation and testing.
 
     Args:
-        train: To learn from.
-        valid: To choose with.
-        test: To test with.
+        train: Training questions.
+        valid: Validation questions.
+        test: Test questions.
 
     Example:
         >>> contexts = [Context(title, "Cats sleep.") for title in "abcdefghij"]
-        >>> asked = [Question(str(i), "Who?", i, ((0, 4),)) for i in range(10)]
-        >>> part = QuestionSet(contexts, asked, [])
-        >>> [one.questions[0].text for one in SplitQuestions(part, part, part)]
+        >>> questions = [Question(str(i), "Who?", i, ((0, 4),)) for i in range(10)]
+        >>> split = QuestionSet(contexts, questions, [])
+        >>> [one.questions[0].text for one in SplitQuestions(split, split, split)]
         ['Who?', 'Who?', 'Who?']
     """
 
@@ -139,19 +139,19 @@ def split_by_article(
     valid_share: float = 0.1,
     seed: int = 0,
 ) -> SplitQuestions:
-    """Shuffle the articles and cut them so that none stands in two splits.
+    """Shuffle the articles and split them so that none is in two splits.
 
-    All contexts of a title are one article; one without a title is an article of its own.
-    Articles that share a text count as one. A split takes whole articles while they fit, so
-    it holds a few questions less than its share, and more only where the smallest article on
-    its own has more. Articles without questions go to training. Contexts and questions keep
-    their order; `refused` stays with what was cut.
+    All contexts of one title are an article; a context without a title is an article by itself.
+    Articles that share a text count as one. A split takes whole articles while they fit, so it
+    may have a few questions fewer than its share. It has more only if even the article with the
+    fewest questions has more. Articles without questions go to training. Contexts and questions
+    keep their order; `refused` of the splits is empty.
 
     Args:
-        questions: What to cut, with questions about at least 3 articles.
-        test_share: Questions to test with, of all questions, > 0.
-        valid_share: Questions to choose with, > 0; both shares together are < 1.
-        seed: Of the shuffling. The same seed gives the same split.
+        questions: The set, with questions about at least 3 articles.
+        test_share: Share of the questions for testing, > 0.
+        valid_share: Share of the questions for validation, > 0; both shares together are < 1.
+        seed: Seed of the shuffling. The same seed gives the same splits.
 
     Returns:
         The three sets, none of them without questions.
@@ -161,9 +161,9 @@ def split_by_article(
 
     Example:
         >>> contexts = [Context(title, f"It is {title}.") for title in "abcd"]
-        >>> asked = [Question(f"q{i}", "Which?", i, ((6, 7),)) for i in range(4)]
-        >>> split = split_by_article(QuestionSet(contexts, asked, []), test_share=0.5)
-        >>> [len(part.questions) for part in split]
+        >>> questions = [Question(f"q{i}", "Which?", i, ((6, 7),)) for i in range(4)]
+        >>> splits = split_by_article(QuestionSet(contexts, questions, []), test_share=0.5)
+        >>> [len(split.questions) for split in splits]
         [1, 1, 2]
     """
     require(
@@ -187,20 +187,20 @@ def split_by_article(
     test = _take(order, counts, test_share * total, leave=2)
     rest = [number for number in order if number not in test]
     valid = _take(rest, counts, valid_share * total, leave=1)
-    parts = (set(article) - test - valid, valid, test)
-    return SplitQuestions(*(_select(questions, article, part) for part in parts))
+    splits = (set(article) - test - valid, valid, test)
+    return SplitQuestions(*(_select(questions, article, numbers) for numbers in splits))
 
 
 def with_unanswerable(questions: QuestionSet, share: float, seed: int = 0) -> QuestionSet:
-    """Ask some questions once more, of a context of another article, where nothing answers them.
+    """Add unanswerable questions: some of the questions, about a context of another article.
 
-    Contexts in which one of the answers stands word for word are passed over; a question that
-    meets only such contexts in 20 draws is left out, so there may be fewer than asked for.
+    Contexts that contain one of the question's answers literally are not used. A question for
+    which 20 draws give only such contexts is not added, so there may be fewer than requested.
 
     Args:
         questions: Questions about at least two articles.
-        share: How many of the answered questions are asked again, 0 to 1.
-        seed: Of the drawing. The same seed gives the same set.
+        share: Share of the answered questions that are added again, 0 to 1.
+        seed: Seed of the draws. The same seed gives the same set.
 
     Returns:
         The same contexts; the same questions, then the added ones, whose ids end with
@@ -212,14 +212,14 @@ def with_unanswerable(questions: QuestionSet, share: float, seed: int = 0) -> Qu
 
     Example:
         >>> contexts = [Context("Peru", "Lima is large."), Context("Chile", "It is long.")]
-        >>> asked = [Question("1", "What is large?", 0, ((0, 4),))]
-        >>> with_unanswerable(QuestionSet(contexts, asked, []), 1.0).questions[1:]
+        >>> questions = QuestionSet(contexts, [Question("1", "What is large?", 0, ((0, 4),))], [])
+        >>> with_unanswerable(questions, 1.0).questions[1:]
         [Question(id='1-unanswerable', text='What is large?', context=1, answers=())]
 
     References:
         Know What You Don't Know: Unanswerable Questions for SQuAD, 2018, arXiv:1806.03822,
-        whose questions people wrote so that the context looks as if it had an answer; these
-        are easier.
+        whose questions were written so that the context seems to have an answer; these are
+        easier.
     """
     require(0 <= share <= 1, f"with_unanswerable: share must be 0 to 1; got share {share}")
     article = _number_articles(questions.contexts)
@@ -248,7 +248,10 @@ def with_unanswerable(questions: QuestionSet, share: float, seed: int = 0) -> Qu
 
 
 class _OtherArticles:
-    """Draws contexts of other articles, all of them equally likely."""
+    """Draws contexts of other articles, all equally likely, at constant cost.
+
+    Rows are sorted by article, so that those of one article are a block that a draw can skip.
+    """
 
     def __init__(self, article: list[int]) -> None:
         self._article = article
@@ -259,19 +262,20 @@ class _OtherArticles:
             self._first.setdefault(article[row], place)
 
     def draw(self, row: int, random_: random.Random) -> int:
-        own = self._article[row]
-        place = random_.randrange(len(self._rows) - self._count[own])
-        return self._rows[place if place < self._first[own] else place + self._count[own]]
+        excluded = self._article[row]
+        size, start = self._count[excluded], self._first[excluded]
+        place = random_.randrange(len(self._rows) - size)
+        return self._rows[place if place < start else place + size]
 
 
 def _number_articles(contexts: list[Context]) -> list[int]:
-    """Give the article of each context: equal titles, and equal texts, join."""
+    """Number the article of each context; equal titles and equal texts join (union-find)."""
     parent: dict[tuple[str, str], tuple[str, str]] = {}
 
     def root(key: tuple[str, str]) -> tuple[str, str]:
         parent.setdefault(key, key)
         while parent[key] != key:
-            parent[key] = parent[parent[key]]  # shortens the way for the next
+            parent[key] = parent[parent[key]]  # path halving: shorter for the next search
             key = parent[key]
         return key
 
@@ -284,7 +288,7 @@ def _number_articles(contexts: list[Context]) -> list[int]:
 
 
 def _take(order: list[int], counts: dict[int, int], size: float, *, leave: int) -> set[int]:
-    """Take articles while their questions fit into `size` and `leave` articles remain."""
+    """Select articles while their questions fit into `size` and `leave` articles remain."""
     smallest = min(order, key=counts.__getitem__)
     if counts[smallest] > size:
         return {smallest}

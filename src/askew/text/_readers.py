@@ -17,14 +17,14 @@ def read_pairs(path: str | Path) -> ParallelText:
     r"""Read pairs from a `.tsv` or `.jsonl` file, plain or with a further `.gz`.
 
     A line of a `.tsv` is source, tab, target. A line of a `.jsonl` is an object with the
-    strings "source" and "target"; other keys are left alone. Text is UTF-8, a byte order
-    mark at the beginning is dropped, and lines end with "\n" or "\r\n" only.
+    strings "source" and "target"; other keys are ignored. Text is UTF-8, a byte order mark at
+    the beginning is dropped, and only "\n" or "\r\n" ends a line.
 
     Args:
-        path: The file. Its name says which format it has.
+        path: The file, whose name decides the format.
 
     Returns:
-        The pairs in the order of the file, nothing stripped or repaired.
+        The pairs in the order of the file, with unchanged texts.
 
     Raises:
         ValueError: If the file is missing, damaged, empty or not of this form. The message
@@ -66,17 +66,17 @@ def read_pairs(path: str | Path) -> ParallelText:
 
 
 def read_aligned(source_path: str | Path, target_path: str | Path) -> ParallelText:
-    r"""Read two files of which line i of one translates line i of the other.
+    r"""Read two files in which line i of one translates line i of the other.
 
-    A name ending with `.gz` is unpacked. Text is UTF-8, a byte order mark at the beginning
-    is dropped, and lines end with "\n" or "\r\n" only.
+    A file whose name ends with `.gz` is unpacked. Text is UTF-8, a byte order mark at the
+    beginning is dropped, and only "\n" or "\r\n" ends a line.
 
     Args:
-        source_path: The sources, one a line.
-        target_path: Their translations, one a line.
+        source_path: The sources, one per line.
+        target_path: Their translations, one per line.
 
     Returns:
-        The pairs in the order of the files, nothing stripped or repaired.
+        The pairs in the order of the files, with unchanged texts.
 
     Raises:
         ValueError: If a file is missing, damaged, or has an empty line, if both are empty,
@@ -116,7 +116,7 @@ def _with_text(line: str, path: str | Path, number: int) -> str:
 
 
 def _lines(path: Path, caller: str) -> Iterator[tuple[int, str]]:
-    """Give number and text of each line, and turn damage into a sentence about its place."""
+    """Yield number and text of each line; a damaged file is a ValueError that names the line."""
     require(path.exists(), f"{caller}: the file must exist; got {path}")
     require(not path.is_dir(), f"{caller}: a file is needed; got the directory {path}")
     number = 0

@@ -1,4 +1,4 @@
-"""Readers of questions in SQuAD's form or as JSON lines."""
+"""Readers of questions in the format of SQuAD or as JSON lines."""
 
 import gzip
 import json
@@ -15,17 +15,17 @@ _T = TypeVar("_T")
 
 
 def read_squad(path: str | Path) -> QuestionSet:
-    """Read questions in the JSON of SQuAD, version 1 or 2, plain or with a further `.gz`.
+    """Read questions in SQuAD's JSON, version 1 or 2, plain or packed as `.gz`.
 
-    Contexts keep the order of the file; equal ones of one title become one. A question that
-    the file calls impossible has no answers, whatever it lists, and so has one of which it
-    says nothing but an empty list. Equal answers of several annotators are merged.
+    Contexts keep the order of the file; equal contexts of one title are merged. A question marked
+    as impossible has no answers, even if the file lists some. A question without that mark and
+    with an empty list has none either. Equal answers of several annotators are merged.
 
-    An answer counts only where its text stands in the context at the character it names:
-    nothing is searched for or moved. What doesn't fit is left out and named in `refused`, an
-    answer alone where the question has others, else the question. A question is also refused
-    if its id was there before, its text or context is blank, or it is called possible and has
-    an empty list of answers.
+    An answer is used only if its text stands in the context at the character that the file
+    names: no answer is searched for or moved. Answers that do not fit are left out and listed in
+    `refused`; a question without a fitting answer is left out with them. A question is also
+    refused if its id is a repetition, its text or context is blank, or it is marked as possible
+    and has an empty list of answers.
 
     Args:
         path: The file.
@@ -34,13 +34,13 @@ def read_squad(path: str | Path) -> QuestionSet:
         Contexts, questions, and what was refused.
 
     Raises:
-        ValueError: If the file is missing, damaged, not UTF-8 or not of this form, or has no
-            question that can be used. The message names the file and the place in it.
+        ValueError: If the file is missing, damaged, not UTF-8 or not in this format, or has no
+            usable question. The message names the file and the place in it.
 
     Example:
         >>> import tempfile
-        >>> asked = {"id": "1", "question": "Who?", "answers": [{"text": "Ada", "answer_start": 0}]}
-        >>> article = {"title": "Ada", "paragraphs": [{"context": "Ada wrote.", "qas": [asked]}]}
+        >>> item = {"id": "1", "question": "Who?", "answers": [{"text": "Ada", "answer_start": 0}]}
+        >>> article = {"title": "Ada", "paragraphs": [{"context": "Ada wrote.", "qas": [item]}]}
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = Path(folder) / "train.json"
         ...     _ = path.write_text(json.dumps({"data": [article]}))
@@ -52,20 +52,20 @@ def read_squad(path: str | Path) -> QuestionSet:
         Know What You Don't Know: Unanswerable Questions for SQuAD, 2018, arXiv:1806.03822.
     """
     path, caller = Path(path), "read_squad"
-    found = _Collected(caller, path)
+    collected = _Collected(caller, path)
     text = _decode(read_bytes(path, caller), path, caller)
     for article in _Record(_parsed(text, caller, f"{path}"), caller, path).records("data"):
         title = article.string("title") if "title" in article else ""
         for paragraph in article.records("paragraphs"):
             context = Context(title, paragraph.string("context"))
             if context.text.strip():
-                found.row(context)
-            for asked in paragraph.records("qas"):
-                possible = asked.possible()
-                answers = [] if possible is False else asked.answers("text", "answer_start")
-                question = asked.string("question")
-                found.add(asked.name(), question, context, answers, possible=possible)
-    return found.whole()
+                collected.row(context)
+            for record in paragraph.records("qas"):
+                possible = record.possible()
+                answers = [] if possible is False else record.answers("text", "answer_start")
+                question = record.string("question")
+                collected.add(record.name(), question, context, answers, possible=possible)
+    return collected.questions()
 
 
 def read_question_lines(path: str | Path) -> QuestionSet:
@@ -73,9 +73,9 @@ def read_question_lines(path: str | Path) -> QuestionSet:
 
     An object has the strings "question" and "context", and either "answers", a list of
     objects with "text" and "start", or one "answer" and its "start". An empty list means that
-    the context has no answer. "title" and "id" may be there; without an id it is "line-" and
-    the number of the line. Other keys are left alone. Equal contexts of one title become one
-    row. Answers are held to the same as in `read_squad`, and refused likewise.
+    the context has no answer. "title" and "id" are optional; the default id is "line-" and the
+    number of the line. Other keys are ignored. Equal contexts of one title are merged. Answers
+    must fit as in `read_squad`, or are refused.
 
     Args:
         path: The file.
@@ -84,38 +84,38 @@ def read_question_lines(path: str | Path) -> QuestionSet:
         Contexts, questions, and what was refused.
 
     Raises:
-        ValueError: If the file is missing, damaged, not UTF-8 or not of this form, or has no
-            question that can be used. The message names the file and the line, from 1 on.
+        ValueError: If the file is missing, damaged, not UTF-8 or not in this format, or has no
+            usable question. The message names the file and the line, from 1 on.
 
     Example:
         >>> import tempfile
-        >>> asked = {"question": "Who?", "context": "Ada wrote.", "answer": "Ada", "start": 0}
+        >>> record = {"question": "Who?", "context": "Ada wrote.", "answer": "Ada", "start": 0}
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = Path(folder) / "train.jsonl"
-        ...     _ = path.write_text(json.dumps(asked))
+        ...     _ = path.write_text(json.dumps(record))
         ...     read_question_lines(path).questions
         [Question(id='line-1', text='Who?', context=0, answers=((0, 3),))]
     """
     path, caller = Path(path), "read_question_lines"
-    found = _Collected(caller, path)
+    collected = _Collected(caller, path)
     text = _decode(read_bytes(path, caller), path, caller).removesuffix("\n")
     for number, line in enumerate(text.split("\n") if text else [], 1):
         place = f"line {number}"
-        asked = _Record(_parsed(line, caller, f"{path}, {place}"), caller, path, place)
-        title = asked.string("title") if "title" in asked else ""
-        context = Context(title, asked.string("context"))
-        several = "answers" in asked
-        answers = asked.answers("text", "start") if several else [asked.span("answer", "start")]
-        name = asked.name() if "id" in asked else f"line-{number}"
-        found.add(name, asked.string("question"), context, answers)
-    return found.whole()
+        record = _Record(_parsed(line, caller, f"{path}, {place}"), caller, path, place)
+        title = record.string("title") if "title" in record else ""
+        context = Context(title, record.string("context"))
+        several = "answers" in record
+        answers = record.answers("text", "start") if several else [record.span("answer", "start")]
+        name = record.name() if "id" in record else f"line-{number}"
+        collected.add(name, record.string("question"), context, answers)
+    return collected.questions()
 
 
 def read_questions(path: str | Path) -> QuestionSet:
-    """Read questions in either form, by `read_squad` or `read_question_lines`.
+    """Read questions in either format, with `read_squad` or `read_question_lines`.
 
-    A `.jsonl` has one question per line. A `.json` has so too if its first line is an object
-    with "question", else it is SQuAD's. Both may have a further `.gz`.
+    A `.jsonl` has one question per line. So has a `.json` whose first line is an object with
+    "question"; any other `.json` is in SQuAD's format. Both may be packed as `.gz`.
 
     Args:
         path: The file.
@@ -124,7 +124,7 @@ def read_questions(path: str | Path) -> QuestionSet:
         Contexts, questions, and what was refused.
 
     Raises:
-        ValueError: If the name ends otherwise, or the file is not of its form.
+        ValueError: If the name has another ending, or the file is not in its format.
 
     Example:
         >>> import tempfile
@@ -146,7 +146,7 @@ def read_questions(path: str | Path) -> QuestionSet:
 
 
 class _Collected:
-    """Contexts, questions and refusals as a reader meets them."""
+    """Collects contexts, questions and refusals while a file is read."""
 
     def __init__(self, caller: str, path: Path) -> None:
         self._caller, self._path = caller, path
@@ -156,6 +156,7 @@ class _Collected:
         self._names: set[str] = set()
 
     def row(self, context: Context) -> int:
+        """Return the row of a context, adding it if it is new."""
         return self._rows.setdefault(context, len(self._rows))
 
     def add(
@@ -167,9 +168,13 @@ class _Collected:
         *,
         possible: bool | None = None,
     ) -> None:
-        right = [one for one in answers if _stands(context.text, *one)]
-        wrong = [f"answer {_short(text)} is not at {at}" for text, at in answers]
-        wrong = [words for words, one in zip(wrong, answers, strict=True) if one not in right]
+        """Add a question with its fitting answers, or the reason why it is refused."""
+        right = [one for one in answers if _stands_at(context.text, *one)]
+        wrong = [
+            f"answer {_short(text)} is not at {start}"
+            for text, start in answers
+            if (text, start) not in right
+        ]
         faults = [
             (name in self._names, "another question before has this id"),
             (not text.strip(), "the question is blank"),
@@ -177,16 +182,17 @@ class _Collected:
             (possible is True and not answers, "it is called possible and has no answers"),
             (bool(answers) and not right, ", ".join(wrong)),
         ]
-        fault = next((words for holds, words in faults if holds), None)
+        fault = next((reason for holds, reason in faults if holds), None)
         self._names.add(name)
         if fault is not None:
             self._refused.append(f"id {name}: {fault}")
             return
-        self._refused += [f"id {name}: {words}; its other answers stay" for words in wrong]
+        self._refused += [f"id {name}: {reason}; its other answers stay" for reason in wrong]
         spans = dict.fromkeys((start, start + len(text)) for text, start in right)
         self._questions.append(Question(name, text, self.row(context), tuple(spans)))
 
-    def whole(self) -> QuestionSet:
+    def questions(self) -> QuestionSet:
+        """Return everything collected, at least one question."""
         require(
             bool(self._questions),
             f"{self._caller}: the file must hold a question that can be used; "
@@ -223,11 +229,12 @@ class _Record:
         return text
 
     def name(self) -> str:
+        """Return the id, which may be a number in the file."""
         number = self._fields.get("id")
         return str(number) if type(number) is int else self.string("id")
 
     def possible(self) -> bool | None:
-        """Whether it has an answer, None where the file doesn't say."""
+        """Whether the file says that it has an answer; None if it says nothing."""
         if "is_impossible" not in self:
             return None
         return not self._get("is_impossible", bool, "true or false")
@@ -259,7 +266,7 @@ class _Record:
         return cast(_T, value)
 
 
-def _stands(context: str, text: str, start: int) -> bool:
+def _stands_at(context: str, text: str, start: int) -> bool:
     return bool(text.strip()) and start >= 0 and context.startswith(text, start)
 
 

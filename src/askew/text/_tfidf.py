@@ -1,4 +1,4 @@
-"""Contexts found by the words of a question, and the sentence nearest to it: the baseline."""
+"""The lexical baseline: the contexts and the sentence most similar to a question by TF-IDF."""
 
 import re
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ _SENTENCE = re.compile(
 class TfidfIndex:
     r"""TF-IDF weights of the words of contexts and of their sentences.
 
-    A word :math:`w` that a text has :math:`c` times weighs
+    A word :math:`w` that occurs :math:`c` times in a text has the weight
     :math:`(1 + \log c)\,(1 + \log\frac{1 + n}{1 + n_w})`, where :math:`n_w` of all :math:`n`
-    sentences have it; texts are compared by the cosine. Case doesn't count, punctuation is
-    left out, words of one character count.
+    sentences contain it. Texts are compared by the cosine. Case is ignored, punctuation is
+    dropped, words of one character count.
 
     Args:
-        contexts: The texts to look in, at least one word in all.
+        contexts: The texts to search, with at least one word in all.
 
     Raises:
         ValueError: If there is no word.
@@ -65,36 +65,36 @@ class TfidfIndex:
         self._by_word = self._weigh(self.contexts).T.tocsr()
 
     def search(self, question: str, k: int) -> list[tuple[int, float]]:
-        """Find the contexts nearest to a question.
+        """Find the contexts most similar to a question.
 
         Args:
             question: Any text.
-            k: How many at most, at least 1.
+            k: Maximal number of contexts, at least 1.
 
         Returns:
-            Row and cosine, 0 to 1, of each context found, the nearest first, the lower row
-            first of equals. Contexts that share no word with the question are left out.
+            Row and cosine, 0 to 1, of each context, the most similar first; equal ones by row.
+            Contexts that share no word with the question are left out.
 
         Raises:
             ValueError: If k is below 1.
         """
         require(k >= 1, f"TfidfIndex.search: k must be at least 1; got k {k}")
-        found = (self._weigh([question]) @ self._by_word).tocsr()
-        order = np.lexsort((found.indices, -found.data))[:k]
-        return [(int(found.indices[i]), float(found.data[i])) for i in order]
+        cosines = (self._weigh([question]) @ self._by_word).tocsr()
+        order = np.lexsort((cosines.indices, -cosines.data))[:k]
+        return [(int(cosines.indices[i]), float(cosines.data[i])) for i in order]
 
     def best_sentence(self, question: str, context: int) -> tuple[int, int]:
-        """Find the sentence of a context nearest to a question.
+        """Find the sentence of a context most similar to a question.
 
-        Sentences end with ".", "!" or "?" before white space, or with the line.
+        Sentences end with ".", "!" or "?" before white space, or at the end of a line.
 
         Args:
             question: Any text.
             context: Row of the context.
 
         Returns:
-            Start and end, exclusive, in characters of the context; the first of equals, also
-            where none shares a word with the question.
+            Start and end (exclusive) in characters of the context. Of equally similar sentences
+            it is the first, also if none shares a word with the question.
 
         Raises:
             ValueError: If there is no such row.
@@ -113,6 +113,6 @@ class TfidfIndex:
 
 
 def _sentence_spans(text: str) -> list[tuple[int, int]]:
-    """Give start and end of each sentence, of a blank text all of it."""
+    """Return start and end of each sentence; for a blank text those of the whole text."""
     spans = [(m.start(), m.start() + len(m[0].rstrip())) for m in _SENTENCE.finditer(text)]
     return spans or [(0, len(text))]

@@ -12,7 +12,7 @@ from askew._check import require
 from askew.text._protect import MARK, MARKS
 
 PADDING = 0
-"""Number of the token that fills up a row, in every tokenizer of this library."""
+"""Number of the token that pads a row, in every tokenizer of this library."""
 START = 1
 """Number of the token that begins a translation."""
 END = 2
@@ -26,14 +26,13 @@ def train_tokenizer(
 ) -> Tokenizer:
     """Train byte-level byte-pair encoding; every digit is a token of its own.
 
-    Any text can be encoded and comes back the same, since bytes are the smallest pieces.
+    Any text can be encoded and decodes to itself, since bytes are the smallest pieces.
 
     Args:
-        texts: What the pieces are learnt from, usually both sides of the training pairs.
-        vocab_size: Number of tokens at most, at least 259 (all bytes and 3 special tokens),
-            and 16 more to protect.
-        protect: Whether each mark of `askew.text.protect` is a token of its own, never cut and
-            never merged.
+        texts: Texts to learn from, usually both sides of the training pairs.
+        vocab_size: Maximal number of tokens, at least 259 (all bytes and 3 special tokens), and
+            16 more with `protect`.
+        protect: Whether each mark of `askew.text.protect` is a token, never cut and never merged.
 
     Returns:
         The tokenizer. Token 0 is padding, 1 starts and 2 ends a sentence; marks come last.
@@ -69,19 +68,19 @@ def train_tokenizer(
     if protect:
         texts = (piece for text in texts for piece in MARK.split(text))
     tokenizer.train_from_iterator(texts, trainer)
-    # Not special to the library, which leaves what is special out of what it decodes.
+    # Not "special" to the tokenizers library, which drops special tokens when it decodes.
     tokenizer.add_tokens([AddedToken(mark, special=False, normalized=False) for mark in marks])
     return tokenizer
 
 
 def is_protecting(tokenizer: Tokenizer) -> bool:
-    """Tell whether the marks of `askew.text.protect` are tokens.
+    """Whether the marks of `askew.text.protect` are tokens.
 
     Args:
-        tokenizer: Of this package.
+        tokenizer: A tokenizer of this package.
 
     Returns:
-        True for what `train_tokenizer` made with `protect`.
+        True for a tokenizer that `train_tokenizer` made with `protect`.
 
     Example:
         >>> is_protecting(train_tokenizer(["one"], vocab_size=275, protect=True))
@@ -100,8 +99,8 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         The tokenizer.
 
     Raises:
-        ValueError: If the file is missing, is no tokenizer, or numbers its special tokens
-            in another way.
+        ValueError: If the file is missing, is not a tokenizer, or numbers its special tokens
+            differently.
 
     Example:
         >>> import tempfile
@@ -127,14 +126,14 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
 def pad_batch(
     rows: Sequence[Sequence[int]], *, value: int = PADDING
 ) -> tuple[Int[Tensor, "batch length"], Int[Tensor, "batch length"]]:
-    """Put rows of different length into one tensor, filled at the end.
+    """Put rows of different length into one tensor, padded at the end.
 
     Args:
         rows: Token numbers.
-        value: What fills the gaps.
+        value: The number to pad with.
 
     Returns:
-        The tokens, and a mask with 1 where they are real.
+        The tokens, and a mask with 1 for real tokens.
 
     Example:
         >>> pad_batch([[5, 6], [7]])[0].tolist()

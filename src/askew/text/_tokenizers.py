@@ -13,7 +13,7 @@ _JOINT, _TARGET = "tokenizer.json", "target_tokenizer.json"
 
 
 class Tokenizers(NamedTuple):
-    """The tokenizer of each side; the same object twice where the vocabulary is joint.
+    """The tokenizers of both sides; the same object twice if the vocabulary is joint.
 
     Args:
         source: Of the texts that are read.
@@ -36,7 +36,7 @@ def train_tokenizers(
 
     Args:
         pairs: The training pairs.
-        vocab_size: Tokens of the joint vocabulary, or of each of the two, at most.
+        vocab_size: Maximal number of tokens of the joint vocabulary, or of each of the two.
         separate: Whether each side has its own vocabulary.
         protect: Whether the marks of `askew.text.protect_pairs` are tokens.
 
@@ -61,12 +61,13 @@ def train_tokenizers(
 
 
 def save_tokenizers(tokenizers: Tokenizers, folder: str | Path) -> None:
-    """Write tokenizer.json, and target_tokenizer.json where the target has its own.
+    """Write tokenizer.json, and target_tokenizer.json if the target has its own.
 
-    Each file is there as a whole or not at all; one of an earlier target is removed.
+    Each file is written as a whole or not at all. A target_tokenizer.json that is no longer needed
+    is removed.
 
     Args:
-        tokenizers: Of both sides.
+        tokenizers: The tokenizers of both sides.
         folder: An existing folder.
 
     Raises:
@@ -86,13 +87,13 @@ def save_tokenizers(tokenizers: Tokenizers, folder: str | Path) -> None:
     if joint:
         (folder / _TARGET).unlink(missing_ok=True)
     for tokenizer, name in zip(tokenizers[: 1 if joint else 2], (_JOINT, _TARGET), strict=False):
-        part = folder / f"{name}.part"
-        part.write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
-        part.replace(folder / name)
+        partial = folder / f"{name}.part"
+        partial.write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
+        partial.replace(folder / name)
 
 
 def load_tokenizers(folder: str | Path) -> Tokenizers:
-    """Read what `save_tokenizers` wrote.
+    """Read the tokenizers that `save_tokenizers` wrote.
 
     Args:
         folder: A folder with tokenizer.json and, for separate vocabularies,
@@ -102,11 +103,8 @@ def load_tokenizers(folder: str | Path) -> Tokenizers:
         The tokenizers of both sides.
 
     Raises:
-        ValueError: If a file is missing or is no tokenizer of this package, or only one of
-            two protects.
-
-    Example:
-        See `save_tokenizers`.
+        ValueError: If a file is missing or is not a tokenizer of this package, or if only one of
+            two has the marks of `askew.text.protect`.
 
     Example:
         >>> import tempfile
@@ -120,10 +118,11 @@ def load_tokenizers(folder: str | Path) -> Tokenizers:
     source = load_tokenizer(folder / _JOINT)
     separate = (folder / _TARGET).is_file()
     target = load_tokenizer(folder / _TARGET) if separate else source
-    sides = tuple(map(is_protecting, (source, target)))
+    protect, protect_target = is_protecting(source), is_protecting(target)
     require(
-        sides[0] == sides[1],
+        protect == protect_target,
         "load_tokenizers: both sides must protect placeholders, or none; "
-        f"got source {sides[0]}, target {sides[1]} in {folder}. Restore the files, or train again",
+        f"got source {protect}, target {protect_target} in {folder}. "
+        "Restore the files, or train again",
     )
     return Tokenizers(source, target)

@@ -1,4 +1,4 @@
-"""Long texts as overlapping windows of tokens that know where they stand."""
+"""Tokens with their places in a text, and overlapping windows of them."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ class TextTokens(NamedTuple):
     Args:
         ids: Token numbers.
         starts: First character of each token.
-        ends: Character behind its last; never before that of an earlier token.
+        ends: Character after the last one of each token; never decreasing.
 
     Example:
         >>> from askew.text import train_tokenizer
@@ -29,11 +29,11 @@ class TextTokens(NamedTuple):
 
 
 class SpanTokenizer:
-    """Cuts texts into tokens with their places, and puts around them what an encoder expects.
+    """Cuts texts into tokens with their places, and adds the special tokens of an encoder.
 
     Args:
         tokenizer: Any tokenizer of the tokenizers library. Its truncation and padding are
-            switched off. What it puts before and behind a text is kept for `wrap`.
+            switched off. `before` and `after` are the special tokens that it adds to a text.
 
     Example:
         >>> from askew.text import train_tokenizer
@@ -50,12 +50,12 @@ class SpanTokenizer:
         inner = tokenizer.encode("a", add_special_tokens=False).ids
         outer = tokenizer.encode("a").ids
         first = next(i for i in range(len(outer)) if outer[i : i + len(inner)] == inner)
-        self.before, self.behind = outer[:first], outer[first + len(inner) :]
+        self.before, self.after = outer[:first], outer[first + len(inner) :]
 
     @property
     def num_special(self) -> int:
-        """How many tokens `wrap` adds."""
-        return len(self.before) + len(self.behind)
+        """Number of tokens that `wrap` adds."""
+        return len(self.before) + len(self.after)
 
     def encode(self, text: str) -> TextTokens:
         """Cut one text.
@@ -77,11 +77,11 @@ class SpanTokenizer:
         Returns:
             The tokens of each.
         """
-        found = self.tokenizer.encode_batch(texts, add_special_tokens=False)
-        return [_tokens(encoding.ids, encoding.offsets) for encoding in found]
+        encodings = self.tokenizer.encode_batch(texts, add_special_tokens=False)
+        return [_tokens(encoding.ids, encoding.offsets) for encoding in encodings]
 
     def wrap(self, ids: np.ndarray) -> list[int]:
-        """Put the tokens around that begin and end a text.
+        """Add the special tokens that begin and end a text.
 
         Args:
             ids: Token numbers.
@@ -89,11 +89,12 @@ class SpanTokenizer:
         Returns:
             Token numbers; those of the text begin at `len(before)`.
         """
-        return [*self.before, *ids.tolist(), *self.behind]
+        return [*self.before, *ids.tolist(), *self.after]
 
 
 def _tokens(ids: list[int], offsets: list[tuple[int, int]]) -> TextTokens:
     places = np.array(offsets, dtype=np.int64).reshape(-1, 2)
+    # Running maxima, so that places never decrease, even if a tokenizer's offsets do.
     starts = np.maximum.accumulate(places[:, 0]) if len(places) else places[:, 0]
     ends = np.maximum.accumulate(np.maximum(places[:, 1], starts))
     return TextTokens(np.array(ids, dtype=np.int64), starts, ends)
@@ -102,16 +103,16 @@ def _tokens(ids: list[int], offsets: list[tuple[int, int]]) -> TextTokens:
 def cut_windows(num_tokens: int, *, size: int, overlap: int) -> list[tuple[int, int]]:
     """Cut a text into windows of one size that together show every span of `overlap` tokens.
 
-    Each window begins `size - overlap` tokens behind the one before it; the last one ends with
-    the text and is as long as the others, where the text is.
+    Each window begins `size - overlap` tokens after the previous one. The last window ends with
+    the text and has the full size too, unless the text is shorter.
 
     Args:
         num_tokens: Length of the text, >= 0.
         size: Tokens of a window, > 0.
-        overlap: Tokens that neighbours share at least, in [0, size).
+        overlap: Tokens that neighbouring windows share at least, in [0, size).
 
     Returns:
-        First token of each window, and the one behind its last. A text without tokens has none.
+        Start and end (exclusive) of each window, in tokens; no window for a text without tokens.
 
     Raises:
         ValueError: If a number is out of range.
@@ -135,15 +136,15 @@ def cut_windows(num_tokens: int, *, size: int, overlap: int) -> list[tuple[int, 
 
 
 def tokens_of_span(tokens: TextTokens, start: int, end: int) -> tuple[int, int] | None:
-    """Find the tokens that hold the characters of a span.
+    """Find the tokens that contain the characters of a span.
 
     Args:
-        tokens: Of the text.
-        start: First character.
-        end: The character behind the last, > start.
+        tokens: Tokens of the text.
+        start: First character of the span.
+        end: Character after its last, > start.
 
     Returns:
-        First and last token that stand for any of them, or None where no token does.
+        First and last token that contain any of its characters, or None if no token does.
 
     Example:
         >>> from askew.text import train_tokenizer
@@ -151,5 +152,5 @@ def tokens_of_span(tokens: TextTokens, start: int, end: int) -> tuple[int, int] 
         >>> tokens_of_span(spans.encode("one two"), 4, 7)
         (1, 1)
     """
-    held = np.flatnonzero((tokens.ends > start) & (tokens.starts < end))
-    return (int(held[0]), int(held[-1])) if len(held) else None
+    inside = np.flatnonzero((tokens.ends > start) & (tokens.starts < end))
+    return (int(inside[0]), int(inside[-1])) if len(inside) else None

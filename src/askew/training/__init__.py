@@ -8,13 +8,12 @@ from askew.training._lesson import TranslationLesson
 from askew.training._optimizer import rise_and_fall, training_optimizer, training_scheduler
 from askew.training._part_rates import LogsPartRates
 from askew.training._qa_config import EncoderPartConfig, QATrainingConfig
-from askew.training._qa_examples import Asked, QuestionExamples, Window, collate_questions
+from askew.training._qa_examples import QuestionExamples, Window, WindowQuestion, collate_questions
 from askew.training._qa_lesson import QALesson, span_loss
 from askew.training._sharded import load_sharded, save_sharded, shard_model
 from askew.training._trainer import OnRecord, TokenBatchTrainer, train_model
 
 __all__ = [
-    "Asked",
     "Decay",
     "EncoderPartConfig",
     "EpochBatches",
@@ -32,6 +31,7 @@ __all__ = [
     "TranslationLesson",
     "WeightAverage",
     "Window",
+    "WindowQuestion",
     "collate_questions",
     "collate_translation",
     "last_checkpoint",

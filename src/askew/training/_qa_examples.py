@@ -14,7 +14,7 @@ from askew._check import require
 from askew.text import QuestionSet, SpanTokenizer, cut_windows, pad_batch, tokens_of_span
 
 
-class Asked(NamedTuple):
+class WindowQuestion(NamedTuple):
     """A question about a window.
 
     Args:
@@ -24,7 +24,7 @@ class Asked(NamedTuple):
         elsewhere: Whether another article of the batch is to be asked too.
 
     Example:
-        >>> Asked(number=0, tokens=[4, 5], spans=[(1, 2)], elsewhere=False).spans
+        >>> WindowQuestion(number=0, tokens=[4, 5], spans=[(1, 2)], elsewhere=False).spans
         [(1, 2)]
     """
 
@@ -40,7 +40,7 @@ class Window:
 
     Attributes:
         tokens: Of the window, with what the encoder expects around them.
-        inner: Positions that may be in an answer: the first, and the one behind the last.
+        inner: Positions that may be in an answer: the first, and the one after the last.
         context: Row of the context.
         article: Title of the context.
         questions: What is asked.
@@ -54,7 +54,7 @@ class Window:
     inner: tuple[int, int]
     context: int
     article: str
-    questions: list[Asked]
+    questions: list[WindowQuestion]
 
 
 class QuestionExamples(Dataset):
@@ -143,7 +143,9 @@ class QuestionExamples(Dataset):
                         row,
                         questions.contexts[row].title,
                         [
-                            Asked(number, ids, _shift(spans, start, end, before), elsewhere=False)
+                            WindowQuestion(
+                                number, ids, _shift(spans, start, end, before), elsewhere=False
+                            )
                             for number, ids, spans in held
                         ],
                     )
@@ -195,7 +197,7 @@ def collate_questions(rows: Sequence[Window]) -> dict[str, Tensor | dict[str, Te
         own context counts only by windows with its answer; others of it are left out.
 
     Example:
-        >>> asked = [Asked(0, [5, 6], [(1, 2)], False)]
+        >>> asked = [WindowQuestion(0, [5, 6], [(1, 2)], False)]
         >>> batch = collate_questions([Window([1, 7, 8, 2], (1, 3), 0, "", asked)])
         >>> batch["labels"]["gold"].tolist()
         [[0, 1, 2]]

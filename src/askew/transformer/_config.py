@@ -1,4 +1,4 @@
-"""The numbers that describe an encoder-decoder: one kind of stack, used for both sides."""
+"""Configurations of an encoder-decoder: one class of stack, used for both sides."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ from askew._check import require
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StackConfig:
-    """One stack of Transformer layers. The same numbers twice make a symmetric model.
+    """One stack of Transformer layers. The same configuration twice makes a symmetric model.
 
     Attributes:
         d_model: Width of the stream.
@@ -73,24 +73,24 @@ class StackConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncoderDecoderConfig:
-    """An encoder-decoder: two vocabularies, two stacks, and what they share.
+    """An encoder-decoder: two vocabularies, two stacks, and what the sides share.
 
     Attributes:
         source_vocab: Number of source tokens.
         target_vocab: Number of target tokens.
         encoder: The stack that reads the source.
         decoder: The stack that writes the target.
-        tie_embeddings: "none": three tables. "output": the output layer is the target
-            table. "all": one table also for the source, which needs one vocabulary.
+        tie_embeddings: "none": three tables. "output": the output layer shares the target's
+            table. "all": the source shares it too, which needs one vocabulary for both sides.
         d_embedding: Width of the one table of "all", by default that of the narrower side.
-            A side of another width reads it through a linear map of its own, and a decoder
-            writes through the transpose of its map.
-        adapter: "none": every decoder layer reads the encoder's own width. "shared": one
-            linear map brings the encoder's states to the decoder's width for all layers.
+            A side of another width reads it through its own linear map, and the output layer
+            of the decoder uses the transpose of the decoder's map.
+        adapter: "none": every decoder layer reads states of the encoder's width. "shared": one
+            linear map for all layers first brings them to the decoder's width.
         padding_token: The token number that stands for padding on both sides.
 
     Raises:
-        ValueError: If "all" is asked of different vocabularies, `d_embedding` without "all",
+        ValueError: If "all" is set with different vocabularies, `d_embedding` without "all",
             or a width is odd.
 
     Example:
@@ -144,7 +144,7 @@ class EncoderDecoderConfig:
 
     @property
     def shared_width(self) -> int:
-        """Width of the one table of tokens that both sides read, with "all"."""
+        """Width of the table of tokens that both sides read if `tie_embeddings` is "all"."""
         narrower = min(self.encoder.d_model, self.decoder.d_model)
         return narrower if self.d_embedding is None else self.d_embedding
 

@@ -1,4 +1,4 @@
-"""What a model costs, in parameters and in arithmetic, from its configuration alone."""
+"""Parameters and floating-point operations of a model, from its configuration alone."""
 
 from typing import NamedTuple
 
@@ -6,12 +6,12 @@ from askew.transformer._config import EncoderDecoderConfig, StackConfig
 
 
 class ParameterCount(NamedTuple):
-    """Trainable numbers of an encoder-decoder: in all, and in its two stacks.
+    """Numbers of trainable parameters of an encoder-decoder.
 
     Args:
         total: Of the whole model.
-        encoder: Of its layers.
-        decoder: Of its layers.
+        encoder: Of the encoder's layers.
+        decoder: Of the decoder's layers, and of a shared adapter.
 
     Example:
         >>> ParameterCount(total=300, encoder=200, decoder=60).encoder
@@ -27,10 +27,10 @@ def parameter_count(config: EncoderDecoderConfig) -> ParameterCount:
     """Count the parameters of an encoder-decoder without building it.
 
     Args:
-        config: Its numbers.
+        config: The model.
 
     Returns:
-        What `count_parameters` gives for the built model.
+        The same numbers as counting the parameters of the built model.
 
     Example:
         >>> side = StackConfig(d_model=8, num_layers=2, num_heads=2, d_ff=16)
@@ -59,14 +59,14 @@ def training_flops(
 ) -> float:
     """Count the floating-point operations of training on one sentence pair.
 
-    Matrix products only, a multiplication and an addition each; the backward pass costs
+    Only matrix products count, each multiply-add as two operations; the backward pass costs
     twice the forward pass. Attention counts every pair of positions, since CPU kernels
     compute masked pairs too.
 
     Args:
         config: The model.
-        source_length: Source tokens.
-        target_length: Target tokens.
+        source_length: Number of source tokens.
+        target_length: Number of target tokens.
 
     Returns:
         Operations of one forward and one backward pass.
@@ -128,7 +128,7 @@ def stack_flops(config: StackConfig, length: float) -> float:
 
 
 def _tables(config: EncoderDecoderConfig) -> int:
-    """The tables of tokens, and the maps from a shared one to each side."""
+    """Count the parameters of the tables of tokens, and of the maps from a shared one."""
     source, target = config.encoder.d_model, config.decoder.d_model
     if config.tie_embeddings == "all":
         width = config.shared_width
@@ -139,7 +139,7 @@ def _tables(config: EncoderDecoderConfig) -> int:
 
 
 def _attention_widths(config: StackConfig) -> tuple[int, int, int]:
-    """Widths of queries, of stored keys and of stored values."""
+    """Return the widths of queries, of stored keys and of stored values."""
     d_key = config.d_model if config.d_key is None else config.d_key
     kv_heads = config.num_heads if config.num_kv_heads is None else config.num_kv_heads
     share = kv_heads / config.num_heads
@@ -170,11 +170,12 @@ def _attention_flops(config: StackConfig, d_source: int, queries: float, keys: f
 
 
 def _token_flops(config: EncoderDecoderConfig, s: float, t: float) -> float:
-    """The output layer, and the maps between a shared table and each side."""
+    """Count the operations of the output layer, and of the maps from and to a shared table."""
     source, target = config.encoder.d_model, config.decoder.d_model
     if config.tie_embeddings != "all":
         return 2 * t * target * config.target_vocab
     width = config.shared_width
+    # The source's map is applied once, the target's to its input and, transposed, to its output.
     maps = (s * source if source != width else 0) + (2 * t * target if target != width else 0)
     return 2 * (t * width * config.target_vocab + width * maps)
 

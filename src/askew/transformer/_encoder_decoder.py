@@ -1,4 +1,4 @@
-"""An encoder and a decoder that may differ in everything but what they say to each other."""
+"""An encoder-decoder whose two sides may differ in width, depth, heads and dropout."""
 
 from collections.abc import Sequence
 
@@ -8,21 +8,21 @@ from torch import Tensor, nn
 
 from askew.attention import KeyValueCache
 from askew.transformer._config import EncoderDecoderConfig
-from askew.transformer._embedding import embed_tokens, token_table
 from askew.transformer._layers import LayerCache
 from askew.transformer._stacks import Decoder, Encoder
+from askew.transformer._token_encoder import embed_tokens, token_table
 
 
 class AsymmetricEncoderDecoder(nn.Module):
     """A pre-norm Transformer whose encoder and decoder have their own width, depth and heads.
 
-    Every decoder layer projects keys and values straight from the encoder's width, so
-    nothing narrows between the two, unless one adapter is shared. Tokens may be read from
-    one table on both sides, through a map where a side is wider or narrower. The same stack
-    on both sides is an ordinary Transformer.
+    Every decoder layer projects keys and values directly from the encoder's width, so no
+    information is lost between the two, unless `adapter` is "shared". Both sides may read one
+    table of tokens; a side of another width reads it through a linear map. The same stack on
+    both sides is an ordinary Transformer.
 
     Args:
-        config: Its numbers.
+        config: Sizes of both sides, and what they share.
 
     Example:
         >>> import torch
@@ -76,14 +76,14 @@ class AsymmetricEncoderDecoder(nn.Module):
         source_mask: Bool[Tensor, "batch source"] | None = None,
         target_mask: Bool[Tensor, "batch target"] | None = None,
     ) -> Float[Tensor, "batch target vocab"]:
-        """Score the token after each target prefix.
+        """Compute logits of the token after each target prefix.
 
         Args:
             source: Source tokens.
             target: Target tokens, a start token first.
             source_mask: True = a real source token.
-            target_mask: True = a real target token. Padding at the end needs none: nothing
-                real looks ahead.
+            target_mask: True = a real target token. Padding at the end needs no mask: no real
+                token sees what comes after it.
 
         Returns:
             Logits of the next token at every target position.
@@ -97,7 +97,7 @@ class AsymmetricEncoderDecoder(nn.Module):
         *,
         source_mask: Bool[Tensor, "batch source"] | None = None,
     ) -> Float[Tensor, "batch source d_memory"]:
-        """Read the source.
+        """Encode the source.
 
         Args:
             source: Source tokens.
@@ -120,7 +120,7 @@ class AsymmetricEncoderDecoder(nn.Module):
         target_mask: Bool[Tensor, "batch keys"] | None = None,
         caches: Sequence[LayerCache] | None = None,
     ) -> Float[Tensor, "batch target vocab"]:
-        """Score the token after each target prefix, given the encoder's states.
+        """Compute logits of the token after each target prefix, given the encoder's states.
 
         Args:
             target: Target tokens, with caches only the new ones.
@@ -138,7 +138,7 @@ class AsymmetricEncoderDecoder(nn.Module):
         x = self.decoder(x, memory, source_mask=source_mask, target_mask=target_mask, caches=caches)
         if self.output is not None:
             return self.output(x)
-        x = x if projection is None else x @ projection.weight
+        x = x if projection is None else x @ projection.weight  # the transpose of the input's map
         return F.linear(x, table.weight)
 
     def new_caches(self) -> list[LayerCache]:
@@ -151,7 +151,7 @@ class AsymmetricEncoderDecoder(nn.Module):
 
 
 def _projection(width: int, d_model: int) -> nn.Linear | None:
-    """The map from the table of tokens to a side of another width."""
+    """Make the map from the table of tokens to a side of another width, or None."""
     if width == d_model:
         return None
     projection = nn.Linear(width, d_model, bias=False)

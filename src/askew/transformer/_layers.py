@@ -11,11 +11,11 @@ from askew.transformer._config import StackConfig
 
 
 class LayerCache(NamedTuple):
-    """What one decoder layer keeps between steps: its own keys, and those of the source.
+    """Keys and values that one decoder layer keeps between steps.
 
     Args:
-        self_attention: Of the tokens written so far.
-        cross_attention: Of the source.
+        self_attention: Those of the tokens generated so far.
+        cross_attention: Those of the source.
 
     Example:
         >>> LayerCache(KeyValueCache(), KeyValueCache()).self_attention.length
@@ -27,7 +27,7 @@ class LayerCache(NamedTuple):
 
 
 class FeedForward(nn.Module):
-    r"""Two linear maps with a non-linearity between them, at every position alone.
+    r"""Two linear maps with a non-linearity between them, applied to every position by itself.
 
     .. math:: y = W_2\,\sigma(W_1 x + b_1) + b_2
 
@@ -41,7 +41,7 @@ class FeedForward(nn.Module):
         torch.Size([1, 3, 8])
 
     References:
-        Attention Is All You Need, 2017, arXiv:1706.03762, section 3.3.
+        Attention Is All You Need, 2017, arXiv:1706.03762, section 3.3, equation 2.
     """
 
     def __init__(self, config: StackConfig) -> None:
@@ -55,7 +55,7 @@ class FeedForward(nn.Module):
             nn.init.zeros_(linear.bias)
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
-        """Map every position of `x` by itself.
+        """Apply the block to every position.
 
         Args:
             x: The stream.
@@ -79,7 +79,7 @@ def _self_attention(config: StackConfig, *, causal: bool) -> AsymmetricAttention
 
 
 class EncoderLayer(nn.Module):
-    r"""Self-attention and feed-forward, each added to a stream that it reads normalised.
+    r"""Pre-norm self-attention and feed-forward, each added to the stream.
 
     .. math:: x \leftarrow x + A(\mathrm{LN}(x)),\qquad x \leftarrow x + F(\mathrm{LN}(x))
 
@@ -123,7 +123,7 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    r"""Causal self-attention, attention to the encoder's states, and feed-forward.
+    r"""Pre-norm causal self-attention, attention to the encoder's states, and feed-forward.
 
     .. math::
         x \leftarrow x + A(\mathrm{LN}(x)),\qquad x \leftarrow x + C(\mathrm{LN}(x), s),\qquad
@@ -183,11 +183,11 @@ class DecoderLayer(nn.Module):
         Returns:
             The stream after this layer.
         """
-        own, cross = (None, None) if cache is None else cache
-        attended = self.attention(self.attention_norm(x), key_mask=target_mask, cache=own).output
+        past, source = (None, None) if cache is None else cache
+        attended = self.attention(self.attention_norm(x), key_mask=target_mask, cache=past).output
         x = x + self.dropout(attended)
         attended = self.cross_attention(
-            self.cross_attention_norm(x), memory, key_mask=source_mask, cache=cross
+            self.cross_attention_norm(x), memory, key_mask=source_mask, cache=source
         ).output
         x = x + self.dropout(attended)
         return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))

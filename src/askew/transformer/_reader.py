@@ -1,4 +1,4 @@
-"""Find the span of a context that answers a question, from states of both encoded apart."""
+"""A reader: scores the spans of a context as answers to a question, from encoded states."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,22 +11,22 @@ from torch import Tensor, nn
 from askew._check import require
 from askew.attention import AsymmetricAttention
 
-_SHARPNESS = 10.0  # of the softmax over cosines
+_SHARPNESS = 10.0  # factor of the cosines, in [-1, 1], before their softmax
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReaderConfig:
-    """What is computed for each question and context together, so it is small.
+    """Sizes of the reader, which runs for every pair of question and context, so it is small.
 
     Attributes:
         d_model: Width of the stored states of a context.
-        num_layers: Layers that read both.
-        num_heads: Heads of attention.
-        d_key: Width of all queries and keys, and of all values, together; narrow keys keep what
-            is computed at every position of the context cheap.
+        num_layers: Number of layers.
+        num_heads: Number of attention heads.
+        d_key: Width of all query heads together, of all key heads, and of all value heads. It
+            decides what attention costs at every position of the context.
         d_ff: Width inside the feed-forward blocks.
-        kernel_size: Neighbours that the convolution over the context joins, odd.
-        d_span: Width in which the start of a span meets its end.
+        kernel_size: Positions that the convolution over the context reads, odd.
+        d_span: Width of the vectors of start and end whose product scores a span.
         dropout: Share dropped from the output of every block, in [0, 1).
 
     Raises:
@@ -66,12 +66,12 @@ class ReaderConfig:
 
 
 class SpanScores(NamedTuple):
-    """Scores of all spans of a context, and of there being none.
+    """Scores of all spans of a context as the answer, and the score of there being none.
 
     Args:
-        spans: [batch, start, end], the last token of a span being its end; -inf where there is
-            no such span.
-        nothing: [batch], that the context has no answer.
+        spans: [batch, start, end], where `end` is the last token of the span; -inf where a span
+            is not allowed.
+        nothing: [batch], the score that the context has no answer.
 
     Example:
         >>> scores = SpanScores(spans=torch.zeros(1, 4, 4), nothing=torch.ones(1))
@@ -84,10 +84,12 @@ class SpanScores(NamedTuple):
 
 
 class ReaderLayer(nn.Module):
-    """The question looks at the context, the context at the question, and at its neighbours.
+    """One layer: the question attends to the context, then the context to the question.
+
+    After that a depthwise convolution and a feed-forward block update the context.
 
     Args:
-        config: Its numbers.
+        config: Sizes of the layer.
 
     Example:
         >>> layer = ReaderLayer(ReaderConfig(d_model=8, num_heads=2, d_key=4, d_ff=8))
@@ -101,15 +103,15 @@ class ReaderLayer(nn.Module):
         width = config.d_model
 
         def attention() -> AsymmetricAttention:
-            made = AsymmetricAttention(
+            layer = AsymmetricAttention(
                 width,
                 d_query=config.d_key,
                 d_value=config.d_key,
                 num_heads=config.num_heads,
                 qk_norm=False,
             )
-            made.key.load_state_dict(made.query.state_dict())  # like looks at like, to begin with
-            return made
+            layer.key.load_state_dict(layer.query.state_dict())  # at first, like attends to like
+            return layer
 
         self.context_norm = nn.LayerNorm(width)
         self.question_norm = nn.LayerNorm(width)
@@ -131,7 +133,7 @@ class ReaderLayer(nn.Module):
         context_mask: Bool[Tensor, "batch context"] | None = None,
         question_mask: Bool[Tensor, "batch question"] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Let both look at each other.
+        """Update both streams.
 
         Args:
             context: States of the context.
@@ -143,17 +145,17 @@ class ReaderLayer(nn.Module):
             The new states of both.
         """
         normed = self.context_norm(context)
-        looked = self.question_attention(
+        attended = self.question_attention(
             self.question_norm(question), normed, key_mask=context_mask
         ).output
-        question = question + self.dropout(looked)
-        looked = self.context_attention(
+        question = question + self.dropout(attended)
+        attended = self.context_attention(
             normed, self.question_norm(question), key_mask=question_mask
         ).output
-        context = context + self.dropout(looked)
+        context = context + self.dropout(attended)
         x = self.neighbour_norm(context)
         if context_mask is not None:
-            x = x.masked_fill(~context_mask.unsqueeze(-1), 0.0)  # padding is nobody's neighbour
+            x = x.masked_fill(~context_mask.unsqueeze(-1), 0.0)  # padding counts as zeros
         x = _convolved(x, self.neighbours)
         x = self.contract(F.gelu(self.expand(x)))
         return context + self.dropout(x), question
@@ -162,16 +164,18 @@ class ReaderLayer(nn.Module):
 class Reader(nn.Module):
     r"""Score every span of a context as the answer to a question.
 
-    Before the layers, each state x of the context is told its largest and its mean cosine to the
-    states of the question, the mean q of those, weighted by a softmax of ten times the cosines, and
-    their product x·q; and it is gated by the question as a whole. A span from i to j scores
+    Before the layers, each state x of the context is compared with the states of the question, and
+    a linear map of four results is added to it: its largest and its mean cosine to these states;
+    their mean q, weighted by a softmax of ten times the cosines; and the product x·q, feature by
+    feature. Then x is gated by the mean state of the question. The span from i to j has the score
 
     .. math:: a_i + b_j + u_i^\top v_j / \sqrt{d},
 
-    so that a start and an end must suit each other; one more score says that there is no answer.
+    in which the last term says how well start and end go together. One more score stands for "no
+    answer".
 
     Args:
-        config: Its numbers.
+        config: Sizes of the reader.
         d_question: Width of the states of the question.
         d_context: Width of the states of the context.
 
@@ -204,13 +208,13 @@ class Reader(nn.Module):
     def context_states(
         self, states: Float[Tensor, "batch context d_context"]
     ) -> Float[Tensor, "batch context d_model"]:
-        """Bring an encoder's states to what is stored, which no question changes.
+        """Map an encoder's states to those that are stored, which depend on no question.
 
         Args:
-            states: Of the encoder of contexts.
+            states: States of the encoder of contexts.
 
         Returns:
-            Normalised states, whose numbers half precision holds.
+            Normalised states, which half precision can hold.
         """
         return self.context_norm(self.context_in(states))
 
@@ -228,11 +232,11 @@ class Reader(nn.Module):
 
         Args:
             question: States of the encoder of questions.
-            context: What `context_states` gave.
+            context: States from `context_states`.
             question_mask: True = a real token.
             context_mask: True = a real token.
             answer_mask: True = a token that may be in an answer.
-            max_answer_tokens: Tokens of the longest span, all by default.
+            max_answer_tokens: Tokens of the longest span allowed; None for any length.
 
         Returns:
             The scores.
@@ -264,7 +268,7 @@ class Reader(nn.Module):
 
 
 def _matched(question: Tensor, context: Tensor, question_mask: Tensor | None) -> Tensor:
-    """What each state of the context finds in the question that is like it."""
+    """Compare each state of the context with those of the question; see `Reader`."""
     cosines = F.normalize(context, dim=-1) @ F.normalize(question, dim=-1).transpose(1, 2)
     if question_mask is None:
         weights = (_SHARPNESS * cosines).softmax(-1)
@@ -275,12 +279,12 @@ def _matched(question: Tensor, context: Tensor, question_mask: Tensor | None) ->
         mean = cosines.masked_fill(hidden, 0.0).sum(-1, keepdim=True) / count
         cosines = cosines.masked_fill(hidden, -torch.inf)
         weights = (_SHARPNESS * cosines).softmax(-1)
-    found = weights @ question
-    return torch.cat([context * found, found, cosines.amax(-1, keepdim=True), mean], -1)
+    similar = weights @ question
+    return torch.cat([context * similar, similar, cosines.amax(-1, keepdim=True), mean], -1)
 
 
 def _convolved(x: Tensor, convolution: nn.Conv1d) -> Tensor:
-    """Run over positions; as two-dimensional it takes a quarter of the time on a processor."""
+    """Apply the convolution over positions; in two dimensions it is four times as fast on a CPU."""
     flat = x.transpose(1, 2).unsqueeze(2)
     weight, around = convolution.weight.unsqueeze(2), convolution.kernel_size[0] // 2
     groups = convolution.groups
@@ -296,7 +300,7 @@ def _mean(x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _allowed(length: int, longest: int | None, device: torch.device) -> Tensor:
-    """Ends that are not before their start, nor too far behind it."""
+    """Find the spans [start, end] whose end is not before their start, nor too far after it."""
     places = torch.arange(length, device=device)
     distance = places - places.unsqueeze(1)
     return (distance >= 0) & (distance < (length if longest is None else longest))

@@ -1,4 +1,4 @@
-"""Layers on top of each other, with a last norm."""
+"""Stacks of layers, with a final norm."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ class Encoder(nn.Module):
     """A stack of encoder layers.
 
     Args:
-        config: Its numbers.
+        config: Sizes of its layers.
 
     Example:
         >>> import torch
@@ -39,7 +39,7 @@ class Encoder(nn.Module):
             key_mask: True = a real position.
 
         Returns:
-            The states the decoder reads.
+            The states that the decoder reads.
         """
         for layer in self.layers:
             x = layer(x, key_mask)
@@ -50,7 +50,7 @@ class Decoder(nn.Module):
     """A stack of decoder layers that read an encoder of any width.
 
     Args:
-        config: Its numbers.
+        config: Sizes of its layers.
         d_source: Width of the encoder's states.
 
     Example:

@@ -1,12 +1,44 @@
-"""A table of tokens with a stack of layers on it."""
+"""Tokens as vectors with their positions, and an encoder that reads them."""
 
+from functools import lru_cache
+
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from askew._check import require
+from askew.attention import sinusoidal_positions
 from askew.transformer._config import StackConfig
-from askew.transformer._embedding import embed_tokens, token_table
 from askew.transformer._stacks import Encoder
+
+_CACHED_POSITIONS = 512
+
+
+def token_table(vocab: int, d_model: int) -> nn.Embedding:
+    """Make a table of tokens whose rows have length about 1."""
+    table = nn.Embedding(vocab, d_model)
+    nn.init.normal_(table.weight, std=d_model**-0.5)
+    return table
+
+
+def embed_tokens(
+    table: nn.Embedding, projection: nn.Linear | None, tokens: Tensor, *, start: int
+) -> Tensor:
+    """Look tokens up, map them to the stream's width, and add their positions from `start` on."""
+    x = table(tokens)
+    x = x if projection is None else projection(x)
+    x = x * x.shape[-1] ** 0.5  # numbers of size about 1, like those of positions
+    length, width = tokens.shape[1], x.shape[-1]
+    if length == 1 and start < _CACHED_POSITIONS and not torch.is_grad_enabled():  # decoding
+        return x + _first_positions(width, x.device, x.dtype)[start]
+    return x + sinusoidal_positions(length, width, start=start, device=x.device, dtype=x.dtype)
+
+
+@lru_cache(maxsize=8)
+def _first_positions(width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Compute the first positions once: a step of decoding needs one row and little else."""
+    with torch.inference_mode(False):  # else the cached tensor could not be used outside that mode
+        return sinusoidal_positions(_CACHED_POSITIONS, width, device=device, dtype=dtype)
 
 
 class TokenEncoder(nn.Module):
@@ -14,7 +46,7 @@ class TokenEncoder(nn.Module):
 
     Args:
         vocab: Number of tokens.
-        config: Its stack.
+        config: The stack of layers.
 
     Raises:
         ValueError: If the vocabulary is empty or the width is odd.
@@ -43,13 +75,13 @@ class TokenEncoder(nn.Module):
         tokens: Int[Tensor, "batch length"],
         mask: Bool[Tensor, "batch length"] | None = None,
     ) -> Float[Tensor, "batch length d_model"]:
-        """Read the tokens.
+        """Encode the tokens.
 
         Args:
             tokens: Token numbers.
             mask: True = a real token.
 
         Returns:
-            A state for each.
+            One state per token.
         """
         return self.stack(self.dropout(embed_tokens(self.embedding, None, tokens, start=0)), mask)
