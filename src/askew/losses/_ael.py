@@ -4,10 +4,11 @@ import math
 
 import torch
 from jaxtyping import Bool, Float, Integer
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import Reduction, check_reduction, reduce, result_dtype
+from askew._settings_module import SettingsModule
 from askew.losses._noisy import SMALLEST_SHIFT, label_log_probs
 
 
@@ -55,7 +56,7 @@ def ael_loss(
     return reduce(torch.exp(-log_p.exp() / a), reduction, where, result_dtype(logits))
 
 
-class AELLoss(nn.Module):
+class AELLoss(SettingsModule):
     """The settings of `ael_loss`.
 
     Args:
@@ -85,11 +86,7 @@ class AELLoss(nn.Module):
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
         """The loss of `logits` against `targets`."""
-        return ael_loss(logits, targets, a=self.a, where=where, reduction=self.reduction)
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        return f"a={self.a}, reduction={self.reduction!r}"
+        return ael_loss(logits, targets, where=where, **self._settings())
 
 
 def _check_ael(name: str, a: float) -> None:

@@ -4,10 +4,11 @@ import math
 
 import torch
 from jaxtyping import Bool, Float, Integer
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import Reduction, check_reduction, reduce, result_dtype
+from askew._settings_module import SettingsModule
 from askew.losses._noisy import SMALLEST_SHIFT, check_exponent, label_log_probs
 
 
@@ -73,7 +74,7 @@ def agce_loss(
     return reduce(loss, reduction, where, result_dtype(logits))
 
 
-class AGCELoss(nn.Module):
+class AGCELoss(SettingsModule):
     """The settings of `agce_loss`.
 
     Args:
@@ -105,11 +106,7 @@ class AGCELoss(nn.Module):
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
         """The loss of `logits` against `targets`."""
-        return agce_loss(logits, targets, a=self.a, q=self.q, where=where, reduction=self.reduction)
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        return f"a={self.a}, q={self.q}, reduction={self.reduction!r}"
+        return agce_loss(logits, targets, where=where, **self._settings())
 
 
 def _check_agce(name: str, a: float, q: float) -> None:

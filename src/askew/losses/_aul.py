@@ -4,10 +4,11 @@ import math
 
 import torch
 from jaxtyping import Bool, Float, Integer
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import Reduction, check_reduction, reduce, result_dtype
+from askew._settings_module import SettingsModule
 from askew.losses._noisy import SMALLEST_SHIFT, check_exponent, label_log_probs
 
 
@@ -66,7 +67,7 @@ def aul_loss(
     return reduce(loss, reduction, where, result_dtype(logits))
 
 
-class AULLoss(nn.Module):
+class AULLoss(SettingsModule):
     """The settings of `aul_loss`.
 
     Args:
@@ -98,11 +99,7 @@ class AULLoss(nn.Module):
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
         """The loss of `logits` against `targets`."""
-        return aul_loss(logits, targets, a=self.a, q=self.q, where=where, reduction=self.reduction)
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        return f"a={self.a}, q={self.q}, reduction={self.reduction!r}"
+        return aul_loss(logits, targets, where=where, **self._settings())
 
 
 def _check_aul(name: str, a: float, q: float) -> None:

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import (
@@ -18,6 +18,7 @@ from askew._reduction import (
     reduce,
     result_dtype,
 )
+from askew._settings_module import SettingsModule
 from askew.losses._binary_chunks import Job, SumWithGradient, sum_without_gradient, widen
 from askew.losses._binary_sides import (
     Setting,
@@ -130,7 +131,7 @@ def asymmetric_bce_loss(
     return sum_without_gradient(logits, targets, where, job)
 
 
-class AsymmetricBCELoss(nn.Module):
+class AsymmetricBCELoss(SettingsModule):
     """The settings of `asymmetric_bce_loss`; those that are tensors are buffers.
 
     Args:
@@ -152,7 +153,7 @@ class AsymmetricBCELoss(nn.Module):
 
     Example:
         >>> logits, targets = torch.tensor([-2.0, 0.5, 3.0]), torch.tensor([1.0, 0.0, 1.0])
-        >>> AsymmetricBCELoss()(logits, targets) == nn.BCEWithLogitsLoss()(logits, targets)
+        >>> AsymmetricBCELoss()(logits, targets) == torch.nn.BCEWithLogitsLoss()(logits, targets)
         tensor(True)
         >>> AsymmetricBCELoss.asl()(logits, targets).round(decimals=4)
         tensor(0.7556)
@@ -184,12 +185,12 @@ class AsymmetricBCELoss(nn.Module):
         check_sides(name, Sides(pos, neg, detach_weight))
         check_reduction(name, reduction)
         _check_route(name, route)
-        self._keep("weight_pos", weight_pos)
-        self._keep("weight_neg", weight_neg)
-        self._keep("gamma_pos", gamma_pos)
-        self._keep("gamma_neg", gamma_neg)
-        self._keep("margin", margin)
-        self._keep("margin_pos", margin_pos)
+        self._store("weight_pos", weight_pos)
+        self._store("weight_neg", weight_neg)
+        self._store("gamma_pos", gamma_pos)
+        self._store("gamma_neg", gamma_neg)
+        self._store("margin", margin)
+        self._store("margin_pos", margin_pos)
         self.detach_weight = detach_weight
         self.reduction: Reduction = reduction
         self.route: Route = route
@@ -224,12 +225,6 @@ class AsymmetricBCELoss(nn.Module):
         """A missed positive costs twice a false alarm, and focuses harder: it warns, see there."""
         return cls(weight_pos=2.0, gamma_pos=2.0, gamma_neg=1.0)
 
-    def _keep(self, name: str, setting: Setting) -> None:
-        if isinstance(setting, Tensor):
-            self.register_buffer(name, setting)
-        else:
-            setattr(self, name, setting)
-
     def forward(
         self,
         logits: Float[Tensor, "*shape"],
@@ -238,26 +233,7 @@ class AsymmetricBCELoss(nn.Module):
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
         """The loss of `logits` against `targets`."""
-        return asymmetric_bce_loss(
-            logits,
-            targets,
-            weight_pos=self.weight_pos,
-            weight_neg=self.weight_neg,
-            gamma_pos=self.gamma_pos,
-            gamma_neg=self.gamma_neg,
-            margin=self.margin,
-            margin_pos=self.margin_pos,
-            detach_weight=self.detach_weight,
-            where=where,
-            reduction=self.reduction,
-            route=self.route,
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        names = ("weight_pos", "weight_neg", "gamma_pos", "gamma_neg", "margin", "margin_pos")
-        settings = [f"{name}={getattr(self, name)}" for name in (*names, "detach_weight")]
-        return ", ".join([*settings, f"reduction={self.reduction!r}", f"route={self.route!r}"])
+        return asymmetric_bce_loss(logits, targets, where=where, **self._settings())
 
 
 def _share(logits: Tensor, where: Tensor | None) -> float | Tensor:

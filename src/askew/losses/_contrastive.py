@@ -19,6 +19,7 @@ from askew._reduction import (
     reduce,
     result_dtype,
 )
+from askew._settings_module import SettingsModule
 from askew.losses._ranking_distances import direction
 
 Similarity = Literal["cosine", "dot"]
@@ -124,7 +125,7 @@ def asymmetric_contrastive_loss(
     return loss.to(result_dtype(queries))
 
 
-class AsymmetricContrastiveLoss(nn.Module):
+class AsymmetricContrastiveLoss(SettingsModule):
     """The settings of `asymmetric_contrastive_loss`; a temperature that is a parameter is learned.
 
     Args:
@@ -174,23 +175,11 @@ class AsymmetricContrastiveLoss(nn.Module):
         return asymmetric_contrastive_loss(
             queries,
             documents,
-            temperature=self.temperature,
-            weight_queries=self.weight_queries,
-            weight_documents=self.weight_documents,
             positives=positives,
             exclude=exclude,
-            similarity=self.similarity,
             where=where,
-            reduction=self.reduction,
+            **self._settings(),
         )
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        names = ("temperature", "weight_queries", "weight_documents", "similarity", "reduction")
-        settings = {name: getattr(self, name) for name in names}
-        if isinstance(self.temperature, Tensor):
-            settings["temperature"] = "learned"
-        return ", ".join(f"{name}={value!r}" for name, value in settings.items())
 
 
 def _scores(

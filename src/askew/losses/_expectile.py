@@ -1,10 +1,11 @@
 """The loss whose minimiser is an expectile."""
 
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._reduction import Reduction, check_reduction, reduce, result_dtype
-from askew.losses._regression import Level, check_level, keep_level, price_of, residual
+from askew._settings_module import SettingsModule
+from askew.losses._regression import Level, check_level, price_of, residual
 
 
 def expectile_loss(
@@ -60,7 +61,7 @@ def expectile_loss(
     return reduce(loss, reduction, where, result_dtype(prediction))
 
 
-class ExpectileLoss(nn.Module):
+class ExpectileLoss(SettingsModule):
     """The settings of `expectile_loss`; expectiles given as a tensor are a buffer.
 
     Args:
@@ -84,7 +85,7 @@ class ExpectileLoss(nn.Module):
         super().__init__()
         check_level("ExpectileLoss", "expectile", expectile)
         check_reduction("ExpectileLoss", reduction)
-        keep_level(self, "expectile", expectile)
+        self._store("expectile", expectile)
         self.reduction: Reduction = reduction
 
     def forward(
@@ -95,10 +96,4 @@ class ExpectileLoss(nn.Module):
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
         """The loss of `prediction` against `target`."""
-        return expectile_loss(
-            prediction, target, expectile=self.expectile, where=where, reduction=self.reduction
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        return f"expectile={self.expectile}, reduction={self.reduction!r}"
+        return expectile_loss(prediction, target, where=where, **self._settings())

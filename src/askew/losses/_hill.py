@@ -2,10 +2,11 @@
 
 import torch
 from jaxtyping import Bool, Float, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import Reduction, check_reduction, is_readable, reduce, result_dtype
+from askew._settings_module import SettingsModule
 from askew.losses._binary_sides import check_targets
 from askew.losses._missing import INFINITY, check_focus, checked_elements, focal_cost, priced
 
@@ -75,7 +76,7 @@ def hill_loss(
     return reduce(loss, reduction, where, result_dtype(logits))
 
 
-class HillLoss(nn.Module):
+class HillLoss(SettingsModule):
     """The settings of `hill_loss`.
 
     Args:
@@ -116,22 +117,7 @@ class HillLoss(nn.Module):
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
         """The loss of `logits` against `targets`."""
-        return hill_loss(
-            logits,
-            targets,
-            margin_pos=self.margin_pos,
-            gamma_pos=self.gamma_pos,
-            lambda_neg=self.lambda_neg,
-            where=where,
-            reduction=self.reduction,
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        return (
-            f"margin_pos={self.margin_pos}, gamma_pos={self.gamma_pos}, "
-            f"lambda_neg={self.lambda_neg}, reduction={self.reduction!r}"
-        )
+        return hill_loss(logits, targets, where=where, **self._settings())
 
 
 def _check_hill(name: str, margin_pos: float, gamma_pos: float, lambda_neg: float) -> None:

@@ -3,11 +3,12 @@
 import math
 
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import Reduction, check_reduction, reduce, result_dtype
-from askew.losses._regression import Level, check_level, keep_level, price_of, residual
+from askew._settings_module import SettingsModule
+from askew.losses._regression import Level, check_level, price_of, residual
 
 
 def asymmetric_huber_loss(
@@ -63,7 +64,7 @@ def asymmetric_huber_loss(
     return reduce(loss, reduction, where, result_dtype(prediction))
 
 
-class AsymmetricHuberLoss(nn.Module):
+class AsymmetricHuberLoss(SettingsModule):
     """The settings of `asymmetric_huber_loss`; quantiles given as a tensor are a buffer.
 
     Args:
@@ -93,7 +94,7 @@ class AsymmetricHuberLoss(nn.Module):
         check_level("AsymmetricHuberLoss", "quantile", quantile)
         _check_delta("AsymmetricHuberLoss", delta)
         check_reduction("AsymmetricHuberLoss", reduction)
-        keep_level(self, "quantile", quantile)
+        self._store("quantile", quantile)
         self.delta = delta
         self.reduction: Reduction = reduction
 
@@ -105,18 +106,7 @@ class AsymmetricHuberLoss(nn.Module):
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
         """The loss of `prediction` against `target`."""
-        return asymmetric_huber_loss(
-            prediction,
-            target,
-            quantile=self.quantile,
-            delta=self.delta,
-            where=where,
-            reduction=self.reduction,
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        return f"quantile={self.quantile}, delta={self.delta}, reduction={self.reduction!r}"
+        return asymmetric_huber_loss(prediction, target, where=where, **self._settings())
 
 
 def _check_delta(name: str, delta: float) -> None:

@@ -4,10 +4,11 @@ import math
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import Reduction, check_reduction, reduce, result_dtype
+from askew._settings_module import SettingsModule
 from askew.losses._regression import residual
 
 KNEE = 30.0
@@ -79,7 +80,7 @@ def linex_loss(
     return reduce(b * _excess(a * u, knee), reduction, where, result_dtype(prediction))
 
 
-class LinExLoss(nn.Module):
+class LinExLoss(SettingsModule):
     """The settings of `linex_loss`.
 
     Args:
@@ -111,13 +112,7 @@ class LinExLoss(nn.Module):
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
         """The loss of `prediction` against `target`."""
-        return linex_loss(
-            prediction, target, a=self.a, b=self.b, where=where, reduction=self.reduction
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        return f"a={self.a}, b={self.b}, reduction={self.reduction!r}"
+        return linex_loss(prediction, target, where=where, **self._settings())
 
 
 def _excess(v: Tensor, knee: float) -> Tensor:

@@ -2,10 +2,11 @@
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import Reduction, check_reduction, compute_dtype, is_readable
+from askew._settings_module import SettingsModule
 from askew.losses._multiclass import asymmetric_focal_loss
 
 
@@ -149,7 +150,7 @@ def _check_counts(name: str, counts: Tensor, logits: Tensor) -> Tensor:
     return counts.to(logits.device, compute_dtype(logits))
 
 
-class LogitAdjustedCrossEntropy(nn.Module):
+class LogitAdjustedCrossEntropy(SettingsModule):
     """The settings of `logit_adjusted_cross_entropy`; the counts are a buffer.
 
     Args:
@@ -165,9 +166,11 @@ class LogitAdjustedCrossEntropy(nn.Module):
     Example:
         >>> logits, target = torch.tensor([[1.0, 2.0]]), torch.tensor([0])
         >>> even = LogitAdjustedCrossEntropy(torch.tensor([50, 50]))
-        >>> even(logits, target) == nn.CrossEntropyLoss()(logits, target)
+        >>> even(logits, target) == torch.nn.CrossEntropyLoss()(logits, target)
         tensor(True)
     """
+
+    _unprinted = ("class_counts",)
 
     def __init__(
         self,
@@ -194,26 +197,10 @@ class LogitAdjustedCrossEntropy(nn.Module):
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
         """The loss of `logits` against `targets`."""
-        return logit_adjusted_cross_entropy(
-            logits,
-            targets,
-            self.class_counts,
-            tau=self.tau,
-            label_smoothing=self.label_smoothing,
-            ignore_index=self.ignore_index,
-            where=where,
-            reduction=self.reduction,
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting but the counts."""
-        return (
-            f"tau={self.tau}, label_smoothing={self.label_smoothing}, "
-            f"ignore_index={self.ignore_index}, reduction={self.reduction!r}"
-        )
+        return logit_adjusted_cross_entropy(logits, targets, where=where, **self._settings())
 
 
-class LDAMLoss(nn.Module):
+class LDAMLoss(SettingsModule):
     """The settings of `ldam_loss`; the counts and the weights are buffers.
 
     Args:
@@ -232,6 +219,8 @@ class LDAMLoss(nn.Module):
         >>> loss.class_counts.tolist()
         [100, 4]
     """
+
+    _unprinted = ("class_counts", "weight")
 
     def __init__(
         self,
@@ -260,21 +249,4 @@ class LDAMLoss(nn.Module):
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
         """The loss of `logits` against `targets`."""
-        return ldam_loss(
-            logits,
-            targets,
-            self.class_counts,
-            max_margin=self.max_margin,
-            scale=self.scale,
-            weight=self.weight,
-            ignore_index=self.ignore_index,
-            where=where,
-            reduction=self.reduction,
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting but the counts and weights."""
-        return (
-            f"max_margin={self.max_margin}, scale={self.scale}, "
-            f"ignore_index={self.ignore_index}, reduction={self.reduction!r}"
-        )
+        return ldam_loss(logits, targets, where=where, **self._settings())

@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import (
@@ -20,6 +20,7 @@ from askew._reduction import (
     reduce,
     result_dtype,
 )
+from askew._settings_module import SettingsModule
 from askew.losses._multiclass_inputs import (
     PerClass,
     by_side,
@@ -155,7 +156,7 @@ def asymmetric_focal_loss(
     return loss.to(result_dtype(x))
 
 
-class AsymmetricFocalLoss(nn.Module):
+class AsymmetricFocalLoss(SettingsModule):
     """The settings of `asymmetric_focal_loss`; those that are tensors are buffers.
 
     Args:
@@ -176,7 +177,7 @@ class AsymmetricFocalLoss(nn.Module):
 
     Example:
         >>> logits, target = torch.tensor([[2.0, 0.0, -1.0]]), torch.tensor([1])
-        >>> AsymmetricFocalLoss()(logits, target) == nn.CrossEntropyLoss()(logits, target)
+        >>> AsymmetricFocalLoss()(logits, target) == torch.nn.CrossEntropyLoss()(logits, target)
         tensor(True)
     """
 
@@ -201,11 +202,9 @@ class AsymmetricFocalLoss(nn.Module):
     ) -> None:
         super().__init__()
         check_reduction(type(self).__name__, reduction)
-        for name, setting in (("alpha", alpha), ("gamma", gamma), ("weight", weight)):
-            if isinstance(setting, Tensor):
-                self.register_buffer(name, setting)
-            else:
-                setattr(self, name, setting)
+        self._store("alpha", alpha)
+        self._store("gamma", gamma)
+        self._store("weight", weight)
         self.positive_classes = positive_classes
         self.alpha_pos, self.alpha_neg = alpha_pos, alpha_neg
         self.gamma_pos, self.gamma_neg = gamma_pos, gamma_neg
@@ -221,29 +220,7 @@ class AsymmetricFocalLoss(nn.Module):
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
         """The loss of `logits` against `targets`."""
-        return asymmetric_focal_loss(
-            logits,
-            targets,
-            alpha=self.alpha,
-            gamma=self.gamma,
-            positive_classes=self.positive_classes,
-            alpha_pos=self.alpha_pos,
-            alpha_neg=self.alpha_neg,
-            gamma_pos=self.gamma_pos,
-            gamma_neg=self.gamma_neg,
-            weight=self.weight,
-            ignore_index=self.ignore_index,
-            label_smoothing=self.label_smoothing,
-            where=where,
-            reduction=self.reduction,
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting that was given."""
-        sides = ("positive_classes", "alpha_pos", "alpha_neg", "gamma_pos", "gamma_neg")
-        names = ("alpha", "gamma", *sides, "weight", "ignore_index", "label_smoothing", "reduction")
-        given = {name: getattr(self, name) for name in names}
-        return ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
+        return asymmetric_focal_loss(logits, targets, where=where, **self._settings())
 
 
 def _rows(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import (
@@ -20,6 +20,7 @@ from askew._reduction import (
     reduce,
     result_dtype,
 )
+from askew._settings_module import SettingsModule
 from askew.losses._binary_sides import check_targets
 from askew.losses._noisy import check_class_index, class_log_probs
 
@@ -111,7 +112,7 @@ def asymmetric_tversky_loss(
     return reduce(cost, reduction, count_regions(pixels, dims), result_dtype(logits))
 
 
-class AsymmetricTverskyLoss(nn.Module):
+class AsymmetricTverskyLoss(SettingsModule):
     """The settings of `asymmetric_tversky_loss`; prices given as tensors are buffers.
 
     Args:
@@ -147,11 +148,8 @@ class AsymmetricTverskyLoss(nn.Module):
         super().__init__()
         check_tversky("AsymmetricTverskyLoss", weight_fn, weight_fp, gamma, smooth)
         check_reduction("AsymmetricTverskyLoss", reduction)
-        for name, weight in (("weight_fn", weight_fn), ("weight_fp", weight_fp)):
-            if isinstance(weight, Tensor):
-                self.register_buffer(name, weight)
-            else:
-                setattr(self, name, weight)
+        self._store("weight_fn", weight_fn)
+        self._store("weight_fp", weight_fp)
         self.gamma = gamma
         self.smooth = smooth
         self.per_image = per_image
@@ -165,23 +163,7 @@ class AsymmetricTverskyLoss(nn.Module):
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
         """The loss of `logits` against `targets`."""
-        return asymmetric_tversky_loss(
-            logits,
-            targets,
-            weight_fn=self.weight_fn,
-            weight_fp=self.weight_fp,
-            gamma=self.gamma,
-            smooth=self.smooth,
-            per_image=self.per_image,
-            where=where,
-            reduction=self.reduction,
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        names = ("weight_fn", "weight_fp", "gamma", "smooth", "per_image")
-        settings = [f"{name}={getattr(self, name)}" for name in names]
-        return ", ".join([*settings, f"reduction={self.reduction!r}"])
+        return asymmetric_tversky_loss(logits, targets, where=where, **self._settings())
 
 
 class Pixels(NamedTuple):

@@ -1,10 +1,11 @@
 """The loss whose minimiser is a quantile."""
 
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._reduction import Reduction, check_reduction, reduce, result_dtype
-from askew.losses._regression import Level, check_level, keep_level, price_of, residual
+from askew._settings_module import SettingsModule
+from askew.losses._regression import Level, check_level, price_of, residual
 
 
 def pinball_loss(
@@ -58,7 +59,7 @@ def pinball_loss(
     return reduce(loss, reduction, where, result_dtype(prediction))
 
 
-class PinballLoss(nn.Module):
+class PinballLoss(SettingsModule):
     """The settings of `pinball_loss`; quantiles given as a tensor are a buffer.
 
     Args:
@@ -82,7 +83,7 @@ class PinballLoss(nn.Module):
         super().__init__()
         check_level("PinballLoss", "quantile", quantile)
         check_reduction("PinballLoss", reduction)
-        keep_level(self, "quantile", quantile)
+        self._store("quantile", quantile)
         self.reduction: Reduction = reduction
 
     def forward(
@@ -93,10 +94,4 @@ class PinballLoss(nn.Module):
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
         """The loss of `prediction` against `target`."""
-        return pinball_loss(
-            prediction, target, quantile=self.quantile, where=where, reduction=self.reduction
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        return f"quantile={self.quantile}, reduction={self.reduction!r}"
+        return pinball_loss(prediction, target, where=where, **self._settings())

@@ -1,7 +1,7 @@
 """What the losses of regression share: the residual, its price, and levels in (0, 1)."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import (
@@ -55,13 +55,6 @@ def price_of(u: Tensor, level: Level) -> Tensor:
         level = level.to(device=u.device, dtype=u.dtype)
         return torch.where(u < 0, 1 - level, level)
     return torch.where(u < 0, 1 - level, u.new_full((), level))
-
-
-def keep_level(module: nn.Module, name: str, setting: Level) -> None:
-    if isinstance(setting, Tensor):
-        module.register_buffer(name, setting)
-    else:
-        setattr(module, name, setting)
 
 
 def check_level(name: str, label: str, level: Level) -> None:

@@ -2,10 +2,11 @@
 
 import torch
 from jaxtyping import Bool, Float, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import Reduction, check_reduction, is_readable, reduce, result_dtype
+from askew._settings_module import SettingsModule
 from askew.losses._missing import check_focus, check_labels, checked_elements, focal_cost
 
 
@@ -81,7 +82,7 @@ def splc_loss(
     return reduce(loss, reduction, where, result_dtype(logits))
 
 
-class SPLCLoss(nn.Module):
+class SPLCLoss(SettingsModule):
     """The settings of `splc_loss`.
 
     Args:
@@ -127,23 +128,7 @@ class SPLCLoss(nn.Module):
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
         """The loss of `logits` against `targets`; `correct` may change from call to call."""
-        return splc_loss(
-            logits,
-            targets,
-            tau=self.tau,
-            correct=correct,
-            margin_pos=self.margin_pos,
-            gamma_pos=self.gamma_pos,
-            gamma_neg=self.gamma_neg,
-            where=where,
-            reduction=self.reduction,
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        names = ("tau", "margin_pos", "gamma_pos", "gamma_neg")
-        settings = [f"{name}={getattr(self, name)}" for name in names]
-        return ", ".join([*settings, f"reduction={self.reduction!r}"])
+        return splc_loss(logits, targets, correct=correct, where=where, **self._settings())
 
 
 def _check_splc(

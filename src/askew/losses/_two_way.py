@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import (
@@ -19,6 +19,7 @@ from askew._reduction import (
     reduce,
     result_dtype,
 )
+from askew._settings_module import SettingsModule
 from askew.losses._missing import check_labels
 
 
@@ -101,7 +102,7 @@ def two_way_loss(
     return reduce(cost, reduction, counts, dtype)
 
 
-class TwoWayLoss(nn.Module):
+class TwoWayLoss(SettingsModule):
     """The settings of `two_way_loss`.
 
     Args:
@@ -140,21 +141,7 @@ class TwoWayLoss(nn.Module):
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
         """The loss of `logits` against `targets`."""
-        return two_way_loss(
-            logits,
-            targets,
-            temperature_pos=self.temperature_pos,
-            temperature_neg=self.temperature_neg,
-            where=where,
-            reduction=self.reduction,
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        return (
-            f"temperature_pos={self.temperature_pos}, temperature_neg={self.temperature_neg}, "
-            f"reduction={self.reduction!r}"
-        )
+        return two_way_loss(logits, targets, where=where, **self._settings())
 
 
 class _Side(NamedTuple):

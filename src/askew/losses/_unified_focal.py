@@ -2,10 +2,11 @@
 
 import torch
 from jaxtyping import Bool, Float, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import Reduction, check_reduction, compute_dtype, hide, reduce, result_dtype
+from askew._settings_module import SettingsModule
 from askew.losses._overlap import Pixels, check_smooth, count_regions, to_pixels, tversky_cost
 
 
@@ -99,7 +100,7 @@ def asymmetric_unified_focal_loss(
     return reduce(loss, reduction, counts, dtype)
 
 
-class AsymmetricUnifiedFocalLoss(nn.Module):
+class AsymmetricUnifiedFocalLoss(SettingsModule):
     """The settings of `asymmetric_unified_focal_loss`.
 
     Args:
@@ -150,24 +151,7 @@ class AsymmetricUnifiedFocalLoss(nn.Module):
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
         """The loss of `logits` against `targets`."""
-        return asymmetric_unified_focal_loss(
-            logits,
-            targets,
-            weight=self.weight,
-            delta=self.delta,
-            gamma=self.gamma,
-            background=self.background,
-            smooth=self.smooth,
-            per_image=self.per_image,
-            where=where,
-            reduction=self.reduction,
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        names = ("weight", "delta", "gamma", "background", "smooth", "per_image")
-        settings = [f"{name}={getattr(self, name)}" for name in names]
-        return ", ".join([*settings, f"reduction={self.reduction!r}"])
+        return asymmetric_unified_focal_loss(logits, targets, where=where, **self._settings())
 
 
 def _with_absence(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

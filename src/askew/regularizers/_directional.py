@@ -4,7 +4,7 @@ from typing import get_args
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import (
@@ -17,6 +17,7 @@ from askew._reduction import (
     reduce,
     result_dtype,
 )
+from askew._settings_module import SettingsModule
 from askew.regularizers._directional_walk import Job, Norm, Side, SumWithGradient, step_costs, walk
 from askew.regularizers._inputs import check_weight
 
@@ -111,7 +112,7 @@ def directional_loss(
     return walk(hidden_states, steps, job, None)
 
 
-class DirectionalRegularizer(nn.Module):
+class DirectionalRegularizer(SettingsModule):
     """The settings of `directional_loss`.
 
     Args:
@@ -160,22 +161,8 @@ class DirectionalRegularizer(nn.Module):
         reduction: Reduction | None = None,
     ) -> Tensor:
         """The penalty of `hidden_states`; `reduction` overrides that of the module."""
-        return directional_loss(
-            hidden_states,
-            lambda_forward=self.lambda_forward,
-            lambda_backward=self.lambda_backward,
-            p_forward=self.p_forward,
-            p_backward=self.p_backward,
-            squared=self.squared,
-            where=where,
-            reduction=reduction or self.reduction,
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        names = ("lambda_forward", "lambda_backward", "p_forward", "p_backward", "squared")
-        settings = [f"{name}={getattr(self, name)}" for name in names]
-        return ", ".join([*settings, f"reduction={self.reduction!r}"])
+        settings = self._settings() | {"reduction": reduction or self.reduction}
+        return directional_loss(hidden_states, where=where, **settings)
 
 
 def _steps(hidden_states: Tensor, where: Tensor | None) -> Tensor | None:

@@ -1,7 +1,7 @@
 """Total variation in which a rise and a fall have their own price."""
 
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import (
@@ -13,6 +13,7 @@ from askew._reduction import (
     reduce,
     result_dtype,
 )
+from askew._settings_module import SettingsModule
 from askew.regularizers._inputs import check_weight
 
 
@@ -98,7 +99,7 @@ def asymmetric_total_variation(
     return cost.movedim(-1, dim) if reduction == "none" else cost
 
 
-class AsymmetricTotalVariation(nn.Module):
+class AsymmetricTotalVariation(SettingsModule):
     """The settings of `asymmetric_total_variation`.
 
     Args:
@@ -144,20 +145,8 @@ class AsymmetricTotalVariation(nn.Module):
         reduction: Reduction | None = None,
     ) -> Tensor:
         """The penalty of `x`; `reduction` overrides that of the module."""
-        return asymmetric_total_variation(
-            x,
-            weight_rise=self.weight_rise,
-            weight_fall=self.weight_fall,
-            squared=self.squared,
-            dim=self.dim,
-            where=where,
-            reduction=reduction or self.reduction,
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        names = ("weight_rise", "weight_fall", "squared", "dim", "reduction")
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        settings = self._settings() | {"reduction": reduction or self.reduction}
+        return asymmetric_total_variation(x, where=where, **settings)
 
 
 def _check_weights(name: str, weight_rise: float, weight_fall: float) -> None:
