@@ -114,3 +114,21 @@ def check_setting(name: str, label: str, setting: PerClass | None, logits: Tenso
         low = float(setting.detach().min()) if is_readable(setting) else 0.0
     if not low >= 0:
         raise ValueError(f"{name}: {label} must be at least 0; got {label} {setting}")
+
+
+def class_log_probs(logits: Tensor, dim: int) -> Tensor:
+    """Log-softmax along `dim` in the precision of the arithmetic, also of infinite logits."""
+    x = logits.to(compute_dtype(logits))
+    largest = torch.finfo(x.dtype).max / 4
+    return x.clamp(-largest, largest).log_softmax(dim)
+
+
+def check_class_index(name: str, targets: Tensor, num_classes: int) -> None:
+    """Refuse class indices outside [0, `num_classes`)."""
+    if targets.numel():
+        low, high = targets.aminmax()
+        require(
+            bool((low >= 0) & (high < num_classes)),
+            f"{name}: targets must be class indices in [0, {num_classes}); "
+            f"got targets from {low:d} to {high:d}. Leave rows out by where",
+        )

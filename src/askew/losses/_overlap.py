@@ -22,7 +22,7 @@ from askew._reduction import (
 )
 from askew._settings_module import SettingsModule
 from askew.losses._binary_sides import check_targets
-from askew.losses._noisy import check_class_index, class_log_probs
+from askew.losses._multiclass_inputs import check_class_index, class_log_probs
 
 SMALLEST_SMOOTH = 1e-7
 """A smaller one would divide nothing by nothing where a class is absent."""
