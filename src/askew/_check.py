@@ -14,7 +14,7 @@ def require(condition: bool, message: str) -> None:
 
 
 @contextmanager
-def needing(caller: str, extra: str) -> Iterator[None]:
+def requires_extra(caller: str, extra: str) -> Iterator[None]:
     """Say which extra brings a package that is missing inside the block."""
     try:
         yield

@@ -12,7 +12,7 @@ import typer
 
 from askew import _cli_report as report
 from askew import _cli_train as train
-from askew._check import needing
+from askew._check import requires_extra
 from askew._cli import (
     ConfigFile,
     Data,
@@ -204,11 +204,11 @@ def compare_command(
     """
     command = shlex.join(["askew", *sys.argv[1:]])
     with refusing_bad_input():
-        with needing("compare", "report"):
+        with requires_extra("compare", "report"):
             import jinja2  # noqa: F401  (needed last, said missing first)
             import plotly  # noqa: F401
         if cluster:
-            with needing("compare", "cluster"):
+            with requires_extra("compare", "cluster"):
                 import_module("ray")
         from askew import tasks, tradeoffs
         from askew._files import check_writable, write_json

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from askew._check import needing
+from askew._check import requires_extra
 from askew._cli import (
     ConfigFile,
     Data,
@@ -209,7 +209,7 @@ def learn_from(
 
 def _check_tensorboard(folder: Path | None) -> None:
     if folder is not None:
-        with needing("train", "track"):
+        with requires_extra("train", "track"):
             import tensorboard  # noqa: F401
 
 

@@ -47,7 +47,7 @@ def check_floating(name: str, label: str, tensor: Tensor) -> None:
         raise TypeError(f"{name}: {label} must be floating point; got dtype {tensor.dtype}")
 
 
-def is_readable(*tensors: Tensor) -> bool:
+def can_read_without_sync(*tensors: Tensor) -> bool:
     """Whether values may be looked at for free: plain CPU tensors, eager, no function transform.
 
     Elsewhere a look would wait for the device or break the graph, so value checks are skipped.

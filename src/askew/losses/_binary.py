@@ -10,10 +10,10 @@ from torch import Tensor
 from askew._check import require
 from askew._reduction import (
     Reduction,
+    can_read_without_sync,
     check_floating,
     check_reduction,
     check_where,
-    is_readable,
     is_transformed,
     reduce,
     result_dtype,
@@ -121,7 +121,7 @@ def asymmetric_bce_loss(
     route = _choose(name, route, _obstacle(logits, targets, sides, reduction), logits)
     if route == "composed":
         x, y = widen(logits, targets, where)
-        if is_readable(y):
+        if can_read_without_sync(y):
             check_targets(name, y)
         return reduce(two_sided_loss(x, y, sides), reduction, where, result_dtype(logits))
     scale = 1.0 if reduction == "sum" else _share(logits, where)
@@ -241,7 +241,7 @@ def _share(logits: Tensor, where: Tensor | None) -> float | Tensor:
     if where is None:
         return 1.0 / max(logits.numel(), 1)
     seen = where.expand(logits.shape).sum()
-    return 1.0 / max(int(seen), 1) if is_readable(seen) else 1.0 / seen.clamp_min(1)
+    return 1.0 / max(int(seen), 1) if can_read_without_sync(seen) else 1.0 / seen.clamp_min(1)
 
 
 def _choose(name: str, route: Route, obstacle: str, logits: Tensor) -> Route:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from askew._check import require
-from askew._reduction import compute_dtype, is_readable
+from askew._reduction import can_read_without_sync, compute_dtype
 
 Setting = float | Tensor
 
@@ -51,7 +51,7 @@ class Sides(NamedTuple):
 def _like(setting: Setting, like: Tensor) -> Setting:
     if not isinstance(setting, Tensor):
         return setting
-    if setting.dim() == 0 and not setting.requires_grad and is_readable(setting):
+    if setting.dim() == 0 and not setting.requires_grad and can_read_without_sync(setting):
         return setting.item()
     return setting.to(device=like.device, dtype=compute_dtype(like))
 
@@ -219,7 +219,7 @@ def _range(setting: Setting) -> tuple[float, float]:
     """Smallest and largest value; both 0 where a tensor is not to be looked at."""
     if not isinstance(setting, Tensor):
         return setting, setting
-    if not setting.numel() or not is_readable(setting):
+    if not setting.numel() or not can_read_without_sync(setting):
         return 0.0, 0.0
     low, high = setting.detach().aminmax()
     return float(low), float(high)

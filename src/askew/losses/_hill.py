@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from askew._check import require
-from askew._reduction import Reduction, check_reduction, is_readable, reduce, result_dtype
+from askew._reduction import Reduction, can_read_without_sync, check_reduction, reduce, result_dtype
 from askew._settings_module import SettingsModule
 from askew.losses._binary_sides import check_targets
 from askew.losses._missing import INFINITY, check_focus, checked_elements, focal_cost, priced
@@ -69,7 +69,7 @@ def hill_loss(
     name = "hill_loss"
     _check_hill(name, margin_pos, gamma_pos, lambda_neg)
     x, y = checked_elements(name, logits, targets, where, reduction)
-    if is_readable(y):
+    if can_read_without_sync(y):
         check_targets(name, y)
     p = torch.sigmoid(x)
     loss = priced(y, focal_cost(margin_pos - x, gamma_pos)) + (1 - y) * (lambda_neg - p) * p * p

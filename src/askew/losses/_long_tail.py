@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from askew._check import require
-from askew._reduction import Reduction, check_reduction, compute_dtype, is_readable
+from askew._reduction import Reduction, can_read_without_sync, check_reduction, compute_dtype
 from askew._settings_module import SettingsModule
 from askew.losses._multiclass import asymmetric_focal_loss
 
@@ -143,7 +143,7 @@ def _check_counts(name: str, counts: Tensor, logits: Tensor) -> Tensor:
         f"{name}: class_counts must be one number per class; "
         f"got class_counts {tuple(counts.shape)}, logits {tuple(logits.shape)}",
     )
-    if is_readable(counts) and counts.numel():
+    if can_read_without_sync(counts) and counts.numel():
         low = counts.min().item()
         if not low > 0:
             raise ValueError(f"{name}: class_counts must be positive; got class_counts {low}")

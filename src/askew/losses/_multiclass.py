@@ -11,11 +11,11 @@ from torch import Tensor
 from askew._check import require
 from askew._reduction import (
     Reduction,
+    can_read_without_sync,
     check_reduction,
     check_where,
     compute_dtype,
     hide,
-    is_readable,
     is_transformed,
     reduce,
     result_dtype,
@@ -244,7 +244,7 @@ def _rows(
         total = target.numel() if kept is None else kept.sum()
     else:
         total = weight.sum() if kept is None else (weight * kept).sum()
-    if isinstance(total, Tensor) and not is_readable(total):
+    if isinstance(total, Tensor) and not can_read_without_sync(total):
         return rows, 1.0 / torch.where(total > 0, total, 1.0)
     return rows, 1.0 / (float(total) or 1.0)
 

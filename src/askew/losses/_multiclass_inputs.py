@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from askew._check import require
-from askew._reduction import check_floating, compute_dtype, is_readable
+from askew._reduction import can_read_without_sync, check_floating, compute_dtype
 
 PerClass = float | Float[Tensor, " classes"]
 
@@ -64,7 +64,7 @@ def valid_targets(
         return target, None
     kept = target != ignore_index
     target = target.masked_fill(~kept, 0)
-    if is_readable(target) and not _are_classes(target, classes):
+    if can_read_without_sync(target) and not _are_classes(target, classes):
         low, high = target.min().item(), target.max().item()
         raise ValueError(
             f"{name}: targets must be in [0, {classes}) or ignore_index {ignore_index}; "
@@ -75,7 +75,7 @@ def valid_targets(
 
 def _are_classes(target: Tensor, classes: int) -> bool:
     """Whether all targets are seen to be classes; False where they are not to be looked at."""
-    if not is_readable(target):
+    if not can_read_without_sync(target):
         return False
     if not target.numel():
         return True
@@ -111,7 +111,7 @@ def check_setting(name: str, label: str, setting: PerClass | None, logits: Tenso
             f"{name}: {label} must be a number or one per class; "
             f"got {label} {tuple(setting.shape)}, logits {tuple(logits.shape)}",
         )
-        low = float(setting.detach().min()) if is_readable(setting) else 0.0
+        low = float(setting.detach().min()) if can_read_without_sync(setting) else 0.0
     if not low >= 0:
         raise ValueError(f"{name}: {label} must be at least 0; got {label} {setting}")
 

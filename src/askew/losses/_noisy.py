@@ -9,11 +9,11 @@ from torch import Tensor
 from askew._check import require
 from askew._reduction import (
     Reduction,
+    can_read_without_sync,
     check_floating,
     check_reduction,
     check_where,
     hide,
-    is_readable,
     reduce,
     result_dtype,
 )
@@ -305,7 +305,7 @@ def _label_log_probs(
     if where is not None:
         where = where.expand(targets.shape)
         logits, targets = hide(logits, where.unsqueeze(-1)), hide(targets, where)
-    if is_readable(targets):
+    if can_read_without_sync(targets):
         check_class_index(name, targets, logits.shape[1])
     log_probs = class_log_probs(logits, 1)
     return log_probs.gather(1, targets.long().unsqueeze(1)).squeeze(1), where

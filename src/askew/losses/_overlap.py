@@ -11,12 +11,12 @@ from torch import Tensor
 from askew._check import require
 from askew._reduction import (
     Reduction,
+    can_read_without_sync,
     check_floating,
     check_reduction,
     check_where,
     compute_dtype,
     hide,
-    is_readable,
     reduce,
     result_dtype,
 )
@@ -226,7 +226,7 @@ def _shares(name: str, targets: Tensor, logits: Tensor, seen: Tensor | None) -> 
     if targets.dim() == logits.dim() or num_classes == 1:
         y = targets if targets.dim() == logits.dim() else targets.unsqueeze(1)
         y = hide(y, seen).to(compute_dtype(logits))
-        if is_readable(y):
+        if can_read_without_sync(y):
             check_targets(name, y)
         return _flat(y)
     if targets.is_floating_point() or targets.dtype == torch.bool:
@@ -235,7 +235,7 @@ def _shares(name: str, targets: Tensor, logits: Tensor, seen: Tensor | None) -> 
             f"got dtype {targets.dtype}"
         )
     index = hide(targets.unsqueeze(1), seen)
-    if is_readable(index):
+    if can_read_without_sync(index):
         check_class_index(name, index, num_classes)
     classes = torch.arange(num_classes, device=index.device).unsqueeze(1)
     return (_flat(index) == classes).to(compute_dtype(logits))
@@ -251,7 +251,9 @@ def check_tversky(
     """Refuse settings out of range; tensors only where looking at them is free."""
     for label, weight in (("weight_fn", weight_fn), ("weight_fp", weight_fp)):
         if isinstance(weight, Tensor):
-            fits = not is_readable(weight) or bool(((weight >= 0) & weight.isfinite()).all())
+            fits = not can_read_without_sync(weight) or bool(
+                ((weight >= 0) & weight.isfinite()).all()
+            )
         else:
             fits = 0 <= weight < math.inf
         require(fits, f"{name}: {label} must be finite and at least 0; got {label} {weight}")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from askew._check import require
-from askew._reduction import is_readable
+from askew._reduction import can_read_without_sync
 
 Distance = Literal["euclidean", "squared", "cosine"]
 
@@ -70,7 +70,7 @@ def is_zero(x: Tensor) -> Tensor:
 
 def _is_safe(norm: Tensor) -> bool:
     """Whether no square can have left the range and no length is 0, where that is free to see."""
-    if not is_readable(norm) or norm.numel() == 0:
+    if not can_read_without_sync(norm) or norm.numel() == 0:
         return False
     smallest, largest = norm.detach().aminmax()
     info = torch.finfo(norm.dtype)

@@ -9,12 +9,12 @@ from torch import Tensor
 from askew._check import require
 from askew._reduction import (
     Reduction,
+    can_read_without_sync,
     check_floating,
     check_reduction,
     check_where,
     compute_dtype,
     hide,
-    is_readable,
     reduce,
     result_dtype,
 )
@@ -342,7 +342,7 @@ def _check_level(name: str, label: str, level: Level) -> None:
             level.dim() <= 1,
             f"{name}: {label} must be a number or a vector; got {label} {tuple(level.shape)}",
         )
-        if not is_readable(level):
+        if not can_read_without_sync(level):
             return
         fits = bool(((level > 0) & (level < 1)).all())
     else:

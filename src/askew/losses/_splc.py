@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from askew._check import require
-from askew._reduction import Reduction, check_reduction, is_readable, reduce, result_dtype
+from askew._reduction import Reduction, can_read_without_sync, check_reduction, reduce, result_dtype
 from askew._settings_module import SettingsModule
 from askew.losses._missing import check_focus, check_labels, checked_elements, focal_cost
 
@@ -72,7 +72,7 @@ def splc_loss(
     name = "splc_loss"
     _check_splc(name, tau, margin_pos, gamma_pos, gamma_neg)
     x, y = checked_elements(name, logits, targets, where, reduction)
-    if is_readable(y):
+    if can_read_without_sync(y):
         check_labels(name, y)
     marked = y != 0
     believed = ~marked & (torch.sigmoid(x.detach()) > tau) & correct

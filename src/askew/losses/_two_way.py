@@ -10,12 +10,12 @@ from torch import Tensor
 from askew._check import require
 from askew._reduction import (
     Reduction,
+    can_read_without_sync,
     check_floating,
     check_reduction,
     check_where,
     compute_dtype,
     hide,
-    is_readable,
     reduce,
     result_dtype,
 )
@@ -88,7 +88,7 @@ def two_way_loss(
     _check_inputs(name, logits, targets, where)
     x = hide(logits, where).to(compute_dtype(logits))
     y = hide(targets, where)
-    if is_readable(y):
+    if can_read_without_sync(y):
         check_labels(name, y)
     seen = torch.ones_like(x, dtype=torch.bool) if where is None else where.expand(x.shape)
     marked, unmarked = seen & (y != 0), seen & (y == 0)

@@ -9,11 +9,11 @@ from torch import Tensor
 from askew._check import require
 from askew._reduction import (
     Reduction,
+    can_read_without_sync,
     check_floating,
     check_reduction,
     check_where,
     count,
-    is_readable,
     reduce,
     result_dtype,
 )
@@ -101,7 +101,11 @@ def directional_loss(
     )
     check_where(name, where, hidden_states.shape[:-1], "[*batch, length]")
     steps = _steps(hidden_states, where)
-    if reduction == "none" or not is_readable(hidden_states) or hidden_states.shape[-2] < 2:
+    if (
+        reduction == "none"
+        or not can_read_without_sync(hidden_states)
+        or hidden_states.shape[-2] < 2
+    ):
         costs = step_costs(hidden_states, steps, forward, backward, squared)
         return reduce(costs, reduction, steps, result_dtype(hidden_states))
     counted = hidden_states[..., 1:, 0].shape

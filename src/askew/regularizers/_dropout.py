@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from askew._check import require
-from askew._reduction import check_floating, compute_dtype, is_readable
+from askew._reduction import can_read_without_sync, check_floating, compute_dtype
 from askew.regularizers._dropout_lanes import LANES, ApplyMask, draw_mask
 from askew.regularizers._inputs import draw_uniform
 
@@ -165,7 +165,7 @@ def _drop(
     counts = [_kept(rate) for rate in rates]
     kept = _fill(counts, sizes, x.device)
     scale = LANES / kept.clamp_min(1).to(compute_dtype(x))
-    if not is_readable(x) or x.numel() < (8 * SMALL if per_sequence else SMALL):
+    if not can_read_without_sync(x) or x.numel() < (8 * SMALL if per_sequence else SMALL):
         return _composed(x, kept, scale, per_sequence, generator)
     flat = x.reshape(-1, *x.shape[-2:]) if per_sequence else x.reshape(-1, 1, x.shape[-1])
     mask = draw_mask(len(flat), kept, some_never=0 in counts, generator=generator).unsqueeze(1)
