@@ -11,13 +11,13 @@ from askew._reduction import Reduction, check_reduction, reduce, result_dtype
 from askew._settings_module import SettingsModule
 from askew.losses._regression import residual
 
-KNEE = 30.0
+TANGENT_FROM = 30.0
 """|a u| from which on the tangent takes over: e^30 is 1e13."""
 
-HALF_KNEE = 8.0
+FLOAT16_TANGENT_FROM = 8.0
 """The same in float16, whose gradients end at 65504, about e^11."""
 
-NEAR = 0.1
+SERIES_BELOW = 0.1
 """|a u| below which the series is taken: there e^v − 1 − v would cancel."""
 
 
@@ -76,7 +76,7 @@ def linex_loss(
     name = "linex_loss"
     _check_settings(name, a, b)
     u = -residual(name, prediction, target, where, reduction)
-    knee = HALF_KNEE if prediction.dtype == torch.float16 else KNEE
+    knee = FLOAT16_TANGENT_FROM if prediction.dtype == torch.float16 else TANGENT_FROM
     return reduce(b * _excess(a * u, knee), reduction, where, result_dtype(prediction))
 
 
@@ -118,7 +118,7 @@ class LinExLoss(SettingsModule):
 def _excess(v: Tensor, knee: float) -> Tensor:
     """e^v − 1 − v, with its tangent beyond `knee`."""
     inside = v.clamp_max(knee)
-    small = inside.abs() < NEAR
+    small = inside.abs() < SERIES_BELOW
     series = _series(torch.where(small, inside, 0.0))
     curve = torch.where(small, series, torch.expm1(inside) - inside)
     slope = math.expm1(knee)
@@ -126,7 +126,7 @@ def _excess(v: Tensor, knee: float) -> Tensor:
 
 
 def _series(v: Tensor) -> Tensor:
-    """v²/2 + v³/6 + … to the precision of the dtype for |v| < `NEAR`."""
+    """v²/2 + v³/6 + … to the precision of the dtype for |v| < `SERIES_BELOW`."""
     total = torch.ones_like(v)
     for n in range(10 if v.dtype == torch.float64 else 6, 2, -1):
         total = 1 + v / n * total

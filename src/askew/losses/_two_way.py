@@ -93,7 +93,7 @@ def two_way_loss(
     seen = torch.ones_like(x, dtype=torch.bool) if where is None else where.expand(x.shape)
     marked, unmarked = seen & (y != 0), seen & (y == 0)
     dtype = result_dtype(logits)
-    pos, neg = _Side(-x, marked, temperature_pos), _Side(x, unmarked, temperature_neg)
+    pos, neg = _SideScores(-x, marked, temperature_pos), _SideScores(x, unmarked, temperature_neg)
     parts = [(_cost(pos, neg, dim), marked.any(dim)) for dim in (1, 0)]
     if reduction == "mean":
         rows, columns = (reduce(cost, "mean", counts) for cost, counts in parts)
@@ -144,7 +144,7 @@ class TwoWayLoss(SettingsModule):
         return two_way_loss(logits, targets, where=where, **self._settings())
 
 
-class _Side(NamedTuple):
+class _SideScores(NamedTuple):
     """Scores that rise with the cost, which of them belong to this side, and its temperature."""
 
     scores: Tensor
@@ -161,7 +161,7 @@ class _Side(NamedTuple):
         return torch.where(some, self.temperature * masked.logsumexp(dim), 0.0), some
 
 
-def _cost(pos: _Side, neg: _Side, dim: int) -> Tensor:
+def _cost(pos: _SideScores, neg: _SideScores, dim: int) -> Tensor:
     missed, any_marked = pos.worst(dim)
     alarm, any_unmarked = neg.worst(dim)
     return torch.where(any_marked & any_unmarked, -F.logsigmoid(-(missed + alarm)), 0.0)
