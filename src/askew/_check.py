@@ -1,4 +1,4 @@
-"""The one way this library refuses bad input, and names a package that it lacks."""
+"""How bad input is refused, and how a missing package is named."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ def require(condition: bool, message: str) -> None:
 
 @contextmanager
 def requires_extra(caller: str, extra: str) -> Iterator[None]:
-    """Say which extra brings a package that is missing inside the block."""
+    """Name the extra to install if a package is missing inside the block."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -21,7 +21,7 @@ from askew._settings_module import SettingsModule
 from askew.losses._multiclass_inputs import check_class_index, class_log_probs
 
 SMALLEST_SHIFT = 1e-3
-"""A smaller shift of the probability would drown in the rounding of 1 − p in single precision."""
+"""A smaller shift of the probability would be lost in the rounding of 1 − p in single precision."""
 
 
 def agce_loss(
@@ -40,15 +40,15 @@ def agce_loss(
     .. math::
         \frac{(a+1)^q-(a+p)^q}{q}.
 
-    Here "asymmetric" speaks of *noise tolerance*, not of positives and negatives: where labels are
-    wrong at random, but right more often than any single wrong class, the minimiser is that of
-    clean labels; this loss has the property where the odds of the right label exceed
-    :math:`(1+1/a)^{1-q}` for q < 1, and any odds above 1 for q >= 1. With ``q=1`` it is half the
-    mean absolute error, with ``a=0`` generalised cross-entropy, and with ``a=0`` and q towards 0
-    cross-entropy.
+    Here "asymmetric" means *noise tolerance*, not positives and negatives. Let labels be wrong at
+    random, but right more often than any single wrong class; then the minimiser is the same as with
+    clean labels. This loss has that property if the odds of the right label against any wrong one
+    exceed :math:`(1+1/a)^{1-q}` for q < 1, and for all odds above 1 if q >= 1. With ``q=1`` it is
+    half the mean absolute error, with ``a=0`` generalised cross-entropy, and with ``a=0`` and q
+    towards 0 cross-entropy.
 
-    Not for clean labels: rows that are quite wrong hardly teach, so training starts slowly and may
-    never fit rare classes. The best settings differ from one data set to the next.
+    Not for clean labels: rows that are very wrong have small gradients, so training starts slowly
+    and may never fit rare classes. The best settings differ between data sets.
 
     Args:
         logits: Scores of each row for each class.
@@ -63,13 +63,13 @@ def agce_loss(
         A scalar, or [batch] for "none", in the dtype of `logits`.
 
     Raises:
-        ValueError: If shapes differ, a setting is out of range, or a class index is outside; they
-            are looked at on CPU only.
+        ValueError: If shapes differ, a setting is out of range, or a class index is outside
+            (checked on CPU only).
         TypeError: If logits are not floating point, targets not integers, or `where` not boolean.
 
     Numerics:
-        A difference of powers is taken as one `expm1`, exact where p is near 1. Infinite logits
-        are taken for the largest finite ones.
+        A difference of powers is computed by one `expm1`, exact where p is near 1. Infinite
+        logits are replaced by the largest finite ones.
 
     Example:
         >>> x, y = torch.tensor([[2.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 0])
@@ -137,14 +137,14 @@ def aul_loss(
     .. math::
         \frac{(a-p)^q-(a-1)^q}{q}.
 
-    "Asymmetric" speaks of noise tolerance, as in `agce_loss`; this loss has it where the odds of
-    the right label exceed :math:`(1+1/(a-1))^{q-1}` for q > 1, and any odds above 1 for q <= 1.
-    With ``q=1`` it is half the mean absolute error. When not to use it: see `agce_loss`.
+    "Asymmetric" means noise tolerance, as in `agce_loss`. This loss has it if the odds of the right
+    label exceed :math:`(1+1/(a-1))^{q-1}` for q > 1, and for all odds above 1 if q <= 1. With
+    ``q=1`` it is half the mean absolute error. When not to use it: see `agce_loss`.
 
     Args:
         logits: Scores of each row for each class.
         targets: Class index of each row.
-        a: Point from which the distance is taken, >= 1.001; the defaults are the authors' for
+        a: Point from which the distance is measured, >= 1.001; the defaults are the authors' for
             CIFAR-10, for MNIST they use ``a=3, q=0.1``.
         q: Exponent, > 0.
         where: True where a row counts; broadcasts to [batch].
@@ -154,8 +154,8 @@ def aul_loss(
         A scalar, or [batch] for "none", in the dtype of `logits`.
 
     Raises:
-        ValueError: If shapes differ, a setting is out of range, or a class index is outside; they
-            are looked at on CPU only.
+        ValueError: If shapes differ, a setting is out of range, or a class index is outside
+            (checked on CPU only).
         TypeError: If logits are not floating point, targets not integers, or `where` not boolean.
 
     Numerics:
@@ -221,8 +221,8 @@ def ael_loss(
 ) -> Tensor:
     r"""Asymmetric exponential loss: :math:`e^{-p/a}` with p the softmax of the labelled class.
 
-    "Asymmetric" speaks of noise tolerance, as in `agce_loss`; this loss has it where the odds of
-    the right label exceed :math:`e^{1/a}`. Its smallest value is :math:`e^{-1/a}`, not 0. For a
+    "Asymmetric" means noise tolerance, as in `agce_loss`. This loss has it if the odds of the right
+    label exceed :math:`e^{1/a}`. Its smallest value is :math:`e^{-1/a}`, not 0. For a
     large ``a`` it is :math:`1-p/a`: half the mean absolute error, scaled and shifted. When not to
     use it: see `agce_loss`; a large ``a`` also makes all slopes small.
 
@@ -238,8 +238,8 @@ def ael_loss(
         A scalar, or [batch] for "none", in the dtype of `logits`.
 
     Raises:
-        ValueError: If shapes differ, `a` is out of range, or a class index is outside; they are
-            looked at on CPU only.
+        ValueError: If shapes differ, `a` is out of range, or a class index is outside (checked on
+            CPU only).
         TypeError: If logits are not floating point, targets not integers, or `where` not boolean.
 
     Example:
@@ -291,7 +291,7 @@ class AELLoss(SettingsModule):
 def _label_log_probs(
     name: str, logits: Tensor, targets: Tensor, where: Tensor | None, reduction: str
 ) -> tuple[Tensor, Tensor | None]:
-    """Log-probability of each row's label, and `where`."""
+    """Check the inputs; return the log-probability of each row's label, and `where` by row."""
     check_reduction(name, reduction)
     check_floating(name, "logits", logits)
     if targets.is_floating_point() or targets.dtype == torch.bool:

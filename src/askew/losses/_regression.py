@@ -35,10 +35,10 @@ def pinball_loss(
 
     With :math:`u = y - \hat y` and quantile :math:`\tau`, an element costs
     :math:`\tau u` for u >= 0 and :math:`(1-\tau)(-u)` for u < 0. At .5 it is **half** of
-    `F.l1_loss`. Turning the signs and taking :math:`1-\tau` changes nothing.
+    `F.l1_loss`. Swapping the signs and :math:`\tau` with :math:`1-\tau` changes nothing.
 
-    Several quantiles predicted side by side may cross; predict increments through a softplus. In
-    the tails it needs many targets beyond the quantile, else it fits noise.
+    Several predicted quantiles may cross; predict increments through a softplus to avoid it. In the
+    tails the loss needs many targets beyond the quantile, or it fits noise.
 
     Args:
         prediction: Any shape; with several quantiles, they are its last axis.
@@ -52,11 +52,11 @@ def pinball_loss(
         A scalar, or the shape of `prediction` for "none", in the dtype of `prediction`.
 
     Raises:
-        ValueError: If shapes differ or `quantile` is out of range; tensors are looked at on CPU.
+        ValueError: If shapes differ or `quantile` is out of range; tensors are checked on CPU only.
         TypeError: If prediction or target is not floating point, or `where` is not boolean.
 
     Numerics:
-        At u = 0 the slope is 0, as that of `F.l1_loss`.
+        At u = 0 the slope is 0, as in `F.l1_loss`.
 
     Example:
         >>> y, low = torch.tensor([1.0, 3.0]), torch.tensor([0.0, 4.0])
@@ -123,17 +123,17 @@ def expectile_loss(
     With :math:`u = y - \hat y` and expectile :math:`\tau`, an element costs
     :math:`\tau u^2` for u >= 0 and :math:`(1-\tau)u^2` for u < 0. At .5 it is **half** of
     `F.mse_loss`, and the minimiser the mean. At the minimum
-    :math:`\tau\,E[u]_+ = (1-\tau)\,E[-u]_+`. Turning the signs and taking :math:`1-\tau`
-    changes nothing.
+    :math:`\tau\,E[u]_+ = (1-\tau)\,E[-u]_+`. Swapping the signs and :math:`\tau` with
+    :math:`1-\tau` changes nothing.
 
-    An expectile is no quantile: it doesn't say which share of targets lies below. Like the mean it
-    follows outliers.
+    An expectile is not a quantile: it does not say which share of targets lies below it. Like the
+    mean, it follows outliers.
 
     Args:
         prediction: Any shape; with several expectiles, they are its last axis.
         target: The shape of `prediction`; with several expectiles also without its last axis.
-        expectile: Price of a prediction too low, in (0, 1), against 1 for both sides; a number, or
-            a tensor with one for each entry of the last axis. The default is the mean.
+        expectile: Price of a prediction too low, in (0, 1); one too high costs 1 minus it. A
+            number, or a tensor with one for each entry of the last axis. The default is the mean.
         where: True where an element counts; broadcasts to `prediction`.
         reduction: "mean" over what counts, "sum" or "none".
 
@@ -141,7 +141,8 @@ def expectile_loss(
         A scalar, or the shape of `prediction` for "none", in the dtype of `prediction`.
 
     Raises:
-        ValueError: If shapes differ or `expectile` is out of range; tensors are looked at on CPU.
+        ValueError: If shapes differ or `expectile` is out of range; tensors are checked on CPU
+            only.
         TypeError: If prediction or target is not floating point, or `where` is not boolean.
 
     Numerics:
@@ -212,17 +213,18 @@ def asymmetric_huber_loss(
 
     With :math:`u = y - \hat y` and Huber's :math:`H_\delta`, an element costs
     :math:`\tau H_\delta(u)` for u >= 0 and :math:`(1-\tau)H_\delta(u)` for u < 0. At .5 it is
-    **half** of `F.huber_loss`. For a large delta it is half of `expectile_loss`; divided by delta,
-    for a small one `pinball_loss`. Turning the signs and taking :math:`1-\tau` changes nothing.
+    **half** of `F.huber_loss`. For a large delta it is half of `expectile_loss`; for a small one it
+    is delta times `pinball_loss`. Swapping the signs and :math:`\tau` with :math:`1-\tau` changes
+    nothing.
 
-    The minimiser lies between quantile and expectile: do not read it as a quantile unless delta is
-    small against the spread of the target.
+    The minimiser lies between quantile and expectile: it is close to a quantile only if delta is
+    small compared with the spread of the target.
 
     Args:
         prediction: Any shape; with several quantiles, they are its last axis.
         target: The shape of `prediction`; with several quantiles also without its last axis.
-        quantile: Price of a prediction too low, in (0, 1), against 1 for both sides; a number, or
-            a tensor with one for each entry of the last axis. The default has equal sides.
+        quantile: Price of a prediction too low, in (0, 1); one too high costs 1 minus it. A number,
+            or a tensor with one for each entry of the last axis. The default has equal sides.
         delta: Distance at which squared becomes absolute, > 0, in the unit of the target.
         where: True where an element counts; broadcasts to `prediction`.
         reduction: "mean" over what counts, "sum" or "none".
@@ -231,7 +233,7 @@ def asymmetric_huber_loss(
         A scalar, or the shape of `prediction` for "none", in the dtype of `prediction`.
 
     Raises:
-        ValueError: If shapes differ or a setting is out of range; tensors are looked at on CPU.
+        ValueError: If shapes differ or a setting is out of range; tensors are checked on CPU only.
         TypeError: If prediction or target is not floating point, or `where` is not boolean.
 
     Example:
@@ -303,9 +305,9 @@ def residual(
     reduction: str,
     level: Level = 0.5,
 ) -> Tensor:
-    """Target minus prediction in the precision of the arithmetic, 0 where nothing counts.
+    """Check the inputs; return target minus prediction, upcast, 0 where nothing counts.
 
-    With a level for each entry of the last axis, the target need not have that axis.
+    If there is a level for each entry of the last axis, the target may lack that axis.
     """
     check_reduction(name, reduction)
     check_floating(name, "prediction", prediction)
@@ -329,7 +331,7 @@ def residual(
 
 
 def _price_of(u: Tensor, level: Level) -> Tensor:
-    """What a residual of this sign costs a unit."""
+    """Return the price of a residual per unit, which depends on its sign."""
     if isinstance(level, Tensor):
         level = level.to(device=u.device, dtype=u.dtype)
         return torch.where(u < 0, 1 - level, level)
