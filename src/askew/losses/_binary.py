@@ -139,10 +139,10 @@ def asymmetric_bce_loss(
 
 
 class AsymmetricBCELoss(SettingsModule):
-    """The settings of `asymmetric_bce_loss`; those that are tensors are buffers.
+    """Module form of `asymmetric_bce_loss`; those that are tensors are buffers.
 
     Args:
-        weight_pos: See `asymmetric_bce_loss`, as for all settings.
+        weight_pos: See `asymmetric_bce_loss`, which describes all settings.
         weight_neg: Price of the negative side.
         gamma_pos: Focus of the positive side.
         gamma_neg: Focus of the negative side.
@@ -243,7 +243,7 @@ class AsymmetricBCELoss(SettingsModule):
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss of `logits` against `targets`."""
+        """Return the loss of `logits` against `targets`."""
         return asymmetric_bce_loss(logits, targets, where=where, **self._settings())
 
 

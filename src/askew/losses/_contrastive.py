@@ -126,10 +126,10 @@ def asymmetric_contrastive_loss(
 
 
 class AsymmetricContrastiveLoss(SettingsModule):
-    """The settings of `asymmetric_contrastive_loss`; a temperature that is a parameter is learned.
+    """Module form of `asymmetric_contrastive_loss`; a temperature that is a parameter is learned.
 
     Args:
-        temperature: See `asymmetric_contrastive_loss`, as for all settings.
+        temperature: See `asymmetric_contrastive_loss`, which describes all settings.
         weight_queries: Price of the direction from query to document.
         weight_documents: Price of the direction from document to query.
         similarity: "cosine" or "dot".

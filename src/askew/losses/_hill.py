@@ -80,10 +80,10 @@ def hill_loss(
 
 
 class HillLoss(SettingsModule):
-    """The settings of `hill_loss`.
+    """Module form of `hill_loss`.
 
     Args:
-        margin_pos: See `hill_loss`, as for all settings.
+        margin_pos: See `hill_loss`, which describes all settings.
         gamma_pos: Focus of the positive side.
         lambda_neg: Height of the negative side.
         reduction: "mean", "sum" or "none".
@@ -119,7 +119,7 @@ class HillLoss(SettingsModule):
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss of `logits` against `targets`."""
+        """Return the loss of `logits` against `targets`."""
         return hill_loss(logits, targets, where=where, **self._settings())
 
 

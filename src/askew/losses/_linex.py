@@ -82,10 +82,10 @@ def linex_loss(
 
 
 class LinExLoss(SettingsModule):
-    """The settings of `linex_loss`.
+    """Module form of `linex_loss`.
 
     Args:
-        a: See `linex_loss`, as for all settings.
+        a: See `linex_loss`, which describes all settings.
         b: Scale.
         reduction: "mean", "sum" or "none".
 
@@ -112,7 +112,7 @@ class LinExLoss(SettingsModule):
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss of `prediction` against `target`."""
+        """Return the loss of `prediction` against `target`."""
         return linex_loss(prediction, target, where=where, **self._settings())
 
 

@@ -151,10 +151,10 @@ def _check_counts(name: str, counts: Tensor, logits: Tensor) -> Tensor:
 
 
 class LogitAdjustedCrossEntropy(SettingsModule):
-    """The settings of `logit_adjusted_cross_entropy`; the counts are a buffer.
+    """Module form of `logit_adjusted_cross_entropy`; the counts are a buffer.
 
     Args:
-        class_counts: See `logit_adjusted_cross_entropy`, as for all settings.
+        class_counts: See `logit_adjusted_cross_entropy`, which describes all settings.
         tau: Factor of the log-frequencies.
         label_smoothing: Share of the label that is spread over all classes.
         ignore_index: Rows with this target do not count.
@@ -196,15 +196,15 @@ class LogitAdjustedCrossEntropy(SettingsModule):
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss of `logits` against `targets`."""
+        """Return the loss of `logits` against `targets`."""
         return logit_adjusted_cross_entropy(logits, targets, where=where, **self._settings())
 
 
 class LDAMLoss(SettingsModule):
-    """The settings of `ldam_loss`; the counts and the weights are buffers.
+    """Module form of `ldam_loss`; the counts and the weights are buffers.
 
     Args:
-        class_counts: See `ldam_loss`, as for all settings.
+        class_counts: See `ldam_loss`, which describes all settings.
         max_margin: Margin of the rarest class.
         scale: Factor of the logits after the margin.
         weight: One weight per class; assign it later for a deferred schedule.
@@ -248,5 +248,5 @@ class LDAMLoss(SettingsModule):
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss of `logits` against `targets`."""
+        """Return the loss of `logits` against `targets`."""
         return ldam_loss(logits, targets, where=where, **self._settings())

@@ -157,10 +157,10 @@ def asymmetric_focal_loss(
 
 
 class AsymmetricFocalLoss(SettingsModule):
-    """The settings of `asymmetric_focal_loss`; those that are tensors are buffers.
+    """Module form of `asymmetric_focal_loss`; those that are tensors are buffers.
 
     Args:
-        alpha: See `asymmetric_focal_loss`, as for all settings.
+        alpha: See `asymmetric_focal_loss`, which describes all settings.
         gamma: Focus.
         positive_classes: Classes that take the settings named `_pos`.
         alpha_pos: Price of the positive classes.
@@ -219,7 +219,7 @@ class AsymmetricFocalLoss(SettingsModule):
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss of `logits` against `targets`."""
+        """Return the loss of `logits` against `targets`."""
         return asymmetric_focal_loss(logits, targets, where=where, **self._settings())
 
 

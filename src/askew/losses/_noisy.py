@@ -87,10 +87,10 @@ def agce_loss(
 
 
 class AGCELoss(SettingsModule):
-    """The settings of `agce_loss`.
+    """Module form of `agce_loss`.
 
     Args:
-        a: See `agce_loss`, as for all settings.
+        a: See `agce_loss`, which describes all settings.
         q: Exponent.
         reduction: "mean", "sum" or "none".
 
@@ -117,7 +117,7 @@ class AGCELoss(SettingsModule):
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss of `logits` against `targets`."""
+        """Return the loss of `logits` against `targets`."""
         return agce_loss(logits, targets, where=where, **self._settings())
 
 
@@ -177,10 +177,10 @@ def aul_loss(
 
 
 class AULLoss(SettingsModule):
-    """The settings of `aul_loss`.
+    """Module form of `aul_loss`.
 
     Args:
-        a: See `aul_loss`, as for all settings.
+        a: See `aul_loss`, which describes all settings.
         q: Exponent.
         reduction: "mean", "sum" or "none".
 
@@ -207,7 +207,7 @@ class AULLoss(SettingsModule):
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss of `logits` against `targets`."""
+        """Return the loss of `logits` against `targets`."""
         return aul_loss(logits, targets, where=where, **self._settings())
 
 
@@ -256,10 +256,10 @@ def ael_loss(
 
 
 class AELLoss(SettingsModule):
-    """The settings of `ael_loss`.
+    """Module form of `ael_loss`.
 
     Args:
-        a: See `ael_loss`, as for all settings.
+        a: See `ael_loss`, which describes all settings.
         reduction: "mean", "sum" or "none".
 
     Raises:
@@ -284,7 +284,7 @@ class AELLoss(SettingsModule):
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss of `logits` against `targets`."""
+        """Return the loss of `logits` against `targets`."""
         return ael_loss(logits, targets, where=where, **self._settings())
 
 

@@ -25,7 +25,7 @@ from askew.losses._binary_sides import check_targets
 from askew.losses._multiclass_inputs import check_class_index, class_log_probs
 
 SMALLEST_SMOOTH = 1e-7
-"""A smaller one would divide nothing by nothing where a class is absent."""
+"""A smaller one would leave 0 / 0 where a class is absent."""
 
 Weight = float | Tensor
 
@@ -42,31 +42,31 @@ def asymmetric_tversky_loss(
     where: Bool[Tensor, "..."] | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    r"""Dice loss with its own price for a missed pixel and for one marked in error.
+    r"""Dice loss with one price for a missed pixel and another for a pixel marked in error.
 
     With the soft counts TP, FN and FP of a class, it costs
 
     .. math::
         \Bigl(1-\frac{TP+s}{TP+w_{FN}\,FN+w_{FP}\,FP+s}\Bigr)^{\gamma}.
 
-    A larger price of FN buys recall with precision. Both prices .5 and ``gamma=1`` give the Dice
-    loss, both 1 that of Jaccard. Swapping prediction and target and both prices changes nothing;
-    of two classes, one's FN is the other's FP.
+    A larger price of FN trades precision for recall. Both prices .5 and ``gamma=1`` give the Dice
+    loss, both 1 that of Jaccard. Swapping prediction with target and the two prices changes
+    nothing. Of two classes, the FN of one are the FP of the other.
 
-    With one class the scores go through a sigmoid, with more through a softmax. The mean weighs
-    every class alike, the background too: leave one out by ``reduction="none"``. An image that
-    lacks a class costs nearly 1 there for a few wrong pixels when ``smooth`` is small; with
-    ``per_image=False`` small regions share the counts of the batch, which then decides the loss.
-    Slopes are small where nothing overlaps yet: begin with, or add, a cross-entropy. No
-    probabilities: scores are driven to the extremes.
+    With one class the scores go through a sigmoid, with more through a softmax. The mean weights
+    all classes alike, the background included; to leave one out, average ``reduction="none"``
+    yourself. With a small ``smooth``, a few wrong pixels of a class that an image lacks cost nearly
+    1. With ``per_image=False`` the counts, and so the loss, depend on the whole batch. Gradients
+    are small where nothing overlaps yet: begin with a cross-entropy, or add one. Scores are driven
+    to the extremes, so they are no probabilities.
 
     Args:
         logits: Scores [batch, classes, *space]; one class means region or not.
         targets: Class index [batch, *space]; or a share in [0, 1] for each class, in the shape of
             `logits`: bool, integer 0/1, or soft. With one class, 0/1 or soft, in either shape.
         weight_fn: Price of a missed pixel, >= 0; a number or one per class.
-        weight_fp: Price of a pixel marked in error, likewise.
-        gamma: Focus, > 0: above 1 fades out classes already good, below 1 brings them forward.
+        weight_fp: Price of a pixel marked in error, in the same form.
+        gamma: Focus, > 0: above 1 fades out classes already good, below 1 emphasises them.
         smooth: Added to both sides of the fraction, in pixels, >= 1e-7.
         per_image: Whether each image is counted alone, or the batch as one.
         where: True where a pixel counts; broadcasts to [batch, *space].
@@ -77,14 +77,14 @@ def asymmetric_tversky_loss(
         `logits`.
 
     Raises:
-        ValueError: If shapes differ, a setting is out of range, or targets are; they are looked at
-            on CPU only.
+        ValueError: If shapes differ, or a setting or target is out of range; targets are checked on
+            CPU only.
         TypeError: If logits are not floating point, class indices no integers, or `where` not
             boolean.
 
     Numerics:
-        The share of error is taken as one fraction and not from 1. Infinite logits are taken for
-        the largest finite ones.
+        The loss is computed as one fraction, without a difference from 1. Infinite logits are
+        replaced by the largest finite ones.
 
     Example:
         >>> x, y = torch.tensor([[[3.0, -3.0, 0.0]]]), torch.tensor([[1, 0, 1]])
@@ -113,10 +113,10 @@ def asymmetric_tversky_loss(
 
 
 class AsymmetricTverskyLoss(SettingsModule):
-    """The settings of `asymmetric_tversky_loss`; prices given as tensors are buffers.
+    """Module form of `asymmetric_tversky_loss`; prices given as tensors are buffers.
 
     Args:
-        weight_fn: See `asymmetric_tversky_loss`, as for all settings.
+        weight_fn: See `asymmetric_tversky_loss`, which describes all settings.
         weight_fp: Price of a pixel marked in error.
         gamma: Focus.
         smooth: Added to both sides of the fraction.
@@ -162,12 +162,12 @@ class AsymmetricTverskyLoss(SettingsModule):
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss of `logits` against `targets`."""
+        """Return the loss of `logits` against `targets`."""
         return asymmetric_tversky_loss(logits, targets, where=where, **self._settings())
 
 
 class Pixels(NamedTuple):
-    """Of every image, class and pixel: log p, 1 − p and the share y; and which pixels count."""
+    """Of every image, class and pixel: log p, q = 1 − p and target y; and which pixels count."""
 
     log_p: Tensor
     q: Tensor
@@ -176,7 +176,7 @@ class Pixels(NamedTuple):
 
 
 def to_pixels(name: str, logits: Tensor, targets: Tensor, where: Tensor | None) -> Pixels:
-    """All as [batch, classes, pixels], in the precision of the arithmetic, checked."""
+    """Check the inputs, and bring them to [batch, classes, pixels] in at least single precision."""
     check_floating(name, "logits", logits)
     require(
         logits.dim() >= 2 and logits.shape[1] > 0,
@@ -203,7 +203,7 @@ def to_pixels(name: str, logits: Tensor, targets: Tensor, where: Tensor | None) 
 def tversky_cost(
     pixels: Pixels, weight_fn: Weight, weight_fp: Weight, smooth: float, dims: tuple[int, ...]
 ) -> Tensor:
-    """One minus the Tversky index, with the counts summed over `dims`."""
+    """Return 1 minus the Tversky index, with the counts summed over `dims`."""
     log_p, q, y, seen = pixels
     p = log_p.exp()
     hits, missed, alarms = (hide(t, seen).sum(dims) for t in (p * y, q * y, p * (1 - y)))
@@ -212,7 +212,7 @@ def tversky_cost(
 
 
 def count_regions(pixels: Pixels, dims: tuple[int, ...]) -> Tensor | None:
-    """Where anything was summed over `dims`; None if everywhere."""
+    """Return where at least one pixel counts, summed over `dims`; None if all count."""
     return None if pixels.seen is None else pixels.seen.sum(dims) > 0
 
 
@@ -221,7 +221,7 @@ def _flat(tensor: Tensor) -> Tensor:
 
 
 def _shares(name: str, targets: Tensor, logits: Tensor, seen: Tensor | None) -> Tensor:
-    """The share of each class in each pixel, [batch, classes, pixels]."""
+    """Return the share of each class in each pixel, [batch, classes, pixels]."""
     num_classes = logits.shape[1]
     if targets.dim() == logits.dim() or num_classes == 1:
         y = targets if targets.dim() == logits.dim() else targets.unsqueeze(1)
@@ -248,7 +248,7 @@ def _like(weight: Weight, like: Tensor) -> Weight:
 def check_tversky(
     name: str, weight_fn: Weight, weight_fp: Weight, gamma: float, smooth: float
 ) -> None:
-    """Refuse settings out of range; tensors only where looking at them is free."""
+    """Refuse settings out of range; tensors only where they can be read at no cost."""
     for label, weight in (("weight_fn", weight_fn), ("weight_fp", weight_fp)):
         if isinstance(weight, Tensor):
             fits = not can_read_without_sync(weight) or bool(
@@ -262,7 +262,7 @@ def check_tversky(
 
 
 def check_smooth(name: str, smooth: float) -> None:
-    """Refuse a smoothing that could leave 0 / 0."""
+    """Refuse a `smooth` that could leave 0 / 0."""
     require(
         SMALLEST_SMOOTH <= smooth < math.inf,
         f"{name}: smooth must be finite and at least {SMALLEST_SMOOTH}; got smooth {smooth}",

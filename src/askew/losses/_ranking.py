@@ -122,10 +122,10 @@ def asymmetric_ranking_loss(
 
 
 class AsymmetricRankingLoss(nn.Module):
-    """The settings of `asymmetric_ranking_loss`.
+    """Module form of `asymmetric_ranking_loss`.
 
     Args:
-        margin_pos: See `asymmetric_ranking_loss`, as for all settings.
+        margin_pos: See `asymmetric_ranking_loss`, which describes all settings.
         margin_neg: Distance from which a negative costs nothing.
         scale_pos: Price of the positive side.
         scale_neg: Price of the negative side.

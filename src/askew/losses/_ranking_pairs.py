@@ -104,10 +104,10 @@ def asymmetric_pair_loss(
 
 
 class AsymmetricPairLoss(nn.Module):
-    """The settings of `asymmetric_pair_loss`.
+    """Module form of `asymmetric_pair_loss`.
 
     Args:
-        margin_pos: See `asymmetric_pair_loss`, as for all settings.
+        margin_pos: See `asymmetric_pair_loss`, which describes all settings.
         margin_neg: Distance from which a negative pair costs nothing.
         scale_pos: Price of the positive side.
         scale_neg: Price of the negative side.

@@ -74,10 +74,10 @@ def pinball_loss(
 
 
 class PinballLoss(SettingsModule):
-    """The settings of `pinball_loss`; quantiles given as a tensor are a buffer.
+    """Module form of `pinball_loss`; quantiles given as a tensor are a buffer.
 
     Args:
-        quantile: See `pinball_loss`, as for all settings.
+        quantile: See `pinball_loss`, which describes all settings.
         reduction: "mean", "sum" or "none".
 
     Raises:
@@ -106,7 +106,7 @@ class PinballLoss(SettingsModule):
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss of `prediction` against `target`."""
+        """Return the loss of `prediction` against `target`."""
         return pinball_loss(prediction, target, where=where, **self._settings())
 
 
@@ -164,10 +164,10 @@ def expectile_loss(
 
 
 class ExpectileLoss(SettingsModule):
-    """The settings of `expectile_loss`; expectiles given as a tensor are a buffer.
+    """Module form of `expectile_loss`; expectiles given as a tensor are a buffer.
 
     Args:
-        expectile: See `expectile_loss`, as for all settings.
+        expectile: See `expectile_loss`, which describes all settings.
         reduction: "mean", "sum" or "none".
 
     Raises:
@@ -196,7 +196,7 @@ class ExpectileLoss(SettingsModule):
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss of `prediction` against `target`."""
+        """Return the loss of `prediction` against `target`."""
         return expectile_loss(prediction, target, where=where, **self._settings())
 
 
@@ -254,10 +254,10 @@ def asymmetric_huber_loss(
 
 
 class AsymmetricHuberLoss(SettingsModule):
-    """The settings of `asymmetric_huber_loss`; quantiles given as a tensor are a buffer.
+    """Module form of `asymmetric_huber_loss`; quantiles given as a tensor are a buffer.
 
     Args:
-        quantile: See `asymmetric_huber_loss`, as for all settings.
+        quantile: See `asymmetric_huber_loss`, which describes all settings.
         delta: Distance at which squared becomes absolute.
         reduction: "mean", "sum" or "none".
 
@@ -293,7 +293,7 @@ class AsymmetricHuberLoss(SettingsModule):
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss of `prediction` against `target`."""
+        """Return the loss of `prediction` against `target`."""
         return asymmetric_huber_loss(prediction, target, where=where, **self._settings())
 
 

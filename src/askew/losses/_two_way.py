@@ -40,21 +40,23 @@ def two_way_loss(
         \log\Bigl(1+\exp\bigl(T_-\log\sum_{n\in N}e^{x_n/T_-}
         + T_+\log\sum_{p\in P}e^{-x_p/T_+}\bigr)\Bigr).
 
-    The loss is the mean over rows plus the mean over columns. A warm side spreads its slope over
-    all its labels, a cold one gives it to the worst. With both temperatures 1 and a single mark in
-    a row, the row's part is cross-entropy. Swapping the sides, the targets and the sign of the
-    logits changes nothing where every row and column has both kinds.
+    The loss is the mean over rows plus the mean over columns. A high temperature spreads the
+    gradient of its side over all labels, a low one concentrates it on the worst. With both
+    temperatures 1 and a single marked label in a row, the term of the row is cross-entropy.
+    Swapping the sides, the targets and the sign of the logits changes nothing if every row and
+    column has both kinds of label.
 
-    Rows and columns without a mark are left out, also of the count: a sample in which nothing is
-    marked teaches only through the columns, a class that the batch lacks only through the rows.
-    One in which all is marked counts, and costs nothing. The columns' part depends on the batch:
-    small or sorted batches change the loss. It only ranks: no threshold, no probabilities.
+    Rows and columns without a marked label are left out, also of the denominator. A sample without
+    any then has a gradient only through the columns, a class without any only through the rows. A
+    row or column in which all labels are marked counts, and costs nothing. The term of the columns
+    depends on the batch: small or sorted batches change the loss. The loss only ranks: it gives
+    neither a threshold nor probabilities.
 
     Args:
         logits: Scores of each sample for each class.
         targets: Labels of the same shape, 0 or 1, of any dtype.
         temperature_pos: Temperature of the marked labels, > 0; the default is the author's.
-        temperature_neg: Temperature of the unmarked labels, > 0; likewise.
+        temperature_neg: Temperature of the unmarked labels, > 0; the default is the author's.
         where: True where an element counts; broadcasts to `logits`. A hidden element is neither
             marked nor unmarked.
         reduction: "mean" over the rows that count plus the mean over the columns that count, "sum"
@@ -66,12 +68,13 @@ def two_way_loss(
 
     Raises:
         ValueError: If shapes differ or are not [batch, classes], a temperature is not positive, or
-            a target is neither 0 nor 1; they are looked at on CPU only.
+            a target is neither 0 nor 1 (checked on CPU only).
         TypeError: If logits are not floating point, or `where` is not boolean.
 
     Numerics:
-        What is absent is absent, not a large negative score, so that logits of any size are right.
-        Infinite ones are taken for the largest finite ones and get no gradient.
+        Labels of the other side are left out instead of getting a large negative score, so that
+        logits of any size are right. Infinite ones are replaced by the largest finite ones and get
+        no gradient.
 
     Example:
         >>> x = torch.tensor([[2.0, -1.0], [0.5, 1.0]])
@@ -94,19 +97,19 @@ def two_way_loss(
     marked, unmarked = seen & (y != 0), seen & (y == 0)
     dtype = result_dtype(logits)
     pos, neg = _SideScores(-x, marked, temperature_pos), _SideScores(x, unmarked, temperature_neg)
-    parts = [(_cost(pos, neg, dim), marked.any(dim)) for dim in (1, 0)]
+    costs = [(_cost(pos, neg, dim), marked.any(dim)) for dim in (1, 0)]  # rows, columns
     if reduction == "mean":
-        rows, columns = (reduce(cost, "mean", counts) for cost, counts in parts)
+        rows, columns = (reduce(cost, "mean", counts) for cost, counts in costs)
         return (rows + columns).to(dtype)
-    cost, counts = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    cost, counts = (torch.cat(tensors) for tensors in zip(*costs, strict=True))
     return reduce(cost, reduction, counts, dtype)
 
 
 class TwoWayLoss(SettingsModule):
-    """The settings of `two_way_loss`.
+    """Module form of `two_way_loss`.
 
     Args:
-        temperature_pos: See `two_way_loss`, as for all settings.
+        temperature_pos: See `two_way_loss`, which describes all settings.
         temperature_neg: Temperature of the unmarked labels.
         reduction: "mean", "sum" or "none".
 
@@ -140,7 +143,7 @@ class TwoWayLoss(SettingsModule):
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss of `logits` against `targets`."""
+        """Return the loss of `logits` against `targets`."""
         return two_way_loss(logits, targets, where=where, **self._settings())
 
 
@@ -152,13 +155,13 @@ class _SideScores(NamedTuple):
     temperature: float
 
     def worst(self, dim: int) -> tuple[Tensor, Tensor]:
-        """The softened maximum along `dim`, 0 where there is no member, and whether there is."""
-        some = self.members.any(dim)
+        """Return the soft maximum along `dim`, 0 without a member, and where there is a member."""
+        any_member = self.members.any(dim)
         largest = torch.finfo(self.scores.dtype).max
         scaled = (self.scores / self.temperature).clamp(-largest, largest)
-        # Where there is no member nothing is masked: a row of -inf alone has a NaN for a slope.
-        masked = scaled.masked_fill(~self.members & some.unsqueeze(dim), float("-inf"))
-        return torch.where(some, self.temperature * masked.logsumexp(dim), 0.0), some
+        # Where there is no member nothing is masked: a row of −inf alone would have a NaN gradient.
+        masked = scaled.masked_fill(~self.members & any_member.unsqueeze(dim), float("-inf"))
+        return torch.where(any_member, self.temperature * masked.logsumexp(dim), 0.0), any_member
 
 
 def _cost(pos: _SideScores, neg: _SideScores, dim: int) -> Tensor:

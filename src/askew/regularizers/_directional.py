@@ -121,7 +121,7 @@ def directional_loss(
 
 
 class DirectionalRegularizer(SettingsModule):
-    """The settings of `directional_loss`.
+    """Module form of `directional_loss`.
 
     Args:
         lambda_forward: Price of the forward term, >= 0.

@@ -93,7 +93,7 @@ def asymmetric_dropout(
 
 
 class AsymmetricDropout(nn.Module):
-    """The settings of `asymmetric_dropout`, active in training mode.
+    """Module form of `asymmetric_dropout`, active in training mode.
 
     It adds nothing to the `state_dict`. A `generator` is copied and pickled with its state, so that
     a copy draws what the original would have drawn. To resume a run exactly, save

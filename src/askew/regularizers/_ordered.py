@@ -67,7 +67,7 @@ def ordered_dropout(
 
 
 class OrderedDropout(nn.Module):
-    """The settings of `ordered_dropout`, active in training mode; it adds nothing to `state_dict`.
+    """Module form of `ordered_dropout`, active in training mode; it adds nothing to `state_dict`.
 
     Args:
         p: Probability of a cut after each feature, in [0, 1]; either this or `widths`.

@@ -100,7 +100,7 @@ def asymmetric_total_variation(
 
 
 class AsymmetricTotalVariation(SettingsModule):
-    """The settings of `asymmetric_total_variation`.
+    """Module form of `asymmetric_total_variation`.
 
     Args:
         weight_rise: Price of a rise, >= 0.
