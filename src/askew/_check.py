@@ -1,4 +1,4 @@
-"""The one way this library refuses bad input, and names a package that it lacks."""
+"""How bad input is refused, and how a missing package is named."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +14,8 @@ def require(condition: bool, message: str) -> None:
 
 
 @contextmanager
-def needing(caller: str, extra: str) -> Iterator[None]:
-    """Say which extra brings a package that is missing inside the block."""
+def requires_extra(caller: str, extra: str) -> Iterator[None]:
+    """Name the extra to install if a package is missing inside the block."""
     try:
         yield
     except ModuleNotFoundError as error:

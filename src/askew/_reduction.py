@@ -1,4 +1,4 @@
-"""The only averaging, and what losses and penalties do with inputs before the arithmetic."""
+"""Reductions, and the checks, masks and dtypes that all losses and penalties share."""
 
 from typing import Literal, get_args
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from askew._check import require
 
 Reduction = Literal["mean", "sum", "none"]
-"""How the costs of rows become one number; "none" keeps them."""
+"""How costs are combined into one number; "none" keeps one cost per row or element."""
 
 
 def check_reduction(name: str, reduction: str) -> None:
@@ -32,7 +32,7 @@ def check_where(
         )
     missing = len(shape) - where.dim()
     fits = missing >= 0 and all(
-        own in (1, full) for own, full in zip(where.shape, shape[missing:], strict=True)
+        size in (1, full) for size, full in zip(where.shape, shape[missing:], strict=True)
     )
     require(
         fits,
@@ -47,10 +47,10 @@ def check_floating(name: str, label: str, tensor: Tensor) -> None:
         raise TypeError(f"{name}: {label} must be floating point; got dtype {tensor.dtype}")
 
 
-def is_readable(*tensors: Tensor) -> bool:
-    """Whether values may be looked at for free: plain CPU tensors, eager, no function transform.
+def can_read_without_sync(*tensors: Tensor) -> bool:
+    """Whether values can be read at no cost: plain CPU tensors in eager mode, without `torch.func`.
 
-    Elsewhere a look would wait for the device or break the graph, so value checks are skipped.
+    Elsewhere reading a value would wait for the device or break the graph, so checks are skipped.
     """
     return (
         not torch.compiler.is_compiling()
@@ -68,19 +68,19 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def compute_dtype(tensor: Tensor) -> torch.dtype:
-    """The precision a loss is computed in: at least single."""
+    """Return the dtype in which a loss is computed: at least single precision."""
     return torch.promote_types(tensor.dtype, torch.float32)
 
 
 def result_dtype(tensor: Tensor) -> torch.dtype:
-    """The precision a loss is returned in: that of the scores, single under autocast."""
+    """Return the dtype of the result: that of the scores, at least single under autocast."""
     if torch.is_autocast_enabled(tensor.device.type):
         return compute_dtype(tensor)
     return tensor.dtype
 
 
 def hide(tensor: Tensor, where: Tensor | None, fill: float = 0.0) -> Tensor:
-    """Put `fill` where nothing counts, before the arithmetic: 0 · NaN would still be NaN."""
+    """Fill hidden elements before anything is computed from them: 0 · NaN would still be NaN."""
     return tensor if where is None else tensor.masked_fill(~where, fill)
 
 
@@ -92,8 +92,8 @@ def reduce(
 ) -> Tensor:
     """Apply `reduction` to the entries of `loss` where `where` is True, and cast to `dtype`.
 
-    "none" gives 0 at the others. "mean" divides by the number of entries that count; without
-    any it is a differentiable zero.
+    "none" returns 0 at the other entries. "mean" divides by the number of entries that count; if
+    there is none, it is a differentiable zero.
     """
     if where is not None:
         loss = torch.where(where, loss, 0.0)
@@ -105,7 +105,7 @@ def reduce(
 
 
 def count(shape: torch.Size, where: Tensor | None) -> Tensor | int:
-    """How many entries of `shape` count, at least 1."""
+    """Return how many entries of `shape` count, at least 1."""
     if where is None:
         return max(shape.numel(), 1)
     return where.expand(shape).sum().clamp_min(1)

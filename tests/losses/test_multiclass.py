@@ -29,8 +29,8 @@ def with_gradient(loss, x, *others, **settings):
 def route(request, monkeypatch):
     """Both ways to the same numbers: autograd, or one pass over small blocks."""
     small = request.param != "composed"
-    monkeypatch.setattr(_multiclass, "LARGE", 0 if small else 1 << 60)
-    monkeypatch.setattr(_multiclass_rows, "BLOCK", 17)
+    monkeypatch.setattr(_multiclass, "ONE_PASS_MIN_LOGITS", 0 if small else 1 << 60)
+    monkeypatch.setattr(_multiclass_rows, "BLOCK_LOGITS", 17)
     return request.param
 
 

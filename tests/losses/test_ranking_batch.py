@@ -116,7 +116,7 @@ def test_by_hand():
 
 def difficult(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """Three blocks of rows: pairs that are equal, near, tiny, huge and zero among random ones."""
-    x = torch.randn(2 * _ranking_blocks.ROWS + 17, 6, dtype=dtype)
+    x = torch.randn(2 * _ranking_blocks.BLOCK_ROWS + 17, 6, dtype=dtype)
     x[3] = x[70]
     x[9] = x[71] + 1e-3 * x[72]
     x[11:13] = 0
@@ -192,8 +192,8 @@ def test_blocks_and_elements_are_not_seen(monkeypatch):
     x, labels = batch(45)
     one = asymmetric_pair_loss(x, labels, margin_neg=2.5)
     rows = asymmetric_pair_loss(x, labels, margin_neg=2.5, reduction="none")
-    monkeypatch.setattr(_ranking_blocks, "ROWS", 7)
-    monkeypatch.setattr(_ranking_dense, "ELEMENTS", 1000)
+    monkeypatch.setattr(_ranking_blocks, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(_ranking_dense, "CPU_BLOCK_ELEMENTS", 1000)
     same_value_and_gradient(asymmetric_pair_loss(x, labels, margin_neg=2.5), one, x)
     again = asymmetric_pair_loss(x, labels, margin_neg=2.5, reduction="none")
     same_value_and_gradient(again.square().sum(), rows.square().sum(), x)
@@ -340,7 +340,7 @@ def test_no_gradient_is_computed_where_none_is_wanted(monkeypatch):
     def fail(*args):
         raise AssertionError("a gradient was computed")
 
-    monkeypatch.setattr(_ranking_blocks._Points, "gradient", fail)
+    monkeypatch.setattr(_ranking_blocks._SortedPoints, "gradient", fail)
     monkeypatch.setattr(torch.Tensor, "addmm_", fail)
     close(asymmetric_pair_loss(x.detach(), labels), expected.detach())
     with torch.no_grad():

@@ -5,7 +5,7 @@ import torch
 from loss_laws import LossCase, close, each_law_of, gradients_are_right
 from torch import Tensor
 
-from askew.regularizers import DirectionalRegularizer, _directional_walk, directional_loss
+from askew.regularizers import DirectionalRegularizer, _directional_chunks, directional_loss
 
 SIDES = {"lambda_forward": 0.7, "lambda_backward": 0.3}
 NORMS = [(2, 2, False), (2, 1, False), (1, 2, False), (1, 1, False), (2, 2, True), (2, 1, True)]
@@ -98,15 +98,15 @@ def test_it_is_the_naive_loop(p_forward, p_backward, squared, route):
 @each_norm
 @pytest.mark.parametrize("chunk", [7, 40, 100_000])
 def test_pieces_give_what_the_composition_gives(monkeypatch, chunk, p_forward, p_backward, squared):
-    monkeypatch.setattr(_directional_walk, "CHUNK", chunk)
+    monkeypatch.setattr(_directional_chunks, "CHUNK", chunk)
     settings = {**SIDES, "p_forward": p_forward, "p_backward": p_backward, "squared": squared}
     h = states(5, 9, 4)
     where = torch.arange(9) < torch.tensor([9, 1, 4, 0, 6])[:, None]
     for seen in (None, where):
-        walked = with_gradient(h, **settings, where=seen)
-        for a, b in zip(walked, composed(h, **settings, where=seen), strict=True):
+        chunked = with_gradient(h, **settings, where=seen)
+        for a, b in zip(chunked, composed(h, **settings, where=seen), strict=True):
             close(a, b)
-        close(directional_loss(h, **settings, where=seen), walked[0])
+        close(directional_loss(h, **settings, where=seen), chunked[0])
 
 
 def test_the_value_is_that_of_two_plain_norms():

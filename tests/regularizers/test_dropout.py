@@ -10,12 +10,12 @@ from scipy import stats
 from torch import nn
 
 from askew.regularizers import AsymmetricDropout, _dropout, asymmetric_dropout
-from askew.regularizers._dropout_lanes import LANES, ApplyMask, draw_mask
+from askew.regularizers._dropout_mask import LEVELS, ApplyMask, draw_mask
 
 SMALL, LARGE = (50, 7, 6), (500, 7, 6)
 RATES = (0.0, 0.1, 0.3, 0.5, 0.97, 1.0)
 
-each_size = pytest.mark.parametrize("shape", [SMALL, LARGE], ids=["plain", "walk"])
+each_size = pytest.mark.parametrize("shape", [SMALL, LARGE], ids=["plain", "packed"])
 
 
 def source(seed: int = 0) -> torch.Generator:
@@ -35,10 +35,12 @@ def assert_rates(seen, rates):
         assert low <= count <= high, (count / draws, 1 - p)
 
 
-@pytest.fixture(params=["walk", "plain"])
+@pytest.fixture(params=["packed", "plain"])
 def route(request, monkeypatch):
     """Both ways of drawing, whatever the size."""
-    monkeypatch.setattr(_dropout, "SMALL", 0 if request.param == "walk" else 1 << 40)
+    monkeypatch.setattr(
+        _dropout, "PACKED_MIN_ELEMENTS", 0 if request.param == "packed" else 1 << 40
+    )
     return request.param
 
 
@@ -81,7 +83,7 @@ def test_every_feature_is_kept_at_its_own_rate(route):
 
 
 def test_every_lane_is_kept_at_its_rate():
-    mask = draw_mask(40_000, torch.full((8,), 0.7 * LANES).int(), some_never=False, generator=None)
+    mask = draw_mask(40_000, torch.full((8,), 0.7 * LEVELS).int(), some_never=False, generator=None)
     assert set(mask.unique().tolist()) == {-1, 0}
     assert_rates(mask != 0, [0.3] * 8)
 
@@ -96,24 +98,24 @@ def test_features_and_tokens_are_dropped_independently(route):
 @pytest.mark.parametrize("count", [0, 1, 2, 30_000, 65_535, 65_536])
 def test_a_lane_is_kept_for_as_many_of_its_values_as_it_should(monkeypatch, count):
     # Every value of a lane once, in the place of the random numbers.
-    values = torch.arange(-LANES // 2, LANES // 2).to(torch.int16).view(torch.int64)
+    values = torch.arange(-LEVELS // 2, LEVELS // 2).to(torch.int16).view(torch.int64)
     draws = iter(values.split(values.numel() // 4))
     monkeypatch.setattr(torch.Tensor, "random_", lambda self, *_, **__: self.copy_(next(draws)))
-    monkeypatch.setattr("askew.regularizers._dropout_lanes.CHUNK", LANES // 4)
-    mask = draw_mask(LANES, torch.tensor([count]), some_never=count == 0, generator=None)
+    monkeypatch.setattr("askew.regularizers._dropout_mask.CHUNK", LEVELS // 4)
+    mask = draw_mask(LEVELS, torch.tensor([count]), some_never=count == 0, generator=None)
     assert (mask != 0).sum() == count
 
 
 def test_expectation_is_exact_for_the_rate_that_is_drawn():
     for p in (1e-9, 1e-5, 0.1, 1 / 3, 0.5, 0.9, 1 - 1e-9):
         count = _dropout._kept(p)
-        assert 0 < count < LANES
-        assert abs(count / LANES - (1 - p)) <= 1.0 / LANES
+        assert 0 < count < LEVELS
+        assert abs(count / LEVELS - (1 - p)) <= 1.0 / LEVELS
         x = torch.full((5000, 7), 3.0)
         for size in (x, x[:100]):
             y = asymmetric_dropout(size, p=p)
-            close(y[y != 0], torch.full_like(y[y != 0], 3.0 * LANES / count))
-    assert (_dropout._kept(0.0), _dropout._kept(1.0)) == (LANES, 0)
+            close(y[y != 0], torch.full_like(y[y != 0], 3.0 * LEVELS / count))
+    assert (_dropout._kept(0.0), _dropout._kept(1.0)) == (LEVELS, 0)
 
 
 def test_the_mean_of_many_draws_is_the_value(route):
@@ -234,7 +236,7 @@ def test_the_gradient_is_the_mask(route, per_sequence):
 
 
 def test_applying_a_mask_in_pieces_is_applying_it(monkeypatch):
-    monkeypatch.setattr("askew.regularizers._dropout_lanes.CHUNK", 40)
+    monkeypatch.setattr("askew.regularizers._dropout_mask.CHUNK", 40)
     scale = torch.rand(6)
     for dtype in (torch.float32, torch.double, torch.float16, torch.bfloat16):
         x = torch.randn(9, 4, 6).to(dtype).requires_grad_()
@@ -263,7 +265,7 @@ def test_the_dtype_is_kept_and_the_product_is_rounded_once(route, dtype):
     x = torch.randn(40, 6).to(dtype).requires_grad_()
     y = asymmetric_dropout(x, p=0.3)
     assert y.dtype == dtype
-    scale = LANES / round(0.7 * LANES)
+    scale = LEVELS / round(0.7 * LEVELS)
     assert torch.equal(y, torch.where(y != 0, x.double() * scale, 0.0).to(dtype))
     assert torch.autograd.grad(y.sum(), x)[0].dtype == dtype
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from askew._check import needing
+from askew._check import requires_extra
 from askew.cli._exits import exit_on_interrupt, exit_on_user_error, fail, print_notes, set_up_torch
 from askew.cli._options import (
     BudgetOptions,
@@ -338,12 +338,12 @@ def _finish(
 def _check_packages(trials: TrialOptions) -> None:
     _check_report()
     if trials.cluster:
-        with needing("compare", "cluster"):
+        with requires_extra("compare", "cluster"):
             import_module("ray")
 
 
 def _check_report() -> None:
-    with needing("compare", "report"):
+    with requires_extra("compare", "report"):
         import jinja2  # noqa: F401  (needed last, said missing first)
         import plotly  # noqa: F401
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from askew._check import needing
+from askew._check import requires_extra
 from askew.cli._compare import taught
 from askew.cli._exits import exit_on_interrupt, exit_on_user_error, print_notes, set_up_torch
 from askew.cli._options import (
@@ -49,7 +49,7 @@ def _train(application: Application, options: Any, run: RunOptions) -> None:
     assert application.train is not None
     with exit_on_user_error():
         if run.tensorboard is not None:
-            with needing("train", "track"):
+            with requires_extra("train", "track"):
                 import tensorboard  # noqa: F401
         from askew import tasks, tradeoffs
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from askew._check import needing, require
+from askew._check import require, requires_extra
 from askew._files import file_sha256
 from askew.attention import AsymmetricAttention, sinusoidal_positions
 from askew.export._files import replacing
@@ -65,7 +65,7 @@ def export_ctranslate2(
         Traceback (most recent call last):
         ValueError: load_translation_model: a model folder holds config.json; got folder /n...
     """
-    with needing("export_ctranslate2", "serve"):
+    with requires_extra("export_ctranslate2", "serve"):
         import ctranslate2  # noqa: F401  (said missing before any work)
 
     folder = Path(folder)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from askew._check import needing, require
+from askew._check import require, requires_extra
 from askew._files import file_sha256
 from askew.export._files import replacing
 from askew.models import load_translation_model
@@ -43,7 +43,7 @@ def export_onnx(folder: str | Path, out: str | Path | None = None) -> Path:
         (folder / "config.json").is_file(),
         f"export_onnx: the folder must hold a trained model; got folder {folder}",
     )
-    with needing("export_onnx", "onnx"):
+    with requires_extra("export_onnx", "onnx"):
         import onnx  # noqa: F401  (said missing before any work)
         import onnxscript  # noqa: F401
 

@@ -2,14 +2,9 @@
 
 from askew._reduction import Reduction
 from askew.losses._adaptive import AdaptiveAsymmetry
-from askew.losses._ael import AELLoss, ael_loss
-from askew.losses._agce import AGCELoss, agce_loss
-from askew.losses._aul import AULLoss, aul_loss
 from askew.losses._binary import AsymmetricBCELoss, asymmetric_bce_loss
 from askew.losses._contrastive import AsymmetricContrastiveLoss, asymmetric_contrastive_loss
-from askew.losses._expectile import ExpectileLoss, expectile_loss
 from askew.losses._hill import HillLoss, hill_loss
-from askew.losses._huber import AsymmetricHuberLoss, asymmetric_huber_loss
 from askew.losses._linex import LinExLoss, linex_loss
 from askew.losses._long_tail import (
     LDAMLoss,
@@ -18,8 +13,8 @@ from askew.losses._long_tail import (
     logit_adjusted_cross_entropy,
 )
 from askew.losses._multiclass import AsymmetricFocalLoss, asymmetric_focal_loss
+from askew.losses._noisy import AELLoss, AGCELoss, AULLoss, ael_loss, agce_loss, aul_loss
 from askew.losses._overlap import AsymmetricTverskyLoss, asymmetric_tversky_loss
-from askew.losses._pinball import PinballLoss, pinball_loss
 from askew.losses._ranking import (
     AsymmetricRankingLoss,
     RankingViolations,
@@ -27,6 +22,14 @@ from askew.losses._ranking import (
     ranking_violations,
 )
 from askew.losses._ranking_pairs import AsymmetricPairLoss, asymmetric_pair_loss
+from askew.losses._regression import (
+    AsymmetricHuberLoss,
+    ExpectileLoss,
+    PinballLoss,
+    asymmetric_huber_loss,
+    expectile_loss,
+    pinball_loss,
+)
 from askew.losses._splc import SPLCLoss, splc_loss
 from askew.losses._two_way import TwoWayLoss, two_way_loss
 from askew.losses._unified_focal import AsymmetricUnifiedFocalLoss, asymmetric_unified_focal_loss

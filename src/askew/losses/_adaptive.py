@@ -1,4 +1,4 @@
-"""A focus that finds its own asymmetry while training."""
+"""Binary cross-entropy whose negative focus adapts while training."""
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -10,29 +10,29 @@ from askew.losses._binary import asymmetric_bce_loss
 
 
 class AdaptiveAsymmetry(nn.Module):
-    r"""Two-sided loss whose `gamma_neg` moves until positives are learnt as well as negatives.
+    r"""Two-sided loss whose `gamma_neg` moves until positives are learned as well as negatives.
 
-    Let the gap be the mean probability of being right on positives less that on negatives,
-    :math:`\Delta = \bar p_{+} - \overline{(1-p)}_{-}`. Where negatives abound they are learnt
-    first and the gap is below 0; a larger gamma of the negative side raises it. After every call
-    in training mode
+    Let the gap be the mean probability of being right on positives minus that on negatives,
+    :math:`\Delta = \bar p_{+} - \overline{(1-p)}_{-}`. Where most labels are negative, they are
+    learned first and the gap is below 0; a larger gamma of the negative side raises it. After every
+    call in training mode
 
     .. math::
         \gamma_- \leftarrow
             \operatorname{clip}(\gamma_- + \lambda(\Delta^* - \Delta),\ 0,\ \gamma_{max}).
 
-    With ``rate = 0`` it is `asymmetric_bce_loss` with the numbers it starts from. The gap of a
-    small batch is noisy: keep `rate` small. A batch without positives or without negatives has no
-    gap and moves nothing. The paper's figure for the target is .1.
+    With ``rate = 0`` it is `asymmetric_bce_loss` with the initial settings. The gap of a small
+    batch is noisy: keep `rate` small. A batch without positives or without negatives has no gap and
+    moves nothing. The paper sets the target to .1.
 
-    The state is one buffer, `gamma_neg`; checkpoints hold it, and DistributedDataParallel sends
-    that of the first process to all.
+    The state is one buffer, `gamma_neg`, which checkpoints contain. DistributedDataParallel
+    broadcasts that of the first process.
 
     Args:
-        target_gap: Gap to reach, in (−1, 1).
-        rate: Step of gamma for a gap that is off by 1, >= 0.
+        target_gap: Gap :math:`\Delta^*` to reach, in (−1, 1).
+        rate: Step :math:`\lambda` of gamma for a gap that is off by 1, >= 0.
         max_gamma: Largest `gamma_neg`, > 0.
-        gamma_neg: Where the negative side starts, in [0, max_gamma].
+        gamma_neg: Initial focus of the negative side, in [0, max_gamma].
         gamma_pos: Focus of the positive side, fixed.
         margin: Margin of the negative side, fixed.
         reduction: "mean", "sum" or "none".
@@ -91,7 +91,7 @@ class AdaptiveAsymmetry(nn.Module):
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss with the present `gamma_neg`, which in training mode then moves."""
+        """Return the loss with the current `gamma_neg`; in training mode, then move it."""
         loss = asymmetric_bce_loss(
             logits,
             targets,
@@ -102,20 +102,21 @@ class AdaptiveAsymmetry(nn.Module):
             reduction=self.reduction,
         )
         if self.training:
-            # A new tensor: the backward pass may still need the one of this call.
+            # A new tensor: the backward pass may still need the current one.
             self.gamma_neg = self._moved(logits.detach(), targets.detach(), where)
         return loss
 
     def _moved(self, logits: Tensor, targets: Tensor, where: Tensor | None) -> Tensor:
+        """Return `gamma_neg` after the step; it stays where the gap is NaN."""
         p = hide(logits, where).float().sigmoid()
         pos = hide(targets, where).float()
         neg = 1 - pos if where is None else (1 - pos) * where
-        right = (p * pos).sum() / pos.sum() - ((1 - p) * neg).sum() / neg.sum()
-        step = torch.where(right.isfinite(), self.rate * (self.target_gap - right), 0.0)
+        gap = (p * pos).sum() / pos.sum() - ((1 - p) * neg).sum() / neg.sum()
+        step = torch.where(gap.isfinite(), self.rate * (self.target_gap - gap), 0.0)
         return (self.gamma_neg + step).clamp(0, self.max_gamma)
 
     def extra_repr(self) -> str:
-        """Every setting."""
+        """Return every setting; the current `gamma_neg` is a buffer."""
         names = ("target_gap", "rate", "max_gamma", "gamma_pos", "margin")
         settings = [f"{name}={getattr(self, name)}" for name in names]
         return ", ".join([*settings, f"reduction={self.reduction!r}"])

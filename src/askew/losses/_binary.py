@@ -5,24 +5,30 @@ from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import (
     Reduction,
+    can_read_without_sync,
     check_floating,
     check_reduction,
     check_where,
-    is_readable,
     is_transformed,
     reduce,
     result_dtype,
 )
-from askew.losses._binary_chunks import Job, SumWithGradient, sum_without_gradient, widen
+from askew._settings_module import SettingsModule
+from askew.losses._binary_chunks import (
+    SumSettings,
+    SumWithGradient,
+    mask_and_upcast,
+    sum_without_gradient,
+)
 from askew.losses._binary_sides import (
     Setting,
-    Side,
     Sides,
+    SideSettings,
     check_sides,
     check_targets,
     two_sided_loss,
@@ -30,8 +36,8 @@ from askew.losses._binary_sides import (
 
 Route = Literal["auto", "composed", "chunked", "compiled"]
 
-LARGE = 1 << 20
-"""Logits from which on "auto" compiles on an accelerator."""
+COMPILE_MIN_LOGITS = 1 << 20
+"""Number of logits from which on "auto" compiles on an accelerator."""
 
 
 def asymmetric_bce_loss(
@@ -59,29 +65,30 @@ def asymmetric_bce_loss(
 
     A larger gamma fades out the elements of its side that are already easy; a margin drops those
     that are wrong by less than it, and bounds the cost of the worst, so that labels which are
-    likely mistaken teach nothing. By default it is binary cross-entropy; equal gammas and no
+    likely mistaken teach nothing. The default is binary cross-entropy; equal gammas and no
     margins are the focal loss; ``margin`` with ``gamma_neg > gamma_pos`` is ASL. Swapping the
     sides, the targets and the sign of the logits changes nothing.
 
     Not for calibrated probabilities: with a gamma or a margin the minimiser is not the true
-    probability. Against a loss with the threshold of its decision tuned, gains are often small.
+    probability. Compared with a plain loss whose decision threshold is tuned, gains are often
+    small.
 
     Args:
         logits: Scores before the sigmoid; any shape, classes last.
         targets: Labels in [0, 1] of the same shape: bool, integer 0/1, or soft.
         weight_pos: Price of the positive side, >= 0; a number or one per class.
-        weight_neg: Price of the negative side, likewise.
+        weight_neg: Price of the negative side, in the same form.
         gamma_pos: Focus of the positive side, >= 0; a number or one per class.
-        gamma_neg: Focus of the negative side, likewise. Rare positives want
-            ``gamma_neg >= gamma_pos``, else the many easy negatives drown them.
+        gamma_neg: Focus of the negative side, in the same form. Rare positives want
+            ``gamma_neg >= gamma_pos``, or the many easy negatives outweigh them.
         margin: Margin of the negative side, 0 or in [0.001, 1); a number or one per class.
-        margin_pos: Margin of the positive side, likewise.
+        margin_pos: Margin of the positive side, in the same form.
         detach_weight: Treat the focusing weight as a constant in the gradient, as the published
             code of ASL does. The gradient is then not that of the value.
-        where: True where an element counts; broadcasts to `logits`. What is hidden adds nothing to
-            value or gradient, may be NaN, and is not counted by "mean".
+        where: True where an element counts; broadcasts to `logits`. A hidden element adds nothing
+            to value or gradient, may be NaN, and is not counted by "mean".
         reduction: "mean" over what counts, "sum" or "none".
-        route: "auto" takes "chunked" (value and gradient in one walk, on CPU, for a mean or a sum),
+        route: "auto" takes "chunked" (value and gradient in one pass, on CPU, for a mean or a sum),
             "compiled" (one kernel; on an accelerator from a million logits on) or "composed"
             (differentiable in everything, any device; also inside `torch.compile` and under
             `torch.func`). All give the same numbers. A named route that cannot serve is an error.
@@ -91,9 +98,9 @@ def asymmetric_bce_loss(
         least single precision. Nothing to count gives a differentiable 0.
 
     Raises:
-        ValueError: If shapes differ, a setting is out of range, targets leave [0, 1], or the route
-            named cannot serve. Targets are looked at on CPU, where that costs next to nothing;
-            elsewhere it would wait for the device.
+        ValueError: If shapes differ, a setting is out of range, targets leave [0, 1], or the named
+            route cannot serve. Targets are checked on CPU only: elsewhere that would wait for the
+            device.
         TypeError: If logits are not floating point, or `where` is not boolean.
 
     Numerics:
@@ -111,7 +118,8 @@ def asymmetric_bce_loss(
         Asymmetric Loss for Multi-Label Classification, 2021, arXiv:2009.14119.
     """
     name = "asymmetric_bce_loss"
-    pos, neg = Side(weight_pos, gamma_pos, margin_pos), Side(weight_neg, gamma_neg, margin)
+    pos = SideSettings(weight_pos, gamma_pos, margin_pos)
+    neg = SideSettings(weight_neg, gamma_neg, margin)
     sides = Sides(pos, neg, detach_weight)
     check_sides(name, sides)
     check_reduction(name, reduction)
@@ -119,22 +127,22 @@ def asymmetric_bce_loss(
     sides = sides.to(logits)
     route = _choose(name, route, _obstacle(logits, targets, sides, reduction), logits)
     if route == "composed":
-        x, y = widen(logits, targets, where)
-        if is_readable(y):
+        x, y = mask_and_upcast(logits, targets, where)
+        if can_read_without_sync(y):
             check_targets(name, y)
         return reduce(two_sided_loss(x, y, sides), reduction, where, result_dtype(logits))
     scale = 1.0 if reduction == "sum" else _share(logits, where)
-    job = Job(name, sides, scale, route == "compiled")
+    settings = SumSettings(name, sides, scale, route == "compiled")
     if torch.is_grad_enabled() and logits.requires_grad:
-        return SumWithGradient.apply(logits, targets, where, job)
-    return sum_without_gradient(logits, targets, where, job)
+        return SumWithGradient.apply(logits, targets, where, settings)
+    return sum_without_gradient(logits, targets, where, settings)
 
 
-class AsymmetricBCELoss(nn.Module):
-    """The settings of `asymmetric_bce_loss`; those that are tensors are buffers.
+class AsymmetricBCELoss(SettingsModule):
+    """Module form of `asymmetric_bce_loss`; those that are tensors are buffers.
 
     Args:
-        weight_pos: See `asymmetric_bce_loss`, as for all settings.
+        weight_pos: See `asymmetric_bce_loss`, which describes all settings.
         weight_neg: Price of the negative side.
         gamma_pos: Focus of the positive side.
         gamma_neg: Focus of the negative side.
@@ -152,7 +160,7 @@ class AsymmetricBCELoss(nn.Module):
 
     Example:
         >>> logits, targets = torch.tensor([-2.0, 0.5, 3.0]), torch.tensor([1.0, 0.0, 1.0])
-        >>> AsymmetricBCELoss()(logits, targets) == nn.BCEWithLogitsLoss()(logits, targets)
+        >>> AsymmetricBCELoss()(logits, targets) == torch.nn.BCEWithLogitsLoss()(logits, targets)
         tensor(True)
         >>> AsymmetricBCELoss.asl()(logits, targets).round(decimals=4)
         tensor(0.7556)
@@ -180,16 +188,17 @@ class AsymmetricBCELoss(nn.Module):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        pos, neg = Side(weight_pos, gamma_pos, margin_pos), Side(weight_neg, gamma_neg, margin)
+        pos = SideSettings(weight_pos, gamma_pos, margin_pos)
+        neg = SideSettings(weight_neg, gamma_neg, margin)
         check_sides(name, Sides(pos, neg, detach_weight))
         check_reduction(name, reduction)
         _check_route(name, route)
-        self._keep("weight_pos", weight_pos)
-        self._keep("weight_neg", weight_neg)
-        self._keep("gamma_pos", gamma_pos)
-        self._keep("gamma_neg", gamma_neg)
-        self._keep("margin", margin)
-        self._keep("margin_pos", margin_pos)
+        self._store("weight_pos", weight_pos)
+        self._store("weight_neg", weight_neg)
+        self._store("gamma_pos", gamma_pos)
+        self._store("gamma_neg", gamma_neg)
+        self._store("margin", margin)
+        self._store("margin_pos", margin_pos)
         self.detach_weight = detach_weight
         self.reduction: Reduction = reduction
         self.route: Route = route
@@ -202,7 +211,7 @@ class AsymmetricBCELoss(nn.Module):
 
     @classmethod
     def focal(cls, *, alpha: float = 0.25, gamma: float = 2.0) -> "AsymmetricBCELoss":
-        """The focal loss with the settings of RetinaNet, arXiv:1708.02002, as a mean.
+        """Return the focal loss with the settings of RetinaNet, arXiv:1708.02002, as a mean.
 
         Raises:
             ValueError: If alpha is outside [0, 1].
@@ -212,7 +221,7 @@ class AsymmetricBCELoss(nn.Module):
 
     @classmethod
     def asl(cls, *, gamma_pos: float = 0.0, gamma_neg: float = 4.0) -> "AsymmetricBCELoss":
-        """ASL with the settings of arXiv:2009.14119 and its margin .05.
+        """Return ASL with the settings of arXiv:2009.14119 and its margin .05.
 
         Its code sums, has `gamma_pos=1` by default, and detaches the focusing weight in one of its
         two classes: set `reduction` and `detach_weight` of the result to have either.
@@ -221,14 +230,11 @@ class AsymmetricBCELoss(nn.Module):
 
     @classmethod
     def miss_averse(cls) -> "AsymmetricBCELoss":
-        """A missed positive costs twice a false alarm, and focuses harder: it warns, see there."""
-        return cls(weight_pos=2.0, gamma_pos=2.0, gamma_neg=1.0)
+        """Return a loss in which a miss costs twice a false alarm and has the larger focus.
 
-    def _keep(self, name: str, setting: Setting) -> None:
-        if isinstance(setting, Tensor):
-            self.register_buffer(name, setting)
-        else:
-            setattr(self, name, setting)
+        As `gamma_pos` exceeds `gamma_neg`, the constructor warns.
+        """
+        return cls(weight_pos=2.0, gamma_pos=2.0, gamma_neg=1.0)
 
     def forward(
         self,
@@ -237,35 +243,16 @@ class AsymmetricBCELoss(nn.Module):
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss of `logits` against `targets`."""
-        return asymmetric_bce_loss(
-            logits,
-            targets,
-            weight_pos=self.weight_pos,
-            weight_neg=self.weight_neg,
-            gamma_pos=self.gamma_pos,
-            gamma_neg=self.gamma_neg,
-            margin=self.margin,
-            margin_pos=self.margin_pos,
-            detach_weight=self.detach_weight,
-            where=where,
-            reduction=self.reduction,
-            route=self.route,
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        names = ("weight_pos", "weight_neg", "gamma_pos", "gamma_neg", "margin", "margin_pos")
-        settings = [f"{name}={getattr(self, name)}" for name in (*names, "detach_weight")]
-        return ", ".join([*settings, f"reduction={self.reduction!r}", f"route={self.route!r}"])
+        """Return the loss of `logits` against `targets`."""
+        return asymmetric_bce_loss(logits, targets, where=where, **self._settings())
 
 
 def _share(logits: Tensor, where: Tensor | None) -> float | Tensor:
-    """One over the number of elements that count; no look at the values off the CPU."""
+    """Return one over the number of elements that count; no read where that would wait."""
     if where is None:
         return 1.0 / max(logits.numel(), 1)
     seen = where.expand(logits.shape).sum()
-    return 1.0 / max(int(seen), 1) if is_readable(seen) else 1.0 / seen.clamp_min(1)
+    return 1.0 / max(int(seen), 1) if can_read_without_sync(seen) else 1.0 / seen.clamp_min(1)
 
 
 def _choose(name: str, route: Route, obstacle: str, logits: Tensor) -> Route:
@@ -275,7 +262,7 @@ def _choose(name: str, route: Route, obstacle: str, logits: Tensor) -> Route:
             return "composed"
         if logits.device.type == "cpu":
             return "chunked"
-        return "compiled" if logits.numel() >= LARGE else "composed"
+        return "compiled" if logits.numel() >= COMPILE_MIN_LOGITS else "composed"
     if route == "chunked" and logits.device.type != "cpu":
         obstacle = obstacle or f"logits on {logits.device}"
     require(
@@ -286,7 +273,7 @@ def _choose(name: str, route: Route, obstacle: str, logits: Tensor) -> Route:
 
 
 def _obstacle(logits: Tensor, targets: Tensor, sides: Sides, reduction: Reduction) -> str:
-    """What only the composed route can do, or nothing."""
+    """Describe what only the composed route can serve; an empty text if there is nothing."""
     if reduction == "none":
         return 'reduction "none"'
     settings = (*sides.pos, *sides.neg)

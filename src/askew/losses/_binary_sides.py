@@ -1,4 +1,4 @@
-"""Value and slope of two-sided binary cross-entropy, element by element.
+"""Value and slope of two-sided binary cross-entropy for every element.
 
 Both sides are one formula: a side is wrong with probability p = σ(x), where x is the logit on the
 negative side and minus the logit on the positive side.
@@ -11,31 +11,31 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from askew._check import require
-from askew._reduction import compute_dtype, is_readable
+from askew._reduction import can_read_without_sync, compute_dtype
 
 Setting = float | Tensor
 
 SMALLEST_MARGIN = 1e-3
-"""A smaller one would drown in the rounding of 1 − p in single precision."""
+"""A smaller margin would be lost in the rounding of 1 − p in single precision."""
 
 
-class Side(NamedTuple):
-    """What one side of the loss is given: a price, a focus, a margin; numbers or one per class."""
+class SideSettings(NamedTuple):
+    """Price, focus and margin of one side of the loss, each a number or one per class."""
 
     weight: Setting
     gamma: Setting
     margin: Setting
 
     def numbers(self) -> tuple[float, float, float]:
-        """The settings of a side that has no tensors."""
+        """Return the settings as numbers; none may be a tensor."""
         return float(self.weight), float(self.gamma), float(self.margin)
 
 
 class Sides(NamedTuple):
-    """Both sides, and whether the focusing weight is a constant for the gradient."""
+    """Both sides, and whether the gradient treats the focusing weight as a constant."""
 
-    pos: Side
-    neg: Side
+    pos: SideSettings
+    neg: SideSettings
     detach_weight: bool
 
     def is_plain(self) -> bool:
@@ -43,21 +43,21 @@ class Sides(NamedTuple):
         return not any(isinstance(s, Tensor) for s in (*self.pos, *self.neg))
 
     def to(self, like: Tensor) -> "Sides":
-        """The same with all tensors on the device of `like`, in the precision of arithmetic."""
-        pos, neg = (Side(*(_like(s, like) for s in side)) for side in (self.pos, self.neg))
+        """Move all tensors to the device of `like`, in the precision the loss is computed in."""
+        pos, neg = (SideSettings(*(_like(s, like) for s in side)) for side in (self.pos, self.neg))
         return Sides(pos, neg, self.detach_weight)
 
 
 def _like(setting: Setting, like: Tensor) -> Setting:
     if not isinstance(setting, Tensor):
         return setting
-    if setting.dim() == 0 and not setting.requires_grad and is_readable(setting):
+    if setting.dim() == 0 and not setting.requires_grad and can_read_without_sync(setting):
         return setting.item()
     return setting.to(device=like.device, dtype=compute_dtype(like))
 
 
 class _Wrongness(NamedTuple):
-    """Of one side: the probability p of being wrong, q = 1 − p, and −log q; none cancels."""
+    """Of one side: probability p of being wrong, q = 1 − p, and −log q, none by a difference."""
 
     p: Tensor
     q: Tensor
@@ -65,7 +65,7 @@ class _Wrongness(NamedTuple):
 
 
 def two_sided_loss(x: Tensor, y: Tensor, sides: Sides) -> Tensor:
-    """Elements of the loss by differentiable operations: the judge of every faster route."""
+    """Return the loss of every element by differentiable operations; other routes must agree."""
     pos, neg = _differentiable(x)
     finite = x.isfinite()
     missed = _loss(pos, sides.pos, sides.detach_weight, finite)
@@ -74,30 +74,30 @@ def two_sided_loss(x: Tensor, y: Tensor, sides: Sides) -> Tensor:
 
 
 def two_sided_slope(x: Tensor, y: Tensor, sides: Sides) -> Tensor:
-    """Derivative of the elements with respect to `x`, itself differentiable."""
+    """Return the derivative of every element with respect to `x`, itself differentiable."""
     pos, neg = _differentiable(x)
-    return _blend(x, y, sides, pos, neg)
+    return _blend(y, sides, pos, neg)
 
 
 def value_and_slope(x: Tensor, y: Tensor, sides: Sides) -> tuple[Tensor, Tensor]:
-    """Elements and derivative at once, with a single exponential and a single logarithm.
+    """Return the loss of every element and its derivative, from one exponential and one logarithm.
 
-    Not to be differentiated: |x| has no slope at 0.
+    Not for autograd, which would get a wrong slope from |x| at 0.
     """
-    e = torch.exp(-x.abs())
+    e = torch.exp(-x.abs())  # at most 1, so nothing overflows
     near, log = 1 / (1 + e), torch.log1p(e)
-    far = e * near
+    far = e * near  # the smaller of both probabilities, without 1 − near
     right = x >= 0
     p, q = torch.where(right, near, far), torch.where(right, far, near)
     pos = _Wrongness(q, p, (-x).clamp_min(0) + log)
     neg = _Wrongness(p, q, x.clamp_min(0) + log)
     missed = _price(y, sides.pos.weight, _loss(pos, sides.pos, True, None))
     alarm = _price(1 - y, sides.neg.weight, _loss(neg, sides.neg, True, None))
-    return missed + alarm, _blend(x, y, sides, pos, neg)
+    return missed + alarm, _blend(y, sides, pos, neg)
 
 
 def positive_value_and_slope(x: Tensor, sides: Sides) -> tuple[Tensor, Tensor]:
-    """`value_and_slope` where every target is 1."""
+    """Return what `value_and_slope` would where every target is 1."""
     wrong = -x
     q = torch.sigmoid(wrong)
     wrong = _Wrongness(q, 1 - q, softplus(wrong))
@@ -107,7 +107,7 @@ def positive_value_and_slope(x: Tensor, sides: Sides) -> tuple[Tensor, Tensor]:
 
 
 def softplus(x: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """log(1 + exp(x)); exact also where the usual threshold of 20 would cut off in float64."""
+    """Return log(1 + exp(x)). The threshold is 40: the usual 20 is too small for float64."""
     if out is None:
         return torch._C._nn.softplus(x, 1, 40)
     return torch._C._nn.softplus(x, 1, 40, out=out)  # pyrefly: ignore[unexpected-keyword]
@@ -120,18 +120,19 @@ def _differentiable(x: Tensor) -> tuple[_Wrongness, _Wrongness]:
 
 
 def _price(share: Tensor, weight: Setting, loss: Tensor) -> Tensor:
-    """`share · weight · loss`, where nothing times infinity is nothing."""
+    """Return share · weight · loss, with 0 · ∞ = 0."""
     factor = share * weight
     return torch.where((factor > 0) | loss.isfinite(), factor * loss, 0.0)
 
 
-def _blend(x: Tensor, y: Tensor, sides: Sides, pos: _Wrongness, neg: _Wrongness) -> Tensor:
+def _blend(y: Tensor, sides: Sides, pos: _Wrongness, neg: _Wrongness) -> Tensor:
+    """Return the derivative with respect to the logit: a positive is wrong at minus the logit."""
     falling = _slope(pos, sides.pos, sides.detach_weight)
     rising = _slope(neg, sides.neg, sides.detach_weight)
     return (1 - y) * sides.neg.weight * rising - y * sides.pos.weight * falling
 
 
-def _loss(wrong: _Wrongness, side: Side, detach: bool, finite: Tensor | None) -> Tensor:
+def _loss(wrong: _Wrongness, side: SideSettings, detach: bool, finite: Tensor | None) -> Tensor:
     base, cost = _shifted(wrong, side.margin)
     if _is_zero(side.gamma):
         return cost
@@ -144,18 +145,19 @@ def _loss(wrong: _Wrongness, side: Side, detach: bool, finite: Tensor | None) ->
     return torch.where(finite, weight, weight.detach()) * cost
 
 
-def _slope(wrong: _Wrongness, side: Side, detach: bool) -> Tensor:
-    """Derivative of one side with respect to the logit of being wrong."""
+def _slope(wrong: _Wrongness, side: SideSettings, detach: bool) -> Tensor:
+    """Return the derivative of one side with respect to the logit of being wrong."""
     p, q = wrong.p, wrong.q
     base, cost = _shifted(wrong, side.margin)
-    finite = cost.clamp_max(torch.finfo(cost.dtype).max)
+    finite = cost.clamp_max(torch.finfo(cost.dtype).max)  # q · ∞ would be NaN where q is 0
     if _is_zero(side.margin):
         # (p^γ c)' = p^γ (p + γ q c), as p' = p q and c' = p.
         inner = p if detach or _is_zero(side.gamma) else p + side.gamma * (q * finite)
         return inner if _is_zero(side.gamma) else _power(base, side.gamma) * inner
+    # With base b = p − m: (b^γ c)' = b^γ c' + γ b^(γ−1) p q c, where c = −log(1 − b).
     rate = torch.where(base > 0, p * q / (1 - base), 0.0)
     if isinstance(side.margin, Tensor):
-        rate = torch.where(side.margin > 0, rate, p)
+        rate = torch.where(side.margin > 0, rate, p)  # p q / (1 − p) = p, but 0 / 0 at p = 1
     if _is_zero(side.gamma):
         return rate
     slope = _power(base, side.gamma) * rate
@@ -165,7 +167,7 @@ def _slope(wrong: _Wrongness, side: Side, detach: bool) -> Tensor:
 
 
 def _shifted(wrong: _Wrongness, margin: Setting) -> tuple[Tensor, Tensor]:
-    """The probability of being wrong beyond the margin, and its cost."""
+    """Return the probability of being wrong beyond the margin, and its cost."""
     if _is_zero(margin):
         return wrong.p, wrong.cost
     base = (wrong.p - margin).clamp_min(0)
@@ -176,9 +178,9 @@ def _shifted(wrong: _Wrongness, margin: Setting) -> tuple[Tensor, Tensor]:
 
 
 def _power(base: Tensor, exponent: Setting) -> Tensor:
-    """`base ** exponent` for a base in [0, 1], with finite slopes at 0.
+    """Return `base ** exponent` for a base in [0, 1], with a finite slope at 0.
 
-    A general power costs three transcendental functions, so the usual exponents are multiplied out.
+    A general power is slow, so the usual exponents are multiplied out.
     """
     if isinstance(exponent, Tensor):
         return base.clamp_min(torch.finfo(base.dtype).tiny) ** exponent
@@ -197,7 +199,7 @@ def _is_zero(setting: Setting) -> bool:
 
 
 def check_sides(name: str, sides: Sides) -> None:
-    """Refuse settings out of range; tensors only where looking at them is free."""
+    """Refuse settings out of range; tensors only where reading them needs no synchronisation."""
     for label, side in (("pos", sides.pos), ("neg", sides.neg)):
         _check_setting(name, f"weight_{label}", side.weight)
         _check_setting(name, f"gamma_{label}", side.gamma)
@@ -210,23 +212,23 @@ def check_sides(name: str, sides: Sides) -> None:
 
 def _check_setting(name: str, label: str, setting: Setting) -> None:
     low, high = _range(setting)
-    # The sentence is made only when it is needed: a number may be symbolic in a compiled graph.
+    # No `require` here: it formats its message, and a number may be symbolic in a compiled graph.
     if not (low >= 0 and high < float("inf")):
         raise ValueError(f"{name}: {label} must be finite and at least 0; got {label} {setting}")
 
 
 def _range(setting: Setting) -> tuple[float, float]:
-    """Smallest and largest value; both 0 where a tensor is not to be looked at."""
+    """Return the smallest and largest value; both 0 for a tensor that must not be read."""
     if not isinstance(setting, Tensor):
         return setting, setting
-    if not setting.numel() or not is_readable(setting):
+    if not setting.numel() or not can_read_without_sync(setting):
         return 0.0, 0.0
     low, high = setting.detach().aminmax()
     return float(low), float(high)
 
 
 def check_targets(name: str, y: Tensor) -> None:
-    """Refuse labels outside [0, 1], NaN among them."""
+    """Refuse labels that are NaN or outside [0, 1]."""
     if y.numel():
         low, high = y.detach().aminmax()
         require(

@@ -1,4 +1,4 @@
-"""Contrastive loss of two encoders, with a price for each direction of the search."""
+"""Contrastive loss of two encoders, with a price for each direction of retrieval."""
 
 import math
 from typing import Literal, get_args
@@ -19,6 +19,7 @@ from askew._reduction import (
     reduce,
     result_dtype,
 )
+from askew._settings_module import SettingsModule
 from askew.losses._ranking_distances import direction
 
 Similarity = Literal["cosine", "dot"]
@@ -37,7 +38,7 @@ def asymmetric_contrastive_loss(
     where: Bool[Tensor, " queries"] | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    r"""Each query finds its documents among all, and each document its queries, at two prices.
+    r"""Match queries to documents and documents to queries, with a price for each direction.
 
     With :math:`s_{ij}` the similarity over the temperature and P the positive pairs,
 
@@ -46,17 +47,17 @@ def asymmetric_contrastive_loss(
         \;+\;
         w_d\,\frac{1}{|D|}\sum_{j\in D} -\log\frac{\sum_{i\in P_j}e^{s_{ij}}}{\sum_i e^{s_{ij}}},
 
-    where Q and D are the queries and documents that have a positive; those without serve the others
-    as negatives only. Weights of one half each give the loss of CLIP; 1 and 0 give InfoNCE from
-    query to document, the cross-entropy of the row. Swapping queries with documents, the weights,
-    and the axes of the masks changes nothing.
+    where Q and D are the queries and documents that have a positive; those without one are only
+    negatives of the others. Weights of one half each give the loss of CLIP; 1 and 0 give InfoNCE
+    from query to document, the cross-entropy of the row. Swapping queries with documents, the
+    weights, and the axes of the masks changes nothing.
 
     Where several queries share a document, or two documents answer one query, the default
-    `positives` are wrong: they count a right answer as a negative, and most so from document to
-    query. Mark all positives; where a pair might be right but nobody has judged it, as with
-    passages of the same article, `exclude` it. Several positives share one logarithm, so that it
-    is enough to find one of them. Not for small batches without hard negatives: the loss
-    compares within the batch only.
+    `positives` are wrong: they count a right answer as a negative, which harms the direction from
+    document to query most. Mark all positives. If a pair might be right but has not been judged,
+    such as passages of the same article, `exclude` it. Several positives are summed inside one
+    logarithm, so that it is enough to find one of them. Not for small batches without hard
+    negatives: the loss compares within the batch only.
 
     Args:
         queries: One row per query, [queries, width] with width > 0. Any floating dtype.
@@ -64,16 +65,16 @@ def asymmetric_contrastive_loss(
         temperature: Divides the similarities, > 0; a tensor may be learned and is not checked. 0.05
             suits cosines.
         weight_queries: Price of the direction from query to document, >= 0.
-        weight_documents: Price of the direction from document to query, likewise; 0 leaves it out.
-        positives: True where a document answers a query. By default the i-th the i-th; further
-            documents then are negatives of all.
+        weight_documents: Price of the direction from document to query, >= 0; 0 leaves it out.
+        positives: True where a document answers a query. By default document i answers query i,
+            and further documents are negatives of all.
         exclude: True where a pair is neither positive nor negative; it leaves the denominators. A
             positive pair stays positive.
         similarity: "cosine", or "dot" for the plain product.
-        where: True where a query counts, [queries]. A hidden one serves nobody as a negative
-            either, and may be NaN. So may a document that no query is compared with.
+        where: True where a query counts, [queries]. A hidden query is no negative either, and may
+            be NaN; so may a document that no query is compared with.
         reduction: "mean" as above, each direction over its own rows; "sum" has no denominators;
-            "none" gives the weighted costs of the queries, then those of the documents, with 0
+            "none" returns the weighted costs of the queries, then those of the documents, with 0
             where there is no positive.
 
     Returns:
@@ -85,8 +86,8 @@ def asymmetric_contrastive_loss(
         TypeError: If an input is not floating point, or a mask is not boolean.
 
     Numerics:
-        Costs are log(1 + e^x) of the gap between negatives and positives, so that small ones keep
-        their digits. A row without negatives costs exactly 0. A vector of zeros has cosine 0.
+        A cost is log(1 + e^x) with x the gap between negatives and positives, so that small costs
+        keep their digits. A row without negatives costs exactly 0. A vector of zeros has cosine 0.
         Dot products must fit the range of single precision.
 
     Example:
@@ -109,26 +110,26 @@ def asymmetric_contrastive_loss(
         where = where.expand(queries.shape[:1]).unsqueeze(1)
         positives, seen = positives & where, seen & where
     scores = _scores(queries, documents, where, seen, similarity) / temperature
-    negatives, nothing = seen & ~positives, _nothing(scores)
-    right = torch.where(positives, scores, nothing)
-    wrong = torch.where(negatives, scores, nothing)
-    parts = []
+    negatives, negligible = seen & ~positives, _negligible_score(scores)
+    right = torch.where(positives, scores, negligible)
+    wrong = torch.where(negatives, scores, negligible)
+    directions = []
     for axis, weight in ((1, weight_queries), (0, weight_documents)):
-        found = positives.any(axis)
-        costs = scores.new_zeros(found.shape)
+        has_positive = positives.any(axis)
+        costs = scores.new_zeros(has_positive.shape)
         if weight > 0:
             gap = right.logsumexp(axis) - wrong.logsumexp(axis)
-            costs = -logsigmoid(gap).masked_fill(~(found & negatives.any(axis)), 0.0)
-        parts.append(weight * reduce(costs, reduction, found))
-    loss = torch.cat(parts) if reduction == "none" else parts[0] + parts[1]
+            costs = -logsigmoid(gap).masked_fill(~(has_positive & negatives.any(axis)), 0.0)
+        directions.append(weight * reduce(costs, reduction, has_positive))
+    loss = torch.cat(directions) if reduction == "none" else directions[0] + directions[1]
     return loss.to(result_dtype(queries))
 
 
-class AsymmetricContrastiveLoss(nn.Module):
-    """The settings of `asymmetric_contrastive_loss`; a temperature that is a parameter is learned.
+class AsymmetricContrastiveLoss(SettingsModule):
+    """Module form of `asymmetric_contrastive_loss`; a temperature that is a parameter is learned.
 
     Args:
-        temperature: See `asymmetric_contrastive_loss`, as for all settings.
+        temperature: See `asymmetric_contrastive_loss`, which describes all settings.
         weight_queries: Price of the direction from query to document.
         weight_documents: Price of the direction from document to query.
         similarity: "cosine" or "dot".
@@ -170,33 +171,21 @@ class AsymmetricContrastiveLoss(nn.Module):
         exclude: Bool[Tensor, "queries documents"] | None = None,
         where: Bool[Tensor, " queries"] | None = None,
     ) -> Tensor:
-        """The loss of queries and documents; see `asymmetric_contrastive_loss`."""
+        """Return the loss of queries and documents; see `asymmetric_contrastive_loss`."""
         return asymmetric_contrastive_loss(
             queries,
             documents,
-            temperature=self.temperature,
-            weight_queries=self.weight_queries,
-            weight_documents=self.weight_documents,
             positives=positives,
             exclude=exclude,
-            similarity=self.similarity,
             where=where,
-            reduction=self.reduction,
+            **self._settings(),
         )
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        names = ("temperature", "weight_queries", "weight_documents", "similarity", "reduction")
-        settings = {name: getattr(self, name) for name in names}
-        if isinstance(self.temperature, Tensor):
-            settings["temperature"] = "learned"
-        return ", ".join(f"{name}={value!r}" for name, value in settings.items())
 
 
 def _scores(
     queries: Tensor, documents: Tensor, where: Tensor | None, seen: Tensor, similarity: Similarity
 ) -> Tensor:
-    """Similarities; what nothing is compared with is hidden first, as 0 · NaN would be NaN."""
+    """Return similarities; vectors that are never compared are hidden, as 0 · NaN would be NaN."""
     q = hide(queries, where).to(compute_dtype(queries))
     d = hide(documents, seen.any(0).unsqueeze(1)).to(q.dtype)
     if similarity == "cosine":
@@ -205,11 +194,10 @@ def _scores(
         return q @ d.T
 
 
-def _nothing(scores: Tensor) -> Tensor:
-    """A score that adds nothing to a sum of exponentials, less than a rounding.
+def _negligible_score(scores: Tensor) -> Tensor:
+    """Return a score so low that it changes a sum of exponentials by less than rounding does.
 
-    Infinity would leave a sum over nothing without a slope, and exponentials that underflow are
-    slow.
+    With −infinity, an empty sum would have a NaN gradient. Exponentials that underflow are slow.
     """
     if scores.numel() == 0:
         return scores.new_zeros(())
@@ -257,7 +245,7 @@ def _check_pairs(
     positives: Tensor | None,
     exclude: Tensor | None,
 ) -> Tensor:
-    """The positives, by default those of equal index."""
+    """Return the positives, by default pairs of equal index."""
     shape = (len(queries), len(documents))
     for label, mask in (("positives", positives), ("exclude", exclude)):
         if mask is not None and mask.dtype != torch.bool:

@@ -4,20 +4,21 @@ import math
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import Reduction, check_reduction, reduce, result_dtype
+from askew._settings_module import SettingsModule
 from askew.losses._regression import residual
 
-KNEE = 30.0
-"""|a u| from which on the tangent takes over: e^30 is 1e13."""
+TANGENT_FROM = 30.0
+"""|a u| from which on the tangent replaces the exponential: e^30 is 1e13."""
 
-HALF_KNEE = 8.0
+FLOAT16_TANGENT_FROM = 8.0
 """The same in float16, whose gradients end at 65504, about e^11."""
 
-NEAR = 0.1
-"""|a u| below which the series is taken: there e^v − 1 − v would cancel."""
+SERIES_BELOW = 0.1
+"""|a u| below which a series is summed: e^v − 1 − v would cancel there."""
 
 
 def linex_loss(
@@ -29,24 +30,25 @@ def linex_loss(
     where: Bool[Tensor, "..."] | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    r"""Exponential cost on one side of the target, about linear cost on the other.
+    r"""Cost that is exponential on one side of the target and nearly linear on the other.
 
     With :math:`u = \hat y - y`, an element costs
 
     .. math::
         b\,(e^{au} - au - 1).
 
-    For a > 0 a prediction too high costs exponentially, for a < 0 one too low; turning both signs
-    changes nothing. The minimiser is :math:`-\tfrac1a\log E\,e^{-ay}`, for normal targets their
-    mean minus :math:`a\sigma^2/2`. For ``a`` towards 0 and ``b=2/a**2`` it becomes `F.mse_loss`.
+    For a > 0 a prediction too high costs exponentially, for a < 0 one too low; changing the signs
+    of a and u changes nothing. The minimiser is :math:`-\tfrac1a\log E\,e^{-ay}`, for normal
+    targets their mean minus :math:`a\sigma^2/2`. For ``a`` towards 0 and ``b=2/a**2`` it becomes
+    `F.mse_loss`.
 
-    One outlier on the exponential side rules the whole batch, and ``a`` has a unit: scale the
+    One outlier on the exponential side dominates the whole batch, and ``a`` has a unit: scale the
     targets to a spread of about 1 first, or keep :math:`|a u|` below 5 or so.
 
     Args:
         prediction: Any shape.
         target: The same shape.
-        a: Steepness and, by its sign, the dear side; finite, not 0, in one over the target's unit.
+        a: Steepness; its sign picks the exponential side. Finite, not 0, in 1 / unit of the target.
         b: Scale, > 0.
         where: True where an element counts; broadcasts to `prediction`.
         reduction: "mean" over what counts, "sum" or "none".
@@ -59,9 +61,9 @@ def linex_loss(
         TypeError: If prediction or target is not floating point, or `where` is not boolean.
 
     Numerics:
-        From a u = 30 on the tangent takes the place of the exponential, in float16 from 8 on, so
-        that value and gradient stay finite; the minimiser given holds while no residual is beyond.
-        For |a u| below .1 a series is summed, as the difference would lose its digits.
+        From a u = 30 on, in float16 from 8 on, the tangent replaces the exponential, so that value
+        and gradient stay finite; the minimiser above holds while no residual is beyond. For |a u|
+        below .1 a series is summed, as the difference would lose its digits.
 
     Example:
         >>> y, high = torch.tensor([1.0, 1.0]), torch.tensor([3.0, -1.0])
@@ -75,15 +77,15 @@ def linex_loss(
     name = "linex_loss"
     _check_settings(name, a, b)
     u = -residual(name, prediction, target, where, reduction)
-    knee = HALF_KNEE if prediction.dtype == torch.float16 else KNEE
+    knee = FLOAT16_TANGENT_FROM if prediction.dtype == torch.float16 else TANGENT_FROM
     return reduce(b * _excess(a * u, knee), reduction, where, result_dtype(prediction))
 
 
-class LinExLoss(nn.Module):
-    """The settings of `linex_loss`.
+class LinExLoss(SettingsModule):
+    """Module form of `linex_loss`.
 
     Args:
-        a: See `linex_loss`, as for all settings.
+        a: See `linex_loss`, which describes all settings.
         b: Scale.
         reduction: "mean", "sum" or "none".
 
@@ -110,20 +112,14 @@ class LinExLoss(nn.Module):
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss of `prediction` against `target`."""
-        return linex_loss(
-            prediction, target, a=self.a, b=self.b, where=where, reduction=self.reduction
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        return f"a={self.a}, b={self.b}, reduction={self.reduction!r}"
+        """Return the loss of `prediction` against `target`."""
+        return linex_loss(prediction, target, where=where, **self._settings())
 
 
 def _excess(v: Tensor, knee: float) -> Tensor:
-    """e^v − 1 − v, with its tangent beyond `knee`."""
+    """Return e^v − 1 − v, continued by its tangent beyond `knee`."""
     inside = v.clamp_max(knee)
-    small = inside.abs() < NEAR
+    small = inside.abs() < SERIES_BELOW
     series = _series(torch.where(small, inside, 0.0))
     curve = torch.where(small, series, torch.expm1(inside) - inside)
     slope = math.expm1(knee)
@@ -131,7 +127,7 @@ def _excess(v: Tensor, knee: float) -> Tensor:
 
 
 def _series(v: Tensor) -> Tensor:
-    """v²/2 + v³/6 + … to the precision of the dtype for |v| < `NEAR`."""
+    """Return v²/2 + v³/6 + … to the precision of the dtype for |v| < `SERIES_BELOW`."""
     total = torch.ones_like(v)
     for n in range(10 if v.dtype == torch.float64 else 6, 2, -1):
         total = 1 + v / n * total

@@ -2,10 +2,11 @@
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
-from askew._reduction import Reduction, check_reduction, compute_dtype, is_readable
+from askew._reduction import Reduction, can_read_without_sync, check_reduction, compute_dtype
+from askew._settings_module import SettingsModule
 from askew.losses._multiclass import asymmetric_focal_loss
 
 
@@ -20,23 +21,23 @@ def logit_adjusted_cross_entropy(
     where: Bool[Tensor, "..."] | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    r"""Cross-entropy of logits that are handicapped by how frequent their class is.
+    r"""Cross-entropy of logits to which the log-frequency of their class is added.
 
     With :math:`\pi_c` the share of class c in training,
 
     .. math::
         \operatorname{CE}(x + \tau\log\pi,\; t).
 
-    A rare class must then win by more while training, so that the plain logits, which are what to
-    use at test time, err equally often on all classes. Equal counts, or ``tau = 0``, give plain
-    cross-entropy. Not where the test data are as unbalanced as the training data and plain accuracy
-    is the goal: there it loses.
+    A rare class then needs larger logits while training. The plain logits, which are the ones to
+    use at test time, then err about equally often on all classes. Equal counts, or ``tau = 0``,
+    give plain cross-entropy. Not where the test data are as unbalanced as the training data and
+    plain accuracy is the goal: there it loses.
 
     Args:
         logits: Scores before the softmax.
         targets: Class indices.
         class_counts: Training rows of every class, > 0; only their ratios matter.
-        tau: Strength of the handicap; 1 is consistent for the balanced error.
+        tau: Factor of the log-frequencies; 1 is consistent for the balanced error.
         label_smoothing: Share of the label that is spread over all classes, in [0, 1].
         ignore_index: Rows with this target do not count.
         where: True where a row counts.
@@ -46,7 +47,7 @@ def logit_adjusted_cross_entropy(
         A scalar, or [batch] for "none", in the dtype of `logits`.
 
     Raises:
-        ValueError: If the counts do not fit, are not positive (looked at on CPU only), or as in
+        ValueError: If the counts do not fit or are not positive (checked on CPU only), or as in
             `asymmetric_focal_loss`.
 
     Example:
@@ -59,9 +60,9 @@ def logit_adjusted_cross_entropy(
     """
     name = "logit_adjusted_cross_entropy"
     counts = _check_counts(name, class_counts, logits)
-    handicap = tau * (counts.log() - counts.sum().log())
+    log_shares = tau * (counts.log() - counts.sum().log())
     return asymmetric_focal_loss(
-        logits + handicap.to(logits.dtype),
+        logits + log_shares.to(logits.dtype),
         targets,
         label_smoothing=label_smoothing,
         ignore_index=ignore_index,
@@ -88,10 +89,10 @@ def ldam_loss(
         \operatorname{CE}\bigl(s\,(x - m_t e_t),\; t\bigr),\qquad
         m_c = m\,\Bigl(\frac{\min_k n_k}{n_c}\Bigr)^{1/4}.
 
-    ``max_margin = 0`` and ``scale = 1`` give plain cross-entropy, equal counts one margin for all.
-    The numbers are made for cosines: logits are to be the products of normalised features and
-    normalised class vectors. The paper's gains need its deferred schedule too: `weight` by class
-    for the last fifth of the epochs.
+    Here e_t is 1 at class t and 0 elsewhere. ``max_margin = 0`` and ``scale = 1`` give plain
+    cross-entropy, equal counts one margin for all classes. The defaults are made for cosines:
+    logits should be products of normalised features and normalised class vectors. The gains in the
+    paper also need its deferred schedule: a `weight` per class in the last fifth of the epochs.
 
     Args:
         logits: Scores before the softmax, cosines in [−1, 1].
@@ -108,7 +109,7 @@ def ldam_loss(
         A scalar, or [batch] for "none", in the dtype of `logits`.
 
     Raises:
-        ValueError: If the counts do not fit, are not positive (looked at on CPU only), a setting is
+        ValueError: If the counts do not fit or are not positive (checked on CPU only), a setting is
             out of range, or as in `asymmetric_focal_loss`.
 
     Example:
@@ -125,9 +126,9 @@ def ldam_loss(
     require(scale > 0, f"{name}: scale must be positive; got scale {scale}")
     counts = _check_counts(name, class_counts, logits)
     margins = (max_margin * (counts.min() / counts) ** 0.25).to(logits.dtype)
-    own = torch.arange(logits.shape[-1], device=logits.device) == targets.unsqueeze(-1)
+    is_target = torch.arange(logits.shape[-1], device=logits.device) == targets.unsqueeze(-1)
     return asymmetric_focal_loss(
-        scale * torch.where(own, logits - margins, logits),
+        scale * torch.where(is_target, logits - margins, logits),
         targets,
         weight=weight,
         ignore_index=ignore_index,
@@ -142,19 +143,19 @@ def _check_counts(name: str, counts: Tensor, logits: Tensor) -> Tensor:
         f"{name}: class_counts must be one number per class; "
         f"got class_counts {tuple(counts.shape)}, logits {tuple(logits.shape)}",
     )
-    if is_readable(counts) and counts.numel():
+    if can_read_without_sync(counts) and counts.numel():
         low = counts.min().item()
         if not low > 0:
             raise ValueError(f"{name}: class_counts must be positive; got class_counts {low}")
     return counts.to(logits.device, compute_dtype(logits))
 
 
-class LogitAdjustedCrossEntropy(nn.Module):
-    """The settings of `logit_adjusted_cross_entropy`; the counts are a buffer.
+class LogitAdjustedCrossEntropy(SettingsModule):
+    """Module form of `logit_adjusted_cross_entropy`; the counts are a buffer.
 
     Args:
-        class_counts: See `logit_adjusted_cross_entropy`, as for all settings.
-        tau: Strength of the handicap.
+        class_counts: See `logit_adjusted_cross_entropy`, which describes all settings.
+        tau: Factor of the log-frequencies.
         label_smoothing: Share of the label that is spread over all classes.
         ignore_index: Rows with this target do not count.
         reduction: "mean", "sum" or "none".
@@ -164,10 +165,12 @@ class LogitAdjustedCrossEntropy(nn.Module):
 
     Example:
         >>> logits, target = torch.tensor([[1.0, 2.0]]), torch.tensor([0])
-        >>> even = LogitAdjustedCrossEntropy(torch.tensor([50, 50]))
-        >>> even(logits, target) == nn.CrossEntropyLoss()(logits, target)
+        >>> balanced = LogitAdjustedCrossEntropy(torch.tensor([50, 50]))
+        >>> balanced(logits, target) == torch.nn.CrossEntropyLoss()(logits, target)
         tensor(True)
     """
+
+    _unprinted = ("class_counts",)
 
     def __init__(
         self,
@@ -193,34 +196,18 @@ class LogitAdjustedCrossEntropy(nn.Module):
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss of `logits` against `targets`."""
-        return logit_adjusted_cross_entropy(
-            logits,
-            targets,
-            self.class_counts,
-            tau=self.tau,
-            label_smoothing=self.label_smoothing,
-            ignore_index=self.ignore_index,
-            where=where,
-            reduction=self.reduction,
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting but the counts."""
-        return (
-            f"tau={self.tau}, label_smoothing={self.label_smoothing}, "
-            f"ignore_index={self.ignore_index}, reduction={self.reduction!r}"
-        )
+        """Return the loss of `logits` against `targets`."""
+        return logit_adjusted_cross_entropy(logits, targets, where=where, **self._settings())
 
 
-class LDAMLoss(nn.Module):
-    """The settings of `ldam_loss`; the counts and the weights are buffers.
+class LDAMLoss(SettingsModule):
+    """Module form of `ldam_loss`; the counts and the weights are buffers.
 
     Args:
-        class_counts: See `ldam_loss`, as for all settings.
+        class_counts: See `ldam_loss`, which describes all settings.
         max_margin: Margin of the rarest class.
         scale: Factor of the logits after the margin.
-        weight: One weight per class; assign it anew when the schedule defers it.
+        weight: One weight per class; assign it later for a deferred schedule.
         ignore_index: Rows with this target do not count.
         reduction: "mean", "sum" or "none".
 
@@ -232,6 +219,8 @@ class LDAMLoss(nn.Module):
         >>> loss.class_counts.tolist()
         [100, 4]
     """
+
+    _unprinted = ("class_counts", "weight")
 
     def __init__(
         self,
@@ -259,22 +248,5 @@ class LDAMLoss(nn.Module):
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss of `logits` against `targets`."""
-        return ldam_loss(
-            logits,
-            targets,
-            self.class_counts,
-            max_margin=self.max_margin,
-            scale=self.scale,
-            weight=self.weight,
-            ignore_index=self.ignore_index,
-            where=where,
-            reduction=self.reduction,
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting but the counts and weights."""
-        return (
-            f"max_margin={self.max_margin}, scale={self.scale}, "
-            f"ignore_index={self.ignore_index}, reduction={self.reduction!r}"
-        )
+        """Return the loss of `logits` against `targets`."""
+        return ldam_loss(logits, targets, where=where, **self._settings())

@@ -1,5 +1,6 @@
-"""What the losses for missing labels share: checks, a focal cost, and products that stay finite."""
+"""What the losses for missing labels share: checks, a focal cost, a product that stays finite."""
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -21,7 +22,7 @@ def check_labels(name: str, y: Tensor) -> None:
 def checked_elements(
     name: str, logits: Tensor, targets: Tensor, where: Tensor | None, reduction: str
 ) -> tuple[Tensor, Tensor]:
-    """Logits and targets in the precision of the arithmetic, nothing where nothing counts."""
+    """Check the inputs of a loss, hide what does not count, and upcast."""
     check_reduction(name, reduction)
     check_floating(name, "logits", logits)
     require(
@@ -35,7 +36,7 @@ def checked_elements(
 
 
 def focal_cost(wrong: Tensor, gamma: float) -> Tensor:
-    """-σ(w)^γ · log(1 − σ(w)) at the logit w of being wrong."""
+    """Return −σ(w)^γ · log(1 − σ(w)) at the logit w of being wrong."""
     cost = -F.logsigmoid(-wrong)
     if gamma == 0:
         return cost
@@ -45,20 +46,17 @@ def focal_cost(wrong: Tensor, gamma: float) -> Tensor:
 
 
 def priced(share: Tensor, loss: Tensor) -> Tensor:
-    """`share · loss`, where nothing times infinity is nothing."""
+    """Return share · loss, with 0 · ∞ = 0."""
     return torch.where((share > 0) | loss.isfinite(), share * loss, 0.0)
 
 
 def check_focus(name: str, margin_pos: float, gammas: Mapping[str, float]) -> None:
     require(
-        -INFINITY < margin_pos < INFINITY,
+        -math.inf < margin_pos < math.inf,
         f"{name}: margin_pos must be finite; got margin_pos {margin_pos}",
     )
     for label, gamma in gammas.items():
         require(
-            0 <= gamma < INFINITY,
+            0 <= gamma < math.inf,
             f"{name}: {label} must be finite and at least 0; got {label} {gamma}",
         )
-
-
-INFINITY = float("inf")

@@ -6,20 +6,21 @@ from typing import NamedTuple, TypeVar
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import (
     Reduction,
+    can_read_without_sync,
     check_reduction,
     check_where,
     compute_dtype,
     hide,
-    is_readable,
     is_transformed,
     reduce,
     result_dtype,
 )
+from askew._settings_module import SettingsModule
 from askew.losses._multiclass_inputs import (
     PerClass,
     by_side,
@@ -27,16 +28,16 @@ from askew.losses._multiclass_inputs import (
     check_shapes,
     valid_targets,
 )
-from askew.losses._multiclass_rows import FocalSum, Rows, focal_term, walk
+from askew.losses._multiclass_rows import FocalSum, Rows, blockwise_sum, focal_term
 
 Setting = TypeVar("Setting", float, Tensor, float | Tensor, Tensor | None)
 
-LARGE = 1 << 20
-"""Logits from which on a pass of our own beats autograd on top of `F.cross_entropy`."""
+ONE_PASS_MIN_LOGITS = 1 << 20
+"""Number of logits from which on `FocalSum` is faster than autograd over `F.cross_entropy`."""
 
 
 class _Settings(NamedTuple):
-    """Per class or for all, in the precision of the arithmetic."""
+    """Settings per class or for all classes, in the precision the loss is computed in."""
 
     alpha: PerClass
     gamma: PerClass
@@ -68,8 +69,8 @@ def asymmetric_focal_loss(
         \ell = -\,\alpha_t\,(1-p_t)^{\gamma_t}\log p_t .
 
     A larger gamma fades out the rows of its class that are already right. Equal numbers for all
-    classes are the classic focal loss, and the defaults are `F.cross_entropy`. Two groups of
-    classes may have two numbers each: name the `positive_classes` and the settings of either side.
+    classes are the classic focal loss, and the defaults are `F.cross_entropy`. For two groups of
+    classes with settings of their own, pass `positive_classes` and the settings of each side.
 
     Class weights and label smoothing :math:`\epsilon` follow `F.cross_entropy` over C classes:
 
@@ -78,7 +79,7 @@ def asymmetric_focal_loss(
               - \frac{\epsilon}{C}\sum_i\sum_c w_c\log p_{ic}}{\sum_i w_{t_i}}
 
     so `weight` enters the mean's denominator and `alpha` does not; the focus applies to the first
-    term alone. Not for calibrated probabilities, and on balanced, clean data not better than
+    term alone. Not for calibrated probabilities. On balanced, clean data it is no better than
     cross-entropy; on a long tail compare it with `logit_adjusted_cross_entropy` first.
 
     Args:
@@ -96,7 +97,7 @@ def asymmetric_focal_loss(
         weight: One weight per class, >= 0, by the convention above.
         ignore_index: Rows with this target do not count.
         label_smoothing: Share of the label that is spread over all classes, in [0, 1].
-        where: True where a row counts; broadcasts to [batch, *rest]. What is hidden adds nothing to
+        where: True where a row counts; broadcasts to [batch, *rest]. A hidden row adds nothing to
             value or gradient, and may be NaN or hold any target.
         reduction: "mean" as above (over rows that count, for probabilities), "sum" or "none".
 
@@ -106,13 +107,13 @@ def asymmetric_focal_loss(
 
     Raises:
         ValueError: If shapes differ, a setting is out of range, or a class index is outside; the
-            targets are looked at on CPU only, where that costs next to nothing.
+            targets are checked on CPU only.
         TypeError: If logits are not floating point, or `where` is not boolean.
 
     Numerics:
-        1 − p comes from `expm1`, so that it is not lost near 1, and value and gradient are finite
-        for every finite logit, also for a gamma below 1. A mean or a sum is computed in one pass
-        that keeps a single tensor of the size of the logits.
+        1 − p comes from `expm1`, so that it keeps its digits near p = 1. Value and gradient are
+        finite for every finite logit, also for a gamma below 1. A mean or a sum is computed in one
+        pass that keeps a single tensor of the size of the logits.
 
     Example:
         >>> x, t = torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])
@@ -137,7 +138,7 @@ def asymmetric_focal_loss(
         check_setting(name, label, setting, logits)
     x = logits.flatten(2) if logits.dim() > 2 else logits
     kept = None if where is None else where.expand(rest).reshape(x.shape[:1] + x.shape[2:])
-    settings = _Settings(_ready(alpha, x), _ready(gamma, x), _ready(weight, x))
+    settings = _Settings(_upcast(alpha, x), _upcast(gamma, x), _upcast(weight, x))
     if targets.is_floating_point():
         loss = _of_probabilities(x, targets.reshape(x.shape), settings, label_smoothing, kept)
         loss = reduce(loss, reduction, kept, result_dtype(x))
@@ -146,20 +147,20 @@ def asymmetric_focal_loss(
     target, kept = valid_targets(name, indices, kept, ignore_index, logits.shape[1])
     rows, scale = _rows(target, kept, settings, label_smoothing, reduction)
     smoothing = _smoothing(x, settings.weight, label_smoothing)
-    if x.numel() >= LARGE and _is_plain_sum(reduction, settings):
+    if x.numel() >= ONE_PASS_MIN_LOGITS and _is_plain_sum(reduction, settings):
         if torch.is_grad_enabled() and logits.requires_grad:
             return FocalSum.apply(x, rows, smoothing, scale)
-        return walk(x, rows, smoothing, scale, None)
+        return blockwise_sum(x, rows, smoothing, scale, None)
     loss = _composed(x, rows, smoothing)
     loss = loss.reshape(rest) if reduction == "none" else loss.sum() * scale
     return loss.to(result_dtype(x))
 
 
-class AsymmetricFocalLoss(nn.Module):
-    """The settings of `asymmetric_focal_loss`; those that are tensors are buffers.
+class AsymmetricFocalLoss(SettingsModule):
+    """Module form of `asymmetric_focal_loss`; those that are tensors are buffers.
 
     Args:
-        alpha: See `asymmetric_focal_loss`, as for all settings.
+        alpha: See `asymmetric_focal_loss`, which describes all settings.
         gamma: Focus.
         positive_classes: Classes that take the settings named `_pos`.
         alpha_pos: Price of the positive classes.
@@ -176,7 +177,7 @@ class AsymmetricFocalLoss(nn.Module):
 
     Example:
         >>> logits, target = torch.tensor([[2.0, 0.0, -1.0]]), torch.tensor([1])
-        >>> AsymmetricFocalLoss()(logits, target) == nn.CrossEntropyLoss()(logits, target)
+        >>> AsymmetricFocalLoss()(logits, target) == torch.nn.CrossEntropyLoss()(logits, target)
         tensor(True)
     """
 
@@ -201,11 +202,9 @@ class AsymmetricFocalLoss(nn.Module):
     ) -> None:
         super().__init__()
         check_reduction(type(self).__name__, reduction)
-        for name, setting in (("alpha", alpha), ("gamma", gamma), ("weight", weight)):
-            if isinstance(setting, Tensor):
-                self.register_buffer(name, setting)
-            else:
-                setattr(self, name, setting)
+        self._store("alpha", alpha)
+        self._store("gamma", gamma)
+        self._store("weight", weight)
         self.positive_classes = positive_classes
         self.alpha_pos, self.alpha_neg = alpha_pos, alpha_neg
         self.gamma_pos, self.gamma_neg = gamma_pos, gamma_neg
@@ -220,30 +219,8 @@ class AsymmetricFocalLoss(nn.Module):
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss of `logits` against `targets`."""
-        return asymmetric_focal_loss(
-            logits,
-            targets,
-            alpha=self.alpha,
-            gamma=self.gamma,
-            positive_classes=self.positive_classes,
-            alpha_pos=self.alpha_pos,
-            alpha_neg=self.alpha_neg,
-            gamma_pos=self.gamma_pos,
-            gamma_neg=self.gamma_neg,
-            weight=self.weight,
-            ignore_index=self.ignore_index,
-            label_smoothing=self.label_smoothing,
-            where=where,
-            reduction=self.reduction,
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting that was given."""
-        sides = ("positive_classes", "alpha_pos", "alpha_neg", "gamma_pos", "gamma_neg")
-        names = ("alpha", "gamma", *sides, "weight", "ignore_index", "label_smoothing", "reduction")
-        given = {name: getattr(self, name) for name in names}
-        return ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
+        """Return the loss of `logits` against `targets`."""
+        return asymmetric_focal_loss(logits, targets, where=where, **self._settings())
 
 
 def _rows(
@@ -253,7 +230,7 @@ def _rows(
     label_smoothing: float,
     reduction: Reduction,
 ) -> tuple[Rows, float | Tensor]:
-    """What each row is charged by, and the factor of the sum."""
+    """Return target, price and focus of each row, and the factor of the sum."""
     gamma = _of_rows(settings.gamma, target)
     price = _of_rows(settings.alpha, target)
     weight = None if settings.weight is None else settings.weight[target]
@@ -267,12 +244,12 @@ def _rows(
         total = target.numel() if kept is None else kept.sum()
     else:
         total = weight.sum() if kept is None else (weight * kept).sum()
-    if isinstance(total, Tensor) and not is_readable(total):
+    if isinstance(total, Tensor) and not can_read_without_sync(total):
         return rows, 1.0 / torch.where(total > 0, total, 1.0)
     return rows, 1.0 / (float(total) or 1.0)
 
 
-def _ready(setting: Setting, x: Tensor) -> Setting:
+def _upcast(setting: Setting, x: Tensor) -> Setting:
     return setting.to(x.device, compute_dtype(x)) if isinstance(setting, Tensor) else setting
 
 
@@ -281,7 +258,7 @@ def _of_rows(setting: PerClass, target: Tensor) -> float | Tensor:
 
 
 def _smoothing(x: Tensor, weight: Tensor | None, label_smoothing: float) -> Tensor | None:
-    """Price of minus the log-probability of every class."""
+    """Return the price of −log p of every class, which is None without smoothing."""
     if not label_smoothing:
         return None
     classes = x.shape[1]
@@ -293,7 +270,7 @@ def _smoothing(x: Tensor, weight: Tensor | None, label_smoothing: float) -> Tens
 
 
 def _is_plain_sum(reduction: Reduction, settings: _Settings) -> bool:
-    """Whether nothing but the logits is to be differentiated, and nothing transforms the call."""
+    """Whether it is a mean or sum of which only the logits need a gradient, in plain eager mode."""
     return (
         reduction != "none"
         and not torch.compiler.is_compiling()
@@ -303,16 +280,16 @@ def _is_plain_sum(reduction: Reduction, settings: _Settings) -> bool:
 
 
 def _composed(x: Tensor, rows: Rows, smoothing: Tensor | None) -> Tensor:
-    """The loss of every row by differentiable operations, 0 where it does not count."""
-    x = _readied(x, rows.kept)
+    """Return the loss of every row by differentiable operations, 0 where it does not count."""
+    x = _hide_and_upcast(x, rows.kept)
     loss = focal_term(F.cross_entropy(x, rows.target, reduction="none"), rows)
     if smoothing is not None:
         loss = loss - (torch.log_softmax(x, 1) * smoothing).sum(1)
     return loss if rows.kept is None else torch.where(rows.kept, loss, 0.0)
 
 
-def _readied(x: Tensor, kept: Tensor | None) -> Tensor:
-    """In the precision of the arithmetic, with plain numbers where nothing counts."""
+def _hide_and_upcast(x: Tensor, kept: Tensor | None) -> Tensor:
+    """Upcast the logits, with 0 where a row does not count."""
     return hide(x, None if kept is None else kept.unsqueeze(1)).to(compute_dtype(x))
 
 
@@ -323,9 +300,9 @@ def _of_probabilities(
     label_smoothing: float,
     kept: Tensor | None,
 ) -> Tensor:
-    """The loss of every row whose target is a distribution."""
+    """Return the loss of every row whose target is a distribution."""
     targets = hide(targets, None if kept is None else kept.unsqueeze(1))
-    log_p = torch.log_softmax(_readied(x, kept), 1)
+    log_p = torch.log_softmax(_hide_and_upcast(x, kept), 1)
     shape = (x.shape[1], *(1,) * (x.dim() - 2))
     price, gamma = (
         s.view(shape) if isinstance(s, Tensor) else s for s in (settings.alpha, settings.gamma)

@@ -1,4 +1,4 @@
-"""What a multi-class loss is given: settings per class or side, targets, checks."""
+"""Settings per class or side and targets of multi-class losses, and their checks."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from askew._check import require
-from askew._reduction import check_floating, compute_dtype, is_readable
+from askew._reduction import can_read_without_sync, check_floating, compute_dtype
 
 PerClass = float | Float[Tensor, " classes"]
 
@@ -20,7 +20,7 @@ def by_side(
     gamma: PerClass,
     sides: tuple[float | None, ...],
 ) -> tuple[PerClass, PerClass]:
-    """Settings per class where sides are named."""
+    """Return alpha and gamma per class where the settings of a side are given."""
     if positive_classes is None:
         require(
             all(side is None for side in sides),
@@ -49,22 +49,22 @@ def by_side(
 
 
 def _filled(both: Tensor, positive: Tensor, pos: float | None, neg: float | None) -> Tensor:
-    """Settings of all classes, with those of a side where it has its own."""
-    chosen = both if pos is None else both.masked_fill(positive, pos)
-    return chosen if neg is None else chosen.masked_fill(~positive, neg)
+    """Return the settings of all classes, where a side's own setting replaces the common one."""
+    filled = both if pos is None else both.masked_fill(positive, pos)
+    return filled if neg is None else filled.masked_fill(~positive, neg)
 
 
 def valid_targets(
     name: str, target: Tensor, kept: Tensor | None, ignore_index: int, classes: int
 ) -> tuple[Tensor, Tensor | None]:
-    """Targets without what does not count, and where they count; None where all do."""
+    """Return targets with 0 where a row does not count, and where rows count; None if all do."""
     if kept is not None:
         target = target.masked_fill(~kept, ignore_index)
     if kept is None and not 0 <= ignore_index < classes and _are_classes(target, classes):
         return target, None
     kept = target != ignore_index
     target = target.masked_fill(~kept, 0)
-    if is_readable(target) and not _are_classes(target, classes):
+    if can_read_without_sync(target) and not _are_classes(target, classes):
         low, high = target.min().item(), target.max().item()
         raise ValueError(
             f"{name}: targets must be in [0, {classes}) or ignore_index {ignore_index}; "
@@ -74,8 +74,8 @@ def valid_targets(
 
 
 def _are_classes(target: Tensor, classes: int) -> bool:
-    """Whether all targets are seen to be classes; False where they are not to be looked at."""
-    if not is_readable(target):
+    """Whether all targets are class indices; False where reading them would wait."""
+    if not can_read_without_sync(target):
         return False
     if not target.numel():
         return True
@@ -101,7 +101,7 @@ def check_shapes(name: str, logits: Tensor, targets: Tensor) -> None:
 
 
 def check_setting(name: str, label: str, setting: PerClass | None, logits: Tensor) -> None:
-    """Refuse a setting that is not one per class, or negative where looking is free."""
+    """Refuse a setting that is not one per class; a negative one where it can be read."""
     if setting is None:
         return
     low = setting
@@ -111,6 +111,24 @@ def check_setting(name: str, label: str, setting: PerClass | None, logits: Tenso
             f"{name}: {label} must be a number or one per class; "
             f"got {label} {tuple(setting.shape)}, logits {tuple(logits.shape)}",
         )
-        low = float(setting.detach().min()) if is_readable(setting) else 0.0
+        low = float(setting.detach().min()) if can_read_without_sync(setting) else 0.0
     if not low >= 0:
         raise ValueError(f"{name}: {label} must be at least 0; got {label} {setting}")
+
+
+def class_log_probs(logits: Tensor, dim: int) -> Tensor:
+    """Return the log-softmax along `dim`, in at least single precision, also of infinite logits."""
+    x = logits.to(compute_dtype(logits))
+    largest = torch.finfo(x.dtype).max / 4  # a difference of two stays finite
+    return x.clamp(-largest, largest).log_softmax(dim)
+
+
+def check_class_index(name: str, targets: Tensor, num_classes: int) -> None:
+    """Refuse class indices outside [0, `num_classes`)."""
+    if targets.numel():
+        low, high = targets.aminmax()
+        require(
+            bool((low >= 0) & (high < num_classes)),
+            f"{name}: targets must be class indices in [0, {num_classes}); "
+            f"got targets from {low:d} to {high:d}. Leave rows out by where",
+        )

@@ -6,25 +6,26 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import (
     Reduction,
+    can_read_without_sync,
     check_floating,
     check_reduction,
     check_where,
     compute_dtype,
     hide,
-    is_readable,
     reduce,
     result_dtype,
 )
+from askew._settings_module import SettingsModule
 from askew.losses._binary_sides import check_targets
-from askew.losses._noisy import check_class_index, class_log_probs
+from askew.losses._multiclass_inputs import check_class_index, class_log_probs
 
 SMALLEST_SMOOTH = 1e-7
-"""A smaller one would divide nothing by nothing where a class is absent."""
+"""A smaller one would leave 0 / 0 where a class is absent."""
 
 Weight = float | Tensor
 
@@ -41,31 +42,31 @@ def asymmetric_tversky_loss(
     where: Bool[Tensor, "..."] | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    r"""Dice loss with its own price for a missed pixel and for one marked in error.
+    r"""Dice loss with one price for a missed pixel and another for a pixel marked in error.
 
     With the soft counts TP, FN and FP of a class, it costs
 
     .. math::
         \Bigl(1-\frac{TP+s}{TP+w_{FN}\,FN+w_{FP}\,FP+s}\Bigr)^{\gamma}.
 
-    A larger price of FN buys recall with precision. Both prices .5 and ``gamma=1`` give the Dice
-    loss, both 1 that of Jaccard. Swapping prediction and target and both prices changes nothing;
-    of two classes, one's FN is the other's FP.
+    A larger price of FN trades precision for recall. Both prices .5 and ``gamma=1`` give the Dice
+    loss, both 1 that of Jaccard. Swapping prediction with target and the two prices changes
+    nothing. Of two classes, the FN of one are the FP of the other.
 
-    With one class the scores go through a sigmoid, with more through a softmax. The mean weighs
-    every class alike, the background too: leave one out by ``reduction="none"``. An image that
-    lacks a class costs nearly 1 there for a few wrong pixels when ``smooth`` is small; with
-    ``per_image=False`` small regions share the counts of the batch, which then decides the loss.
-    Slopes are small where nothing overlaps yet: begin with, or add, a cross-entropy. No
-    probabilities: scores are driven to the extremes.
+    With one class the scores go through a sigmoid, with more through a softmax. The mean weights
+    all classes alike, the background included; to leave one out, average ``reduction="none"``
+    yourself. With a small ``smooth``, a few wrong pixels of a class that an image lacks cost nearly
+    1. With ``per_image=False`` the counts, and so the loss, depend on the whole batch. Gradients
+    are small where nothing overlaps yet: begin with a cross-entropy, or add one. Scores are driven
+    to the extremes, so they are no probabilities.
 
     Args:
         logits: Scores [batch, classes, *space]; one class means region or not.
         targets: Class index [batch, *space]; or a share in [0, 1] for each class, in the shape of
             `logits`: bool, integer 0/1, or soft. With one class, 0/1 or soft, in either shape.
         weight_fn: Price of a missed pixel, >= 0; a number or one per class.
-        weight_fp: Price of a pixel marked in error, likewise.
-        gamma: Focus, > 0: above 1 fades out classes already good, below 1 brings them forward.
+        weight_fp: Price of a pixel marked in error, in the same form.
+        gamma: Focus, > 0: above 1 fades out classes already good, below 1 emphasises them.
         smooth: Added to both sides of the fraction, in pixels, >= 1e-7.
         per_image: Whether each image is counted alone, or the batch as one.
         where: True where a pixel counts; broadcasts to [batch, *space].
@@ -76,14 +77,14 @@ def asymmetric_tversky_loss(
         `logits`.
 
     Raises:
-        ValueError: If shapes differ, a setting is out of range, or targets are; they are looked at
-            on CPU only.
+        ValueError: If shapes differ, or a setting or target is out of range; targets are checked on
+            CPU only.
         TypeError: If logits are not floating point, class indices no integers, or `where` not
             boolean.
 
     Numerics:
-        The share of error is taken as one fraction and not from 1. Infinite logits are taken for
-        the largest finite ones.
+        The loss is computed as one fraction, without a difference from 1. Infinite logits are
+        replaced by the largest finite ones.
 
     Example:
         >>> x, y = torch.tensor([[[3.0, -3.0, 0.0]]]), torch.tensor([[1, 0, 1]])
@@ -111,11 +112,11 @@ def asymmetric_tversky_loss(
     return reduce(cost, reduction, count_regions(pixels, dims), result_dtype(logits))
 
 
-class AsymmetricTverskyLoss(nn.Module):
-    """The settings of `asymmetric_tversky_loss`; prices given as tensors are buffers.
+class AsymmetricTverskyLoss(SettingsModule):
+    """Module form of `asymmetric_tversky_loss`; prices given as tensors are buffers.
 
     Args:
-        weight_fn: See `asymmetric_tversky_loss`, as for all settings.
+        weight_fn: See `asymmetric_tversky_loss`, which describes all settings.
         weight_fp: Price of a pixel marked in error.
         gamma: Focus.
         smooth: Added to both sides of the fraction.
@@ -147,11 +148,8 @@ class AsymmetricTverskyLoss(nn.Module):
         super().__init__()
         check_tversky("AsymmetricTverskyLoss", weight_fn, weight_fp, gamma, smooth)
         check_reduction("AsymmetricTverskyLoss", reduction)
-        for name, weight in (("weight_fn", weight_fn), ("weight_fp", weight_fp)):
-            if isinstance(weight, Tensor):
-                self.register_buffer(name, weight)
-            else:
-                setattr(self, name, weight)
+        self._store("weight_fn", weight_fn)
+        self._store("weight_fp", weight_fp)
         self.gamma = gamma
         self.smooth = smooth
         self.per_image = per_image
@@ -164,28 +162,12 @@ class AsymmetricTverskyLoss(nn.Module):
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss of `logits` against `targets`."""
-        return asymmetric_tversky_loss(
-            logits,
-            targets,
-            weight_fn=self.weight_fn,
-            weight_fp=self.weight_fp,
-            gamma=self.gamma,
-            smooth=self.smooth,
-            per_image=self.per_image,
-            where=where,
-            reduction=self.reduction,
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        names = ("weight_fn", "weight_fp", "gamma", "smooth", "per_image")
-        settings = [f"{name}={getattr(self, name)}" for name in names]
-        return ", ".join([*settings, f"reduction={self.reduction!r}"])
+        """Return the loss of `logits` against `targets`."""
+        return asymmetric_tversky_loss(logits, targets, where=where, **self._settings())
 
 
 class Pixels(NamedTuple):
-    """Of every image, class and pixel: log p, 1 − p and the share y; and which pixels count."""
+    """Of every image, class and pixel: log p, q = 1 − p and target y; and which pixels count."""
 
     log_p: Tensor
     q: Tensor
@@ -194,7 +176,7 @@ class Pixels(NamedTuple):
 
 
 def to_pixels(name: str, logits: Tensor, targets: Tensor, where: Tensor | None) -> Pixels:
-    """All as [batch, classes, pixels], in the precision of the arithmetic, checked."""
+    """Check the inputs, and bring them to [batch, classes, pixels] in at least single precision."""
     check_floating(name, "logits", logits)
     require(
         logits.dim() >= 2 and logits.shape[1] > 0,
@@ -221,7 +203,7 @@ def to_pixels(name: str, logits: Tensor, targets: Tensor, where: Tensor | None) 
 def tversky_cost(
     pixels: Pixels, weight_fn: Weight, weight_fp: Weight, smooth: float, dims: tuple[int, ...]
 ) -> Tensor:
-    """One minus the Tversky index, with the counts summed over `dims`."""
+    """Return 1 minus the Tversky index, with the counts summed over `dims`."""
     log_p, q, y, seen = pixels
     p = log_p.exp()
     hits, missed, alarms = (hide(t, seen).sum(dims) for t in (p * y, q * y, p * (1 - y)))
@@ -230,7 +212,7 @@ def tversky_cost(
 
 
 def count_regions(pixels: Pixels, dims: tuple[int, ...]) -> Tensor | None:
-    """Where anything was summed over `dims`; None if everywhere."""
+    """Return where at least one pixel counts, summed over `dims`; None if all count."""
     return None if pixels.seen is None else pixels.seen.sum(dims) > 0
 
 
@@ -239,12 +221,12 @@ def _flat(tensor: Tensor) -> Tensor:
 
 
 def _shares(name: str, targets: Tensor, logits: Tensor, seen: Tensor | None) -> Tensor:
-    """The share of each class in each pixel, [batch, classes, pixels]."""
+    """Return the share of each class in each pixel, [batch, classes, pixels]."""
     num_classes = logits.shape[1]
     if targets.dim() == logits.dim() or num_classes == 1:
         y = targets if targets.dim() == logits.dim() else targets.unsqueeze(1)
         y = hide(y, seen).to(compute_dtype(logits))
-        if is_readable(y):
+        if can_read_without_sync(y):
             check_targets(name, y)
         return _flat(y)
     if targets.is_floating_point() or targets.dtype == torch.bool:
@@ -253,7 +235,7 @@ def _shares(name: str, targets: Tensor, logits: Tensor, seen: Tensor | None) -> 
             f"got dtype {targets.dtype}"
         )
     index = hide(targets.unsqueeze(1), seen)
-    if is_readable(index):
+    if can_read_without_sync(index):
         check_class_index(name, index, num_classes)
     classes = torch.arange(num_classes, device=index.device).unsqueeze(1)
     return (_flat(index) == classes).to(compute_dtype(logits))
@@ -266,10 +248,12 @@ def _like(weight: Weight, like: Tensor) -> Weight:
 def check_tversky(
     name: str, weight_fn: Weight, weight_fp: Weight, gamma: float, smooth: float
 ) -> None:
-    """Refuse settings out of range; tensors only where looking at them is free."""
+    """Refuse settings out of range; tensors only where they can be read at no cost."""
     for label, weight in (("weight_fn", weight_fn), ("weight_fp", weight_fp)):
         if isinstance(weight, Tensor):
-            fits = not is_readable(weight) or bool(((weight >= 0) & weight.isfinite()).all())
+            fits = not can_read_without_sync(weight) or bool(
+                ((weight >= 0) & weight.isfinite()).all()
+            )
         else:
             fits = 0 <= weight < math.inf
         require(fits, f"{name}: {label} must be finite and at least 0; got {label} {weight}")
@@ -278,7 +262,7 @@ def check_tversky(
 
 
 def check_smooth(name: str, smooth: float) -> None:
-    """Refuse a smoothing that could leave 0 / 0."""
+    """Refuse a `smooth` that could leave 0 / 0."""
     require(
         SMALLEST_SMOOTH <= smooth < math.inf,
         f"{name}: smooth must be finite and at least {SMALLEST_SMOOTH}; got smooth {smooth}",

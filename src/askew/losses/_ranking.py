@@ -24,7 +24,7 @@ from askew.losses._ranking_distances import Distance, check_distance, distances
 
 
 class Hinges(NamedTuple):
-    """From where each side costs something, and how much."""
+    """Margin and price of each side: from which distance on it costs something, and how much."""
 
     margin_pos: float
     margin_neg: float
@@ -62,8 +62,9 @@ def asymmetric_ranking_loss(
 
     The two margins alone fix distances, not an order: with `margin_pos` above `margin_neg`, say
     .5 and .3, a triplet with d_p = .49 and d_n = .31 costs nothing although its negative is
-    nearer. Such settings warn; a `relative_margin` >= 0 closes the gap. Not for embeddings without
-    a fixed scale: the margins are absolute, so normalise first or take the cosine distance.
+    nearer. Such settings raise a warning; a `relative_margin` >= 0 closes the gap. Not for
+    embeddings without a fixed scale: the margins are absolute, so normalise first or use the cosine
+    distance.
 
     Args:
         anchor: What is compared, [*batch, width] with width > 0. Any floating dtype.
@@ -74,11 +75,11 @@ def asymmetric_ranking_loss(
         margin_neg: Distance from which a negative costs nothing, >= 0. 1 is the contrastive loss's
             usual value for embeddings of length 1, where distances are between 0 and 2.
         scale_pos: Price of the positive side, >= 0; 0 leaves it out.
-        scale_neg: Price of the negative side, likewise.
+        scale_neg: Price of the negative side, in the same form.
         relative_margin: By how much the positive must be nearer than the negative, or None for no
-            such term. A negative number tolerates a wrong order up to it.
+            such term. A negative number tolerates a wrong order by less than its size.
         distance: "euclidean", "squared" (of it), or "cosine" (1 minus the cosine).
-        where: True where a triplet counts; broadcasts to [*batch]. What is hidden adds nothing to
+        where: True where a triplet counts; broadcasts to [*batch]. A hidden triplet adds nothing to
             value or gradient, may be NaN, and is not counted by "mean".
         reduction: "mean" over the triplets that count, "sum" or "none".
 
@@ -94,8 +95,9 @@ def asymmetric_ranking_loss(
         UserWarning: If the loss can be 0 with the negative nearer. Not inside `torch.compile`.
 
     Numerics:
-        Equal vectors have distance 0 and no gradient. Squares are scaled, so that distances stay
-        right where those would leave the range. A vector of zeros is at cosine distance 1.
+        Equal vectors have distance 0 and no gradient. Vectors are scaled before they are squared,
+        so that distances stay right where squares would leave the range. A vector of zeros is at
+        cosine distance 1.
 
     Example:
         >>> anchor, positive = torch.tensor([0.0, 0.0]), torch.tensor([0.3, 0.4])
@@ -115,15 +117,15 @@ def asymmetric_ranking_loss(
     check_reduction(name, reduction)
     _check_triplets(name, (anchor, positive, negative), where)
     if not torch.compiler.is_compiling() and leaves_order_open(hinges, distance):
-        warnings.warn(open_order(name, hinges), stacklevel=2)
+        warnings.warn(order_warning(name, hinges), stacklevel=2)
     return _ranking_loss(anchor, positive, negative, hinges, distance, where, reduction)
 
 
 class AsymmetricRankingLoss(nn.Module):
-    """The settings of `asymmetric_ranking_loss`.
+    """Module form of `asymmetric_ranking_loss`.
 
     Args:
-        margin_pos: See `asymmetric_ranking_loss`, as for all settings.
+        margin_pos: See `asymmetric_ranking_loss`, which describes all settings.
         margin_neg: Distance from which a negative costs nothing.
         scale_pos: Price of the positive side.
         scale_neg: Price of the negative side.
@@ -164,7 +166,7 @@ class AsymmetricRankingLoss(nn.Module):
         self.distance: Distance = distance
         self.reduction: Reduction = reduction
         if leaves_order_open(self.hinges, distance):
-            warnings.warn(open_order(name, self.hinges), stacklevel=2)
+            warnings.warn(order_warning(name, self.hinges), stacklevel=2)
 
     def forward(
         self,
@@ -174,14 +176,14 @@ class AsymmetricRankingLoss(nn.Module):
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss of the triplets; see `asymmetric_ranking_loss`."""
+        """Return the loss of the triplets; see `asymmetric_ranking_loss`."""
         _check_triplets(type(self).__name__, (anchor, positive, negative), where)
         return _ranking_loss(
             anchor, positive, negative, self.hinges, self.distance, where, self.reduction
         )
 
     def extra_repr(self) -> str:
-        """Every setting."""
+        """Return every setting."""
         settings = [f"{name}={value}" for name, value in self.hinges._asdict().items()]
         return ", ".join(
             [*settings, f"distance={self.distance!r}", f"reduction={self.reduction!r}"]
@@ -189,7 +191,7 @@ class AsymmetricRankingLoss(nn.Module):
 
 
 class RankingViolations(NamedTuple):
-    """Shares of the triplets that count, as tensors; 0 where none does.
+    """Shares among the triplets that count, as tensors; 0 if none counts.
 
     `positive`: the positive is beyond its margin. `negative`: the negative is within its margin.
     `order`: the negative is nearer than the positive.
@@ -216,10 +218,10 @@ def ranking_violations(
     distance: Distance = "euclidean",
     where: Bool[Tensor, "..."] | None = None,
 ) -> RankingViolations:
-    """Which share of the triplets breaks each margin, and which share has the wrong order.
+    """Measure which share of the triplets breaks each margin, and which has the wrong order.
 
-    Nothing is read back from the device: log the tensors when it suits. Swapping the sides of the
-    loss, as `asymmetric_ranking_loss` describes, swaps the first two shares.
+    The shares stay on the device, so that computing them never waits for it. Swapping the sides of
+    the loss, as `asymmetric_ranking_loss` describes, swaps the first two shares.
 
     Args:
         anchor: What is compared, [*batch, width].
@@ -246,7 +248,9 @@ def ranking_violations(
     check_hinges(name, Hinges(margin_pos, margin_neg))
     check_distance(name, distance)
     _check_triplets(name, (anchor, positive, negative), where)
-    d_pos, d_neg = _sides(anchor.detach(), positive.detach(), negative.detach(), distance, where)
+    d_pos, d_neg = _distances(
+        anchor.detach(), positive.detach(), negative.detach(), distance, where
+    )
 
     def share(violated: Tensor) -> Tensor:
         if where is not None:
@@ -259,7 +263,7 @@ def ranking_violations(
 
 
 def check_hinges(name: str, hinges: Hinges) -> None:
-    """Refuse a margin or a price that is negative or not finite, and a loss without any term."""
+    """Refuse margins and prices that are negative or not finite, and a loss without any term."""
     for label, value in hinges._asdict().items():
         if label == "relative_margin":
             require(
@@ -280,8 +284,8 @@ def check_hinges(name: str, hinges: Hinges) -> None:
 def leaves_order_open(hinges: Hinges, distance: Distance) -> bool:
     """Whether a triplet with the negative nearer can cost nothing.
 
-    It does if d_n < d_p while d_p <= margin_pos and d_n >= margin_neg, as far as those count: then
-    the interval from the one to the other must not be empty. A relative margin >= 0 forbids it.
+    Such a triplet has margin_neg <= d_n < d_p <= margin_pos, where a side with scale 0 has no
+    bound. A relative margin >= 0 excludes it.
     """
     if hinges.relative_margin is not None and hinges.relative_margin >= 0:
         return False
@@ -290,12 +294,12 @@ def leaves_order_open(hinges: Hinges, distance: Distance) -> bool:
     return nearest < (min(farthest, 2.0) if distance == "cosine" else farthest)
 
 
-def open_order(name: str, hinges: Hinges) -> str:
-    """What `leaves_order_open` means, for the user who chose these numbers."""
+def order_warning(name: str, hinges: Hinges) -> str:
+    """Return the warning for settings of which `leaves_order_open` is true."""
     settings = ", ".join(f"{label} {value}" for label, value in hinges._asdict().items())
     return (
         f"{name}: the loss can be 0 while the negative is nearer than the positive; got {settings}."
-        " Take margin_neg >= margin_pos with both scales above 0, or a relative_margin >= 0"
+        " Use margin_neg >= margin_pos with both scales above 0, or a relative_margin >= 0"
     )
 
 
@@ -308,7 +312,7 @@ def _ranking_loss(
     where: Tensor | None,
     reduction: Reduction,
 ) -> Tensor:
-    d_pos, d_neg = _sides(anchor, positive, negative, distance, where)
+    d_pos, d_neg = _distances(anchor, positive, negative, distance, where)
     loss = torch.zeros_like(d_pos)
     if hinges.scale_pos > 0:
         loss = loss + hinges.scale_pos * (d_pos - hinges.margin_pos).relu()
@@ -321,10 +325,10 @@ def _ranking_loss(
     return reduce(loss, reduction, where, result_dtype(anchor))
 
 
-def _sides(
+def _distances(
     anchor: Tensor, positive: Tensor, negative: Tensor, distance: Distance, where: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Distances of positives and of negatives, 0 where nothing counts."""
+    """Return the distances of positives and of negatives, 0 where nothing counts."""
     seen = None if where is None else where.unsqueeze(-1)
     a, p, n = (hide(t, seen).to(compute_dtype(t)) for t in (anchor, positive, negative))
     return distances(a, p, distance), distances(a, n, distance)

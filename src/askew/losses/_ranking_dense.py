@@ -12,15 +12,15 @@ from askew._reduction import is_transformed
 from askew.losses._ranking import Hinges
 from askew.losses._ranking_distances import Distance, distances
 
-ELEMENTS = 1 << 21
-"""Components of differences that are held at a time: what a cache takes."""
+CPU_BLOCK_ELEMENTS = 1 << 21
+"""Components of differences that are held at a time on the CPU: what fits its cache."""
 
-ELEMENTS_ELSEWHERE = 1 << 26
-"""The same off the CPU, where a block must be worth its launches."""
+ACCELERATOR_BLOCK_ELEMENTS = 1 << 26
+"""The same on other devices, where a block must outweigh the launches of its kernels."""
 
 
 class Batch(NamedTuple):
-    """What makes pairs: vectors, their labels, and which of them count (None = all)."""
+    """Vectors, their labels, and which of them count (None = all)."""
 
     x: Tensor
     labels: Tensor
@@ -28,7 +28,7 @@ class Batch(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Per row: what its pairs cost on each side, and how many of them cost something."""
+    """Per row: the cost of its pairs on each side, and how many of them cost something."""
 
     pos: Tensor
     neg: Tensor
@@ -37,20 +37,19 @@ class Sums(NamedTuple):
 
 
 def dense_sums(batch: Batch, hinges: Hinges, distance: Distance) -> Sums:
-    """The sums of every row. A backward pass computes the differences anew, block by block."""
+    """Return the sums of every row; the backward pass recomputes the differences block by block."""
     blocks = row_blocks(batch.x)
     compute: Callable[..., Sums] = _sums
-    transformed = is_transformed()
-    if len(blocks) > 1 and torch.is_grad_enabled() and not transformed:
+    if len(blocks) > 1 and torch.is_grad_enabled() and not is_transformed():
         compute = partial(checkpoint, _sums, use_reentrant=False, preserve_rng_state=False)
     parts = [compute(batch, start, stop, hinges, distance) for start, stop in blocks]
     return Sums(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
 def row_blocks(x: Tensor) -> list[tuple[int, int]]:
-    """Where blocks of rows start and stop; inside `torch.compile` all rows are one block."""
+    """Return where blocks of rows start and stop; in `torch.compile` all rows are one block."""
     rows, width = x.shape
-    elements = ELEMENTS if x.device.type == "cpu" else ELEMENTS_ELSEWHERE
+    elements = CPU_BLOCK_ELEMENTS if x.device.type == "cpu" else ACCELERATOR_BLOCK_ELEMENTS
     step = rows if torch.compiler.is_compiling() else elements // max(rows * width, 1)
     step = max(step, 1)
     return [(start, min(start + step, rows)) for start in range(0, rows, step)] or [(0, 0)]
@@ -67,7 +66,7 @@ def _sums(batch: Batch, start: int, stop: int, hinges: Hinges, distance: Distanc
 
 
 def _pairs(batch: Batch, start: int, stop: int) -> tuple[Tensor, Tensor]:
-    """Which pairs of these rows have the same label, and which have another."""
+    """Return which pairs of these rows have equal labels, and which have different ones."""
     rows = torch.arange(start, stop, device=batch.labels.device)
     same = batch.labels[start:stop, None] == batch.labels
     pair = rows[:, None] != torch.arange(len(batch.labels), device=rows.device)
@@ -79,15 +78,17 @@ def _pairs(batch: Batch, start: int, stop: int) -> tuple[Tensor, Tensor]:
 def hessian_product(
     batch: Batch, v: Tensor, hinges: Hinges, distance: Distance, *, mean: bool
 ) -> Tensor:
-    r"""The second derivative of the loss of all pairs, times `v`; differentiable in turn.
+    r"""Return the second derivative of the loss of all pairs times `v`, itself differentiable.
 
     A pair adds :math:`\pm a (\Delta v - u\,u^\top \Delta v) / d` for Euclidean distances, with u
     the unit vector from one to the other, and :math:`\pm a\,\Delta v` up to a factor for squares.
     """
-    with torch.no_grad():
+    with torch.no_grad():  # the counts of a mean are constants, as in the first derivative
         sums = dense_sums(batch, hinges, distance)
         share_pos, share_neg = (
-            2 * scale / (active.sum().clamp_min(1) if mean else 1)
+            2
+            * scale
+            / (active.sum().clamp_min(1) if mean else 1)  # (i, j) and (j, i) both move row i
             for scale, active in (
                 (hinges.scale_pos, sums.active_pos),
                 (hinges.scale_neg, sums.active_neg),
@@ -102,9 +103,9 @@ def hessian_product(
         gap = batch.x[start:stop, None] - batch.x
         dv = v[start:stop, None] - v
         if distance == "euclidean":
-            met = d == 0
-            d = torch.where(met, 1.0, d)
-            price = torch.where(met, 0.0, price / d)
+            equal = d == 0
+            d = torch.where(equal, 1.0, d)
+            price = torch.where(equal, 0.0, price / d)  # equal vectors have slope 0 of every order
             unit = gap / d.unsqueeze(-1)
             dv = dv - unit * (unit * dv).sum(-1, keepdim=True)
         elif distance == "squared":

@@ -1,4 +1,4 @@
-"""How far two embeddings are apart, without a wrong slope where they meet."""
+"""Distances of two embeddings, with the right gradient where both are equal."""
 
 from typing import Literal, get_args
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from askew._check import require
-from askew._reduction import is_readable
+from askew._reduction import can_read_without_sync
 
 Distance = Literal["euclidean", "squared", "cosine"]
 
@@ -20,7 +20,7 @@ def check_distance(name: str, distance: str) -> None:
 
 
 def distances(x: Tensor, y: Tensor, distance: Distance) -> Tensor:
-    """The distance of the vectors of `x` from those of `y` along the last axis.
+    """Return the distance of the vectors of `x` from those of `y` along the last axis.
 
     Equal vectors are at exactly 0 and get no gradient. A vector of zeros has no direction: its
     cosine distance from everything is 1.
@@ -33,14 +33,14 @@ def distances(x: Tensor, y: Tensor, distance: Distance) -> Tensor:
         largest = torch.finfo(x.dtype).max  # an infinite difference has no gradient, not even 0
         gap = (x - y).clamp(-largest, largest)
         return (gap * gap).sum(-1)
-    both = (direction(x) - direction(y)).square().sum(-1)
-    return (both + is_zero(x) + is_zero(y)) / 2
+    square = (direction(x) - direction(y)).square().sum(-1)  # 2 − 2 cos, exact for small angles
+    return (square + is_zero(x) + is_zero(y)) / 2
 
 
 def length(x: Tensor) -> Tensor:
-    """The Euclidean norm over the last axis; at 0 its gradient is 0, of every order.
+    """Return the Euclidean norm over the last axis; at 0 its derivatives of every order are 0.
 
-    The largest component is taken out before the squares, which else leave the range.
+    Vectors are divided by their largest component first, so that no square leaves the range.
     """
     size = _size(x)
     edge = (size == 0) | size.isinf()
@@ -49,7 +49,7 @@ def length(x: Tensor) -> Tensor:
 
 
 def direction(x: Tensor) -> Tensor:
-    """The vectors of length 1 over the last axis; zeros stay zeros, with a zero gradient."""
+    """Scale vectors along the last axis to length 1; zeros stay zeros, with a zero gradient."""
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     if _is_safe(norm):
         return x / norm
@@ -61,7 +61,7 @@ def direction(x: Tensor) -> Tensor:
 
 
 def is_zero(x: Tensor) -> Tensor:
-    """Which vectors along the last axis have no direction: zeros, or so short that it is noise.
+    """Return which vectors along the last axis are 0, or so short that their direction is noise.
 
     The slope of a direction is one over the length and would leave the range.
     """
@@ -69,8 +69,8 @@ def is_zero(x: Tensor) -> Tensor:
 
 
 def _is_safe(norm: Tensor) -> bool:
-    """Whether no square can have left the range and no length is 0, where that is free to see."""
-    if not is_readable(norm) or norm.numel() == 0:
+    """Whether no square left the range and no length is 0; False where reading would wait."""
+    if not can_read_without_sync(norm) or norm.numel() == 0:
         return False
     smallest, largest = norm.detach().aminmax()
     info = torch.finfo(norm.dtype)
@@ -82,5 +82,5 @@ def _size(x: Tensor) -> Tensor:
 
 
 def _scaled(x: Tensor, size: Tensor, edge: Tensor) -> Tensor:
-    """Over its largest component; ones where that cannot be."""
+    """Divide by the largest component; ones stand at an `edge`, where it is 0 or infinite."""
     return (x / size.masked_fill(edge, 1.0).unsqueeze(-1)).masked_fill(edge.unsqueeze(-1), 1.0)

@@ -17,8 +17,8 @@ from askew._reduction import (
     is_transformed,
     result_dtype,
 )
-from askew.losses._ranking import Hinges, check_hinges, leaves_order_open, open_order
-from askew.losses._ranking_blocks import Job, PairLoss
+from askew.losses._ranking import Hinges, check_hinges, leaves_order_open, order_warning
+from askew.losses._ranking_blocks import PairLoss, PairSettings
 from askew.losses._ranking_dense import Batch, dense_sums
 from askew.losses._ranking_distances import Distance, check_distance, direction
 
@@ -42,15 +42,15 @@ def asymmetric_pair_loss(
     .. math::
         \frac{s_+}{|P'|}\sum_{P}[d_{ij}-m_+]_+ \;+\; \frac{s_-}{|N'|}\sum_{N}[m_--d_{ij}]_+ ,
 
-    where P' and N' are the pairs whose hinge is not 0. Each side is thus the mean of what still
-    violates its margin, and the many pairs that are done do not water it down. Equal scales and
+    where P' and N' are the pairs whose hinge is not 0. Each side is thus the mean over the pairs
+    that still violate its margin; the many that no longer do don't dilute it. Equal scales and
     margins 0 and m are the contrastive loss over a batch. Swapping which pairs are near mirrors
     the cosine distance, as `asymmetric_ranking_loss` describes.
 
     As the denominators follow the data, "mean" is not continuous where a pair starts to count,
-    and a side with one violating pair left pulls at it with full weight: for a smooth end of
-    training take "sum", or raise `margin_pos`. A `relative_margin` needs triplets: see
-    `asymmetric_ranking_loss`. Margins are absolute: normalise the embeddings first, or take the
+    and a side with one violating pair left gives it the full weight: for a smooth end of training
+    use "sum", or raise `margin_pos`. A `relative_margin` needs triplets: see
+    `asymmetric_ranking_loss`. Margins are absolute: normalise the embeddings first, or use the
     cosine distance.
 
     Args:
@@ -59,7 +59,7 @@ def asymmetric_pair_loss(
         margin_pos: Distance up to which a positive pair costs nothing, >= 0.
         margin_neg: Distance from which a negative pair costs nothing, >= 0.
         scale_pos: Price of the positive side, >= 0; 0 leaves it out.
-        scale_neg: Price of the negative side, likewise.
+        scale_neg: Price of the negative side, in the same form.
         distance: "euclidean", "squared" (of it), or "cosine" (1 minus the cosine).
         where: True where a row counts, [batch]. Pairs with a hidden row do not exist; it may be
             NaN.
@@ -79,12 +79,12 @@ def asymmetric_pair_loss(
             `torch.compile`.
 
     Numerics:
-        No matrix of all pairs is held: on the CPU a mean or a sum walks over blocks of rows, with
-        the gradient computed along; elsewhere, and for "none", all differences are taken block by
-        block, and anew in the backward pass, which on a CPU is some hundred times slower. Inside
-        `torch.compile` all pairs are one graph, and a second derivative holds what autograd keeps
-        of all pairs. Equal vectors have distance 0 and no gradient, and near ones lose no digits
-        to the matrix product.
+        No matrix of all pairs is held. On the CPU, a mean or a sum loops over blocks of rows and
+        computes the gradient in the same pass. On other devices, and for "none", differences are
+        computed block by block, and again in the backward pass; on a CPU that is some hundred
+        times slower. Inside `torch.compile` all pairs are one graph, and a second derivative holds
+        what autograd saves for all pairs. Equal vectors have distance 0 and no gradient, and near
+        ones lose no digits to the matrix product.
 
     Example:
         >>> x, labels = torch.tensor([[0.0], [0.5], [0.75]]), torch.tensor([7, 7, 8])
@@ -99,15 +99,15 @@ def asymmetric_pair_loss(
     hinges = Hinges(margin_pos, margin_neg, scale_pos, scale_neg)
     _check_settings(name, hinges, distance, reduction)
     if not torch.compiler.is_compiling() and leaves_order_open(hinges, distance):
-        warnings.warn(open_order(name, hinges), stacklevel=2)
+        warnings.warn(order_warning(name, hinges), stacklevel=2)
     return _pair_loss(name, embeddings, labels, hinges, distance, where, reduction)
 
 
 class AsymmetricPairLoss(nn.Module):
-    """The settings of `asymmetric_pair_loss`.
+    """Module form of `asymmetric_pair_loss`.
 
     Args:
-        margin_pos: See `asymmetric_pair_loss`, as for all settings.
+        margin_pos: See `asymmetric_pair_loss`, which describes all settings.
         margin_neg: Distance from which a negative pair costs nothing.
         scale_pos: Price of the positive side.
         scale_neg: Price of the negative side.
@@ -144,7 +144,7 @@ class AsymmetricPairLoss(nn.Module):
         self.distance: Distance = distance
         self.reduction: Reduction = reduction
         if leaves_order_open(self.hinges, distance):
-            warnings.warn(open_order(name, self.hinges), stacklevel=2)
+            warnings.warn(order_warning(name, self.hinges), stacklevel=2)
 
     def forward(
         self,
@@ -153,12 +153,12 @@ class AsymmetricPairLoss(nn.Module):
         *,
         where: Bool[Tensor, " batch"] | None = None,
     ) -> Tensor:
-        """The loss of all pairs; see `asymmetric_pair_loss`."""
+        """Return the loss of all pairs; see `asymmetric_pair_loss`."""
         name, hinges = type(self).__name__, self.hinges
         return _pair_loss(name, embeddings, labels, hinges, self.distance, where, self.reduction)
 
     def extra_repr(self) -> str:
-        """Every setting."""
+        """Return every setting."""
         settings = [
             f"{name}={value}"
             for name, value in self.hinges._asdict().items()
@@ -188,16 +188,15 @@ def _pair_loss(
         return composed(Batch(x, labels, where), hinges, distance, reduction).to(dtype)
     if distance == "cosine":
         x = direction(x)
-    transformed = is_transformed()
-    wants_gradient = torch.is_grad_enabled() and (x.requires_grad or transformed)
-    job = Job(hinges, distance, reduction == "mean", wants_gradient)
-    return PairLoss.apply(x, labels, where, job)[0].to(dtype)
+    wants_gradient = torch.is_grad_enabled() and (x.requires_grad or is_transformed())
+    settings = PairSettings(hinges, distance, reduction == "mean", wants_gradient)
+    return PairLoss.apply(x, labels, where, settings)[0].to(dtype)
 
 
 def composed(
     batch: Batch, hinges: Hinges, distance: Distance, reduction: Reduction = "mean"
 ) -> Tensor:
-    """The loss by plain differentiable operations: the judge of every other way."""
+    """Return the loss by plain differentiable operations, with which `PairLoss` must agree."""
     sums = dense_sums(batch, hinges, distance)
     pos, neg = hinges.scale_pos * sums.pos, hinges.scale_neg * sums.neg
     if reduction == "none":

@@ -1,11 +1,12 @@
-"""A loss that takes what the model is sure of for a positive that nobody marked."""
+"""SPLC loss: unmarked labels of which the model is sure count as missing positives."""
 
 import torch
 from jaxtyping import Bool, Float, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
-from askew._reduction import Reduction, check_reduction, is_readable, reduce, result_dtype
+from askew._reduction import Reduction, can_read_without_sync, check_reduction, reduce, result_dtype
+from askew._settings_module import SettingsModule
 from askew.losses._missing import check_focus, check_labels, checked_elements, focal_cost
 
 
@@ -21,7 +22,7 @@ def splc_loss(
     where: Bool[Tensor, "..."] | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    r"""Focal loss in which an unmarked label that the model believes in counts as marked.
+    r"""Focal loss in which an unmarked label with a high predicted probability counts as marked.
 
     With :math:`p=\sigma(x)` and :math:`p_m=\sigma(x-m)`, a logit x costs
 
@@ -30,18 +31,19 @@ def splc_loss(
         -(1-p)^{\gamma_+}\log p \;\text{ if not and } p>\tau,\quad
         -p^{\gamma_-}\log(1-p) \;\text{ otherwise.}
 
-    A label so corrected has no margin, as in the authors' code. With ``correct=False``, equal
-    gammas and no margin it is the focal loss; zero gammas then give binary cross-entropy.
+    A corrected label has no margin, as in the authors' code. With ``correct=False``, equal gammas
+    and no margin it is the focal loss; zero gammas then give binary cross-entropy.
 
-    A model that has learnt nothing corrects at random: pass ``correct=epoch >= 1``. Not for
-    complete labels: every sure false alarm is then rewarded. Calibration is lost either way.
+    A model that has learned nothing corrects at random: pass ``correct=epoch >= 1``. Not for
+    complete labels: every sure false alarm is then rewarded. Probabilities are no longer
+    calibrated in any case.
 
     Args:
         logits: Scores before the sigmoid; any shape.
         targets: Labels of the same shape, 0 or 1, of any dtype; 0 = not marked.
-        tau: Probability above which an unmarked label is taken for a missing one, in (0, 1).
-        correct: Whether to do so; False while the model is not yet to be trusted.
-        margin_pos: What a marked positive's logit must have beyond zero, finite.
+        tau: Probability above which an unmarked label counts as a missing positive, in (0, 1).
+        correct: Whether to correct labels; False while predictions are not yet reliable.
+        margin_pos: Margin m of the logits of marked labels, finite.
         gamma_pos: Focus of the positive side, >= 0.
         gamma_neg: Focus of the negative side, >= 0; the authors have one for both sides.
         where: True where an element counts; broadcasts to `logits`.
@@ -51,13 +53,13 @@ def splc_loss(
         A scalar, or the shape of `logits` for "none", in the dtype of `logits`.
 
     Raises:
-        ValueError: If shapes differ, a setting is out of range, or a target is neither 0 nor 1;
-            they are looked at on CPU only.
+        ValueError: If shapes differ, a setting is out of range, or a target is neither 0 nor 1
+            (checked on CPU only).
         TypeError: If logits are not floating point, or `where` is not boolean.
 
     Numerics:
-        Value and gradient are right for every logit, infinite ones included. The value jumps
-        where p passes `tau`; the gradient is that of the branch taken.
+        Value and gradient are right for every logit, infinite ones included. At p = `tau` the value
+        jumps; the gradient is that of the case that applies.
 
     Example:
         >>> x, y = torch.tensor([3.0, 3.0]), torch.tensor([False, False])
@@ -71,22 +73,23 @@ def splc_loss(
     name = "splc_loss"
     _check_splc(name, tau, margin_pos, gamma_pos, gamma_neg)
     x, y = checked_elements(name, logits, targets, where, reduction)
-    if is_readable(y):
+    if can_read_without_sync(y):
         check_labels(name, y)
     marked = y != 0
-    believed = ~marked & (torch.sigmoid(x.detach()) > tau) & correct
-    alike = torch.where(marked, margin_pos - x, torch.where(believed, -x, x))
-    pos, neg = focal_cost(alike, gamma_pos), focal_cost(alike, gamma_neg)
-    loss = torch.where(marked | believed, pos, neg)
+    corrected = ~marked & (torch.sigmoid(x.detach()) > tau) & correct
+    # The logit of being wrong: minus the logit of what counts as positive.
+    wrong = torch.where(marked, margin_pos - x, torch.where(corrected, -x, x))
+    pos, neg = focal_cost(wrong, gamma_pos), focal_cost(wrong, gamma_neg)
+    loss = torch.where(marked | corrected, pos, neg)
     return reduce(loss, reduction, where, result_dtype(logits))
 
 
-class SPLCLoss(nn.Module):
-    """The settings of `splc_loss`.
+class SPLCLoss(SettingsModule):
+    """Module form of `splc_loss`.
 
     Args:
-        tau: See `splc_loss`, as for all settings.
-        margin_pos: What a marked positive's logit must have beyond zero.
+        tau: See `splc_loss`, which describes all settings.
+        margin_pos: Margin of the logits of marked labels.
         gamma_pos: Focus of the positive side.
         gamma_neg: Focus of the negative side.
         reduction: "mean", "sum" or "none".
@@ -126,24 +129,8 @@ class SPLCLoss(nn.Module):
         correct: bool = True,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss of `logits` against `targets`; `correct` may change from call to call."""
-        return splc_loss(
-            logits,
-            targets,
-            tau=self.tau,
-            correct=correct,
-            margin_pos=self.margin_pos,
-            gamma_pos=self.gamma_pos,
-            gamma_neg=self.gamma_neg,
-            where=where,
-            reduction=self.reduction,
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        names = ("tau", "margin_pos", "gamma_pos", "gamma_neg")
-        settings = [f"{name}={getattr(self, name)}" for name in names]
-        return ", ".join([*settings, f"reduction={self.reduction!r}"])
+        """Return the loss of `logits` against `targets`; `correct` may change from call to call."""
+        return splc_loss(logits, targets, correct=correct, where=where, **self._settings())
 
 
 def _check_splc(

@@ -5,20 +5,21 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import (
     Reduction,
+    can_read_without_sync,
     check_floating,
     check_reduction,
     check_where,
     compute_dtype,
     hide,
-    is_readable,
     reduce,
     result_dtype,
 )
+from askew._settings_module import SettingsModule
 from askew.losses._missing import check_labels
 
 
@@ -39,21 +40,23 @@ def two_way_loss(
         \log\Bigl(1+\exp\bigl(T_-\log\sum_{n\in N}e^{x_n/T_-}
         + T_+\log\sum_{p\in P}e^{-x_p/T_+}\bigr)\Bigr).
 
-    The loss is the mean over rows plus the mean over columns. A warm side spreads its slope over
-    all its labels, a cold one gives it to the worst. With both temperatures 1 and a single mark in
-    a row, the row's part is cross-entropy. Swapping the sides, the targets and the sign of the
-    logits changes nothing where every row and column has both kinds.
+    The loss is the mean over rows plus the mean over columns. A high temperature spreads the
+    gradient of its side over all labels, a low one concentrates it on the worst. With both
+    temperatures 1 and a single marked label in a row, the term of the row is cross-entropy.
+    Swapping the sides, the targets and the sign of the logits changes nothing if every row and
+    column has both kinds of label.
 
-    Rows and columns without a mark are left out, also of the count: a sample in which nothing is
-    marked teaches only through the columns, a class that the batch lacks only through the rows.
-    One in which all is marked counts, and costs nothing. The columns' part depends on the batch:
-    small or sorted batches change the loss. It only ranks: no threshold, no probabilities.
+    Rows and columns without a marked label are left out, also of the denominator. A sample without
+    any then has a gradient only through the columns, a class without any only through the rows. A
+    row or column in which all labels are marked counts, and costs nothing. The term of the columns
+    depends on the batch: small or sorted batches change the loss. The loss only ranks: it gives
+    neither a threshold nor probabilities.
 
     Args:
         logits: Scores of each sample for each class.
         targets: Labels of the same shape, 0 or 1, of any dtype.
         temperature_pos: Temperature of the marked labels, > 0; the default is the author's.
-        temperature_neg: Temperature of the unmarked labels, > 0; likewise.
+        temperature_neg: Temperature of the unmarked labels, > 0; the default is the author's.
         where: True where an element counts; broadcasts to `logits`. A hidden element is neither
             marked nor unmarked.
         reduction: "mean" over the rows that count plus the mean over the columns that count, "sum"
@@ -65,12 +68,13 @@ def two_way_loss(
 
     Raises:
         ValueError: If shapes differ or are not [batch, classes], a temperature is not positive, or
-            a target is neither 0 nor 1; they are looked at on CPU only.
+            a target is neither 0 nor 1 (checked on CPU only).
         TypeError: If logits are not floating point, or `where` is not boolean.
 
     Numerics:
-        What is absent is absent, not a large negative score, so that logits of any size are right.
-        Infinite ones are taken for the largest finite ones and get no gradient.
+        Labels of the other side are left out instead of getting a large negative score, so that
+        logits of any size are right. Infinite ones are replaced by the largest finite ones and get
+        no gradient.
 
     Example:
         >>> x = torch.tensor([[2.0, -1.0], [0.5, 1.0]])
@@ -87,25 +91,25 @@ def two_way_loss(
     _check_inputs(name, logits, targets, where)
     x = hide(logits, where).to(compute_dtype(logits))
     y = hide(targets, where)
-    if is_readable(y):
+    if can_read_without_sync(y):
         check_labels(name, y)
     seen = torch.ones_like(x, dtype=torch.bool) if where is None else where.expand(x.shape)
     marked, unmarked = seen & (y != 0), seen & (y == 0)
     dtype = result_dtype(logits)
-    pos, neg = _Side(-x, marked, temperature_pos), _Side(x, unmarked, temperature_neg)
-    parts = [(_cost(pos, neg, dim), marked.any(dim)) for dim in (1, 0)]
+    pos, neg = _SideScores(-x, marked, temperature_pos), _SideScores(x, unmarked, temperature_neg)
+    costs = [(_cost(pos, neg, dim), marked.any(dim)) for dim in (1, 0)]  # rows, columns
     if reduction == "mean":
-        rows, columns = (reduce(cost, "mean", counts) for cost, counts in parts)
+        rows, columns = (reduce(cost, "mean", counts) for cost, counts in costs)
         return (rows + columns).to(dtype)
-    cost, counts = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    cost, counts = (torch.cat(tensors) for tensors in zip(*costs, strict=True))
     return reduce(cost, reduction, counts, dtype)
 
 
-class TwoWayLoss(nn.Module):
-    """The settings of `two_way_loss`.
+class TwoWayLoss(SettingsModule):
+    """Module form of `two_way_loss`.
 
     Args:
-        temperature_pos: See `two_way_loss`, as for all settings.
+        temperature_pos: See `two_way_loss`, which describes all settings.
         temperature_neg: Temperature of the unmarked labels.
         reduction: "mean", "sum" or "none".
 
@@ -139,25 +143,11 @@ class TwoWayLoss(nn.Module):
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss of `logits` against `targets`."""
-        return two_way_loss(
-            logits,
-            targets,
-            temperature_pos=self.temperature_pos,
-            temperature_neg=self.temperature_neg,
-            where=where,
-            reduction=self.reduction,
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        return (
-            f"temperature_pos={self.temperature_pos}, temperature_neg={self.temperature_neg}, "
-            f"reduction={self.reduction!r}"
-        )
+        """Return the loss of `logits` against `targets`."""
+        return two_way_loss(logits, targets, where=where, **self._settings())
 
 
-class _Side(NamedTuple):
+class _SideScores(NamedTuple):
     """Scores that rise with the cost, which of them belong to this side, and its temperature."""
 
     scores: Tensor
@@ -165,16 +155,16 @@ class _Side(NamedTuple):
     temperature: float
 
     def worst(self, dim: int) -> tuple[Tensor, Tensor]:
-        """The softened maximum along `dim`, 0 where there is no member, and whether there is."""
-        some = self.members.any(dim)
+        """Return the soft maximum along `dim`, 0 without a member, and where there is a member."""
+        any_member = self.members.any(dim)
         largest = torch.finfo(self.scores.dtype).max
         scaled = (self.scores / self.temperature).clamp(-largest, largest)
-        # Where there is no member nothing is masked: a row of -inf alone has a NaN for a slope.
-        masked = scaled.masked_fill(~self.members & some.unsqueeze(dim), float("-inf"))
-        return torch.where(some, self.temperature * masked.logsumexp(dim), 0.0), some
+        # Where there is no member nothing is masked: a row of −inf alone would have a NaN gradient.
+        masked = scaled.masked_fill(~self.members & any_member.unsqueeze(dim), float("-inf"))
+        return torch.where(any_member, self.temperature * masked.logsumexp(dim), 0.0), any_member
 
 
-def _cost(pos: _Side, neg: _Side, dim: int) -> Tensor:
+def _cost(pos: _SideScores, neg: _SideScores, dim: int) -> Tensor:
     missed, any_marked = pos.worst(dim)
     alarm, any_unmarked = neg.worst(dim)
     return torch.where(any_marked & any_unmarked, -F.logsigmoid(-(missed + alarm)), 0.0)

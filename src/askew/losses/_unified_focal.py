@@ -2,10 +2,11 @@
 
 import torch
 from jaxtyping import Bool, Float, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import Reduction, check_reduction, compute_dtype, hide, reduce, result_dtype
+from askew._settings_module import SettingsModule
 from askew.losses._overlap import Pixels, check_smooth, count_regions, to_pixels, tversky_cost
 
 
@@ -22,7 +23,7 @@ def asymmetric_unified_focal_loss(
     where: Bool[Tensor, "..."] | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    r"""Tversky loss plus cross-entropy; focus fades the background and brings regions forward.
+    r"""Tversky loss plus cross-entropy, whose focus fades the background and emphasises regions.
 
     With the share y and probability p of a class in a pixel, and the Tversky index T of a class
     with the price :math:`\delta` for FN and :math:`1-\delta` for FP, an image costs
@@ -34,19 +35,21 @@ def asymmetric_unified_focal_loss(
 
     With ``gamma=0`` and ``delta=0.5`` it is the Dice loss and half the cross-entropy.
 
-    The same gamma works in opposite ways: in the cross-entropy it fades out what is easy and is
-    background, in the overlap it lifts the slope of regions already good. Regions are brought
-    forward, so with many classes of like size it has no point. An image without a region costs
-    nearly ``weight`` / classes for it unless nothing at all is marked; see `smooth`.
+    The same gamma has opposite effects: in the cross-entropy it fades out easy background pixels,
+    in the overlap it raises the slope of regions that are already good. Both emphasise regions
+    against the background, which is no use with many classes of similar size. An image that lacks a
+    region costs nearly ``weight`` / classes for it unless no pixel at all is marked; see `smooth`.
 
     Args:
         logits: Scores [batch, classes, *space]; one class means region or background, by a sigmoid.
         targets: Class index [batch, *space]; or a share in [0, 1] for each class, in the shape of
             `logits`. With one class, 0/1 or soft, in either shape.
-        weight: Share of the overlap, in [0, 1]; the rest is the cross-entropy's.
-        delta: Price of a missed pixel of a region, in [0, 1]; that of a false one is 1 - delta.
+        weight: Share :math:`\lambda` of the overlap, in [0, 1]; the rest is that of the
+            cross-entropy.
+        delta: Price of a missed pixel of a region, in [0, 1]; that of a false one is 1 − delta.
         gamma: Focus, in [0, 1).
-        background: Class that is no region; with one class, 0 stands for its absence, 1 for it.
+        background: Index b of the class that is no region; with one class, 0 is its absence, 1 the
+            class itself.
         smooth: Added to both sides of the Tversky fraction, in pixels, >= 1e-7.
         per_image: Whether each image is counted alone, or the batch as one.
         where: True where a pixel counts; broadcasts to [batch, *space].
@@ -57,15 +60,16 @@ def asymmetric_unified_focal_loss(
         `logits`.
 
     Raises:
-        ValueError: If shapes differ, a setting is out of range, or targets are; they are looked at
-            on CPU only.
+        ValueError: If shapes differ, or a setting or target is out of range; targets are checked on
+            CPU only.
         TypeError: If logits are not floating point, class indices no integers, or `where` not
             boolean.
 
     Numerics:
         The published code multiplies by a power with a negative exponent, which is NaN for a region
-        without any error. Here the exponents are merged, and bases are kept above 0, where a power
-        below 1 has an infinite slope. Infinite logits are taken for the largest finite ones.
+        without any error. Here the exponents are merged, and bases are kept above 0, as a power
+        below 1 has an infinite slope there. Infinite logits are replaced by the largest finite
+        ones.
 
     Example:
         >>> x, y = torch.tensor([[[3.0, -3.0, 0.0]]]), torch.tensor([[1, 0, 1]])
@@ -99,11 +103,11 @@ def asymmetric_unified_focal_loss(
     return reduce(loss, reduction, counts, dtype)
 
 
-class AsymmetricUnifiedFocalLoss(nn.Module):
-    """The settings of `asymmetric_unified_focal_loss`.
+class AsymmetricUnifiedFocalLoss(SettingsModule):
+    """Module form of `asymmetric_unified_focal_loss`.
 
     Args:
-        weight: See `asymmetric_unified_focal_loss`, as for all settings.
+        weight: See `asymmetric_unified_focal_loss`, which describes all settings.
         delta: Price of a missed pixel of a region.
         gamma: Focus.
         background: Class that is no region.
@@ -149,29 +153,12 @@ class AsymmetricUnifiedFocalLoss(nn.Module):
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
-        """The loss of `logits` against `targets`."""
-        return asymmetric_unified_focal_loss(
-            logits,
-            targets,
-            weight=self.weight,
-            delta=self.delta,
-            gamma=self.gamma,
-            background=self.background,
-            smooth=self.smooth,
-            per_image=self.per_image,
-            where=where,
-            reduction=self.reduction,
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        names = ("weight", "delta", "gamma", "background", "smooth", "per_image")
-        settings = [f"{name}={getattr(self, name)}" for name in names]
-        return ", ".join([*settings, f"reduction={self.reduction!r}"])
+        """Return the loss of `logits` against `targets`."""
+        return asymmetric_unified_focal_loss(logits, targets, where=where, **self._settings())
 
 
 def _with_absence(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """A single class, preceded by its absence, so that a softmax does what the sigmoid would."""
+    """Turn a single class into two, its absence first: the softmax then equals the sigmoid."""
     image = logits.shape[:1] + logits.shape[2:]
     if logits.shape[1:2] != (1,) or targets.shape not in (image, logits.shape):
         return logits, targets
@@ -182,7 +169,7 @@ def _with_absence(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 def _cross_entropy(
     pixels: Pixels, is_region: Tensor, delta: float, gamma: float, dims: tuple[int, ...]
 ) -> Tensor:
-    """Mean over the pixels that count of the priced and focused cross-entropy."""
+    """Return the mean over the pixels that count of the weighted and focused cross-entropy."""
     log_p, q, y, seen = pixels
     is_region = is_region.unsqueeze(1)
     price = torch.where(is_region, delta, torch.full_like(log_p[:1], 1 - delta))

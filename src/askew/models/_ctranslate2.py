@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from askew._check import needing, require
+from askew._check import require, requires_extra
 from askew._files import file_sha256, in_short, is_version
 from askew.models._decoding import DecodingConfig, TokenHypothesis
 from askew.text import load_tokenizers
@@ -31,7 +31,7 @@ class CTranslate2Engine:
     """
 
     def __init__(self, folder: str | Path, *, threads: int = 1) -> None:
-        with needing("CTranslate2Engine", "serve"):
+        with requires_extra("CTranslate2Engine", "serve"):
             import ctranslate2
 
         folder = Path(folder)

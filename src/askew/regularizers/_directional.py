@@ -4,20 +4,28 @@ from typing import get_args
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import (
     Reduction,
+    can_read_without_sync,
     check_floating,
     check_reduction,
     check_where,
     count,
-    is_readable,
     reduce,
     result_dtype,
 )
-from askew.regularizers._directional_walk import Job, Norm, Side, SumWithGradient, step_costs, walk
+from askew._settings_module import SettingsModule
+from askew.regularizers._directional_chunks import (
+    Norm,
+    PenaltySettings,
+    StepPrice,
+    SumWithGradient,
+    chunked_sum,
+    step_costs,
+)
 from askew.regularizers._inputs import check_weight
 
 
@@ -32,7 +40,7 @@ def directional_loss(
     where: Bool[Tensor, "..."] | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    r"""Pull every state toward the one before it, and toward the one behind it, at two prices.
+    r"""Pull every state toward the one before it and toward the one after it, at two prices.
 
     With :math:`\operatorname{sg}` for a stopped gradient, the step from t to t + 1 costs
 
@@ -40,26 +48,26 @@ def directional_loss(
         \lambda_f\,\lVert h_{t+1}-\operatorname{sg}(h_t)\rVert_{p_f}
         \;+\; \lambda_b\,\lVert \operatorname{sg}(h_{t+1})-h_t\rVert_{p_b}.
 
-    The forward term moves only the later state: what is new has to stay near what was. The
-    backward term moves only the earlier one: it has to foresee what follows. Equal sides have
+    The forward term moves only the later state, which has to stay near the earlier one. The
+    backward term moves only the earlier state, which has to foresee the later one. Equal sides have
     exactly the gradient of the smoothness penalty :math:`\lambda\lVert h_{t+1}-h_t\rVert` and
-    twice its value. Reversing time swaps the sides. The value alone does not tell them apart: a
-    norm of differences is the same read backwards, so watch what the states do, not the number.
+    twice its value. Reversing time swaps the sides. The value does not distinguish them, since the
+    norm of a difference has no direction: judge them by what the states do.
 
-    Not a remedy against collapse: states that shrink, or are all alike, are cheap. Keep the
+    Not a remedy against collapse: states that shrink, or are all alike, cost little. Keep the
     prices small beside the loss of the task, and hide the first state of a new segment.
 
     Args:
         hidden_states: States in order of time, any leading axes.
         lambda_forward: Price of the forward term, >= 0.
-        lambda_backward: Price of the backward term, >= 0. With 0 the other term is left alone.
+        lambda_backward: Price of the backward term, >= 0. At 0 only the forward term is left.
         p_forward: Norm of a step in the forward term, 1 or 2.
         p_backward: Norm of a step in the backward term, 1 or 2. A 1-norm of d_model numbers of
             one size is about ``sqrt(2 * d_model / pi)`` times their 2-norm, so prices under
             different norms do not compare; that is why both are 2 by default.
         squared: Take the square of the norms, as temporal activation regularisation does.
         where: True where a state is real; broadcasts to [*batch, length]. A step counts if both
-            its ends are real. What is hidden may be NaN and gets no gradient.
+            its ends are real. A hidden state may be NaN and gets no gradient.
         reduction: "mean" over the steps that count, "sum", or "none": [*batch, length − 1].
 
     Returns:
@@ -72,10 +80,10 @@ def directional_loss(
         TypeError: If the states are not floating point, or `where` is not boolean.
 
     Numerics:
-        Sums in single precision at least. A step of length 0 has slope 0; steps whose square
-        leaves the range of the dtype keep a right length and direction. On CPU a mean or a sum
-        holds one tensor of the size of the states, its gradient. Further derivatives take what
-        is stopped as a constant, as autograd does.
+        Sums are in single precision at least. A step of length 0 has slope 0; steps whose square
+        leaves the range of the dtype keep the right length and direction. On CPU a mean or a sum
+        holds one tensor of the size of the states, its gradient. In further derivatives a stopped
+        state is a constant, as in autograd.
 
     Example:
         >>> states = torch.tensor([[[0.0, 0.0], [3.0, 4.0]]], requires_grad=True)
@@ -89,8 +97,8 @@ def directional_loss(
         penalty with equal sides, squared).
     """
     name = "directional_loss"
-    forward, backward = Side(lambda_forward, p_forward), Side(lambda_backward, p_backward)
-    _check_sides(name, forward, backward)
+    forward, backward = StepPrice(lambda_forward, p_forward), StepPrice(lambda_backward, p_backward)
+    _check_prices(name, forward, backward)
     check_reduction(name, reduction)
     check_floating(name, "hidden_states", hidden_states)
     require(
@@ -100,19 +108,20 @@ def directional_loss(
     )
     check_where(name, where, hidden_states.shape[:-1], "[*batch, length]")
     steps = _steps(hidden_states, where)
-    if reduction == "none" or not is_readable(hidden_states) or hidden_states.shape[-2] < 2:
+    in_chunks = can_read_without_sync(hidden_states) and hidden_states.shape[-2] > 1
+    if reduction == "none" or not in_chunks:
         costs = step_costs(hidden_states, steps, forward, backward, squared)
         return reduce(costs, reduction, steps, result_dtype(hidden_states))
     counted = hidden_states[..., 1:, 0].shape
     scale = 1.0 if reduction == "sum" else 1.0 / int(count(counted, steps))
-    job = Job(forward, backward, squared, scale)
+    settings = PenaltySettings(forward, backward, squared, scale)
     if torch.is_grad_enabled() and hidden_states.requires_grad:
-        return SumWithGradient.apply(hidden_states, steps, job)
-    return walk(hidden_states, steps, job, None)
+        return SumWithGradient.apply(hidden_states, steps, settings)
+    return chunked_sum(hidden_states, steps, settings, None)
 
 
-class DirectionalRegularizer(nn.Module):
-    """The settings of `directional_loss`.
+class DirectionalRegularizer(SettingsModule):
+    """Module form of `directional_loss`.
 
     Args:
         lambda_forward: Price of the forward term, >= 0.
@@ -142,8 +151,8 @@ class DirectionalRegularizer(nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        name = type(self).__name__
-        _check_sides(name, Side(lambda_forward, p_forward), Side(lambda_backward, p_backward))
+        name, forward = type(self).__name__, StepPrice(lambda_forward, p_forward)
+        _check_prices(name, forward, StepPrice(lambda_backward, p_backward))
         check_reduction(name, reduction)
         self.lambda_forward = lambda_forward
         self.lambda_backward = lambda_backward
@@ -159,36 +168,20 @@ class DirectionalRegularizer(nn.Module):
         where: Bool[Tensor, "..."] | None = None,
         reduction: Reduction | None = None,
     ) -> Tensor:
-        """The penalty of `hidden_states`; `reduction` overrides that of the module."""
-        return directional_loss(
-            hidden_states,
-            lambda_forward=self.lambda_forward,
-            lambda_backward=self.lambda_backward,
-            p_forward=self.p_forward,
-            p_backward=self.p_backward,
-            squared=self.squared,
-            where=where,
-            reduction=reduction or self.reduction,
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        names = ("lambda_forward", "lambda_backward", "p_forward", "p_backward", "squared")
-        settings = [f"{name}={getattr(self, name)}" for name in names]
-        return ", ".join([*settings, f"reduction={self.reduction!r}"])
+        """Return the penalty of `hidden_states`; `reduction` overrides that of the module."""
+        settings = self._settings() | {"reduction": reduction or self.reduction}
+        return directional_loss(hidden_states, where=where, **settings)
 
 
 def _steps(hidden_states: Tensor, where: Tensor | None) -> Tensor | None:
-    """True where both ends of a step are real: [*batch, length − 1], or None for all."""
+    """Return where both ends of a step are real, [*batch, length − 1]; None for everywhere."""
     if where is None:
         return None
     where = where.expand(hidden_states.shape[:-1])
     return where[..., 1:] & where[..., :-1]
 
 
-def _check_sides(name: str, forward: Side, backward: Side) -> None:
-    for label, side in (("forward", forward), ("backward", backward)):
-        check_weight(name, f"lambda_{label}", side.weight)
-        require(
-            side.p in get_args(Norm), f"{name}: p_{label} must be 1 or 2; got p_{label} {side.p}"
-        )
+def _check_prices(name: str, forward: StepPrice, backward: StepPrice) -> None:
+    for label, (weight, p) in (("forward", forward), ("backward", backward)):
+        check_weight(name, f"lambda_{label}", weight)
+        require(p in get_args(Norm), f"{name}: p_{label} must be 1 or 2; got p_{label} {p}")

@@ -9,15 +9,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from askew._check import require
-from askew._reduction import check_floating, compute_dtype, is_readable
-from askew.regularizers._dropout_lanes import LANES, ApplyMask, draw_mask
-from askew.regularizers._inputs import draw_uniform
+from askew._reduction import can_read_without_sync, check_floating, compute_dtype
+from askew.regularizers._dropout_mask import LEVELS, ApplyMask, draw_mask
+from askew.regularizers._inputs import check_generator, draw_uniform
 
-SMALL = 16_384
-"""Elements below which plain operations are quicker than a walk; eight times that per sequence."""
+PACKED_MIN_ELEMENTS = 16_384
+"""Elements from which on packed masks are faster; with one mask per sequence, eight times that."""
 
-FEW = 16
-"""Up to so many blocks, rates are filled in on the device rather than copied to it."""
+FILL_MAX_BLOCKS = 16
+"""Up to so many blocks, rates are filled in on the device instead of being copied to it."""
+
+MAX_SHOWN = 16
+"""Longer lists of rates or sizes are cut short in `repr` and in errors."""
 
 
 def asymmetric_dropout(
@@ -39,19 +42,19 @@ def asymmetric_dropout(
     so that its expectation is its value. Equal rates are ordinary dropout. Two rates and no
     fractions drop the first half of the features at one rate and the second at another.
 
-    Do not expect anything of rates that differ over the units of a learned layer: its units are
-    exchangeable, so a block is only a label, and all that changes is the variance of the noise,
-    p / (1 − p). Rates of their own are for features that mean something: channels, sensors,
-    tokens' embeddings beside side information, or two concatenated sources.
+    Expect no gain from different rates over the units of a learned layer: its units are
+    exchangeable, so that a block is only a label and nothing changes but the variance of the noise,
+    p / (1 − p). Different rates are for features with a meaning: channels, sensors, embeddings of
+    tokens beside side information, or two concatenated sources.
 
     Args:
         x: Features last; any leading axes.
         p: Probability of being dropped, in [0, 1]: one rate, or one for each block. As many rates
-            as features give each feature its own. Rates are taken to the nearest multiple of
-            2 ** -16, but never to 0 or 1 unless they are.
+            as features give each feature its own. Rates are rounded to the nearest multiple of
+            2 ** -16, but to 0 or 1 only if they are.
         fractions: Share of the features in each block, summing to 1; each > 0. Blocks of equal
             share by default. A block ends at the whole part of its cumulated share.
-        training: Without it, nothing happens.
+        training: If False, `x` is returned.
         per_sequence: One mask for all positions of a sequence: `x` is then [*batch, length,
             features]. By default every token has its own.
         generator: Source of the randomness, on the device of `x`; torch's own by default. Two
@@ -90,12 +93,12 @@ def asymmetric_dropout(
 
 
 class AsymmetricDropout(nn.Module):
-    """The settings of `asymmetric_dropout`, active in training mode.
+    """Module form of `asymmetric_dropout`, active in training mode.
 
-    It has no state: a checkpoint keeps nothing of it. A generator of its own is copied and
-    pickled with its state, so that a copy draws what the original would have drawn. To resume a
-    run exactly, save `generator.get_state()` beside the model. Recomputed activations
-    (checkpointing) restore torch's generator only: leave `generator` out there.
+    It adds nothing to the `state_dict`. A `generator` is copied and pickled with its state, so that
+    a copy draws what the original would have drawn. To resume a run exactly, save
+    `generator.get_state()` beside the model. Activation checkpointing restores only torch's
+    generator: leave `generator` out there.
 
     Args:
         p: Probability of being dropped: one rate, one for each block, or one for each feature.
@@ -130,14 +133,14 @@ class AsymmetricDropout(nn.Module):
         self.per_sequence = per_sequence
 
     def forward(self, x: Float[Tensor, "*batch features"]) -> Float[Tensor, "*batch features"]:
-        """`x` with features dropped in training, `x` itself otherwise."""
+        """Return `x` with features dropped in training, `x` itself otherwise."""
         name, shares = type(self).__name__, _shares("", self.p, self.fractions)
         drop = (self.training, self.per_sequence, self.generator)
         return _drop(name, x, self.p, shares, *drop)
 
     def extra_repr(self) -> str:
-        """Every setting but the generator; of many rates only how many."""
-        many = len(self.p) > FEW
+        """Return every setting but the generator; of many rates only their number and range."""
+        many = len(self.p) > MAX_SHOWN
         p = f"{len(self.p)} rates in [{min(self.p)}, {max(self.p)}]" if many else self.p
         return f"p={p}, fractions={self.fractions}, per_sequence={self.per_sequence}"
 
@@ -154,18 +157,14 @@ def _drop(
     check_floating(name, "x", x)
     _check_shape(name, x, per_sequence)
     sizes = _sizes(name, x.shape[-1], len(rates), shares)
-    if generator is not None:
-        require(
-            generator.device.type == x.device.type,
-            f"{name}: generator must be on the device of x; "
-            f"got generator on {generator.device}, x on {x.device}",
-        )
+    check_generator(name, generator, x)
     if not training or not any(rates):
         return x
     counts = [_kept(rate) for rate in rates]
     kept = _fill(counts, sizes, x.device)
-    scale = LANES / kept.clamp_min(1).to(compute_dtype(x))
-    if not is_readable(x) or x.numel() < (8 * SMALL if per_sequence else SMALL):
+    scale = LEVELS / kept.clamp_min(1).to(compute_dtype(x))
+    smallest = 8 * PACKED_MIN_ELEMENTS if per_sequence else PACKED_MIN_ELEMENTS
+    if not can_read_without_sync(x) or x.numel() < smallest:
         return _composed(x, kept, scale, per_sequence, generator)
     flat = x.reshape(-1, *x.shape[-2:]) if per_sequence else x.reshape(-1, 1, x.shape[-1])
     mask = draw_mask(len(flat), kept, some_never=0 in counts, generator=generator).unsqueeze(1)
@@ -175,22 +174,22 @@ def _drop(
 def _composed(
     x: Tensor, kept: Tensor, scale: Tensor, per_sequence: bool, generator: torch.Generator | None
 ) -> Tensor:
-    """The same in plain operations: any device, and what compiles or is transformed."""
+    """Drop by plain operations, for any device, `torch.compile` and `torch.func`."""
     shape = [*x.shape[:-2], 1, x.shape[-1]] if per_sequence else [*x.shape]
     uniform = draw_uniform(shape, x, generator)
-    return (torch.where(uniform < kept / LANES, x, 0.0) * scale).to(x.dtype)
+    return (torch.where(uniform < kept / LEVELS, x, 0.0) * scale).to(x.dtype)
 
 
 def _kept(rate: float) -> int:
-    """How many of the values of a lane keep a feature; all or none only where that was asked."""
+    """Return at how many of the levels a feature is kept; all or none only for a rate of 0 or 1."""
     if rate in (0.0, 1.0):
-        return int(LANES * (1.0 - rate))
-    return min(max(round(LANES * (1.0 - rate)), 1), LANES - 1)
+        return int(LEVELS * (1.0 - rate))
+    return min(max(round(LEVELS * (1.0 - rate)), 1), LEVELS - 1)
 
 
 def _fill(values: list[int], sizes: list[int], device: torch.device) -> Tensor:
-    """One value per feature, from one per block."""
-    if len(values) <= FEW:
+    """Expand one value per block to one per feature."""
+    if len(values) <= FILL_MAX_BLOCKS:
         parts = zip(values, sizes, strict=True)
         return torch.cat([torch.full((n,), v, device=device, dtype=torch.int32) for v, n in parts])
     repeated = [v for v, n in zip(values, sizes, strict=True) for _ in range(n)]
@@ -198,7 +197,7 @@ def _fill(values: list[int], sizes: list[int], device: torch.device) -> Tensor:
 
 
 def _sizes(name: str, features: int, blocks: int, shares: tuple[float, ...] | None) -> list[int]:
-    """How many features each block holds."""
+    """Return how many features each block holds."""
     if shares is None:
         ends = [features * i // blocks for i in range(blocks + 1)]
     else:
@@ -207,7 +206,8 @@ def _sizes(name: str, features: int, blocks: int, shares: tuple[float, ...] | No
     sizes = [end - start for start, end in pairwise(ends)]
     require(
         min(sizes) > 0,
-        f"{name}: every block must hold a feature; got sizes {sizes[:FEW]} of {features} features",
+        f"{name}: every block must hold a feature; "
+        f"got sizes {sizes[:MAX_SHOWN]} of {features} features",
     )
     return sizes
 
@@ -233,7 +233,7 @@ def _shares(
     )
     require(
         min(shares) > 0 and abs(sum(shares) - 1.0) < 1e-6,
-        f"{name}: fractions must be > 0 and sum to 1; got fractions {shares[:FEW]}",
+        f"{name}: fractions must be > 0 and sum to 1; got fractions {shares[:MAX_SHOWN]}",
     )
     return shares
 

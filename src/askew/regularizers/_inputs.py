@@ -1,4 +1,4 @@
-"""What several regularizers ask of their settings, and their random numbers."""
+"""Checks that several regularizers share, and their random numbers."""
 
 import torch
 from torch import Tensor
@@ -15,8 +15,18 @@ def check_weight(name: str, label: str, weight: float) -> None:
 
 
 def draw_uniform(shape: list[int], like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Numbers in [0, 1) in single precision, on the device of `like`."""
+    """Draw numbers in [0, 1) in single precision, on the device of `like`."""
     settings = {"device": like.device, "dtype": torch.float32}
-    if generator is None:  # even a None in its place keeps changing shapes from compiling
+    if generator is None:  # a `generator=None` would keep dynamic shapes from compiling
         return torch.rand(shape, **settings)
     return torch.rand(shape, **settings, generator=generator)
+
+
+def check_generator(name: str, generator: torch.Generator | None, x: Tensor) -> None:
+    """Refuse a generator on another kind of device than `x`."""
+    if generator is not None:
+        require(
+            generator.device.type == x.device.type,
+            f"{name}: generator must be on the device of x; "
+            f"got generator on {generator.device}, x on {x.device}",
+        )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from askew._check import require
 from askew._reduction import check_floating
-from askew.regularizers._inputs import draw_uniform
+from askew.regularizers._inputs import check_generator, draw_uniform
 
 
 def ordered_dropout(
@@ -21,24 +21,24 @@ def ordered_dropout(
     per_sequence: bool = False,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, "*batch features"]:
-    r"""Keep the first features up to a random cut and put 0 behind it, so that order means rank.
+    r"""Keep the first features up to a random cut and set the others to 0, which ranks features.
 
-    With a cut c, drawn anew for every token, :math:`y_i = x_i` for i < c and 0 behind. Early
-    features have to serve alone, later ones only refine; so they are sorted by use, and a trained
-    code may be cut at any width. A linear autoencoder finds the principal components in order.
-    Nothing is scaled up: a cut code has to mean the same as a whole one. With ``p=0`` or
-    ``widths=(1.0,)``, where all features are alike, it is the identity.
+    With a cut c, drawn anew for every token, :math:`y_i = x_i` for i < c, else 0. Early features
+    have to serve alone and later ones only refine them. Features are so sorted by importance, and a
+    trained code may be cut at any width. A linear autoencoder finds the principal components in
+    order. Nothing is scaled up: a cut code has to mean the same as a whole one. With ``p=0`` or
+    ``widths=(1.0,)`` it is the identity.
 
-    Statistics of a normalisation behind it change with the width: use one per width, or none.
+    A normalisation after it sees other statistics at each width: use one per width, or none.
 
     Args:
         x: Features last; any leading axes.
-        p: Probability of a cut behind each feature that is reached, in [0, 1]: the cut is
+        p: Probability of a cut after each feature that is reached, in [0, 1]: the cut is
             geometric, feature i is kept with probability ``(1 - p) ** i``, the first always. A
-            `p` near 1 / features trains late features too. Give either `p` or `widths`.
+            `p` near 1 / features trains late features too. Pass either `p` or `widths`.
         widths: Shares of the features to keep, each in (0, 1], one drawn uniformly: the cut is
-            the share of the features rounded up. One share alone cuts there without chance.
-        training: Without it, nothing happens.
+            the share of the features rounded up. A single share always cuts there.
+        training: If False, `x` is returned.
         per_sequence: One cut for all positions of a sequence: `x` is then [*batch, length,
             features]. By default every token has its own.
         generator: Source of the randomness, on the device of `x`; torch's own by default. Not
@@ -67,10 +67,10 @@ def ordered_dropout(
 
 
 class OrderedDropout(nn.Module):
-    """The settings of `ordered_dropout`, active in training mode; it has no state to save.
+    """Module form of `ordered_dropout`, active in training mode; it adds nothing to `state_dict`.
 
     Args:
-        p: Probability of a cut behind each feature, in [0, 1]; either this or `widths`.
+        p: Probability of a cut after each feature, in [0, 1]; either this or `widths`.
         widths: Shares of the features to keep, one drawn uniformly.
         generator: Source of the randomness; torch's own by default.
         per_sequence: One cut for all positions of a sequence.
@@ -100,12 +100,12 @@ class OrderedDropout(nn.Module):
         self.per_sequence = per_sequence
 
     def forward(self, x: Float[Tensor, "*batch features"]) -> Float[Tensor, "*batch features"]:
-        """`x` cut off in training, `x` itself otherwise."""
+        """Return `x` cut off in training, `x` itself otherwise."""
         name, drop = type(self).__name__, (self.training, self.per_sequence, self.generator)
         return _cut_off(name, x, self.p, self.widths, *drop)
 
     def extra_repr(self) -> str:
-        """Every setting but the generator."""
+        """Return every setting but the generator."""
         return f"p={self.p}, widths={self.widths}, per_sequence={self.per_sequence}"
 
 
@@ -119,21 +119,26 @@ def _cut_off(
     generator: torch.Generator | None,
 ) -> Tensor:
     check_floating(name, "x", x)
-    _check_call(name, x, per_sequence, generator)
+    require(
+        x.dim() >= (2 if per_sequence else 1),
+        f"{name}: x must be [*batch, features], with a length before them for per_sequence; "
+        f"got x {tuple(x.shape)}, per_sequence {per_sequence}",
+    )
+    check_generator(name, generator, x)
     if not training or p == 0:
         return x
     shape = [*x.shape[:-2], 1, 1] if per_sequence else [*x.shape[:-1], 1]
     uniform = draw_uniform(shape, x, generator)
-    place = torch.arange(x.shape[-1], device=x.device)
-    if p is not None:
+    position = torch.arange(x.shape[-1], device=x.device)
+    if p is not None:  # P(last >= i) = P(1 − u <= (1 − p)^i) = (1 − p)^i
         last = torch.log1p(-uniform) / (math.log1p(-p) if p < 1 else -math.inf)
-        return torch.where(place <= last, x, 0.0)
+        return torch.where(position <= last, x, 0.0)
     widths = widths or ()
     kept = torch.zeros_like(uniform, dtype=torch.bool)
-    for i, width in enumerate(widths):  # choice i falls between i and i + 1 shares of the chance
-        cut = math.ceil(width * x.shape[-1] - 1e-6)
+    for i, width in enumerate(widths):  # width i is drawn if i <= u · number of widths < i + 1
+        cut = math.ceil(width * x.shape[-1] - 1e-6)  # 0.07 * 100 is 7.000000000000001
         chosen = (uniform * len(widths)).floor() == i
-        kept = kept | (chosen & (place < cut))
+        kept = kept | (chosen & (position < cut))
     return torch.where(kept, x, 0.0)
 
 
@@ -148,20 +153,4 @@ def _check_settings(name: str, p: float | None, widths: Sequence[float] | None) 
         require(
             len(widths) > 0 and all(0.0 < width <= 1.0 for width in widths),
             f"{name}: widths must be shares in (0, 1]; got widths {tuple(widths)}",
-        )
-
-
-def _check_call(
-    name: str, x: Tensor, per_sequence: bool, generator: torch.Generator | None
-) -> None:
-    require(
-        x.dim() >= (2 if per_sequence else 1),
-        f"{name}: x must be [*batch, features], with a length before them for per_sequence; "
-        f"got x {tuple(x.shape)}, per_sequence {per_sequence}",
-    )
-    if generator is not None:
-        require(
-            generator.device.type == x.device.type,
-            f"{name}: generator must be on the device of x; "
-            f"got generator on {generator.device}, x on {x.device}",
         )

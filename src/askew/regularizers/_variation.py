@@ -1,7 +1,7 @@
 """Total variation in which a rise and a fall have their own price."""
 
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import (
@@ -13,6 +13,7 @@ from askew._reduction import (
     reduce,
     result_dtype,
 )
+from askew._settings_module import SettingsModule
 from askew.regularizers._inputs import check_weight
 
 
@@ -26,7 +27,7 @@ def asymmetric_total_variation(
     where: Bool[Tensor, "..."] | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    r"""Price every change along one axis, a rise and a fall differently.
+    r"""Price every change along one axis, rises and falls differently.
 
     With :math:`d_t = x_{t+1} - x_t` and :math:`[\cdot]_+ = \max(\cdot, 0)`, a change costs
 
@@ -37,9 +38,9 @@ def asymmetric_total_variation(
     smoothness penalty). With ``weight_rise=0`` only falls cost: a series is drawn toward one that
     never falls. Reversing the axis, or the sign, swaps the weights.
 
-    Unsquared, the asymmetry sees only the ends: falls and rises add up to last minus first, so
+    Unsquared, the asymmetry depends on the ends only: rises minus falls are last minus first, so
     the sum is :math:`\tfrac{w_r+w_f}{2}\sum|d_t| + \tfrac{w_r-w_f}{2}(x_\text{last} -
-    x_\text{first})`. To make every single fall dearer than a rise of its size, take the squares.
+    x_\text{first})`. To make every single fall cost more than a rise of its size, use the squares.
 
     Args:
         x: Values, of any shape.
@@ -48,7 +49,7 @@ def asymmetric_total_variation(
         squared: Price the square of a change instead.
         dim: The axis along which changes are taken; -2 for states [batch, length, d_model].
         where: True where a value is real; broadcasts to `x`. A change counts if both its ends are
-            real. What is hidden may be NaN and gets no gradient.
+            real. A hidden value may be NaN and gets no gradient.
         reduction: "mean" over the changes that count, "sum", or "none": the shape of `x`, one
             shorter along `dim`.
 
@@ -62,7 +63,7 @@ def asymmetric_total_variation(
         TypeError: If `x` is not floating point, or `where` is not boolean.
 
     Numerics:
-        Sums in single precision at least. No change has slope 0, which lies between both prices.
+        Sums are in single precision at least. A change of 0 has slope 0.
 
     Example:
         >>> import torch
@@ -92,14 +93,14 @@ def asymmetric_total_variation(
     if changes is not None:
         change = change.masked_fill(~changes, 0.0)
     sign = change.detach().sign()
-    slope = weight_rise * sign.clamp_min(0) + weight_fall * sign.clamp_max(0)  # 0 where none is
+    slope = weight_rise * sign.clamp_min(0) + weight_fall * sign.clamp_max(0)  # 0 at no change
     cost = change.square() * slope.abs() if squared else change * slope
     cost = reduce(cost, reduction, changes, result_dtype(x))
     return cost.movedim(-1, dim) if reduction == "none" else cost
 
 
-class AsymmetricTotalVariation(nn.Module):
-    """The settings of `asymmetric_total_variation`.
+class AsymmetricTotalVariation(SettingsModule):
+    """Module form of `asymmetric_total_variation`.
 
     Args:
         weight_rise: Price of a rise, >= 0.
@@ -143,21 +144,9 @@ class AsymmetricTotalVariation(nn.Module):
         where: Bool[Tensor, "..."] | None = None,
         reduction: Reduction | None = None,
     ) -> Tensor:
-        """The penalty of `x`; `reduction` overrides that of the module."""
-        return asymmetric_total_variation(
-            x,
-            weight_rise=self.weight_rise,
-            weight_fall=self.weight_fall,
-            squared=self.squared,
-            dim=self.dim,
-            where=where,
-            reduction=reduction or self.reduction,
-        )
-
-    def extra_repr(self) -> str:
-        """Every setting."""
-        names = ("weight_rise", "weight_fall", "squared", "dim", "reduction")
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        """Return the penalty of `x`; `reduction` overrides that of the module."""
+        settings = self._settings() | {"reduction": reduction or self.reduction}
+        return asymmetric_total_variation(x, where=where, **settings)
 
 
 def _check_weights(name: str, weight_rise: float, weight_fall: float) -> None:

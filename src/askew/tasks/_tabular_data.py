@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from askew._check import needing, require
+from askew._check import require, requires_extra
 
 _SPLIT_SEED = 20_261_123
 
@@ -107,7 +107,7 @@ def load_yeast() -> SplitTable:
         >>> [tuple(part.y.shape) for part in load_yeast()]
         [(1450, 14), (484, 14), (483, 14)]
     """
-    with needing("load_yeast", "data"):
+    with requires_extra("load_yeast", "data"):
         from river.datasets import Yeast
     rows = list(Yeast())
     labels = [f"Class{number}" for number in range(1, 15)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from askew._check import needing, require
+from askew._check import require, requires_extra
 from askew.text._pairs import ParallelText
 
 _BLOCK = 128
@@ -36,7 +36,7 @@ def nearest_neighbour(queries: Sequence[str], train: ParallelText) -> list[str]:
         "nearest_neighbour: train must hold pairs; "
         f"got {len(train.sources)} sources, {len(train.targets)} targets",
     )
-    with needing("nearest_neighbour", "apps"):
+    with requires_extra("nearest_neighbour", "apps"):
         from scipy.sparse import csr_matrix
         from sklearn.feature_extraction.text import TfidfVectorizer
     if not queries:

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import cycle, islice
 from typing import Literal
 
-from askew._check import needing, require
+from askew._check import require, requires_extra
 from askew.text._pairs import ParallelText, SplitText
 
 # A drawn value has several writers, `writer(locale="pt")`, one of which is drawn too. If two write
@@ -146,7 +146,7 @@ def phrase_kinds(
 
 
 def _parse_pair(pair: str) -> tuple[str, str]:
-    with needing("localisation_phrases", "apps"):
+    with requires_extra("localisation_phrases", "apps"):
         import babel
     names = pair.split("-")
     require(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from askew._check import needing, require
+from askew._check import require, requires_extra
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -43,7 +43,7 @@ class TfidfIndex:
     """
 
     def __init__(self, contexts: Sequence[str]) -> None:
-        with needing("TfidfIndex", "apps"):
+        with requires_extra("TfidfIndex", "apps"):
             from scipy.sparse import csr_matrix
             from sklearn.feature_extraction.text import TfidfVectorizer
         self.contexts = list(contexts)

@@ -18,7 +18,7 @@ from transformers import (
     TrainerCallback,
 )
 
-from askew._check import needing, require
+from askew._check import require, requires_extra
 from askew.text import TokenBatches
 from askew.training._average import WeightAverage
 from askew.training._callbacks import (
@@ -297,7 +297,7 @@ def _arguments(config: RunConfig, out: Path, seed: int) -> Seq2SeqTrainingArgume
 
 
 def _add_tensorboard(trainer: TokenBatchTrainer, folder: Path) -> None:
-    with needing("train_model", "track"):
+    with requires_extra("train_model", "track"):
         from torch.utils.tensorboard import SummaryWriter
     from transformers.integrations import TensorBoardCallback
 

@@ -93,13 +93,13 @@ def training_flops(
 
 
 def stack_parameters(config: StackConfig) -> int:
-    """Count the parameters of an encoder's layers and its last norm.
+    """Count the parameters of an encoder: its layers and its final norm.
 
     Args:
-        config: Its numbers.
+        config: The stack.
 
     Returns:
-        Trainable numbers.
+        The number of parameters of the built `Encoder`.
 
     Example:
         >>> stack_parameters(StackConfig(d_model=8, num_layers=2, num_heads=2, d_ff=16))
@@ -110,18 +110,18 @@ def stack_parameters(config: StackConfig) -> int:
 
 
 def stack_flops(config: StackConfig, length: float) -> float:
-    """Count the operations of a forward pass of an encoder's layers on one text.
+    """Count the floating-point operations of an encoder's layers on one text.
 
     Args:
-        config: Its numbers.
-        length: Tokens of the text.
+        config: The stack.
+        length: Number of tokens.
 
     Returns:
-        Floating-point operations; a multiplication and an addition are two.
+        Operations of one forward pass, counted as in `training_flops`.
 
     Example:
-        >>> stack_flops(StackConfig(d_model=8, num_layers=2, num_heads=2, d_ff=16), 10)
-        26880
+        >>> stack_flops(StackConfig(d_model=2, num_layers=1, num_heads=1, d_ff=3), 1)
+        64
     """
     layer = _attention_flops(config, config.d_model, length, length)
     return config.num_layers * (layer + _feed_forward_flops(config, length))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from askew._check import needing, require
+from askew._check import require, requires_extra
 from askew._files import write_text
 from askew.tradeoffs._report.cards import races
 from askew.tradeoffs._report.language import TIMES, Language, language_of
@@ -77,7 +77,7 @@ def _write(caller: str, runs: Sequence[Run], path: Path, language: str) -> None:
     say = language_of(caller, language)
     pages = [checked(caller, run.results, of=f" in {run.name}" * bool(run.name)) for run in runs]
     require(path.parent.is_dir(), f"{caller}: the folder must exist; got path {path}")
-    with needing(caller, "report"):
+    with requires_extra(caller, "report"):
         from jinja2 import Environment, PackageLoader, StrictUndefined
         from markupsafe import Markup
         from plotly.offline import get_plotlyjs

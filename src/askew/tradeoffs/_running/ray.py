@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from askew._check import needing
+from askew._check import requires_extra
 from askew.tradeoffs._running.plan import RunPlan
 from askew.tradeoffs._running.trial import run_trial, trial_name
 from askew.tradeoffs._task import Arm, Model, Task
@@ -90,7 +90,7 @@ def import_ray() -> Any:
     Raises:
         ModuleNotFoundError: If it is not installed.
     """
-    with needing("compare", "cluster"):
+    with requires_extra("compare", "cluster"):
         import ray
     return ray
 

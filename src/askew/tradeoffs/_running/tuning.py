@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from askew._check import needing, require
+from askew._check import require, requires_extra
 from askew._config import load_config
 from askew._files import in_short
 from askew.tradeoffs._running.trials import trial_processes
@@ -196,7 +196,7 @@ def tune(
 
 def check_space(arms: Sequence[Arm], tuning: Tuning) -> None:
     """Refuse a space with a number that an arm does not have or take, or if optuna is absent."""
-    with needing("tune", "sweep"):
+    with requires_extra("tune", "sweep"):
         import optuna  # noqa: F401
     for arm in arms:
         for end in ("low", "high"):
