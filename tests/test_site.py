@@ -26,6 +26,7 @@ QUIET = re.compile(r"(Build started|No issues found|Build finished in [\d.]+m?s)
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 FENCE = re.compile(r"^ *```.*?^ *```", flags=re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+SNIPPET = re.compile(r"-{2,} ?8 ?< ?-{2,}")
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +53,18 @@ def site(tmp_path_factory) -> Path:
 
 
 class Page(HTMLParser):
-    """The anchors of a page, and where it points."""
+    """The text and the anchors of a page, and where it points."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.anchors: set[str] = set()
         self.links: list[str] = []
         self.loaded: list[str] = []
+        self.text = ""
         self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
@@ -113,6 +118,16 @@ def test_every_public_name_has_its_place_in_the_reference(site, name):
     names = importlib.import_module(f"askew.{name}").__all__
     anchors = page_of(page).anchors
     assert [each for each in names if f"askew.{name}.{each}" not in anchors] == []
+
+
+def test_a_file_that_a_page_includes_is_shown_on_it(site):
+    example = (ROOT / "examples/compare_two_models.py").read_text(encoding="utf-8")
+    assert example.strip() in page_of(site / "example.html").text
+
+
+def test_no_page_shows_the_tag_of_a_snippet(site):
+    shown = [path.name for path in site.rglob("*.html") if SNIPPET.search(page_of(path).text)]
+    assert shown == []
 
 
 def test_formulas_and_examples_of_docstrings_are_rendered(site):
