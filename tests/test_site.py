@@ -46,9 +46,9 @@ def site(tmp_path_factory) -> Path:
         timeout=300,
     )
     # Strict counts zensical's own findings alone; those of docstrings are lines of their own.
-    said = COLOUR.sub("", done.stdout + done.stderr)
-    odd = [line for line in said.splitlines() if not QUIET.fullmatch(line.strip())]
-    assert done.returncode == 0 and not odd, "\n".join(odd)
+    lines = COLOUR.sub("", done.stdout + done.stderr).splitlines()
+    complaints = [line for line in lines if not QUIET.fullmatch(line.strip())]
+    assert (done.returncode, complaints) == (0, [])
     return root / "site"
 
 
@@ -93,9 +93,10 @@ def dead_links(site: Path) -> list[str]:
             target = target / "index.html" if target.is_dir() else target
             if not target.is_file():
                 dead.append(f"{path.relative_to(site)}: {link}")
-            elif address.fragment and target.suffix == ".html":
-                if unquote(address.fragment) not in page_of(target).anchors:
-                    dead.append(f"{path.relative_to(site)}: {link}")
+                continue
+            fragment = unquote(address.fragment) if target.suffix == ".html" else ""
+            if fragment and fragment not in page_of(target).anchors:
+                dead.append(f"{path.relative_to(site)}: {link}")
     return dead
 
 
@@ -180,8 +181,8 @@ def test_links_of_the_texts_lead_somewhere(path):
 
 def blocks(name: str, language: str) -> list[str]:
     text = (ROOT / name).read_text(encoding="utf-8")
-    found = re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-    return [re.sub(r" +# .*", "", block) for block in found]
+    fenced = re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    return [re.sub(r" +# .*", "", block) for block in fenced]
 
 
 @pytest.mark.parametrize("language", ["sh", "python"])
@@ -196,12 +197,12 @@ def figures(name: str, *, portuguese: bool = False) -> list[float]:
     text = re.sub(r"`[^`]*`|\]\([^)]*\)", " ", text)
     point, comma = ("[.]", ",") if portuguese else (",", "[.]")
     number = rf"(?<![\w.,])\d{{1,3}}(?:{point}\d{{3}})+(?!\d)|\d*{comma}\d+|\d+(?:\.\d+)*"
-    found = []
+    numbers = []
     for figure in re.findall(number, text):
         if re.fullmatch(rf"\d{{1,3}}(?:{point}\d{{3}})+", figure):
             figure = re.sub(point, "", figure)
-        found.append(float(figure.replace(",", ".")))
-    return sorted(found)
+        numbers.append(float(figure.replace(",", ".")))
+    return sorted(numbers)
 
 
 def test_the_portuguese_readme_has_the_same_figures():
