@@ -16,6 +16,7 @@ YAML = [*sorted((ROOT / ".github").rglob("*.yml")), ROOT / ".pre-commit-config.y
 CALLERS = [*YAML, ROOT / ".ci/run", ROOT / ".ci/oldest", ROOT / ".ci/newest"]
 CALLERS += [ROOT / name for name in ("justfile", "CONTRIBUTING.md", "README.md")]
 SCRIPT = re.compile(r"\.ci/\w[\w.]*")
+PLACE = re.compile(r"`((?:src|tests|docs)/[\w./-]*)`")
 COMMANDS = (
     "pip install -c constraints.txt -e '.[all]' && askew compare",
     "pip install -c constraints.txt -e '.[dev]' && pytest",
@@ -123,6 +124,12 @@ def test_the_tested_set_has_no_build_of_one_place():
 def test_the_two_commands_are_there(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     assert [command for command in COMMANDS if command not in text] == []
+
+
+def test_the_places_that_contributing_names_exist():
+    places = PLACE.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert len(places) > 20
+    assert [place for place in places if not (ROOT / place).exists()] == []
 
 
 def test_the_addresses_are_of_one_repository():
