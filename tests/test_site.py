@@ -20,7 +20,7 @@ from askew.cli import app
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-TEXTS = [*(ROOT / f"{name}.md" for name in ("README", "README.pt-BR", "CONTRIBUTING"))]
+TEXTS = sorted(ROOT.glob("*.md"))
 TEXTS += sorted(DOCS.rglob("*.md"))
 QUIET = re.compile(r"(Build started|No issues found|Build finished in [\d.]+m?s)?")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
