@@ -4,6 +4,7 @@ import subprocess
 import sys
 from importlib.metadata import files, version
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -16,12 +17,13 @@ from askew.regularizers import asymmetric_dropout
 from askew.transformer import AsymmetricEncoderDecoder, EncoderDecoderConfig, StackConfig
 
 OPTIONAL = ("transformers", "typer", "plotly", "optuna", "ray", "ctranslate2", "river")
-SHIPPED = ("py.typed", "report.html.j2", "report.css", "report.js", "inspection/page.html")
+EXPECTED = Path("files.txt").read_text().splitlines()  # every file of the package in the tree
 
 assert "site-packages" in askew.__file__, askew.__file__
 assert version("askew") == askew.__version__
-shipped = [str(path) for path in files("askew") or ()]
-assert all(any(path.endswith(name) for path in shipped) for name in SHIPPED), shipped
+shipped = {path.as_posix() for path in files("askew") or ()}
+assert len(EXPECTED) > 100
+assert not set(EXPECTED) - shipped, sorted(set(EXPECTED) - shipped)
 assert not [path for path in shipped if path.startswith(("tests/", "benchmarks/"))], shipped
 for name in OPTIONAL:
     assert find_spec(name) is None, f"{name} is installed, so nothing is tested here"

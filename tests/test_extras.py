@@ -100,7 +100,7 @@ assert inspection.inspect_model(layer).attention[0].d_head == 8
 print("done")
 """
     done = run_blocked(OPTIONAL, code)
-    assert done.returncode == 0 and done.stdout == "done\n", done.stderr
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
 
 
 def test_the_command_line_without_its_packages_says_what_to_install():

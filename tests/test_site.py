@@ -20,12 +20,13 @@ from askew.cli import app
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-TEXTS = [*(ROOT / f"{name}.md" for name in ("README", "README.pt-BR", "CONTRIBUTING"))]
+TEXTS = sorted(ROOT.glob("*.md"))
 TEXTS += sorted(DOCS.rglob("*.md"))
 QUIET = re.compile(r"(Build started|No issues found|Build finished in [\d.]+m?s)?")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 FENCE = re.compile(r"^ *```.*?^ *```", flags=re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+SNIPPET = re.compile(r"-{2,} ?8 ?< ?-{2,}")
 
 
 @pytest.fixture(scope="module")
@@ -45,21 +46,25 @@ def site(tmp_path_factory) -> Path:
         timeout=300,
     )
     # Strict counts zensical's own findings alone; those of docstrings are lines of their own.
-    said = COLOUR.sub("", done.stdout + done.stderr)
-    odd = [line for line in said.splitlines() if not QUIET.fullmatch(line.strip())]
-    assert done.returncode == 0 and not odd, "\n".join(odd)
+    lines = COLOUR.sub("", done.stdout + done.stderr).splitlines()
+    complaints = [line for line in lines if not QUIET.fullmatch(line.strip())]
+    assert (done.returncode, complaints) == (0, [])
     return root / "site"
 
 
 class Page(HTMLParser):
-    """The anchors of a page, and where it points."""
+    """The text and the anchors of a page, and where it points."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.anchors: set[str] = set()
         self.links: list[str] = []
         self.loaded: list[str] = []
+        self.text = ""
         self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
@@ -88,9 +93,10 @@ def dead_links(site: Path) -> list[str]:
             target = target / "index.html" if target.is_dir() else target
             if not target.is_file():
                 dead.append(f"{path.relative_to(site)}: {link}")
-            elif address.fragment and target.suffix == ".html":
-                if unquote(address.fragment) not in page_of(target).anchors:
-                    dead.append(f"{path.relative_to(site)}: {link}")
+                continue
+            fragment = unquote(address.fragment) if target.suffix == ".html" else ""
+            if fragment and fragment not in page_of(target).anchors:
+                dead.append(f"{path.relative_to(site)}: {link}")
     return dead
 
 
@@ -113,6 +119,16 @@ def test_every_public_name_has_its_place_in_the_reference(site, name):
     names = importlib.import_module(f"askew.{name}").__all__
     anchors = page_of(page).anchors
     assert [each for each in names if f"askew.{name}.{each}" not in anchors] == []
+
+
+def test_a_file_that_a_page_includes_is_shown_on_it(site):
+    example = (ROOT / "examples/compare_two_models.py").read_text(encoding="utf-8")
+    assert example.strip() in page_of(site / "example.html").text
+
+
+def test_no_page_shows_the_tag_of_a_snippet(site):
+    shown = [path.name for path in site.rglob("*.html") if SNIPPET.search(page_of(path).text)]
+    assert shown == []
 
 
 def test_formulas_and_examples_of_docstrings_are_rendered(site):
@@ -165,8 +181,8 @@ def test_links_of_the_texts_lead_somewhere(path):
 
 def blocks(name: str, language: str) -> list[str]:
     text = (ROOT / name).read_text(encoding="utf-8")
-    found = re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-    return [re.sub(r" +# .*", "", block) for block in found]
+    fenced = re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    return [re.sub(r" +# .*", "", block) for block in fenced]
 
 
 @pytest.mark.parametrize("language", ["sh", "python"])
@@ -181,12 +197,12 @@ def figures(name: str, *, portuguese: bool = False) -> list[float]:
     text = re.sub(r"`[^`]*`|\]\([^)]*\)", " ", text)
     point, comma = ("[.]", ",") if portuguese else (",", "[.]")
     number = rf"(?<![\w.,])\d{{1,3}}(?:{point}\d{{3}})+(?!\d)|\d*{comma}\d+|\d+(?:\.\d+)*"
-    found = []
+    numbers = []
     for figure in re.findall(number, text):
         if re.fullmatch(rf"\d{{1,3}}(?:{point}\d{{3}})+", figure):
             figure = re.sub(point, "", figure)
-        found.append(float(figure.replace(",", ".")))
-    return sorted(found)
+        numbers.append(float(figure.replace(",", ".")))
+    return sorted(numbers)
 
 
 def test_the_portuguese_readme_has_the_same_figures():

@@ -1,4 +1,4 @@
-"""Reads the docstrings as they are written: examples as code, formulas as MathML."""
+"""Reads docstrings for the site: examples become code, formulas MathML."""
 
 import re
 from html import unescape
@@ -13,7 +13,7 @@ TEXT = re.compile(r"(?<=>)[^<>]+(?=<)")
 
 
 def _mathml(formula: str, display: str) -> str:
-    """A formula as MathML in which Markdown finds nothing to interpret."""
+    """Return a formula as MathML in which Markdown finds nothing to interpret."""
     # Sizes of brackets are those of MathML.
     plain = re.sub(r"\\[Bb]ig[glr]?", "", " ".join(formula.split()))
     markup = convert(plain, display=display)
@@ -21,21 +21,21 @@ def _mathml(formula: str, display: str) -> str:
 
 
 def readable(docstring: str) -> str:
-    """A docstring with its formulas in MathML and its example in the section of that name."""
+    """Return a docstring with formulas in MathML and its example under the heading of examples."""
     docstring = re.sub(r"^( *)Example:$", r"\1Examples:", docstring, flags=re.MULTILINE)
     docstring = re.sub(r"^( *)>(?!>>)", r"\1\>", docstring, flags=re.MULTILINE)  # no quotation
     docstring = BLOCK.sub(
-        lambda found: f"\n{found[1]}<div>{_mathml(found[2], 'block')}</div>\n", docstring
+        lambda block: f"\n{block[1]}<div>{_mathml(block[2], 'block')}</div>\n", docstring
     )
     # Within a span, since Markdown takes a line that begins with <math> for a block.
-    return INLINE.sub(lambda found: f"<span>{_mathml(found[1], 'inline')}</span>", docstring)
+    return INLINE.sub(lambda inline: f"<span>{_mathml(inline[1], 'inline')}</span>", docstring)
 
 
 class Docstrings(griffe.Extension):
-    """Rewrites every docstring when it is read."""
+    """Rewrites each docstring when griffe reads it."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
-        """Rewrite one."""
+        """Rewrite the docstring of one object."""
         if obj.docstring is not None:
             obj.docstring.value = readable(obj.docstring.value)
             if obj.is_class and "NamedTuple" in map(str, obj.bases):

@@ -182,7 +182,8 @@ def test_an_output_that_cannot_be_written_is_refused_and_the_input_is_not_overwr
         ("evaluate", folder, "--data", pairs, "--out", gone),
     ):
         found = run(*call)
-        assert found.exit_code == 2 and "must be writable; got" in found.stderr, call
+        assert found.exit_code == 2, call
+        assert "must be writable; got" in found.stderr, call
         assert found.stderr.count("\n") == 1
 
 
@@ -262,5 +263,6 @@ def test_exports_and_translates_with_the_export_as_without(folder):
 def test_refuses_in_one_line(folder, arguments, message):
     command, *rest = arguments
     found = run(command, folder, *rest)
-    assert found.exit_code == 2 and re.search(message, found.stderr), found.stderr
+    assert found.exit_code == 2, found.stderr
+    assert re.search(message, found.stderr), found.stderr
     assert found.stderr.count("\n") == 1

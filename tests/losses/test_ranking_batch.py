@@ -410,7 +410,7 @@ def test_warns_where_a_wrong_order_is_free():
     message = r"the loss can be 0 while the negative is nearer .*margin_pos 0\.5, margin_neg 0\.3"
     with pytest.warns(UserWarning, match=f"AsymmetricPairLoss: {message}") as found:
         loss = AsymmetricPairLoss(margin_pos=0.5, margin_neg=0.3)
-        loss(*batch(4))
+    loss(*batch(4))  # a second warning would be an error
     assert [warning.filename for warning in found] == [__file__]
     with pytest.warns(UserWarning, match=f"asymmetric_pair_loss: {message}") as found:
         asymmetric_pair_loss(*batch(4), margin_pos=0.5, margin_neg=0.3)

@@ -40,7 +40,8 @@ def test_answers_are_short_whole_words(asked):
     for context, one in asked:
         for answer in one["answers"]:
             text, start = answer["text"], answer["answer_start"]
-            assert text and text == text.strip() and len(text) <= 60, one["id"]
+            assert text == text.strip(), one["id"]
+            assert 0 < len(text) <= 60, one["id"]
             before, after = context[:start][-1:], context[start + len(text) :][:1]
             assert not (before.isalnum() and text[0].isalnum()), one["id"]
             assert not (after.isalnum() and text[-1].isalnum()), one["id"]

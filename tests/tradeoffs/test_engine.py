@@ -126,12 +126,18 @@ def test_processes_end_in_order_and_nothing_complains_of_what_they_left():
 
 
 def test_processes_are_killed_in_the_middle_where_something_is_raised():
-    with pytest.raises(KeyboardInterrupt), engine.trial_processes(1, 1) as processes:
-        future = processes.submit(time.sleep, 60)
-        while not future.running():
-            time.sleep(0.05)
-        raise KeyboardInterrupt
-    assert future.exception() is not None
+    futures = []
+
+    def interrupted():
+        with engine.trial_processes(1, 1) as processes:
+            futures.append(processes.submit(time.sleep, 60))
+            while not futures[0].running():
+                time.sleep(0.05)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert futures[0].exception() is not None
 
 
 def test_a_cluster_needs_ray(tmp_path, monkeypatch):

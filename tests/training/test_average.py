@@ -39,9 +39,14 @@ def test_is_in_place_for_a_while_even_when_that_fails():
     average = WeightAverage(model, 0.9)
     walk(average, model, 5)
     own = model.weight.detach().clone()
-    with pytest.raises(KeyError), average.in_place():
-        assert torch.equal(model.weight, average.averages["weight"])
-        raise KeyError
+
+    def fail_in_place():
+        with average.in_place():
+            assert torch.equal(model.weight, average.averages["weight"])
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_in_place()
     assert torch.equal(model.weight, own)
     assert not torch.equal(own, average.averages["weight"])
     average.put()

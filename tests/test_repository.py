@@ -1,0 +1,140 @@
+"""What the repository says of itself: scripts, workflows, versions and addresses fit together."""
+
+import os
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[1]
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+YAML = [*sorted((ROOT / ".github").rglob("*.yml")), ROOT / ".pre-commit-config.yaml"]
+CALLERS = [*YAML, ROOT / ".ci/run", ROOT / ".ci/oldest", ROOT / ".ci/newest"]
+CALLERS += [ROOT / name for name in ("justfile", "CONTRIBUTING.md", "README.md")]
+SCRIPT = re.compile(r"\.ci/\w[\w.]*")
+PLACE = re.compile(r"`((?:src|tests|docs)/[\w./-]*)`")
+COMMANDS = (
+    "pip install -c constraints.txt -e '.[all]' && askew compare",
+    "pip install -c constraints.txt -e '.[dev]' && pytest",
+)
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def pinned() -> dict[str, str]:
+    """Every line of constraints.txt: the package and its one version."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line.split("==") for line in lines if not line.startswith("#")]
+    assert all(len(pin) == 2 for pin in pins)
+    return dict(pins)
+
+
+def allowed(extras: tuple[str, ...]) -> list[Requirement]:
+    """What the package and some of its extras need, with the ranges of pyproject.toml."""
+    groups = PROJECT["optional-dependencies"]
+    requirements = [Requirement(line) for line in PROJECT["dependencies"]]
+    pending = list(extras)
+    while pending:
+        for line in groups[pending.pop()]:
+            requirement = Requirement(line)
+            if requirement.name == "askew":
+                pending += requirement.extras
+            else:
+                requirements.append(requirement)
+    return requirements
+
+
+def steps(workflow: dict) -> list[dict]:
+    return [step for job in workflow["jobs"].values() for step in job["steps"]]
+
+
+@pytest.mark.parametrize("path", YAML, ids=relative)
+def test_yaml_is_read(path):
+    assert isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict)
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", "zensical.toml"])
+def test_toml_is_read(name):
+    assert "project" in tomllib.loads((ROOT / name).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", CALLERS, ids=relative)
+def test_every_script_that_is_called_exists_and_runs(path):
+    for name in set(SCRIPT.findall(path.read_text(encoding="utf-8"))) - {".ci/_venv"}:
+        script = ROOT / name
+        assert script.is_file(), name
+        if not script.suffix:
+            assert os.access(script, os.X_OK), f"{name} is not executable"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".ci").glob("[a-z]*")), ids=relative)
+def test_a_script_is_bash_and_stops_at_an_error(path):
+    if path.suffix == ".py":
+        compile(path.read_text(encoding="utf-8"), path, "exec")
+        return
+    assert path.read_text(encoding="utf-8").startswith("#!/usr/bin/env bash\n# ")
+    assert "set -euo pipefail\n" in path.read_text(encoding="utf-8")
+    subprocess.run(["bash", "-n", path], check=True)
+
+
+def test_the_workflows_run_every_script_that_the_whole_check_runs():
+    texts = "".join(path.read_text(encoding="utf-8") for path in WORKFLOWS)
+    whole = set(SCRIPT.findall((ROOT / ".ci/run").read_text(encoding="utf-8"))) - {".ci/_venv"}
+    assert len(whole) == 6
+    assert whole | {".ci/oldest", ".ci/newest"} <= set(SCRIPT.findall(texts))
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=relative)
+def test_a_workflow_has_few_rights_and_an_end(path):
+    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert workflow["permissions"] == {"contents": "read"}
+    assert all(job["timeout-minutes"] <= 60 for job in workflow["jobs"].values())
+    for step in steps(workflow):
+        assert ("run" in step) != ("uses" in step), step
+        assert "${{ github" not in step.get("run", ""), "a name from outside becomes code"
+        assert re.fullmatch(r"[\w./-]+@(v\d+|release/v\d+)", step.get("uses", "a@v1")), step
+
+
+def test_the_oldest_python_of_the_package_is_tested():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text(encoding="utf-8"))
+    versions = workflow["jobs"]["tests"]["strategy"]["matrix"]["python"]
+    assert PROJECT["requires-python"] == f">={versions[0]}"
+
+
+@pytest.mark.parametrize("requirement", allowed(("all", "dev")), ids=lambda each: each.name)
+def test_the_tested_version_is_in_the_range(requirement):
+    assert requirement.specifier.contains(pinned()[requirement.name])
+
+
+def test_the_tested_set_has_no_build_of_one_place():
+    assert [
+        pin for pin in pinned().values() if not re.fullmatch(r"[\d.]+(\.?(post|rc|b)\d+)?", pin)
+    ] == []
+    assert list(pinned()) == sorted(pinned())
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.pt-BR.md", "docs/index.md"])
+def test_the_two_commands_are_there(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert [command for command in COMMANDS if command not in text] == []
+
+
+def test_the_places_that_contributing_names_exist():
+    places = PLACE.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert len(places) > 20
+    assert [place for place in places if not (ROOT / place).exists()] == []
+
+
+def test_the_addresses_are_of_one_repository():
+    urls = PROJECT["urls"]
+    assert all(url.startswith(urls["Repository"]) for url in urls.values())
+    contact = yaml.safe_load((ROOT / ".github/ISSUE_TEMPLATE/config.yml").read_text())
+    assert contact["contact_links"][0]["url"].startswith(urls["Repository"])
+    assert contact["contact_links"][0]["url"] in (ROOT / "SECURITY.md").read_text(encoding="utf-8")
