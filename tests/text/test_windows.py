@@ -88,7 +88,7 @@ def test_many_are_cut_as_one_by_one(spans):
 def test_what_an_encoder_expects_is_put_around_and_nothing_is_cut_or_filled():
     tokens = PIECES.encode("abcdefghijklmnop")
     assert len(tokens.ids) == 16
-    assert (PIECES.before, PIECES.behind, PIECES.num_special) == ([2], [3], 2)
+    assert (PIECES.before, PIECES.after, PIECES.num_special) == ([2], [3], 2)
     assert PIECES.wrap(tokens.ids) == [2, *tokens.ids.tolist(), 3]
     assert (BYTES.num_special, BYTES.wrap(tokens.ids[:2])) == (0, tokens.ids[:2].tolist())
 

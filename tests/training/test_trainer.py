@@ -21,7 +21,7 @@ from askew.training import (
     train_model,
 )
 from askew.training import _trainer as trainer_module
-from askew.training._lesson import TranslationLesson
+from askew.training._objective import TranslationObjective
 from askew.transformer import EncoderDecoderConfig, StackConfig
 
 PAIRS = ParallelText(
@@ -75,7 +75,12 @@ def crash_at(step):
 def trainer(model, out, config=CONFIG, seed=0):
     arguments = trainer_module._arguments(config, out, seed)
     return TokenBatchTrainer(
-        model, arguments, TranslationLesson(config), examples(PAIRS), examples(VALID), progress=None
+        model,
+        arguments,
+        TranslationObjective(config),
+        examples(PAIRS),
+        examples(VALID),
+        progress=None,
     )
 
 

@@ -1,4 +1,4 @@
-"""From our weights to two ONNX graphs: read the source once, score target prefixes."""
+"""Export to two ONNX graphs: one encodes the source, one scores target prefixes."""
 
 import json
 import warnings
@@ -20,14 +20,14 @@ def export_onnx(folder: str | Path, out: str | Path | None = None) -> Path:
 
     encoder.onnx maps `input_ids` and `attention_mask` [batch, source] to `memory`;
     decoder.onnx maps `decoder_input_ids` [batch, target], `memory` and `attention_mask` to
-    `logits` [batch, target, vocab]. A decoding step runs the whole prefix again.
+    `logits` [batch, target, vocab]. Each decoding step computes the whole prefix: no cache.
 
     Args:
         folder: A model folder.
-        out: Where to, by default the sub-folder "onnx"; an earlier export is replaced.
+        out: The folder to write, by default the sub-folder "onnx"; an earlier export is replaced.
 
     Returns:
-        The folder written, with the tokenizers and askew.json, which names the weights.
+        The folder written, with the tokenizers and askew.json with the SHA-256 of the weights.
 
     Raises:
         ValueError: If the folder holds no whole model or `out` holds something else.
@@ -44,7 +44,7 @@ def export_onnx(folder: str | Path, out: str | Path | None = None) -> Path:
         f"export_onnx: the folder must hold a trained model; got folder {folder}",
     )
     with needing("export_onnx", "onnx"):
-        import onnx  # noqa: F401  (said missing before any work)
+        import onnx  # noqa: F401  (a missing package is reported before any work)
         import onnxscript  # noqa: F401
 
     out = folder / "onnx" if out is None else Path(out)

@@ -24,12 +24,12 @@ DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
 
 class Shard(NamedTuple):
-    """Windows of contexts, the tokens of all of them in a row.
+    """Windows of contexts, with the tokens of all windows concatenated.
 
     Args:
         states: [tokens, d_model].
-        places: [tokens, 2], first character of each token and the one behind its last; -1 for
-            what the encoder puts around a window.
+        places: [tokens, 2], the first character of each token and the position after its last;
+            -1 for the tokens that the encoder puts around a window.
         lengths: [windows], tokens of each.
         contexts: [windows], the row of its context in the whole index.
         vectors: [windows, d_pool], float32.
@@ -77,7 +77,7 @@ class Manifest(NamedTuple):
 
 
 def write_shard(folder: Path, number: int, shard: Shard, contexts: Sequence[Context]) -> Entry:
-    """Write a shard and its texts, so that both are on disk before they are named."""
+    """Write a shard and its texts; both are on disk before the manifest names them."""
     name = f"shard-{number:05d}.safetensors"
     path, texts = folder / name, folder / f"shard-{number:05d}.jsonl"
     part = folder / f"{name}.part"
@@ -94,7 +94,7 @@ def write_shard(folder: Path, number: int, shard: Shard, contexts: Sequence[Cont
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write what the index is made of; until it stands there, the index is the one before."""
+    """Write the manifest; until it is replaced, the index is the previous one."""
     values = {"version": VERSION, **manifest._asdict()}
     values["shards"] = [entry._asdict() for entry in manifest.shards]
     part = folder / f"{MANIFEST}.part"
@@ -152,11 +152,11 @@ def check_files(folder: Path, manifest: Manifest, *, sums: bool) -> None:
             (text_file(folder, entry), entry.text_bytes, entry.text_sha256),
         )
         for path, size, digest in files:
-            there = path.stat().st_size if path.is_file() else None
+            actual = path.stat().st_size if path.is_file() else None
             require(
-                there == size,
+                actual == size,
                 f"ContextIndex.load: {path} must have {size} bytes; "
-                f"got {'no file' if there is None else there}. "
+                f"got {'no file' if actual is None else actual}. "
                 "Restore it, or encode the contexts again",
             )
             require(
@@ -167,7 +167,7 @@ def check_files(folder: Path, manifest: Manifest, *, sums: bool) -> None:
 
 
 def map_shard(folder: Path, entry: Entry, dtype: torch.dtype) -> Shard:
-    """Map a file into memory; what is not looked at is not read."""
+    """Map a file into memory, so that only the windows in use are read."""
     path = folder / entry.name
     try:
         with safe_open(path, "pt") as file:

@@ -81,7 +81,7 @@ class CTranslate2Engine:
         Args:
             sources: Source tokens without an end.
             limits: Most new tokens of each.
-            config: How.
+            config: Settings of the search.
 
         Returns:
             For every source its hypotheses, the best first.
@@ -98,7 +98,7 @@ class CTranslate2Engine:
 
         if config.sample:
             ctranslate2.set_random_seed(config.seed)
-        found: list[list[TokenHypothesis]] = [[] for _ in sources]
+        hypotheses: list[list[TokenHypothesis]] = [[] for _ in sources]
         order = sorted(range(len(sources)), key=lambda row: limits[row])
         for limit, group in itertools.groupby(order, key=lambda row: limits[row]):
             rows = list(group)
@@ -106,11 +106,11 @@ class CTranslate2Engine:
             results = self._model.translate_batch(texts, **self._call(limit, config))
             for row, result in zip(rows, results, strict=True):
                 pairs = zip(result.hypotheses, result.scores, strict=True)
-                found[row] = [
+                hypotheses[row] = [
                     TokenHypothesis([self.numbers[word] for word in words], score)
                     for words, score in pairs
                 ]
-        return [sorted(own, key=lambda h: -h.score) for own in found]
+        return [sorted(of_source, key=lambda h: -h.score) for of_source in hypotheses]
 
     def _call(self, limit: int, config: DecodingConfig) -> dict[str, object]:
         sampling = {
@@ -132,7 +132,7 @@ class CTranslate2Engine:
     def score(
         self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
     ) -> list[list[float]]:
-        """Give the log-probability of every target token and of the end after them.
+        """Compute the log-probability of every target token and of the end after them.
 
         Args:
             sources: Source tokens without an end.

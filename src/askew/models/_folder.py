@@ -1,4 +1,4 @@
-"""A model folder on disk: loaded whole or refused."""
+"""A model folder on disk, which is loaded whole or refused."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -65,10 +65,10 @@ def write_checksums(folder: str | Path) -> None:
 
 
 def load_translation_model(folder: str | Path) -> AsymmetricTranslationModel:
-    """Load a translation model, or say what is wrong with its folder.
+    """Load a translation model, or refuse its folder with the reason.
 
-    Where the folder holds the checksums that training writes, every file must have its own;
-    every weight must be there, of its shape, and finite.
+    If the folder holds the checksums that training writes, every file must match its own. Every
+    weight must be present, finite and of its shape.
 
     Args:
         folder: A folder with config.json and model.safetensors.
@@ -88,9 +88,9 @@ def load_translation_model(folder: str | Path) -> AsymmetricTranslationModel:
 
 
 def load_qa_model(folder: str | Path) -> AsymmetricQAModel:
-    """Load a question-answering model, or say what is wrong with its folder.
+    """Load a question-answering model, or refuse its folder with the reason.
 
-    It is checked as `load_translation_model` checks.
+    The folder is checked as `load_translation_model` does.
 
     Args:
         folder: A folder with config.json, model.safetensors, tokenizer.json of the contexts
@@ -120,7 +120,7 @@ def read_config_values(folder: Path) -> dict:
 
 
 def model_fingerprint(folder: str | Path) -> str:
-    """Name the weights of a model, so that what was made with others is noticed.
+    """Identify the weights of a model, to recognise what was made with other weights.
 
     Args:
         folder: A model folder.
@@ -214,13 +214,13 @@ def check_depth(caller: str, folder: Path, values: Mapping[str, object]) -> None
     """Refuse a config with more layers than the file has tensors, before so many are built.
 
     Raises:
-        ValueError: If there are so many.
+        ValueError: If it has more.
     """
     try:
         with safe_open(folder / "model.safetensors", "pt") as file:
             tensors = len(file.keys())
     except (SafetensorError, OSError):
-        return  # whoever loads it says what is wrong with it
+        return  # the loader reports what is wrong with the file
     for name, depth in _depths(values):
         require(
             depth <= tensors,

@@ -28,7 +28,7 @@ from askew.tasks._qa_contexts import read_own_contexts, references
 from askew.tasks._qa_presets import METRICS, SPEEDS, search_space
 from askew.text import QuestionSet, SpanTokenizer, SplitQuestions, TfidfIndex, train_tokenizer
 from askew.tradeoffs import Cost, Evaluation, Metric, Progress, Range, Records, count_parameters
-from askew.training import OnRecord, QALesson, QATrainingConfig, QuestionExamples, train_model
+from askew.training import OnRecord, QAObjective, QATrainingConfig, QuestionExamples, train_model
 
 
 class Pretrained(NamedTuple):
@@ -179,7 +179,7 @@ class QATask:
             model,
             self._examples(self.text.train, plain, config.unanswerable, seed),
             self._examples(self.text.valid, plain, 0.0, 0),
-            QALesson(config),
+            QAObjective(config),
             out=folder,
             seed=seed,
             progress=progress,

@@ -50,12 +50,12 @@ class SpanTokenizer:
         inner = tokenizer.encode("a", add_special_tokens=False).ids
         outer = tokenizer.encode("a").ids
         first = next(i for i in range(len(outer)) if outer[i : i + len(inner)] == inner)
-        self.before, self.behind = outer[:first], outer[first + len(inner) :]
+        self.before, self.after = outer[:first], outer[first + len(inner) :]
 
     @property
     def num_special(self) -> int:
         """How many tokens `wrap` adds."""
-        return len(self.before) + len(self.behind)
+        return len(self.before) + len(self.after)
 
     def encode(self, text: str) -> TextTokens:
         """Cut one text.
@@ -89,7 +89,7 @@ class SpanTokenizer:
         Returns:
             Token numbers; those of the text begin at `len(before)`.
         """
-        return [*self.before, *ids.tolist(), *self.behind]
+        return [*self.before, *ids.tolist(), *self.after]
 
 
 def _tokens(ids: list[int], offsets: list[tuple[int, int]]) -> TextTokens:

@@ -1,4 +1,4 @@
-"""What happens beside the steps of a training: the clock, the average, the best, the mark."""
+"""Callbacks of a training: clock, average, early stopping, and marks of whole checkpoints."""
 
 import json
 import time
@@ -13,14 +13,14 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from askew.training._average import WeightAverage
 
 Progress = Callable[[int, int], None]
-"""Called with steps done and steps in all."""
+"""Called with the steps done and the steps in total."""
 
 _COMPLETE = "complete"
 _BEST = "best.safetensors"
 
 
 class Clock(TrainerCallback):
-    """CPU-seconds spent on batches and steps, counted on over a resume; tells the progress."""
+    """Counts CPU-seconds of batches and steps, also over a resume; reports the progress."""
 
     def __init__(self, progress: Progress | None) -> None:
         self.seconds = 0.0
@@ -64,7 +64,7 @@ class Averaging(TrainerCallback):
 
 
 class EarlyStopping(TrainerCallback):
-    """Keeps the weights of the best evaluation and stops when none was better for a while."""
+    """Keeps the best weights; stops after `patience` evaluations that are no better."""
 
     def __init__(self, model: nn.Module, patience: int) -> None:
         self.model = model
@@ -92,7 +92,7 @@ class CompletionMark(TrainerCallback):
 
 
 def mark_complete(checkpoint: Path) -> None:
-    """Note the size of every file; without the note, or with another size, it is never resumed."""
+    """Write the size of every file; a checkpoint whose files differ from it is not resumed."""
     sizes = {path.name: path.stat().st_size for path in checkpoint.iterdir() if path.is_file()}
     part = checkpoint / f"{_COMPLETE}.part"
     part.write_text(json.dumps(sizes), encoding="utf-8")
@@ -110,7 +110,7 @@ def _is_whole(mark: Path) -> bool:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """Find the newest checkpoint that was written whole, and still is.
+    """Find the newest checkpoint that was written whole and is still whole.
 
     Args:
         folder: Where a training run writes.
@@ -127,7 +127,7 @@ def last_checkpoint(folder: Path) -> Path | None:
     return max(complete, key=lambda path: int(path.name.split("-")[1]), default=None)
 
 
-def recorded(checkpoint: Path) -> list[Mapping[str, float]]:
+def read_records(checkpoint: Path) -> list[Mapping[str, float]]:
     """Read what was logged up to a checkpoint."""
     state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     return state["log_history"]
