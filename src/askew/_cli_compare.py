@@ -211,7 +211,8 @@ def compare_command(
             with needing("compare", "cluster"):
                 import_module("ray")
         from askew import tasks, tradeoffs
-        from askew._files import check_writable, write_json
+        from askew._files import write_json
+        from askew._folders import check_writable
 
         if results is not None:
             known = [parsed_metric(text) for text in metric or ()]

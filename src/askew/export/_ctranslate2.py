@@ -1,6 +1,5 @@
 """Export to a folder of CTranslate2; each side keeps its own width, depth and heads."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from askew._check import needing, require
-from askew._files import file_sha256
+from askew._files import file_sha256, write_json
 from askew.attention import AsymmetricAttention, sinusoidal_positions
-from askew.export._files import replacing
+from askew.export._files import MARK, replacing_folder
 from askew.models import (
     AsymmetricTranslationModel,
     CTranslate2Engine,
@@ -80,19 +79,19 @@ def export_ctranslate2(
     config = model.config.to_plain()
     for name, side in (("encoder", config.encoder), ("decoder", config.decoder)):
         _check_side(name, side)
-    with replacing(out, caller="export_ctranslate2") as part:
-        _specification(model, config, tokenizers, quantization).save(str(part))
-        save_tokenizers(tokenizers, part)
-        told = {
+    with replacing_folder(out, caller="export_ctranslate2") as partial:
+        _specification(model, config, tokenizers, quantization).save(str(partial))
+        save_tokenizers(tokenizers, partial)
+        manifest = {
             "version": 1,
             "engine": "ctranslate2",
             "quantization": quantization,
             "max_length": _POSITIONS,
             "fingerprint": file_sha256(folder / "model.safetensors"),
-            "sha256": file_sha256(part / "model.bin"),
+            "sha256": file_sha256(partial / "model.bin"),
         }
-        (part / "askew.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-        CTranslate2Engine(part).decode([[3]], [1], DecodingConfig())  # it loads and runs
+        write_json(partial / MARK, manifest)
+        CTranslate2Engine(partial).decode([[3]], [1], DecodingConfig())  # it loads and runs
     return out
 
 

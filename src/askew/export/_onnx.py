@@ -1,6 +1,5 @@
 """Export to two ONNX graphs: one encodes the source, one scores target prefixes."""
 
-import json
 import warnings
 from pathlib import Path
 
@@ -8,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from askew._check import needing, require
-from askew._files import file_sha256
-from askew.export._files import replacing
+from askew._files import file_sha256, write_json
+from askew.export._files import MARK, replacing_folder
 from askew.models import load_translation_model
 from askew.text import load_tokenizers, save_tokenizers
 from askew.transformer import AsymmetricEncoderDecoder
@@ -54,13 +53,13 @@ def export_onnx(folder: str | Path, out: str | Path | None = None) -> Path:
     memory = torch.zeros(2, 5, model.config.to_plain().d_memory)
     rows, read, written = (torch.export.Dim(name) for name in ("batch", "source", "target"))
     both = {0: rows, 1: read}
-    with replacing(out, caller="export_onnx") as part:
+    with replacing_folder(out, caller="export_onnx") as partial:
         _write(
             _Encoder(model.model),
             {"input_ids": source, "attention_mask": source.clone()},
             {"input_ids": both, "attention_mask": both},
             "memory",
-            part / "encoder.onnx",
+            partial / "encoder.onnx",
         )
         _write(
             _Decoder(model.model),
@@ -71,15 +70,15 @@ def export_onnx(folder: str | Path, out: str | Path | None = None) -> Path:
                 "attention_mask": both,
             },
             "logits",
-            part / "decoder.onnx",
+            partial / "decoder.onnx",
         )
-        save_tokenizers(tokenizers, part)
-        told = {
+        save_tokenizers(tokenizers, partial)
+        manifest = {
             "version": 1,
             "engine": "onnx",
             "fingerprint": file_sha256(folder / "model.safetensors"),
         }
-        (part / "askew.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        write_json(partial / MARK, manifest)
     return out
 
 

@@ -1,7 +1,6 @@
 """Files of states: written whole, mapped instead of read, refused when altered."""
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from askew._check import require
-from askew._files import file_sha256, is_version, parse_json
+from askew._files import file_sha256, is_version, parse_json, replacing, write_json
 from askew.text import Context
 
 VERSION = 1
@@ -80,15 +79,12 @@ def write_shard(folder: Path, number: int, shard: Shard, contexts: Sequence[Cont
     """Write a shard and its texts; both are on disk before the manifest names them."""
     name = f"shard-{number:05d}.safetensors"
     path, texts = folder / name, folder / f"shard-{number:05d}.jsonl"
-    part = folder / f"{name}.part"
-    save_file({key: value.contiguous() for key, value in shard._asdict().items()}, part)
-    _settle(part, path)
-    part = folder / f"{texts.name}.part"
-    with part.open("wb") as file:
+    with replacing(path) as partial:
+        save_file({key: value.contiguous() for key, value in shard._asdict().items()}, partial)
+    with replacing(texts) as partial, partial.open("wb") as file:
         for context in contexts:
             line = json.dumps(context._asdict(), ensure_ascii=False)
             file.write(line.encode("utf-8", "surrogatepass") + b"\n")
-    _settle(part, texts)
     sums = (path.stat().st_size, file_sha256(path), texts.stat().st_size, file_sha256(texts))
     return Entry(name, *sums, len(contexts))
 
@@ -97,9 +93,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest; until it is replaced, the index is the previous one."""
     values = {"version": VERSION, **manifest._asdict()}
     values["shards"] = [entry._asdict() for entry in manifest.shards]
-    part = folder / f"{MANIFEST}.part"
-    part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    _settle(part, folder / MANIFEST)
+    write_json(folder / MANIFEST, values)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -117,7 +111,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         values = parse_json(path.read_text(encoding="utf-8"))
         version = values.pop("version")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _unfit(path, error) from None
     require(
         is_version(version, VERSION),
@@ -212,13 +206,6 @@ def read_texts(folder: Path, entry: Entry) -> list[Context]:
 def text_file(folder: Path, entry: Entry) -> Path:
     """Name the file of texts of a shard."""
     return (folder / entry.name).with_suffix(".jsonl")
-
-
-def _settle(part: Path, path: Path) -> None:
-    """Put a written file in its place once its bytes are on disk."""
-    with part.open("r+b") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def _unfit(path: Path, error: Exception) -> ValueError:

@@ -1,12 +1,11 @@
 """Decoding with CTranslate2, from a folder that `askew.export` wrote."""
 
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from askew._check import needing, require
-from askew._files import file_sha256, in_short, is_version
+from askew._files import file_sha256, in_short, is_version, parse_json
 from askew.models._decoding import DecodingConfig, TokenHypothesis
 from askew.text import load_tokenizers
 
@@ -41,14 +40,14 @@ class CTranslate2Engine:
             f"got {folder}. Run askew export DIR --to ctranslate2",
         )
         try:
-            self.export = json.loads((folder / MARK).read_text(encoding="utf-8"))
+            self.export = parse_json((folder / MARK).read_text(encoding="utf-8"))
             version, self.longest, self.fingerprint, digest = (
                 self.export[name] for name in ("version", "max_length", "fingerprint", "sha256")
             )
             self._model = ctranslate2.Translator(
                 str(folder), device="cpu", inter_threads=1, intra_threads=threads
             )
-        except (RuntimeError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"CTranslate2Engine: the export must be whole; got {folder}: {in_short(error)}. "
                 "Export again"

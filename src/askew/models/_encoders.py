@@ -1,6 +1,5 @@
 """Encoders of transformers in the place of our own."""
 
-import json
 from pathlib import Path
 
 import torch
@@ -8,7 +7,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
 from askew._check import require
-from askew._files import in_short
+from askew._files import in_short, parse_json
 
 _FILES = ("config.json", "model.safetensors", "tokenizer.json")
 _DROPOUTS = ("dropout", "dropout_prob", "pdrop")  # how the names of rates end
@@ -164,8 +163,8 @@ def read_encoder_config(
             f"{folder} without {name}. Give the folder of a transformers model",
         )
     try:
-        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        values = parse_json((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
         raise ValueError(
             f"read_encoder_config: config.json must be JSON; got {folder}: {error}"
         ) from None
