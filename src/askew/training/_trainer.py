@@ -63,7 +63,7 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
         on_record: OnRecord | None = None,
     ) -> None:
         config = objective.config
-        self.objective, self.config = objective, config
+        self.training_objective, self.config = objective, config  # Trainer has its own `objective`
         self.clock = Clock(progress)
         self.average = (
             WeightAverage(model, config.average_decay) if config.average_decay > 0 else None
@@ -90,7 +90,9 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
         """Make the optimizer of the objective."""
         if self.optimizer is None:
-            self.optimizer = self.objective.optimizer(self.model if model is None else model)
+            self.optimizer = self.training_objective.optimizer(
+                self.model if model is None else model
+            )
         return self.optimizer
 
     def create_scheduler(
@@ -98,7 +100,7 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
     ) -> LRScheduler:
         """Make the schedule of the objective."""
         if self.lr_scheduler is None:
-            self.lr_scheduler = self.objective.scheduler(
+            self.lr_scheduler = self.training_objective.scheduler(
                 self.optimizer if optimizer is None else optimizer
             )
             self._created_lr_scheduler = True
@@ -133,7 +135,9 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
     def _get_num_items_in_batch(
         self, batch_samples: list, device: torch.device
     ) -> Tensor | int | None:
-        counted = [{"labels": self.objective.counted(batch["labels"])} for batch in batch_samples]
+        counted = [
+            {"labels": self.training_objective.counted(batch["labels"])} for batch in batch_samples
+        ]
         return super()._get_num_items_in_batch(counted, device)
 
     @torch.no_grad()
@@ -163,9 +167,11 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
         return metrics
 
     def _validation_loss(self, rows: list[int]) -> tuple[float, int]:
-        batch = self._prepare_inputs(self.objective.collate([self.eval_dataset[i] for i in rows]))
+        batch = self._prepare_inputs(
+            self.training_objective.collate([self.eval_dataset[i] for i in rows])
+        )
         labels = batch.pop("labels")
-        return self.objective.score(self.model(**batch), labels)
+        return self.training_objective.score(self.model(**batch), labels)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add CPU-seconds so far, and target tokens per second since the last record."""
