@@ -15,6 +15,7 @@ PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 TIERS = [
     {"_check", "_settings_module", "_types"},
     {"_files", "_reduction"},
+    {"_folders"},
     {"_config", "attention", "losses", "metrics", "optim", "regularizers", "text"},
     {"inspection", "transformer"},
     {"models"},

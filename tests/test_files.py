@@ -1,6 +1,8 @@
 import pytest
+from full_disk import no_room_beyond
 
-from askew._files import check_resumable, check_writable, read_json, write_json
+from askew._files import parse_json, read_json, replacing, write_json
+from askew._folders import check_resumable, check_writable
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -10,6 +12,23 @@ def test_a_file_is_replaced_whole(tmp_path):
         write_json(path, {"version": object()})
     assert read_json(path) == {"version": 1, "word": "é"}
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_without_room_on_the_disk_the_old_file_stays(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"version": 1})
+    with no_room_beyond(64), pytest.raises(OSError, match="File too large"):
+        write_json(path, {"version": 1, "word": "é" * 64})
+    with pytest.raises(KeyError), replacing(path) as partial:
+        raise KeyError(partial.write_text("half"))
+    assert read_json(path) == {"version": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '"\\ud800"', "{"])
+def test_json_that_could_not_be_written_again_is_refused(text):
+    with pytest.raises(ValueError, match=r"\w"):
+        parse_json(text)
 
 
 def test_what_is_no_json_object_is_refused(tmp_path):

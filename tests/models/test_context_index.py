@@ -13,7 +13,7 @@ from askew.models import (
     ContextIndex,
     QAConfig,
     QuestionAnswerer,
-    _answerer,
+    _context_encoding,
 )
 from askew.text import Context, train_tokenizer
 from askew.transformer import ReaderConfig, StackConfig
@@ -73,8 +73,8 @@ def windows(index):
 @pytest.fixture
 def small_files(monkeypatch):
     """Cut files after every batch of windows, so that contexts reach over several."""
-    monkeypatch.setattr(_answerer, "_SHARD_BYTES", 1)
-    monkeypatch.setattr(_answerer, "_GROUP_CHARACTERS", 400)
+    monkeypatch.setattr(_context_encoding, "_SHARD_BYTES", 1)
+    monkeypatch.setattr(_context_encoding, "_GROUP_CHARACTERS", 400)
 
 
 def test_many_small_files_are_one_large_one(reader, tmp_path, monkeypatch, small_files):
@@ -91,7 +91,7 @@ def test_many_small_files_are_one_large_one(reader, tmp_path, monkeypatch, small
     assert loaded.contexts == index.contexts == texts
     assert loaded.num_bytes == sum(states.nbytes for _, _, states in windows(loaded))
     monkeypatch.undo()  # the same batches in one piece
-    monkeypatch.setattr(_answerer, "_GROUP_CHARACTERS", 400)
+    monkeypatch.setattr(_context_encoding, "_GROUP_CHARACTERS", 400)
     whole = reader.encode(texts, dtype="float32")
     for one, other in zip(windows(loaded), windows(whole), strict=True):
         assert one[:2] == other[:2]
@@ -181,7 +181,7 @@ def test_an_encoding_that_dies_leaves_the_index_in_memory_as_it_was(
     reader, monkeypatch, small_files
 ):
     index = reader.encode(contexts(2))
-    count, encode_batch, calls = index.num_windows, reader._encode_batch, []
+    count, encode_batch, calls = index.num_windows, reader._encoder._encode_batch, []
 
     def dying(*given):
         calls.append(given)
@@ -189,7 +189,7 @@ def test_an_encoding_that_dies_leaves_the_index_in_memory_as_it_was(
             raise KeyboardInterrupt
         return encode_batch(*given)
 
-    monkeypatch.setattr(reader, "_encode_batch", dying)
+    monkeypatch.setattr(reader._encoder, "_encode_batch", dying)
     with pytest.raises(KeyboardInterrupt):
         reader.append(index, contexts(9))
     assert (index.contexts, index.num_windows) == (contexts(2), count)

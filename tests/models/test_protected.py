@@ -61,7 +61,7 @@ def test_long_texts_are_cut_between_what_is_copied(longest):
     text = " ".join(f"A sentence with ``a long literal {i}`` and %s. " for i in range(9))
     translator = Translator(Copying(), MADE.source, max_source_tokens=longest)
     assert translator.translate([text, MARKED]) == [text, MARKED]
-    pieces = translator.pieces(text)
+    pieces = translator.split_text(text)
     assert "".join(piece + after for piece, after in pieces) == text
     assert len(pieces) > 2
     assert all(piece.count("``") % 2 == 0 for piece, _ in pieces)

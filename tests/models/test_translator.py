@@ -143,19 +143,19 @@ def test_batches_are_bounded_in_lines_and_in_tokens_times_beams():
 )
 def test_pieces_of_a_long_text_fit_and_join_to_the_text(text, longest):
     translator = Translator(Endless(), TOKENIZER, max_source_tokens=longest)
-    pieces = translator.pieces(text)
+    pieces = translator.split_text(text)
     assert "".join(piece + after for piece, after in pieces) == text
     assert all(not after.strip() for _, after in pieces)
     for piece, _ in pieces:
         assert len(TOKENIZER.encode(piece).ids) <= longest or len(piece.rstrip()) <= 1
-    assert translator.pieces(" \n ") == translator.pieces("") == []
+    assert translator.split_text(" \n ") == translator.split_text("") == []
 
 
 @pytest.mark.unhooked
 def test_a_long_text_is_cut_where_sentences_end_and_its_translation_is_joined():
     translator = Translator(Endless(), TOKENIZER, max_source_tokens=20)
     text = "A first one. A second one.  And more"
-    assert [piece for piece, _ in translator.pieces(text)] == [
+    assert [piece for piece, _ in translator.split_text(text)] == [
         "A first one.",
         "A second one.",
         "And more",

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from full_disk import no_room_beyond
 from saved_model import saved
 
 from askew.export import export_ctranslate2
@@ -22,6 +23,16 @@ def test_checksums(tmp_path):
     of_another_version(tmp_path / "checksums.json")
     with pytest.raises(ValueError, match=r"load_translation_model: checksums .* got version 2"):
         load_translation_model(tmp_path)
+
+
+def test_checksums_are_replaced_whole_or_not_at_all(tmp_path):
+    saved(tmp_path)
+    write_checksums(tmp_path)
+    files = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with no_room_beyond(64), pytest.raises(OSError, match="File too large"):
+        write_checksums(tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files
+    load_translation_model(tmp_path)
 
 
 def test_an_export(tmp_path):

@@ -36,7 +36,7 @@ from askew.text import (
     SplitQuestions,
     split_by_article,
 )
-from askew.training import QALesson, QATrainingConfig
+from askew.training import QAObjective, QATrainingConfig
 
 TEXT = split_by_article(shipped_questions())
 SMALL = {"context": {"num_layers": 2}, "question": {"num_layers": 1}}
@@ -296,7 +296,7 @@ def test_wrong_choices_are_refused(bert):
         qa_task("x", empty)
     frozen = replace(TASK.training, context=replace(TASK.training.context, frozen_layers=1))
     with pytest.raises(ValueError, match="only an encoder of transformers can be frozen"):
-        QALesson(frozen).optimizer(TASK.build(CONFIG, 0))
+        QAObjective(frozen).optimizer(TASK.build(CONFIG, 0))
 
 
 def test_a_file_with_an_unknown_key_is_named(tmp_path):

@@ -54,7 +54,7 @@ def test_files_are_those_of_the_library_and_whole_or_not_there(tmp_path, monkeyp
     theirs = (tmp_path / "theirs").read_text(encoding="utf-8")
     assert (tmp_path / "tokenizer.json").read_text(encoding="utf-8") == theirs
 
-    def cut_short(path, text, encoding):
+    def cut_short(path, text, encoding, newline):
         path.write_bytes(text[:100].encode(encoding))
         raise KeyboardInterrupt
 

@@ -11,7 +11,7 @@ from askew.text import Context, Question, QuestionSet, SpanTokenizer, train_toke
 from askew.training import (
     EncoderPartConfig,
     PartConfig,
-    QALesson,
+    QAObjective,
     QATrainingConfig,
     QuestionExamples,
     RunConfig,
@@ -180,26 +180,26 @@ def test_the_gradient_of_the_loss_is_that_of_the_share_and_finite_at_extremes():
 
 
 def test_the_loss_of_a_step_is_over_all_its_pairs():
-    lesson = QALesson(QATrainingConfig(steps=1, retrieval_weight=0.0))
+    objective = QAObjective(QATrainingConfig(steps=1, retrieval_weight=0.0))
     batch = collate_questions(examples().windows[:2])
     labels = batch.pop("labels")
     outputs = tiny_model()(**batch)
     assert isinstance(outputs, QAOutput)
-    alone = lesson.loss(outputs, labels)
-    assert lesson.loss(outputs, labels, torch.tensor(2 * len(labels["nothing"]))).item() == (
+    alone = objective.loss(outputs, labels)
+    assert objective.loss(outputs, labels, torch.tensor(2 * len(labels["nothing"]))).item() == (
         pytest.approx(alone.item() / 2)
     )
-    total, count = lesson.score(outputs, labels)
+    total, count = objective.score(outputs, labels)
     assert total / count == pytest.approx(alone.item())
 
 
 def test_questions_of_one_context_are_not_each_others_negatives():
-    lesson = QALesson(QATrainingConfig(steps=1, retrieval_weight=1.0))
+    objective = QAObjective(QATrainingConfig(steps=1, retrieval_weight=1.0))
     batch = collate_questions(examples(max_context_tokens=40).windows[:1])
     labels = batch.pop("labels")
     outputs = tiny_model()(**batch)
-    without = QALesson(QATrainingConfig(steps=1, retrieval_weight=0.0)).loss(outputs, labels)
-    assert lesson.loss(outputs, labels).item() == pytest.approx(without.item())
+    without = QAObjective(QATrainingConfig(steps=1, retrieval_weight=0.0)).loss(outputs, labels)
+    assert objective.loss(outputs, labels).item() == pytest.approx(without.item())
 
 
 def test_training_learns_where_people_live_and_resumes_bit_for_bit(tmp_path):
@@ -209,7 +209,7 @@ def test_training_learns_where_people_live_and_resumes_bit_for_bit(tmp_path):
         steps=120, batch_tokens=400, lr=5e-3, warmup_steps=10, evaluations=4, checkpoints=2
     )
     model = tiny_model()
-    records = train_model(model, data, data, QALesson(config), out=tmp_path / "whole", seed=0)
+    records = train_model(model, data, data, QAObjective(config), out=tmp_path / "whole", seed=0)
     losses = [record["eval_loss"] for record in records if "eval_loss" in record]
     assert losses[-1] < 0.8 * losses[0]
 
@@ -222,10 +222,16 @@ def test_training_learns_where_people_live_and_resumes_bit_for_bit(tmp_path):
 
     with pytest.raises(CrashError):
         train_model(
-            tiny_model(), data, data, QALesson(config), out=tmp_path / "two", seed=0, progress=crash
+            tiny_model(),
+            data,
+            data,
+            QAObjective(config),
+            out=tmp_path / "two",
+            seed=0,
+            progress=crash,
         )
     again = tiny_model()
-    train_model(again, data, data, QALesson(config), out=tmp_path / "two", seed=0)
+    train_model(again, data, data, QAObjective(config), out=tmp_path / "two", seed=0)
     for (name, one), other in zip(
         model.state_dict().items(), again.state_dict().values(), strict=True
     ):
@@ -236,7 +242,7 @@ def test_each_part_has_its_rate_and_frozen_layers_have_none():
     config = QATrainingConfig(
         steps=9, lr=0.5, question=EncoderPartConfig(lr=0.25), context=EncoderPartConfig(lr=0.125)
     )
-    optimizer = QALesson(config).optimizer(tiny_model())
+    optimizer = QAObjective(config).optimizer(tiny_model())
     rates = {group["part"]: group["lr"] for group in optimizer.param_groups}
     assert rates == {"question": 0.25, "context": 0.125, "reader": 0.5}
 

@@ -21,7 +21,8 @@ from askew.training import (
     train_model,
 )
 from askew.training import _trainer as trainer_module
-from askew.training._lesson import TranslationLesson
+from askew.training._callbacks import mark_complete
+from askew.training._objective import TranslationObjective
 from askew.transformer import EncoderDecoderConfig, StackConfig
 
 PAIRS = ParallelText(
@@ -75,7 +76,12 @@ def crash_at(step):
 def trainer(model, out, config=CONFIG, seed=0):
     arguments = trainer_module._arguments(config, out, seed)
     return TokenBatchTrainer(
-        model, arguments, TranslationLesson(config), examples(PAIRS), examples(VALID), progress=None
+        model,
+        arguments,
+        TranslationObjective(config),
+        examples(PAIRS),
+        examples(VALID),
+        progress=None,
     )
 
 
@@ -141,6 +147,17 @@ def test_a_checkpoint_that_was_not_written_whole_is_ignored(undisturbed, tmp_pat
     train(model, tmp_path, progress=lambda done, _: steps.append(done))
     assert steps[0] == 5
     assert same_weights(model, undisturbed[0])
+
+
+def test_a_crash_while_a_checkpoint_was_marked_leaves_it_good_once_marked_again(tmp_path):
+    checkpoint = tmp_path / "checkpoint-8"
+    checkpoint.mkdir()
+    (checkpoint / "model.safetensors").write_bytes(b"weights")
+    (checkpoint / ".complete.partial").write_text('{"model')
+    mark_complete(checkpoint)
+    assert last_checkpoint(tmp_path) == checkpoint
+    (checkpoint / "model.safetensors").write_bytes(b"weigh")
+    assert last_checkpoint(tmp_path) is None
 
 
 def test_newest_checkpoint_is_that_of_the_greatest_number(tmp_path):

@@ -249,7 +249,8 @@ def _judge(options: ResultOptions) -> None:
     with exit_on_user_error():
         _check_report()
         from askew import tradeoffs
-        from askew._files import check_writable, write_json
+        from askew._files import write_json
+        from askew._folders import check_writable
 
         judged = tradeoffs.judge_results(
             options.results,

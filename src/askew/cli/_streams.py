@@ -95,4 +95,4 @@ def count_special(translator: "Translator", lines: list[str], stats: LineStats) 
     stats.empty += sum(not line.strip() for line in lines)
     longest = translator.max_source_tokens
     long_ = (line for line in lines if len(line.encode()) > longest)  # a token is a byte or more
-    stats.cut += sum(len(translator.pieces(line)) > 1 for line in long_)
+    stats.cut += sum(len(translator.split_text(line)) > 1 for line in long_)

@@ -143,7 +143,7 @@ def _written(number: int, found: "list[Hypothesis]") -> str:
 def _show_attention(translator: "Translator", lines: list[str], path: Path) -> None:
     from askew.models import attention_map, write_attention_page
 
-    chosen = [line for line in lines if len(translator.pieces(line)) == 1][:5]
+    chosen = [line for line in lines if len(translator.split_text(line)) == 1][:5]
     if chosen:
         write_attention_page([attention_map(translator, line) for line in chosen], path)
     else:

@@ -1,6 +1,5 @@
-"""From our weights to a folder of CTranslate2, each side with its own width, depth and heads."""
+"""Export to a folder of CTranslate2; each side keeps its own width, depth and heads."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from askew._check import require, requires_extra
-from askew._files import file_sha256
+from askew._files import file_sha256, write_json
 from askew.attention import AsymmetricAttention, sinusoidal_positions
-from askew.export._files import replacing
+from askew.export._files import MARK, replacing_folder
 from askew.models import (
     AsymmetricTranslationModel,
     CTranslate2Engine,
@@ -40,19 +39,20 @@ def export_ctranslate2(
 ) -> Path:
     """Write a trained model for CTranslate2.
 
-    A table that both sides share through maps is folded into one table a side, and a shared
-    adapter into the keys and values that read it: both are linear, so the model is the same
-    up to rounding. Heads that share keys are written out.
+    An embedding that both sides share through linear maps becomes one table for each side, and a
+    shared adapter is multiplied into the keys and values that read it. Both are linear, so the
+    model is the same up to rounding. Keys and values of grouped heads are repeated for each head.
 
     Args:
         folder: A model folder.
-        out: Where to, by default the sub-folder "ctranslate2"; an earlier export is replaced.
+        out: The folder to write, by default the sub-folder "ctranslate2"; an earlier export is
+            replaced.
         quantization: How weights are stored: "float32", "int8" (about four times smaller,
             fastest on a CPU) or another of `QUANTIZATIONS`.
 
     Returns:
-        The folder written: model.bin, vocabularies, tokenizers, and askew.json, which names
-        the weights it was made from.
+        The folder written: model.bin, vocabularies, tokenizers, and askew.json with the SHA-256 of
+        the weights.
 
     Raises:
         ValueError: If the model has what CTranslate2 cannot compute (normalised queries and
@@ -66,7 +66,7 @@ def export_ctranslate2(
         ValueError: load_translation_model: a model folder holds config.json; got folder /n...
     """
     with requires_extra("export_ctranslate2", "serve"):
-        import ctranslate2  # noqa: F401  (said missing before any work)
+        import ctranslate2  # noqa: F401  (a missing package is reported before any work)
 
     folder = Path(folder)
     out = folder / "ctranslate2" if out is None else Path(out)
@@ -79,19 +79,19 @@ def export_ctranslate2(
     config = model.config.to_plain()
     for name, side in (("encoder", config.encoder), ("decoder", config.decoder)):
         _check_side(name, side)
-    with replacing(out, caller="export_ctranslate2") as part:
-        _specification(model, config, tokenizers, quantization).save(str(part))
-        save_tokenizers(tokenizers, part)
-        told = {
+    with replacing_folder(out, caller="export_ctranslate2") as partial:
+        _specification(model, config, tokenizers, quantization).save(str(partial))
+        save_tokenizers(tokenizers, partial)
+        manifest = {
             "version": 1,
             "engine": "ctranslate2",
             "quantization": quantization,
             "max_length": _POSITIONS,
             "fingerprint": file_sha256(folder / "model.safetensors"),
-            "sha256": file_sha256(part / "model.bin"),
+            "sha256": file_sha256(partial / "model.bin"),
         }
-        (part / "askew.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-        CTranslate2Engine(part).decode([[3]], [1], DecodingConfig())  # it loads and runs
+        write_json(partial / MARK, manifest)
+        CTranslate2Engine(partial).decode([[3]], [1], DecodingConfig())  # it loads and runs
     return out
 
 
@@ -154,7 +154,7 @@ def _words(tokenizer) -> list[str]:
 
 
 def _tables(core: AsymmetricEncoderDecoder) -> tuple[Tensor, Tensor, Tensor]:
-    """Source table, target table and output layer, with the maps of a shared table folded in."""
+    """Return the source and target tables, with their maps applied, and the output layer."""
     target = _mapped(core.target_embedding.weight, core.target_projection)
     if core.source_embedding is None:
         source = _mapped(core.target_embedding.weight, core.source_projection)
@@ -185,7 +185,7 @@ def _write_linear(written, maps: Sequence[_Map]) -> None:
 def _write_self(written, layer: EncoderLayer | DecoderLayer) -> None:
     attention = layer.attention
     _write_norm(written.layer_norm, layer.attention_norm)
-    maps = [_map(attention.query), *(_spread(m, attention) for m in _keys_values(attention))]
+    maps = [_map(attention.query), *(_repeat_heads(m, attention) for m in _keys_values(attention))]
     _write_linear(written.linear[0], maps)
     _write_linear(written.linear[1], [_map(attention.output)])
 
@@ -194,8 +194,8 @@ def _write_cross(written, layer: DecoderLayer, adapter: nn.Linear | None) -> Non
     attention = layer.cross_attention
     _write_norm(written.layer_norm, layer.cross_attention_norm)
     _write_linear(written.linear[0], [_map(attention.query)])
-    keys_values = [_spread(m, attention) for m in _keys_values(attention)]
-    _write_linear(written.linear[1], [_after(m, adapter) for m in keys_values])
+    keys_values = [_repeat_heads(m, attention) for m in _keys_values(attention)]
+    _write_linear(written.linear[1], [_compose(m, adapter) for m in keys_values])
     _write_linear(written.linear[2], [_map(attention.output)])
 
 
@@ -213,19 +213,21 @@ def _keys_values(attention: AsymmetricAttention) -> tuple[_Map, _Map]:
     return _map(attention.key), _map(attention.value)
 
 
-def _spread(own: _Map, attention: AsymmetricAttention) -> _Map:
-    """Write shared heads once for every head that reads them."""
+def _repeat_heads(grouped: _Map, attention: AsymmetricAttention) -> _Map:
+    """Repeat the keys or values of grouped heads for every head that reads them."""
     times = attention.num_heads // attention.num_kv_heads
-    weight, bias = (part.unflatten(0, (attention.num_kv_heads, -1)) for part in own)
-    weight, bias = (part.repeat_interleave(times, 0).flatten(0, 1) for part in (weight, bias))
+    weight, bias = (
+        tensor.unflatten(0, (attention.num_kv_heads, -1)).repeat_interleave(times, 0).flatten(0, 1)
+        for tensor in grouped
+    )
     return weight, bias
 
 
-def _after(own: _Map, adapter: nn.Linear | None) -> _Map:
-    """The same map of what the adapter reads."""
+def _compose(linear: _Map, adapter: nn.Linear | None) -> _Map:
+    """Multiply the adapter into the map that follows it."""
     if adapter is None:
-        return own
-    weight, bias = own
+        return linear
+    weight, bias = linear
     return weight @ adapter.weight, weight @ adapter.bias + bias
 
 

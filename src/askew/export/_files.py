@@ -1,4 +1,4 @@
-"""An export is on disk whole or not at all, and says what it was made from."""
+"""Folders of exports, which are written whole or not at all."""
 
 import shutil
 from collections.abc import Iterator
@@ -7,22 +7,22 @@ from pathlib import Path
 
 from askew._check import require
 
-MARK = "askew.json"
+MARK = "askew.json"  # says of which weights the export was made
 
 
 @contextmanager
-def replacing(out: Path, *, caller: str) -> Iterator[Path]:
-    """Give a folder to write into; it takes the place of `out` when all went well."""
+def replacing_folder(out: Path, *, caller: str) -> Iterator[Path]:
+    """Yield a temporary folder to write; without an error it then replaces `out`."""
     require(
         not out.exists() or (out / MARK).is_file() or (out.is_dir() and not any(out.iterdir())),
         f"{caller}: out must be new, empty or an earlier export; got out {out}. Choose another",
     )
-    part = out.with_name(f"{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+    partial = out.with_name(f"{out.name}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     try:
-        yield part
+        yield partial
         shutil.rmtree(out, ignore_errors=True)
-        part.rename(out)
+        partial.rename(out)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,6 +1,5 @@
-"""From our weights to two ONNX graphs: read the source once, score target prefixes."""
+"""Export to two ONNX graphs: one encodes the source, one scores target prefixes."""
 
-import json
 import warnings
 from pathlib import Path
 
@@ -8,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from askew._check import require, requires_extra
-from askew._files import file_sha256
-from askew.export._files import replacing
+from askew._files import file_sha256, write_json
+from askew.export._files import MARK, replacing_folder
 from askew.models import load_translation_model
 from askew.text import load_tokenizers, save_tokenizers
 from askew.transformer import AsymmetricEncoderDecoder
@@ -20,14 +19,14 @@ def export_onnx(folder: str | Path, out: str | Path | None = None) -> Path:
 
     encoder.onnx maps `input_ids` and `attention_mask` [batch, source] to `memory`;
     decoder.onnx maps `decoder_input_ids` [batch, target], `memory` and `attention_mask` to
-    `logits` [batch, target, vocab]. A decoding step runs the whole prefix again.
+    `logits` [batch, target, vocab]. Each decoding step computes the whole prefix: no cache.
 
     Args:
         folder: A model folder.
-        out: Where to, by default the sub-folder "onnx"; an earlier export is replaced.
+        out: The folder to write, by default the sub-folder "onnx"; an earlier export is replaced.
 
     Returns:
-        The folder written, with the tokenizers and askew.json, which names the weights.
+        The folder written, with the tokenizers and askew.json with the SHA-256 of the weights.
 
     Raises:
         ValueError: If the folder holds no whole model or `out` holds something else.
@@ -44,7 +43,7 @@ def export_onnx(folder: str | Path, out: str | Path | None = None) -> Path:
         f"export_onnx: the folder must hold a trained model; got folder {folder}",
     )
     with requires_extra("export_onnx", "onnx"):
-        import onnx  # noqa: F401  (said missing before any work)
+        import onnx  # noqa: F401  (a missing package is reported before any work)
         import onnxscript  # noqa: F401
 
     out = folder / "onnx" if out is None else Path(out)
@@ -54,13 +53,13 @@ def export_onnx(folder: str | Path, out: str | Path | None = None) -> Path:
     memory = torch.zeros(2, 5, model.config.to_plain().d_memory)
     rows, read, written = (torch.export.Dim(name) for name in ("batch", "source", "target"))
     both = {0: rows, 1: read}
-    with replacing(out, caller="export_onnx") as part:
+    with replacing_folder(out, caller="export_onnx") as partial:
         _write(
             _Encoder(model.model),
             {"input_ids": source, "attention_mask": source.clone()},
             {"input_ids": both, "attention_mask": both},
             "memory",
-            part / "encoder.onnx",
+            partial / "encoder.onnx",
         )
         _write(
             _Decoder(model.model),
@@ -71,15 +70,15 @@ def export_onnx(folder: str | Path, out: str | Path | None = None) -> Path:
                 "attention_mask": both,
             },
             "logits",
-            part / "decoder.onnx",
+            partial / "decoder.onnx",
         )
-        save_tokenizers(tokenizers, part)
-        told = {
+        save_tokenizers(tokenizers, partial)
+        manifest = {
             "version": 1,
             "engine": "onnx",
             "fingerprint": file_sha256(folder / "model.safetensors"),
         }
-        (part / "askew.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        write_json(partial / MARK, manifest)
     return out
 
 

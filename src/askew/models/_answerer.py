@@ -1,45 +1,39 @@
-"""Ask contexts that were encoded once, text in and text out."""
+"""Questions answered from contexts that were encoded once, with text in and text out."""
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from askew._check import require
 from askew.models._answers import Answer, find_answers
+from askew.models._context_encoding import ContextEncoder, Progress
 from askew.models._context_index import ContextIndex
-from askew.models._context_shards import DTYPES, Shard
+from askew.models._context_shards import DTYPES
 from askew.models._encoders import PretrainedEncoder
 from askew.models._folder import load_qa_model, model_fingerprint
 from askew.models._qa import AsymmetricQAModel, Encoded
-from askew.text import Context, SpanTokenizer, TextTokens, cut_windows, pad_batch
+from askew.text import Context, SpanTokenizer
 from askew.transformer import TokenEncoder
-
-_SHARD_BYTES = 2**28
-_GROUP_CHARACTERS = 2**20
-
-Progress = Callable[[int, int], None]
-"""Called with characters of contexts done and in all."""
 
 
 class QuestionAnswerer:
-    """A question-answering model and its tokenizers, text in and text out.
+    """A question-answering model and its tokenizers, with text in and text out.
 
-    `encode` reads contexts, in overlapping windows of `max_context_tokens`, without any
-    question. `answer` then encodes the question alone, keeps the windows whose vectors are
-    nearest to its own, and reads these. Every span of `max_answer_tokens` tokens lies in some
-    window.
+    `encode` encodes contexts in overlapping windows of `max_context_tokens`, without any
+    question. `answer` then encodes the question alone, ranks the windows by the product of their
+    vectors with the question's, and reads the best of them. Every span of `max_answer_tokens`
+    tokens lies within some window.
 
     Args:
         model: The model, put into evaluation mode.
         context_tokenizer: Cuts contexts.
         question_tokenizer: Cuts questions.
         batch_windows: Windows that are encoded or read together.
-        fingerprint: Names the weights; by default they are hashed when first needed.
+        fingerprint: Identifies the weights; by default they are hashed when first needed.
 
     Raises:
         ValueError: If a number is not positive, a tokenizer has tokens that the model does not
@@ -70,18 +64,12 @@ class QuestionAnswerer:
             f"QuestionAnswerer: batch_windows must be positive; got batch_windows {batch_windows}",
         )
         self.model = model.eval()
-        self.context_tokenizer = SpanTokenizer(context_tokenizer)
         self.question_tokenizer = SpanTokenizer(question_tokenizer)
         self.batch_windows = batch_windows
         self._fingerprint = fingerprint
-        self.plain = model.config.to_plain()
-        self.window_tokens = self.plain.max_context_tokens - self.context_tokenizer.num_special
-        require(
-            self.window_tokens > self.plain.overlap,
-            "QuestionAnswerer: max_context_tokens must leave more than overlap to the text; got "
-            f"max_context_tokens {self.plain.max_context_tokens}, overlap {self.plain.overlap}, "
-            f"{self.context_tokenizer.num_special} tokens around the text",
-        )
+        self.max_question_tokens = model.config.to_plain().max_question_tokens
+        self._encoder = ContextEncoder(self.model, context_tokenizer, batch_windows=batch_windows)
+        self.context_tokenizer = self._encoder.tokenizer
         _check_vocabulary("context", model.context_encoder, context_tokenizer)
         _check_vocabulary("question", model.question_encoder, question_tokenizer)
 
@@ -109,7 +97,7 @@ class QuestionAnswerer:
 
     @property
     def fingerprint(self) -> str:
-        """Names the weights: of a folder as `model_fingerprint` does, else by their own hash."""
+        """The `model_fingerprint` of the folder of the weights, else a hash of the tensors."""
         if self._fingerprint is None:
             digest = hashlib.sha256()
             for name, weight in sorted(self.model.state_dict().items()):
@@ -130,11 +118,11 @@ class QuestionAnswerer:
 
         Args:
             contexts: Titles and texts. One that comes twice is encoded once.
-            dtype: What states are kept in, "float16" or "float32".
+            dtype: Of the stored states, "float16" or "float32".
             progress: Called with the characters done and those of all.
 
         Returns:
-            An index in memory. For more than memory holds, save an empty one and append to it.
+            An index in memory. For more than fits in memory, save an empty index and append to it.
 
         Raises:
             ValueError: If the dtype is unknown or a text has lone surrogates.
@@ -150,7 +138,7 @@ class QuestionAnswerer:
         *,
         progress: Progress | None = None,
     ) -> int:
-        """Encode contexts that an index does not hold, and add them to it.
+        """Encode the contexts that an index does not hold yet, and add them to it.
 
         Args:
             index: In memory, or in a folder, where they are written too.
@@ -158,7 +146,7 @@ class QuestionAnswerer:
             progress: Called with the characters done and those of all.
 
         Returns:
-            How many were left out because the index, or the list before, holds them.
+            How many were left out: those in the index already, and repetitions in `contexts`.
 
         Raises:
             ValueError: If the index is of another model or a text has lone surrogates.
@@ -168,28 +156,29 @@ class QuestionAnswerer:
         for context in new:
             _check_unicode("append", "context", context.text)
         if new:
-            index.append(self._shards(new, len(index.contexts), DTYPES[index.dtype], progress))
+            dtype = DTYPES[index.dtype]
+            index.append(self._encoder.shards(new, len(index.contexts), dtype, progress))
         return len(contexts) - len(new)
 
     def can_read(self, question: str) -> bool:
-        """Tell whether a question is neither blank nor longer than the model reads.
+        """Check that a question is neither blank nor longer than the model reads.
 
         Args:
             question: Any text.
 
         Returns:
-            Whether `answer` takes it.
+            Whether `answer` accepts it.
         """
         count = len(self.question_tokenizer.encode(question).ids)
-        most = self.plain.max_question_tokens - self.question_tokenizer.num_special
+        most = self.max_question_tokens - self.question_tokenizer.num_special
         return bool(question.strip()) and 0 < count <= most
 
     def rank(self, question: str, index: ContextIndex) -> list[tuple[int, float]]:
-        """Find the contexts nearest to a question by the product of vectors alone.
+        """Rank contexts for a question by the product of vectors alone.
 
         Args:
             question: The question.
-            index: What to look in.
+            index: The contexts.
 
         Returns:
             Row and score, -1 to 1, of the best window of each context, the best first. A
@@ -222,14 +211,14 @@ class QuestionAnswerer:
 
         Args:
             question: The question, of at most `max_question_tokens` tokens.
-            index: What to look in.
+            index: The contexts.
             top_k: How many answers at most.
-            shortlist: Windows that are read, those nearest to the question by their vectors;
-                None reads all.
-            contexts: Rows of the contexts to look in, all by default.
+            shortlist: How many windows are read, the best by the product of vectors; None reads
+                all.
+            contexts: Rows of the contexts to search, all by default.
 
         Returns:
-            Different spans, the best first; fewer than `top_k` where there are no more. Where
+            Distinct spans, the best first; fewer than `top_k` if there are no more. If
             `nothing` is true of the first, the model finds no answer.
 
         Raises:
@@ -261,71 +250,13 @@ class QuestionAnswerer:
         _check_unicode("answer", "question", question)
         inner = self.question_tokenizer.encode(question).ids
         ids = self.question_tokenizer.wrap(inner)
-        most = self.plain.max_question_tokens
+        most = self.max_question_tokens
         require(
             len(inner) > 0 and len(ids) <= most,
             f"QuestionAnswerer: the question must have 1 to {most} tokens; got {len(ids)} with "
             f"{self.question_tokenizer.num_special} around it. Ask in other words",
         )
         return self.model.encode_questions(torch.tensor([ids], device=self.model.device))
-
-    def _shards(
-        self,
-        contexts: list[Context],
-        first_row: int,
-        dtype: torch.dtype,
-        progress: Progress | None,
-    ) -> Iterator[tuple[list[Context], Shard]]:
-        """Encode group by group, and hand over whenever a file is full."""
-        total, done = sum(len(context.text) for context in contexts), 0
-        texts: list[Context] = []
-        held: list[Shard] = []
-        for group in _groups(contexts):
-            windows = self._cut([c.text for c in group], first_row)
-            first_row += len(group)
-            characters = sum(len(context.text) for context in group)
-            texts += group
-            for start in range(0, len(windows), self.batch_windows):
-                batch = windows[start : start + self.batch_windows]
-                held.append(self._encode_batch(batch, dtype))
-                if progress is not None:
-                    progress(done + characters * (start + len(batch)) // len(windows), total)
-                if sum(shard.states.nbytes for shard in held) >= _SHARD_BYTES:
-                    yield texts, _joined(held)
-                    texts, held = [], []
-            done += characters
-        if held or texts:
-            held = held or [self._encode_batch([], dtype)]
-            yield texts, _joined(held)
-
-    def _cut(self, texts: list[str], first_row: int) -> list[tuple[int, TextTokens]]:
-        """Windows and the rows of their contexts, the shortest first."""
-        windows = []
-        for row, tokens in enumerate(self.context_tokenizer.encode_all(texts), first_row):
-            cuts = cut_windows(len(tokens.ids), size=self.window_tokens, overlap=self.plain.overlap)
-            windows += [(row, TextTokens(*(p[start:end] for p in tokens))) for start, end in cuts]
-        return sorted(windows, key=lambda window: len(window[1].ids))
-
-    @torch.inference_mode()
-    def _encode_batch(self, windows: list[tuple[int, TextTokens]], dtype: torch.dtype) -> Shard:
-        spans = self.context_tokenizer
-        rows = [spans.wrap(tokens.ids) for _, tokens in windows]
-        around = (len(spans.before), len(spans.after))
-        places = [np.stack([t.starts, t.ends], 1) for _, t in windows]
-        places = [np.pad(p, (around, (0, 0)), constant_values=-1) for p in places]
-        d_model, d_pool = self.model.reader.config.d_model, self.plain.d_pool
-        states, vectors = torch.zeros(0, d_model), torch.zeros(0, d_pool)
-        if windows:
-            tokens, mask = (part.to(self.model.device) for part in pad_batch(rows))
-            encoded = self.model.encode_contexts(tokens, mask.bool())
-            states, vectors = encoded.states[encoded.mask], encoded.vectors
-        return Shard(
-            states.to("cpu", dtype),
-            torch.from_numpy(np.concatenate([np.zeros((0, 2)), *places]).astype(np.int32)),
-            torch.tensor([len(row) for row in rows], dtype=torch.long),
-            torch.tensor([row for row, _ in windows], dtype=torch.long),
-            vectors.to("cpu", torch.float32),
-        )
 
     def _check_index(self, caller: str, index: ContextIndex) -> None:
         require(
@@ -335,26 +266,8 @@ class QuestionAnswerer:
         )
 
 
-def _groups(contexts: list[Context]) -> Iterator[list[Context]]:
-    """Contexts that are cut together, so that not all tokens are in memory at once."""
-    group: list[Context] = []
-    size = 0
-    for context in contexts:
-        group.append(context)
-        size += len(context.text)
-        if size >= _GROUP_CHARACTERS:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
-
-
-def _joined(shards: list[Shard]) -> Shard:
-    return Shard(*(torch.cat(parts) for parts in zip(*shards, strict=True)))
-
-
 def _restricted(index: ContextIndex, contexts: Collection[int] | None) -> Tensor:
-    """Rows of the windows of some contexts."""
+    """Return the rows of the windows of some contexts."""
     if contexts is None:
         return torch.arange(index.num_windows)
     chosen = torch.zeros(len(index.contexts), dtype=torch.bool)
@@ -381,8 +294,10 @@ def _check_unicode(caller: str, name: str, text: str) -> None:
 def _check_vocabulary(
     side: str, encoder: TokenEncoder | PretrainedEncoder, tokenizer: Tokenizer
 ) -> None:
-    own = isinstance(encoder, TokenEncoder)
-    table = encoder.embedding if own else encoder.encoder.get_input_embeddings()
+    if isinstance(encoder, TokenEncoder):
+        table = encoder.embedding
+    else:
+        table = encoder.encoder.get_input_embeddings()
     largest = max(tokenizer.get_vocab().values(), default=0)
     require(
         largest < table.num_embeddings,

@@ -10,7 +10,9 @@ from askew.models._context_index import ContextIndex, WindowStates
 from askew.models._qa import AsymmetricQAModel, Encoded
 from askew.transformer import SpanScores
 
-_MORE = 4
+_MORE = 4  # spans looked at for each one wanted, since some are blank or repeated
+_Place = tuple[int, int, int]
+"""Row of the context, first character, and the position after the last one."""
 
 
 class Answer(NamedTuple):
@@ -19,9 +21,9 @@ class Answer(NamedTuple):
     Args:
         text: The span, without white space around it.
         start: Its first character in the text of the context.
-        end: The character behind its last.
-        score: The score of the span less that of there being no answer in its window, so that
-            it compares over windows; a difference of log-probabilities.
+        end: The position after its last character.
+        score: The score of the span minus that of no answer in its window: a difference of
+            log-probabilities, which can be compared between windows.
         context: Row of the context in the index.
         title: Of the context.
 
@@ -39,7 +41,7 @@ class Answer(NamedTuple):
 
     @property
     def nothing(self) -> bool:
-        """Whether the model holds it likelier that there is no answer."""
+        """Whether the model finds it more likely that there is no answer."""
         return self.score < 0
 
 
@@ -52,31 +54,31 @@ def find_answers(
     *,
     top_k: int,
 ) -> list[Answer]:
-    """Read windows and keep the best spans that differ.
+    """Read windows and keep the best distinct spans.
 
     Args:
         model: In evaluation mode.
-        question: One, encoded.
-        index: Of which windows are read.
+        question: One encoded question.
+        index: Holds the windows.
         batches: Rows of windows that are read together.
         top_k: How many answers at most.
 
     Returns:
         Answers, the best first.
     """
-    found: dict[tuple[int, int, int], float] = {}
-    floor = -torch.inf
+    scored: dict[_Place, float] = {}
+    floor = -torch.inf  # a batch whose best margin is below cannot change the answers
     for rows in batches:
         windows = index.gather(rows)
         scores = _read(model, question, windows)
         margins = scores.spans.amax(2) - scores.nothing.unsqueeze(1)
-        if len(found) >= top_k and float(margins.max()) < floor:
+        if len(scored) >= top_k and float(margins.max()) < floor:
             continue
         for place, score in _distinct(scores, margins, windows, index, top_k).items():
-            found[place] = max(score, found.get(place, score))
-        best = sorted(found, key=lambda place: (-found[place], place))[:top_k]
-        found = {place: found[place] for place in best}
-        floor = found[best[-1]] if best else floor
+            scored[place] = max(score, scored.get(place, score))
+        best = sorted(scored, key=lambda place: (-scored[place], place))[:top_k]
+        scored = {place: scored[place] for place in best}
+        floor = scored[best[-1]] if best else floor
     return [
         Answer(
             index.contexts[context].text[start:end],
@@ -86,28 +88,28 @@ def find_answers(
             context,
             index.contexts[context].title,
         )
-        for (context, start, end), score in found.items()
+        for (context, start, end), score in scored.items()
     ]
 
 
 def _read(model: AsymmetricQAModel, question: Encoded, windows: WindowStates) -> SpanScores:
     count = len(windows.states)
-    asked = Encoded(*(part.expand(count, *part.shape[1:]) for part in question))
+    questions = Encoded(*(tensor.expand(count, *tensor.shape[1:]) for tensor in question))
     states = windows.states.to(question.states.device, question.states.dtype)
     mask = windows.mask.to(states.device)
     answer_mask = (windows.places[..., 0] >= 0).to(states.device)
-    context = Encoded(states, asked.vectors, mask)  # the reader looks at nobody's vector
-    return SpanScores(*(part.float() for part in model.read(asked, context, answer_mask)))
+    context = Encoded(states, questions.vectors, mask)  # the reader uses no vectors
+    return SpanScores(*(scores.float() for scores in model.read(questions, context, answer_mask)))
 
 
 def _distinct(
     scores: SpanScores, margins: Tensor, windows: WindowStates, index: ContextIndex, top_k: int
-) -> dict[tuple[int, int, int], float]:
-    """The best spans of a batch, none of them blank, no place twice."""
+) -> dict[_Place, float]:
+    """Find the best spans of a batch, without blank ones and without repeated places."""
     number = _MORE * top_k
     while True:
         values, rows, firsts, lasts = _best(scores, margins, number)
-        found: dict[tuple[int, int, int], float] = {}
+        spans: dict[_Place, float] = {}
         starts = windows.places[rows, firsts, 0].tolist()
         ends = windows.places[rows, lasts, 1].tolist()
         contexts = windows.contexts[rows].tolist()
@@ -116,18 +118,18 @@ def _distinct(
             text = piece.strip()
             if text:
                 start += len(piece) - len(piece.lstrip())
-                found.setdefault((context, start, start + len(text)), score)
-                if len(found) == top_k:
-                    return found
+                spans.setdefault((context, start, start + len(text)), score)
+                if len(spans) == top_k:
+                    return spans
         if len(values) < number:  # there are no more
-            return found
+            return spans
         number *= _MORE
 
 
 def _best(
     scores: SpanScores, margins: Tensor, number: int
 ) -> tuple[list[float], Tensor, Tensor, Tensor]:
-    """The highest margins with their window, first and last token, the highest first.
+    """Find the highest margins with their window, first and last token, the highest first.
 
     The best `number` spans begin in the best `number` rows, so only these are compared.
     """

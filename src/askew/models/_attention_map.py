@@ -1,4 +1,4 @@
-"""Where the decoder looked while it wrote: weights of every layer and head, and a page."""
+"""The cross-attention of a translation, of every layer and head, and a page that shows it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,12 +34,12 @@ class AttentionMap(NamedTuple):
     weights: Float[Tensor, "layers heads target source"]
 
     def alignment(self) -> list[int]:
-        """Give for every target token the source token that the mean over heads prefers."""
+        """Return for each target token the source position of the highest mean weight."""
         return self.weights.mean((0, 1)).argmax(-1).tolist()
 
 
 def attention_map(translator: Translator, text: str) -> AttentionMap:
-    """Translate a sentence greedily and look where the decoder looked.
+    """Translate a sentence greedily and record the cross-attention of the decoder.
 
     Args:
         translator: A translator with the PyTorch engine.
@@ -64,44 +64,49 @@ def attention_map(translator: Translator, text: str) -> AttentionMap:
         >>> seen.weights.shape[:2], "".join(seen.source_tokens[:-1])
         (torch.Size([1, 2]), 'one cat')
     """
-    seen, source, target = greedy_attention(translator, text)
-    looked = [weights[0] for name, weights in seen.items() if name.endswith("cross_attention")]
-    return AttentionMap(source, target, torch.stack(looked).float().cpu())
+    recorded, source, target = greedy_attention(translator, text)
+    layers = [weights[0] for name, weights in recorded.items() if name.endswith("cross_attention")]
+    return AttentionMap(source, target, torch.stack(layers).float().cpu())
 
 
 @torch.inference_mode()
 def greedy_attention(
     translator: Translator, text: str
 ) -> tuple[dict[str, Tensor], list[str], list[str]]:
-    """Translate greedily, and catch every attention, the source's tokens and the target's."""
+    """Translate greedily; return the weights of every attention, and both sides' tokens as text."""
     engine = translator.engine
     if not isinstance(engine, TorchEngine):
         raise ValueError("attention_map: the engine must be torch; got another")
-    pieces = translator.pieces(text)
+    pieces = translator.split_text(text)
     require(
         len(pieces) == 1,
         f"attention_map: the text must be one piece; got {len(pieces)} pieces",
     )
-    read, originals = translator.read(text)
-    words = translator.tokenizer.encode(read).ids
-    ((found,),) = engine.decode([words], [2 * len(words) + 16], DecodingConfig())
-    source, target = [*words, END], [*found.tokens, END]
+    masked, originals = translator.protect(text)
+    ids = translator.tokenizer.encode(masked).ids
+    ((best,),) = engine.decode([ids], [2 * len(ids) + 16], DecodingConfig())
+    source, target = [*ids, END], [*best.tokens, END]
     model, device = engine.model, engine.model.device
-    with record_attention(model) as seen:
+    with record_attention(model) as recorded:
         model.model(
             torch.tensor([source], device=device),
             torch.tensor([[START, *target[:-1]]], device=device),
         )
-    sides = ((source, translator.tokenizer), (target, translator.target_tokenizer))
-    told = [[translator.written(t, originals) for t in readable_tokens(*side)] for side in sides]
-    return seen, told[0], told[1]
+    source_words, target_words = (
+        [translator.restore(word, originals) for word in readable_tokens(tokens, tokenizer)]
+        for tokens, tokenizer in (
+            (source, translator.tokenizer),
+            (target, translator.target_tokenizer),
+        )
+    )
+    return recorded, source_words, target_words
 
 
 def write_attention_page(maps: Sequence[AttentionMap], path: str | Path) -> None:
     """Draw maps on one page of HTML that needs no network.
 
     Args:
-        maps: What `attention_map` gave, at least one.
+        maps: What `attention_map` returned, at least one.
         path: The file.
 
     Raises:
@@ -117,10 +122,8 @@ def write_attention_page(maps: Sequence[AttentionMap], path: str | Path) -> None
     """
     require(len(maps) > 0, "write_attention_page: there must be a map; got none")
     pictures = [
-        AttentionPicture(
-            "".join(one.source_tokens[:-1]), one.target_tokens, one.source_tokens, one.weights
-        )
-        for one in maps
+        AttentionPicture("".join(m.source_tokens[:-1]), m.target_tokens, m.source_tokens, m.weights)
+        for m in maps
     ]
     write_picture_page(
         pictures,
@@ -131,7 +134,7 @@ def write_attention_page(maps: Sequence[AttentionMap], path: str | Path) -> None
 
 
 def readable_tokens(tokens: Sequence[int], tokenizer: Tokenizer) -> list[str]:
-    """Give each token as text; bytes that are no character stay as they are stored."""
+    """Return each token as text; bytes that are no character stay as the tokenizer stores them."""
     words = []
     for token in tokens:
         text = tokenizer.decode([token])

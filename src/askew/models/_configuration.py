@@ -58,7 +58,7 @@ class AsymmetricTranslationConfig(PreTrainedConfig):
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: object) -> None:
-        """Fill in both stacks, derive the depths, and hand the rest to transformers."""
+        """Fill in both stacks, derive the depths, and pass the rest to transformers."""
         require(
             self.is_encoder_decoder is True,
             "AsymmetricTranslationConfig: is_encoder_decoder must be True; "
@@ -93,7 +93,7 @@ class AsymmetricTranslationConfig(PreTrainedConfig):
         )
 
     def to_plain(self) -> EncoderDecoderConfig:
-        """Give the configuration of the plain module.
+        """Return the configuration of the plain module.
 
         Returns:
             What the plain module is built from.

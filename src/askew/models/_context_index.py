@@ -27,12 +27,12 @@ from askew.text import Context
 
 
 class WindowStates(NamedTuple):
-    """Some windows of an index, filled up to the longest.
+    """Some windows of an index, padded to the longest.
 
     Args:
         states: [windows, length, d_model]; repeats the last state where there is no token.
-        places: [windows, length, 2], first character of each token and the one behind its last;
-            -1 where none is.
+        places: [windows, length, 2], the first character of each token and the position after its
+            last; -1 where there is none.
         mask: [windows, length], True = a token.
         contexts: [windows], the row of the context of each.
     """
@@ -62,8 +62,8 @@ class ContextIndex:
     files and is replaced last: whatever stops an append leaves the index as it was.
 
     Args:
-        fingerprint: Of the model that encodes, as `model_fingerprint` gives it.
-        dtype: "float16", or "float32" for the very states that the model gave.
+        fingerprint: Of the model that encodes, as `model_fingerprint` computes it.
+        dtype: "float16", or "float32" for exactly the states that the model computed.
 
     Attributes:
         contexts: The texts, none of them twice; rows of contexts count along it.
@@ -100,9 +100,9 @@ class ContextIndex:
 
         Args:
             folder: With an index.
-            fingerprint: Of the model that is to answer; not looked at by default.
-            check_sums: Whether every file is read once to see that nobody altered it. The
-                sizes are looked at in any case.
+            fingerprint: Of the model that is to answer; not compared by default.
+            check_sums: Whether every file is read once to compare its SHA-256. The
+                sizes are compared in any case.
 
         Returns:
             The index, its states mapped and not read.
@@ -128,7 +128,7 @@ class ContextIndex:
         return index
 
     def save(self, folder: str | Path) -> None:
-        """Write the index, and map its states from there from now on.
+        """Write the index; its states are then mapped from the files written.
 
         Args:
             folder: Without an index; made if it does not exist.
@@ -202,7 +202,7 @@ class ContextIndex:
         return self._rows.get(context)
 
     def gather(self, windows: Int[Tensor, " windows"]) -> WindowStates:
-        """Bring windows together.
+        """Collect windows into one padded batch.
 
         Args:
             windows: Their rows, at least one.
@@ -253,7 +253,7 @@ class ContextIndex:
         vars(self).pop("_table", None)
 
     def _parts(self) -> list[tuple[list[Context], Shard]]:
-        """What `append` was given."""
+        """Return the contexts and shards as `append` received them."""
         parts, done = [], 0
         for shard, count in self._shards:
             parts.append((self.contexts[done : done + count], shard))
@@ -261,7 +261,7 @@ class ContextIndex:
         return parts
 
     def _write(self, parts: Iterable[tuple[Sequence[Context], Shard]]) -> None:
-        """Write files, then name them, then take them in."""
+        """Write the files, then the manifest that names them, then add them in memory."""
         folder = self.folder
         if folder is None:
             raise RuntimeError("ContextIndex: there must be a folder to write to; got None")
@@ -277,9 +277,9 @@ class ContextIndex:
             self._add(contexts, shard)
 
     def _check_unchanged(self, folder: Path) -> None:
-        there = read_manifest(folder).shards if (folder / MANIFEST).exists() else ()
+        on_disk = read_manifest(folder).shards if (folder / MANIFEST).exists() else ()
         require(
-            there == self._entries,
+            on_disk == self._entries,
             "ContextIndex.append: the folder must be as it was loaded; "
-            f"got {len(there)} files in {folder}, not {len(self._entries)}. Load it again",
+            f"got {len(on_disk)} files in {folder}, not {len(self._entries)}. Load it again",
         )

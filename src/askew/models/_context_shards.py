@@ -1,7 +1,6 @@
 """Files of states: written whole, mapped instead of read, refused when altered."""
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from askew._check import require
-from askew._files import file_sha256, is_version, parse_json
+from askew._files import file_sha256, is_version, parse_json, replacing, write_json
 from askew.text import Context
 
 VERSION = 1
@@ -24,12 +23,12 @@ DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
 
 class Shard(NamedTuple):
-    """Windows of contexts, the tokens of all of them in a row.
+    """Windows of contexts, with the tokens of all windows concatenated.
 
     Args:
         states: [tokens, d_model].
-        places: [tokens, 2], first character of each token and the one behind its last; -1 for
-            what the encoder puts around a window.
+        places: [tokens, 2], the first character of each token and the position after its last;
+            -1 for the tokens that the encoder puts around a window.
         lengths: [windows], tokens of each.
         contexts: [windows], the row of its context in the whole index.
         vectors: [windows, d_pool], float32.
@@ -77,29 +76,24 @@ class Manifest(NamedTuple):
 
 
 def write_shard(folder: Path, number: int, shard: Shard, contexts: Sequence[Context]) -> Entry:
-    """Write a shard and its texts, so that both are on disk before they are named."""
+    """Write a shard and its texts; both are on disk before the manifest names them."""
     name = f"shard-{number:05d}.safetensors"
     path, texts = folder / name, folder / f"shard-{number:05d}.jsonl"
-    part = folder / f"{name}.part"
-    save_file({key: value.contiguous() for key, value in shard._asdict().items()}, part)
-    _settle(part, path)
-    part = folder / f"{texts.name}.part"
-    with part.open("wb") as file:
+    with replacing(path) as partial:
+        save_file({key: value.contiguous() for key, value in shard._asdict().items()}, partial)
+    with replacing(texts) as partial, partial.open("wb") as file:
         for context in contexts:
             line = json.dumps(context._asdict(), ensure_ascii=False)
             file.write(line.encode("utf-8", "surrogatepass") + b"\n")
-    _settle(part, texts)
     sums = (path.stat().st_size, file_sha256(path), texts.stat().st_size, file_sha256(texts))
     return Entry(name, *sums, len(contexts))
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write what the index is made of; until it stands there, the index is the one before."""
+    """Write the manifest; until it is replaced, the index is the previous one."""
     values = {"version": VERSION, **manifest._asdict()}
     values["shards"] = [entry._asdict() for entry in manifest.shards]
-    part = folder / f"{MANIFEST}.part"
-    part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    _settle(part, folder / MANIFEST)
+    write_json(folder / MANIFEST, values)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -117,7 +111,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         values = parse_json(path.read_text(encoding="utf-8"))
         version = values.pop("version")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _unfit(path, error) from None
     require(
         is_version(version, VERSION),
@@ -152,11 +146,11 @@ def check_files(folder: Path, manifest: Manifest, *, sums: bool) -> None:
             (text_file(folder, entry), entry.text_bytes, entry.text_sha256),
         )
         for path, size, digest in files:
-            there = path.stat().st_size if path.is_file() else None
+            actual = path.stat().st_size if path.is_file() else None
             require(
-                there == size,
+                actual == size,
                 f"ContextIndex.load: {path} must have {size} bytes; "
-                f"got {'no file' if there is None else there}. "
+                f"got {'no file' if actual is None else actual}. "
                 "Restore it, or encode the contexts again",
             )
             require(
@@ -167,7 +161,7 @@ def check_files(folder: Path, manifest: Manifest, *, sums: bool) -> None:
 
 
 def map_shard(folder: Path, entry: Entry, dtype: torch.dtype) -> Shard:
-    """Map a file into memory; what is not looked at is not read."""
+    """Map a file into memory, so that only the windows in use are read."""
     path = folder / entry.name
     try:
         with safe_open(path, "pt") as file:
@@ -212,13 +206,6 @@ def read_texts(folder: Path, entry: Entry) -> list[Context]:
 def text_file(folder: Path, entry: Entry) -> Path:
     """Name the file of texts of a shard."""
     return (folder / entry.name).with_suffix(".jsonl")
-
-
-def _settle(part: Path, path: Path) -> None:
-    """Put a written file in its place once its bytes are on disk."""
-    with part.open("r+b") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def _unfit(path: Path, error: Exception) -> ValueError:

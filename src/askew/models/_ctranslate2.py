@@ -1,12 +1,11 @@
 """Decoding with CTranslate2, from a folder that `askew.export` wrote."""
 
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from askew._check import require, requires_extra
-from askew._files import file_sha256, in_short, is_version
+from askew._files import file_sha256, in_short, is_version, parse_json
 from askew.models._decoding import DecodingConfig, TokenHypothesis
 from askew.text import load_tokenizers
 
@@ -41,14 +40,14 @@ class CTranslate2Engine:
             f"got {folder}. Run askew export DIR --to ctranslate2",
         )
         try:
-            self.export = json.loads((folder / MARK).read_text(encoding="utf-8"))
+            self.export = parse_json((folder / MARK).read_text(encoding="utf-8"))
             version, self.longest, self.fingerprint, digest = (
                 self.export[name] for name in ("version", "max_length", "fingerprint", "sha256")
             )
             self._model = ctranslate2.Translator(
                 str(folder), device="cpu", inter_threads=1, intra_threads=threads
             )
-        except (RuntimeError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"CTranslate2Engine: the export must be whole; got {folder}: {in_short(error)}. "
                 "Export again"
@@ -81,7 +80,7 @@ class CTranslate2Engine:
         Args:
             sources: Source tokens without an end.
             limits: Most new tokens of each.
-            config: How.
+            config: Settings of the search.
 
         Returns:
             For every source its hypotheses, the best first.
@@ -98,7 +97,7 @@ class CTranslate2Engine:
 
         if config.sample:
             ctranslate2.set_random_seed(config.seed)
-        found: list[list[TokenHypothesis]] = [[] for _ in sources]
+        hypotheses: list[list[TokenHypothesis]] = [[] for _ in sources]
         order = sorted(range(len(sources)), key=lambda row: limits[row])
         for limit, group in itertools.groupby(order, key=lambda row: limits[row]):
             rows = list(group)
@@ -106,11 +105,11 @@ class CTranslate2Engine:
             results = self._model.translate_batch(texts, **self._call(limit, config))
             for row, result in zip(rows, results, strict=True):
                 pairs = zip(result.hypotheses, result.scores, strict=True)
-                found[row] = [
+                hypotheses[row] = [
                     TokenHypothesis([self.numbers[word] for word in words], score)
                     for words, score in pairs
                 ]
-        return [sorted(own, key=lambda h: -h.score) for own in found]
+        return [sorted(of_source, key=lambda h: -h.score) for of_source in hypotheses]
 
     def _call(self, limit: int, config: DecodingConfig) -> dict[str, object]:
         sampling = {
@@ -132,7 +131,7 @@ class CTranslate2Engine:
     def score(
         self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
     ) -> list[list[float]]:
-        """Give the log-probability of every target token and of the end after them.
+        """Compute the log-probability of every target token and of the end after them.
 
         Args:
             sources: Source tokens without an end.

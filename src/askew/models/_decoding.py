@@ -1,4 +1,4 @@
-"""How a translation is searched for, and what an engine that searches gives back."""
+"""How a translation is searched for, and what an engine returns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class DecodingConfig:
 
     Attributes:
         num_beams: Hypotheses kept at every step; 1 is greedy.
-        num_hypotheses: Translations given per sentence, the best first: at most `num_beams`, or
+        num_hypotheses: Translations returned per sentence, the best first: at most `num_beams`, or
             as many samples.
         length_penalty: Hypotheses are ranked by the sum of log-probabilities over their
             length to this power; above 1 prefers longer ones.
@@ -24,7 +24,7 @@ class DecodingConfig:
         seed: Of sampling.
 
     Raises:
-        ValueError: If a number is out of range or does not go with another.
+        ValueError: If a number is out of range or contradicts another.
 
     Example:
         >>> DecodingConfig(num_beams=5, num_hypotheses=3).length_penalty
@@ -77,7 +77,7 @@ class TokenHypothesis(NamedTuple):
 
 
 class Engine(Protocol):
-    """What searches for translations of token numbers.
+    """The interface of a search engine, from source tokens to target tokens.
 
     Example:
         >>> from askew.models import CTranslate2Engine, TorchEngine
@@ -93,7 +93,7 @@ class Engine(Protocol):
         Args:
             sources: Source tokens without an end.
             limits: Most new tokens of each.
-            config: How.
+            config: Settings of the search.
 
         Returns:
             For every source its hypotheses, the best first.

@@ -1,6 +1,5 @@
 """Encoders of transformers in the place of our own."""
 
-import json
 from pathlib import Path
 
 import torch
@@ -8,7 +7,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
 from askew._check import require
-from askew._files import in_short
+from askew._files import in_short, parse_json
 
 _FILES = ("config.json", "model.safetensors", "tokenizer.json")
 _DROPOUTS = ("dropout", "dropout_prob", "pdrop")  # how the names of rates end
@@ -18,11 +17,11 @@ class PretrainedEncoder(nn.Module):
     """An encoder of transformers with the call of a `TokenEncoder`; its weights are random.
 
     Args:
-        config: Of transformers, or what `read_encoder_config` gives.
+        config: Of transformers, or what `read_encoder_config` returns.
 
     Raises:
-        ValueError: If transformers does not know this kind of model, or the model has no one
-            width.
+        ValueError: If transformers does not know this kind of model, or its states have no
+            single width.
 
     Example:
         >>> import torch
@@ -38,7 +37,7 @@ class PretrainedEncoder(nn.Module):
         config = config if isinstance(config, PreTrainedConfig) else encoder_config(config)
         self.encoder = AutoModel.from_config(config)
         if getattr(self.encoder, "pooler", None) is not None:
-            self.encoder.pooler = None  # nobody reads it
+            self.encoder.pooler = None  # its output is not used
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """Read tokens [batch, length]; `mask` is True at real ones."""
@@ -46,27 +45,28 @@ class PretrainedEncoder(nn.Module):
         return self.encoder(input_ids=tokens, attention_mask=attention).last_hidden_state
 
     def read_weights(self, folder: str | Path) -> None:
-        """Take the weights of a folder of transformers."""
-        theirs = AutoModel.from_pretrained(
+        """Load the weights of a folder of transformers."""
+        saved = AutoModel.from_pretrained(
             folder, config=self.encoder.config, use_safetensors=True, local_files_only=True
         )
-        weights = {name: w for name, w in theirs.state_dict().items() if "pooler." not in name}
+        weights = {name: w for name, w in saved.state_dict().items() if "pooler." not in name}
         self.encoder.load_state_dict(weights)
 
     def check_reads(self, length: int, vocab: int) -> None:
-        """Read one text, as long as can come.
+        """Check the encoder on one text of the longest length.
 
         Args:
-            length: Its tokens.
+            length: Tokens of the text.
             vocab: Tokens that the tokenizer knows.
 
         Raises:
-            ValueError: If it has fewer positions or fewer tokens, or reads no plain text.
+            ValueError: If the encoder has fewer positions or fewer tokens, or reads no plain
+                text.
         """
         kind = self.encoder.config.model_type
         try:
             table = self.encoder.get_input_embeddings()
-        except NotImplementedError:  # how transformers says that there is none
+        except NotImplementedError:  # transformers raises this where there is none
             table = None
         if not isinstance(table, nn.Embedding):
             raise ValueError(
@@ -80,7 +80,7 @@ class PretrainedEncoder(nn.Module):
             f"tokens and {known} embeddings of {kind}. Take config.json and tokenizer.json of "
             "one model",
         )
-        # Padding may have no position.
+        # Some models give padding no position, so the probe avoids the padding token.
         token = known - 2 if table.padding_idx == known - 1 else known - 1
         training = self.training
         try:
@@ -116,10 +116,10 @@ class PretrainedEncoder(nn.Module):
         return max(stacks, key=len)
 
     def freeze(self, layers: int) -> None:
-        """Keep the embeddings and the lowest layers as they are.
+        """Freeze the embeddings and the lowest layers.
 
         Raises:
-            ValueError: If there are not so many.
+            ValueError: If there are fewer layers.
         """
         stack = self._layers()
         require(
@@ -140,7 +140,7 @@ def read_encoder_config(
 
     Args:
         folder: With config.json, model.safetensors and tokenizer.json.
-        dropout: Takes the place of every dropout in it.
+        dropout: Replaces every dropout rate in it.
         layers: How many of its lowest layers are kept; None keeps all.
 
     Returns:
@@ -163,8 +163,8 @@ def read_encoder_config(
             f"{folder} without {name}. Give the folder of a transformers model",
         )
     try:
-        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        values = parse_json((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
         raise ValueError(
             f"read_encoder_config: config.json must be JSON; got {folder}: {error}"
         ) from None
@@ -186,10 +186,10 @@ def read_encoder_config(
     values = values | rates | {"hidden_size": config.hidden_size}
     if layers is None:
         return values
-    there = config.num_hidden_layers
+    depth = config.num_hidden_layers
     require(
-        1 <= layers <= there,
-        f"read_encoder_config: layers must be in [1, {there}]; got layers {layers} of {folder}",
+        1 <= layers <= depth,
+        f"read_encoder_config: layers must be in [1, {depth}]; got layers {layers} of {folder}",
     )
     kinds = getattr(config, "layer_types", None)
     cut = {} if kinds is None else {"layer_types": kinds[:layers]}
@@ -197,11 +197,11 @@ def read_encoder_config(
 
 
 def encoder_config(values: dict) -> PreTrainedConfig:
-    """Make the config object of what `read_encoder_config` gave.
+    """Make the config object from what `read_encoder_config` returned.
 
     Raises:
         ValueError: If transformers does not know this kind of model, or refuses a setting, or
-            the model has no one width.
+            the states of the model have no single width.
     """
     require(
         isinstance(values, dict),

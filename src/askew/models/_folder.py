@@ -1,6 +1,5 @@
-"""A model folder on disk: loaded whole or refused."""
+"""A model folder on disk, which is loaded whole or refused."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -10,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from askew._check import require
-from askew._files import file_sha256, in_short, is_version
+from askew._files import file_sha256, in_short, is_version, parse_json, write_json
 from askew.models._configuration import AsymmetricTranslationConfig
 from askew.models._qa import AsymmetricQAModel
 from askew.models._qa_configuration import AsymmetricQAConfig
@@ -56,19 +55,19 @@ def write_checksums(folder: str | Path) -> None:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = (Path(folder) / "config.json").write_text("{}")
         ...     write_checksums(folder)
-        ...     list(json.loads((Path(folder) / "checksums.json").read_text())["sha256"])
-        ['config.json']
+        ...     sorted(path.name for path in Path(folder).iterdir())
+        ['checksums.json', 'config.json']
     """
     folder = Path(folder)
     sums = {name: file_sha256(folder / name) for name in _SUMMED if (folder / name).is_file()}
-    (folder / _SUMS).write_text(json.dumps({"version": 1, "sha256": sums}, indent=2) + "\n")
+    write_json(folder / _SUMS, {"version": 1, "sha256": sums})
 
 
 def load_translation_model(folder: str | Path) -> AsymmetricTranslationModel:
-    """Load a translation model, or say what is wrong with its folder.
+    """Load a translation model, or refuse its folder with the reason.
 
-    Where the folder holds the checksums that training writes, every file must have its own;
-    every weight must be there, of its shape, and finite.
+    If the folder holds the checksums that training writes, every file must match its own. Every
+    weight must be present, finite and of its shape.
 
     Args:
         folder: A folder with config.json and model.safetensors.
@@ -88,9 +87,9 @@ def load_translation_model(folder: str | Path) -> AsymmetricTranslationModel:
 
 
 def load_qa_model(folder: str | Path) -> AsymmetricQAModel:
-    """Load a question-answering model, or say what is wrong with its folder.
+    """Load a question-answering model, or refuse its folder with the reason.
 
-    It is checked as `load_translation_model` checks.
+    The folder is checked as `load_translation_model` does.
 
     Args:
         folder: A folder with config.json, model.safetensors, tokenizer.json of the contexts
@@ -113,14 +112,14 @@ def load_qa_model(folder: str | Path) -> AsymmetricQAModel:
 def read_config_values(folder: Path) -> dict:
     """Read a config.json; an empty mapping where it cannot be read."""
     try:
-        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        values = parse_json((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
 
 
 def model_fingerprint(folder: str | Path) -> str:
-    """Name the weights of a model, so that what was made with others is noticed.
+    """Identify the weights of a model, to recognise what was made with other weights.
 
     Args:
         folder: A model folder.
@@ -187,8 +186,8 @@ def _load(folder: Path, expected: _Expected[_Model]) -> _Model:
 
 def _read_config(path: Path, expected: _Expected) -> PreTrainedConfig:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        values = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise ValueError(f"{expected.caller}: {path} must be JSON; got {error}") from None
     _check_type(values.get("model_type") if isinstance(values, dict) else None, path, expected)
     check_depth(expected.caller, path.parent, values)
@@ -214,13 +213,13 @@ def check_depth(caller: str, folder: Path, values: Mapping[str, object]) -> None
     """Refuse a config with more layers than the file has tensors, before so many are built.
 
     Raises:
-        ValueError: If there are so many.
+        ValueError: If it has more.
     """
     try:
         with safe_open(folder / "model.safetensors", "pt") as file:
             tensors = len(file.keys())
     except (SafetensorError, OSError):
-        return  # whoever loads it says what is wrong with it
+        return  # the loader reports what is wrong with the file
     for name, depth in _depths(values):
         require(
             depth <= tensors,
@@ -242,9 +241,9 @@ def _check_sums(folder: Path, expected: _Expected) -> None:
     if not path.is_file():
         return
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = parse_json(path.read_text(encoding="utf-8"))
         sums, version = dict(stored["sha256"]), stored["version"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{expected.caller}: {path} must hold checksums; got {error!r}. Restore it"
         ) from None

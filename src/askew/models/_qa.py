@@ -18,13 +18,13 @@ class Encoded(NamedTuple):
 
     Args:
         states: [batch, length, width], a state per token.
-        vectors: [batch, d_pool] of length 1, by which questions find contexts.
+        vectors: [batch, d_pool] of norm 1; their product ranks contexts for a question.
         mask: [batch, length], True = a real token.
 
     Example:
         >>> model = AsymmetricQAModel(AsymmetricQAConfig())
-        >>> found = model.encode_questions(torch.tensor([[1, 2, 3]]))
-        >>> isinstance(found, Encoded), found.states.shape[:2]
+        >>> encoded = model.encode_questions(torch.tensor([[1, 2, 3]]))
+        >>> isinstance(encoded, Encoded), encoded.states.shape[:2]
         (True, torch.Size([1, 3]))
     """
 
@@ -34,7 +34,7 @@ class Encoded(NamedTuple):
 
 
 class QAOutput(NamedTuple):
-    """Scores of spans, and the vectors of both sides.
+    """Scores of spans, and the vectors of questions and contexts.
 
     Args:
         spans: As in `SpanScores`.
@@ -124,7 +124,7 @@ class AsymmetricQAModel(PreTrainedModel):
         tokens: Int[Tensor, "batch context"],
         mask: Bool[Tensor, "batch context"] | None = None,
     ) -> Encoded:
-        """Read contexts, of which nothing depends on a question.
+        """Read contexts; nothing in the result depends on a question.
 
         Args:
             tokens: Token numbers.
@@ -205,7 +205,7 @@ def _encoder(
 
 
 def _pool(width: int, d_pool: int) -> nn.Linear:
-    """The map to the vectors; of equal widths it begins as the identity."""
+    """Make the map to the vectors; with equal widths it begins as the identity."""
     pool = nn.Linear(width, d_pool, bias=False)
     if width == d_pool:
         nn.init.eye_(pool.weight)

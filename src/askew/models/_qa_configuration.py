@@ -11,7 +11,7 @@ from askew.transformer import ReaderConfig, StackConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QAConfig:
-    """Two encoders, what reads both, and how long texts are cut.
+    """Two encoders, the reader of both, and the lengths at which texts are cut.
 
     Attributes:
         question_vocab: Number of tokens of questions.
@@ -19,7 +19,7 @@ class QAConfig:
         question: The encoder of questions.
         context: The encoder of contexts.
         reader: What is computed for each question and context together.
-        d_pool: Width of the vectors that contexts are found by.
+        d_pool: Width of the vectors by which contexts are retrieved.
         max_question_tokens: Longer questions are refused.
         max_context_tokens: Tokens of a window of a context.
         overlap: Tokens that two windows share.
@@ -99,7 +99,7 @@ class AsymmetricQAConfig(PreTrainedConfig):
     max_answer_tokens: int = 32
 
     def __post_init__(self, **kwargs: object) -> None:
-        """Fill in stacks and reader, and hand the rest to transformers."""
+        """Fill in stacks and reader, and pass the rest to transformers."""
         tiny = to_dict(StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16))
         small = to_dict(ReaderConfig(d_model=8, num_layers=1, num_heads=2, d_key=4, d_ff=8))
         self.question_stack = dict(self.question_stack or tiny)
@@ -137,7 +137,7 @@ class AsymmetricQAConfig(PreTrainedConfig):
         )
 
     def to_plain(self) -> QAConfig:
-        """Give the plain configuration.
+        """Return the plain configuration.
 
         Returns:
             The numbers.

@@ -30,10 +30,10 @@ def qa_parameter_count(config: QAConfig) -> QAParameterCount:
     """Count the parameters of a question-answering model without building it.
 
     Args:
-        config: Its numbers; encoders of transformers are not counted by it.
+        config: Of the model; encoders of transformers are not counted.
 
     Returns:
-        What `count_parameters` gives for the built model.
+        What `count_parameters` returns for the built model.
 
     Example:
         >>> qa_parameter_count(QAConfig(question_vocab=9, context_vocab=9)).reader > 0
@@ -62,8 +62,8 @@ def _reader_parameters(config: ReaderConfig, d_question: int, d_context: int) ->
 def qa_question_flops(config: QAConfig, *, question_length: float, context_length: float) -> float:
     """Count the floating-point operations of reading one stored window for one question.
 
-    Matrix products and the convolution, a multiplication and an addition each; the encoding
-    of the question, once per question, is not part of it.
+    Counted are matrix products and the convolution, with two operations for each multiplication
+    and addition. The encoding of the question, which is done once, is not included.
 
     Args:
         config: The model.
@@ -80,8 +80,8 @@ def qa_question_flops(config: QAConfig, *, question_length: float, context_lengt
     """
     reader, q, c = config.reader, question_length, context_length
     d, key = reader.d_model, reader.d_key
-    looking = 2 * (q + c) * d * key + 2 * q * c * key  # four maps and two products
-    layer = 2 * looking + c * d * reader.kernel_size + 2 * c * d * reader.d_ff
+    attention = 2 * (q + c) * d * key + 2 * q * c * key  # four maps and two products
+    layer = 2 * attention + c * d * reader.kernel_size + 2 * c * d * reader.d_ff
     before = q * config.question.d_model * d + 2 * q * c * d + c * (2 * d + 2) * d + d * d
     after = c * d * (2 + 2 * reader.d_span) + c * c * reader.d_span + 2 * d
     return 2 * (reader.num_layers * layer + before + after)

@@ -1,4 +1,4 @@
-"""Decoding with `generate` of transformers, independent of who shares the batch."""
+"""Decoding with `generate` of transformers; the other rows of a batch change no result."""
 
 from collections.abc import Sequence
 
@@ -41,21 +41,21 @@ class TorchEngine:
         Args:
             sources: Source tokens without an end.
             limits: Most new tokens of each.
-            config: How.
+            config: Settings of the search.
 
         Returns:
             For every source its hypotheses, the best first.
         """
         device = self.model.device
         tokens, mask = pad_batch([[*source, END] for source in sources])
-        each = config.num_hypotheses if config.sample else config.num_beams
-        forced = _EndAtLimit(torch.tensor(limits, device=device).repeat_interleave(each))
-        summed = _Summed()
-        # A draw that leaves the generator of everything else as it was.
+        width = config.num_hypotheses if config.sample else config.num_beams
+        end_at_limit = _EndAtLimit(torch.tensor(limits, device=device).repeat_interleave(width))
+        log_probs = _SumOfLogProbs()
+        # Sampling must not move the global generator, which training and other code draw from.
         with torch.random.fork_rng(enabled=config.sample):
             if config.sample:
                 torch.manual_seed(config.seed)
-            found = self.model.generate(
+            output = self.model.generate(
                 tokens.to(device),
                 attention_mask=mask.to(device),
                 num_beams=config.num_beams,
@@ -64,41 +64,45 @@ class TorchEngine:
                 do_sample=config.sample,
                 max_new_tokens=max(limits) + 1,
                 logits_processor=LogitsProcessorList(
-                    [forced] if config.num_beams > 1 else [summed, forced]
+                    [end_at_limit] if config.num_beams > 1 else [log_probs, end_at_limit]
                 ),
                 return_dict_in_generate=True,
                 output_scores=config.num_beams > 1,
                 **_sampling(config),
             )
         if config.num_beams > 1:
-            scores = found.sequences_scores.tolist()
+            scores = output.sequences_scores.tolist()
         else:
-            scores = summed.over_length(found.sequences, config.length_penalty)
+            scores = log_probs.over_length(output.sequences, config.length_penalty)
         rows = [
             TokenHypothesis(_without_end(row), score)
-            for row, score in zip(found.sequences[:, 1:].tolist(), scores, strict=True)
+            for row, score in zip(output.sequences[:, 1:].tolist(), scores, strict=True)
         ]
         count = config.num_hypotheses
         groups = [rows[start : start + count] for start in range(0, len(rows), count)]
         return [sorted(group, key=lambda h: -h.score) for group in groups]
 
 
-class _Summed(LogitsProcessor):
-    """Sums the log-probabilities of what is chosen, one step behind; keeps one step's logits."""
+class _SumOfLogProbs(LogitsProcessor):
+    """Sums the log-probabilities of the chosen tokens.
+
+    A processor sees the scores of a step before the token is chosen, so each step is added at the
+    next call; `generate` itself would keep the scores of all steps.
+    """
 
     def __init__(self) -> None:
         self.last: Tensor | None = None
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        self._settle(input_ids)
+        self._add_chosen(input_ids)
         self.last = scores.float().log_softmax(-1)
         return scores
 
     def over_length(self, sequences: Tensor, length_penalty: float) -> list[float]:
-        self._settle(sequences)
+        self._add_chosen(sequences)
         return (self.total / self.length**length_penalty).tolist()
 
-    def _settle(self, tokens: Tensor) -> None:
+    def _add_chosen(self, tokens: Tensor) -> None:
         chosen = tokens[:, -1:]
         if self.last is None:
             self.total, self.length = (torch.zeros(len(tokens), device=tokens.device) for _ in "ab")
@@ -110,7 +114,7 @@ class _Summed(LogitsProcessor):
 
 
 class _EndAtLimit(LogitsProcessor):
-    """Leaves nothing but the end to a row that has as many tokens as it may."""
+    """Allows only the end token to a row that has reached its limit."""
 
     def __init__(self, limits: Tensor) -> None:
         self.limits = limits

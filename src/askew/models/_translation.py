@@ -14,7 +14,7 @@ from askew.transformer import AsymmetricEncoderDecoder, LayerCache
 
 
 class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
-    """Translation with an encoder and a decoder of their own width, depth and heads.
+    """Translation with an encoder and a decoder, each with its own width, depth and heads.
 
     `generate` decodes greedily, by beam or by sampling, with a key/value cache.
 
@@ -43,7 +43,7 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
         """Keep the weights that every layer draws for itself when it is built."""
 
     def get_encoder(self, modality: str | None = None) -> nn.Module:
-        """Give what `generate` calls once per source.
+        """Return what `generate` calls once per source.
 
         Args:
             modality: Ignored; there is one.
@@ -54,7 +54,7 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
         return _GenerationEncoder(self.model)
 
     def get_input_embeddings(self) -> nn.Module:
-        """Give the table of source tokens.
+        """Return the table of source tokens.
 
         Returns:
             The embedding.
@@ -63,10 +63,10 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
         return self.model.target_embedding if table is None else table
 
     def get_output_embeddings(self) -> nn.Module | None:
-        """Give the output layer, where it has weights of its own.
+        """Return the output layer, if it has weights of its own.
 
         Returns:
-            The layer, or None where it is the target table.
+            The layer, or None if it is the target table.
         """
         return self.model.output
 

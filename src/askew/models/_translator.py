@@ -10,20 +10,20 @@ from askew._check import require
 from askew.models._ctranslate2 import MARK, CTranslate2Engine
 from askew.models._decoding import DecodingConfig, Engine
 from askew.models._folder import check_export, load_translation_model
-from askew.models._pieces import split_text
+from askew.models._split_text import split_text
 from askew.models._torch_engine import TorchEngine
 from askew.models._translation import AsymmetricTranslationModel
 from askew.text import Protected, is_protecting, load_tokenizers, protect, restore
 
-_BATCH_TOKENS = 8192
+_BATCH_TOKENS = 8192  # source tokens times hypotheses of one batch
 
 
 class Hypothesis(NamedTuple):
-    """A translation, and its log-probability over its length to the length penalty.
+    """A translation and its score.
 
     Args:
         text: What the model wrote.
-        score: Log-probability over its length to the power of the penalty, at most 0.
+        score: Log-probability over its length to the power of the length penalty, at most 0.
 
     Example:
         >>> best = Hypothesis("um gato", -0.2)
@@ -38,10 +38,11 @@ class Hypothesis(NamedTuple):
 class Translator:
     """A translation model and its tokenizers, text in and text out.
 
-    Sentences of like length are decoded together. A text of more than `max_source_tokens`
+    Sentences of similar length are decoded together. A text of more than `max_source_tokens`
     tokens is translated in pieces, cut where a sentence ends, else at a space, else anywhere.
-    A translation has at most twice its source's tokens plus 16. Where the model was trained so,
-    placeholders and markup are out of its way: it copies marks, which then are put back.
+    A translation has at most twice its source's tokens plus 16. A model that was trained with
+    protection reads marks in place of placeholders and markup and copies them; the originals
+    are then put back.
 
     Args:
         model: The model, put into evaluation mode, or an engine.
@@ -108,7 +109,7 @@ class Translator:
         Raises:
             ValueError: If a file is missing, damaged or altered, or the export is of other
                 weights than the model.
-            ModuleNotFoundError: If ctranslate2 is asked for and not installed.
+            ModuleNotFoundError: If the engine is ctranslate2 and it is not installed.
         """
         folder = Path(folder)
         require(
@@ -137,7 +138,7 @@ class Translator:
         Args:
             texts: Source sentences.
             num_beams: Hypotheses kept while decoding; 1 is greedy.
-            decoding: All that can be chosen, instead of `num_beams`.
+            decoding: All settings of the search; replaces `num_beams`.
 
         Returns:
             One translation per text, in the same order.
@@ -146,10 +147,10 @@ class Translator:
             ValueError: If `num_beams` is not positive.
         """
         decoding = DecodingConfig(num_beams=num_beams) if decoding is None else decoding
-        return [found[0].text for found in self.hypotheses(texts, decoding)]
+        return [best[0].text for best in self.hypotheses(texts, decoding)]
 
     def hypotheses(self, texts: Sequence[str], decoding: DecodingConfig) -> list[list[Hypothesis]]:
-        """Give the best translations of every text, with their scores.
+        """Return the best translations of every text, with their scores.
 
         Args:
             texts: Source sentences.
@@ -159,22 +160,23 @@ class Translator:
             `num_hypotheses` translations per text, the best first. An empty text has empty
             ones; one translated in pieces has the mean of its pieces' scores.
         """
-        read = [self.read(text) for text in texts]
-        pieces = [self._cut(text) for text, _ in read]
-        flat = [piece for own in pieces for piece, _ in own]
-        found = iter(self._search(flat, decoding))
+        masked = [self.protect(text) for text in texts]
+        pieces = [self._split(text) for text, _ in masked]
+        flat = [piece for of_text in pieces for piece, _ in of_text]
+        translations = iter(self._search(flat, decoding))
+        ranks = range(decoding.num_hypotheses)
         joined = []
-        for own, (_, originals) in zip(pieces, read, strict=True):
-            parts = [(next(found), after) for _, after in own]
+        for of_text, (_, originals) in zip(pieces, masked, strict=True):
+            translated = [(next(translations), space) for _, space in of_text]
             joined.append(
-                [self._joined(parts, rank, originals) for rank in range(decoding.num_hypotheses)]
-                if parts
-                else [Hypothesis("", 0.0)] * decoding.num_hypotheses
+                [self._join(translated, rank, originals) for rank in ranks]
+                if translated
+                else [Hypothesis("", 0.0) for _ in ranks]
             )
         return joined
 
-    def pieces(self, text: str) -> list[tuple[str, str]]:
-        """Cut a text where it is too long to be decoded at once.
+    def split_text(self, text: str) -> list[tuple[str, str]]:
+        """Split a text that is too long to be decoded at once.
 
         Args:
             text: Any text.
@@ -183,58 +185,58 @@ class Translator:
             Pieces, each with the white space that follows it; one for a text that fits, none
             for a blank one.
         """
-        masked, originals = self.read(text)
-        return [(self.written(piece, originals), after) for piece, after in self._cut(masked)]
+        masked, originals = self.protect(text)
+        return [(self.restore(piece, originals), space) for piece, space in self._split(masked)]
 
-    def read(self, text: str) -> Protected:
-        """Give what the model reads of a text.
+    def protect(self, text: str) -> Protected:
+        """Replace placeholders and markup by marks, if the model was trained with them.
 
         Args:
             text: Any text.
 
         Returns:
-            The text, with marks in place of what must be kept where the model knows them.
+            What the model reads, and the originals of the marks in it.
         """
         return protect(text) if self.protects else Protected(text, ())
 
-    def written(self, text: str, originals: Sequence[str]) -> str:
-        """Give what the model means by what it wrote.
+    def restore(self, text: str, originals: Sequence[str]) -> str:
+        """Put the originals back in place of the marks that the model wrote.
 
         Args:
             text: What it wrote.
-            originals: Of what it read.
+            originals: Of the marks in what it read.
 
         Returns:
             The text without marks.
         """
         return restore(text, originals) if self.protects else text
 
-    def _cut(self, text: str) -> list[tuple[str, str]]:
+    def _split(self, text: str) -> list[tuple[str, str]]:
         if not text.strip():
             return []
         return split_text(text, self.tokenizer, self.max_source_tokens)
 
     def _search(self, texts: Sequence[str], decoding: DecodingConfig) -> list[list[Hypothesis]]:
         encoded = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(texts))]
-        found: list[list[Hypothesis]] = [[] for _ in texts]
+        hypotheses: list[list[Hypothesis]] = [[] for _ in texts]
         for rows in self._batches(encoded, decoding):
             sources = [encoded[row] for row in rows]
             limits = [2 * len(source) + 16 for source in sources]
             decoded = self.engine.decode(sources, limits, decoding)
-            for row, hypotheses in zip(rows, decoded, strict=True):
-                words = self.target_tokenizer.decode_batch([h.tokens for h in hypotheses])
-                scores = (h.score for h in hypotheses)
-                found[row] = [Hypothesis(*pair) for pair in zip(words, scores, strict=True)]
-        return found
+            for row, ranked in zip(rows, decoded, strict=True):
+                words = self.target_tokenizer.decode_batch([h.tokens for h in ranked])
+                pairs = zip(words, ranked, strict=True)
+                hypotheses[row] = [Hypothesis(text, h.score) for text, h in pairs]
+        return hypotheses
 
     def _batches(
         self, encoded: Sequence[Sequence[int]], decoding: DecodingConfig
     ) -> Iterator[list[int]]:
-        """Rows of like length, as many as fit the size and the memory."""
-        each = decoding.num_hypotheses if decoding.sample else decoding.num_beams
+        """Group rows of similar length, as many as fit the batch size and the memory."""
+        width = decoding.num_hypotheses if decoding.sample else decoding.num_beams
         batch: list[int] = []
         for row in sorted(range(len(encoded)), key=lambda row: len(encoded[row])):
-            tokens = (len(batch) + 1) * (len(encoded[row]) + 1) * each
+            tokens = (len(batch) + 1) * (len(encoded[row]) + 1) * width
             if batch and (len(batch) == self.batch_size or tokens > _BATCH_TOKENS):
                 yield batch
                 batch = []
@@ -242,12 +244,12 @@ class Translator:
         if batch:
             yield batch
 
-    def _joined(
+    def _join(
         self,
-        parts: Sequence[tuple[list[Hypothesis], str]],
+        pieces: Sequence[tuple[list[Hypothesis], str]],
         rank: int,
         originals: Sequence[str],
     ) -> Hypothesis:
-        text = "".join(found[rank].text + after for found, after in parts)
-        score = sum(found[rank].score for found, _ in parts) / len(parts)
-        return Hypothesis(self.written(text, originals), score)
+        text = "".join(ranked[rank].text + space for ranked, space in pieces)
+        score = sum(ranked[rank].score for ranked, _ in pieces) / len(pieces)
+        return Hypothesis(self.restore(text, originals), score)

@@ -38,7 +38,7 @@ from askew.tradeoffs import (
     Task,
     count_parameters,
 )
-from askew.training import QALesson, QATrainingConfig, QuestionExamples, train_model
+from askew.training import QAObjective, QATrainingConfig, QuestionExamples, train_model
 
 
 class Pretrained(NamedTuple):
@@ -189,7 +189,7 @@ class QATask(Task[AsymmetricQAModel]):
             model,
             self._examples(self.text.train, plain, config.unanswerable, seed),
             self._examples(self.text.valid, plain, 0.0, 0),
-            QALesson(config),
+            QAObjective(config),
             out=folder,
             seed=seed,
             progress=progress,

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from askew._check import require
 from askew._config import load_config, to_dict
-from askew._files import read_json, whole_model, write_json
+from askew._files import read_json, write_json
+from askew._folders import whole_model
 from askew.optim import AsymmetricOptimizer, AsymmetricScheduler
 from askew.regularizers import AsymmetricDropout
 from askew.tasks._tabular_data import SplitTable

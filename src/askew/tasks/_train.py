@@ -11,7 +11,8 @@ from accelerate import PartialState
 
 from askew._check import require
 from askew._config import to_dict
-from askew._files import check_resumable, read_json, write_json
+from askew._files import read_json, write_json
+from askew._folders import check_resumable
 from askew.tradeoffs import Arm, Budget, OnRecord, Progress, Task, calibrate
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from tokenizers import Tokenizer
 
 from askew._check import require
+from askew._files import write_text
 from askew.text._pairs import ParallelText
 from askew.text._tokenizer import is_protecting, load_tokenizer, train_tokenizer
 
@@ -87,9 +88,7 @@ def save_tokenizers(tokenizers: Tokenizers, folder: str | Path) -> None:
     if joint:
         (folder / _TARGET).unlink(missing_ok=True)
     for tokenizer, name in zip(tokenizers[: 1 if joint else 2], (_JOINT, _TARGET), strict=False):
-        partial = folder / f"{name}.part"
-        partial.write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
-        partial.replace(folder / name)
+        write_text(folder / name, tokenizer.to_str(pretty=True))
 
 
 def load_tokenizers(folder: str | Path) -> Tokenizers:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import filelock
 
 from askew._check import require
-from askew._files import check_resumable, read_json, write_json, write_text
+from askew._files import read_json, write_json, write_text
+from askew._folders import check_resumable
 from askew.tradeoffs._results import results_of, trials_csv
 from askew.tradeoffs._running.budget import Budget, Watcher
 from askew.tradeoffs._running.cost_measurement import measure_costs

@@ -12,7 +12,8 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
 from askew._check import require
-from askew._files import read_json, whole_model, write_json
+from askew._files import read_json, write_json
+from askew._folders import whole_model
 from askew.tradeoffs._compare import Comparison, compare
 from askew.tradeoffs._experiment_parts import (
     ACCURACY,

@@ -4,12 +4,12 @@ from askew.training._average import WeightAverage
 from askew.training._callbacks import last_checkpoint
 from askew.training._config import Decay, PartConfig, RunConfig, SideConfig, TrainingConfig
 from askew.training._examples import EpochBatches, TranslationExamples, collate_translation
-from askew.training._lesson import TranslationLesson
+from askew.training._objective import TranslationObjective
 from askew.training._optimizer import rise_and_fall, training_optimizer, training_scheduler
 from askew.training._part_rates import LogsPartRates
 from askew.training._qa_config import EncoderPartConfig, QATrainingConfig
 from askew.training._qa_examples import QuestionExamples, Window, WindowQuestion, collate_questions
-from askew.training._qa_lesson import QALesson, span_loss
+from askew.training._qa_objective import QAObjective, span_loss
 from askew.training._sharded import load_sharded, save_sharded, shard_model
 from askew.training._trainer import OnRecord, TokenBatchTrainer, train_model
 
@@ -20,7 +20,7 @@ __all__ = [
     "LogsPartRates",
     "OnRecord",
     "PartConfig",
-    "QALesson",
+    "QAObjective",
     "QATrainingConfig",
     "QuestionExamples",
     "RunConfig",
@@ -28,7 +28,7 @@ __all__ = [
     "TokenBatchTrainer",
     "TrainingConfig",
     "TranslationExamples",
-    "TranslationLesson",
+    "TranslationObjective",
     "WeightAverage",
     "Window",
     "WindowQuestion",

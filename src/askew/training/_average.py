@@ -1,4 +1,4 @@
-"""The running average of a model's weights, kept beside every checkpoint."""
+"""The running average of a model's weights, stored with every checkpoint."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,27 +44,27 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take the weights after a step into the average.
+        """Update the average with the weights after a step.
 
         Args:
             step: Number of the step, from 1.
         """
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.averages.values()), self._own(), 1.0 - decay)
+        torch._foreach_lerp_(list(self.averages.values()), self._trained(), 1.0 - decay)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Put the averages into the model for a while."""
-        kept = [weight.clone() for weight in self._own()]
+        """Put the averages into the model within a `with` block."""
+        trained = [weight.clone() for weight in self._trained()]
         self.put()
         try:
             yield
         finally:
-            torch._foreach_copy_(self._own(), kept)
+            torch._foreach_copy_(self._trained(), trained)
 
     def put(self) -> None:
         """Put the averages into the model for good."""
-        torch._foreach_copy_(self._own(), list(self.averages.values()))
+        torch._foreach_copy_(self._trained(), list(self.averages.values()))
 
     def save(self, folder: Path) -> None:
         """Write the averages into a checkpoint.
@@ -83,5 +83,5 @@ class WeightAverage:
         for name, stored in load_file(folder / _FILE).items():
             self.averages[name].copy_(stored)
 
-    def _own(self) -> list[Tensor]:
+    def _trained(self) -> list[Tensor]:
         return [weight.data for weight in self.weights.values()]

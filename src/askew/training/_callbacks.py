@@ -1,6 +1,5 @@
-"""What happens beside the steps of a training: the clock, the average, the best, the mark."""
+"""Callbacks of a training: clock, average, early stopping, and marks of whole checkpoints."""
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,17 +9,18 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from askew._files import parse_json, replacing, write_json
 from askew.training._average import WeightAverage
 
 Progress = Callable[[int, int], None]
-"""Called with steps done and steps in all."""
+"""Called with the steps done and the steps in total."""
 
 _COMPLETE = "complete"
 _BEST = "best.safetensors"
 
 
 class Clock(TrainerCallback):
-    """CPU-seconds spent on batches and steps, counted on over a resume; tells the progress."""
+    """Counts CPU-seconds of batches and steps, also over a resume; reports the progress."""
 
     def __init__(self, progress: Progress | None) -> None:
         self.seconds = 0.0
@@ -64,7 +64,7 @@ class Averaging(TrainerCallback):
 
 
 class EarlyStopping(TrainerCallback):
-    """Keeps the weights of the best evaluation and stops when none was better for a while."""
+    """Keeps the best weights; stops after `patience` evaluations that are no better."""
 
     def __init__(self, model: nn.Module, patience: int) -> None:
         self.model = model
@@ -92,25 +92,27 @@ class CompletionMark(TrainerCallback):
 
 
 def mark_complete(checkpoint: Path) -> None:
-    """Note the size of every file; without the note, or with another size, it is never resumed."""
-    sizes = {path.name: path.stat().st_size for path in checkpoint.iterdir() if path.is_file()}
-    part = checkpoint / f"{_COMPLETE}.part"
-    part.write_text(json.dumps(sizes), encoding="utf-8")
-    part.replace(checkpoint / _COMPLETE)
+    """Write the size of every file; a checkpoint whose files differ from it is not resumed."""
+    sizes = {
+        path.name: path.stat().st_size
+        for path in checkpoint.iterdir()
+        if path.is_file() and not path.name.startswith(".")  # of a crash while this was written
+    }
+    write_json(checkpoint / _COMPLETE, sizes)
 
 
 def _is_whole(mark: Path) -> bool:
     try:
-        sizes = json.loads(mark.read_text(encoding="utf-8"))
+        sizes = parse_json(mark.read_text(encoding="utf-8"))
         return isinstance(sizes, dict) and all(
             (mark.parent / name).stat().st_size == size for name, size in sizes.items()
         )
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return False
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """Find the newest checkpoint that was written whole, and still is.
+    """Find the newest checkpoint that was written whole and is still whole.
 
     Args:
         folder: Where a training run writes.
@@ -127,9 +129,9 @@ def last_checkpoint(folder: Path) -> Path | None:
     return max(complete, key=lambda path: int(path.name.split("-")[1]), default=None)
 
 
-def recorded(checkpoint: Path) -> list[Mapping[str, float]]:
+def read_records(checkpoint: Path) -> list[Mapping[str, float]]:
     """Read what was logged up to a checkpoint."""
-    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    state = parse_json((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     return state["log_history"]
 
 
@@ -141,9 +143,8 @@ def evaluations_since_best(records: Sequence[Mapping[str, float]]) -> int:
 
 def save_best(model: nn.Module, folder: Path) -> None:
     """Write the weights, whole or not at all."""
-    part = folder / f"{_BEST}.part"
-    save_model(model, str(part))
-    part.replace(folder / _BEST)
+    with replacing(folder / _BEST) as partial:
+        save_model(model, str(partial))
 
 
 def load_best(model: nn.Module, folder: Path) -> None:

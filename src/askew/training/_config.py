@@ -1,4 +1,4 @@
-"""The numbers of one training run."""
+"""The settings of one training run."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -6,12 +6,12 @@ from typing import Literal
 from askew._check import require
 
 Decay = Literal["linear", "cosine", "inverse_sqrt", "constant"]
-"""How rates fall after their rise: along half a cosine, a line, the root of time, or not."""
+"""How rates fall after their warm-up: linearly, along half a cosine, as 1/√step, or not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartConfig:
-    """How the training of one part of a model differs from what the run says.
+    """How the training of one part of a model differs from the rest of the run.
 
     Attributes:
         lr: Highest learning rate of this part.
@@ -43,7 +43,7 @@ class PartConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SideConfig(PartConfig):
-    """How the training of one side, encoder or decoder, differs from what the run says.
+    """How the training of one side, encoder or decoder, differs from the rest of the run.
 
     Attributes:
         lr: Highest learning rate of this side.
@@ -76,12 +76,12 @@ class SideConfig(PartConfig):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:
-    """How long, how fast and on what a model is trained, whatever it learns.
+    """Length, rates and batches of a training, whatever its objective.
 
     Attributes:
         steps: Number of optimizer steps.
-        batch_tokens: Budget of a batch: rows times its longest side, in tokens.
-        accumulate: Batches of one optimizer step, on all processes together.
+        batch_tokens: Budget of a batch in tokens: rows times the length of its longest side.
+        accumulate: Batches of one optimizer step, over all processes.
         lr: Highest learning rate of AdamW.
         warmup_steps: Steps in which the rate rises from 0 to `lr`.
         schedule: How it falls afterwards; "linear" and "cosine" end at 0.
@@ -90,12 +90,12 @@ class RunConfig:
         average_decay: Of the running average of the weights, in [0, 1): the averaged weights
             are evaluated and kept. 0 keeps the last weights as they are. Step t averages with
             min(average_decay, (1 + t) / (10 + t)).
-        patience: Stop after so many evaluations in a row without a better validation loss,
-            and keep the best weights. None trains all steps and keeps the last weights.
+        patience: Evaluations without a better validation loss after which training stops; the
+            best weights are kept. None trains all steps and keeps the last weights.
         precision: "bf16" computes matrix products in bfloat16; weights, moments and, on the
             CPU, attention stay in float32.
         evaluations: How often the validation loss is computed.
-        checkpoints: How often everything needed to go on is written, at evaluations.
+        checkpoints: How often everything needed to resume is written, at evaluations.
 
     Raises:
         ValueError: If a number is out of range.
@@ -146,25 +146,25 @@ class RunConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingConfig(RunConfig):
-    """How a translation model is trained; the same for both sides, or not.
+    """How a translation model is trained; each side may have its own settings.
 
     Attributes:
         steps: Number of optimizer steps.
-        batch_tokens: Budget of a batch: rows times its longest side, in tokens.
-        accumulate: Batches of one optimizer step, on all processes together.
+        batch_tokens: Budget of a batch in tokens: rows times the length of its longest side.
+        accumulate: Batches of one optimizer step, over all processes.
         lr: Highest learning rate of AdamW.
         warmup_steps: Steps in which the rate rises from 0 to `lr`.
         schedule: How it falls afterwards; "linear" and "cosine" end at 0.
         weight_decay: Of AdamW, on matrices only.
-        encoder: What is different for the encoder and the source.
-        decoder: What is different for the decoder and the target.
+        encoder: Settings of the encoder and the source alone.
+        decoder: Settings of the decoder and the target alone.
         label_smoothing: Share of the target spread over all tokens, in [0, 1).
         clip_norm: Largest norm of the gradient.
         average_decay: As in `RunConfig`, as are `patience` and `precision`.
-        target: What is learnt: the "reference", the "teacher"'s translations of the same
-            sources, or "both", one after the other.
+        target: What is learnt: the "reference", the translations of a "teacher", or "both" in
+            one data set.
         evaluations: How often the validation loss is computed.
-        checkpoints: How often everything needed to go on is written, at evaluations.
+        checkpoints: How often everything needed to resume is written, at evaluations.
 
     Raises:
         ValueError: If a number is out of range.

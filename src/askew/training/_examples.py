@@ -1,4 +1,4 @@
-"""Token numbers of parallel text, and the batches a model is trained on."""
+"""Parallel text as token numbers, and the batches a model is trained on."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,15 +15,15 @@ IGNORED = -100
 class TranslationExamples(Dataset):
     """Parallel text as token numbers, source and target.
 
-    Example i is row i modulo the number of pairs, as cut into tokens in epoch i divided by
-    it; without BPE-dropout all epochs are alike.
+    With n pairs, example i is row i mod n as tokenized in epoch i // n. Without BPE-dropout all
+    epochs are alike.
 
     Args:
         pairs: The text.
         tokenizers: Of source and target; a single one serves both.
         max_tokens: Longest side that is kept.
         bpe_dropout: Share of merges left out on each side, in [0, 1].
-        seed: Of what is left out.
+        seed: Of BPE-dropout.
 
     Raises:
         ValueError: If a side is longer than `max_tokens`; the message names the pair.
@@ -48,7 +48,7 @@ class TranslationExamples(Dataset):
         if isinstance(tokenizers, Tokenizer):
             tokenizers = Tokenizers(tokenizers, tokenizers)
         self.source, self.target = (
-            _Side(texts, tokenizer, p, f"{seed}/{name}")
+            _TokenizedTexts(texts, tokenizer, p, f"{seed}/{name}")
             for texts, tokenizer, p, name in zip(
                 pairs, tokenizers, bpe_dropout, ("source", "target"), strict=True
             )
@@ -66,7 +66,7 @@ class TranslationExamples(Dataset):
 
     def __getitem__(self, index: int) -> tuple[list[int], list[int]]:
         epoch, row = divmod(index, len(self))
-        return self.source.cut(row, epoch), self.target.cut(row, epoch)
+        return self.source.row_in(row, epoch), self.target.row_in(row, epoch)
 
     def __iter__(self) -> Iterator[tuple[list[int], list[int]]]:
         return (self[row] for row in range(len(self)))
@@ -75,13 +75,13 @@ class TranslationExamples(Dataset):
     def lengths(self) -> list[tuple[int, int]]:
         """Source and target length of every pair, with its end (or start) token.
 
-        Those of the shortest cut: with BPE-dropout an example is longer.
+        They are those without BPE-dropout, which makes an example longer.
         """
         sides = zip(self.source.tokens, self.target.tokens, strict=True)
         return [(len(source) + 1, len(target) + 1) for source, target in sides]
 
     def lengths_in(self, epoch: int) -> list[tuple[int, int]]:
-        """Give the lengths in an epoch: with BPE-dropout each has its own."""
+        """Return the lengths in an epoch: with BPE-dropout each epoch has its own."""
         if self.source.dropout is None and self.target.dropout is None:
             return self.lengths
         first = epoch * len(self)
@@ -89,8 +89,8 @@ class TranslationExamples(Dataset):
         return [(len(source) + 1, len(target) + 1) for source, target in examples]
 
 
-class _Side:
-    """The texts of one language, cut the usual way or anew in every epoch."""
+class _TokenizedTexts:
+    """The texts of one language as tokens, which BPE-dropout cuts anew in every epoch."""
 
     def __init__(self, texts: Sequence[str], tokenizer: Tokenizer, p: float, key: str) -> None:
         self.texts = texts
@@ -98,14 +98,14 @@ class _Side:
         self.dropout = BpeDropout(tokenizer, p) if p > 0 else None
         self.key = key
 
-    def cut(self, row: int, epoch: int) -> list[int]:
+    def row_in(self, row: int, epoch: int) -> list[int]:
         if self.dropout is None:
             return self.tokens[row]
         return self.dropout.encode(self.texts[row], key=f"{self.key}/{epoch}/{row}")
 
 
 class EpochBatches:
-    """Batches whose row numbers also say the epoch, as `TranslationExamples` reads them.
+    """Batches whose row numbers also contain the epoch, as `TranslationExamples` reads them.
 
     Args:
         batches: Whole passes over the examples, one after the other.

@@ -25,14 +25,14 @@ def training_optimizer(model: nn.Module, config: TrainingConfig) -> AsymmetricOp
     """Make AdamW with the parts "encoder" and "decoder"; matrices alone decay.
 
     The encoder's part is the encoder with its own table of tokens. A table that both sides
-    read belongs to the decoder, which also writes with it.
+    read belongs to the decoder, whose output layer also uses it.
 
     Args:
         model: A translation model, or the plain module in it.
         config: Rates and decays.
 
     Returns:
-        The optimizer. Both sides alike: AdamW with one rate.
+        The optimizer. With equal settings on both sides it is AdamW with one rate.
 
     Example:
         >>> from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel
@@ -42,19 +42,19 @@ def training_optimizer(model: nn.Module, config: TrainingConfig) -> AsymmetricOp
         [('encoder', 0.5), ('encoder', 0.5), ('decoder', 0.5), ('decoder', 0.5)]
     """
     core = getattr(model, "model", model)
-    held = (getattr(core, name, None) for name in _SOURCE)
-    encoder = [module for module in held if module is not None]
+    modules = (getattr(core, name, None) for name in _SOURCE)
+    encoder = [module for module in modules if module is not None]
     return parts_optimizer(
         model, config, {"encoder": (encoder, config.encoder), "decoder": (None, config.decoder)}
     )
 
 
 def training_scheduler(optimizer: Optimizer, config: TrainingConfig) -> AsymmetricScheduler:
-    """Make the schedule of both parts: a rise, then a fall.
+    """Make the schedule of both parts: warm-up, then decay.
 
     Args:
-        optimizer: What `training_optimizer` gave.
-        config: Lengths and forms.
+        optimizer: What `training_optimizer` returned.
+        config: Steps and kinds of decay.
 
     Returns:
         The scheduler.
@@ -82,8 +82,8 @@ def parts_optimizer(
 
     Args:
         model: The model.
-        config: Rate and decay where a part has none of its own.
-        parts: Modules and numbers of each part; the last one, of None, gets all the rest.
+        config: Rate and decay of the parts that set none.
+        parts: Modules and settings of each part; the last, with None, gets all other parameters.
 
     Returns:
         The optimizer.
@@ -100,33 +100,33 @@ def parts_optimizer(
 def parts_scheduler(
     optimizer: Optimizer, config: RunConfig, parts: Mapping[str, PartConfig]
 ) -> AsymmetricScheduler:
-    """Make the schedule of each part: a rise, then a fall."""
+    """Make the schedule of each part: warm-up, then decay."""
     return AsymmetricScheduler(
         optimizer, {name: _schedule(part, config) for name, part in parts.items()}
     )
 
 
-def _settings(side: PartConfig, config: RunConfig) -> dict[str, object]:
-    decay = config.weight_decay if side.weight_decay is None else side.weight_decay
-    return {"lr": config.lr if side.lr is None else side.lr, "weight_decay": decay}
+def _settings(part: PartConfig, config: RunConfig) -> dict[str, object]:
+    decay = config.weight_decay if part.weight_decay is None else part.weight_decay
+    return {"lr": config.lr if part.lr is None else part.lr, "weight_decay": decay}
 
 
-def _schedule(side: PartConfig, config: RunConfig) -> Schedule:
-    rise = config.warmup_steps if side.warmup_steps is None else side.warmup_steps
-    form = config.schedule if side.schedule is None else side.schedule
+def _schedule(part: PartConfig, config: RunConfig) -> Schedule:
+    rise = config.warmup_steps if part.warmup_steps is None else part.warmup_steps
+    form = config.schedule if part.schedule is None else part.schedule
     return rise_and_fall(form, rise=rise, steps=config.steps)
 
 
 def rise_and_fall(form: Decay, *, rise: int, steps: int) -> Schedule:
-    """Make a schedule that rises from 0 and then falls.
+    """Make a schedule that rises from 0 to 1 and then falls.
 
     Args:
         form: How it falls; "linear" and "cosine" end at 0 with the last step.
-        rise: Steps until it is at 1, >= 0.
-        steps: Steps in all, >= 1.
+        rise: Steps of warm-up, >= 0.
+        steps: Steps in total, >= 1.
 
     Returns:
-        From a step to a factor of the rate.
+        A function from the step to a factor of the learning rate.
 
     Example:
         >>> [rise_and_fall("linear", rise=2, steps=6)(step) for step in range(6)]

@@ -1,4 +1,4 @@
-"""Every record of a Trainer with the rate of every part of its optimizer."""
+"""The learning rate of every part of an optimizer, in the records of a Trainer."""
 
 from torch.optim import Optimizer
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -6,8 +6,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from askew.optim import part_rates
 
 
-class _Watch(TrainerCallback):
-    """The rates of the last step, read before it is made: the scheduler then moves them on."""
+class _RecordRates(TrainerCallback):
+    """Stores the rates of a step before it is made, since the scheduler then changes them."""
 
     def __init__(self) -> None:
         self.rates: dict[str, float] = {}
@@ -25,7 +25,7 @@ class _Watch(TrainerCallback):
 
 
 class LogsPartRates:
-    """To put before a Trainer: its records then hold `lr/<part>` for every part.
+    """A base class to name before a Trainer: its records then hold `lr/<part>` for every part.
 
     The rates are those of the last step, like the Trainer's own `learning_rate`, which is that of
     the first group alone. An optimizer without parts changes nothing.
@@ -37,11 +37,11 @@ class LogsPartRates:
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
-        self.watch = _Watch()
-        self.add_callback(self.watch)
+        self.part_rates = _RecordRates()
+        self.add_callback(self.part_rates)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the rates to a record of training."""
         if "loss" in logs:
-            logs = {**logs, **self.watch.rates}
+            logs = {**logs, **self.part_rates.rates}
         super().log(logs, start_time)

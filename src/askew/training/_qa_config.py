@@ -1,4 +1,4 @@
-"""The numbers of a training of question answering."""
+"""The settings of a training of question answering."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ from askew.training._config import PartConfig, RunConfig, require_share
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncoderPartConfig(PartConfig):
-    """How the training of an encoder differs from what the run says.
+    """How the training of an encoder differs from the rest of the run.
 
     Attributes:
         lr: Highest learning rate of this part.
@@ -43,12 +43,12 @@ class QATrainingConfig(RunConfig):
 
     Attributes:
         steps: Number of optimizer steps.
-        batch_tokens: Budget of a batch: windows of contexts times the longest, in tokens; all
-            questions about a window come with it.
-        question: What is different for the encoder of questions.
-        context: What is different for the encoder of contexts.
-        reader: What is different for all the rest.
-        retrieval_weight: Of the loss by which questions find their contexts, >= 0.
+        batch_tokens: Budget of a batch in tokens: windows of contexts times the length of the
+            longest; all questions about a window come with it.
+        question: Settings of the encoder of questions alone.
+        context: Settings of the encoder of contexts alone.
+        reader: Settings of all other parameters.
+        retrieval_weight: Weight of the contrastive loss between questions and contexts, >= 0.
         temperature: Of that loss, > 0.
         unanswerable: Share of questions that are also put to a window of another article of
             the batch, where there is no answer, in [0, 1).

@@ -1,9 +1,9 @@
-"""Windows of contexts with all questions about them, and the batches made of them."""
+"""Windows of contexts with all questions about them, and batches of windows."""
 
 import random
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -21,7 +21,7 @@ class WindowQuestion(NamedTuple):
         number: Of the question in its set.
         tokens: Of the question.
         spans: First and last position of every answer in the window; none if it has none.
-        elsewhere: Whether another article of the batch is to be asked too.
+        elsewhere: Whether the question is also put to another article of the batch.
 
     Example:
         >>> WindowQuestion(number=0, tokens=[4, 5], spans=[(1, 2)], elsewhere=False).spans
@@ -39,11 +39,11 @@ class Window:
     """One example.
 
     Attributes:
-        tokens: Of the window, with what the encoder expects around them.
+        tokens: Of the window, with the special tokens around them.
         inner: Positions that may be in an answer: the first, and the one after the last.
         context: Row of the context.
         article: Title of the context.
-        questions: What is asked.
+        questions: The questions about it.
 
     Example:
         >>> Window(tokens=[1, 7, 8, 2], inner=(1, 3), context=0, article="cats", questions=[]).inner
@@ -61,18 +61,18 @@ class QuestionExamples(Dataset):
     """Questions as token numbers, by the windows of their contexts.
 
     A question is put to every window of its context; where the window does not hold its
-    answer, "nothing" is right. Example i of epoch e has the number e times the length plus i.
+    answer, "nothing" is right. With n windows, window i of epoch e has the number e * n + i.
 
     Args:
         questions: The set.
         context_tokenizer: Cuts contexts.
         question_tokenizer: Cuts questions.
-        max_context_tokens: Of a window, with what the encoder expects around it.
+        max_context_tokens: Of a window, with the special tokens around it.
         overlap: Tokens that two windows share.
         max_question_tokens: Of a question, likewise.
         max_answer_tokens: Longer answers are not learnt.
-        unanswerable: Share of questions that are put to another article too.
-        seed: Of which these are.
+        unanswerable: Share of questions that are also put to another article.
+        seed: Of the choice of these.
 
     Attributes:
         left_out: Questions that cannot be learnt, each with the reason.
@@ -115,12 +115,12 @@ class QuestionExamples(Dataset):
         by_context: dict[int, list[tuple[int, list[int], list[tuple[int, int]]]]] = defaultdict(
             list
         )
-        asked = question_tokenizer.encode_all([q.text for q in questions.questions])
-        read = context_tokenizer.encode_all([context.text for context in questions.contexts])
-        for number, (question, tokens) in enumerate(zip(questions.questions, asked, strict=True)):
+        encoded = question_tokenizer.encode_all([q.text for q in questions.questions])
+        contexts = context_tokenizer.encode_all([context.text for context in questions.contexts])
+        for number, (question, tokens) in enumerate(zip(questions.questions, encoded, strict=True)):
             ids = question_tokenizer.wrap(tokens.ids)
-            found = (tokens_of_span(read[question.context], *span) for span in question.answers)
-            spans = [s for s in found if s is not None and s[1] - s[0] < max_answer_tokens]
+            places = (tokens_of_span(contexts[question.context], *a) for a in question.answers)
+            spans = [s for s in places if s is not None and s[1] - s[0] < max_answer_tokens]
             if len(ids) > max_question_tokens or (question.answers and not spans):
                 why = "it" if len(ids) > max_question_tokens else "its answer"
                 self.left_out.append(f"{question.id}: {why} has too many tokens")
@@ -134,11 +134,11 @@ class QuestionExamples(Dataset):
         size = max_context_tokens - context_tokenizer.num_special
         before = len(context_tokenizer.before)
         self.windows: list[Window] = []
-        for row, held in sorted(by_context.items()):
-            for start, end in cut_windows(len(read[row].ids), size=size, overlap=overlap):
+        for row, about in sorted(by_context.items()):
+            for start, end in cut_windows(len(contexts[row].ids), size=size, overlap=overlap):
                 self.windows.append(
                     Window(
-                        context_tokenizer.wrap(read[row].ids[start:end]),
+                        context_tokenizer.wrap(contexts[row].ids[start:end]),
                         (before, before + end - start),
                         row,
                         questions.contexts[row].title,
@@ -146,7 +146,7 @@ class QuestionExamples(Dataset):
                             WindowQuestion(
                                 number, ids, _shift(spans, start, end, before), elsewhere=False
                             )
-                            for number, ids, spans in held
+                            for number, ids, spans in about
                         ],
                     )
                 )
@@ -160,8 +160,10 @@ class QuestionExamples(Dataset):
         if self.unanswerable == 0:
             return window
         draw = random.Random(f"{self.seed}/{epoch}/{row}")
-        asked = [q._replace(elsewhere=draw.random() < self.unanswerable) for q in window.questions]
-        return Window(window.tokens, window.inner, window.context, window.article, asked)
+        questions = [
+            q._replace(elsewhere=draw.random() < self.unanswerable) for q in window.questions
+        ]
+        return replace(window, questions=questions)
 
     @property
     def lengths(self) -> list[tuple[int, int]]:
@@ -169,14 +171,14 @@ class QuestionExamples(Dataset):
         return [(len(window.tokens), 1) for window in self.windows]
 
     def lengths_in(self, epoch: int) -> list[tuple[int, int]]:
-        """Give the same in every epoch."""
+        """Return the same in every epoch."""
         return self.lengths
 
 
 def _shift(
     spans: Sequence[tuple[int, int]], start: int, end: int, before: int
 ) -> list[tuple[int, int]]:
-    """Where the spans lie in a window that holds them."""
+    """Move spans to positions of the window; those not wholly in it are left out."""
     return [
         (first - start + before, last - start + before)
         for first, last in spans
@@ -185,16 +187,16 @@ def _shift(
 
 
 def collate_questions(rows: Sequence[Window]) -> dict[str, Tensor | dict[str, Tensor]]:
-    """Make a batch: every window once, every question once, and the pairs that are read.
+    """Make a batch: every window once, every question once, and pairs of both.
 
     Args:
         rows: Windows.
 
     Returns:
-        What `AsymmetricQAModel` takes, and `labels`: `gold` [spans, 3] with pair, first and last
-        position of every right answer, `nothing` [pairs], True where there is none, and for
-        the finding of contexts `positives` and `exclude` [questions, windows]. A question's
-        own context counts only by windows with its answer; others of it are left out.
+        The inputs of `AsymmetricQAModel`, and `labels`: `gold` [spans, 3] with pair, first and
+        last position of every right answer; `nothing` [pairs], True where there is none; and for
+        the contrastive loss `positives` and `exclude` [questions, windows]. Positives are the
+        windows with an answer; the other windows of the same context are excluded.
 
     Example:
         >>> asked = [WindowQuestion(0, [5, 6], [(1, 2)], False)]
@@ -209,15 +211,15 @@ def collate_questions(rows: Sequence[Window]) -> dict[str, Tensor | dict[str, Te
     positives: list[tuple[int, int]] = []
     exclude: list[tuple[int, int]] = []
     for place, window in enumerate(rows):
-        for asked in window.questions:
-            if asked.number not in numbers:
-                numbers[asked.number] = len(tokens)
-                tokens.append(asked.tokens)
-            question = numbers[asked.number]
-            (positives if asked.spans else exclude).append((question, place))
-            gold += [(len(pairs), first, last) for first, last in asked.spans]
+        for item in window.questions:
+            if item.number not in numbers:
+                numbers[item.number] = len(tokens)
+                tokens.append(item.tokens)
+            question = numbers[item.number]
+            (positives if item.spans else exclude).append((question, place))
+            gold += [(len(pairs), first, last) for first, last in item.spans]
             pairs.append((question, place))
-            other = _another_article(rows, place) if asked.elsewhere else None
+            other = _another_article(rows, place) if item.elsewhere else None
             if other is not None:
                 pairs.append((question, other))
     contexts, context_mask = pad_batch([window.tokens for window in rows])
@@ -245,7 +247,7 @@ def collate_questions(rows: Sequence[Window]) -> dict[str, Tensor | dict[str, Te
 
 
 def _another_article(rows: Sequence[Window], place: int) -> int | None:
-    """The next window of the batch that is of another article."""
+    """Find the next window of the batch that is of another article."""
     for step in range(1, len(rows)):
         other = (place + step) % len(rows)
         if rows[other].article != rows[place].article:

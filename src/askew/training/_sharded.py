@@ -1,4 +1,4 @@
-"""Weights, gradients and moments shared out among processes, with `fully_shard` of PyTorch."""
+"""Weights, gradients and moments sharded over processes, with `fully_shard` of PyTorch."""
 
 import os
 import warnings
@@ -21,11 +21,11 @@ from askew._check import require
 
 
 def shard_model(model: nn.Module, mesh: DeviceMesh | None = None) -> nn.Module:
-    """Share the parameters out among all processes, layer by layer; what is tied stays tied.
+    """Shard the parameters over all processes, layer by layer; tied weights stay tied.
 
-    Every encoder and decoder layer is gathered for its own computation alone. Build the
-    optimizer afterwards, of the model given back. Decoding needs whole weights:
-    `load_sharded` gives them. Several GPUs are untested.
+    Every encoder and decoder layer is gathered only while it computes. Build the optimizer
+    afterwards, from the returned model. Decoding needs whole weights, which `load_sharded` reads.
+    Several GPUs are untested.
 
     Args:
         model: A translation model. It is changed in place.
@@ -35,7 +35,7 @@ def shard_model(model: nn.Module, mesh: DeviceMesh | None = None) -> nn.Module:
         The model, each of whose parameters is now a DTensor.
 
     Raises:
-        ValueError: If no process group is there, or something was not shared out.
+        ValueError: If there is no process group, or a parameter was not sharded.
 
     Example:
         >>> from askew.transformer import AsymmetricEncoderDecoder as Model
@@ -66,12 +66,12 @@ def shard_model(model: nn.Module, mesh: DeviceMesh | None = None) -> nn.Module:
 
 
 def save_sharded(model: nn.Module, folder: str | Path) -> None:
-    """Write a sharded model, each process its part, as safetensors.
+    """Write a sharded model as safetensors, each process its shard.
 
-    Called by all processes.
+    All processes must call it.
 
     Args:
-        model: What `shard_model` gave.
+        model: What `shard_model` returned.
         folder: Where to.
 
     Example:
@@ -110,21 +110,21 @@ def load_sharded(model: nn.Module, folder: str | Path) -> None:
     state = get_model_state_dict(model)
     alone = not torch.distributed.is_initialized()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # as is meant
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # which is intended here
         reader = dcp.HuggingFaceStorageReader(str(folder))
         dcp.load(state, storage_reader=reader, no_dist=alone)
     set_model_state_dict(model, state, options=StateDictOptions(strict=True))
 
 
 def check_sharding() -> None:
-    """Refuse FSDP where accelerate would train without it and say nothing.
+    """Refuse FSDP where accelerate would silently train without it.
 
     Raises:
         ValueError: If the environment asks for FSDP and there is no accelerator.
     """
-    asked = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() in ("1", "true", "yes")
+    requested = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() in ("1", "true", "yes")
     require(
-        not asked or torch.accelerator.is_available(),
+        not requested or torch.accelerator.is_available(),
         "train_model: FSDP by accelerate needs GPUs; on CPUs it would train whole copies and "
         "say nothing; got ACCELERATE_USE_FSDP. Leave it out, or use askew.training.shard_model",
     )

@@ -1,4 +1,4 @@
-"""The Trainer of transformers with batches by token budget, and a rate for each side."""
+"""The Trainer of transformers with batches by token budget and a rate for each part."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,11 +30,11 @@ from askew.training._callbacks import (
     evaluations_since_best,
     last_checkpoint,
     load_best,
-    recorded,
+    read_records,
 )
 from askew.training._config import RunConfig, TrainingConfig
 from askew.training._examples import EpochBatches
-from askew.training._lesson import Examples, Lesson, TranslationLesson
+from askew.training._objective import Examples, Objective, TranslationObjective
 from askew.training._part_rates import LogsPartRates
 from askew.training._sharded import check_sharding
 
@@ -44,7 +44,7 @@ OnRecord = Callable[[Record], None]
 
 
 class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
-    """Trains on token-budget batches, each side at its rate; validates per token.
+    """Trains on batches of a token budget, each part at its rate; validates per token.
 
     Example:
         >>> issubclass(TokenBatchTrainer, Seq2SeqTrainer)
@@ -55,15 +55,15 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
         self,
         model: PreTrainedModel,
         args: Seq2SeqTrainingArguments,
-        lesson: Lesson,
+        objective: Objective,
         train: Examples,
         valid: Examples,
         *,
         progress: Progress | None,
         on_record: OnRecord | None = None,
     ) -> None:
-        config = lesson.config
-        self.lesson, self.config = lesson, config
+        config = objective.config
+        self.training_objective, self.config = objective, config  # Trainer has its own `objective`
         self.clock = Clock(progress)
         self.average = (
             WeightAverage(model, config.average_decay) if config.average_decay > 0 else None
@@ -81,31 +81,33 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
             args,
             train_dataset=train,
             eval_dataset=valid,
-            data_collator=lesson.collate,
-            compute_loss_func=lesson.loss,
+            data_collator=objective.collate,
+            compute_loss_func=objective.loss,
             callbacks=[*callbacks, CompletionMark()],
         )
-        self.remove_callback(PrinterCallback)  # the progress is told, not printed
+        self.remove_callback(PrinterCallback)  # progress goes to a callback, not to stdout
 
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
-        """Make AdamW with a part for each side."""
+        """Make the optimizer of the objective."""
         if self.optimizer is None:
-            self.optimizer = self.lesson.optimizer(self.model if model is None else model)
+            self.optimizer = self.training_objective.optimizer(
+                self.model if model is None else model
+            )
         return self.optimizer
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: Optimizer | None = None
     ) -> LRScheduler:
-        """Make the schedule of each side."""
+        """Make the schedule of the objective."""
         if self.lr_scheduler is None:
-            self.lr_scheduler = self.lesson.scheduler(
+            self.lr_scheduler = self.training_objective.scheduler(
                 self.optimizer if optimizer is None else optimizer
             )
             self._created_lr_scheduler = True
         return self.lr_scheduler
 
     def get_train_dataloader(self) -> DataLoader:
-        """Give all batches of the run as one pass, so that resuming skips whole batches."""
+        """Return all batches of the run as one epoch, so that resuming skips whole batches."""
         batches = TokenBatches(
             self.train_dataset.lengths_in,
             max_tokens=self.config.batch_tokens,
@@ -122,7 +124,7 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
     ) -> tuple[list, Tensor | int | None]:
-        """Give the batches of a step; their making is on the clock, their tokens are counted."""
+        """Return the batches of a step; count their tokens and the time to make them."""
         started = time.process_time()
         batches, count = super().get_batch_samples(epoch_iterator, num_batches, device)
         self.clock.seconds += time.process_time() - started
@@ -133,14 +135,17 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
     def _get_num_items_in_batch(
         self, batch_samples: list, device: torch.device
     ) -> Tensor | int | None:
-        counted = [{"labels": self.lesson.counted(batch["labels"])} for batch in batch_samples]
+        counted = [
+            {"labels": self.training_objective.counted(batch["labels"])} for batch in batch_samples
+        ]
         return super()._get_num_items_in_batch(counted, device)
 
     @torch.no_grad()
     def evaluate(self, *_: object, **__: object) -> dict[str, float]:
         """Compute the mean validation loss per item, in nats, without smoothing.
 
-        Of the averaged weights where there are such; each process takes its share of batches.
+        The averaged weights are evaluated, if there are any. Each process evaluates its share of
+        the batches.
         """
         self.model.eval()
         batches = TokenBatches(
@@ -149,9 +154,9 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
             num_batches=None,
             seed=0,
         )
-        own = list(batches)[self.args.process_index :: self.args.world_size]
+        share = list(batches)[self.args.process_index :: self.args.world_size]
         with nullcontext() if self.average is None else self.average.in_place():
-            sums = [self._validation_loss(rows) for rows in own]
+            sums = [self._validation_loss(rows) for rows in share]
         total = torch.tensor(sums, dtype=torch.float64).sum(0) if sums else torch.zeros(2)
         loss, count = self.accelerator.reduce(total.to(self.args.device), "sum").tolist()
         metrics = {"eval_loss": loss / count}
@@ -162,9 +167,11 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
         return metrics
 
     def _validation_loss(self, rows: list[int]) -> tuple[float, int]:
-        batch = self._prepare_inputs(self.lesson.collate([self.eval_dataset[i] for i in rows]))
+        batch = self._prepare_inputs(
+            self.training_objective.collate([self.eval_dataset[i] for i in rows])
+        )
         labels = batch.pop("labels")
-        return self.lesson.score(self.model(**batch), labels)
+        return self.training_objective.score(self.model(**batch), labels)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add CPU-seconds so far, and target tokens per second since the last record."""
@@ -182,7 +189,7 @@ def train_model(
     model: PreTrainedModel,
     train: Examples,
     valid: Examples,
-    lesson: Lesson | TrainingConfig,
+    objective: Objective | TrainingConfig,
     *,
     out: Path,
     seed: int,
@@ -190,18 +197,18 @@ def train_model(
     on_record: OnRecord | None = None,
     tensorboard: Path | None = None,
 ) -> list[Record]:
-    """Train a model in place; called again after a crash, go on from the last checkpoint.
+    """Train a model in place, or resume from the last checkpoint.
 
-    Under torchrun or accelerate the batches of a step are shared out among the processes.
+    Under torchrun or accelerate the batches of a step are distributed over the processes.
 
     Args:
-        model: The model. It ends with the averaged weights, or the best ones, as its config says.
-        train: What it learns from.
-        valid: What the validation loss is computed on.
-        lesson: What is learnt and how; a `TrainingConfig` means translation.
+        model: The model. It ends with the last, averaged or best weights, as the config says.
+        train: Training data.
+        valid: Validation data.
+        objective: What is learnt, and how; a `TrainingConfig` means translation.
         out: Folder of the checkpoints.
         seed: Of the data order and of dropout.
-        progress: Called after each step with the steps done and the steps in all.
+        progress: Called after each step with the steps done and the steps in total.
         on_record: Called with each record.
         tensorboard: Folder of curves for TensorBoard.
 
@@ -210,8 +217,8 @@ def train_model(
         `loss` also the rates and `tokens_per_second`, target tokens by the wall clock.
 
     Raises:
-        ValueError: If the batches of a step cannot be shared out evenly, or FSDP is asked for
-            where it would silently not shard.
+        ValueError: If the batches of a step cannot be distributed evenly, or if FSDP is
+            requested where it would silently not shard.
 
     Example:
         >>> import tempfile
@@ -232,14 +239,14 @@ def train_model(
         ...     records[-1]["step"]
         2
     """
-    if isinstance(lesson, TrainingConfig):
-        lesson = TranslationLesson(lesson)
-    config = lesson.config
+    if isinstance(objective, TrainingConfig):
+        objective = TranslationObjective(objective)
+    config = objective.config
     check_sharding()
     trainer = TokenBatchTrainer(
         model,
         _arguments(config, out, seed),
-        lesson,
+        objective,
         train,
         valid,
         progress=progress,
@@ -248,7 +255,7 @@ def train_model(
     if tensorboard is not None:
         _add_tensorboard(trainer, tensorboard)
     checkpoint = last_checkpoint(out)
-    records: list[Record] = [] if checkpoint is None else recorded(checkpoint)
+    records: list[Record] = [] if checkpoint is None else read_records(checkpoint)
     if config.patience is None or evaluations_since_best(records) < config.patience:
         if checkpoint is not None and trainer.average is not None:
             trainer.average.load(checkpoint)

@@ -1,4 +1,4 @@
-"""What a Trainer is told of a task: its batches, its loss, the parts of its model."""
+"""What a model is trained for: batches, loss, optimizer and schedule."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -15,44 +15,44 @@ from askew.training._optimizer import training_optimizer, training_scheduler
 
 
 class Examples(Protocol):
-    """Data that is trained on; row i of epoch e has the number e times the length plus i."""
+    """Training data of n examples; row i of epoch e has the number e * n + i."""
 
     @property
     def lengths(self) -> Sequence[tuple[int, int]]:
-        """Two lengths of every example, of which the longer fills a batch."""
+        """Two lengths of every example; the longer one counts towards the budget of a batch."""
         ...
 
     def __len__(self) -> int:
-        """Give the number of examples."""
+        """Return the number of examples."""
         ...
 
     def __getitem__(self, index: int) -> Any:
-        """Give what `Lesson.collate` makes batches of."""
+        """Return an example as `Objective.collate` takes it."""
         ...
 
     def lengths_in(self, epoch: int) -> Sequence[tuple[int, int]]:
-        """Give the lengths of all examples in an epoch."""
+        """Return the lengths of all examples in an epoch."""
         ...
 
 
-class Lesson(Protocol):
-    """What is learnt, and how.
+class Objective(Protocol):
+    """What a model is trained for, and how.
 
     Attributes:
-        config: The numbers of the run.
+        config: The settings of the run.
     """
 
     @property
     def config(self) -> RunConfig:
-        """The numbers of the run."""
+        """The settings of the run."""
         ...
 
     def collate(self, rows: Sequence[Any]) -> dict[str, Any]:
-        """Make a batch: what the model takes, and `labels`."""
+        """Make a batch: the inputs of the model, and `labels`."""
         ...
 
     def counted(self, labels: Any) -> Tensor:
-        """Give a tensor with one element per item of the loss; -100 does not count."""
+        """Return a tensor with one element per item of the loss; -100 does not count."""
         ...
 
     def loss(self, outputs: Any, labels: Any, num_items_in_batch: Tensor | None = None) -> Tensor:
@@ -60,7 +60,7 @@ class Lesson(Protocol):
         ...
 
     def score(self, outputs: Any, labels: Any) -> tuple[float, int]:
-        """Give the sum of the validation loss of a batch, and its items."""
+        """Return the sum of the validation loss of a batch, and the number of its items."""
         ...
 
     def optimizer(self, model: nn.Module) -> Optimizer:
@@ -72,16 +72,16 @@ class Lesson(Protocol):
         ...
 
 
-class TranslationLesson:
-    """The next token of the target, by cross-entropy with smoothed labels.
+class TranslationObjective:
+    """Predicts the next target token, with cross-entropy and smoothed labels.
 
     Args:
-        config: The numbers of the run.
+        config: The settings of the run.
 
     Example:
         >>> from askew.training import TrainingConfig
-        >>> TranslationLesson(TrainingConfig(steps=10, label_smoothing=0.0)).config.label_smoothing
-        0.0
+        >>> TranslationObjective(TrainingConfig(steps=10)).config.label_smoothing
+        0.1
     """
 
     def __init__(self, config: TrainingConfig) -> None:

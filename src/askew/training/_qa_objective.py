@@ -1,4 +1,4 @@
-"""How answers are learnt: the span, or that there is none, and where to look."""
+"""The loss of question answering: which span is the answer, if any, and in which context."""
 
 from collections.abc import Mapping
 
@@ -15,15 +15,16 @@ from askew.training._optimizer import parts_optimizer, parts_scheduler
 from askew.training._qa_config import QATrainingConfig
 from askew.training._qa_examples import collate_questions
 
-_SIDES = ("question", "context")
+_ENCODERS = ("question", "context")
 
 
 def span_loss(spans: Tensor, nothing: Tensor, gold: Tensor, unanswered: Tensor) -> Tensor:
-    r"""Minus the log of the share of all spans, and of "nothing", that is right.
+    r"""Compute minus the log of the probability of all right spans, or of "nothing".
 
     .. math:: \log\sum_{s \in S \cup \{\varnothing\}} e^{z_s} - \log\sum_{s\in G} e^{z_s}
 
-    Several right answers share one logarithm, so that it is enough to give one of them.
+    S are all spans, G the right ones. The probabilities of several right answers are added, so
+    that the model need not find all of them.
 
     Args:
         spans: Scores [pairs, start, end], -inf where there is no span.
@@ -32,7 +33,7 @@ def span_loss(spans: Tensor, nothing: Tensor, gold: Tensor, unanswered: Tensor) 
         unanswered: [pairs], True where "nothing" is right.
 
     Returns:
-        [pairs].
+        The loss of every pair, [pairs].
 
     Example:
         >>> spans = torch.tensor([[[0.0, 0.0], [-torch.inf, 0.0]]])  # three spans of two tokens
@@ -45,21 +46,22 @@ def span_loss(spans: Tensor, nothing: Tensor, gold: Tensor, unanswered: Tensor) 
     pair, start, end = gold.unbind(1)
     scores = spans[pair, start, end].float()
     zeros = torch.zeros_like(total)
+    # A log-sum-exp per pair: the largest score is subtracted first, so that exp cannot overflow.
     peaks = zeros.scatter_reduce(0, pair, scores.detach(), "amax", include_self=False)
     right = zeros.index_add(0, pair, (scores - peaks[pair]).exp())
     answered = right.masked_fill(unanswered, 1.0).log() + peaks
     return total - torch.where(unanswered, nothing.float(), answered)
 
 
-class QALesson:
-    """Spans by `span_loss`; contexts by a contrastive loss from question to context.
+class QAObjective:
+    """Learns spans by `span_loss`, and contexts by a contrastive loss from question to context.
 
     Args:
-        config: The numbers of the run.
+        config: The settings of the run.
 
     Example:
-        >>> lesson = QALesson(QATrainingConfig(steps=10))
-        >>> lesson.config.steps
+        >>> objective = QAObjective(QATrainingConfig(steps=10))
+        >>> objective.config.steps
         10
     """
 
@@ -82,7 +84,7 @@ class QALesson:
         total = _span_losses(outputs, labels).sum()
         weight = self.config.retrieval_weight
         if weight > 0:
-            found = asymmetric_contrastive_loss(
+            retrieval = asymmetric_contrastive_loss(
                 outputs.questions,
                 outputs.contexts,
                 positives=labels["positives"],
@@ -92,7 +94,7 @@ class QALesson:
                 weight_documents=0.0,
                 reduction="sum",
             )
-            total = total + weight * found
+            total = total + weight * retrieval
         return total / count
 
     def score(self, outputs: QAOutput, labels: Mapping[str, Tensor]) -> tuple[float, int]:
@@ -101,23 +103,23 @@ class QALesson:
         return losses.sum().item(), len(losses)
 
     def optimizer(self, model: nn.Module) -> Optimizer:
-        """Make AdamW with the parts "question", "context" and "reader"; freeze what is to be.
+        """Make AdamW with the parts "question", "context" and "reader"; freeze the frozen layers.
 
         Raises:
             ValueError: If layers of an encoder of our own are to be frozen.
         """
         parts: dict[str, tuple[list[nn.Module] | None, PartConfig]] = {}
-        for side in _SIDES:
-            encoder, numbers = getattr(model, f"{side}_encoder"), getattr(self.config, side)
-            if numbers.frozen_layers:
+        for name in _ENCODERS:
+            encoder, settings = getattr(model, f"{name}_encoder"), getattr(self.config, name)
+            if settings.frozen_layers:
                 require(
                     isinstance(encoder, PretrainedEncoder),
-                    "QALesson: only an encoder of transformers can be frozen; "
-                    f"got {side}.frozen_layers {numbers.frozen_layers}. Leave it out",
+                    "QAObjective: only an encoder of transformers can be frozen; "
+                    f"got {name}.frozen_layers {settings.frozen_layers}. Leave it out",
                 )
-                encoder.freeze(numbers.frozen_layers)
+                encoder.freeze(settings.frozen_layers)
             if any(weight.requires_grad for weight in encoder.parameters()):
-                parts[side] = ([encoder], numbers)
+                parts[name] = ([encoder], settings)
         return parts_optimizer(model, self.config, {**parts, "reader": (None, self.config.reader)})
 
     def scheduler(self, optimizer: Optimizer) -> AsymmetricScheduler:
