@@ -16,7 +16,14 @@ from askew.regularizers import asymmetric_dropout
 from askew.transformer import AsymmetricEncoderDecoder, EncoderDecoderConfig, StackConfig
 
 OPTIONAL = ("transformers", "typer", "plotly", "optuna", "ray", "ctranslate2", "river")
-SHIPPED = ("py.typed", "report.html.j2", "report.css", "report.js", "inspection/page.html")
+SHIPPED = (
+    "py.typed",
+    "page.html.j2",
+    "page.css",
+    "page.js",
+    "report.pt.toml",
+    "inspection/page.html",
+)
 
 assert "site-packages" in askew.__file__, askew.__file__
 assert version("askew") == askew.__version__

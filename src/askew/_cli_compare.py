@@ -318,7 +318,7 @@ def compare_command(
             jobs=jobs or max(1, (os.cpu_count() or 1) // processes),
             command=command,
             watcher=watcher,
-            looks=tradeoffs.looks_of(len(seeds_run)) if until_decided else None,
+            looks=tradeoffs.interim_schedule(len(seeds_run)) if until_decided else None,
             **call,
         )
         report.write_page(comparison.results, folder, report_language)

@@ -119,19 +119,25 @@ def test_processes_end_in_order_and_nothing_complains_of_what_they_left():
         "    arm = Arm(name='line', config=line_config(2))\n"
         "    print(calibrate(StubTask(locks=True), [arm], minutes=1.0, jobs=1, threads=1))\n"
     )
-    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     call = [sys.executable, "-c", program]
     done = subprocess.run(call, capture_output=True, text=True, env=env, timeout=300)
     assert (done.stdout, done.stderr, done.returncode) == ("{'line': 480}\n", "", 0)
 
 
 def test_processes_are_killed_in_the_middle_where_something_is_raised():
-    with pytest.raises(KeyboardInterrupt), engine.trial_processes(1, 1) as processes:
-        future = processes.submit(time.sleep, 60)
-        while not future.running():
-            time.sleep(0.05)
-        raise KeyboardInterrupt
-    assert future.exception() is not None
+    futures = []
+
+    def interrupt():
+        with engine.trial_processes(1, 1) as processes:
+            futures.append(processes.submit(time.sleep, 60))
+            while not futures[0].running():
+                time.sleep(0.05)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    assert futures[0].exception() is not None
 
 
 def test_a_cluster_needs_ray(tmp_path, monkeypatch):

@@ -147,12 +147,12 @@ def test_the_curve_is_the_mean_of_the_best_over_all_subsets():
 def test_refuses(run):
     with pytest.raises(ValueError, match="Tuning: draws must be >= 1; got draws 0"):
         run(draws=0)
+    unknown = Tuning(draws=1, space={"encoder.drop": Range(low=0, high=1)})
     with pytest.raises(ValueError, match=r"unknown key 'encoder\.drop'"):
-        wrong = Tuning(draws=1, space={"encoder.drop": Range(low=0, high=1)})
-        tune(Tunable(), ARMS, wrong, steps={}, out=None)
+        tune(Tunable(), ARMS, unknown, steps={}, out=None)
+    too_high = Tuning(draws=1, space={"encoder.dropout": Range(low=0.0, high=3.0)})
     with pytest.raises(ValueError, match=r"dropout must .* got dropout 3"):
-        wrong = Tuning(draws=1, space={"encoder.dropout": Range(low=0.0, high=3.0)})
-        tune(Tunable(), ARMS, wrong, steps={}, out=None)
+        tune(Tunable(), ARMS, too_high, steps={}, out=None)
     with pytest.raises(ValueError, match="Tuning: space must have a number to draw"):
         Tuning(draws=1, space={})
     with pytest.raises(ValueError, match=r"low must be below high, both finite; got low 1, high 1"):
