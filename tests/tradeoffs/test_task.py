@@ -4,7 +4,9 @@ import csv
 import io
 import json
 import math
+import re
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 from regressor_task import BranchConfig, CostlyRegressorTask, RegressorConfig, RegressorTask
@@ -180,3 +182,16 @@ def test_optional_answers_of_a_task_have_defaults():
     assert task.validate(None) is None
     assert task.train_score(None) is None
     assert not task.distributed
+
+
+def test_the_task_of_the_guide_is_compared(tmp_path, in_process):
+    page = Path(__file__).parents[2] / "docs" / "tasks.md"
+    [code] = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    names = {}
+    exec(compile(code, page.name, "exec"), names)
+    results = compare(
+        names["task"], names["arms"], (0, 1), budget=BUDGET, out=tmp_path / "out"
+    ).results
+    assert [arm["costs"]["parameters"] for arm in results["arms"]] == [98, 98]
+    assert results["baselines"]["mean"].keys() == {"error"}
+    assert names["task"].search_space().keys() == {"training.lr"}

@@ -10,8 +10,8 @@ from scipy import stats
 from torch import Tensor, nn
 
 from askew._check import require
-from askew.tradeoffs._experiment_parts import ACCURACY, Loss, Score, checked_values
-from askew.tradeoffs._running.batches import answer, as_data, join, ordered_batches
+from askew.tradeoffs._experiment_parts import ACCURACY, Loss, Score, score_model
+from askew.tradeoffs._running.batches import answer, as_data, ordered_batches
 from askew.tradeoffs._running.flops import count_parameters
 
 _STEP_ITEMS = 64
@@ -150,12 +150,9 @@ def _position(
     return "trades" if added < 0 else "dominated"
 
 
-@torch.no_grad()
 def _scored(model: nn.Module, data: Any, score: Score) -> Tensor:
-    model.eval()
-    batches = list(ordered_batches(data, _STEP_ITEMS, _device(model)))
-    outputs = join([answer(model, inputs) for inputs, _ in batches])
-    return checked_values(score, outputs.cpu(), join([target for _, target in batches]).cpu())
+    batches = ordered_batches(data, _STEP_ITEMS, _device(model))
+    return score_model(model, batches, [score])[score.metric.name]
 
 
 def _step_seconds(models: list[nn.Module], data: Any, loss: Loss, rounds: int) -> list[float]:
