@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from safetensors.torch import load_model, save_model
@@ -21,6 +20,7 @@ from askew.tradeoffs._experiment_parts import (
     Loss,
     MakeOptimizer,
     ModelConfig,
+    ProcessMemory,
     Score,
     adamw,
     data_digest,
@@ -45,7 +45,6 @@ from askew.tradeoffs._statistics.verdicts import Metric
 from askew.tradeoffs._task import Arm, Evaluation, OnRecord, Progress, Records, Task
 
 _OTHER_WEIGHTS = 10_000
-_NOT_PICKLED = ("_arms", "_timed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,16 +108,7 @@ class Experiment(Task[nn.Module]):
     speeds: Mapping[str, str] = field(
         default_factory=lambda: {"throughput": "items answered", "latency_ms": "time per item"}
     )
-    _arms: WeakKeyDictionary = field(default_factory=WeakKeyDictionary, init=False, repr=False)
-    _timed: dict = field(default_factory=dict, init=False, repr=False)
-
-    def __getstate__(self) -> dict[str, object]:
-        """Leave out the models of this process."""
-        return {key: value for key, value in self.__dict__.items() if key not in _NOT_PICKLED}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        """Start without models in another process."""
-        self.__dict__.update(state, _arms=WeakKeyDictionary(), _timed={})
+    _in_process: ProcessMemory = field(default_factory=ProcessMemory, init=False, repr=False)
 
     def __post_init__(self) -> None:
         require(
@@ -257,7 +247,7 @@ class Experiment(Task[nn.Module]):
     def build(self, config: ModelConfig, seed: int) -> nn.Module:
         """Make a model with its initial weights."""
         model = self._build(config.arm, seed).to(self.device)
-        self._arms[model] = config.arm
+        self._in_process.arm_of[model] = config.arm
         return model
 
     def _build(self, arm: str, seed: int) -> nn.Module:
@@ -300,9 +290,9 @@ class Experiment(Task[nn.Module]):
             ValueError: If `tensorboard` is given.
             FloatingPointError: If the loss of the usual loop is not finite.
         """
-        require(tensorboard is None, f"Experiment: no curves are drawn; got {tensorboard=}")
+        require(tensorboard is None, f"Experiment: tensorboard must be None; got {tensorboard}")
         torch.manual_seed(seed)
-        arm = self._arms[model]
+        arm = self._in_process.arm_of[model]
         fit = of_arm(self.fit, arm)
         if fit is None:
             optimizer = of_arm(self.optimizer, arm)(model, **training)
@@ -363,10 +353,11 @@ class Experiment(Task[nn.Module]):
 
     def _timed_batches(self, items: int, batch_size: int) -> list:
         """Return batches that are kept in memory, so that reading them is not timed."""
-        if (items, batch_size) not in self._timed:
+        timed = self._in_process.timed_batches
+        if (items, batch_size) not in timed:
             batches = ordered_batches(self.test_data, batch_size, torch.device(self.device), items)
-            self._timed[items, batch_size] = list(batches)
-        return self._timed[items, batch_size]
+            timed[items, batch_size] = list(batches)
+        return timed[items, batch_size]
 
     def parameters(self, config: ModelConfig) -> int:
         """Count the trainable numbers of a model."""
@@ -384,7 +375,7 @@ class Experiment(Task[nn.Module]):
         """Write the weights."""
         folder.mkdir()
         save_model(model, str(folder / "model.safetensors"))
-        write_json(folder / "model.json", {"version": 1, "arm": self._arms[model]})
+        write_json(folder / "model.json", {"version": 1, "arm": self._in_process.arm_of[model]})
 
     def load(self, folder: Path) -> nn.Module:
         """Read a model that `save` wrote."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -98,6 +99,18 @@ class ModelConfig:
     loss: str
     optimizer: str
     fit: str
+
+
+class ProcessMemory:
+    """What an experiment keeps in one process alone; pickled, it is empty."""
+
+    def __init__(self) -> None:
+        self.arm_of: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
+        self.timed_batches: dict[tuple[int, int], list] = {}
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Pickle neither models nor batches."""
+        return ProcessMemory, ()
 
 
 def of_arm(given: T | Mapping[str, T], arm: str) -> T:

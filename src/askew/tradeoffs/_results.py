@@ -84,19 +84,7 @@ def results_of(
         "version": 1,
         "task": task.name,
         "summary": headline(verdicts, metrics),
-        "settings": {
-            "data": dict(task.describe()),
-            **plan.whole_settings,
-            "seeds": list(dict.fromkeys(trial.seed for trial in trials)),
-            "looks": list(plan.looks),
-            "confidence": confidence,
-            "correction": "bonferroni" if len(arms) > 2 else "none",
-            "budget": asdict(plan.budget),
-            "steps": dict(plan.steps),
-            "jobs": plan.jobs,
-            "command": plan.command,
-            "threads": plan.threads,
-        },
+        "settings": _settings_entry(plan, trials, confidence),
         "versions": versions(),
         "metrics": [asdict(metric) for metric in metrics],
         "arms": [_arm_entry(task, arm, trials, costs) for arm in arms],
@@ -106,6 +94,22 @@ def results_of(
         **({"tuning": {t.arm.name: _tuning_entry(t) for t in tuned}} if tuned else {}),
     }
     return verdicts, results
+
+
+def _settings_entry(plan: RunPlan[Model], trials: Sequence[Trial], confidence: float) -> dict:
+    return {
+        "data": dict(plan.task.describe()),
+        **plan.whole_settings,
+        "seeds": list(dict.fromkeys(trial.seed for trial in trials)),
+        "looks": list(plan.looks),
+        "confidence": confidence,
+        "correction": "bonferroni" if len(plan.arms) > 2 else "none",
+        "budget": asdict(plan.budget),
+        "steps": dict(plan.steps),
+        "jobs": plan.jobs,
+        "command": plan.command,
+        "threads": plan.threads,
+    }
 
 
 def _rows(trials: Sequence[Trial], costs: dict) -> list[Row]:

@@ -45,15 +45,7 @@ def tradeoff_charts(
 def _tradeoff_chart(results: dict, quality: dict, cost: dict, say: Language) -> Chart:
     figure = new_figure(say, axis_words(cost, say), height=330)
     figure.update_yaxes(showgrid=True)
-    points = {}
-    for arm in (arm["name"] for arm in results["arms"]):
-        up, right = (
-            seed_values(results, arm, quality["name"]),
-            seed_values(results, arm, cost["name"]),
-        )
-        seeds = [seed for seed in up if seed in right]
-        if seeds:
-            points[arm] = [right[seed] for seed in seeds], [up[seed] for seed in seeds]
+    points = _points(results, quality, cost)
     middles = {arm: (_middle(cost, xs), _middle(quality, ys)) for arm, (xs, ys) in points.items()}
     dominated, notes = set(), []
     for pair in pairs_of(results):
@@ -73,14 +65,29 @@ def _tradeoff_chart(results: dict, quality: dict, cost: dict, say: Language) -> 
         add_mean(figure, results, say, arm, *middles[arm], hollow=arm in dominated)
         at = {"up": number(say, middles[arm][1]), "right": number(say, middles[arm][0])}
         words.append(say["pareto_at"].format(arm=arm, **at))
-    drawn = figure.to_dict()["data"]
-    figure.update_xaxes(range=_range([x for trace in drawn for x in trace["x"]]))
-    figure.update_yaxes(range=_range([y for trace in drawn for y in trace["y"]]))
+    _fit_axes(figure)
     label = say["pareto_label"].format(
         up=quality["label"], right=cost["label"], words="; ".join([*words, *notes])
     )
     note = "; ".join(notes)
     return Chart(axis_words(quality, say), label, json.loads(figure.to_json()), note)
+
+
+def _points(results: dict, quality: dict, cost: dict) -> dict[str, tuple[list, list]]:
+    """Collect the costs and the qualities of every arm, of the seeds that have both."""
+    points = {}
+    for arm in (arm["name"] for arm in results["arms"]):
+        ys, xs = (seed_values(results, arm, metric["name"]) for metric in (quality, cost))
+        seeds = [seed for seed in ys if seed in xs]
+        if seeds:
+            points[arm] = [xs[seed] for seed in seeds], [ys[seed] for seed in seeds]
+    return points
+
+
+def _fit_axes(figure: go.Figure) -> None:
+    traces = figure.to_dict()["data"]
+    figure.update_xaxes(range=_range([x for trace in traces for x in trace["x"]]))
+    figure.update_yaxes(range=_range([y for trace in traces for y in trace["y"]]))
 
 
 def _middle(metric: dict, values: Sequence[float]) -> float:

@@ -125,18 +125,16 @@ def run_trial(task: Task[Model], arm: Arm, seed: int, *, steps: int, out: Path) 
     task.save(model, whole / "model")
     items = {metric: np.asarray(values, float) for metric, values in evaluation.items.items()}
     save_file(items, whole / "items.safetensors")
-    write_json(
-        whole / "trial.json",
-        {
-            "version": 1,
-            "arm": arm.name,
-            "seed": seed,
-            "steps": steps,
-            "metrics": dict(evaluation.metrics) | _gap(task, model, evaluation),
-            "train_seconds": max(r["train_seconds"] for r in records),
-            "curve": learning_curve(records),
-        },
-    )
+    values = {
+        "version": 1,
+        "arm": arm.name,
+        "seed": seed,
+        "steps": steps,
+        "metrics": dict(evaluation.metrics) | _gap(task, model, evaluation),
+        "train_seconds": max(r["train_seconds"] for r in records),
+        "curve": learning_curve(records),
+    }
+    write_json(whole / "trial.json", values)
     final.parent.mkdir(exist_ok=True)
     shutil.rmtree(final, ignore_errors=True)
     whole.rename(final)
