@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from askew.tradeoffs import load_trial, looks_of, sequential_confidence
+from askew.tradeoffs import interim_schedule, load_trial, sequential_confidence
 from askew.tradeoffs._statistics.intervals import estimate_spread, margin_of, minimum_detectable
 
 SEEDS = (5, 8, 12, 20)
@@ -114,7 +114,7 @@ def simulate_sequential(
     noise: Noise, most: int, items: int, tables: int, rng: np.random.Generator
 ) -> dict:
     """Stop at the first look with a verdict, with no true difference and with a detectable one."""
-    looks = looks_of(most)
+    looks = interim_schedule(most)
     nominal = sequential_confidence(looks, confidence=CONFIDENCE)
 
     def run(effect: float) -> tuple[int, int]:

@@ -46,7 +46,7 @@ from askew.models._encoders import encoder_config
 from askew.tasks import APPLICATIONS, LabelComparison, MLPConfig, Teacher, teach
 from askew.text import Context
 from askew.tradeoffs import Experiment, Range, load_trial, print_results, read_run, write_report
-from askew.tradeoffs._running.tuning import _asked, _finished, _studies
+from askew.tradeoffs._running.tuning import _ask, _finished, _studies
 from askew.training import last_checkpoint
 from askew.transformer import ReaderConfig, StackConfig
 
@@ -256,7 +256,7 @@ def learns(path):
 def journal(folder):
     study = _studies(["wide"], folder)["wide"]
     for number in range(3):
-        study.tell(_asked(study, {"lr": Range(low=0.1, high=1.0)}, number), -1.0 / (1 + number))
+        study.tell(_ask(study, {"lr": Range(low=0.1, high=1.0)}, number), -1.0 / (1 + number))
     return folder / "tuning.journal"
 
 

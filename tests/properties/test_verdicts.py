@@ -27,8 +27,8 @@ from askew.tradeoffs import (
     count_flops,
     count_parameters,
     expected_best,
+    interim_schedule,
     judge_results,
-    looks_of,
     sequential_confidence,
     shared_confidence,
     summary_sentence,
@@ -118,7 +118,7 @@ def test_a_shared_error_adds_up(confidence, challengers):
 @settings(max_examples=5)
 @given(st.integers(5, 14), st.sampled_from([0.8, 0.95]))
 def test_more_looks_are_stricter_and_never_beyond_their_sum(most, confidence):
-    looks = looks_of(most)
+    looks = interim_schedule(most)
     assert looks[0] == 5
     assert looks[-1] == most
     assert list(looks) == sorted(set(looks))

@@ -17,8 +17,8 @@ from askew.tradeoffs import (
     Trial,
     Watcher,
     compare,
+    interim_schedule,
     load_trial,
-    looks_of,
     prepare_comparison,
 )
 from askew.tradeoffs._running.trial import learning_curve
@@ -133,7 +133,7 @@ def test_more_seeds_are_added_to_what_is_there(tmp_path, in_process):
 
 
 def test_it_stops_once_it_is_decided(tmp_path, in_process):
-    looks = looks_of(8)
+    looks = interim_schedule(8)
     undecided = run(tmp_path / "out", seeds=range(8), looks=looks)
     settings = undecided.results["settings"]
     assert settings["looks"] == [5, 8]

@@ -1,5 +1,6 @@
 """Any two models of a user's own: built by callables, on any data, by any training."""
 
+import itertools
 import json
 import math
 from dataclasses import replace
@@ -122,11 +123,9 @@ def test_a_stored_model_is_what_was_trained(found):
 
 def _orders(data, seed, disturb):
     order = []
-    for step, (x, _) in enumerate(training_batches(data, 8, seed, CPU)):
+    for x, _ in itertools.islice(training_batches(data, 8, seed, CPU), 8):
         torch.rand(disturb)  # as dropout does
         order += x[:, 0].tolist()
-        if step == 7:
-            break
     return order
 
 

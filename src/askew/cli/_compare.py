@@ -318,7 +318,7 @@ def _run(setup: "Setup", trials: TrialOptions, tuning: "Tuning | None", folder: 
             jobs=trials.jobs or max(1, (os.cpu_count() or 1) // trials.processes),
             command=_typed(),
             watcher=watcher,
-            looks=tradeoffs.looks_of(len(seeds)) if trials.until_decided else None,
+            looks=tradeoffs.interim_schedule(len(seeds)) if trials.until_decided else None,
             **_call(setup, trials, tuning),
         )
         write_page(comparison.results, folder, trials.report_language)

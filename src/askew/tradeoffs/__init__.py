@@ -18,7 +18,7 @@ from askew.tradeoffs._running.trial import Trial, load_trial
 from askew.tradeoffs._running.trials import calibrate
 from askew.tradeoffs._running.tuning import Draw, Tuned, expected_best, tune, with_values
 from askew.tradeoffs._space import Range, Tuning
-from askew.tradeoffs._statistics.sequential import looks_of, sequential_confidence
+from askew.tradeoffs._statistics.sequential import interim_schedule, sequential_confidence
 from askew.tradeoffs._statistics.table import COLUMNS
 from askew.tradeoffs._statistics.verdicts import Metric, Row, Verdict, analyze, shared_confidence
 from askew.tradeoffs._task import Arm, Cost, Evaluation, OnRecord, Progress, Records, Task
@@ -62,10 +62,10 @@ __all__ = [
     "count_flops",
     "count_parameters",
     "expected_best",
+    "interim_schedule",
     "items_of",
     "judge_results",
     "load_trial",
-    "looks_of",
     "measured_twin",
     "prepare_comparison",
     "print_results",

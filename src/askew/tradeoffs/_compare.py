@@ -24,12 +24,12 @@ from askew.tradeoffs._task import Arm, Model, Task
 
 
 class Comparison(NamedTuple):
-    """What a comparison found: verdicts, everything in results.json, and where it lies.
+    """The outcome of a comparison: verdicts, all that results.json holds, and the folder.
 
     Args:
         verdicts: One per challenger and metric.
         results: What results.json holds.
-        folder: Where trials and results lie.
+        folder: With the trials, results.json and trials.csv.
 
     Example:
         >>> Comparison(verdicts=[], results={"version": 1}, folder=Path("out")).results["version"]
@@ -61,11 +61,11 @@ def prepare_comparison(
         arms: The baseline last.
         seeds: All seeds, different from each other.
         budget: Of every trial.
-        out: Folder of the comparison; an unfinished or finished one of the same settings
-            is gone on with.
+        out: Folder of the comparison; one of the same settings, unfinished or finished, is
+            continued.
         threads: Threads of PyTorch in each trial.
-        settings: More to tell in the results, such as how the arms were matched.
-        tuning: How the arms are tuned before.
+        settings: More to write into the results, such as how the arms were matched.
+        tuning: How the arms are tuned before their trials.
         processes: Processes that share the training of each trial.
         cluster: Where trials run.
 
@@ -131,7 +131,7 @@ def compare(
 
     Every (arm, seed) is a trial: the same data order and initial seed on all arms, written
     whole when it ends. Called again with the same settings after a crash, the comparison
-    goes on where it stopped; with more seeds it adds them.
+    continues where it stopped; with more seeds it adds them.
 
     Args:
         task: Data, training and scoring.
@@ -141,17 +141,17 @@ def compare(
         out: Folder of the comparison.
         jobs: Trials at the same time.
         threads: Threads of PyTorch in each.
-        settings: More to tell in the results, such as how the arms were matched.
+        settings: More to write into the results, such as how the arms were matched.
         command: What to type to get these results again.
-        watcher: Told of the progress.
-        looks: Numbers of seeds after which the arms are judged, as `looks_of` gives them. The
-            comparison ends at the first look at which the task's first metric pays, does not
-            pay or is equivalent, with intervals of `sequential_confidence`; by default there
-            is one look, after all seeds.
-        tuning: How the arms are tuned before their trials, all by the same draws; the best on
-            validation data is what is compared.
-        cluster: Where trials run: None for processes of this machine, "local" for a Ray cluster of
-            it, "auto" or an address for another. Tuning and measuring stay here.
+        watcher: Receives the progress.
+        looks: Numbers of seeds after which the arms are judged, such as those of
+            `interim_schedule`. The comparison ends at the first look at which every verdict on the
+            task's first metric is "pays", "does not pay" or equivalent, with the confidence of
+            `sequential_confidence`. By default there is one look, after all seeds.
+        tuning: How the arms are tuned before their trials, all by the same draws; the settings
+            that are best on validation data are compared.
+        cluster: Where trials run: None for processes of this machine, "local" for a Ray cluster
+            on it, "auto" or an address for another cluster. Tuning and measuring run here.
         processes: Processes that share the training of each trial by torchrun, on this machine, for
             tasks whose `distributed` is true; the budget is then in steps.
 
@@ -189,7 +189,7 @@ def compare(
         bool(plan.looks) and plan.looks[-1] == len(seeds),
         f"compare: the last look must be at all {len(seeds)} seeds; got looks {plan.looks}",
     )
-    sequential_confidence(plan.looks)  # refuses looks that cannot be
+    sequential_confidence(plan.looks)  # refuses looks that do not increase
     identity = _prepare(plan)
     out.mkdir(parents=True, exist_ok=True)
     try:

@@ -1,11 +1,10 @@
-"""Models of a user's own, on data of a user's own, as a task of a comparison."""
+"""The user's models on the user's data, as a task of a comparison."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from safetensors.torch import load_model, save_model
@@ -22,20 +21,20 @@ from askew.tradeoffs._experiment_parts import (
     Loss,
     MakeOptimizer,
     ModelConfig,
+    ProcessMemory,
     Score,
     adamw,
-    checked_values,
     data_digest,
-    digest,
+    model_digest,
     name_of,
     of_arm,
+    score_model,
     seconds,
 )
 from askew.tradeoffs._running.batches import (
     answer,
     as_data,
     dataset_of,
-    join,
     ordered_batches,
     training_batches,
 )
@@ -47,34 +46,33 @@ from askew.tradeoffs._statistics.verdicts import Metric
 from askew.tradeoffs._task import Arm, Evaluation, OnRecord, Progress, Records, Task
 
 _OTHER_WEIGHTS = 10_000
-_OF_A_PROCESS = ("_arms", "_timed")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment(Task[nn.Module]):
     """Any models on any data: a task of `compare`, and what `askew compare FILE:NAME` takes.
 
-    All models are trained for as many steps, on the same batches in the same order, from the seed
-    of each trial; `compare` then judges every model against the last one.
+    All models are trained for the same number of steps, on the same batches in the same order, from
+    the seed of each trial; `compare` then judges every model against the last one.
 
     Attributes:
-        name: How the comparison is called.
+        name: Name of the comparison.
         models: By arm, a function without arguments that builds its model; the baseline last.
-        train_data: What is learnt: a dataset of (input, target), a `DataLoader`, or a tuple of
+        train_data: Training data: a dataset of (input, target), a `DataLoader`, or a tuple of
             tensors. Inputs may be several, or a mapping with "labels" as those of transformers.
-        test_data: What is scored; of a loader the dataset, in its order.
-        valid_data: What the learning curve shows as validation loss; not needed.
+        test_data: Test data, likewise; the dataset of a loader is read in its order.
+        valid_data: Validation data, likewise, for the learning curve and for tuning; may be absent.
         scores: Figures of quality, the most important first.
         loss: `loss(output, target)`, or one by arm.
-        optimizer: Gives an optimizer for a model, or one by arm.
-        batch_size: Items per step, where `train_data` is no loader, >= 1.
-        steps: Optimizer steps of a training, where `compare` is given none.
-        fit: Own training instead of the usual loop, or by arm:
-            `fit(model, steps=, seed=, folder=, progress=)`. It may give records with `step`,
+        optimizer: A function from a model to its optimizer, or one by arm.
+        batch_size: Items per step, if `train_data` is no loader, >= 1.
+        steps: Optimizer steps of a training, if `compare` is given none.
+        fit: A training loop that replaces the usual one, or one by arm:
+            `fit(model, steps=, seed=, folder=, progress=)`. It may return records with `step`,
             `train_seconds` and `loss` for the learning curve; it must train on the same data
-            in the same order for the same seed, and may leave checkpoints in `folder`.
-        search: Numbers that tuning draws, by name. Drawn ones are given to `optimizer` or `fit` as
-            keywords, such as `lr=`; validation data must be there to judge them.
+            in the same order for the same seed, and may keep checkpoints in `folder`.
+        search: Numbers that tuning draws, by name. They are passed to `optimizer` or `fit` as
+            keywords, such as `lr=`; tuning needs `valid_data`.
         device: Where models are trained.
 
     Raises:
@@ -111,24 +109,15 @@ class Experiment(Task[nn.Module]):
     speeds: Mapping[str, str] = field(
         default_factory=lambda: {"throughput": "items answered", "latency_ms": "time per item"}
     )
-    _arms: WeakKeyDictionary = field(default_factory=WeakKeyDictionary, init=False, repr=False)
-    _timed: dict = field(default_factory=dict, init=False, repr=False)
-
-    def __getstate__(self) -> dict[str, object]:
-        """Leave out what only this process knows."""
-        return {key: value for key, value in self.__dict__.items() if key not in _OF_A_PROCESS}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        """Begin in another process."""
-        self.__dict__.update(state, _arms=WeakKeyDictionary(), _timed={})
+    _in_process: ProcessMemory = field(default_factory=ProcessMemory, init=False, repr=False)
 
     def __post_init__(self) -> None:
         require(
             len(self.models) >= 2,
             f"Experiment: models must be two or more; got {list(self.models)}",
         )
-        for name in ("loss", "optimizer", "fit"):
-            value = getattr(self, name)
+        by_arm = {"loss": self.loss, "optimizer": self.optimizer, "fit": self.fit}
+        for name, value in by_arm.items():
             require(
                 not isinstance(value, Mapping) or set(value) == set(self.models),
                 f"Experiment: {name} by arm must have the arms of models; got "
@@ -144,24 +133,25 @@ class Experiment(Task[nn.Module]):
             len(names) >= 1 and len(set(names)) == len(names),
             f"Experiment: scores must be one or more with different names; got {names}",
         )
-        for part in ("train_data", "test_data", "valid_data"):
-            if part != "valid_data" or self.valid_data is not None:
-                object.__setattr__(self, part, as_data(getattr(self, part), part))
+        for name, data in (("train_data", self.train_data), ("test_data", self.test_data)):
+            object.__setattr__(self, name, as_data(data, name))
+        if self.valid_data is not None:
+            object.__setattr__(self, "valid_data", as_data(self.valid_data, "valid_data"))
 
     @property
     def distributed(self) -> bool:
-        """Whether processes share a training: what `fit` does is the user's."""
+        """Whether several processes may train: only with `fit`, which shares the batches out."""
         return self.fit is not None
 
     @property
     def metrics(self) -> Sequence[Metric]:
-        """What is known of the scores."""
+        """The metrics of the scores."""
         return tuple(score.metric for score in self.scores)
 
     @cached_property
     def arms(self) -> list[Arm]:
-        """One arm per model; one that equals the baseline begins with other weights."""
-        configs = {name: self._config(name) for name in self.models}
+        """One arm per model; a model that equals the baseline starts from other weights."""
+        configs = {name: self._describe_model(name) for name in self.models}
         *_, baseline = configs
         return [
             Arm(
@@ -198,9 +188,9 @@ class Experiment(Task[nn.Module]):
             jobs: Trials at the same time, each in a process.
             threads: Threads of PyTorch in each.
             looks: As of `compare`.
-            draws: Settings of `search` that every model tries before; 0 for none.
+            draws: Settings from `search` that every model tries before its trials; 0 for none.
             command: What to type to get these results again.
-            watcher: Told of the progress.
+            watcher: Receives the progress.
 
         Returns:
             Verdicts and results, which `write_report` and `print_results` show.
@@ -223,39 +213,42 @@ class Experiment(Task[nn.Module]):
         )
 
     def budget(self, steps: int | None = None, minutes: float | None = None) -> Budget:
-        """Take the chosen budget of a trial, or that of the experiment."""
+        """Return the given budget of a trial, or else `steps` of the experiment."""
         if steps is None and minutes is None:
             steps = self.steps
         return Budget(steps=steps, minutes=minutes)
 
     def tuning(self, draws: int) -> Tuning | None:
-        """Draw so often from `search`; None for 0 draws. A ValueError without validation data."""
+        """Return a tuning of some draws from `search`, None for 0; needs validation data."""
         if draws == 0:
             return None
         require(
             self.valid_data is not None,
             f"Experiment: tuning needs valid_data; got none, draws {draws}",
         )
-        space = {f"training.{name}": drawn for name, drawn in self.search.items()}
-        return Tuning(draws=draws, space=space)
+        return Tuning(draws=draws, space=self.search_space())
+
+    def search_space(self) -> Mapping[str, Range]:
+        """Return what tuning draws, as settings of the training."""
+        return {f"training.{name}": values for name, values in self.search.items()}
 
     def describe(self) -> Mapping[str, object]:
-        """Tell sizes, and the digests of data that lie in memory as tensors."""
-        parts = {"train": self.train_data, "test": self.test_data}
+        """Return sizes, and digests of data that is in memory as tensors."""
+        splits = {"train": self.train_data, "test": self.test_data}
         if self.valid_data is not None:
-            parts["valid"] = self.valid_data
+            splits["valid"] = self.valid_data
         return {
             "name": self.name,
-            **{part: len(dataset_of(data)) for part, data in parts.items()},
+            **{split: len(dataset_of(data)) for split, data in splits.items()},
             "batch_size": self.batch_size,
             "device": self.device,
-            "fingerprint": [data_digest(data) for data in parts.values()],
+            "fingerprint": [data_digest(data) for data in splits.values()],
         }
 
     def build(self, config: ModelConfig, seed: int) -> nn.Module:
         """Make a model with its initial weights."""
         model = self._build(config.arm, seed).to(self.device)
-        self._arms[model] = config.arm
+        self._in_process.arm_of[model] = config.arm
         return model
 
     def _build(self, arm: str, seed: int) -> nn.Module:
@@ -267,15 +260,14 @@ class Experiment(Task[nn.Module]):
         )
         return model
 
-    def _config(self, arm: str) -> ModelConfig:
+    def _describe_model(self, arm: str) -> ModelConfig:
         state = torch.get_rng_state()
         model = self._build(arm, 0)
         torch.set_rng_state(state)
-        shapes = [(name, tuple(p.shape)) for name, p in model.named_parameters()]
         return ModelConfig(
             arm=arm,
             build=name_of(self.models[arm]),
-            modules=digest(f"{model} {shapes}".encode()),
+            modules=model_digest(model),
             loss=name_of(of_arm(self.loss, arm)),
             optimizer=name_of(of_arm(self.optimizer, arm)),
             fit=name_of(of_arm(self.fit, arm)),
@@ -299,9 +291,9 @@ class Experiment(Task[nn.Module]):
             ValueError: If `tensorboard` is given.
             FloatingPointError: If the loss of the usual loop is not finite.
         """
-        require(tensorboard is None, f"Experiment: no curves are drawn; got {tensorboard=}")
+        require(tensorboard is None, f"Experiment: tensorboard must be None; got {tensorboard}")
         torch.manual_seed(seed)
-        arm = self._arms[model]
+        arm = self._in_process.arm_of[model]
         fit = of_arm(self.fit, arm)
         if fit is None:
             optimizer = of_arm(self.optimizer, arm)(model, **training)
@@ -330,33 +322,26 @@ class Experiment(Task[nn.Module]):
 
     def evaluate(self, model: nn.Module) -> Evaluation:
         """Score on the test data."""
-        found = self._score(model, self.test_data, None)
+        scores = self._score(model, self.test_data)
         return Evaluation(
-            {name: values.mean().item() for name, values in found.items()},
-            {name: values.tolist() for name, values in found.items() if values.ndim},
+            {name: values.mean().item() for name, values in scores.items()},
+            {name: values.tolist() for name, values in scores.items() if values.ndim},
         )
 
     def train_score(self, model: nn.Module) -> float:
-        """Give the first score on training data, of as many items as the test data has."""
-        items = min(len(dataset_of(part)) for part in (self.train_data, self.test_data))
+        """Compute the first score on training data, on as many items as the test data has."""
+        items = min(len(dataset_of(data)) for data in (self.train_data, self.test_data))
         return self._score(model, self.train_data, items)[self.metrics[0].name].mean().item()
 
     def validate(self, model: nn.Module) -> float:
-        """Give the first score on validation data, its sign turned where lower is better."""
+        """Compute the first score on validation data, with its sign turned if lower is better."""
         first = self.metrics[0]
-        value = self._score(model, self.valid_data, None)[first.name].mean().item()
+        value = self._score(model, self.valid_data)[first.name].mean().item()
         return value if first.better == "higher" else -value
 
-    @torch.no_grad()
-    def _score(self, model: nn.Module, data: Any, items: int | None) -> dict[str, Tensor]:
-        model.eval()
-        outputs, targets = [], []
+    def _score(self, model: nn.Module, data: Any, items: int | None = None) -> dict[str, Tensor]:
         batches = ordered_batches(data, self.batch_size, torch.device(self.device), items)
-        for inputs, target in batches:
-            outputs.append(answer(model, inputs))
-            targets.append(target)
-        whole, right = join(outputs).cpu(), join(targets).cpu()
-        return {score.metric.name: checked_values(score, whole, right) for score in self.scores}
+        return score_model(model, batches, self.scores)
 
     @torch.no_grad()
     def predict(self, model: nn.Module, *, items: int, batch_size: int) -> None:
@@ -368,11 +353,12 @@ class Experiment(Task[nn.Module]):
             torch.accelerator.synchronize()
 
     def _timed_batches(self, items: int, batch_size: int) -> list:
-        """Keep what is timed, so that reading it does not count."""
-        if (items, batch_size) not in self._timed:
+        """Return batches that are kept in memory, so that reading them is not timed."""
+        timed = self._in_process.timed_batches
+        if (items, batch_size) not in timed:
             batches = ordered_batches(self.test_data, batch_size, torch.device(self.device), items)
-            self._timed[items, batch_size] = list(batches)
-        return self._timed[items, batch_size]
+            timed[items, batch_size] = list(batches)
+        return timed[items, batch_size]
 
     def parameters(self, config: ModelConfig) -> int:
         """Count the trainable numbers of a model."""
@@ -390,7 +376,7 @@ class Experiment(Task[nn.Module]):
         """Write the weights."""
         folder.mkdir()
         save_model(model, str(folder / "model.safetensors"))
-        write_json(folder / "model.json", {"version": 1, "arm": self._arms[model]})
+        write_json(folder / "model.json", {"version": 1, "arm": self._in_process.arm_of[model]})
 
     def load(self, folder: Path) -> nn.Module:
         """Read a model that `save` wrote."""

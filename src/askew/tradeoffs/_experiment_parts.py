@@ -1,18 +1,19 @@
-"""The pieces of an experiment: scores, optimizers, and models told apart in words."""
+"""Scores, optimizers and descriptions of the models of an experiment."""
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from askew._check import require
-from askew.tradeoffs._running.batches import dataset_of
+from askew.tradeoffs._running.batches import Batch, answer, dataset_of, join
 from askew.tradeoffs._statistics.verdicts import Metric
 
 Build = Callable[[], nn.Module]
@@ -24,12 +25,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """How good outputs are.
+    """A figure of quality, computed from outputs and targets.
 
     Attributes:
         metric: Name, direction and equivalence of the figure.
-        function: Of all outputs and all targets of a set; gives one value per item, shape
-            (items,), whose mean is the figure, or a single number for a figure of the whole.
+        function: From all outputs and all targets of a set to one value per item, shape (items,),
+            whose mean is the figure, or to a single number for the whole set.
 
     Example:
         >>> score = Score(
@@ -51,7 +52,7 @@ def _is_right(outputs: Tensor, targets: Tensor) -> Tensor:
 ACCURACY = Score(
     metric=Metric(name="accuracy", label="accuracy", equivalence=0.005), function=_is_right
 )
-"""The share of right classes; half a point counts as none."""
+"""The share of right classes; a difference within half a point counts as none."""
 
 
 def adamw(model: nn.Module, lr: float = 1e-3) -> torch.optim.Optimizer:
@@ -73,15 +74,15 @@ def adamw(model: nn.Module, lr: float = 1e-3) -> torch.optim.Optimizer:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What tells one model of an experiment from another, in words.
+    """A description of a model of an experiment, by which models are compared for equality.
 
     Attributes:
-        arm: Name of its arm; models that differ in nothing else are equal.
-        build: Name of what builds it.
+        arm: Name of its arm; it does not count for equality.
+        build: Name of the function that builds it.
         modules: Digest of its modules as PyTorch prints them, and of their shapes.
         loss: Name of its loss.
-        optimizer: Name of what makes its optimizer.
-        fit: Name of its own training, "" for the usual one.
+        optimizer: Name of the function that makes its optimizer.
+        fit: Name of its training loop, "" for the usual one.
 
     Example:
         >>> from askew.tradeoffs import Experiment
@@ -100,26 +101,43 @@ class ModelConfig:
     fit: str
 
 
+class ProcessMemory:
+    """What an experiment keeps in one process alone; pickled, it is empty."""
+
+    def __init__(self) -> None:
+        self.arm_of: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
+        self.timed_batches: dict[tuple[int, int], list] = {}
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Pickle neither models nor batches."""
+        return ProcessMemory, ()
+
+
 def of_arm(given: T | Mapping[str, T], arm: str) -> T:
-    """Take what an arm has of a setting that may be given by arm."""
+    """Return the value of an arm, of a setting that may be given by arm."""
     return given[arm] if isinstance(given, Mapping) else given
 
 
 def name_of(call: object) -> str:
-    """Name a function, a partial one with what it was given, or an object."""
+    """Name a function, a partial function with its arguments, or an object."""
     if call is None:
         return ""
     if isinstance(call, partial):
-        given = [*map(repr, call.args), *(f"{k}={v!r}" for k, v in call.keywords.items())]
-        return f"{name_of(call.func)}({', '.join(given)})"
+        arguments = [*map(repr, call.args), *(f"{k}={v!r}" for k, v in call.keywords.items())]
+        return f"{name_of(call.func)}({', '.join(arguments)})"
     if isinstance(call, nn.Module):
         return str(call)
     return getattr(call, "__qualname__", type(call).__qualname__)
 
 
-def digest(text: bytes) -> str:
-    """Shorten what identifies something."""
-    return hashlib.sha256(text).hexdigest()[:12]
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def model_digest(model: nn.Module) -> str:
+    """Identify the modules of a model and the shapes of its parameters."""
+    shapes = [(name, tuple(p.shape)) for name, p in model.named_parameters()]
+    return _digest(f"{model} {shapes}".encode())
 
 
 def data_digest(data: Any) -> str:
@@ -127,11 +145,11 @@ def data_digest(data: Any) -> str:
     dataset = dataset_of(data)
     if not isinstance(dataset, TensorDataset):
         return ""
-    return digest(b"".join(tensor.cpu().numpy().tobytes() for tensor in dataset.tensors))
+    return _digest(b"".join(tensor.cpu().numpy().tobytes() for tensor in dataset.tensors))
 
 
 def seconds(device: str) -> float:
-    """Read the clock of training: CPU time, or of another device the time that passes."""
+    """Read the clock of training: CPU time, or on another device wall time."""
     if device == "cpu":
         return time.process_time()
     torch.accelerator.synchronize()
@@ -139,7 +157,7 @@ def seconds(device: str) -> float:
 
 
 def checked_values(score: Score, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Score all outputs, and refuse what is no score."""
+    """Score all outputs; refuse values that are not finite or of a wrong shape."""
     values = torch.as_tensor(score.function(outputs, targets)).double()
     require(
         values.shape in ((), (len(targets),)) and bool(torch.isfinite(values).all()),
@@ -147,3 +165,17 @@ def checked_values(score: Score, outputs: Tensor, targets: Tensor) -> Tensor:
         f"{tuple(values.shape)} of {score.metric.name}, {len(targets)} items",
     )
     return values
+
+
+@torch.no_grad()
+def score_model(
+    model: nn.Module, batches: Iterable[Batch], scores: Sequence[Score]
+) -> dict[str, Tensor]:
+    """Compute every score of a model's outputs: per metric one value per item, or a number."""
+    model.eval()
+    outputs, targets = [], []
+    for inputs, target in batches:
+        outputs.append(answer(model, inputs))
+        targets.append(target)
+    output, target = join(outputs).cpu(), join(targets).cpu()
+    return {score.metric.name: checked_values(score, output, target) for score in scores}

@@ -1,4 +1,4 @@
-"""Results measured elsewhere, judged and put into the form that the report shows."""
+"""Results measured elsewhere: judged, and in the form that the report shows."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from askew.tradeoffs._report.summary import summary_sentence
 from askew.tradeoffs._results import versions
-from askew.tradeoffs._statistics.table import Row, Table, read_table
+from askew.tradeoffs._statistics.table import ResultTable, Row, read_table
 from askew.tradeoffs._statistics.verdicts import (
     Metric,
     Verdict,
@@ -42,7 +42,7 @@ def judge_results(
     name: str = "results",
     command: str = "",
 ) -> Judged:
-    """Judge a table as `analyze` does, and make of it what `write_report` takes.
+    """Judge a table as `analyze` does, and return results that `write_report` accepts.
 
     Args:
         results: As of `analyze`.
@@ -51,8 +51,8 @@ def judge_results(
         equivalence: As of `analyze`.
         confidence: As of `analyze`.
         correction: As of `analyze`.
-        name: How the results are called.
-        command: What to type to get the same again.
+        name: What the report calls the results.
+        command: What to type to get these results again.
 
     Returns:
         Verdicts, and results of version 1 without settings and costs of the arms.
@@ -95,11 +95,11 @@ def judge_results(
     )
 
 
-def _seeds(table: Table) -> list[int]:
+def _seeds(table: ResultTable) -> list[int]:
     return sorted({seed for sample in table.samples.values() for seed in sample.seeds})
 
 
-def _trial(table: Table, arm: str, seed: int) -> dict:
+def _trial(table: ResultTable, arm: str, seed: int) -> dict:
     samples = {metric: table.samples[metric, arm] for metric in table.metrics}
     values = {
         metric: float(sample.values[sample.seeds.index(seed)])

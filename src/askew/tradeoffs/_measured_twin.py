@@ -1,4 +1,4 @@
-"""The symmetric model that takes as long as an asymmetric one, found by timing."""
+"""The symmetric model that takes as long as an asymmetric one, by timing both."""
 
 import tempfile
 import time
@@ -30,8 +30,9 @@ def measured_twin(
     """Find the symmetric model that answers, or trains a step, in the same time.
 
     Widths are searched by bisection from the mean depth of both sides, with the feed-forward ratio
-    of the wider side; where no width comes near enough, depths beside it. Each candidate is
-    timed in turn with the original, both with their initial weights: run it alone on a machine.
+    of the wider side; if no width comes near enough, neighbouring depths. Each candidate is
+    timed in turn with the original, both with their initial weights; nothing else should run on
+    the machine.
 
     Args:
         task: Builds, answers and trains.
@@ -65,15 +66,15 @@ def measured_twin(
     wide, depth = middle(one, other)
     tried: dict[int, tuple[float, StackConfig]] = {}
     while depth >= 1 and depth not in tried and depth <= one.num_layers + other.num_layers:
-        family = [_in_proportion(side, wide) for side in candidates(wide, depth)]
-        ratio, side = _bisect(
+        family = [_in_proportion(stack, wide) for stack in candidates(wide, depth)]
+        ratio, stack = _bisect(
             family,
-            lambda stack: measure(task, with_both(config, sides, stack), config),
+            lambda tried_stack: measure(task, with_both(config, sides, tried_stack), config),
             tolerance,
         )
         if abs(ratio - 1) <= tolerance:
-            return Twin(with_both(config, sides, side), ratio - 1, match)
-        tried[depth] = ratio, side
+            return Twin(with_both(config, sides, stack), ratio - 1, match)
+        tried[depth] = ratio, stack
         depth += 1 if ratio < 1 else -1
     nearest = min((ratio for ratio, _ in tried.values()), key=lambda r: abs(r - 1))
     raise ValueError(
@@ -82,27 +83,27 @@ def measured_twin(
     )
 
 
-def _in_proportion(side: StackConfig, wide: StackConfig) -> StackConfig:
-    width = round(wide.d_ff * side.d_model / wide.d_model / FF_STEP)
-    return replace(side, d_ff=max(1, width) * FF_STEP)
+def _in_proportion(stack: StackConfig, wide: StackConfig) -> StackConfig:
+    width = round(wide.d_ff * stack.d_model / wide.d_model / FF_STEP)
+    return replace(stack, d_ff=max(1, width) * FF_STEP)
 
 
 def _bisect(
     family: list[StackConfig], ratio_of: Callable[[StackConfig], float], tolerance: float
 ) -> tuple[float, StackConfig]:
-    """Search a family that takes longer and longer for the member nearest to ratio 1."""
+    """Search stacks of increasing time for the one whose ratio is nearest to 1."""
     best = (float("inf"), family[0])
     low, high = 0, len(family) - 1
     while low <= high and abs(best[0] - 1) > tolerance / 4:
         place = (low + high) // 2
-        found = ratio_of(family[place])
-        best = min(best, (found, family[place]), key=lambda pair: abs(pair[0] - 1))
-        low, high = (place + 1, high) if found < 1 else (low, place - 1)
+        ratio = ratio_of(family[place])
+        best = min(best, (ratio, family[place]), key=lambda pair: abs(pair[0] - 1))
+        low, high = (place + 1, high) if ratio < 1 else (low, place - 1)
     return best
 
 
 def latency_ratio(task: Task[Any], config: Any, other: Any) -> float:
-    """Time answers one by one, in turn; the ratio of the medians."""
+    """Time single answers of both models in turn; return the ratio of the medians."""
     models = [task.build(each, 0).eval() for each in (config, other)]
     spent: list[list[float]] = [[], []]
     with torch.no_grad():
@@ -116,7 +117,7 @@ def latency_ratio(task: Task[Any], config: Any, other: Any) -> float:
 
 
 def time_ratio(task: Task[Any], config: Any, other: Any) -> float:
-    """Time a few training steps, in turn; the ratio of the medians."""
+    """Time a few training steps of both models in turn; return the ratio of the medians."""
     spent: list[list[float]] = [[], []]
     for _ in range(_STEP_ROUNDS):
         for seconds, each in zip(spent, (config, other), strict=True):

@@ -1,4 +1,4 @@
-"""What a comparison found, as results.json and trials.csv keep it."""
+"""The results of a comparison, as results.json and trials.csv hold them."""
 
 import csv
 import io
@@ -12,7 +12,12 @@ from importlib.metadata import version
 from askew._config import to_dict
 from askew.tradeoffs._report.summary import headline
 from askew.tradeoffs._running.plan import RunPlan
-from askew.tradeoffs._running.task_costs import is_judged, own_means, own_metrics, own_values
+from askew.tradeoffs._running.task_costs import (
+    is_judged,
+    task_cost_means,
+    task_cost_metrics,
+    task_costs,
+)
 from askew.tradeoffs._running.trial import GAP, Trial
 from askew.tradeoffs._running.tuning import Tuned
 from askew.tradeoffs._statistics.sequential import sequential_confidence
@@ -44,26 +49,26 @@ SPEED_METRICS = (
         unit="CPU-s",
     ),
 )
-"""What is measured of every pair of arms; 5 % of a ratio counts as none."""
+"""Costs that are measured for every arm and judged; a ratio within 5 % counts as none."""
 
 
 def results_of(
     plan: RunPlan[Model], trials: Sequence[Trial], costs: dict, tuned: Sequence[Tuned]
 ) -> tuple[list[Verdict], dict]:
-    """Judge finished trials and put everything that is known of them together.
+    """Judge finished trials and collect all that results.json holds.
 
     Args:
         plan: What was run; its arms are the tuned ones.
         trials: Every arm with every seed.
         costs: As `measure_costs` returned them.
-        tuned: What tuning found of each arm, if they were tuned.
+        tuned: The results of tuning, if the arms were tuned.
 
     Returns:
         Verdicts, and the plain values of results.json.
     """
     task, arms = plan.task, plan.arms
     metrics = (*task.metrics, *_gap_metrics(task, trials), *_speed_metrics(task))
-    metrics = (*metrics, *own_metrics(costs, trials, metrics))
+    metrics = (*metrics, *task_cost_metrics(costs, trials, metrics))
     judged = [m for m in metrics if _is_judged(costs, m.name)]
     confidence = sequential_confidence(
         plan.looks, confidence=shared_confidence(0.95, len(arms) - 1)
@@ -79,19 +84,7 @@ def results_of(
         "version": 1,
         "task": task.name,
         "summary": headline(verdicts, metrics),
-        "settings": {
-            "data": dict(task.describe()),
-            **plan.whole_settings,
-            "seeds": list(dict.fromkeys(trial.seed for trial in trials)),
-            "looks": list(plan.looks),
-            "confidence": confidence,
-            "correction": "bonferroni" if len(arms) > 2 else "none",
-            "budget": asdict(plan.budget),
-            "steps": dict(plan.steps),
-            "jobs": plan.jobs,
-            "command": plan.command,
-            "threads": plan.threads,
-        },
+        "settings": _settings_entry(plan, trials, confidence),
         "versions": versions(),
         "metrics": [asdict(metric) for metric in metrics],
         "arms": [_arm_entry(task, arm, trials, costs) for arm in arms],
@@ -101,6 +94,22 @@ def results_of(
         **({"tuning": {t.arm.name: _tuning_entry(t) for t in tuned}} if tuned else {}),
     }
     return verdicts, results
+
+
+def _settings_entry(plan: RunPlan[Model], trials: Sequence[Trial], confidence: float) -> dict:
+    return {
+        "data": dict(plan.task.describe()),
+        **plan.whole_settings,
+        "seeds": list(dict.fromkeys(trial.seed for trial in trials)),
+        "looks": list(plan.looks),
+        "confidence": confidence,
+        "correction": "bonferroni" if len(plan.arms) > 2 else "none",
+        "budget": asdict(plan.budget),
+        "steps": dict(plan.steps),
+        "jobs": plan.jobs,
+        "command": plan.command,
+        "threads": plan.threads,
+    }
 
 
 def _rows(trials: Sequence[Trial], costs: dict) -> list[Row]:
@@ -124,7 +133,7 @@ def _is_judged(costs: dict, name: str) -> bool:
 
 
 def _gap_metrics(task: Task[Model], trials: Sequence[Trial]) -> tuple[Metric, ...]:
-    """The generalisation gap of the first metric, which is shown and not judged."""
+    """Describe the generalisation gap of the first metric, which is shown and not judged."""
     if not all(GAP in trial.metrics for trial in trials):
         return ()
     first = task.metrics[0]
@@ -135,12 +144,12 @@ def _gap_metrics(task: Task[Model], trials: Sequence[Trial]) -> tuple[Metric, ..
 def _figures(trial: Trial, costs: dict) -> dict[str, float]:
     speed = costs["speed"][str(trial.seed)][trial.arm]
     seconds = {"train_seconds": trial.train_seconds}
-    return {**trial.metrics, **speed, **seconds, **own_values(costs, trial)}
+    return {**trial.metrics, **speed, **seconds, **task_costs(costs, trial)}
 
 
 def _arm_entry(task: Task[Model], arm: Arm, trials: Sequence[Trial], costs: dict) -> dict:
-    own = [trial for trial in trials if trial.arm == arm.name]
-    speeds = [costs["speed"][str(trial.seed)][arm.name] for trial in own]
+    of_arm = [trial for trial in trials if trial.arm == arm.name]
+    speeds = [costs["speed"][str(trial.seed)][arm.name] for trial in of_arm]
     return {
         "name": arm.name,
         "config": to_dict(arm.config),
@@ -148,17 +157,17 @@ def _arm_entry(task: Task[Model], arm: Arm, trials: Sequence[Trial], costs: dict
         "costs": {
             "parameters": task.parameters(arm.config),
             "flops_per_step": task.flops_per_step(arm.config),
-            "train_seconds": _mean([trial.train_seconds for trial in own]),
+            "train_seconds": _mean([trial.train_seconds for trial in of_arm]),
             "latency_ms": _mean([speed["latency_ms"] for speed in speeds]),
             "throughput": _mean([speed["throughput"] for speed in speeds]),
             "peak_memory_mb": costs["peak_memory_mb"][arm.name],
-            **own_means(costs, own),
+            **task_cost_means(costs, of_arm),
         },
     }
 
 
 def _tuning_entry(tuned: Tuned) -> dict:
-    """What was tried; a score that is not finite, of a training that diverged, is null."""
+    """List what was tried; the score of a training that diverged is null."""
     draws = [draw for draw in tuned.draws if math.isfinite(draw.score)]
     best = max(draws, key=lambda draw: draw.score, default=None)
     return {
@@ -208,12 +217,12 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _speed_metrics(task: Task[Model]) -> tuple[Metric, ...]:
-    """The costs that are compared, by the names that the task has for them."""
+    """Return the judged costs, with the labels that the task gives to speeds."""
     return tuple(replace(m, label=task.speeds.get(m.name, m.label)) for m in SPEED_METRICS)
 
 
 def versions() -> dict[str, str]:
-    """Tell what the results were made with."""
+    """Return the versions of the packages that made the results."""
     packages = ("askew", "torch", "transformers", "tokenizers", "sacrebleu", "numpy", "scipy")
     return {
         "python": sys.version.split()[0],

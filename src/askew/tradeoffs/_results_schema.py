@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic takes that of typing from Python 3.12 on
 
-_FEW = 3
+_MAX_ERRORS = 3
 _LARGEST_LOG_RATIO = 700.0
 """Its exponential is near the largest number there is."""
 
@@ -107,7 +107,7 @@ _TRIAL = TypeAdapter(_StoredTrial)
 
 
 def results_fault(results: Mapping[str, Any]) -> str:
-    """Say what keeps results from being shown, "" if nothing does."""
+    """Describe what keeps results from being shown; "" if nothing does."""
     needed = (part for part in _Results.__annotations__ if part in _Results.__required_keys__)
     missing = [part for part in needed if part not in results]
     if missing:
@@ -116,7 +116,7 @@ def results_fault(results: Mapping[str, Any]) -> str:
 
 
 def trial_fault(stored: Mapping[str, Any]) -> str:
-    """Say what keeps a stored trial from being read, "" if nothing does."""
+    """Describe what keeps a stored trial from being read; "" if nothing does."""
     return _fault(_TRIAL, stored)
 
 
@@ -124,13 +124,13 @@ def _fault(kind: TypeAdapter, values: Mapping[str, Any]) -> str:
     try:
         kind.validate_python(dict(values), strict=True)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False)[:_FEW]
-        return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in found)
+        errors = error.errors(include_url=False, include_context=False)[:_MAX_ERRORS]
+        return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in errors)
     return ""
 
 
 def _mismatch(results: Mapping[str, Any]) -> str:
-    """Say which name stands for nothing, or which verdict contradicts itself."""
+    """Describe which name is unknown, or which verdict contradicts itself."""
     arms = {arm["name"] for arm in results["arms"]}
     scales = {metric["name"]: metric["scale"] for metric in results["metrics"]}
     unknown = {trial["arm"] for trial in results["trials"]} - arms

@@ -15,11 +15,11 @@ Config = TypeVar("Config")
 
 
 class Twin(NamedTuple, Generic[Config]):
-    """A symmetric configuration, its cost over the other's minus 1, and what was matched.
+    """A symmetric configuration, its relative mismatch in cost, and what was matched.
 
     Args:
         config: Equal on both sides.
-        residual: What the match left over, as a share.
+        residual: Its cost divided by that of the asymmetric model, minus 1.
         match: "parameters", "flops", "latency" or "time".
 
     Example:
@@ -48,19 +48,19 @@ def symmetric_twin(
     """Find the symmetric model that costs as much: one stack, used on both sides.
 
     The depth is the mean of both depths; heads, dropout and the rest are those of the wider
-    side. Of the widths whose feed-forward width can close the gap, the one whose
+    side. Among the widths for which a feed-forward width closes the gap, the one whose
     feed-forward ratio is nearest to the original's is taken. A symmetric model is its own twin.
 
     Args:
         config: The asymmetric model, a dataclass.
         sides: Names of its two `StackConfig`s that are to be equal.
-        count: Gives what is matched, a number or something whose `total` it is; it must grow
-            with d_ff by equal steps, as parameters and operations do.
+        count: Computes what is matched, as a number or as an object with the number in `total`; it
+            must be linear in d_ff, as parameters and operations are.
         match: What `count` counts.
         tolerance: Largest relative mismatch, > 0.
 
     Returns:
-        The configuration and the mismatch left.
+        The configuration and the remaining mismatch.
 
     Raises:
         ValueError: If `match` is unknown, `sides` or `count` do not fit the config, or no
@@ -97,9 +97,9 @@ def symmetric_twin(
         side = _close_gap(side, wanted, lambda stack: total(with_both(config, sides, stack)))
         twin = with_both(config, sides, side)
         residual = total(twin) / wanted - 1
-        strangeness = abs(math.log(side.d_ff / side.d_model / ratio))
-        if abs(residual) <= tolerance and (best is None or strangeness < best[0]):
-            best = (strangeness, twin, residual)
+        distance = abs(math.log(side.d_ff / side.d_model / ratio))
+        if abs(residual) <= tolerance and (best is None or distance < best[0]):
+            best = (distance, twin, residual)
     if best is None:
         raise ValueError(
             f"symmetric_twin: no symmetric model comes within {tolerance:.1%} of the {match}; "
@@ -111,7 +111,7 @@ def symmetric_twin(
 def sides_of(
     config: object, sides: tuple[str, str], caller: str
 ) -> tuple[StackConfig, StackConfig]:
-    """Take the two stacks of a configuration, or refuse one that has none."""
+    """Return the two stacks of a configuration, or refuse one that has none."""
     one, other = stacks = [getattr(config, side, None) for side in sides]
     if not (isinstance(one, StackConfig) and isinstance(other, StackConfig)):
         raise ValueError(
@@ -127,13 +127,13 @@ def with_both(config: Config, sides: tuple[str, str], stack: StackConfig) -> Con
 
 
 def middle(one: StackConfig, other: StackConfig) -> tuple[StackConfig, int]:
-    """Give the wider side, and the mean depth of both."""
+    """Return the wider stack, and the mean depth of both."""
     wide = max(one, other, key=lambda side: side.d_model)
     return wide, round((one.num_layers + other.num_layers) / 2)
 
 
 def candidates(wide: StackConfig, depth: int) -> list[StackConfig]:
-    """Stacks of a depth, as many heads as the wide side, and every even head width."""
+    """List stacks of a depth with the heads of the wide one and every even head width."""
     heads = wide.num_heads
     widths = range(2 * heads, 2 * wide.d_model + 1, 2 * heads)
     return [
@@ -143,7 +143,7 @@ def candidates(wide: StackConfig, depth: int) -> list[StackConfig]:
 
 
 def _scaled(wide: StackConfig, width: int) -> int | None:
-    """The key width in the proportion of the wide side, a multiple of its heads."""
+    """Scale the key width of the wide stack to another width, as a multiple of its heads."""
     if wide.d_key is None:
         return None
     per_head = wide.d_key * width / wide.d_model / wide.num_heads
@@ -153,7 +153,7 @@ def _scaled(wide: StackConfig, width: int) -> int | None:
 def _close_gap(
     side: StackConfig, wanted: float, count: Callable[[StackConfig], float]
 ) -> StackConfig:
-    """Give the feed-forward width that comes nearest to the wanted parameters."""
+    """Choose the feed-forward width that comes nearest to the wanted count."""
     one, two = (count(replace(side, d_ff=d * FF_STEP)) for d in (1, 2))
     require(
         two > one,

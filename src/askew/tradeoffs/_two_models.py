@@ -10,8 +10,8 @@ from scipy import stats
 from torch import Tensor, nn
 
 from askew._check import require
-from askew.tradeoffs._experiment_parts import ACCURACY, Loss, Score, checked_values
-from askew.tradeoffs._running.batches import answer, as_data, join, ordered_batches
+from askew.tradeoffs._experiment_parts import ACCURACY, Loss, Score, score_model
+from askew.tradeoffs._running.batches import answer, as_data, ordered_batches
 from askew.tradeoffs._running.flops import count_parameters
 
 _STEP_ITEMS = 64
@@ -21,10 +21,9 @@ class Tradeoffs(NamedTuple):
     """What two models score and cost.
 
     Attributes:
-        symmetric_acc: Score of the symmetric model, as all fields of this name by accuracy or
-            whatever score was asked for.
+        symmetric_acc: Score of the symmetric model: accuracy, or the `score` that was given.
         asymmetric_acc: Score of the asymmetric model.
-        difference: The second minus the first, sign turned where lower is better.
+        difference: Asymmetric minus symmetric score, with the sign turned if lower is better.
         low: Lower end of its interval over test items; None for a score of the whole set.
         high: Upper end.
         symmetric_params: Trainable numbers.
@@ -34,16 +33,16 @@ class Tradeoffs(NamedTuple):
         position: "dominates": certainly better with no more parameters; "dominated": certainly
             worse with no fewer; "trades": better and larger, or worse and smaller; else
             "cannot tell".
-        efficiency_gain: Difference per parameter added; None unless the asymmetric model is the
-            larger one: saved parameters would turn the sign.
+        efficiency_gain: Difference per added parameter; None unless the asymmetric model is the
+            larger one, since saved parameters would turn the sign.
 
     Example:
         >>> import torch
         >>> from askew.tradeoffs import analyze_asymmetric_tradeoffs
         >>> x = torch.randn(20, 4)
-        >>> even, skew = nn.Linear(4, 2), nn.Linear(4, 2, bias=False)
-        >>> found = analyze_asymmetric_tradeoffs(even, skew, (x, (x[:, 0] > 0).long()))
-        >>> found.symmetric_params, found.asymmetric_params
+        >>> models = nn.Linear(4, 2), nn.Linear(4, 2, bias=False)
+        >>> tradeoffs = analyze_asymmetric_tradeoffs(*models, (x, (x[:, 0] > 0).long()))
+        >>> tradeoffs.symmetric_params, tradeoffs.asymmetric_params
         (10, 8)
     """
 
@@ -72,9 +71,9 @@ def analyze_asymmetric_tradeoffs(
 ) -> Tradeoffs:
     """Score and time two models as they are; neither is changed.
 
-    The interval is Student's t of the paired differences over test items. It speaks of these two
-    models and of new items: whether the asymmetry pays needs several trainings of each, which is
-    what `Experiment` and `compare` are for.
+    The interval is Student's t of the paired differences over test items. It holds for these two
+    models on new items. Whether the asymmetry pays needs several trainings of each model, as
+    `Experiment` and `compare` do.
 
     Args:
         symmetric_model: The baseline.
@@ -82,22 +81,23 @@ def analyze_asymmetric_tradeoffs(
         task_data: Test data: a dataset of (input, target), a `DataLoader`, or a tuple of tensors.
         score: Figure of quality.
         loss: What a training step computes.
-        rounds: How often both steps are timed in turn, >= 1; the medians are given.
+        rounds: How often both steps are timed in turn, >= 1; the medians are returned.
         confidence: Of the interval, in (0, 1).
 
     Returns:
-        Scores, parameters, times and what they say together.
+        Scores, parameters, times and the position that follows from them.
 
     Raises:
         ValueError: If a model is no module, or data or a setting cannot be used.
 
     Example:
         >>> x = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
-        >>> even, skew = nn.Linear(3, 2), nn.Linear(3, 2, bias=False)
-        >>> skew.weight.data = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
-        >>> even.weight.data = torch.zeros(2, 3)
-        >>> found = analyze_asymmetric_tradeoffs(even, skew, (x, (x[:, 0] > 0).long()))
-        >>> found.asymmetric_acc, found.position, found.efficiency_gain
+        >>> symmetric, asymmetric = nn.Linear(3, 2), nn.Linear(3, 2, bias=False)
+        >>> asymmetric.weight.data = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+        >>> symmetric.weight.data = torch.zeros(2, 3)
+        >>> data = (x, (x[:, 0] > 0).long())
+        >>> tradeoffs = analyze_asymmetric_tradeoffs(symmetric, asymmetric, data)
+        >>> tradeoffs.asymmetric_acc, tradeoffs.position, tradeoffs.efficiency_gain
         (1.0, 'dominates', None)
     """
     models = {"symmetric_model": symmetric_model, "asymmetric_model": asymmetric_model}
@@ -105,7 +105,7 @@ def analyze_asymmetric_tradeoffs(
         require(
             isinstance(model, nn.Module),
             f"analyze_asymmetric_tradeoffs: {name} must be a module; got {name} {model!r}. "
-            "What builds models goes to Experiment",
+            "Give functions that build models to Experiment",
         )
     require(rounds >= 1, f"analyze_asymmetric_tradeoffs: rounds must be >= 1; got rounds {rounds}")
     require(
@@ -114,9 +114,11 @@ def analyze_asymmetric_tradeoffs(
         f"got confidence {confidence}",
     )
     data = as_data(task_data, "task_data")
-    even, skew = (_scored(copy.deepcopy(model), data, score) for model in models.values())
+    symmetric, asymmetric = (
+        _scored(copy.deepcopy(model), data, score) for model in models.values()
+    )
     sign = 1.0 if score.metric.better == "higher" else -1.0
-    gap = sign * (skew - even)
+    gap = sign * (asymmetric - symmetric)
     difference, low, high = gap.mean().item(), None, None
     if gap.ndim and len(gap) > 1:
         margin = stats.t.ppf((1 + confidence) / 2, len(gap) - 1)
@@ -126,8 +128,8 @@ def analyze_asymmetric_tradeoffs(
     times = _step_seconds([copy.deepcopy(m) for m in models.values()], data, loss, rounds)
     added = sizes[1] - sizes[0]
     return Tradeoffs(
-        even.mean().item(),
-        skew.mean().item(),
+        symmetric.mean().item(),
+        asymmetric.mean().item(),
         difference,
         low,
         high,
@@ -148,16 +150,13 @@ def _position(
     return "trades" if added < 0 else "dominated"
 
 
-@torch.no_grad()
 def _scored(model: nn.Module, data: Any, score: Score) -> Tensor:
-    model.eval()
-    batches = list(ordered_batches(data, _STEP_ITEMS, _device(model)))
-    outputs = join([answer(model, inputs) for inputs, _ in batches])
-    return checked_values(score, outputs.cpu(), join([target for _, target in batches]).cpu())
+    batches = ordered_batches(data, _STEP_ITEMS, _device(model))
+    return score_model(model, batches, [score])[score.metric.name]
 
 
 def _step_seconds(models: list[nn.Module], data: Any, loss: Loss, rounds: int) -> list[float]:
-    """Time forward and backward in turn, after a step each that is not counted."""
+    """Time forward and backward in turn, after one step each that does not count."""
     spent: list[list[float]] = [[] for _ in models]
     batches = [next(ordered_batches(data, _STEP_ITEMS, _device(model))) for model in models]
     for turn in range(rounds + 1):

@@ -1,4 +1,4 @@
-"""Every verdict in words, and where two arms stand in quality and cost together."""
+"""Every verdict as text, and where two arms stand in quality and cost together."""
 
 from typing import Literal, NamedTuple
 
@@ -9,9 +9,9 @@ Position = Literal["dominates", "dominated", "trades", "cannot tell"]
 
 
 class Finding(NamedTuple):
-    """A verdict in words, with the places of its interval in per cent of a card's width.
+    """A verdict as text, with the ends of its interval in per cent of a card's width.
 
-    `kind` is the verdict as the results have it, `sign` the seeds for and against.
+    `kind` is the verdict as the results have it, `sign` the numbers of seeds for and against.
     """
 
     metric: str
@@ -30,14 +30,14 @@ class Finding(NamedTuple):
     picture: dict[str, float] | None
 
 
-def races(page: dict, say: Language) -> list[list[Finding]]:
+def findings_by_challenger(results: dict, say: Language) -> list[list[Finding]]:
     """Group the verdicts by challenger, quality first."""
-    order = [metric for group in split_metrics(page) for metric in group]
-    found = []
-    for pair in pairs_of(page):
-        verdicts = [(verdict_on(page, *pair, metric["name"]), metric) for metric in order]
-        found.append([_finding(say, verdict, metric) for verdict, metric in verdicts if verdict])
-    return found
+    order = [metric for group in split_metrics(results) for metric in group]
+    groups = []
+    for pair in pairs_of(results):
+        verdicts = [(verdict_on(results, *pair, metric["name"]), metric) for metric in order]
+        groups.append([_finding(say, verdict, metric) for verdict, metric in verdicts if verdict])
+    return groups
 
 
 def _finding(say: Language, verdict: dict, metric: dict) -> Finding:
@@ -101,12 +101,12 @@ def _picture(verdict: dict) -> dict[str, float] | None:
 
 
 def position(verdicts: list[dict | None]) -> Position | None:
-    """Say where a challenger stands in quality and cost, by its verdicts on both.
+    """Compare a challenger with its baseline in quality and cost, by its verdicts on both.
 
     Returns:
-        "dominates" if it pays on one and pays or is equivalent on the other; "dominated"
-        likewise for does not pay; "trades" if it pays on one and not on the other; else
-        "cannot tell". None without a verdict on both.
+        "dominates" if it pays on one and pays or is equivalent on the other; "dominated" if it
+        does not pay on one and does not pay or is equivalent on the other; "trades" if it pays on
+        one and does not pay on the other; else "cannot tell". None without a verdict on both.
     """
     if any(verdict is None or verdict["verdict"] is None for verdict in verdicts):
         return None

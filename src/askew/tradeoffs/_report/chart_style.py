@@ -48,7 +48,7 @@ _COLOURS = sum(name.startswith("arm-") for name in LIGHT)
 
 
 class Chart(NamedTuple):
-    """A figure with its words: above its upright axis, for who cannot see it, and below."""
+    """A figure with the title of its upright axis, a text for screen readers, and a note below."""
 
     upright: str
     label: str
@@ -57,7 +57,7 @@ class Chart(NamedTuple):
 
 
 def marks(arms: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Give every arm a colour and a shape of its own.
+    """Assign a colour and a shape to every arm.
 
     Args:
         arms: Names in the order of the results.
@@ -73,20 +73,20 @@ def marks(arms: Sequence[str]) -> dict[str, tuple[str, str]]:
     return {arm: (f"arm-{i % _COLOURS}", SYMBOLS[i % len(SYMBOLS)]) for i, arm in enumerate(arms)}
 
 
-def mark_of(page: dict, arm: str) -> tuple[str, str]:
-    """Give the colour and the shape of one arm."""
-    return marks([entry["name"] for entry in page["arms"]])[arm]
+def mark_of(results: dict, arm: str) -> tuple[str, str]:
+    """Return the colour and the shape of one arm."""
+    return marks([entry["name"] for entry in results["arms"]])[arm]
 
 
 def axis_words(metric: Mapping[str, str], say: Language) -> str:
-    """Name a metric as an axis does: what it is, its unit, and which way is better."""
+    """Return the title of an axis: a metric, its unit, and which direction is better."""
     unit = f", {metric['unit']}" if metric["unit"] else ""
     better = say[f"{metric['better']}_is_better"].replace(" ", "\N{NO-BREAK SPACE}")
     return f"{metric['label']}{unit} ({better})"
 
 
-def new_figure(say: Language, right: str, *, height: int) -> go.Figure:
-    """Start a chart whose axis to the right has these words."""
+def new_figure(say: Language, x_title: str, *, height: int) -> go.Figure:
+    """Make an empty chart with a title for its horizontal axis."""
     figure = go.Figure(layout={"template": "none"})
     figure.update_layout(
         height=height,
@@ -112,7 +112,7 @@ def new_figure(say: Language, right: str, *, height: int) -> go.Figure:
         "automargin": True,
         "ticks": "",
     }
-    title = {"text": plotly_words(right), "standoff": 10, "font": {"size": 13}}
+    title = {"text": plotly_words(x_title), "standoff": 10, "font": {"size": 13}}
     figure.update_xaxes(**axis, title=title, nticks=6, showline=True)
     figure.update_yaxes(**axis)
     return figure
@@ -120,7 +120,7 @@ def new_figure(say: Language, right: str, *, height: int) -> go.Figure:
 
 def add_seeds(
     figure: go.Figure,
-    page: dict,
+    results: dict,
     arm: str,
     xs: Sequence[float],
     ys: Sequence[float],
@@ -128,7 +128,7 @@ def add_seeds(
     small: bool = False,
 ) -> None:
     """Add a mark for every seed of an arm."""
-    colour, symbol = mark_of(page, arm)
+    colour, symbol = mark_of(results, arm)
     figure.add_scatter(
         x=xs,
         y=ys,
@@ -145,7 +145,7 @@ def add_seeds(
 
 def add_mean(
     figure: go.Figure,
-    page: dict,
+    results: dict,
     say: Language,
     arm: str,
     x: float,
@@ -155,7 +155,7 @@ def add_mean(
 ) -> None:
     """Add the large mark of an arm's mean."""
     name = plotly_words(say["arm_mean"].format(arm=arm))
-    colour, symbol = mark_of(page, arm)
+    colour, symbol = mark_of(results, arm)
     figure.add_scatter(
         x=[x],
         y=[y],
@@ -171,6 +171,6 @@ def add_mean(
 
 
 def plotly_words(text: str) -> str:
-    """Break and escape words for plotly, which reads its own dialect of HTML."""
+    """Break and escape a text for plotly, which reads its own dialect of HTML."""
     lines = textwrap.wrap(text, 36, max_lines=3, placeholder=" …")
     return "<br>".join(escape(line, quote=False) for line in lines)

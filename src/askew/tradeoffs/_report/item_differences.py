@@ -1,4 +1,4 @@
-"""What single test items say: the mean over seeds of each arm."""
+"""Values of single test items: the mean over seeds of each arm."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,14 +11,14 @@ from askew.tradeoffs._running.trial import is_finished, load_trial
 
 
 class ItemDifferences(NamedTuple):
-    """Where two arms differ, item by item, better for the challenger above zero.
+    """How two arms differ, item by item.
 
     Attributes:
         challenger: Mean over seeds of each item.
-        baseline: Likewise.
-        differences: Of the two, with its sign turned where lower is better.
-        best: Items that are better for the challenger, the most different first.
-        worst: Items that are worse, the most different first.
+        baseline: Mean over seeds of each item.
+        differences: Challenger minus baseline, with the sign turned if lower is better.
+        best: Numbers of the items with a positive difference, the largest first.
+        worst: Numbers of the items with a negative difference, the smallest first.
     """
 
     challenger: np.ndarray
@@ -37,7 +37,7 @@ def items_of(folder: str | Path, results: Mapping[str, Any]) -> dict[str, dict[s
 
     Returns:
         By metric and arm, the mean over seeds of each item, in the order of the test set;
-        nothing where no trial is kept in the folder.
+        empty if no trial is kept in the folder.
 
     Raises:
         ValueError: If some trials are there and others not, or their items differ in number.
@@ -46,9 +46,9 @@ def items_of(folder: str | Path, results: Mapping[str, Any]) -> dict[str, dict[s
         >>> items_of("nowhere", {"trials": [{"arm": "twin", "seed": 0}]})
         {}
     """
-    place = Path(folder)
+    path = Path(folder)
     names = [(trial["arm"], trial["seed"]) for trial in results["trials"]]
-    missing = [name for name in names if not is_finished(place, *name)]
+    missing = [name for name in names if not is_finished(path, *name)]
     if len(missing) == len(names):
         return {}
     require(
@@ -58,7 +58,7 @@ def items_of(folder: str | Path, results: Mapping[str, Any]) -> dict[str, dict[s
     )
     values: dict[str, dict[str, list[np.ndarray]]] = {}
     for arm, seed in names:
-        for metric, items in load_trial(place, arm, seed).items.items():
+        for metric, items in load_trial(path, arm, seed).items.items():
             values.setdefault(metric, {}).setdefault(arm, []).append(items)
     for metric, arms in values.items():
         sizes = {len(items) for trials in arms.values() for items in trials}
@@ -85,14 +85,14 @@ def item_differences(
 
 
 def histogram(differences: np.ndarray, *, bins: int = 41) -> tuple[np.ndarray, np.ndarray]:
-    """Count the differences that are not zero in bins around zero, the middle one on it.
+    """Count the differences other than zero in bins that lie symmetrically around zero.
 
     Args:
         differences: Not all zero.
         bins: An odd number.
 
     Returns:
-        Middles of the bins, and how many differences lie in each.
+        Centres of the bins, and how many differences lie in each.
     """
     different = differences[differences != 0]
     reach = float(np.abs(different).max()) * bins / (bins - 1)

@@ -10,82 +10,82 @@ from askew.tradeoffs._report.item_differences import ItemDifferences, item_diffe
 from askew.tradeoffs._report.language import Language, decimals, number, signed
 from askew.tradeoffs._report.quality_charts import item_chart
 from askew.tradeoffs._report.results_view import pairs_of, seed_values
-from askew.tradeoffs._report.tables import Grid
+from askew.tradeoffs._report.tables import Table
 
-_SHOWN = 25
+_MAX_ITEMS = 25
 
 
 class ItemSection(NamedTuple):
-    """What is shown of one metric's items for one challenger."""
+    """The items of one metric for one challenger, as a section of the page."""
 
     title: str
-    counted: str
+    counts: str
     charts: list[Chart]
-    tables: list[Grid]
+    tables: list[Table]
 
 
 def item_sections(
-    page: dict, metric: dict, items: Mapping[str, Mapping[str, np.ndarray]], say: Language
+    results: dict, metric: dict, items: Mapping[str, Mapping[str, np.ndarray]], say: Language
 ) -> list[ItemSection]:
     """Show the items of a metric, a section per challenger.
 
     Args:
-        page: The results.
+        results: The results.
         metric: One of its metrics.
-        items: As `items_of` gives them.
+        items: As `items_of` returns them.
         say: The language.
 
     Returns:
-        None where the metric has no items.
+        Sections; none if the metric has no items.
     """
     means = items.get(metric["name"], {})
     return [
-        _section(page, metric, pair, item_differences(*values, better=metric["better"]), say)
-        for pair in pairs_of(page)
+        _section(results, metric, pair, item_differences(*values, better=metric["better"]), say)
+        for pair in pairs_of(results)
         if set(pair) <= set(means)
         for values in [[means[arm] for arm in pair]]
     ]
 
 
 def _section(
-    page: dict, metric: dict, pair: tuple[str, str], found: ItemDifferences, say: Language
+    results: dict, metric: dict, pair: tuple[str, str], compared: ItemDifferences, say: Language
 ) -> ItemSection:
     challenger, baseline = pair
     against = say["against"].format(challenger=challenger, baseline=baseline)
-    count, better, worse = (len(x) for x in (found.differences, found.best, found.worst))
+    count, better, worse = (len(x) for x in (compared.differences, compared.best, compared.worst))
     numbers = {"count": count, "better": better, "worse": worse, "equal": count - better - worse}
-    counted = say["items_counted"].format(
+    counts = say["items_counted"].format(
         challenger=challenger,
-        seeds=len(seed_values(page, challenger, metric["name"])),
+        seeds=len(seed_values(results, challenger, metric["name"])),
         **{name: number(say, value) for name, value in numbers.items()},
     )
     differ = better + worse > 0
-    charts = [item_chart(page, metric, challenger, found.differences, say)] if differ else []
+    charts = [item_chart(results, metric, challenger, compared.differences, say)] if differ else []
     tables = [
-        _grid(say[name], pair, found, chosen[:_SHOWN], say)
-        for name, chosen in (("items_best", found.best), ("items_worst", found.worst))
-        if len(chosen)
+        _item_table(say[name], pair, compared, shown[:_MAX_ITEMS], say)
+        for name, shown in (("items_best", compared.best), ("items_worst", compared.worst))
+        if len(shown)
     ]
     name = say["items_title"].format(label=metric["label"], pair=against)
-    return ItemSection(name, counted, charts, tables)
+    return ItemSection(name, counts, charts, tables)
 
 
-def _grid(
+def _item_table(
     title: str,
     pair: tuple[str, str],
-    found: ItemDifferences,
-    chosen: Sequence[int] | np.ndarray,
+    compared: ItemDifferences,
+    shown: Sequence[int] | np.ndarray,
     say: Language,
-) -> Grid:
+) -> Table:
     rows = [
         [
             str(item),
-            number(say, float(found.challenger[item])),
-            number(say, float(found.baseline[item])),
+            number(say, float(compared.challenger[item])),
+            number(say, float(compared.baseline[item])),
             signed(say, value, decimals(value, None)),
         ]
-        for item in chosen
-        for value in [float(found.differences[item])]
+        for item in shown
+        for value in [float(compared.differences[item])]
     ]
     head = [say["item"], *pair, say["difference"]]
-    return Grid(title.format(arm=pair[0], count=len(chosen)), head, rows)
+    return Table(title.format(arm=pair[0], count=len(shown)), head, rows)

@@ -1,4 +1,4 @@
-"""What comparisons found, as one page for the browser."""
+"""The results of comparisons as one page for the browser."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,18 +8,18 @@ import numpy as np
 
 from askew._check import require, requires_extra
 from askew._files import write_text
-from askew.tradeoffs._report.cards import races
+from askew.tradeoffs._report.cards import findings_by_challenger
 from askew.tradeoffs._report.language import TIMES, Language, language_of
 from askew.tradeoffs._report.results_view import Run, checked, localised, split_metrics
 from askew.tradeoffs._report.tables import (
-    config_grid,
-    cost_grid,
-    overview_grid,
-    quality_grid,
-    setting_grids,
+    config_table,
+    cost_table,
+    overview_table,
+    quality_table,
+    setting_tables,
     setting_words,
-    trial_grid,
-    tuning_grid,
+    trial_table,
+    tuning_table,
 )
 
 
@@ -35,7 +35,7 @@ def write_report(
     Args:
         results: What results.json holds, version 1.
         path: The file, in a folder that exists.
-        items: As `items_of` gives them; without them no items are shown.
+        items: As `items_of` returns them; without them no items are shown.
         language: "en" or "pt".
 
     Raises:
@@ -75,7 +75,9 @@ def write_joint_report(runs: Sequence[Run], path: Path, *, language: str = "en")
 
 def _write(caller: str, runs: Sequence[Run], path: Path, language: str) -> None:
     say = language_of(caller, language)
-    pages = [checked(caller, run.results, of=f" in {run.name}" * bool(run.name)) for run in runs]
+    checked_results = [
+        checked(caller, run.results, of=f" in {run.name}" * bool(run.name)) for run in runs
+    ]
     require(path.parent.is_dir(), f"{caller}: the folder must exist; got path {path}")
     with requires_extra(caller, "report"):
         from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -90,68 +92,71 @@ def _write(caller: str, runs: Sequence[Run], path: Path, language: str) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    shown = [
-        _shown(run, localised(page, say), say, place=i if len(runs) > 1 else None)
-        for i, (run, page) in enumerate(zip(runs, pages, strict=True))
+    sections = [
+        _section(run, localised(results, say), say, place=i if len(runs) > 1 else None)
+        for i, (run, results) in enumerate(zip(runs, checked_results, strict=True))
     ]
-    page = environment.get_template("page.html.j2").render(
+    html = environment.get_template("page.html.j2").render(
         say=say,
-        runs=shown,
-        overview=_overview(shown, say) if len(shown) > 1 else None,
-        makers=list(dict.fromkeys(_maker(page) for page in pages)),
+        runs=sections,
+        overview=_overview(sections, say) if len(sections) > 1 else None,
+        makers=list(dict.fromkeys(_maker(results) for results in checked_results)),
         light=chart_style.LIGHT,
         dark=chart_style.DARK,
         plotly=Markup(get_plotlyjs()),
     )
-    write_text(path, page)
+    write_text(path, html)
 
 
-def _shown(run: Run, page: dict, say: Language, *, place: int | None) -> dict[str, object]:
-    """Everything that the template says of one run; `place` tells it from others."""
+def _section(run: Run, results: dict, say: Language, *, place: int | None) -> dict[str, object]:
+    """Make what the template shows of one run; `place` is its number among several."""
     from askew.tradeoffs._report.chart_style import marks
     from askew.tradeoffs._report.item_section import item_sections
     from askew.tradeoffs._report.learning_curves import learning_charts
     from askew.tradeoffs._report.pareto_charts import tradeoff_charts
     from askew.tradeoffs._report.quality_charts import quality_charts
 
-    quality, costs = split_metrics(page)
-    names = [arm["name"] for arm in page["arms"]]
-    details = [config_grid(page, say), tuning_grid(page, say), trial_grid(page, say)]
-    details += setting_grids(page, say)
+    quality, costs = split_metrics(results)
+    names = [arm["name"] for arm in results["arms"]]
+    details = [config_table(results, say), tuning_table(results, say), trial_table(results, say)]
+    details += setting_tables(results, say)
     return {
         "name": run.name,
         "id": "" if place is None else f"run{place + 1}-",
         "level": 2 if place is None else 3,
-        "page": page,
+        "results": results,
         "names": names,
         "marks": marks(names),
-        "setting_words": setting_words(page, say),
-        "races": races(page, say),
-        "quality_grid": quality_grid(page, say),
+        "setting_words": setting_words(results, say),
+        "findings_by_challenger": findings_by_challenger(results, say),
+        "quality_table": quality_table(results, say),
         "quality": [
-            (m["label"], quality_charts(page, m, say), item_sections(page, m, run.items, say))
+            (m["label"], quality_charts(results, m, say), item_sections(results, m, run.items, say))
             for m in quality
         ],
-        "tradeoffs": tradeoff_charts(page, quality[0], costs, say) if quality else [],
-        "cost_grid": cost_grid(page, say),
-        "learning": learning_charts(page, say),
-        "details": [grid for grid in details if grid.rows],
+        "tradeoffs": tradeoff_charts(results, quality[0], costs, say) if quality else [],
+        "cost_table": cost_table(results, say),
+        "learning": learning_charts(results, say),
+        "details": [table for table in details if table.rows],
     }
 
 
-def _overview(shown: Sequence[dict], say: Language) -> dict[str, object]:
-    found = [
-        (run["name"], run["page"]["task"], findings) for run in shown for findings in run["races"]
+def _overview(sections: Sequence[dict], say: Language) -> dict[str, object]:
+    runs = [
+        (section["name"], section["results"]["task"], findings)
+        for section in sections
+        for findings in section["findings_by_challenger"]
+        if findings
     ]
-    kinds = Counter(findings[0].kind or "no verdict" for *_, findings in found if findings)
+    kinds = Counter(findings[0].kind or "no verdict" for *_, findings in runs)
     order = ("pays", "does not pay", "cannot tell", "no verdict")
     counts = ", ".join(f"{say[kind]} {kinds[kind]} {TIMES}" for kind in order if kinds[kind])
     return {
-        "title": say["runs_title"].format(runs=len(shown)),
-        "summary": say["runs_summary"].format(runs=len(shown), counts=counts),
-        "grid": overview_grid(say, [entry for entry in found if entry[-1]]),
+        "title": say["runs_title"].format(runs=len(sections)),
+        "summary": say["runs_summary"].format(runs=len(sections), counts=counts),
+        "table": overview_table(say, runs),
     }
 
 
-def _maker(page: dict) -> str:
-    return f"askew {page['versions'].get('askew', '')}".rstrip()
+def _maker(results: dict) -> str:
+    return f"askew {results['versions'].get('askew', '')}".rstrip()

@@ -1,4 +1,4 @@
-"""Charts of quality against cost, with intervals and who is dominated."""
+"""Charts of quality against cost, with intervals and a mark for dominated arms."""
 
 import json
 import math
@@ -20,62 +20,74 @@ from askew.tradeoffs._report.language import Language, number
 from askew.tradeoffs._report.results_view import pairs_of, seed_values, verdict_on
 
 
-def tradeoff_charts(page: dict, quality: dict, costs: Sequence[dict], say: Language) -> list[Chart]:
+def tradeoff_charts(
+    results: dict, quality: dict, costs: Sequence[dict], say: Language
+) -> list[Chart]:
     """Draw quality against every cost: small marks are seeds, large ones means.
 
-    The cross of a challenger is the interval of its paired difference, laid at the mean of its
-    baseline, so that it reaches the dotted line of the baseline where that difference is not
-    certain. Means are geometric where a metric is compared by ratio, as its verdict is.
+    The cross of a challenger is the interval of its paired difference, added to the mean of its
+    baseline; it reaches the dotted line of the baseline if that difference is not certain. Means
+    are geometric for metrics that are compared by ratio, as in their verdicts.
 
     Args:
-        page: The results.
-        quality: The metric that goes upwards.
-        costs: The metrics that go to the right.
+        results: The results.
+        quality: The metric of the vertical axis.
+        costs: The metrics of the horizontal axes.
         say: The language.
 
     Returns:
-        One chart per cost that was measured together with the quality.
+        One chart per cost that was measured on the same seeds as the quality.
     """
-    charts = [_tradeoff_chart(page, quality, cost, say) for cost in costs]
+    charts = [_tradeoff_chart(results, quality, cost, say) for cost in costs]
     return [chart for chart in charts if chart.figure["data"]]
 
 
-def _tradeoff_chart(page: dict, quality: dict, cost: dict, say: Language) -> Chart:
+def _tradeoff_chart(results: dict, quality: dict, cost: dict, say: Language) -> Chart:
     figure = new_figure(say, axis_words(cost, say), height=330)
     figure.update_yaxes(showgrid=True)
-    points = {}
-    for arm in (arm["name"] for arm in page["arms"]):
-        up, right = seed_values(page, arm, quality["name"]), seed_values(page, arm, cost["name"])
-        seeds = [seed for seed in up if seed in right]
-        if seeds:
-            points[arm] = [right[seed] for seed in seeds], [up[seed] for seed in seeds]
+    points = _points(results, quality, cost)
     middles = {arm: (_middle(cost, xs), _middle(quality, ys)) for arm, (xs, ys) in points.items()}
     dominated, notes = set(), []
-    for pair in pairs_of(page):
+    for pair in pairs_of(results):
         if not set(pair) <= set(points):
             continue
-        verdicts = [verdict_on(page, *pair, metric["name"]) for metric in (cost, quality)]
-        _add_cross(figure, page, pair, middles, verdicts, (cost, quality))
-        found = position(verdicts)
-        if found:
+        verdicts = [verdict_on(results, *pair, metric["name"]) for metric in (cost, quality)]
+        _add_cross(figure, results, pair, middles, verdicts, (cost, quality))
+        standing = position(verdicts)
+        if standing:
             words = say["against"].format(challenger=pair[0], baseline=pair[1])
-            notes.append(say["position"].format(pair=words, position=say[found]))
-        if found in ("dominates", "dominated"):
-            dominated.add(pair[1] if found == "dominates" else pair[0])
+            notes.append(say["position"].format(pair=words, position=say[standing]))
+        if standing in ("dominates", "dominated"):
+            dominated.add(pair[1] if standing == "dominates" else pair[0])
     words = []
     for arm, (xs, ys) in points.items():
-        add_seeds(figure, page, arm, xs, ys, small=True)
-        add_mean(figure, page, say, arm, *middles[arm], hollow=arm in dominated)
+        add_seeds(figure, results, arm, xs, ys, small=True)
+        add_mean(figure, results, say, arm, *middles[arm], hollow=arm in dominated)
         at = {"up": number(say, middles[arm][1]), "right": number(say, middles[arm][0])}
         words.append(say["pareto_at"].format(arm=arm, **at))
-    drawn = figure.to_dict()["data"]
-    figure.update_xaxes(range=_range([x for trace in drawn for x in trace["x"]]))
-    figure.update_yaxes(range=_range([y for trace in drawn for y in trace["y"]]))
+    _fit_axes(figure)
     label = say["pareto_label"].format(
         up=quality["label"], right=cost["label"], words="; ".join([*words, *notes])
     )
     note = "; ".join(notes)
     return Chart(axis_words(quality, say), label, json.loads(figure.to_json()), note)
+
+
+def _points(results: dict, quality: dict, cost: dict) -> dict[str, tuple[list, list]]:
+    """Collect the costs and the qualities of every arm, of the seeds that have both."""
+    points = {}
+    for arm in (arm["name"] for arm in results["arms"]):
+        ys, xs = (seed_values(results, arm, metric["name"]) for metric in (quality, cost))
+        seeds = [seed for seed in ys if seed in xs]
+        if seeds:
+            points[arm] = [xs[seed] for seed in seeds], [ys[seed] for seed in seeds]
+    return points
+
+
+def _fit_axes(figure: go.Figure) -> None:
+    traces = figure.to_dict()["data"]
+    figure.update_xaxes(range=_range([x for trace in traces for x in trace["x"]]))
+    figure.update_yaxes(range=_range([y for trace in traces for y in trace["y"]]))
 
 
 def _middle(metric: dict, values: Sequence[float]) -> float:
@@ -84,7 +96,7 @@ def _middle(metric: dict, values: Sequence[float]) -> float:
 
 
 def _range(values: Sequence[float]) -> list[float] | None:
-    """Choose an axis; equal values, which may differ in their last bits, lie in its middle."""
+    """Choose the range of an axis; values that differ in their last bits only lie in its middle."""
     if not values:
         return None
     low, high = min(values), max(values)
@@ -95,7 +107,7 @@ def _range(values: Sequence[float]) -> list[float] | None:
 
 def _add_cross(
     figure: go.Figure,
-    page: dict,
+    results: dict,
     pair: tuple[str, str],
     middles: dict[str, tuple[float, float]],
     verdicts: Sequence[dict | None],
@@ -115,12 +127,12 @@ def _add_cross(
             x=across if place else ends,
             y=ends if place else across,
             mode="lines",
-            line={"color": f"var(--{mark_of(page, challenger)[0]})", "width": 3},
+            line={"color": f"var(--{mark_of(results, challenger)[0]})", "width": 3},
             hoverinfo="skip",
         )
 
 
 def _moved(start: float, change: float, metric: dict) -> float:
-    """Give the value that is better than `start` by so much."""
+    """Return the value that is better than `start` by `change`, on the scale of the metric."""
     change = change if metric["better"] == "higher" else -change
     return start * math.exp(change) if metric["scale"] == "ratio" else start + change

@@ -1,4 +1,4 @@
-"""The results that a report shows: checked, complete, in the reader's language."""
+"""The results that a report shows: checked, complete, and in the language of the report."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -23,9 +23,9 @@ class Run(NamedTuple):
     """A comparison of a report.
 
     Attributes:
-        name: How it is called beside others.
+        name: What the report calls it.
         results: What results.json holds.
-        items: As `items_of` gives them; none if they are not at hand.
+        items: As `items_of` returns them; empty if the folder has no trials.
 
     Example:
         >>> Run(name="nightly", results={"version": 1}, items={}).name
@@ -38,13 +38,13 @@ class Run(NamedTuple):
 
 
 def read_run(folder: str | Path) -> Run:
-    """Read what a finished comparison left in its folder.
+    """Read the results and items of a finished comparison.
 
     Args:
         folder: With results.json, and with the trials if their items are to be shown.
 
     Returns:
-        What a report shows, by the name of the folder.
+        What a report shows, under the name of the folder.
 
     Raises:
         ValueError: If there is no results.json, it is of another version or incomplete, or
@@ -76,12 +76,10 @@ def checked(caller: str, results: Mapping[str, Any], *, of: str = "") -> dict:
     )
     fault = results_fault(results)
     require(not fault, f"{caller}: results must be complete; got {fault}{of}")
-    page = dict(results)
-    page["verdicts"] = [_whole(verdict) for verdict in page["verdicts"]]
-    return page
+    return {**results, "verdicts": [_completed(verdict) for verdict in results["verdicts"]]}
 
 
-def _whole(verdict: dict) -> dict:
+def _completed(verdict: dict) -> dict:
     differences = verdict.get("seed_differences") or []
     wins = verdict.get("wins", sum(d > 0 for d in differences) if differences else None)
     losses = sum(d < 0 for d in differences) if differences else None
@@ -90,33 +88,33 @@ def _whole(verdict: dict) -> dict:
     return {"confidence": 0.95} | verdict | {"wins": wins, "losses": losses}
 
 
-def localised(page: dict, say: Language) -> dict:
-    """Write the sentence, the labels and the reasons in a language."""
+def localised(results: dict, say: Language) -> dict:
+    """Translate the sentence, the labels and the reasons of checked results."""
     metrics = [
         metric
         | {"label": say.name(metric["label"]), "unit": say.name(metric["unit"])}
         | {"comparatives": _comparatives(metric)}
-        for metric in page["metrics"]
+        for metric in results["metrics"]
     ]
-    verdicts = [v | {"reason": say.reason(v["reason"])} for v in page["verdicts"]]
-    summary = page["summary"] if say.code == "en" else _summary(page, say)
-    return page | {"metrics": metrics, "verdicts": verdicts, "summary": summary}
+    verdicts = [v | {"reason": say.reason(v["reason"])} for v in results["verdicts"]]
+    summary = results["summary"] if say.code == "en" else _summary(results, say)
+    return results | {"metrics": metrics, "verdicts": verdicts, "summary": summary}
 
 
-def _summary(page: dict, say: Language) -> str:
-    """Say again what the sentence tells: all metrics, or those of the headline."""
+def _summary(results: dict, say: Language) -> str:
+    """Write the summary anew, on the same metrics: all of them, or those of the headline."""
     verdicts = [
         Verdict(**{name: verdict.get(name, 0) for name in Verdict._fields})
-        for verdict in page["verdicts"]
+        for verdict in results["verdicts"]
     ]
     names = [field.name for field in fields(Metric)]
-    metrics = [Metric(**{name: metric[name] for name in names}) for metric in page["metrics"]]
-    whole = summary_sentence(verdicts, metrics) == page["summary"]
+    metrics = [Metric(**{name: metric[name] for name in names}) for metric in results["metrics"]]
+    whole = summary_sentence(verdicts, metrics) == results["summary"]
     return (summary_sentence if whole else headline)(verdicts, metrics, language=say.code)
 
 
 def _comparatives(metric: dict) -> tuple[str, str, str]:
-    """Choose the words of a better, a worse and an equal ratio."""
+    """Choose the keys of the words for a better, a worse and an equal ratio."""
     if metric["unit"] in _TIME_UNITS or metric["unit"].endswith("/s"):
         return "faster", "slower", "as_fast"
     if metric["unit"] in _SIZE_UNITS:
@@ -125,29 +123,30 @@ def _comparatives(metric: dict) -> tuple[str, str, str]:
     return ("higher", "lower", "as_high") if higher else ("lower", "higher", "as_low")
 
 
-def split_metrics(page: dict) -> tuple[list[dict], list[dict]]:
-    """Tell quality from cost: a cost is what the arms list among theirs."""
-    costs = {name for arm in page["arms"] for name in arm["costs"]}
-    quality = [metric for metric in page["metrics"] if metric["name"] not in costs]
-    return quality, [metric for metric in page["metrics"] if metric["name"] in costs]
+def split_metrics(results: dict) -> tuple[list[dict], list[dict]]:
+    """Split the metrics into quality and costs; a cost is one that an arm lists among its costs."""
+    costs = {name for arm in results["arms"] for name in arm["costs"]}
+    quality = [metric for metric in results["metrics"] if metric["name"] not in costs]
+    return quality, [metric for metric in results["metrics"] if metric["name"] in costs]
 
 
-def pairs_of(page: dict) -> list[tuple[str, str]]:
+def pairs_of(results: dict) -> list[tuple[str, str]]:
     """List every challenger with its baseline."""
-    return list(dict.fromkeys((v["challenger"], v["baseline"]) for v in page["verdicts"]))
+    return list(dict.fromkeys((v["challenger"], v["baseline"]) for v in results["verdicts"]))
 
 
-def verdict_on(page: dict, challenger: str, baseline: str, metric: str) -> dict | None:
-    """Find a verdict."""
+def verdict_on(results: dict, challenger: str, baseline: str, metric: str) -> dict | None:
+    """Return the verdict on one challenger and metric, if there is one."""
     wanted = (challenger, baseline, metric)
-    found = (v for v in page["verdicts"] if (v["challenger"], v["baseline"], v["metric"]) == wanted)
-    return next(found, None)
+    for verdict in results["verdicts"]:
+        if (verdict["challenger"], verdict["baseline"], verdict["metric"]) == wanted:
+            return verdict
+    return None
 
 
-def seed_values(page: dict, arm: str, metric: str) -> dict[int, float]:
-    """Collect one metric of one arm: its value per seed, where one was measured."""
-    own = (trial for trial in page["trials"] if trial["arm"] == arm)
-    values = {trial["seed"]: trial["metrics"].get(metric) for trial in own}
+def seed_values(results: dict, arm: str, metric: str) -> dict[int, float]:
+    """Collect one metric of one arm by seed; seeds without a value are left out."""
+    values = {t["seed"]: t["metrics"].get(metric) for t in results["trials"] if t["arm"] == arm}
     return {seed: value for seed, value in values.items() if value is not None}
 
 

@@ -1,4 +1,4 @@
-"""What the verdicts say, in words."""
+"""The verdicts in sentences."""
 
 import math
 from collections.abc import Sequence
@@ -11,15 +11,15 @@ from askew.tradeoffs._statistics.verdicts import Metric, Verdict
 def summary_sentence(
     verdicts: Sequence[Verdict], metrics: Sequence[Metric], *, language: str = "en"
 ) -> str:
-    """Say in plain words what a comparison found, one sentence per challenger.
+    """Describe the verdicts of a comparison in plain words, one sentence per challenger.
 
     Quality comes first: metrics compared by difference, then those compared by ratio. A
     ratio is the challenger's value over the baseline's, whichever is better. Every claim
     carries its seeds, interval and verdict; without a verdict nothing is claimed.
 
     Args:
-        verdicts: As `analyze` gives them.
-        metrics: What is known of the metrics; others are called by their names.
+        verdicts: As `analyze` returns them.
+        metrics: Labels, units and scales; other metrics are called by their names.
         language: "en" or "pt".
 
     Returns:
@@ -50,31 +50,31 @@ def summary_sentence(
     pairs = dict.fromkeys((verdict.challenger, verdict.baseline) for verdict in verdicts)
     sentences = []
     for challenger, baseline in pairs:
-        own = [v for v in verdicts if (v.challenger, v.baseline) == (challenger, baseline)]
-        described = [(verdict, known.get(verdict.metric) or _plain(verdict)) for verdict in own]
+        of_pair = [v for v in verdicts if (v.challenger, v.baseline) == (challenger, baseline)]
+        described = [(verdict, known.get(verdict.metric) or _plain(verdict)) for verdict in of_pair]
         described.sort(key=lambda pair: pair[1].scale == "ratio")
         phrases = [_phrase(say, *pair) for pair in described if pair[0].verdict is not None]
         phrases += _refusals(say, described)
         against = say["against"].format(challenger=challenger, baseline=baseline)
-        sentences.append(f"{_seeds(say, own)}, {against}: {'; '.join(phrases)}.")
+        sentences.append(f"{_seeds(say, of_pair)}, {against}: {'; '.join(phrases)}.")
     return " ".join(sentences)
 
 
 def headline(
     verdicts: Sequence[Verdict], metrics: Sequence[Metric], *, language: str = "en"
 ) -> str:
-    """Say what the first quality metric and the speed of answering show; tables have the rest.
+    """Describe the verdicts on the first quality metric and on the speed of answering.
 
     Args:
-        verdicts: As `analyze` gives them.
+        verdicts: As `analyze` returns them.
         metrics: The first quality metric first.
         language: "en" or "pt".
 
     Returns:
         The sentences, "" without such verdicts.
     """
-    told = {"throughput", "latency_ms", *(metric.name for metric in metrics[:1])}
-    return summary_sentence([v for v in verdicts if v.metric in told], metrics, language=language)
+    named = {"throughput", "latency_ms", *(metric.name for metric in metrics[:1])}
+    return summary_sentence([v for v in verdicts if v.metric in named], metrics, language=language)
 
 
 def _plain(verdict: Verdict) -> Metric:
@@ -108,7 +108,7 @@ def _phrase(say: Language, verdict: Verdict, metric: Metric) -> str:
 
 
 def _amounts(say: Language, verdict: Verdict, metric: Metric) -> tuple[str, str]:
-    """Write size and interval as a reader expects them: a worse arm is worse by a positive size."""
+    """Write size and interval; a worse arm is worse by a positive size."""
     low = verdict.difference if verdict.low is None else verdict.low
     high = verdict.difference if verdict.high is None else verdict.high
     amounts = [low, verdict.difference, high]
@@ -123,7 +123,7 @@ def _amounts(say: Language, verdict: Verdict, metric: Metric) -> tuple[str, str]
 
 
 def _decimals(width: float, size: float) -> int:
-    """Show two digits of the interval's width, or three of the size where it has none."""
+    """Show two digits of the interval's width, or three of the size if the width is 0."""
     if width > 0:
         return max(0, 1 - math.floor(math.log10(width)))
     return max(0, 2 - math.floor(math.log10(abs(size)))) if size else 0

@@ -1,16 +1,16 @@
-"""What a comparison found, as tables for the terminal."""
+"""The results of a comparison as tables for the terminal."""
 
 from collections.abc import Mapping
 
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
-from askew.tradeoffs._report.cards import races
+from askew.tradeoffs._report.cards import findings_by_challenger
 from askew.tradeoffs._report.language import DASH, MINUS, TIMES, language_of
 from askew.tradeoffs._report.results_view import checked, localised
-from askew.tradeoffs._report.tables import Grid, cost_grid, quality_grid, verdict_grid
+from askew.tradeoffs._report.tables import Table, cost_table, quality_table, verdict_table
 
 _ASCII = str.maketrans(
     {TIMES: "x", MINUS: "-", DASH: "-", "±": "+/-", "…": "...", "\u00a0": " ", "\u202f": " "}
@@ -22,7 +22,7 @@ def print_results(results: Mapping[str, object], console: Console, *, language: 
 
     Args:
         results: What results.json holds, version 1.
-        console: Where to; the tables fit 80 columns and plain files.
+        console: Where they are printed; the tables fit 80 columns and plain files.
         language: "en" or "pt".
 
     Raises:
@@ -36,33 +36,33 @@ def print_results(results: Mapping[str, object], console: Console, *, language: 
         ValueError: print_results: results must be of version 1; got version 2
     """
     say = language_of("print_results", language)
-    page = localised(checked("print_results", results), say)
-    _print(console, page["summary"], style="bold")
-    for findings in races(page, say):
-        _print_grid(console, verdict_grid(say, findings, " " if console.width >= 110 else "\n"))
+    shown = localised(checked("print_results", results), say)
+    _print(console, shown["summary"], style="bold")
+    for findings in findings_by_challenger(shown, say):
+        _print_table(console, verdict_table(say, findings, " " if console.width >= 110 else "\n"))
         for reason in dict.fromkeys(finding.reason for finding in findings if finding.reason):
-            about = ", ".join(f.metric for f in findings if f.reason == reason)
-            _print(console, f"{about}: {reason}", style="dim")
-    if page["verdicts"]:
+            labels = ", ".join(f.metric for f in findings if f.reason == reason)
+            _print(console, f"{labels}: {reason}", style="dim")
+    if shown["verdicts"]:
         _print(console, say["detects_means"], style="dim")
-    for grid in (quality_grid(page, say), cost_grid(page, say)):
-        if grid.rows:
-            _print_grid(console, grid)
+    for table in (quality_table(shown, say), cost_table(shown, say)):
+        if table.rows:
+            _print_table(console, table)
 
 
 def _print(console: Console, text: str, *, style: str = "") -> None:
     console.print(Text(_encodable(console, text)), style=style)
 
 
-def _print_grid(console: Console, grid: Grid) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in grid.head:
-        table.add_column(Text(_encodable(console, name)), overflow="fold")
-    for row in grid.rows:
-        table.add_row(*(Text(_encodable(console, cell)) for cell in row))
+def _print_table(console: Console, table: Table) -> None:
+    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in table.head:
+        drawn.add_column(Text(_encodable(console, name)), overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*(Text(_encodable(console, cell)) for cell in row))
     console.print()
-    _print(console, grid.title, style="bold")
-    console.print(table)
+    _print(console, table.title, style="bold")
+    console.print(drawn)
 
 
 def _encodable(console: Console, text: str) -> str:

@@ -1,4 +1,4 @@
-"""Data of a user's own as batches: the same ones in the same order for every model."""
+"""The user's data as batches: the same batches in the same order for every model."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
@@ -15,11 +15,11 @@ Batch: TypeAlias = tuple[Any, Any]
 
 
 def as_data(data: Data, where: str) -> Dataset | DataLoader:
-    """Take a dataset, a loader, or a tuple of tensors of equal length.
+    """Turn a tuple of tensors into a dataset, and check a dataset or loader.
 
     Args:
         data: Whose items are (input, target), or mappings with "labels".
-        where: What it is called, for messages.
+        where: Its name, for messages.
 
     Returns:
         A dataset with a length, or a loader of one.
@@ -35,8 +35,8 @@ def as_data(data: Data, where: str) -> Dataset | DataLoader:
             f"got lengths {lengths}",
         )
         data = TensorDataset(*data)
-    size = dataset_of(data)
-    length = len(size) if hasattr(size, "__len__") else None
+    dataset = dataset_of(data)
+    length = len(dataset) if hasattr(dataset, "__len__") else None
     require(
         length is not None and length > 0,
         f"Experiment: {where} must be a dataset with a length above 0, a DataLoader of one, or a "
@@ -46,14 +46,14 @@ def as_data(data: Data, where: str) -> Dataset | DataLoader:
 
 
 def dataset_of(data: Dataset | DataLoader) -> Any:
-    """Give the items behind a loader."""
+    """Return the dataset of a loader, or the dataset itself."""
     return data.dataset if isinstance(data, DataLoader) else data
 
 
 def training_batches(
     data: Dataset | DataLoader, batch_size: int, seed: int, device: torch.device
 ) -> Iterator[Batch]:
-    """Give batches without end, in an order that depends on the seed alone.
+    """Yield batches without end, in an order that depends on the seed alone.
 
     Args:
         data: A loader is used as it is; it is seeded anew for each epoch, so that what a model
@@ -86,13 +86,13 @@ def training_batches(
 def ordered_batches(
     data: Dataset | DataLoader, batch_size: int, device: torch.device, items: int | None = None
 ) -> Iterator[Batch]:
-    """Give the first items once, in their order.
+    """Yield the first items once, in their order.
 
     Args:
         data: Of a loader, its dataset and the way it collates.
         batch_size: Items at once.
         device: Where the tensors go.
-        items: How many; all by default, and again from the first where there are fewer.
+        items: How many; all by default. If there are fewer, they start again from the first.
 
     Yields:
         Input and target.
@@ -120,7 +120,7 @@ def pair_of(batch: Any, device: torch.device) -> Batch:
 
 
 def answer(model: nn.Module, inputs: Any) -> Any:
-    """Call a model with an input, several, or named ones; of an output with logits, these."""
+    """Call a model with one input, several, or named ones; return its output or its logits."""
     if isinstance(inputs, Mapping):
         output = model(**inputs)
     else:
@@ -128,14 +128,14 @@ def answer(model: nn.Module, inputs: Any) -> Any:
     return getattr(output, "logits", output)
 
 
-def join(parts: Sequence[Tensor]) -> Tensor:
-    """Put the outputs or targets of all batches together."""
+def join(batches: Sequence[Tensor]) -> Tensor:
+    """Concatenate the outputs or targets of all batches."""
     require(
-        all(isinstance(part, Tensor) for part in parts),
+        all(isinstance(batch, Tensor) for batch in batches),
         "Experiment: outputs and targets must be tensors, or outputs have logits; "
-        f"got {type(parts[0]).__name__}",
+        f"got {type(batches[0]).__name__}",
     )
-    return torch.cat(list(parts))
+    return torch.cat(list(batches))
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:

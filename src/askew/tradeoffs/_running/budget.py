@@ -1,4 +1,4 @@
-"""How long trials train, and who is told how far they are."""
+"""How long trials train, and what receives their progress."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Budget:
 
 
 class Watcher:
-    """Told how far a comparison is; this one does not care.
+    """Receives the progress of a comparison; this one ignores it. Override what is wanted.
 
     Example:
         >>> class Prints(Watcher):
@@ -49,14 +49,14 @@ class Watcher:
     """
 
     def stage(self, name: str) -> None:
-        """Hear what is done now.
+        """Receive the name of the stage that begins.
 
         Args:
-            name: What is done now.
+            name: Such as "training".
         """
 
     def trials(self, done: Mapping[tuple[str, int], int], steps: Mapping[str, int]) -> None:
-        """Hear how far the trials are.
+        """Receive the progress of the trials.
 
         Args:
             done: Steps done by arm and seed.
@@ -64,7 +64,7 @@ class Watcher:
         """
 
     def costs(self, done: int, total: int) -> None:
-        """Hear how far the measuring is.
+        """Receive the progress of tuning or of measuring.
 
         Args:
             done: Measurements done.

@@ -1,4 +1,4 @@
-"""Speed and memory of trained models, measured last, alone and in turn."""
+"""Speed and memory of trained models: measured after all training, one process, arms in turn."""
 
 import tempfile
 import time
@@ -20,10 +20,10 @@ _MEMORY_STEPS = 20
 
 
 def measure_costs(plan: RunPlan[Model], progress: Progress) -> dict:
-    """Time every trained model and find the peak memory of training each arm, once.
+    """Time every trained model and measure the peak memory of training each arm, once.
 
     For each seed the arms take turns, round by round, in alternating order; a model's figure
-    is its median over the rounds. What was measured before is read, not measured again.
+    is its median over the rounds. What costs.json holds is read, not measured again.
 
     Args:
         plan: Whose trials are finished.
@@ -31,8 +31,8 @@ def measure_costs(plan: RunPlan[Model], progress: Progress) -> dict:
 
     Returns:
         `speed`: per arm and seed `latency_ms` (one item at a time) and `throughput` (items per
-        second in batches of 64); `own`: per arm and seed the task's own figures, if it has
-        any; `peak_memory_mb`: per arm.
+        second in batches of 64); `own`: per arm and seed the costs that the task adds, if any;
+        `peak_memory_mb`: per arm.
     """
     task, arms, seeds = plan.task, plan.arms, plan.seeds
     path = plan.out / "costs.json"
@@ -96,7 +96,7 @@ def _seconds(task: Task[Model], model: Model, items: int, batch_size: int) -> fl
 
 
 def _peak_memory(task: Task[Model], arm: Arm, threads: int) -> float:
-    """Measure in a fresh process: what an earlier model freed would hide what this one takes."""
+    """Measure in a fresh process, which has no freed memory of an earlier model to reuse."""
     with trial_processes(1, threads) as executor:
         return executor.submit(_memory_of_training, task, arm).result()
 
@@ -116,7 +116,7 @@ def _memory_of_training(task: Task[Model], arm: Arm) -> float:
 
 
 def _peak_mb() -> float:
-    """Peak resident memory of this process; `ru_maxrss` alone would begin at the parent's."""
+    """Read the peak resident memory of this process; `ru_maxrss` would start at the parent's."""
     status = Path("/proc/self/status")
     if status.exists():
         line = next(row for row in status.read_text().splitlines() if row.startswith("VmHWM"))

@@ -1,4 +1,4 @@
-"""What any module costs: its parameters, and the arithmetic of a call, counted as it runs."""
+"""Costs of any module: its parameters, and the operations of a call, counted as it runs."""
 
 from collections.abc import Callable
 
@@ -11,9 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 def count_flops(call: Callable[[], object]) -> int:
     """Count the floating-point operations of matrix products and convolutions in a call.
 
-    A multiplication and an addition are two. PyTorch's counter passes over what a CPU runs as one
-    kernel of its own, attention and recurrent layers; these run here as the products they are made
-    of, so the call may need more memory than usual.
+    A multiplication and an addition count as two. PyTorch's counter does not see attention and
+    recurrent layers that a CPU runs as one kernel; here these run as separate products, so the call
+    may need more memory than usual.
 
     Args:
         call: What is counted, forward and backward if it does both.
@@ -37,7 +37,7 @@ def count_flops(call: Callable[[], object]) -> int:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Count trainable numbers, each once however often it is used.
+    """Count the trainable numbers of a model; shared ones count once.
 
     Args:
         model: Any module.

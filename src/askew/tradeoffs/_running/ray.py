@@ -47,18 +47,7 @@ def run_on_ray(
         RuntimeError: If there is no such cluster, or a worker was lost three times.
     """
     ray = import_ray()
-    local = {
-        "num_cpus": plan.jobs * plan.threads,
-        "include_dashboard": False,
-        "object_store_memory": _STORE_BYTES,
-        "runtime_env": {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}},
-    }
-    try:
-        ray.init(log_to_driver=False, **(local if cluster == LOCAL else {"address": cluster}))
-    except ConnectionError as error:
-        raise RuntimeError(
-            f"compare: the cluster must be there; got cluster {cluster!r}: {error}"
-        ) from error
+    _connect(ray, plan, cluster)
     try:
         remote = ray.remote(num_cpus=plan.threads, max_retries=_RETRIES)(_packed_trial)
         stored = ray.put(plan.task)
@@ -79,6 +68,21 @@ def run_on_ray(
             report_progress()
     finally:
         ray.shutdown()
+
+
+def _connect(ray: Any, plan: RunPlan[Model], cluster: str) -> None:
+    local = {
+        "num_cpus": plan.jobs * plan.threads,
+        "include_dashboard": False,
+        "object_store_memory": _STORE_BYTES,
+        "runtime_env": {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}},
+    }
+    try:
+        ray.init(log_to_driver=False, **(local if cluster == LOCAL else {"address": cluster}))
+    except ConnectionError as error:
+        raise RuntimeError(
+            f"compare: the cluster must be there; got cluster {cluster!r}: {error}"
+        ) from error
 
 
 def import_ray() -> Any:
@@ -108,14 +112,14 @@ def _packed_trial(task: Task[Model], arm: Arm, seed: int, steps: int, threads: i
 
 def _unpack(packed: bytes, out: Path, name: str) -> None:
     """Put a trial in its place, whole or not at all."""
-    with TemporaryDirectory(dir=_made(out / "work")) as folder:
+    with TemporaryDirectory(dir=_created(out / "work")) as folder:
         with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
             tar.extractall(folder, filter="data")
-        final = _made(out / "trials") / name
+        final = _created(out / "trials") / name
         shutil.rmtree(final, ignore_errors=True)
         (Path(folder) / name).rename(final)
 
 
-def _made(folder: Path) -> Path:
+def _created(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder

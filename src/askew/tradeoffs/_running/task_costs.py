@@ -1,4 +1,4 @@
-"""The figures that a task adds to the costs of a comparison, as costs.json keeps them."""
+"""The costs that a task adds to those of a comparison, from costs.json."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -8,17 +8,17 @@ from askew.tradeoffs._running.trial import Trial
 from askew.tradeoffs._statistics.verdicts import Metric
 
 _EQUIVALENCE = 0.05  # as of the speeds
-_TAKEN = ("parameters", "flops_per_step", "peak_memory_mb")
+_RESERVED = ("parameters", "flops_per_step", "peak_memory_mb")
 
 
-def own_values(costs: Mapping, trial: Trial) -> dict[str, float]:
-    """Give the figures of one trained model by name; none where the task has none."""
-    return {name: found["value"] for name, found in _of(costs, trial).items()}
+def task_costs(costs: Mapping, trial: Trial) -> dict[str, float]:
+    """Return the task's costs of one trained model by name; empty if the task has none."""
+    return {name: cost["value"] for name, cost in _costs_of(costs, trial).items()}
 
 
-def own_means(costs: Mapping, trials: Sequence[Trial]) -> dict[str, float]:
-    """Give the mean of each figure over the trials of an arm; equal figures stay as they are."""
-    values = [own_values(costs, trial) for trial in trials]
+def task_cost_means(costs: Mapping, trials: Sequence[Trial]) -> dict[str, float]:
+    """Average each cost over the trials of an arm; equal values stay exactly as they are."""
+    values = [task_costs(costs, trial) for trial in trials]
     columns = {name: [row[name] for row in values] for name in values[0]}
     return {
         name: column[0] if len(set(column)) == 1 else fmean(column)
@@ -26,24 +26,24 @@ def own_means(costs: Mapping, trials: Sequence[Trial]) -> dict[str, float]:
     }
 
 
-def own_metrics(
+def task_cost_metrics(
     costs: Mapping, trials: Sequence[Trial], others: Sequence[Metric]
 ) -> tuple[Metric, ...]:
-    """Describe the figures as metrics compared by ratio, and check that every model has them.
+    """Describe the costs as metrics compared by ratio, and check that every model has them.
 
     Raises:
-        ValueError: If the models have different figures, or a name is taken by another metric.
+        ValueError: If the models have different costs, or a name is taken by another metric.
     """
-    first = _of(costs, trials[0])
+    first = _costs_of(costs, trials[0])
     for trial in trials:
-        found = _of(costs, trial)
+        others_costs = _costs_of(costs, trial)
         require(
-            _kinds(found) == _kinds(first),
+            _without_values(others_costs) == _without_values(first),
             "compare: every trained model must have the same costs; "
-            f"got {list(found)} of {trial.arm}, seed {trial.seed}, and {list(first)} of "
+            f"got {list(others_costs)} of {trial.arm}, seed {trial.seed}, and {list(first)} of "
             f"{trials[0].arm}, seed {trials[0].seed}",
         )
-    taken = {metric.name for metric in others}.union(_TAKEN)
+    taken = {metric.name for metric in others}.union(_RESERVED)
     for name in first:
         require(name not in taken, f"compare: a cost of the task must have a new name; got {name}")
     return tuple(
@@ -60,18 +60,21 @@ def own_metrics(
 
 
 def is_judged(costs: Mapping, name: str) -> bool:
-    """Tell whether a figure gets a verdict: all do but those of a task that are only shown."""
-    seeds = costs.get("own", {}).values()
-    kinds = [cost for arms in seeds for own in arms.values() for cost in own.items()]
-    return all(cost["judged"] for own, cost in kinds if own == name)
+    """Return whether a metric gets a verdict: all do but the costs of a task that say otherwise."""
+    return all(
+        of_model[name]["judged"]
+        for arms in costs.get("own", {}).values()
+        for of_model in arms.values()
+        if name in of_model
+    )
 
 
-def _of(costs: Mapping, trial: Trial) -> dict[str, dict]:
+def _costs_of(costs: Mapping, trial: Trial) -> dict[str, dict]:
     return costs.get("own", {}).get(str(trial.seed), {}).get(trial.arm, {})
 
 
-def _kinds(found: Mapping[str, dict]) -> dict[str, dict]:
+def _without_values(costs: Mapping[str, dict]) -> dict[str, dict]:
     return {
         name: {key: value for key, value in cost.items() if key != "value"}
-        for name, cost in found.items()
+        for name, cost in costs.items()
     }

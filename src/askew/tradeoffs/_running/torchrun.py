@@ -37,15 +37,19 @@ def run_shared_trial(
         threads: Threads of PyTorch in each.
 
     Raises:
-        RuntimeError: If a process fails; the message has the last lines that it said.
+        RuntimeError: If a process fails; the message has the end of its standard error.
     """
     name = trial_name(arm.name, seed)
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    with TemporaryDirectory() as folder:  # of this user alone: who could write it could run code
-        job = Path(folder) / "job"
-        job.write_bytes(cloudpickle.dumps((task, arm, seed, steps, out.resolve(), os.getpid())))
+    with (
+        TemporaryDirectory() as folder
+    ):  # readable by this user alone: whoever writes the file can run code
+        arguments = Path(folder) / "arguments"
+        arguments.write_bytes(
+            cloudpickle.dumps((task, arm, seed, steps, out.resolve(), os.getpid()))
+        )
         done = subprocess.run(
-            [sys.executable, "-m", *launcher, "-m", __name__, str(job)],
+            [sys.executable, "-m", *launcher, "-m", __name__, str(arguments)],
             env={
                 **os.environ,
                 "OMP_NUM_THREADS": str(threads),
@@ -55,12 +59,12 @@ def run_shared_trial(
             text=True,
         )
     if done.returncode:
-        said = " ".join(done.stderr.split())[-2000:]
-        raise RuntimeError(f"compare: torchrun of {name} ended with {done.returncode}: {said}")
+        errors = " ".join(done.stderr.split())[-2000:]
+        raise RuntimeError(f"compare: torchrun of {name} ended with {done.returncode}: {errors}")
 
 
 def main() -> None:
-    """Do this process's part of a trial; the job was written by `run_shared_trial`."""
+    """Run a trial as one of several processes; `run_shared_trial` wrote the arguments."""
     task, arm, seed, steps, out, owner = cloudpickle.loads(Path(sys.argv[1]).read_bytes())
     threading.Thread(target=_end_with, args=(owner,), daemon=True).start()
     if int(os.environ["RANK"]) == 0:

@@ -67,12 +67,12 @@ def train_loop(
         >>> [record["step"] for record in records]
         [1, 2, 3]
     """
-    place = torch.device(device)
-    told, validated = max(1, steps // 50), max(1, steps // 10)
+    where = torch.device(device)
+    log_every, validate_every = max(1, steps // 50), max(1, steps // 10)
     records: list[dict[str, float]] = []
-    started, apart = seconds(device), 0.0
+    started, validating = seconds(device), 0.0
     model.train()
-    data = training_batches(train_data, batch_size, seed, place)
+    data = training_batches(train_data, batch_size, seed, where)
     for step, (inputs, target) in enumerate(islice(data, steps), 1):
         optimizer.zero_grad(set_to_none=True)
         loss = loss_of(answer(model, inputs), target)
@@ -80,19 +80,19 @@ def train_loop(
         optimizer.step()
         record: dict[str, float] = {
             "step": step,
-            "train_seconds": seconds(device) - started - apart,
+            "train_seconds": seconds(device) - started - validating,
         }
-        if step == steps or step % told == 0:
+        if step == steps or step % log_every == 0:
             record["loss"] = loss.item()
             if not math.isfinite(record["loss"]):
                 raise FloatingPointError(
                     f"Experiment: the loss must be finite; got loss {record['loss']} of {arm} at "
                     f"step {step}, seed {seed}"
                 )
-        if valid_data is not None and (step == steps or step % validated == 0):
+        if valid_data is not None and (step == steps or step % validate_every == 0):
             paused = seconds(device)
-            record["eval_loss"] = _mean_loss(model, loss_of, valid_data, batch_size, place)
-            apart += seconds(device) - paused
+            record["eval_loss"] = _mean_loss(model, loss_of, valid_data, batch_size, where)
+            validating += seconds(device) - paused
         if len(record) > 2:
             records.append(record)
             if on_record is not None:
@@ -103,11 +103,11 @@ def train_loop(
 
 @torch.no_grad()
 def _mean_loss(
-    model: nn.Module, loss_of: Loss, data: Any, batch_size: int, place: torch.device
+    model: nn.Module, loss_of: Loss, data: Any, batch_size: int, where: torch.device
 ) -> float:
     model.eval()
     total = items = 0.0
-    for inputs, target in ordered_batches(data, batch_size, place):
+    for inputs, target in ordered_batches(data, batch_size, where):
         total += loss_of(answer(model, inputs), target).item() * len(target)
         items += len(target)
     model.train()

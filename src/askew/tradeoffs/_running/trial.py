@@ -1,4 +1,4 @@
-"""One arm trained with one seed, in a process of its own, whole on disk or not there."""
+"""One arm trained with one seed: whole on disk, or not there."""
 
 import os
 import shutil
@@ -23,13 +23,13 @@ GAP = "generalisation_gap"
 
 
 class Trial(NamedTuple):
-    """What is kept of a finished trial; `items` maps metric to one value per test item.
+    """A finished trial, as its folder holds it.
 
     Args:
         arm: Its arm.
         seed: Its seed.
         metrics: Scores of the whole test set.
-        items: Scores of every test item.
+        items: One score per test item, by metric.
         train_seconds: CPU time of the training.
         curve: Losses by step.
         model: Folder of the trained weights.
@@ -63,7 +63,7 @@ def trial_name(arm: str, seed: int) -> str:
 
 
 def is_finished(out: Path, arm: str, seed: int) -> bool:
-    """Tell whether a trial is on disk, whole.
+    """Return whether a finished trial is on disk.
 
     Args:
         out: Folder of the comparison.
@@ -77,7 +77,7 @@ def is_finished(out: Path, arm: str, seed: int) -> bool:
 
 
 def start_worker(parent: int, threads: int) -> None:
-    """Prepare a process that runs trials: its threads, and an end when its parent ends.
+    """Prepare a process that runs trials: set its threads, and end it when its parent ends.
 
     Args:
         parent: Process number of the parent.
@@ -85,7 +85,7 @@ def start_worker(parent: int, threads: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C for all
     torch.set_num_threads(threads)
-    os.environ["TRANSFORMERS_VERBOSITY"] = "error"  # a process of our own, before any import
+    os.environ["TRANSFORMERS_VERBOSITY"] = "error"  # set before transformers is imported
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
@@ -97,7 +97,7 @@ def _end_with(parent: int) -> None:
 
 
 def run_trial(task: Task[Model], arm: Arm, seed: int, *, steps: int, out: Path) -> None:
-    """Train, score and store one trial; called again after a crash, go on.
+    """Train, score and store one trial; called again after a crash, continue.
 
     Args:
         task: The task.
@@ -125,18 +125,16 @@ def run_trial(task: Task[Model], arm: Arm, seed: int, *, steps: int, out: Path) 
     task.save(model, whole / "model")
     items = {metric: np.asarray(values, float) for metric, values in evaluation.items.items()}
     save_file(items, whole / "items.safetensors")
-    write_json(
-        whole / "trial.json",
-        {
-            "version": 1,
-            "arm": arm.name,
-            "seed": seed,
-            "steps": steps,
-            "metrics": dict(evaluation.metrics) | _gap(task, model, evaluation),
-            "train_seconds": max(r["train_seconds"] for r in records),
-            "curve": learning_curve(records),
-        },
-    )
+    values = {
+        "version": 1,
+        "arm": arm.name,
+        "seed": seed,
+        "steps": steps,
+        "metrics": dict(evaluation.metrics) | _gap(task, model, evaluation),
+        "train_seconds": max(r["train_seconds"] for r in records),
+        "curve": learning_curve(records),
+    }
+    write_json(whole / "trial.json", values)
     final.parent.mkdir(exist_ok=True)
     shutil.rmtree(final, ignore_errors=True)
     whole.rename(final)
@@ -179,8 +177,10 @@ def load_trial(out: Path, arm: str, seed: int) -> Trial:
         items = load_file(folder / "items.safetensors")
     except (OSError, SafetensorError) as error:
         fault = fault or f"items.safetensors: {in_short(error)}"
-    odd = [name for name, values in items.items() if values.ndim != 1 or values.dtype != float]
-    fault = fault or ", ".join(f"items of {name} that are no list of numbers" for name in odd)
+    malformed = [
+        name for name, values in items.items() if values.ndim != 1 or values.dtype != float
+    ]
+    fault = fault or ", ".join(f"items of {name} that are no list of numbers" for name in malformed)
     require(
         not fault,
         f"load_trial: a trial must be whole; got {folder / 'trial.json'}: {fault}. Remove its "
@@ -201,10 +201,10 @@ def learning_curve(records: Records) -> list[dict[str, float]]:
     """Join the training and validation records of the same step.
 
     Args:
-        records: As `Task.train` gives them.
+        records: As `Task.train` returns them.
 
     Returns:
-        Per logged step: `step`, `train_seconds`, and `train_loss` and `valid_loss` where known.
+        Per logged step: `step`, `train_seconds`, and `train_loss` and `valid_loss` if recorded.
     """
     names = {"loss": "train_loss", "eval_loss": "valid_loss", "train_seconds": "train_seconds"}
     curve: dict[int, dict[str, float]] = {}
@@ -216,7 +216,7 @@ def learning_curve(records: Records) -> list[dict[str, float]]:
 
 
 class ProgressFile:
-    """Tells another process how far a trial is, twice a second at most.
+    """A file in which another process reads the steps done, written twice a second at most.
 
     Args:
         path: The file that holds the steps done.
@@ -224,12 +224,12 @@ class ProgressFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._told = 0.0
+        self._written = 0.0
 
     def __call__(self, step: int, steps: int) -> None:
-        """Note that `step` of `steps` are done."""
-        if step == steps or time.monotonic() - self._told > 0.5:
-            self._told = time.monotonic()
+        """Write that `step` of `steps` are done."""
+        if step == steps or time.monotonic() - self._written > 0.5:
+            self._written = time.monotonic()
             self.path.write_text(str(step), encoding="ascii")
 
 
@@ -242,7 +242,7 @@ def read_progress(out: Path, arm: str, seed: int) -> int:
         seed: The seed.
 
     Returns:
-        Steps done, 0 where nothing is known.
+        Steps done, 0 if there is no such file.
     """
     try:
         return int((out / "work" / trial_name(arm, seed) / "progress").read_text("ascii"))

@@ -1,4 +1,4 @@
-"""Run the trials of a comparison side by side, and only those that are not done."""
+"""The trials of a comparison, side by side, those that are not finished."""
 
 import os
 import tempfile
@@ -105,7 +105,7 @@ def calibrate(
 ) -> dict[str, int]:
     """Turn a training budget in CPU-minutes into steps, once, before the first trial.
 
-    Each arm trains for a few steps while as many others do as will later; equal models get
+    Each arm trains for a few steps in as many processes as there will be later; equal models get
     equal budgets.
 
     Args:
@@ -137,7 +137,7 @@ def calibrate(
 
 
 def _work(arm: Arm) -> tuple[object, object]:
-    """What decides how long a step takes."""
+    """Return what the time of a step depends on."""
     return arm.config, arm.training
 
 
@@ -147,18 +147,18 @@ def _seconds_per_step(task: Task[Model], arm: Arm) -> float:
 
 
 def step_seconds(task: Task[Model], arm: Arm, folder: Path) -> float:
-    """Train for a few steps and give the mean CPU-seconds of those after the first records.
+    """Train for a few steps and return the mean CPU-seconds of those after the first record.
 
     Args:
         task: The task.
         arm: What is trained, from seed 0.
-        folder: An empty folder, for what training leaves behind.
+        folder: An empty folder, for the files of the training.
 
     Returns:
         Seconds per step.
 
     Raises:
-        ValueError: If the training records do not tell the time of two steps or more.
+        ValueError: If the records have the time of fewer than two steps.
     """
     records = task.train(
         task.build(arm.config, 0),
@@ -182,8 +182,8 @@ def step_seconds(task: Task[Model], arm: Arm, folder: Path) -> float:
 def trial_processes(jobs: int, threads: int) -> Iterator[ProcessPoolExecutor]:
     """Start processes for trials, which end with this one.
 
-    They are killed in the middle of their work where something is raised within, and end in
-    order otherwise: what is killed leaves semaphores behind, of which Python would complain.
+    They are killed in the middle of their work if an exception is raised within, and end in order
+    otherwise: killed processes leave semaphores open, about which Python would warn.
     """
     executor = ProcessPoolExecutor(
         jobs, initializer=start_worker, initargs=(os.getpid(), threads), timeout=600

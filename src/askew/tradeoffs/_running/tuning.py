@@ -1,4 +1,4 @@
-"""The same number of tries for every arm: settings drawn at random, judged on validation data."""
+"""Random search with the same draws for every arm, judged on validation data."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,12 @@ from askew.tradeoffs._task import Arm, Model, Progress, Task
 if TYPE_CHECKING:
     import optuna
 
-_FIRST_SEED = 1_000_000  # far from those of trials: what was tuned on is not judged again
+_FIRST_SEED = 1_000_000  # far from those of trials: no seed serves both tuning and verdicts
 _POLL_SECONDS = 0.5
 
 
 class Draw(NamedTuple):
-    """One try: the values drawn, and the score on validation data, higher is better.
+    """One try: the values drawn, and their score on validation data, higher is better.
 
     Example:
         >>> tries = [Draw({"lr": 1e-3}, 0.81), Draw({"lr": 1e-2}, 0.84)]
@@ -37,17 +37,17 @@ class Draw(NamedTuple):
 
 
 class Tuned(NamedTuple):
-    """What tuning found for one arm.
+    """The result of tuning one arm.
 
     Attributes:
-        arm: With the best values put in; the arm as given where no draw was better.
+        arm: With the best values; the arm as given if no draw was better.
         given: Score of the arm as given.
         draws: All tries, in the order of their numbers.
         curve: Expected best score after 1, 2, … of the draws (`expected_best`).
 
     Example:
-        >>> found = Tuned(Arm(name="plain", config=None), 0.80, [Draw({"lr": 1e-2}, 0.84)], [0.84])
-        >>> found.draws[0].score > found.given
+        >>> tuned = Tuned(Arm(name="plain", config=None), 0.80, [Draw({"lr": 1e-2}, 0.84)], [0.84])
+        >>> tuned.draws[0].score > tuned.given
         True
     """
 
@@ -92,7 +92,7 @@ def expected_best(scores: Sequence[float]) -> list[float]:
 
 
 def with_values(arm: Arm, values: Mapping[str, object]) -> Arm:
-    """Change numbers of an arm.
+    """Return an arm with some numbers changed.
 
     Args:
         arm: The arm.
@@ -106,9 +106,9 @@ def with_values(arm: Arm, values: Mapping[str, object]) -> Arm:
 
     Example:
         >>> from askew.transformer import StackConfig
-        >>> side = StackConfig(d_model=8, num_layers=1, num_heads=1, d_ff=8)
-        >>> found = with_values(Arm(name="a", config=side), {"dropout": 0.2, "training.lr": 0.1})
-        >>> found.config.dropout, found.training
+        >>> stack = StackConfig(d_model=8, num_layers=1, num_heads=1, d_ff=8)
+        >>> arm = with_values(Arm(name="a", config=stack), {"dropout": 0.2, "training.lr": 0.1})
+        >>> arm.config.dropout, arm.training
         (0.2, {'lr': 0.1})
     """
     config: dict[str, Any] = {}
@@ -135,7 +135,7 @@ def tune(
     threads: int = 1,
     progress: Progress = lambda done, total: None,
 ) -> list[Tuned]:
-    """Give every arm the same settings to try, and take the best of each on validation data.
+    """Try the same settings on every arm, and keep the best of each on validation data.
 
     Draw number k is the same for all arms and trains with the same seed; so does the arm as
     given. The score is the task's `validate(model)`, or the last validation loss with its sign
@@ -152,7 +152,7 @@ def tune(
         progress: Called with tries done and tries in all.
 
     Returns:
-        What was found, in the order of the arms.
+        One result per arm, in their order.
 
     Raises:
         ValueError: If a config lacks a number, or training gives no score.
@@ -182,7 +182,7 @@ def tune(
             running: dict[Future[float], tuple[optuna.Study, optuna.Trial]] = {}
             for arm, number in missing:
                 study = studies[arm.name]
-                trial = _asked(study, tuning.space, number)
+                trial = _ask(study, tuning.space, number)
                 tried = with_values(arm, trial.params)
                 future = executor.submit(_try, task, tried, number, steps[arm.name])
                 running[future] = study, trial
@@ -195,7 +195,7 @@ def tune(
 
 
 def check_space(arms: Sequence[Arm], tuning: Tuning) -> None:
-    """Refuse a space with a number that an arm does not have or take, or if optuna is absent."""
+    """Refuse a space that does not fit an arm, or any if optuna is not installed."""
     with requires_extra("tune", "sweep"):
         import optuna  # noqa: F401
     for arm in arms:
@@ -220,7 +220,7 @@ def _studies(names: Sequence[str], out: Path) -> dict[str, "optuna.Study"]:
             for name in names
         }
         for study in studies.values():
-            _finished(study)  # a damaged draw is found before the first new one
+            _finished(study)  # refuses a damaged journal before the first new try
     except Exception as error:  # whatever Optuna raises while it replays its journal
         raise ValueError(
             f"tune: the journal must be what tuning wrote; got {journal}: {in_short(error)}. "
@@ -229,8 +229,8 @@ def _studies(names: Sequence[str], out: Path) -> dict[str, "optuna.Study"]:
     return studies
 
 
-def _asked(study: "optuna.Study", space: Mapping[str, Range], number: int) -> "optuna.Trial":
-    """Ask for draw `number`: the same values for every arm, however often it is asked for."""
+def _ask(study: "optuna.Study", space: Mapping[str, Range], number: int) -> "optuna.Trial":
+    """Draw the values of try `number`: the same for every arm and every call."""
     from optuna.distributions import BaseDistribution, FloatDistribution
     from optuna.samplers import RandomSampler
 
@@ -252,10 +252,10 @@ def _finished(study: "optuna.Study") -> dict[int, Draw]:
     }
 
 
-def _best(arm: Arm, found: Mapping[int, Draw], draws: int) -> Tuned:
-    tried = [found[number] for number in range(1, draws + 1)]
+def _best(arm: Arm, finished: Mapping[int, Draw], draws: int) -> Tuned:
+    tried = [finished[number] for number in range(1, draws + 1)]
     best = max(tried, key=lambda draw: draw.score)
-    given = found[0].score
+    given = finished[0].score
     chosen = with_values(arm, best.values) if best.score > given else arm
     return Tuned(chosen, given, tried, expected_best([draw.score for draw in tried]))
 

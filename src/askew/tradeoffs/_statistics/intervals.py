@@ -17,7 +17,7 @@ class Spread(NamedTuple):
 
 
 def estimate_spread(differences: np.ndarray, grid: np.ndarray | None) -> Spread:
-    r"""Estimate how far the mean difference would move with other seeds and other items.
+    r"""Estimate the variance of the mean difference over other seeds and other items.
 
     Without items it is the variance of a mean of :math:`S` values. With items, the
     :math:`d_{si}` are a fully crossed design of random seeds and random items, whose mean has
@@ -63,7 +63,7 @@ def estimate_spread(differences: np.ndarray, grid: np.ndarray | None) -> Spread:
 
 
 def margin_of(spread: Spread, confidence: float) -> float:
-    """Give the half width of the interval of a mean difference.
+    """Return the half width of the interval of a mean difference.
 
     Args:
         spread: Of the mean difference.
@@ -83,9 +83,9 @@ def minimum_detectable(spread: Spread, confidence: float) -> float:
         confidence: Of the interval, in (0, 1).
 
     Returns:
-        The difference, >= 0, from the power of the t test (noncentral t distribution). A standard
-        deviation of few values is rather too small than too large; it is scaled by
-        :math:`\sqrt{\nu / m}`, m the median of :math:`\chi^2_\nu`, to be as often either.
+        The difference, >= 0, from the power of the t test (noncentral t distribution). The standard
+        deviation of few values is too small more often than too large; it is scaled by
+        :math:`\sqrt{\nu / m}`, m the median of :math:`\chi^2_\nu`, to be both equally often.
     """
     critical = _critical(spread, confidence)
 
@@ -98,8 +98,8 @@ def minimum_detectable(spread: Spread, confidence: float) -> float:
     while surplus_power(high) < 0:
         high *= 2
     shift = optimize.root_scalar(surplus_power, bracket=(0.0, high)).root
-    middling = spread.df / float(stats.chi2.median(spread.df))
-    return float(shift) * math.sqrt(spread.variance * middling)
+    correction = spread.df / float(stats.chi2.median(spread.df))
+    return float(shift) * math.sqrt(spread.variance * correction)
 
 
 def _critical(spread: Spread, confidence: float) -> float:

@@ -1,4 +1,4 @@
-"""Looking at a comparison while it grows, without more false verdicts."""
+"""Interim looks at a growing comparison, without more false verdicts."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -14,8 +14,8 @@ _STEP = 3
 _DRAWS = 100_000
 
 
-def looks_of(max_seeds: int) -> tuple[int, ...]:
-    """Give the numbers of seeds at which a growing comparison is judged.
+def interim_schedule(max_seeds: int) -> tuple[int, ...]:
+    """Return the numbers of seeds at which a growing comparison is judged.
 
     Args:
         max_seeds: Seeds at most, >= 5.
@@ -27,27 +27,27 @@ def looks_of(max_seeds: int) -> tuple[int, ...]:
         ValueError: If `max_seeds` is below 5.
 
     Example:
-        >>> looks_of(12)
+        >>> interim_schedule(12)
         (5, 8, 11, 12)
     """
     require(
         max_seeds >= FIRST_LOOK,
-        f"looks_of: max_seeds must be >= {FIRST_LOOK}, the fewest for a verdict; "
+        f"interim_schedule: max_seeds must be >= {FIRST_LOOK}, the fewest for a verdict; "
         f"got max_seeds {max_seeds}",
     )
     return (*range(FIRST_LOOK, max_seeds, _STEP), max_seeds)
 
 
 def sequential_confidence(looks: Sequence[int], *, confidence: float = 0.95) -> float:
-    r"""Find the confidence of each look that leaves all looks together the error of one.
+    r"""Find the confidence per look for which all looks together have the error of a single one.
 
     With :math:`p_k` the p-value of Student's t of the first :math:`n_k` differences, where there is
     no true difference, it is :math:`1 - a` such that
 
     .. math:: P(\min_k p_k < a) = 1 - \text{confidence}.
 
-    The bound is the same at all looks, as Pocock's, but for unknown variances. It is the quantile
-    of 100,000 drawn comparisons, always the same ones, which leaves an error of about 1 % of a.
+    The bound is the same at all looks, like Pocock's, but for unknown variances. It is a quantile
+    over 100,000 simulated comparisons, always the same ones, with an error of about 1 % of a.
 
     Args:
         looks: Numbers of seeds, >= 2 and increasing; a single one may be any.

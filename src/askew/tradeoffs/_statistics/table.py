@@ -12,11 +12,11 @@ from askew._check import require
 
 COLUMNS = ("arm", "seed", "item", "metric", "value")
 """Header of a table of results."""
-_CHUNK = 256  # rows; so few are gone before the garbage collector counts them (twice as fast)
+_CHUNK = 256  # rows: so few are freed before they trigger a garbage collection (twice as fast)
 
 
 class Row(NamedTuple):
-    """One measured value; `item` is "" where it belongs to the whole (arm, seed).
+    """One measured value; `item` is "" for a value of the whole (arm, seed).
 
     Args:
         arm: Which model or method.
@@ -38,11 +38,10 @@ class Row(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What one arm scored on one metric.
+    """The scores of one arm on one metric.
 
-    `values` is one value per seed: the one of the whole, or where there is none the mean of
-    the items (`averaged`). `grid` is one value per seed and item. `seeds` and `items` are
-    sorted.
+    `values` is one value per seed: that of the whole, or else the mean of the items (then
+    `averaged` is True). `grid` is one value per seed and item. `seeds` and `items` are sorted.
     """
 
     seeds: list[int]
@@ -52,7 +51,7 @@ class Sample(NamedTuple):
     averaged: bool
 
 
-class Table(NamedTuple):
+class ResultTable(NamedTuple):
     """Checked results: samples by metric and arm, every arm with every metric."""
 
     arms: list[str]
@@ -72,7 +71,7 @@ class _Columns(NamedTuple):
         return f"arm {arm!r}, seed {seed}, item {item!r}, metric {metric!r}"
 
 
-def read_table(results: str | Path | Iterable[Row]) -> Table:
+def read_table(results: str | Path | Iterable[Row]) -> ResultTable:
     """Read results and check that they can be compared; the order of the rows is free.
 
     Args:
@@ -97,7 +96,7 @@ def read_table(results: str | Path | Iterable[Row]) -> Table:
         raise ValueError(str(error) if f"{path}" in str(error) else f"{error} in {path}") from None
 
 
-def _checked_table(rows: Iterable[Sequence]) -> Table:
+def _checked_table(rows: Iterable[Sequence]) -> ResultTable:
     columns = _sort(_read_columns(rows))
     metrics, arms = columns.labels[0], columns.labels[1]
     samples = {}
@@ -112,7 +111,7 @@ def _checked_table(rows: Iterable[Sequence]) -> Table:
                 f"of arm {arm!r}",
             )
             samples[metric, arm] = _sample(columns, slice(first, last), metric, arm)
-    return Table(arms, metrics, samples)
+    return ResultTable(arms, metrics, samples)
 
 
 def _csv_rows(path: Path) -> Iterator[Sequence[str]]:
@@ -133,7 +132,7 @@ def _csv_rows(path: Path) -> Iterator[Sequence[str]]:
 
 
 def _read_columns(rows: Iterable[Sequence]) -> _Columns:
-    """Turn rows into arrays chunk by chunk: a large file never lies in memory as text."""
+    """Turn rows into arrays chunk by chunk, so that a large file is never in memory as text."""
     known: list[dict] = [{}, {}, {}, {}]
     codes: list[np.ndarray] = []
     values: list[np.ndarray] = []
@@ -172,7 +171,7 @@ def _is_number(text: str) -> bool:
 
 
 def _sort(columns: _Columns) -> _Columns:
-    """Sort by metric, arm, seed and item; refuse what is not finite or there twice."""
+    """Sort by metric, arm, seed and item; refuse values that are not finite and repeated rows."""
     metrics, arms, seeds, items = columns.labels
     labels, codes = [], np.empty_like(columns.codes)
     for row, names in enumerate((metrics, arms, [_seed(label) for label in seeds], items)):

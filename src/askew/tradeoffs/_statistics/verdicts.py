@@ -10,7 +10,7 @@ import numpy as np
 
 from askew._check import require
 from askew.tradeoffs._statistics.intervals import estimate_spread, margin_of, minimum_detectable
-from askew.tradeoffs._statistics.table import Row, Sample, Table, read_table
+from askew.tradeoffs._statistics.table import ResultTable, Row, Sample, read_table
 
 __all__ = ["Metric", "Row", "Verdict", "analyze", "shared_confidence"]
 
@@ -134,10 +134,10 @@ def analyze(
         results: A CSV file with the header `arm,seed,item,metric,value`, or such rows, in any
             order. An empty item marks a value of the whole (arm, seed).
         baseline: The arm that all others are judged against.
-        metrics: What is known of the metrics; the verdicts come in this order. Others follow
-            by name, as higher is better, compared by difference.
+        metrics: Direction, scale and equivalence of metrics; the verdicts come in this order.
+            Other metrics of the results follow by name: higher is better, compared by difference.
         equivalence: Half width of the region that counts as no difference, by metric name,
-            >= 0; goes before that of `metrics`.
+            >= 0; it overrides that of `metrics`.
         min_seeds: Fewer paired seeds get no verdict, >= 2.
         confidence: Of all challengers' intervals on a metric together, in (0, 1).
         correction: "none" gives every interval this confidence, however many challengers there are.
@@ -158,9 +158,11 @@ def analyze(
         ...     for arm, values in {"thin": [7, 8, 9, 8, 8], "twin": [5, 5, 7, 6, 7]}.items()
         ...     for seed, value in enumerate(values)
         ... ]
-        >>> found = analyze(rows, baseline="twin")[0]
-        >>> found.verdict, round(found.difference, 3), round(found.low, 3), round(found.high, 3)
-        ('pays', 2.0, 1.122, 2.878)
+        >>> verdict = analyze(rows, baseline="twin")[0]
+        >>> verdict.verdict, round(verdict.difference, 3)
+        ('pays', 2.0)
+        >>> round(verdict.low, 3), round(verdict.high, 3)
+        (1.122, 2.878)
     """
     table = read_table(results)
     return analyze_table(
@@ -174,7 +176,7 @@ def analyze(
 
 
 def analyze_table(
-    table: Table,
+    table: ResultTable,
     *,
     baseline: str,
     metrics: Sequence[Metric],
@@ -182,7 +184,7 @@ def analyze_table(
     confidence: float = 0.95,
     correction: Literal["bonferroni", "none"] = "bonferroni",
 ) -> list[Verdict]:
-    """Judge what was read, as `analyze` does."""
+    """Judge a table that was read, as `analyze` does."""
     require(min_seeds >= 2, f"analyze: min_seeds must be >= 2; got min_seeds {min_seeds}")
     require(
         0 < confidence < 1,
@@ -212,7 +214,7 @@ def analyze_table(
 
 
 def shared_confidence(confidence: float, challengers: int) -> float:
-    """Give the confidence of each interval that leaves all of them together the error of one.
+    """Return the confidence per interval for which all together have the error of a single one.
 
     Args:
         confidence: Of all together, in (0, 1).
@@ -234,7 +236,7 @@ def shared_confidence(confidence: float, challengers: int) -> float:
 def all_metrics(
     measured: Sequence[str], metrics: Sequence[Metric], equivalence: Mapping[str, float]
 ) -> list[Metric]:
-    """Add the metrics that were measured to those that are known, and check these."""
+    """Check the given metrics, and add those that were measured besides."""
     given = [metric.name for metric in metrics]
     require(
         len(set(given)) == len(given),
@@ -251,7 +253,7 @@ def all_metrics(
 
 
 def _judge(
-    table: Table,
+    table: ResultTable,
     metric: Metric,
     challenger: str,
     baseline: str,
@@ -287,16 +289,16 @@ def _judge(
 
 
 def _check_paired(ours: Sample, theirs: Sample, arms: str) -> None:
-    lonely = sorted(set(ours.seeds) ^ set(theirs.seeds))
+    unpaired = sorted(set(ours.seeds) ^ set(theirs.seeds))
     require(
-        not lonely,
-        f"analyze: every seed must be in both arms; got seeds {lonely} in one of {arms}",
+        not unpaired,
+        f"analyze: every seed must be in both arms; got seeds {unpaired} in one of {arms}",
     )
-    odd = sorted(set(ours.items) ^ set(theirs.items))
+    unshared = sorted(set(ours.items) ^ set(theirs.items))
     require(
-        not odd,
-        f"analyze: both arms must have the same items; got {len(odd)} in one of {arms}, "
-        f"first {odd[:1]}",
+        not unshared,
+        f"analyze: both arms must have the same items; got {len(unshared)} in one of {arms}, "
+        f"first {unshared[:1]}",
     )
     require(
         ours.averaged == theirs.averaged,

@@ -8,7 +8,8 @@ import pytest
 from report_pages import CHRF, LATENCY, page_of, printed, render
 from rich.console import Console
 
-from askew.tradeoffs import Row, _chart_parts, judge_results, print_results, write_report
+from askew.tradeoffs import Row, judge_results, print_results, write_report
+from askew.tradeoffs._report import chart_style
 from askew.tradeoffs._report.language import LANGUAGES
 from askew.tradeoffs._report.learning_curves import learning_charts
 from askew.tradeoffs._report.quality_charts import quality_charts
@@ -288,7 +289,7 @@ def test_a_failed_write_leaves_the_old_page(results, tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
 
 
-@pytest.mark.parametrize("theme", [_chart_parts.LIGHT, _chart_parts.DARK])
+@pytest.mark.parametrize("theme", [chart_style.LIGHT, chart_style.DARK])
 def test_colours_can_be_read(theme):
     texts, shapes = ("ink", "muted", "good", "bad", "unsure"), ("join", *_arms(theme))
     for ground in ("paper", "card"):
@@ -298,7 +299,7 @@ def test_colours_can_be_read(theme):
 
 def test_marks_differ_for_twenty_arms():
     names = [f"arm {i}" for i in range(20)]
-    assert len(set(_chart_parts.marks(names).values())) == 20
+    assert len(set(chart_style.marks(names).values())) == 20
 
 
 def test_other_versions_are_refused(results, tmp_path):

@@ -119,7 +119,7 @@ def test_processes_end_in_order_and_nothing_complains_of_what_they_left():
         "    arm = Arm(name='line', config=line_config(2))\n"
         "    print(calibrate(StubTask(locks=True), [arm], minutes=1.0, jobs=1, threads=1))\n"
     )
-    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     call = [sys.executable, "-c", program]
     done = subprocess.run(call, capture_output=True, text=True, env=env, timeout=300)
     assert (done.stdout, done.stderr, done.returncode) == ("{'line': 480}\n", "", 0)
@@ -128,7 +128,7 @@ def test_processes_end_in_order_and_nothing_complains_of_what_they_left():
 def test_processes_are_killed_in_the_middle_where_something_is_raised():
     futures = []
 
-    def interrupted():
+    def interrupt():
         with engine.trial_processes(1, 1) as processes:
             futures.append(processes.submit(time.sleep, 60))
             while not futures[0].running():
@@ -136,7 +136,7 @@ def test_processes_are_killed_in_the_middle_where_something_is_raised():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        interrupted()
+        interrupt()
     assert futures[0].exception() is not None
 
 

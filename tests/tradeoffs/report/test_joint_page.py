@@ -12,7 +12,7 @@ from askew._files import write_json
 from askew.cli import app
 from askew.tradeoffs import Run, read_run, write_joint_report
 
-CHECK = Path(__file__).parents[2] / "benchmarks" / "check_report.py"
+CHECK = Path(__file__).parents[3] / "benchmarks" / "check_report.py"
 
 
 def folder_of(results, place):

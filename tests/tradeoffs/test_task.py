@@ -4,7 +4,9 @@ import csv
 import io
 import json
 import math
+import re
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 from regressor_task import BranchConfig, CostlyRegressorTask, RegressorConfig, RegressorTask
@@ -23,11 +25,11 @@ from askew.tradeoffs import (
 )
 from askew.tradeoffs._running import trials
 
-SKEW = RegressorConfig(left=BranchConfig((5, 3)), right=BranchConfig(()))
-EVEN = RegressorConfig(left=BranchConfig((4,)), right=BranchConfig((4,)))
+ASYMMETRIC = RegressorConfig(left=BranchConfig((5, 3)), right=BranchConfig(()))
+SYMMETRIC = RegressorConfig(left=BranchConfig((4,)), right=BranchConfig((4,)))
 ARMS = [
-    Arm(name="skew", config=SKEW, training={"lr": 0.1}),
-    Arm(name="even", config=EVEN),
+    Arm(name="asymmetric", config=ASYMMETRIC, training={"lr": 0.1}),
+    Arm(name="symmetric", config=SYMMETRIC),
 ]
 BUDGET = Budget(steps=6)
 
@@ -92,10 +94,12 @@ def test_figures_of_the_task_are_shown_and_those_that_ask_for_it_are_judged(cost
     assert list(verdicts) == ["error", *(m.name for m in SPEED_METRICS), "spread"]
     assert [arm["costs"]["bytes"] for arm in results["arms"]] == [4 * 34, 4 * 26]
     spread = {(t["arm"], t["seed"]): t["metrics"]["spread"] for t in results["trials"]}
-    expected = [-math.log(spread["skew", seed] / spread["even", seed]) for seed in range(5)]
+    expected = [
+        -math.log(spread["asymmetric", seed] / spread["symmetric", seed]) for seed in range(5)
+    ]
     assert verdicts["spread"].seed_differences == pytest.approx(expected)
     assert [t["metrics"]["bytes"] for t in results["trials"][:2]] == [4 * 34, 4 * 26]
-    mean = sum(spread["even", seed] for seed in range(5)) / 5
+    mean = sum(spread["symmetric", seed] for seed in range(5)) / 5
     assert results["arms"][1]["costs"]["spread"] == pytest.approx(mean)
     with (costly.folder / "trials.csv").open(newline="") as file:
         assert {"bytes", "spread"} <= next(csv.DictReader(file)).keys()
@@ -140,7 +144,9 @@ def test_a_figure_must_not_bear_a_name_that_is_taken(costly, name, in_process):
 
 def test_every_model_must_have_the_same_figures(costly, in_process):
     (costly.folder / "costs.json").unlink(missing_ok=True)
-    with pytest.raises(ValueError, match=r"same costs; got \['bytes'\] of even, seed 0, and \["):
+    with pytest.raises(
+        ValueError, match=r"same costs; got \['bytes'\] of symmetric, seed 0, and \["
+    ):
         run(replace(CostlyRegressorTask(), quiet_at=26), costly.folder, seeds=[0])
 
 
@@ -176,3 +182,16 @@ def test_optional_answers_of_a_task_have_defaults():
     assert task.validate(None) is None
     assert task.train_score(None) is None
     assert not task.distributed
+
+
+def test_the_task_of_the_guide_is_compared(tmp_path, in_process):
+    page = Path(__file__).parents[2] / "docs" / "tasks.md"
+    [code] = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    names = {}
+    exec(compile(code, page.name, "exec"), names)
+    results = compare(
+        names["task"], names["arms"], (0, 1), budget=BUDGET, out=tmp_path / "out"
+    ).results
+    assert [arm["costs"]["parameters"] for arm in results["arms"]] == [98, 98]
+    assert results["baselines"]["mean"].keys() == {"error"}
+    assert names["task"].search_space().keys() == {"training.lr"}

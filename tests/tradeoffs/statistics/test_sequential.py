@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from askew.tradeoffs import looks_of, sequential_confidence
+from askew.tradeoffs import interim_schedule, sequential_confidence
 
 
 def test_looks_end_at_all_seeds():
-    assert looks_of(5) == (5,)
-    assert looks_of(11) == (5, 8, 11)
-    assert looks_of(20) == (5, 8, 11, 14, 17, 20)
+    assert interim_schedule(5) == (5,)
+    assert interim_schedule(11) == (5, 8, 11)
+    assert interim_schedule(20) == (5, 8, 11, 14, 17, 20)
     with pytest.raises(ValueError, match=r"max_seeds must be >= 5, .*; got max_seeds 4"):
-        looks_of(4)
+        interim_schedule(4)
 
 
 @pytest.mark.parametrize(("looks", "published"), [((2, 4), 0.0294), ((1, 2, 3, 4, 5), 0.0158)])
@@ -24,7 +24,7 @@ def test_with_many_seeds_it_is_pococks_bound(looks, published):
 
 @pytest.mark.parametrize("confidence", [0.8, 0.95])
 def test_all_looks_together_err_as_often_as_one(confidence):
-    looks = looks_of(14)
+    looks = interim_schedule(14)
     nominal = sequential_confidence(looks, confidence=confidence)
     drawn = np.random.default_rng(7).standard_normal((20_000, 14))
     false = np.zeros(20_000, dtype=bool)
