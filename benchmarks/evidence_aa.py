@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from askew.tasks import APPLICATIONS, LabelComparison
+from askew.tasks import APPLICATIONS
 from askew.tradeoffs import Budget, Row, analyze, compare, load_trial
 
 SEEDS, STEPS, COMPARISONS = 20, 600, 1000
@@ -28,7 +28,7 @@ def main() -> None:
     options = parser.parse_args()
     result = {}
     for name in ("multilabel", "imbalanced"):
-        options = LabelComparison(challenger="bce", baseline="bce")
+        options = APPLICATIONS[name].options(challenger="bce", baseline="bce")
         task, arms, _, _ = APPLICATIONS[name].setup(options)
         folder = options.out / name
         compare(task, arms, range(SEEDS), budget=Budget(steps=STEPS), out=folder, jobs=options.jobs)

@@ -17,7 +17,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from askew.tasks import APPLICATIONS, LabelComparison, LabelTask
+from askew.tasks import APPLICATIONS, LabelTask
 from askew.tradeoffs import Arm, Budget, Range, Tuning, compare, tune
 
 MULTILABEL = APPLICATIONS["multilabel"]
@@ -27,11 +27,11 @@ RATE = Range(low=1e-4, high=1e-2, log=True)
 
 def task(**training: object) -> Any:
     settings = [f"training.{name}={value}" for name, value in training.items()]
-    return MULTILABEL.make_task(LabelComparison(set_=settings))
+    return MULTILABEL.make_task(MULTILABEL.options(set_=settings))
 
 
 def pair_of(on: LabelTask, challenger: str, baseline: str) -> list[Arm]:
-    return MULTILABEL.make_arms(on, LabelComparison(challenger=challenger, baseline=baseline))[0]
+    return MULTILABEL.make_arms(on, MULTILABEL.options(challenger=challenger, baseline=baseline))[0]
 
 
 def arms_of(on: LabelTask, *challengers: str, baseline: str) -> list[Arm]:

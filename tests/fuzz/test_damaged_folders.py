@@ -43,12 +43,14 @@ from askew.models import (
     write_checksums,
 )
 from askew.models._encoders import encoder_config
-from askew.tasks import APPLICATIONS, LabelComparison, MLPConfig, Teacher, teach
+from askew.tasks import APPLICATIONS, MLPConfig, Teacher, teach
 from askew.text import Context
 from askew.tradeoffs import Experiment, Range, load_trial, print_results, read_run, write_report
 from askew.tradeoffs._running.tuning import _ask, _finished, _studies
 from askew.training import last_checkpoint
 from askew.transformer import ReaderConfig, StackConfig
+
+LabelComparison = APPLICATIONS["imbalanced"].options
 
 CONTEXTS = [Context("a", "three trees see bees"), Context("b", "bees see three trees " * 5)]
 TOKENIZER = TOKENIZERS.source

@@ -13,11 +13,7 @@ from askew.tasks import (
     APPLICATIONS,
     QA_SHAPES,
     Pretrained,
-    QAComparison,
-    QAOptions,
-    QAScoring,
     QATask,
-    QATraining,
     QuestionSources,
     evaluate_answerer,
     load_questions,
@@ -37,6 +33,10 @@ from askew.text import (
     split_by_article,
 )
 from askew.training import QAObjective, QATrainingConfig
+
+QAComparison = APPLICATIONS["qa"].options
+QATraining = APPLICATIONS["qa"].train.options
+QAScoring = APPLICATIONS["qa"].evaluate.options
 
 TEXT = split_by_article(shipped_questions())
 SMALL = {"context": {"num_layers": 2}, "question": {"num_layers": 1}}
@@ -321,12 +321,12 @@ def test_options_say_where_questions_and_encoders_lie(tmp_path):
     options = QATraining(data=tmp_path, valid=tmp_path / "v", question_encoder=tmp_path)
     assert options.sources() == QuestionSources(tmp_path, tmp_path / "v", None)
     assert options.pretrained() == Pretrained(tmp_path, None, None)
-    assert QAOptions().sources() == QuestionSources()
+    assert QAComparison().sources() == QuestionSources()
     assert QA.budget(options).minutes == 6.0
-    assert QA.budget(QAOptions()).steps == 1000
+    assert QA.budget(QAComparison()).steps == 1000
     assert QAScoring().language == "en"
 
 
 def test_few_questions_are_noted():
-    assert list(QA.notes(TASK, QAOptions())) == ["the shipped questions are few; give --data"]
-    assert list(QA.notes(TASK, QAOptions(data="x.json"))) == []
+    assert list(QA.notes(TASK, QAComparison())) == ["the shipped questions are few; give --data"]
+    assert list(QA.notes(TASK, QAComparison(data="x.json"))) == []

@@ -11,12 +11,10 @@ from sklearn.metrics import average_precision_score, f1_score
 from askew.tasks import (
     APPLICATIONS,
     MLP,
-    LabelComparison,
     LabelLossConfig,
     LabelTask,
     LabelTrainingConfig,
     MLPConfig,
-    RetrievalComparison,
     RetrievalLossConfig,
     RetrievalTask,
     RetrievalTrainingConfig,
@@ -33,6 +31,9 @@ from askew.tasks import (
     split_table,
 )
 from askew.tradeoffs import count_flops, count_parameters
+
+LabelComparison = APPLICATIONS["imbalanced"].options
+RetrievalComparison = APPLICATIONS["retrieval"].options
 
 IMBALANCED, RETRIEVAL = APPLICATIONS["imbalanced"], APPLICATIONS["retrieval"]
 

@@ -10,9 +10,6 @@ from askew.tasks import (
     MatchedOptions,
     SettingOptions,
     Sources,
-    TranslationComparison,
-    TranslationOptions,
-    TranslationTraining,
     default_folder,
     translation_preset,
     translation_task,
@@ -21,6 +18,9 @@ from askew.text import ParallelText, SplitText
 from askew.tradeoffs import Arm, Budget, symmetric_twin
 from askew.training import TrainingConfig
 from askew.transformer import parameter_count
+
+TranslationComparison = APPLICATIONS["translation"].options
+TranslationTraining = APPLICATIONS["translation"].train.options
 
 TRANSLATION = APPLICATIONS["translation"]
 PAIRS = ParallelText([f"number {i}" for i in range(30)], [f"número {i}" for i in range(30)])
@@ -307,7 +307,7 @@ def test_files_that_contradict_each_other_are_refused_before_anything_is_read(tm
         ({"test_source": gone, "test_target": gone}, "need training files"),
     ):
         with pytest.raises(ValueError, match=message):
-            TranslationOptions(**files)
+            TranslationComparison(**files)
 
 
 def test_catalogues_are_protected_unless_it_is_said():
@@ -319,7 +319,7 @@ def test_catalogues_are_protected_unless_it_is_said():
 
 
 def test_options_say_where_the_text_lies():
-    options = TranslationOptions(pair="en-de", data=Path("a.tsv"))
+    options = TranslationComparison(pair="en-de", data=Path("a.tsv"))
     assert options.sources() == Sources(pair="en-de", data=Path("a.tsv"))
     assert MatchedOptions().match == "parameters"
 

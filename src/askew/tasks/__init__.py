@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from askew.tasks._labels import LabelTask, LabelTrainingConfig, best_threshold
     from askew.tasks._presets import SHAPES, SIZES, translation_preset
     from askew.tasks._qa import Pretrained, QATask, qa_task
-    from askew.tasks._qa_application import QAComparison, QAOptions, QAScoring, QATraining
     from askew.tasks._qa_contexts import read_own_contexts, references
     from askew.tasks._qa_data import (
         load_questions,
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from askew.tasks._qa_presets import QA_SHAPES, qa_preset
     from askew.tasks._retrieval import RetrievalTask, RetrievalTrainingConfig, retrieval_scores
     from askew.tasks._sources import QuestionSources, Sources, is_catalogue
-    from askew.tasks._table_application import LabelComparison, RetrievalComparison, TableOptions
     from askew.tasks._tabular import MLP, MLPConfig, TableTask, TableTrainingConfig
     from askew.tasks._tabular_data import (
         SplitTable,
@@ -50,12 +48,6 @@ if TYPE_CHECKING:
     from askew.tasks._teacher import Teacher, find_teacher, teach
     from askew.tasks._train import is_first_process, prepare_training, train_into
     from askew.tasks._translation import TranslationTask, translation_task
-    from askew.tasks._translation_application import (
-        TranslationComparison,
-        TranslationOptions,
-        TranslationScoring,
-        TranslationTraining,
-    )
 
 __all__ = [
     "APPLICATIONS",
@@ -65,20 +57,14 @@ __all__ = [
     "SIZES",
     "Application",
     "Evaluated",
-    "LabelComparison",
     "LabelLossConfig",
     "LabelTask",
     "LabelTrainingConfig",
     "MLPConfig",
     "MatchedOptions",
     "Pretrained",
-    "QAComparison",
-    "QAOptions",
-    "QAScoring",
     "QATask",
-    "QATraining",
     "QuestionSources",
-    "RetrievalComparison",
     "RetrievalLossConfig",
     "RetrievalTask",
     "RetrievalTrainingConfig",
@@ -90,17 +76,12 @@ __all__ = [
     "Sources",
     "Split",
     "SplitTable",
-    "TableOptions",
     "TablePart",
     "TableTask",
     "TableTrainingConfig",
     "Teacher",
     "Training",
-    "TranslationComparison",
-    "TranslationOptions",
-    "TranslationScoring",
     "TranslationTask",
-    "TranslationTraining",
     "best_threshold",
     "default_folder",
     "evaluate_answerer",
@@ -145,14 +126,12 @@ _HOMES = {
     "_labels": "LabelTask LabelTrainingConfig best_threshold",
     "_presets": "SHAPES SIZES translation_preset",
     "_qa": "Pretrained QATask qa_task",
-    "_qa_application": "QAComparison QAOptions QAScoring QATraining",
     "_qa_contexts": "read_own_contexts references",
     "_qa_data": "load_questions load_test_questions shipped_questions tell_refused",
     "_qa_evaluate": "evaluate_answerer",
     "_qa_presets": "QA_SHAPES qa_preset",
     "_retrieval": "RetrievalTask RetrievalTrainingConfig retrieval_scores",
     "_sources": "QuestionSources Sources is_catalogue",
-    "_table_application": "LabelComparison RetrievalComparison TableOptions",
     "_tabular": "MLP MLPConfig TableTask TableTrainingConfig",
     "_tabular_data": (
         "SplitTable TablePart load_eights load_unseen_digits load_yeast read_table_file split_table"
@@ -161,9 +140,6 @@ _HOMES = {
     "_teacher": "Teacher find_teacher teach",
     "_train": "is_first_process prepare_training train_into",
     "_translation": "TranslationTask translation_task",
-    "_translation_application": (
-        "TranslationComparison TranslationOptions TranslationScoring TranslationTraining"
-    ),
 }
 
 

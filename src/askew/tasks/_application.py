@@ -153,8 +153,9 @@ class Setup(NamedTuple):
         settings: What the results say besides, such as how the arms were matched.
 
     Example:
-        >>> from askew.tasks import APPLICATIONS, LabelComparison
-        >>> setup = APPLICATIONS["imbalanced"].setup(LabelComparison(challenger="focal"))
+        >>> from askew.tasks import APPLICATIONS
+        >>> application = APPLICATIONS["imbalanced"]
+        >>> setup = application.setup(application.options(challenger="focal"))
         >>> [arm.name for arm in setup.arms], setup.budget.steps
         (['focal', 'bce'], 600)
     """

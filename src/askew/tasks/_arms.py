@@ -177,8 +177,9 @@ def default_folder(
         A folder under askew-runs.
 
     Example:
-        >>> from askew.tasks import APPLICATIONS, LabelComparison
-        >>> setup = APPLICATIONS["imbalanced"].setup(LabelComparison())
+        >>> from askew.tasks import APPLICATIONS
+        >>> application = APPLICATIONS["imbalanced"]
+        >>> setup = application.setup(application.options())
         >>> default_folder(setup.task, setup.arms, setup.budget, threads=1).parent
         PosixPath('askew-runs')
     """

@@ -31,20 +31,7 @@ Size = Literal["tiny", "small", "base"]
 
 @dataclass(frozen=True, kw_only=True)
 class QAOptions(SettingOptions):
-    """What can be said of the questions and of the encoders.
-
-    Attributes:
-        data: SQuAD JSON or JSON lines; None takes the shipped questions.
-        preset: Size of the models.
-        vocab_size: Tokens of the vocabulary, at most.
-        context_encoder: Folder of an encoder of transformers that reads contexts.
-        question_encoder: Folder of one that reads questions.
-        language: Whose articles do not count in answers.
-
-    Example:
-        >>> QAOptions(data=Path("squad.json")).sources().valid is None
-        True
-    """
+    """What can be said of the questions and of the encoders."""
 
     data: Path | None = option(
         None, "Your questions: SQuAD JSON, or JSON lines with question, context, answers."
@@ -72,17 +59,7 @@ class QAOptions(SettingOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class QAComparison(MatchedOptions, QAOptions):
-    """What `askew compare qa` can be told.
-
-    Attributes:
-        challenger: The asymmetric model: a shape or a TOML file.
-        vocab_size: Tokens of the vocabulary, at most.
-        data: As of `QAOptions`, like the rest; `baseline` and `match` as of `MatchedOptions`.
-
-    Example:
-        >>> QAComparison(preset="tiny").challenger
-        'asymmetric'
-    """
+    """What `askew compare qa` can be told."""
 
     challenger: str = option(
         "asymmetric",
@@ -93,19 +70,7 @@ class QAComparison(MatchedOptions, QAOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class QATraining(QAOptions):
-    """What `askew train qa` can be told.
-
-    Attributes:
-        valid: Questions to watch the training with.
-        test: Questions to score with.
-        question_layers: How many of its lowest layers the pretrained encoder of questions keeps.
-        shape: A shape or a TOML file.
-        data: As of `QAOptions`, like the rest.
-
-    Example:
-        >>> QATraining(question_layers=2).shape
-        'asymmetric'
-    """
+    """What `askew train qa` can be told."""
 
     valid: Path | None = option(None, "Validation; else split off.")
     test: Path | None = option(None, "Test; else split off by article.")
@@ -125,16 +90,7 @@ class QATraining(QAOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class QAScoring(ScoringOptions):
-    """What `askew evaluate` can be told of a model that answers questions.
-
-    Attributes:
-        language: Whose articles do not count in answers.
-        data: As of `ScoringOptions`, like the rest.
-
-    Example:
-        >>> QAScoring(language="pt").part
-        'all'
-    """
+    """What `askew evaluate` can be told of a model that answers questions."""
 
     language: str = option("en", "Whose articles do not count in answers.")
 

@@ -62,19 +62,7 @@ _RETRIEVAL: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class TableOptions(SettingOptions):
-    """What can be said of every comparison on a table.
-
-    Attributes:
-        baseline: A preset or a TOML file; "twin" has both sides of everything alike: plain BCE or
-            the same loss of retrieval as it is by default, one rate, mean dropout. It is called
-            "bce" or "pair" where it is just that.
-        set_: Numbers of the model, of both arms; `loss` changes the challenger's loss.
-        config: A TOML file of such numbers.
-
-    Example:
-        >>> TableOptions(set_=["width=64"]).baseline
-        'twin'
-    """
+    """What can be said of every comparison on a table."""
 
     baseline: str = option(
         "twin",
@@ -85,25 +73,7 @@ class TableOptions(SettingOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class LabelComparison(TableOptions):
-    """What `askew compare multilabel` and `askew compare imbalanced` can be told.
-
-    Attributes:
-        data: FILE.csv or FILE.arff; None takes the packaged data.
-        labels: Which columns of the file are labels, as `read_table_file` takes it.
-        challenger: "bce", "focal", "focusing", "asl", "adaptive", "hill", "splc", "two-way",
-            "tversky", "unified-focal"; of one label also "logit-adjusted", "ldam", "agce", "aul",
-            "ael"; "rates", "single-rate", "half-half", "mean-dropout"; or a TOML file of numbers
-            of the model and its `training`.
-        baseline: As of `TableOptions`, like the rest.
-
-    Raises:
-        ValueError: If data come without labels, or labels without data.
-
-    Example:
-        >>> LabelComparison(labels="2")
-        Traceback (most recent call last):
-        ValueError: compare: data and labels go together; got data None, labels 2
-    """
+    """What `askew compare multilabel` and `askew compare imbalanced` can be told."""
 
     data: Path | None = option(None, "Your table: FILE.csv or FILE.arff; needs --labels.")
     labels: str | None = option(
@@ -125,17 +95,7 @@ class LabelComparison(TableOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalComparison(TableOptions):
-    """What `askew compare retrieval` can be told.
-
-    Attributes:
-        challenger: "pair", "unequal-margins", "unequal-scales", "ranking", "contrastive",
-            "one-way", "rates", "single-rate", "half-half", "mean-dropout" or a TOML file.
-        baseline: As of `TableOptions`, like the rest.
-
-    Example:
-        >>> RetrievalComparison().challenger
-        'unequal-scales'
-    """
+    """What `askew compare retrieval` can be told."""
 
     challenger: str = option(
         "unequal-scales",

@@ -29,30 +29,7 @@ Size = Literal["tiny", "small", "base"]
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationOptions(SettingOptions):
-    """What can be said of the data and the size of translation models.
-
-    Attributes:
-        pair: Two locales of the phrases that are made without data.
-        data: Pairs, as `read_any` reads them.
-        source: Source lines.
-        target: Target lines.
-        valid_source: Validation sources.
-        valid_target: Validation targets.
-        test_source: Test sources.
-        test_target: Test targets.
-        preset: Size of the models.
-        vocab_size: Tokens of the joint vocabulary, or of each of two, at most.
-        separate_vocabularies: Whether source and target have each their own.
-        teacher: Folder of a trained model whose translations are learnt.
-
-    Raises:
-        ValueError: If files contradict each other or a setting is not understood.
-
-    Example:
-        >>> TranslationOptions(source=Path("a.en"))
-        Traceback (most recent call last):
-        ValueError: load_text: source and target go together; got only one. Give both files
-    """
+    """What can be said of the data and the size of translation models."""
 
     pair: str = option("en-pt", "Two locales of the phrases that are made without --data.")
     data: Path | None = option(
@@ -92,17 +69,7 @@ class TranslationOptions(SettingOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationComparison(MatchedOptions, TranslationOptions):
-    """What `askew compare translation` can be told.
-
-    Attributes:
-        challenger: The asymmetric model: a shape or a TOML file.
-        pair: As of `TranslationOptions`, like the rest; `baseline` and `match` as of
-            `MatchedOptions`.
-
-    Example:
-        >>> TranslationComparison(match="flops").challenger
-        'deep-shallow'
-    """
+    """What `askew compare translation` can be told."""
 
     challenger: str = option(
         "deep-shallow",
@@ -113,17 +80,7 @@ class TranslationComparison(MatchedOptions, TranslationOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationTraining(TranslationOptions):
-    """What `askew train translation` can be told.
-
-    Attributes:
-        shape: A shape or a TOML file.
-        protect: Whether placeholders and markup are protected; None protects those of catalogues.
-        pair: As of `TranslationOptions`, like the rest.
-
-    Example:
-        >>> TranslationTraining(data=Path("de.po")).protects
-        True
-    """
+    """What `askew train translation` can be told."""
 
     shape: str = option(
         "deep-shallow", "deep-shallow, narrow-decoder, shared-bridge, symmetric or FILE.toml."
@@ -144,21 +101,7 @@ class TranslationTraining(TranslationOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationScoring(ScoringOptions):
-    """What `askew evaluate` can be told of a translation model.
-
-    Attributes:
-        test_source: Source lines, instead of `data`.
-        test_target: Their references.
-        beams: Hypotheses kept; 1 is greedy.
-        length_penalty: Power of the length that scores are divided by.
-        engine: "torch" or "ctranslate2".
-        batch_size: Lines decoded together at most.
-        data: As of `ScoringOptions`, like the rest.
-
-    Example:
-        >>> TranslationScoring(data=Path("test.tsv")).engine
-        'torch'
-    """
+    """What `askew evaluate` can be told of a translation model."""
 
     test_source: Path | None = option(None, "Test sources, one a line, instead of --data.")
     test_target: Path | None = option(None, "Their references.")

@@ -78,8 +78,9 @@ def prepare_comparison(
 
     Example:
         >>> import tempfile
-        >>> from askew.tasks import APPLICATIONS, LabelComparison
-        >>> task, arms, _, _ = APPLICATIONS["imbalanced"].setup(LabelComparison())
+        >>> from askew.tasks import APPLICATIONS
+        >>> application = APPLICATIONS["imbalanced"]
+        >>> task, arms, _, _ = application.setup(application.options())
         >>> run = {"budget": Budget(steps=9), "threads": 1, "settings": {}}
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     prepare_comparison(task, arms, range(5), out=Path(folder) / "new", **run)["version"]
@@ -164,8 +165,9 @@ def compare(
         RuntimeError: If another process runs a comparison in this folder.
 
     Example:
-        >>> from askew.tasks import APPLICATIONS, LabelComparison
-        >>> task, arms, _, _ = APPLICATIONS["imbalanced"].setup(LabelComparison())
+        >>> from askew.tasks import APPLICATIONS
+        >>> application = APPLICATIONS["imbalanced"]
+        >>> task, arms, _, _ = application.setup(application.options())
         >>> compare(task, arms[:1], range(5), budget=Budget(steps=9), out=Path("runs"))
         Traceback (most recent call last):
         ValueError: compare: arms must be two or more with different names; got ['asl']

@@ -48,8 +48,9 @@ def measured_twin(
         ValueError: If `match` is unknown, `sides` do not fit, or no model comes near enough.
 
     Example:
-        >>> from askew.tasks import APPLICATIONS, LabelComparison
-        >>> task = APPLICATIONS["imbalanced"].make_task(LabelComparison())
+        >>> from askew.tasks import APPLICATIONS
+        >>> application = APPLICATIONS["imbalanced"]
+        >>> task = application.make_task(application.options())
         >>> measured_twin(task, None, sides=("encoder", "decoder"), match="weight")
         Traceback (most recent call last):
         ValueError: measured_twin: match must be 'latency' or 'time'; got 'weight'

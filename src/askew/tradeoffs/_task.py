@@ -114,8 +114,9 @@ class Task(ABC, Generic[Model]):
             started it.
 
     Example:
-        >>> from askew.tasks import APPLICATIONS, LabelComparison
-        >>> task = APPLICATIONS["imbalanced"].make_task(LabelComparison())
+        >>> from askew.tasks import APPLICATIONS
+        >>> application = APPLICATIONS["imbalanced"]
+        >>> task = application.make_task(application.options())
         >>> [metric.name for metric in task.metrics]
         ['ap', 'f1', 'balanced_accuracy']
     """

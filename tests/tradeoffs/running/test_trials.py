@@ -14,11 +14,13 @@ import pytest
 from stub_task import StubTask, line_config
 from tradeoffs.conftest import InProcess
 
-from askew.tasks import APPLICATIONS, TranslationComparison, translation_task
+from askew.tasks import APPLICATIONS, translation_task
 from askew.text import ParallelText, SplitText
 from askew.tradeoffs import Arm, Budget, compare
 from askew.tradeoffs._running import trials as engine
 from askew.training import TrainingConfig
+
+TranslationComparison = APPLICATIONS["translation"].options
 
 NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 GERMAN = ["eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "zehn"]

@@ -159,8 +159,9 @@ def tune(
         ModuleNotFoundError: If optuna is not installed.
 
     Example:
-        >>> from askew.tasks import APPLICATIONS, LabelComparison
-        >>> task, arms, _, _ = APPLICATIONS["imbalanced"].setup(LabelComparison())
+        >>> from askew.tasks import APPLICATIONS
+        >>> application = APPLICATIONS["imbalanced"]
+        >>> task, arms, _, _ = application.setup(application.options())
         >>> tuning = Tuning(draws=3, space={"widht": Range(low=8, high=64)})
         >>> tune(task, arms, tuning, steps={"asl": 9, "bce": 9}, out=Path("runs"))
         Traceback (most recent call last):
