@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -136,10 +137,11 @@ def _specification(
         _write_self(written.self_attention, layer)
         _write_cross(written.attention, layer, core.adapter)
         _write_feed_forward(written.ffn, layer)
-    spec.config.add_source_eos = True
-    spec.config.bos_token = spec.config.decoder_start_token = "<s>"
-    spec.config.eos_token, spec.config.unk_token = "</s>", "<pad>"
-    spec.config.layer_norm_epsilon = core.encoder.norm.eps
+    settings: Any = spec.config  # declared as None, filled in by the base class
+    settings.add_source_eos = True
+    settings.bos_token = settings.decoder_start_token = "<s>"
+    settings.eos_token, settings.unk_token = "</s>", "<pad>"
+    settings.layer_norm_epsilon = core.encoder.norm.eps
     words = [_words(tokenizer) for tokenizer in tokenizers]
     spec.register_source_vocabulary(words[0])
     spec.register_target_vocabulary(words[1])

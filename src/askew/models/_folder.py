@@ -169,6 +169,7 @@ def _load(folder: Path, expected: _Expected[_Model]) -> _Model:
     _check_sums(folder, expected)
     config = _read_config(folder / "config.json", expected)
     try:
+        # pyrefly: ignore[not-iterable]  output_loading_info makes the result a pair
         model, report = expected.model.from_pretrained(
             folder, config=config, output_loading_info=True
         )

@@ -1,11 +1,12 @@
 """The asymmetric encoder-decoder as a model that transformers can train, save and decode."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
-from transformers.cache_utils import DynamicCache, EncoderDecoderCache
+from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 
 from askew.attention import KeyValueCache
@@ -119,7 +120,7 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
             memory,
             source_mask=source_mask,
             target_mask=None if decoder_attention_mask is None else decoder_attention_mask.bool(),
-            caches=None if cache is None else _layer_caches(cache, self.config),
+            caches=None if cache is None else _layer_caches(cache, len(self.model.decoder.layers)),
         )
         return Seq2SeqLMOutput(logits=logits, cache=cache, encoder_last_hidden_state=memory)
 
@@ -146,7 +147,7 @@ class _GenerationEncoder(nn.Module):
 class _SharedCache(KeyValueCache):
     """One layer of a transformers cache, seen as the cache of one attention layer."""
 
-    def __init__(self, cache: DynamicCache, layer: int) -> None:
+    def __init__(self, cache: Cache, layer: int) -> None:
         self.cache, self.layer = cache, layer
 
     @property
@@ -157,20 +158,18 @@ class _SharedCache(KeyValueCache):
         return self.cache.update(keys, values, self.layer)
 
     def read(self) -> tuple[Tensor, Tensor]:
-        held = self.cache.layers[self.layer]
-        return held.keys, held.values
+        layer: Any = self.cache.layers[self.layer]  # not every kind of layer holds keys
+        return layer.keys, layer.values
 
     def reorder(self, rows: Tensor) -> None:
         raise RuntimeError("the cache of transformers reorders all its layers itself")
 
 
-def _layer_caches(
-    cache: EncoderDecoderCache, config: AsymmetricTranslationConfig
-) -> Sequence[LayerCache]:
+def _layer_caches(cache: EncoderDecoderCache, num_layers: int) -> Sequence[LayerCache]:
     return [
         LayerCache(
             _SharedCache(cache.self_attention_cache, i),
             _SharedCache(cache.cross_attention_cache, i),
         )
-        for i in range(config.decoder_layers)
+        for i in range(num_layers)
     ]

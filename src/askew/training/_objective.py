@@ -97,11 +97,11 @@ class TranslationObjective:
     ) -> Tensor:
         """Compute the mean over all tokens of the step."""
         count = (labels != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
-        return _cross_entropy(outputs.logits, labels, self.config.label_smoothing) / count
+        return _cross_entropy(outputs, labels, self.config.label_smoothing) / count
 
     def score(self, outputs: Seq2SeqLMOutput, labels: Tensor) -> tuple[float, int]:
         """Sum over tokens, without smoothing."""
-        total = _cross_entropy(outputs.logits, labels, 0.0).item()
+        total = _cross_entropy(outputs, labels, 0.0).item()
         return total, int((labels != IGNORED).sum())
 
     def optimizer(self, model: nn.Module) -> Optimizer:
@@ -113,9 +113,10 @@ class TranslationObjective:
         return training_scheduler(optimizer, self.config)
 
 
-def _cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+def _cross_entropy(outputs: Seq2SeqLMOutput, labels: Tensor, smoothing: float) -> Tensor:
     return F.cross_entropy(
-        logits.flatten(0, 1).float(),
+        # pyrefly: ignore[missing-attribute]  our models always compute logits
+        outputs.logits.flatten(0, 1).float(),
         labels.flatten(),
         ignore_index=IGNORED,
         label_smoothing=smoothing,

@@ -38,10 +38,12 @@ class LogsPartRates:
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self.part_rates = _RecordRates()
+        # pyrefly: ignore[missing-attribute]  of the Trainer that is named after it
         self.add_callback(self.part_rates)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the rates to a record of training."""
         if "loss" in logs:
             logs = {**logs, **self.part_rates.rates}
+        # pyrefly: ignore[missing-attribute]  of the Trainer that is named after it
         super().log(logs, start_time)

@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed.checkpoint as dcp
@@ -131,6 +132,6 @@ def check_sharding() -> None:
 
 
 def _layers(model: nn.Module) -> Iterator[nn.Module]:
-    core = getattr(model, "model", model)
+    core: Any = getattr(model, "model", model)
     yield from core.encoder.layers
     yield from core.decoder.layers

@@ -64,6 +64,7 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
     ) -> None:
         config = objective.config
         self.training_objective, self.config = objective, config  # Trainer has its own `objective`
+        self.train_examples, self.valid_examples = train, valid
         self.clock = Clock(progress)
         self.average = (
             WeightAverage(model, config.average_decay) if config.average_decay > 0 else None
@@ -90,9 +91,9 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
         """Make the optimizer of the objective."""
         if self.optimizer is None:
-            self.optimizer = self.training_objective.optimizer(
-                self.model if model is None else model
-            )
+            model = self.model if model is None else model
+            # pyrefly: ignore[bad-argument-type]  the Trainer always has a model
+            self.optimizer = self.training_objective.optimizer(model)
         return self.optimizer
 
     def create_scheduler(
@@ -100,23 +101,23 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
     ) -> LRScheduler:
         """Make the schedule of the objective."""
         if self.lr_scheduler is None:
-            self.lr_scheduler = self.training_objective.scheduler(
-                self.optimizer if optimizer is None else optimizer
-            )
+            optimizer = self.optimizer if optimizer is None else optimizer
+            # pyrefly: ignore[bad-argument-type]  the optimizer is made first
+            self.lr_scheduler = self.training_objective.scheduler(optimizer)
             self._created_lr_scheduler = True
         return self.lr_scheduler
 
     def get_train_dataloader(self) -> DataLoader:
         """Return all batches of the run as one epoch, so that resuming skips whole batches."""
         batches = TokenBatches(
-            self.train_dataset.lengths_in,
+            self.train_examples.lengths_in,
             max_tokens=self.config.batch_tokens,
             num_batches=self.config.steps * self.config.accumulate,
-            seed=self.args.data_seed,
+            seed=self.args.data_seed,  # pyrefly: ignore[bad-argument-type]  train_model sets it
         )
         loader = DataLoader(
-            self.train_dataset,
-            batch_sampler=EpochBatches(batches, len(self.train_dataset)),
+            self.train_examples,  # pyrefly: ignore[bad-argument-type]  rows are all it needs
+            batch_sampler=EpochBatches(batches, len(self.train_examples)),
             collate_fn=self.data_collator,
         )
         return self.accelerator.prepare(loader)
@@ -147,9 +148,9 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
         The averaged weights are evaluated, if there are any. Each process evaluates its share of
         the batches.
         """
-        self.model.eval()
+        self.model.eval()  # pyrefly: ignore[missing-attribute]  the Trainer always has a model
         batches = TokenBatches(
-            self.eval_dataset.lengths,
+            self.valid_examples.lengths,
             max_tokens=self.config.batch_tokens,
             num_batches=None,
             seed=0,
@@ -167,11 +168,11 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
         return metrics
 
     def _validation_loss(self, rows: list[int]) -> tuple[float, int]:
-        batch = self._prepare_inputs(
-            self.training_objective.collate([self.eval_dataset[i] for i in rows])
-        )
+        examples = [self.valid_examples[row] for row in rows]
+        batch = self._prepare_inputs(self.training_objective.collate(examples))
         labels = batch.pop("labels")
-        return self.training_objective.score(self.model(**batch), labels)
+        outputs = self.model(**batch)  # pyrefly: ignore[not-callable]  always a model
+        return self.training_objective.score(outputs, labels)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add CPU-seconds so far, and target tokens per second since the last record."""
