@@ -92,6 +92,6 @@ def naive_window(
 
 
 def naive_parameter_count(modules: list[torch.nn.Module]) -> int:
-    """Numbers of all parameters, a shared one once."""
+    """Count all parameters, a shared one once."""
     seen = {id(p): p.numel() for module in modules for p in module.parameters()}
     return sum(seen.values())

@@ -93,7 +93,9 @@ def read_toml(path: Path | str) -> dict[str, object]:
 
 @contextmanager
 def errors_name_file(path: Path | str | None) -> Iterator[None]:
-    """Add the name of a file to every ValueError in the block, since its values may come from it.
+    """Add the name of a file to every ValueError in the block.
+
+    The wrong value comes from this file, or from an option that overrides it.
 
     Args:
         path: The file; None changes nothing.
@@ -107,14 +109,14 @@ def errors_name_file(path: Path | str | None) -> Iterator[None]:
         ...     load_config(StackConfig, {"d_modle": 8})
         Traceback (most recent call last):
         ValueError: load_config: unknown key 'd_modle'; did you mean 'd_model'? (in
-        small.toml or what changes it)
+        small.toml or an override)
     """
     try:
         yield
     except ValueError as error:
         if path is None:
             raise
-        raise ValueError(f"{error} (in {path} or what changes it)") from error
+        raise ValueError(f"{error} (in {path} or an override)") from error
 
 
 def parse_setting(text: str) -> dict[str, object]:

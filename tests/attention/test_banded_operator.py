@@ -101,10 +101,10 @@ def test_forward_derivatives_are_right():
     inputs = [t.detach() for t in small()]
     tangents = [torch.randn_like(t) for t in inputs]
     step = 1e-6
-    ahead, behind = (
+    plus, minus = (
         banded(*(t + s * d for t, d in zip(inputs, tangents, strict=True))) for s in (step, -step)
     )
-    expected = (ahead - behind) / (2 * step)
+    expected = (plus - minus) / (2 * step)
     _, pushed = torch.func.jvp(banded, tuple(inputs), tuple(tangents))
     torch.testing.assert_close(pushed, expected, atol=1e-7, rtol=1e-6)
     with forward_ad.dual_level():

@@ -1,4 +1,4 @@
-"""Queries and keys of every family, checked against the weights of attention they lead to."""
+"""Query and key weights of every family, checked against the attention weights they produce."""
 
 import pytest
 import torch
@@ -63,7 +63,7 @@ def loud(family):
 
 
 def streams(model, name):
-    """What an attention read: its own stream, and the other where it crosses."""
+    """Record the inputs of an attention: its own stream and, in cross-attention, the other."""
     caught = {}
 
     def keep(_, args, kwargs):
@@ -79,7 +79,7 @@ def streams(model, name):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_maps_give_the_weights_that_the_model_computes(family):
-    """softmax(x Wqᵀ Wk zᵀ) of every head is what the model itself does."""
+    """softmax(x Wqᵀ Wk zᵀ) of every head equals the weights of the model itself."""
     model = loud(family)
     inputs = {"input_ids": TOKENS}
     if model.config.is_encoder_decoder:

@@ -1,4 +1,4 @@
-"""Scores of query-key maps against the square matrix itself, and planted ones."""
+"""Scores of query-key maps against the square matrix itself, and on constructed maps."""
 
 import math
 
@@ -12,7 +12,7 @@ QUERY, KEY = HEADS  # 3 heads of 5 on a stream of 24
 
 
 def skew_partner(weights):
-    """Keys J W with a skew J, so that Wᵀ J W is skew."""
+    """Keys J W with a skew-symmetric J, so that Wᵀ J W is skew-symmetric."""
     half = weights.shape[-2] // 2
     return torch.cat([weights[..., half:, :], -weights[..., :half, :]], -2)
 
@@ -122,9 +122,9 @@ def test_a_head_of_zeros_has_no_symmetry_and_no_rank():
 
 
 def test_entropy_is_one_for_all_alike_and_zero_for_one():
-    even = torch.full((2, 4, 5), 0.2)
+    uniform = torch.full((2, 4, 5), 0.2)
     sure = torch.eye(5)[:4].expand(2, 4, 5)
-    assert attention_entropy(even).tolist() == pytest.approx([1.0, 1.0])
+    assert attention_entropy(uniform).tolist() == pytest.approx([1.0, 1.0])
     assert attention_entropy(sure).tolist() == [0.0, 0.0]
 
 

@@ -1,4 +1,4 @@
-"""Answers are scored as the official programs do it, and intervals as resampling means it."""
+"""Answers are scored as by the official programs, and intervals agree with exact resampling."""
 
 import re
 import string
@@ -27,13 +27,13 @@ rows = st.lists(st.tuples(answers, st.lists(answers, max_size=3)), min_size=1, m
 
 
 def official_normal(text: str) -> str:
-    """What evaluate-v1.1.py does, step after step."""
+    """The steps of evaluate-v1.1.py."""
     text = "".join(letter for letter in text.lower() if letter not in set(string.punctuation))
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
 
 
 def official_f1(predicted: str, known: str) -> float:
-    """What evaluate-v2.0.py does: precision and recall of the words in common."""
+    """The rule of evaluate-v2.0.py: precision and recall of the words in common."""
     one, two = official_normal(predicted).split(), official_normal(known).split()
     if len(one) == 0 or len(two) == 0:
         return float(one == two)

@@ -1,4 +1,4 @@
-"""Placeholders are counted one by one, as often as they stand there."""
+"""Placeholders are counted one by one, as often as they occur."""
 
 import random
 

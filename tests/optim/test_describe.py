@@ -1,4 +1,4 @@
-"""Tables say who is trained at which rate, now and in time."""
+"""Tables of the parts and of their rates, now and over time."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What the page shows runs, and prints what the page says."""
+"""The examples of the page run and print the output that the page shows."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Groups carry name, rate and decay of their part, and any optimizer takes them."""
+"""Groups have name, rate and decay of their part, and work with any optimizer."""
 
 import re
 
@@ -114,8 +114,8 @@ def test_layerwise_rates_fall_by_the_distance_from_the_output():
         "b.above": 8.0,
     }
     assert groups[2]["param_names"] == ["layers.1.weight", "layers.1.bias"]
-    even = layerwise_parts(made["layers"], decay=1.0, below="embed", above="head")
-    assert {g["lr"] for g in parameter_groups(made, even, lr=0.3)} == {0.3}
+    equal_rates = layerwise_parts(made["layers"], decay=1.0, below="embed", above="head")
+    assert {g["lr"] for g in parameter_groups(made, equal_rates, lr=0.3)} == {0.3}
 
 
 def test_two_stacks_are_decayed_side_by_side():

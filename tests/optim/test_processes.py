@@ -34,7 +34,7 @@ def equal(one, two):
 
 
 def launch(how, out):
-    """Run two processes that talk by gloo, and read what each of them prints."""
+    """Run two processes that communicate by gloo, and read the output of each."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Every part follows its own schedule, in any loop, and goes on exactly where it stopped."""
+"""Every part follows its own schedule, in any loop, and resumes exactly where it stopped."""
 
 import io
 import re

@@ -16,7 +16,7 @@ from askew.optim import warmup as warm_up
 
 
 def rates_of(make, steps):
-    """What a scheduler of PyTorch does to a rate of 1."""
+    """The rates that a scheduler of PyTorch makes of a rate of 1."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
     scheduler, rates = make(optimizer), []
     for _ in range(steps):

@@ -1,4 +1,4 @@
-"""What each of several processes runs: train by the Trainer or by accelerate, tell the rates."""
+"""Script of each of several processes: train with the Trainer or accelerate, print the rates."""
 
 import json
 import os

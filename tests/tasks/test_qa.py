@@ -303,7 +303,7 @@ def test_a_file_with_an_unknown_key_is_named(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text("[reader]\ndept = 3")
     with pytest.raises(
-        ValueError, match=r"unknown key 'reader\.dept'.* \(in .*mine\.toml or what changes it\)$"
+        ValueError, match=r"unknown key 'reader\.dept'.* \(in .*mine\.toml or an override\)$"
     ):
         make_model(TASK, {}, shape=path)
 

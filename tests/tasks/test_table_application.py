@@ -142,7 +142,7 @@ def test_an_arm_of_a_file(several, tmp_path):
     for text, key in (("widht = 32", "widht"), ("[training]\nlr_heda = 1", "training.lr_heda")):
         path.write_text(text)
         with pytest.raises(
-            ValueError, match=rf"unknown key '{key}'.* \(in .*steep\.toml or what changes it\)$"
+            ValueError, match=rf"unknown key '{key}'.* \(in .*steep\.toml or an override\)$"
         ):
             arms(several, str(path), "bce")
 

@@ -145,7 +145,7 @@ def test_refuses_models_that_cannot_be(task, tmp_path):
         make_model(task, "symmetric", "tiny", {"encoder": {"layers": 3}})
     path = toml(tmp_path, "mine.toml", "[encoder]\nlayers = 3")
     with pytest.raises(
-        ValueError, match=r"unknown key 'encoder\.layers'.* \(in .*mine\.toml or what changes it\)$"
+        ValueError, match=r"unknown key 'encoder\.layers'.* \(in .*mine\.toml or an override\)$"
     ):
         make_model(task, path, "tiny", {})
     with pytest.raises(ValueError, match=r"encoder: StackConfig: num_layers .* got num_layers 0"):

@@ -1,4 +1,4 @@
-"""Pairs through the datasets library, which is stood in for where it is not installed."""
+"""Pairs through the datasets library, replaced by a stand-in where it is not installed."""
 
 import sys
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ TREE = {"en": "tree", "de": "Baum"}
 
 @pytest.fixture
 def library(monkeypatch):
-    """A stand-in; it also remembers what it was asked for."""
+    """A stand-in that records the requests."""
     made = SimpleNamespace(rows=None, requests=[])
 
     def load(*given):

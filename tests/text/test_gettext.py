@@ -118,7 +118,7 @@ def shout(texts):
 
 
 def changed(before, after):
-    """The lines that differ, as (sign, line), in the order they stand."""
+    """The lines that differ, as (sign, line), in order."""
     lines = unified_diff(before.splitlines(True), after.splitlines(True), n=0)
     return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
 

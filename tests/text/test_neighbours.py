@@ -1,4 +1,4 @@
-"""The nearest neighbour answers with the target of the most similar source."""
+"""The nearest neighbour is the target of the most similar source."""
 
 import sys
 

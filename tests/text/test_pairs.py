@@ -11,12 +11,12 @@ def numbered(count: int) -> ParallelText:
     return ParallelText([f"s{i}" for i in range(count)], [f"t{i}" for i in range(count)])
 
 
-def rows(part: ParallelText) -> list[tuple[str, str]]:
-    return list(zip(part.sources, part.targets, strict=True))
+def rows(split: ParallelText) -> list[tuple[str, str]]:
+    return list(zip(split.sources, split.targets, strict=True))
 
 
-def sizes(split: SplitText) -> tuple[int, ...]:
-    return tuple(len(rows(part)) for part in split)
+def sizes(splits: SplitText) -> tuple[int, ...]:
+    return tuple(len(rows(split)) for split in splits)
 
 
 @pytest.mark.parametrize(
@@ -45,9 +45,9 @@ def test_named_sizes_are_kept_exactly_when_sources_differ():
 def test_every_pair_lands_once_and_no_source_in_two_splits(pairs, num_valid, num_test, seed):
     pairs += [("a", "x"), ("b", "x"), ("c", "x")]
     text = ParallelText(*(list(side) for side in zip(*pairs, strict=True)))
-    split = split_pairs(text, num_valid=num_valid, num_test=num_test, seed=seed)
-    assert sorted(row for part in split for row in rows(part)) == sorted(pairs)
-    train, valid, test = (set(part.sources) for part in split)
+    splits = split_pairs(text, num_valid=num_valid, num_test=num_test, seed=seed)
+    assert sorted(row for split in splits for row in rows(split)) == sorted(pairs)
+    train, valid, test = (set(split.sources) for split in splits)
     assert train
     assert valid
     assert test
@@ -59,9 +59,9 @@ def test_every_pair_lands_once_and_no_source_in_two_splits(pairs, num_valid, num
 def test_a_source_too_frequent_for_a_split_goes_to_training():
     often = ParallelText(["often"] * 98 + ["b", "c"], ["x"] * 100)
     for seed in range(5):
-        split = split_pairs(often, seed=seed)
-        assert sizes(split) == (98, 1, 1)
-        assert set(split.train.sources) == {"often"}
+        splits = split_pairs(often, seed=seed)
+        assert sizes(splits) == (98, 1, 1)
+        assert set(splits.train.sources) == {"often"}
 
 
 def test_a_split_smaller_than_every_source_takes_the_least_frequent():
@@ -70,10 +70,10 @@ def test_a_split_smaller_than_every_source_takes_the_least_frequent():
 
 
 def test_the_seed_alone_decides():
-    split = split_pairs(numbered(50), seed=1)
-    assert split == split_pairs(numbered(50), seed=1)
-    assert split != split_pairs(numbered(50), seed=2)
-    assert split.train.sources != sorted(split.train.sources)
+    splits = split_pairs(numbered(50), seed=1)
+    assert splits == split_pairs(numbered(50), seed=1)
+    assert splits != split_pairs(numbered(50), seed=2)
+    assert splits.train.sources != sorted(splits.train.sources)
 
 
 def test_overlap_counts_test_pairs_with_both_sides_alike():

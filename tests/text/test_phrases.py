@@ -24,17 +24,17 @@ def portuguese() -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("pair", ["en-pt", "de-en", "fr-ja", "en-ar", "zh_TW-pt_PT", "he-hi"])
 def test_splits_have_their_sizes_and_share_no_source(pair):
-    split = localisation_phrases(pair, **SMALL)
-    assert [len(part.sources) for part in split] == [140, 21, 35]
-    assert [len(part.targets) for part in split] == [140, 21, 35]
-    assert len({source for part in split for source in part.sources}) == 196
-    assert all(text.strip() for part in split for side in part for text in side)
+    splits = localisation_phrases(pair, **SMALL)
+    assert [len(split.sources) for split in splits] == [140, 21, 35]
+    assert [len(split.targets) for split in splits] == [140, 21, 35]
+    assert len({source for split in splits for source in split.sources}) == 196
+    assert all(text.strip() for split in splits for side in split for text in side)
 
 
 def test_every_kind_is_a_seventh_of_every_split(portuguese):
     kinds = {source: kind for kind, source, _ in portuguese}
-    for part, share in zip(localisation_phrases("en-pt", **SMALL), (20, 3, 5), strict=True):
-        counts = Counter(kinds[source] for source in part.sources)
+    for split, share in zip(localisation_phrases("en-pt", **SMALL), (20, 3, 5), strict=True):
+        counts = Counter(kinds[source] for source in split.sources)
         assert len(counts) == 7
         assert set(counts.values()) == {share}
 

@@ -52,24 +52,24 @@ def test_answers_are_the_parts_of_the_context_that_they_point_to():
 )
 def test_a_split_holds_every_question_once_and_no_article_twice(titles, each, test, valid, seed):
     questions = numbered("abc" + titles, per_context=each)
-    split = split_by_article(questions, test_share=test, valid_share=valid, seed=seed)
-    assert isinstance(split, SplitQuestions)
-    assert sorted(row for part in split for row in content(part)) == sorted(content(questions))
-    assert Counter(c for part in split for c in part.contexts) == Counter(questions.contexts)
-    sides = [{context.title for context in part.contexts} for part in split]
-    assert all(part.questions for part in split)
+    splits = split_by_article(questions, test_share=test, valid_share=valid, seed=seed)
+    assert isinstance(splits, SplitQuestions)
+    assert sorted(row for split in splits for row in content(split)) == sorted(content(questions))
+    assert Counter(c for split in splits for c in split.contexts) == Counter(questions.contexts)
+    sides = [{context.title for context in split.contexts} for split in splits]
+    assert all(split.questions for split in splits)
     assert not (sides[0] & sides[1])
     assert not (sides[0] & sides[2])
     assert not (sides[1] & sides[2])
-    for part in split:
-        assert part.refused == []
-        assert [c for c in questions.contexts if c in part.contexts] == part.contexts
+    for split in splits:
+        assert split.refused == []
+        assert [c for c in questions.contexts if c in split.contexts] == split.contexts
 
 
 def test_shares_are_of_questions_and_kept_where_articles_fit():
     titles = "".join(chr(0x4E00 + i) for i in range(100))
-    split = split_by_article(numbered(titles, per_context=3), test_share=0.2, valid_share=0.1)
-    assert [len(part.questions) for part in split] == [210, 30, 60]
+    splits = split_by_article(numbered(titles, per_context=3), test_share=0.2, valid_share=0.1)
+    assert [len(split.questions) for split in splits] == [210, 30, 60]
 
 
 @pytest.mark.parametrize(
@@ -80,16 +80,16 @@ def test_every_split_has_an_article_also_where_two_would_fit_into_one(
     titles, test, valid, expected
 ):
     for seed in range(6):
-        split = split_by_article(numbered(titles), test_share=test, valid_share=valid, seed=seed)
-        assert sorted(len(part.questions) for part in split) == expected
+        splits = split_by_article(numbered(titles), test_share=test, valid_share=valid, seed=seed)
+        assert sorted(len(split.questions) for split in splits) == expected
 
 
 def test_the_seed_alone_decides():
     questions = numbered("abcdefghijkl")
-    split = split_by_article(questions, seed=1)
-    assert split == split_by_article(numbered("abcdefghijkl"), seed=1)
-    assert split != split_by_article(questions, seed=2)
-    for one, same in zip(split, split_by_article(questions, seed=1), strict=True):
+    splits = split_by_article(questions, seed=1)
+    assert splits == split_by_article(numbered("abcdefghijkl"), seed=1)
+    assert splits != split_by_article(questions, seed=2)
+    for one, same in zip(splits, split_by_article(questions, seed=1), strict=True):
         assert one.fingerprint == same.fingerprint
 
 
@@ -98,10 +98,10 @@ def test_articles_that_share_a_text_stay_together_and_untitled_ones_stand_alone(
     contexts = [Context(*pair) for pair in texts]
     questions = [Question(str(i), "?", i, ()) for i in range(7)]
     for seed in range(20):
-        split = split_by_article(
+        splits = split_by_article(
             QuestionSet(contexts, questions, []), test_share=0.3, valid_share=0.3, seed=seed
         )
-        sides = [{context.text for context in part.contexts} for part in split]
+        sides = [{context.text for context in split.contexts} for split in splits]
         assert sorted(map(len, sides)) in ([1, 1, 3], [1, 2, 2])
         assert any({"1", "2"} <= side for side in sides)
         assert sum(map(len, sides)) == 5
@@ -110,8 +110,8 @@ def test_articles_that_share_a_text_stay_together_and_untitled_ones_stand_alone(
 def test_articles_without_questions_go_to_training():
     contexts = [Context(title, title) for title in "abcdef"]
     questions = QuestionSet(contexts, [Question(t, "?", i, ()) for i, t in enumerate("abc")], [])
-    split = split_by_article(questions)
-    assert [len(part.contexts) for part in split] == [4, 1, 1]
+    splits = split_by_article(questions)
+    assert [len(split.contexts) for split in splits] == [4, 1, 1]
 
 
 @given(st.integers(0, 5), st.sampled_from([0.0, 0.25, 0.5, 1.0]))

@@ -338,10 +338,10 @@ def test_documents_that_are_not_there_are_refused(tmp_path):
 def test_squadshifts_reads_whole_and_splits_by_article():
     loaded = read_questions(DATA / "squadshifts_wiki" / "new_wiki_v1.0.json.gz")
     assert (len(loaded.contexts), len(loaded.questions), loaded.refused) == (1581, 7938, [])
-    split = split_by_article(loaded)
-    assert [len({context.title for context in part.contexts}) for part in split] == [37, 5, 6]
-    assert sum(len(part.questions) for part in split) == 7938
-    assert all(0.09 < len(part.questions) / 7938 <= 0.1 for part in split[1:])
+    splits = split_by_article(loaded)
+    assert [len({context.title for context in split.contexts}) for split in splits] == [37, 5, 6]
+    assert sum(len(split.questions) for split in splits) == 7938
+    assert all(0.09 < len(split.questions) / 7938 <= 0.1 for split in splits[1:])
 
 
 @pytest.mark.skipif(not (DATA / "faquad").is_dir(), reason="no FaQuAD at hand")

@@ -1,4 +1,4 @@
-"""The index finds what shares rare words, and sentences that slice their context."""
+"""The index finds contexts that share rare words, and sentences by their place in a context."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""Any text comes back from its tokens, and padding hides nothing."""
+"""Any text decodes to itself, and padding hides nothing."""
 
 import hypothesis.strategies as st
 import pytest

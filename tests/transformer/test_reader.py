@@ -1,4 +1,4 @@
-"""The reader scores spans, does not see padding, and refuses what cannot be."""
+"""The reader scores spans, ignores padding, and refuses impossible settings."""
 
 from dataclasses import replace
 

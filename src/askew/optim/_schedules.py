@@ -219,7 +219,8 @@ def freeze_until(step: int, then: Schedule | None = None) -> Schedule:
         (0.0, 1.0, 0.5)
 
     References:
-        Universal Language Model Fine-tuning for Text Classification, 2018, arXiv:1801.06146.
+        Universal Language Model Fine-tuning for Text Classification, 2018, arXiv:1801.06146,
+        section 3.3.
     """
     _check_steps("freeze_until", "step", step)
     follows = constant() if then is None else _checked("freeze_until", "then", then)

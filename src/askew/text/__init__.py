@@ -1,4 +1,4 @@
-"""Parallel text: where it comes from, how it becomes tokens, how it becomes batches."""
+"""Parallel text, questions and documents: readers, tokenizers and batches."""
 
 from askew.text._batches import TokenBatches
 from askew.text._bpe_dropout import BpeDropout

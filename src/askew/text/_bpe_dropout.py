@@ -47,7 +47,8 @@ class BpeDropout:
         'lowest'
 
     References:
-        BPE-Dropout: Simple and Effective Subword Regularization, 2020, arXiv:1910.13267.
+        BPE-Dropout: Simple and Effective Subword Regularization, 2020, arXiv:1910.13267,
+        algorithm 1.
     """
 
     def __init__(self, tokenizer: Tokenizer, p: float) -> None:

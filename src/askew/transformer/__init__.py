@@ -1,4 +1,4 @@
-"""Encoder-decoder Transformers as plain modules, each side with its own numbers."""
+"""Encoder-decoder Transformers as plain modules, each side with its own configuration."""
 
 from askew.transformer._config import EncoderDecoderConfig, StackConfig
 from askew.transformer._cost import (
