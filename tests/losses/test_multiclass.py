@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 import torch
@@ -302,9 +303,8 @@ BAD = {
 @pytest.mark.parametrize(("message", "change"), BAD.items(), ids=BAD.keys())
 def test_bad_input_is_refused(message, change):
     settings = {"logits": torch.zeros(2, 5), "targets": torch.tensor([0, 1]), **change}
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=f"^asymmetric_focal_loss: {re.escape(message)}"):
         asymmetric_focal_loss(settings.pop("logits"), settings.pop("targets"), **settings)
-    assert str(caught.value).startswith(f"asymmetric_focal_loss: {message}")
 
 
 @pytest.mark.unhooked
