@@ -224,7 +224,7 @@ def test_swapping_the_sides_changes_nothing(route):
     close(gradient, -turned)
 
 
-# The walk in chunks.
+# The pass over chunks.
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5])
@@ -400,7 +400,7 @@ BAD = {
 def test_bad_input_is_refused(message, change):
     settings = {"targets": torch.zeros(2, 3), **change}
     targets = settings.pop("targets")
-    with pytest.raises(ValueError, match="^" + re.escape(f"asymmetric_bce_loss: {message}")):
+    with pytest.raises(ValueError, match=f"^asymmetric_bce_loss: {re.escape(message)}"):
         asymmetric_bce_loss(torch.zeros(2, 3), targets, **settings)
 
 

@@ -68,9 +68,9 @@ def masks() -> tuple[torch.Tensor, torch.Tensor]:
 
 def naive(scores: list[list[float]], positives, exclude) -> list[float]:
     costs = []
-    for row, own, out in zip(scores, positives, exclude, strict=True):
-        good = [math.exp(s) for s, p in zip(row, own, strict=True) if p]
-        everything = [math.exp(s) for s, p, e in zip(row, own, out, strict=True) if p or not e]
+    for row, positive, out in zip(scores, positives, exclude, strict=True):
+        good = [math.exp(s) for s, p in zip(row, positive, strict=True) if p]
+        everything = [math.exp(s) for s, p, e in zip(row, positive, out, strict=True) if p or not e]
         costs.append(-math.log(sum(good) / sum(everything)) if good else 0.0)
     return costs
 
@@ -123,12 +123,14 @@ def test_a_positive_pair_stays_positive_where_excluded():
     inputs = pairs(4, 4)
     everything = torch.ones(4, 4, dtype=torch.bool)
     assert asymmetric_contrastive_loss(*inputs, exclude=everything) == 0
-    own = torch.eye(4, dtype=torch.bool)
-    close(asymmetric_contrastive_loss(*inputs, exclude=own), asymmetric_contrastive_loss(*inputs))
+    matching = torch.eye(4, dtype=torch.bool)
+    close(
+        asymmetric_contrastive_loss(*inputs, exclude=matching), asymmetric_contrastive_loss(*inputs)
+    )
     column = torch.arange(4) == 2
     same_value_and_gradient(
         asymmetric_contrastive_loss(*inputs, exclude=column.expand(4, 4)),
-        asymmetric_contrastive_loss(*inputs, exclude=column & ~own),
+        asymmetric_contrastive_loss(*inputs, exclude=column & ~matching),
         inputs,
     )
 

@@ -136,7 +136,7 @@ def test_splc_is_right_at_every_logit(dtype, correct):
 
 def two_way_by_hand(x, y, seen, warm, cold):
     """Costs of rows and of columns that have a mark, each by its definition."""
-    lines = [list(zip(*line, strict=True)) for t in (0, 1) for line in walk(x, y, seen, t)]
+    lines = [list(zip(*line, strict=True)) for t in (0, 1) for line in lines_of(x, y, seen, t)]
     costs = []
     for line in lines:
         marked = [a for a, b, s in line if s and b]
@@ -150,7 +150,7 @@ def two_way_by_hand(x, y, seen, warm, cold):
     return costs[: len(x)], costs[len(x) :]
 
 
-def walk(x, y, seen, transposed):
+def lines_of(x, y, seen, transposed):
     tables = [t.T.tolist() if transposed else t.tolist() for t in (x, y, seen)]
     return list(zip(*tables, strict=True))
 

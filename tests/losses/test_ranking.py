@@ -296,12 +296,14 @@ def can_be_free_in_the_wrong_order(settings) -> bool:
 @pytest.mark.parametrize("settings", OPEN.values(), ids=OPEN.keys())
 def test_warns_where_a_wrong_order_is_free(settings):
     assert can_be_free_in_the_wrong_order(settings)
-    with pytest.warns(UserWarning, match="AsymmetricRankingLoss: the loss can be 0 while") as found:
+    with pytest.warns(
+        UserWarning, match="AsymmetricRankingLoss: the loss can be 0 while"
+    ) as caught:
         AsymmetricRankingLoss(**settings)
-    assert found[0].filename == __file__
-    with pytest.warns(UserWarning, match="asymmetric_ranking_loss: the loss can be 0") as found:
+    assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match="asymmetric_ranking_loss: the loss can be 0") as caught:
         asymmetric_ranking_loss(*triplets(2, 3), **settings)
-    assert found[0].filename == __file__
+    assert caught[0].filename == __file__
 
 
 @pytest.mark.parametrize("settings", CLOSED.values(), ids=CLOSED.keys())
@@ -312,14 +314,13 @@ def test_is_silent_where_a_wrong_order_costs(settings):
 
 @pytest.mark.unhooked
 def test_the_warning_has_the_numbers_and_comes_once():
-    with pytest.warns(
-        UserWarning, match=r"margin_pos 0\.5, margin_neg 0\.3, scale_pos 2"
-    ) as warned:
+    numbers = r"margin_pos 0\.5, margin_neg 0\.3, scale_pos 2"
+    with pytest.warns(UserWarning, match=numbers) as caught:
         loss = AsymmetricRankingLoss(margin_pos=0.5, margin_neg=0.3, scale_pos=2.0)
-    assert len(warned) == 1
-    anchor = torch.zeros(1, 2)
+    assert len(caught) == 1
+    anchor = torch.zeros(1, 2)  # the call warns no more: every warning is an error
     positive, negative = torch.tensor([[0.49, 0.0]]), torch.tensor([[0.31, 0.0]])
-    assert loss(anchor, positive, negative) == 0  # a second warning would be an error
+    assert loss(anchor, positive, negative) == 0
 
 
 @pytest.mark.unhooked

@@ -317,10 +317,10 @@ def test_vmap_takes_one_batch_after_the_other():
     shared = torch.func.grad(
         lambda x: torch.vmap(asymmetric_pair_loss, in_dims=(0, None))(x, labels[0]).sum()
     )(x)
-    for own, expected in zip(shared, x, strict=True):
+    for gradient, expected in zip(shared, x, strict=True):
         leaf = expected.clone().requires_grad_()
         asymmetric_pair_loss(leaf, labels[0]).backward()
-        close(own, leaf.grad)
+        close(gradient, leaf.grad)
 
 
 def test_the_gradient_is_kept_for_a_second_backward():
@@ -408,13 +408,13 @@ def test_compiles_with_settings_that_warn():
 @pytest.mark.unhooked
 def test_warns_where_a_wrong_order_is_free():
     message = r"the loss can be 0 while the negative is nearer .*margin_pos 0\.5, margin_neg 0\.3"
-    with pytest.warns(UserWarning, match=f"AsymmetricPairLoss: {message}") as found:
+    with pytest.warns(UserWarning, match=f"AsymmetricPairLoss: {message}") as caught:
         loss = AsymmetricPairLoss(margin_pos=0.5, margin_neg=0.3)
-    loss(*batch(4))  # a second warning would be an error
-    assert [warning.filename for warning in found] == [__file__]
-    with pytest.warns(UserWarning, match=f"asymmetric_pair_loss: {message}") as found:
+    assert [warning.filename for warning in caught] == [__file__]
+    loss(*batch(4))  # warns no more: every warning is an error
+    with pytest.warns(UserWarning, match=f"asymmetric_pair_loss: {message}") as caught:
         asymmetric_pair_loss(*batch(4), margin_pos=0.5, margin_neg=0.3)
-    assert [warning.filename for warning in found] == [__file__]
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 @pytest.mark.unhooked

@@ -178,9 +178,9 @@ def minimiser(loss, y, **settings):
 @pytest.mark.parametrize("quantile", [0.07, 0.5, 0.9])
 def test_the_minimiser_of_pinball_is_the_quantile_and_covers_it(quantile):
     y = sample()
-    found = minimiser(pinball_loss, y, quantile=quantile)
+    minimum = minimiser(pinball_loss, y, quantile=quantile)
     at = y.sort().values[math.ceil(401 * quantile) - 1]
-    close(found, at, atol=1e-9, rtol=0)
+    close(minimum, at, atol=1e-9, rtol=0)
     assert (y < at).double().mean() <= quantile <= (y <= at).double().mean()
 
 
@@ -188,8 +188,8 @@ def test_the_quantile_covers_unseen_targets():
     tau, fresh = 0.9, 20_000
     generator = torch.Generator().manual_seed(3)
     y = torch.randn(2 * fresh, generator=generator, dtype=torch.double)
-    found = minimiser(pinball_loss, y[:fresh], quantile=tau)
-    coverage = (y[fresh:] <= found).double().mean()
+    minimum = minimiser(pinball_loss, y[:fresh], quantile=tau)
+    coverage = (y[fresh:] <= minimum).double().mean()
     assert abs(coverage - tau) < 4 * math.sqrt(2 * tau * (1 - tau) / fresh)
 
 

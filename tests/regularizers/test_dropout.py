@@ -82,7 +82,7 @@ def test_every_feature_is_kept_at_its_own_rate(route):
     assert_rates(kept(p=RATES), RATES)
 
 
-def test_every_lane_is_kept_at_its_rate():
+def test_every_position_is_kept_at_its_rate():
     mask = draw_mask(40_000, torch.full((8,), 0.7 * LEVELS).int(), some_never=False, generator=None)
     assert set(mask.unique().tolist()) == {-1, 0}
     assert_rates(mask != 0, [0.3] * 8)
@@ -96,8 +96,8 @@ def test_features_and_tokens_are_dropped_independently(route):
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 30_000, 65_535, 65_536])
-def test_a_lane_is_kept_for_as_many_of_its_values_as_it_should(monkeypatch, count):
-    # Every value of a lane once, in the place of the random numbers.
+def test_a_feature_is_kept_at_as_many_levels_as_it_should(monkeypatch, count):
+    # Every level once, in place of the random numbers.
     values = torch.arange(-LEVELS // 2, LEVELS // 2).to(torch.int16).view(torch.int64)
     draws = iter(values.split(values.numel() // 4))
     monkeypatch.setattr(torch.Tensor, "random_", lambda self, *_, **__: self.copy_(next(draws)))

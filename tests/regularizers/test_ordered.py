@@ -38,7 +38,7 @@ def test_without_a_cut_it_is_the_identity():
 def test_the_cut_is_geometric(p):
     x = torch.ones(20_000, 5)
     y = ordered_dropout(x, p=p)
-    assert (y[:, 1:] <= y[:, :-1]).all(), "something lies behind a cut"
+    assert (y[:, 1:] <= y[:, :-1]).all(), "something is kept after a cut"
     assert_survival(y != 0, [(1 - p) ** i for i in range(5)])
     assert torch.equal(y, (y != 0).float())
 
@@ -90,8 +90,8 @@ def data(count=400):
 def angles(decoder, components):
     """The largest angle between the first k columns of both, for each k."""
     width = decoder.shape[1]
-    found = [torch.linalg.qr(decoder[:, :k].detach()).Q for k in range(1, width + 1)]
-    cosines = [torch.linalg.svdvals(q.T @ components[:, : q.shape[1]]).min() for q in found]
+    spans = [torch.linalg.qr(decoder[:, :k].detach()).Q for k in range(1, width + 1)]
+    cosines = [torch.linalg.svdvals(q.T @ components[:, : q.shape[1]]).min() for q in spans]
     return torch.stack(cosines).clamp(max=1.0).acos()
 
 
@@ -127,7 +127,7 @@ def test_a_linear_autoencoder_finds_the_principal_components_in_order():
 
     minimise(nested, [encoder, decoder])
     assert angles(decoder.T, components).max() < 1e-4
-    # What is left over at each cut are the variances behind it: 16.5 − 9 − 4 − 2.25 and so on.
+    # What is left over at each cut are the variances after it: 16.5 − 9 − 4 − 2.25 and so on.
     close(nested(), torch.tensor(7.5 + 3.5 + 1.25, dtype=torch.double), rtol=1e-6, atol=0.0)
 
 
@@ -135,9 +135,9 @@ def test_an_ordinary_one_finds_their_span_alone():
     x, components = data()
     encoder, decoder = autoencoder()
     minimise(lambda: (x - x @ encoder @ decoder).square().sum(1).mean(), [encoder, decoder])
-    found = angles(decoder.T, components)
-    assert found[2] < 1e-4
-    assert found[:2].min() > 0.05
+    largest = angles(decoder.T, components)
+    assert largest[2] < 1e-4
+    assert largest[:2].min() > 0.05
 
 
 @pytest.mark.parametrize("settings", [{"p": 0.4}, {"widths": (1 / 3, 2 / 3, 1.0)}])

@@ -2,14 +2,15 @@
 
 import torch
 from jaxtyping import Bool, Float, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from askew._check import require
 from askew._reduction import Reduction, check_reduction, hide
+from askew._settings_module import SettingsModule
 from askew.losses._binary import asymmetric_bce_loss
 
 
-class AdaptiveAsymmetry(nn.Module):
+class AdaptiveAsymmetry(SettingsModule):
     r"""Two-sided loss whose `gamma_neg` moves until positives are learned as well as negatives.
 
     Let the gap be the mean probability of being right on positives minus that on negatives,
@@ -50,6 +51,8 @@ class AdaptiveAsymmetry(nn.Module):
     References:
         Asymmetric Loss for Multi-Label Classification, 2021, arXiv:2009.14119 (adaptive asymmetry).
     """
+
+    _unprinted = ("gamma_neg",)  # a buffer that moves while training
 
     def __init__(
         self,
@@ -114,9 +117,3 @@ class AdaptiveAsymmetry(nn.Module):
         gap = (p * pos).sum() / pos.sum() - ((1 - p) * neg).sum() / neg.sum()
         step = torch.where(gap.isfinite(), self.rate * (self.target_gap - gap), 0.0)
         return (self.gamma_neg + step).clamp(0, self.max_gamma)
-
-    def extra_repr(self) -> str:
-        """Return every setting; the current `gamma_neg` is a buffer."""
-        names = ("target_gap", "rate", "max_gamma", "gamma_pos", "margin")
-        settings = [f"{name}={getattr(self, name)}" for name in names]
-        return ", ".join([*settings, f"reduction={self.reduction!r}"])
