@@ -1,4 +1,4 @@
-"""What results.json and trial.json must hold, value by value."""
+"""The schemas of results.json and trial.json."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NotRequired
@@ -154,5 +154,5 @@ def _mismatch(results: Mapping[str, Any]) -> str:
         if scales[verdict["metric"]] == "ratio":
             far = [f"{n} {v}" for n, v in numbers.items() if abs(v) > _LARGEST_LOG_RATIO]
             if far:
-                return f"a logarithm of a ratio that is none, {far[0]} {about}"
+                return f"a logarithm of a ratio out of range, {far[0]} {about}"
     return ""

@@ -213,7 +213,7 @@ def test_metrics_come_in_their_order_then_the_others_by_name():
             _rows([1.0], []),
             r"baseline must be an arm of the results; got baseline 'twin', arms \['thin'\]",
         ),
-        (_rows([], [1.0]), r"must have an arm beside the baseline; got arms \['twin'\]"),
+        (_rows([], [1.0]), r"must have an arm besides the baseline; got arms \['twin'\]"),
     ],
 )
 def test_unpaired_results(rows: list[Row], message: str):

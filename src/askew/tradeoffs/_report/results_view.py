@@ -61,7 +61,7 @@ def read_run(folder: str | Path) -> Run:
     require(
         path.is_file(),
         f"read_run: the folder must hold results.json; got folder {folder} without. An unfinished "
-        "comparison has none: type its command again to go on",
+        "comparison has none: run its command again to continue it",
     )
     results = checked("read_run", read_json(path, version=None), of=f" in {path}")
     return Run(place.resolve().name, results, items_of(place, results))
@@ -102,7 +102,7 @@ def localised(results: dict, say: Language) -> dict:
 
 
 def _summary(results: dict, say: Language) -> str:
-    """Write the summary anew, on the same metrics: all of them, or those of the headline."""
+    """Write the summary anew on its metrics: all of them, or those of the headline."""
     verdicts = [
         Verdict(**{name: verdict.get(name, 0) for name in Verdict._fields})
         for verdict in results["verdicts"]
