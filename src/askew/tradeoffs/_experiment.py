@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from askew._check import require
 from askew._files import read_json, whole_model, write_json
 from askew.tradeoffs._compare import Comparison, compare
-from askew.tradeoffs._experiment_parts import (
+from askew.tradeoffs._experiment_settings import (
     ACCURACY,
     Build,
     Fit,

@@ -108,8 +108,8 @@ _TRIAL = TypeAdapter(_StoredTrial)
 
 def results_fault(results: Mapping[str, Any]) -> str:
     """Describe what keeps results from being shown; "" if nothing does."""
-    needed = (part for part in _Results.__annotations__ if part in _Results.__required_keys__)
-    missing = [part for part in needed if part not in results]
+    needed = (key for key in _Results.__annotations__ if key in _Results.__required_keys__)
+    missing = [key for key in needed if key not in results]
     if missing:
         return f"none of {', '.join(missing)}"
     return _fault(_RESULTS, results) or _mismatch(results)
