@@ -115,13 +115,13 @@ class CostlyRegressorTask(RegressorTask):
 
     def costs(self, model):
         count = count_parameters(model)
-        found = {"bytes": Cost(value=4 * count, label="stored size", unit="bytes")}
+        costs = {"bytes": Cost(value=4 * count, label="stored size", unit="bytes")}
         if self.clash:
-            found[self.clash] = Cost(value=1.0, label="clash")
+            costs[self.clash] = Cost(value=1.0, label="clash")
         if count != self.quiet_at:
             weight = model.left[0].weight.abs().sum().item()
-            found["spread"] = Cost(value=1 + weight, label="spread of weights", judged=True)
-        return found
+            costs["spread"] = Cost(value=1 + weight, label="spread of weights", judged=True)
+        return costs
 
 
 def _truth(x):

@@ -92,8 +92,8 @@ class Page(HTMLParser):
         self.source = path.read_text(encoding="utf-8")
         self.feed(self.source)
         self.text = " ".join(" ".join(self.words).split())
-        found = (attributes.get("data-figure") for _, attributes in self.tags)
-        self.figures = [json.loads(figure) for figure in found if figure]
+        figures = (attributes.get("data-figure") for _, attributes in self.tags)
+        self.figures = [json.loads(figure) for figure in figures if figure]
 
     def handle_starttag(self, tag, attrs):
         self.open = tag

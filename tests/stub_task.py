@@ -48,7 +48,7 @@ class StubTask(Task[nn.Module]):
             LOCKS.append(multiprocessing.get_context("spawn").RLock())
         for step in range(1, steps + 1):
             if step == 2 and self.crash_at == folder.name:
-                raise ValueError("crashed as asked")
+                raise ValueError("crashed on purpose")
             killed = Path(self.mark) / "killed"
             if step == 2 and self.kill_at == folder.name and not killed.exists():
                 killed.touch()

@@ -235,7 +235,8 @@ def test_a_finished_training_is_read_again(arguments, name, processes):
     files = contents()
     found = json.loads(run(f"{arguments} --out {name} --quiet --json"))
     assert found == EXPECTED["scores"][name]
-    assert contents() == files and processes.submitted == 0
+    assert contents() == files
+    assert processes.submitted == 0
 
 
 def test_a_training_goes_on_where_it_was_killed():

@@ -102,7 +102,7 @@ def test_a_comparison_that_died_goes_on_where_it_stopped(tmp_path, five_seeds, i
     expected = scores(five_seeds.results)
     out = tmp_path / "out"
     dying = dataclasses.replace(StubTask(), crash_at="narrow-seed1")
-    with pytest.raises(ValueError, match="crashed as asked"):
+    with pytest.raises(ValueError, match="crashed on purpose"):
         compare(dying, ARMS, (0, 1), budget=BUDGET, out=out, jobs=1)
     before = stamps(out)
     assert {p.parent.name for p in before if p.name == "trial.json"} == {
@@ -140,10 +140,10 @@ def test_it_stops_once_it_is_decided(tmp_path, in_process):
     assert len(settings["seeds"]) == 8
     coarse = dataclasses.replace(StubTask.metrics[0], equivalence=3.0)
     task = StubTask(metrics=(coarse, StubTask.metrics[1]))
-    found = run(tmp_path / "out", task, seeds=range(8), looks=looks)
-    assert found.results["settings"]["seeds"] == [0, 1, 2, 3, 4], "the same to within 3"
+    growing = run(tmp_path / "out", task, seeds=range(8), looks=looks)
+    assert growing.results["settings"]["seeds"] == [0, 1, 2, 3, 4], "the same to within 3"
     alone = run(tmp_path / "out", seeds=range(5))
-    ours, theirs = (c.verdicts[0] for c in (found, alone))
+    ours, theirs = (c.verdicts[0] for c in (growing, alone))
     assert ours.difference == theirs.difference
     assert ours.high - ours.low > theirs.high - theirs.low, "the price of looking twice"
     with pytest.raises(ValueError, match=r"last look must be at all 6 seeds; got looks \[5, 8\]"):

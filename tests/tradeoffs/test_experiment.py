@@ -56,15 +56,15 @@ def torch_adam(model, lr):
 
 
 @pytest.fixture
-def found(tmp_path, in_process):
+def comparison(tmp_path, in_process):
     return experiment().compare(out=tmp_path / "out", seeds=5)
 
 
-def test_two_builders_are_trained_and_judged(found):
-    verdicts = {verdict.metric: verdict for verdict in found.verdicts}
+def test_two_builders_are_trained_and_judged(comparison):
+    verdicts = {verdict.metric: verdict for verdict in comparison.verdicts}
     assert verdicts["accuracy"].verdict == "pays"
     assert verdicts["accuracy"].wins == 5
-    wide, narrow = found.results["arms"]
+    wide, narrow = comparison.results["arms"]
     assert wide["costs"]["parameters"] == 4 * 32 + 32 + 32 * 2 + 2
     forward = 2 * 32 * (4 * 32 + 32 * 2)
     assert wide["costs"]["flops_per_step"] == 3 * forward - 2 * 32 * 4 * 32  # not to the input
@@ -74,19 +74,19 @@ def test_two_builders_are_trained_and_judged(found):
     assert wide["config"]["loss"] == "cross_entropy"
 
 
-def test_the_curve_has_training_and_validation_loss(found):
-    curve = found.results["trials"][0]["curve"]
+def test_the_curve_has_training_and_validation_loss(comparison):
+    curve = comparison.results["trials"][0]["curve"]
     assert [p["step"] for p in curve if "valid_loss" in p] == list(range(6, 61, 6))
     assert sum("train_loss" in point for point in curve) == 60
     assert curve[-1]["valid_loss"] < curve[0].get("valid_loss", math.inf)
 
 
-def test_the_gap_to_training_data_is_shown_and_not_judged(found):
-    gaps = [trial["metrics"]["generalisation_gap"] for trial in found.results["trials"]]
+def test_the_gap_to_training_data_is_shown_and_not_judged(comparison):
+    gaps = [trial["metrics"]["generalisation_gap"] for trial in comparison.results["trials"]]
     assert len(set(gaps)) > 1
     assert all(-0.5 < gap < 0.5 for gap in gaps)
-    assert "generalisation_gap" not in {verdict.metric for verdict in found.verdicts}
-    known = {metric["name"]: metric for metric in found.results["metrics"]}
+    assert "generalisation_gap" not in {verdict.metric for verdict in comparison.verdicts}
+    known = {metric["name"]: metric for metric in comparison.results["metrics"]}
     assert known["generalisation_gap"]["label"] == "generalisation gap of accuracy"
 
 
@@ -98,21 +98,21 @@ def test_the_gap_is_training_score_minus_test_score():
     assert made.train_score(model) == pytest.approx(on_train)
 
 
-def test_the_same_command_goes_on_and_other_data_are_refused(found):
-    again = experiment().compare(out=found.folder, seeds=5)
-    assert again.results == found.results
+def test_the_same_command_goes_on_and_other_data_are_refused(comparison):
+    again = experiment().compare(out=comparison.folder, seeds=5)
+    assert again.results == comparison.results
     with pytest.raises(ValueError, match=r"same settings; got out .* with other data"):
-        experiment(test_data=points(200, 3)).compare(out=found.folder)
+        experiment(test_data=points(200, 3)).compare(out=comparison.folder)
     with pytest.raises(ValueError, match=r"same settings; got out .* with other arms"):
         experiment(models={"wide": partial(net, 31), "narrow": partial(net, 2)}).compare(
-            out=found.folder
+            out=comparison.folder
         )
 
 
-def test_a_stored_model_is_what_was_trained(found):
+def test_a_stored_model_is_what_was_trained(comparison):
     made = experiment()
-    model = made.load(found.folder / "trials" / "wide-seed3" / "model")
-    stored = json.loads((found.folder / "trials" / "wide-seed3" / "trial.json").read_text())
+    model = made.load(comparison.folder / "trials" / "wide-seed3" / "model")
+    stored = json.loads((comparison.folder / "trials" / "wide-seed3" / "trial.json").read_text())
     accuracy = made.evaluate(model).metrics["accuracy"]
     assert accuracy == stored["metrics"]["accuracy"]
     gap = made.train_score(model) - accuracy
@@ -171,9 +171,9 @@ def test_inputs_may_be_several_or_named(kind, tmp_path, in_process):
     made = experiment(
         models={"a": build, "b": build}, train_data=data, test_data=data, valid_data=None
     )
-    found = made.compare(out=tmp_path / "out", seeds=[0], steps=3)
-    assert {t["metrics"]["accuracy"] for t in found.results["trials"]} != {0.0}
-    assert found.results["arms"][0]["costs"]["flops_per_step"] > 0
+    comparison = made.compare(out=tmp_path / "out", seeds=[0], steps=3)
+    assert {t["metrics"]["accuracy"] for t in comparison.results["trials"]} != {0.0}
+    assert comparison.results["arms"][0]["costs"]["flops_per_step"] > 0
 
 
 def test_a_model_against_itself_begins_with_other_weights():
@@ -188,7 +188,7 @@ def test_a_model_against_itself_begins_with_other_weights():
 def test_losses_optimizers_and_trainings_may_differ_by_arm(tmp_path, in_process):
     calls = []
 
-    def own(model, *, steps, seed, folder, progress):
+    def custom_loop(model, *, steps, seed, folder, progress):
         calls.append((steps, seed, folder.name))
         progress(steps, steps)
 
@@ -200,14 +200,14 @@ def test_losses_optimizers_and_trainings_may_differ_by_arm(tmp_path, in_process)
         models={"a": build, "b": build},
         loss={"a": nn.CrossEntropyLoss(label_smoothing=0.1), "b": nn.functional.cross_entropy},
         optimizer={"a": adamw, "b": partial(torch_adam, lr=0.1)},
-        fit={"a": own, "b": loop},
+        fit={"a": custom_loop, "b": loop},
     )
-    found = made.compare(out=tmp_path / "out", seeds=[0], steps=7)
+    comparison = made.compare(out=tmp_path / "out", seeds=[0], steps=7)
     assert calls[0] == (7, 0, "a-seed0")
-    a, b = found.results["trials"]
+    a, b = comparison.results["trials"]
     assert a["curve"] == []
     assert b["curve"][0]["train_loss"] == 3.0
-    assert found.results["arms"][0]["config"]["loss"].startswith("CrossEntropyLoss")
+    assert comparison.results["arms"][0]["config"]["loss"].startswith("CrossEntropyLoss")
     with pytest.raises(ValueError, match="minutes needs training records with the loss of two"):
         made.compare(out=tmp_path / "other", minutes=0.1)
 
@@ -231,10 +231,10 @@ def test_figures_of_the_whole_set_and_of_items(tmp_path, in_process):
         function=lambda outputs, targets: outputs.mean(),
     )
     made = experiment(scores=[mean, ACCURACY])
-    found = made.evaluate(made.build(made.arms[0].config, 0))
-    assert list(found.metrics) == ["mean", "accuracy"]
-    assert list(found.items) == ["accuracy"]
-    assert len(found.items["accuracy"]) == 200
+    evaluation = made.evaluate(made.build(made.arms[0].config, 0))
+    assert list(evaluation.metrics) == ["mean", "accuracy"]
+    assert list(evaluation.items) == ["accuracy"]
+    assert len(evaluation.items["accuracy"]) == 200
     assert [metric.better for metric in made.metrics] == ["lower", "higher"]
 
 
@@ -278,19 +278,19 @@ def test_needs_a_budget(tmp_path):
 
 @pytest.mark.gpu
 def test_trains_on_a_device(tmp_path, in_process):
-    found = experiment(device="cuda").compare(out=tmp_path / "out", seeds=[0])
-    assert found.results["trials"][0]["metrics"]["accuracy"] > 0.7
+    comparison = experiment(device="cuda").compare(out=tmp_path / "out", seeds=[0])
+    assert comparison.results["trials"][0]["metrics"]["accuracy"] > 0.7
 
 
 def test_numbers_of_an_experiment_are_tuned(tmp_path, in_process):
     made = experiment(
         optimizer=torch_adam_or_not, search={"lr": Range(low=1e-6, high=0.1, log=True)}
     )
-    found = made.compare(out=tmp_path / "out", seeds=[0], steps=20, draws=5)
-    best = found.results["tuning"]["wide"]["best"]["training.lr"]
-    assert found.results["arms"][0]["training"] == {"lr": best}
+    comparison = made.compare(out=tmp_path / "out", seeds=[0], steps=20, draws=5)
+    best = comparison.results["tuning"]["wide"]["best"]["training.lr"]
+    assert comparison.results["arms"][0]["training"] == {"lr": best}
     assert best > 1e-3
-    model = made.load(found.folder / "trials" / "wide-seed0" / "model")
+    model = made.load(comparison.folder / "trials" / "wide-seed0" / "model")
     x, y = points(100, 2)
     right = (model(x).argmax(-1) == y).double().mean().item()
     assert made.validate(model) == pytest.approx(right)

@@ -25,17 +25,17 @@ def table(tmp_path):
 
 
 def test_verdicts_are_those_of_analyze(table):
-    found = judge_results(table, baseline="wide", metrics=[LATENCY], equivalence={"f1": 2.0})
-    assert isinstance(found, Judged)
+    judged = judge_results(table, baseline="wide", metrics=[LATENCY], equivalence={"f1": 2.0})
+    assert isinstance(judged, Judged)
     expected = analyze(table, baseline="wide", metrics=[LATENCY], equivalence={"f1": 2.0})
-    assert found.verdicts == expected
+    assert judged.verdicts == expected
     assert [v.metric for v in expected] == ["latency", "latency", "f1", "f1"]
 
 
 def test_results_have_what_the_report_shows(table, tmp_path, monkeypatch):
     monkeypatch.setattr("plotly.offline.get_plotlyjs", lambda: "")
-    found = judge_results(table, baseline="wide", metrics=[LATENCY], name="mine", command="again")
-    results = found.results
+    judged = judge_results(table, baseline="wide", metrics=[LATENCY], name="mine", command="again")
+    results = judged.results
     assert [arm["name"] for arm in results["arms"]] == ["thin", "twin", "wide"]
     assert results["settings"]["correction"] == "bonferroni"
     assert results["settings"]["confidence"] == 0.975
@@ -49,9 +49,9 @@ def test_results_have_what_the_report_shows(table, tmp_path, monkeypatch):
 
 
 def test_one_challenger_is_not_corrected():
-    found = judge_results(rows(("thin", "wide")), baseline="wide")
-    assert found.results["settings"]["correction"] == "none"
-    assert found.results["settings"]["confidence"] == 0.95
+    judged = judge_results(rows(("thin", "wide")), baseline="wide")
+    assert judged.results["settings"]["correction"] == "none"
+    assert judged.results["settings"]["confidence"] == 0.95
 
 
 def test_refuses_a_baseline_that_is_not_there(table):

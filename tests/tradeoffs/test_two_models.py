@@ -25,17 +25,17 @@ GOOD, BAD = [1.0, 0.0, 0.0], [0.3, 1.0, 0.0]
 
 
 def test_scores_sizes_and_the_interval_over_items():
-    found = analyze_asymmetric_tradeoffs(line(BAD), line(GOOD, bias=False), (X, Y))
-    assert isinstance(found, Tradeoffs)
+    tradeoffs = analyze_asymmetric_tradeoffs(line(BAD), line(GOOD, bias=False), (X, Y))
+    assert isinstance(tradeoffs, Tradeoffs)
     right = ((X @ torch.tensor(BAD)) > 0).long() == Y
-    assert found.symmetric_acc == pytest.approx(right.double().mean().item())
-    assert found.asymmetric_acc == 1.0
-    assert (found.symmetric_params, found.asymmetric_params) == (8, 6)
+    assert tradeoffs.symmetric_acc == pytest.approx(right.double().mean().item())
+    assert tradeoffs.asymmetric_acc == 1.0
+    assert (tradeoffs.symmetric_params, tradeoffs.asymmetric_params) == (8, 6)
     gaps = 1 - right.double().numpy()
     expected = stats.ttest_1samp(gaps, 0).confidence_interval(0.95)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
-    assert found.symmetric_time > 0
-    assert found.asymmetric_time > 0
+    assert (tradeoffs.low, tradeoffs.high) == pytest.approx((expected.low, expected.high))
+    assert tradeoffs.symmetric_time > 0
+    assert tradeoffs.asymmetric_time > 0
 
 
 @pytest.mark.parametrize(
@@ -49,13 +49,13 @@ def test_scores_sizes_and_the_interval_over_items():
     ],
 )
 def test_position(one, other, position):
-    found = analyze_asymmetric_tradeoffs(one, other, (X, Y))
-    assert found.position == position
-    added = found.asymmetric_params - found.symmetric_params
+    tradeoffs = analyze_asymmetric_tradeoffs(one, other, (X, Y))
+    assert tradeoffs.position == position
+    added = tradeoffs.asymmetric_params - tradeoffs.symmetric_params
     if added > 0:
-        assert found.efficiency_gain == pytest.approx(found.difference / added)
+        assert tradeoffs.efficiency_gain == pytest.approx(tradeoffs.difference / added)
     else:
-        assert found.efficiency_gain is None
+        assert tradeoffs.efficiency_gain is None
 
 
 def test_the_models_are_left_alone():
@@ -75,11 +75,11 @@ def test_lower_is_better_and_a_score_of_the_whole():
         metric=Metric(name="e", label="e", better="lower", equivalence=0),
         function=lambda outputs, targets: (outputs.argmax(-1) != targets).double().mean(),
     )
-    found = analyze_asymmetric_tradeoffs(line(BAD), line(GOOD), (X, Y), score=error)
-    assert found.difference > 0
-    assert found.asymmetric_acc == 0.0
-    assert found.low is None
-    assert found.position == "cannot tell"
+    tradeoffs = analyze_asymmetric_tradeoffs(line(BAD), line(GOOD), (X, Y), score=error)
+    assert tradeoffs.difference > 0
+    assert tradeoffs.asymmetric_acc == 0.0
+    assert tradeoffs.low is None
+    assert tradeoffs.position == "cannot tell"
 
 
 @pytest.mark.parametrize(

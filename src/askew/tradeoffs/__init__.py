@@ -2,7 +2,7 @@
 
 from askew.tradeoffs._compare import Comparison, compare, prepare_comparison
 from askew.tradeoffs._experiment import Experiment
-from askew.tradeoffs._experiment_parts import ACCURACY, ModelConfig, Score, adamw
+from askew.tradeoffs._experiment_settings import ACCURACY, ModelConfig, Score, adamw
 from askew.tradeoffs._external_results import Judged, judge_results
 from askew.tradeoffs._measured_twin import measured_twin
 from askew.tradeoffs._report.item_differences import items_of

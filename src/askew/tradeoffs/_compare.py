@@ -1,4 +1,4 @@
-"""The main job: train an asymmetric model and its twin, and say whether the asymmetry pays."""
+"""A comparison: train every arm with every seed, measure, and judge whether the asymmetry pays."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -252,7 +252,7 @@ def _is_decided(verdicts: Sequence[Verdict], metric: Metric) -> bool:
 
 
 def _look(plan: RunPlan[Model], tuned: Sequence[Tuned], watcher: Watcher) -> Comparison:
-    """Train and measure what is missing of the plan, and judge it."""
+    """Run the trials and measurements of the plan that are not done yet, and judge them all."""
     watcher.stage("training")
     run_trials(plan, lambda done: watcher.trials(done, plan.steps))
     watcher.stage("measuring speed and memory")

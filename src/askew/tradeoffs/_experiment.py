@@ -14,7 +14,7 @@ from askew._check import require
 from askew._files import read_json, write_json
 from askew._folders import whole_model
 from askew.tradeoffs._compare import Comparison, compare
-from askew.tradeoffs._experiment_parts import (
+from askew.tradeoffs._experiment_settings import (
     ACCURACY,
     Build,
     Fit,
@@ -181,13 +181,13 @@ class Experiment(Task[nn.Module]):
         """Train every model with every seed, measure, and judge them against the last.
 
         Args:
-            out: Folder of the comparison; called again, it goes on there.
+            out: Folder of the comparison; called again, the comparison continues.
             seeds: How many, or which; five or more give verdicts.
             steps: Optimizer steps of each training; those of the experiment by default.
             minutes: Instead of steps, CPU-minutes.
             jobs: Trials at the same time, each in a process.
             threads: Threads of PyTorch in each.
-            looks: As of `compare`.
+            looks: As in `compare`.
             draws: Settings from `search` that every model tries before its trials; 0 for none.
             command: What to type to get these results again.
             watcher: Receives the progress.

@@ -1,4 +1,4 @@
-"""What results.json and trial.json must hold, value by value."""
+"""The schemas of results.json and trial.json."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NotRequired
@@ -108,8 +108,8 @@ _TRIAL = TypeAdapter(_StoredTrial)
 
 def results_fault(results: Mapping[str, Any]) -> str:
     """Describe what keeps results from being shown; "" if nothing does."""
-    needed = (part for part in _Results.__annotations__ if part in _Results.__required_keys__)
-    missing = [part for part in needed if part not in results]
+    needed = (key for key in _Results.__annotations__ if key in _Results.__required_keys__)
+    missing = [key for key in needed if key not in results]
     if missing:
         return f"none of {', '.join(missing)}"
     return _fault(_RESULTS, results) or _mismatch(results)
@@ -154,5 +154,5 @@ def _mismatch(results: Mapping[str, Any]) -> str:
         if scales[verdict["metric"]] == "ratio":
             far = [f"{n} {v}" for n, v in numbers.items() if abs(v) > _LARGEST_LOG_RATIO]
             if far:
-                return f"a logarithm of a ratio that is none, {far[0]} {about}"
+                return f"a logarithm of a ratio out of range, {far[0]} {about}"
     return ""

@@ -9,15 +9,15 @@ from askew._check import require
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """Where a number is drawn from, each value as likely as any other.
+    """A range from which numbers are drawn, uniformly or log-uniformly.
 
     Attributes:
         low: Smallest value.
         high: Largest value, above it.
-        log: Whether the logarithm is drawn instead; then `low` must be positive.
+        log: Whether the logarithm is uniform; then `low` must be positive.
 
     Raises:
-        ValueError: If the range is empty, or a logarithm does not exist.
+        ValueError: If `low` is not below `high`, or not positive with `log`.
 
     Example:
         >>> Range(low=1e-4, high=1e-2, log=True).log
@@ -44,7 +44,7 @@ class Tuning:
     """How the arms of a comparison are tuned before it.
 
     Attributes:
-        draws: Settings tried by each arm besides its own, >= 1.
+        draws: Settings that each arm tries, in addition to those it has, >= 1.
         space: What is drawn, by the names that `with_values` takes.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a comparison needs to know of a task, and of the models that compete on it."""
+"""The base class of tasks, and the arms that a comparison trains on one."""
 
 import math
 from abc import ABC, abstractmethod
@@ -15,18 +15,18 @@ from askew.tradeoffs._statistics.verdicts import Metric
 
 Model = TypeVar("Model", bound=nn.Module)
 Progress = Callable[[int, int], None]
-"""Called with steps done and steps in all."""
+"""Called with the number of steps done and of all steps."""
 Records = Sequence[Mapping[str, float]]
-"""What training notes: a mapping per logged step, as the Trainer of transformers writes it."""
+"""The records of a training: a mapping per logged step, as the Trainer of transformers writes."""
 OnRecord = Callable[[Mapping[str, float]], None]
-"""Called with each record of a training, when it is noted."""
+"""Called with each record of a training."""
 
 
 class Evaluation(NamedTuple):
     """Scores of one model on the test set.
 
-    `metrics` has one value per metric; `items` one per metric and test item, whose mean is the
-    value (or, for a corpus metric, jackknife pseudo-values whose mean is about the value).
+    `metrics` has one value per metric; `items` has one per metric and test item, whose mean is the
+    value. For a corpus metric they are jackknife pseudo-values, whose mean is close to the value.
 
     Example:
         >>> Evaluation(metrics={}, items={"accuracy": [1.0, 0.0]}).items["accuracy"]
@@ -39,14 +39,14 @@ class Evaluation(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One side of a comparison.
+    """A model of a comparison, with its training.
 
     Attributes:
-        name: How it is called in every table.
-        config: The model, as a dataclass that the task knows how to build.
-        init_offset: Added to the seed of the initial weights; 0 except where a model is
-            compared with itself.
-        training: Numbers of training that this arm alone has, as the task reads them.
+        name: Its name in every table.
+        config: The model, as a dataclass that the task can build.
+        init_offset: Added to the seed of the initial weights; not 0 if a model is compared with
+            itself.
+        training: Changes of the task's numbers of training for this arm alone.
 
     Example:
         >>> Arm(name="one rate", config=None, training={"lr": 1e-3}).training["lr"]
@@ -61,18 +61,18 @@ class Arm:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """A figure of a trained model that its task adds to the costs of a comparison.
+    """A cost of a trained model that its task adds to those of a comparison.
 
     Attributes:
         value: Finite and >= 0; > 0 if it is judged.
         label: As a reader should see it.
         unit: Of the value, "" for none.
         better: Whether "higher" or "lower" values are better.
-        judged: Whether its ratio gets a verdict. What is counted and no aim of its own, such as
-            parameters, is shown without one.
+        judged: Whether its ratio to the baseline gets a verdict. Costs that are counted but are no
+            aim in themselves, such as parameters, are shown without one.
 
     Raises:
-        ValueError: If a setting is none of the above.
+        ValueError: If a setting is out of range.
 
     Example:
         >>> Cost(value=49_152, label="index of a context", unit="bytes").judged
@@ -109,7 +109,7 @@ class Task(ABC, Generic[Model]):
     Attributes:
         name: How the task is called.
         metrics: The quality metrics, the most important first.
-        speeds: What is said of `throughput` and of `latency_ms` in every table.
+        speeds: Labels of `throughput` and `latency_ms` in every table.
         distributed: Whether `train` shares its batches out among the processes where torchrun
             started it.
 

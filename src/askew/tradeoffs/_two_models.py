@@ -10,7 +10,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from askew._check import require
-from askew.tradeoffs._experiment_parts import ACCURACY, Loss, Score, score_model
+from askew.tradeoffs._experiment_settings import ACCURACY, Loss, Score, score_model
 from askew.tradeoffs._running.batches import answer, as_data, ordered_batches
 from askew.tradeoffs._running.flops import count_parameters
 

@@ -23,11 +23,11 @@ def keep_trials(folder, results, *, items=60):
 
 def test_items_are_means_over_seeds(results, tmp_path):
     keep_trials(tmp_path, results)
-    found = items_of(tmp_path, results)
-    assert list(found) == ["chrf"]
-    assert set(found["chrf"]) == {"deep", "twin"}
-    assert found["chrf"]["twin"][:3].tolist() == [2.0, 3.0, 4.0]
-    assert found["chrf"]["deep"][:3].tolist() == [2.0, 2.0, 8.0]
+    items = items_of(tmp_path, results)
+    assert list(items) == ["chrf"]
+    assert set(items["chrf"]) == {"deep", "twin"}
+    assert items["chrf"]["twin"][:3].tolist() == [2.0, 3.0, 4.0]
+    assert items["chrf"]["deep"][:3].tolist() == [2.0, 2.0, 8.0]
 
 
 def test_without_trials_there_are_no_items(results, tmp_path):
@@ -67,16 +67,16 @@ def test_the_page_shows_where_the_arms_differ_most(results, tmp_path):
 
 def test_lower_is_better_turns_the_sign():
     ours, theirs = np.array([1.0, 5.0, 3.0]), np.array([2.0, 1.0, 3.0])
-    found = item_differences(ours, theirs, better="lower")
-    assert found.differences.tolist() == [1.0, -4.0, 0.0]
-    assert found.best.tolist() == [0]
-    assert found.worst.tolist() == [1]
+    compared = item_differences(ours, theirs, better="lower")
+    assert compared.differences.tolist() == [1.0, -4.0, 0.0]
+    assert compared.best.tolist() == [0]
+    assert compared.worst.tolist() == [1]
 
 
 def test_order_of_items_is_by_size_and_then_by_number():
-    found = item_differences(np.array([1.0, 2.0, 1.0, -1.0, -3.0]), np.zeros(5), better="higher")
-    assert found.best.tolist() == [1, 0, 2]
-    assert found.worst.tolist() == [4, 3]
+    compared = item_differences(np.array([1.0, 2.0, 1.0, -1.0, -3.0]), np.zeros(5), better="higher")
+    assert compared.best.tolist() == [1, 0, 2]
+    assert compared.worst.tolist() == [4, 3]
 
 
 def test_equal_items_need_no_chart(results, tmp_path):

@@ -94,8 +94,8 @@ def test_the_page_speaks_portuguese_alone(results, tmp_path):
     labels = [str(a.get("aria-label")) for _, a in page.tags]
     figures = str(page.figures)
     for text in (page.text, *labels, figures):
-        found = set(re.findall(r"[a-z]+", text.lower())) & set(ENGLISH_WORDS)
-        assert not found, found
+        english = set(re.findall(r"[a-z]+", text.lower())) & set(ENGLISH_WORDS)
+        assert not english, english
     separators = {figure["layout"]["separators"] for figure in page.figures}
     assert separators == {f",{NARROW}"}
 
@@ -140,10 +140,10 @@ def test_refusals_in_portuguese_follow_the_ones_that_analyze_makes():
         (rows, "são precisas 5 sementes para um veredito; há 2"),
         (rows[::2], "são precisas 5 sementes para um veredito, 2 para um intervalo; há 1"),
     ):
-        [found] = analyze(kept, baseline="bb")
-        assert LANGUAGES["pt"].reason(found.reason) == said
-        assert LANGUAGES["en"].reason(found.reason) == found.reason
-        assert said in summary_sentence([found], [], language="pt")
+        [verdict] = analyze(kept, baseline="bb")
+        assert LANGUAGES["pt"].reason(verdict.reason) == said
+        assert LANGUAGES["en"].reason(verdict.reason) == verdict.reason
+        assert said in summary_sentence([verdict], [], language="pt")
     assert LANGUAGES["pt"].reason("something else") == "something else"
 
 

@@ -115,8 +115,8 @@ def test_charts_show_every_seed_and_the_paired_differences(results, tmp_path):
 def test_ratios_of_lower_is_better_are_drawn_as_factors_to_the_right(results):
     [_, chart] = quality_charts(page_of(results), results["metrics"][0], LANGUAGES["en"])
     expected = [b / a for a, b in zip(LATENCY["deep"], LATENCY["twin"], strict=True)]
-    found = next(trace["x"] for trace in chart.figure["data"] if len(trace["x"]) == 5)
-    assert found == pytest.approx(expected, rel=1e-12)
+    shown = next(trace["x"] for trace in chart.figure["data"] if len(trace["x"]) == 5)
+    assert shown == pytest.approx(expected, rel=1e-12)
     assert chart.figure["layout"]["xaxis"]["type"] == "log"
 
 
@@ -125,7 +125,7 @@ def test_training_loss_stands_in_where_no_other_was_recorded(results):
         entry["curve"] = [{"step": 5, "train_seconds": 0.5, "train_loss": 2.0}]
     charts = learning_charts(page_of(results), LANGUAGES["en"])
     assert [name for name, _ in charts] == ["steps", "CPU time", "FLOP"]
-    assert {chart.upright for _, chart in charts} == {"training loss"}
+    assert {chart.y_title for _, chart in charts} == {"training loss"}
     assert charts[0][1].figure["data"][0]["y"] == [2.0]
 
 
@@ -202,9 +202,9 @@ def test_results_measured_elsewhere_have_no_costs_and_settings(tmp_path):
     values = {"new": [3.0, 4.0, 5.0, 4.0, 4.5], "old": [1.0, 2.0, 2.5, 2.0, 2.5]}
     rows = [
         Row(name, seed, "", metric, value + len(metric))
-        for name, own in values.items()
+        for name, scores in values.items()
         for metric in ("f1", "recall")
-        for seed, value in enumerate(own)
+        for seed, value in enumerate(scores)
     ]
     judged = judge_results(rows, baseline="old", name="table.csv").results
     page = render(judged, tmp_path, language="pt")

@@ -43,8 +43,8 @@ def run(out, task=None, **settings):
     return compare(task or StubTask(), ARMS, SEEDS, **settings)
 
 
-def scores(found):
-    return {(t["arm"], t["seed"]): t["metrics"]["fit"] for t in found.results["trials"]}
+def scores(comparison):
+    return {(t["arm"], t["seed"]): t["metrics"]["fit"] for t in comparison.results["trials"]}
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_a_trial_that_loses_its_process_again_and_again_is_named(tmp_path, losin
 
 
 def test_a_failure_of_the_trial_itself_is_not_tried_again(tmp_path, losing):
-    with pytest.raises(ValueError, match="crashed as asked"):
+    with pytest.raises(ValueError, match="crashed on purpose"):
         run(tmp_path / "out", dataclasses.replace(StubTask(), crash_at="wide-seed1"))
     assert losing.sizes == [2]
 
@@ -155,8 +155,8 @@ def test_a_process_that_is_killed_is_replaced(tmp_path, expected, monkeypatch, c
         pytest.importorskip("ray")
     monkeypatch.undo()  # real processes
     task = dataclasses.replace(StubTask(), kill_at="narrow-seed1", mark=str(tmp_path))
-    found = run(tmp_path / "out", task, cluster=cluster)
-    assert scores(found) == expected
+    comparison = run(tmp_path / "out", task, cluster=cluster)
+    assert scores(comparison) == expected
     assert (tmp_path / "killed").exists()
     assert len(list((tmp_path / "out" / "trials").iterdir())) == 6
     assert not any((tmp_path / "out" / "work").iterdir())
@@ -218,8 +218,8 @@ def test_a_trial_is_a_torchrun(tmp_path):
     assert shared.results["settings"]["processes"] == 2
     losses = [
         [point["train_loss"] for point in trial["curve"] if "train_loss" in point]
-        for found in (alone, shared)
-        for trial in found.results["trials"]
+        for comparison in (alone, shared)
+        for trial in comparison.results["trials"]
     ]
     assert losses[0] == pytest.approx(losses[2], rel=0.05)
     assert losses[0] != losses[2]

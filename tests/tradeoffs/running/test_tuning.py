@@ -165,10 +165,10 @@ def test_refuses(run):
 
 def test_values_go_to_training_and_config_and_leave_the_rest():
     arm = Arm(name="a", config=line_config(4), training={"encoder": {"lr": 1.0, "bpe": 0.5}})
-    found = with_values(arm, {"training.encoder.lr": 2.0, "decoder.dropout": 0.3})
-    assert found.training == {"encoder": {"lr": 2.0, "bpe": 0.5}}
+    changed = with_values(arm, {"training.encoder.lr": 2.0, "decoder.dropout": 0.3})
+    assert changed.training == {"encoder": {"lr": 2.0, "bpe": 0.5}}
     assert arm.training["encoder"]["lr"] == 1.0, "the arm given is left alone"
-    assert (found.config.decoder.dropout, found.config.encoder.dropout) == (0.3, 0.1)
+    assert (changed.config.decoder.dropout, changed.config.encoder.dropout) == (0.3, 0.1)
 
 
 def test_a_missing_package_is_named(run, monkeypatch):
@@ -183,19 +183,19 @@ def test_a_comparison_is_of_the_tuned_arms(run, tmp_path):
         "out": tmp_path / "cmp",
         "tuning": Tuning(draws=4, space=SPACE),
     }
-    found = compare(Tunable(), ARMS, [0, 1], **settings)
-    wide = found.results["tuning"]["wide"]
+    comparison = compare(Tunable(), ARMS, [0, 1], **settings)
+    wide = comparison.results["tuning"]["wide"]
     best = max(wide["draws"], key=lambda draw: draw["score"])
     assert wide["best"] == best["values"]
     assert len(wide["expected_best"]) == 4
-    assert found.results["arms"][0]["training"] == {"lr": best["values"]["training.lr"]}
-    assert found.results["settings"]["tuning"]["draws"] == 4
+    assert comparison.results["arms"][0]["training"] == {"lr": best["values"]["training.lr"]}
+    assert comparison.results["settings"]["tuning"]["draws"] == 4
     trained = [line.split() for line in run.tries() if int(line.split()[0]) < 2]
     assert {rate for _, width, rate in trained if width == "8"} == {
         str(best["values"]["training.lr"])
     }
     tries = len(run.tries())
-    assert compare(Tunable(), ARMS, [0, 1], **settings).results == found.results
+    assert compare(Tunable(), ARMS, [0, 1], **settings).results == comparison.results
     assert len(run.tries()) == tries, "nothing is tried twice"
     with pytest.raises(ValueError, match=r"same settings; .* with other settings"):
         compare(Tunable(), ARMS, [0], **settings | {"tuning": Tuning(draws=5, space=SPACE)})

@@ -102,8 +102,8 @@ def test_minimum_detectable_has_its_power(seeds: int):
     draws = rng.normal(middling, 1.0, (20_000, seeds))
     # as often too large as too small; each draw then judges by the spread it sees
     margins = stats.t.ppf(0.975, seeds - 1) * draws.std(axis=1, ddof=1) / math.sqrt(seeds)
-    found = np.abs(draws.mean(axis=1)) > margins
-    assert found.mean() == pytest.approx(0.8, abs=0.012)
+    detected = np.abs(draws.mean(axis=1)) > margins
+    assert detected.mean() == pytest.approx(0.8, abs=0.012)
 
 
 def test_minimum_detectable_for_any_degrees_of_freedom():

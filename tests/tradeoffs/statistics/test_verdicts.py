@@ -185,8 +185,8 @@ def test_metrics_come_in_their_order_then_the_others_by_name():
         metrics=[Metric(name="z", label="Z", equivalence=2.0)],
         equivalence={"a": 0.5},
     )
-    found = [(v.metric, v.challenger, v.equivalence) for v in verdicts]
-    assert found == [
+    equivalents = [(v.metric, v.challenger, v.equivalence) for v in verdicts]
+    assert equivalents == [
         (metric, arm, size)
         for metric, size in (("z", 2.0), ("a", 0.5), ("b", 0.0))
         for arm in ("deep", "thin")
@@ -213,7 +213,7 @@ def test_metrics_come_in_their_order_then_the_others_by_name():
             _rows([1.0], []),
             r"baseline must be an arm of the results; got baseline 'twin', arms \['thin'\]",
         ),
-        (_rows([], [1.0]), r"must have an arm beside the baseline; got arms \['twin'\]"),
+        (_rows([], [1.0]), r"must have an arm besides the baseline; got arms \['twin'\]"),
     ],
 )
 def test_unpaired_results(rows: list[Row], message: str):
@@ -304,8 +304,8 @@ def test_any_of_several_challengers_errs_as_rarely_as_one():
             for seed in range(8)
         ]
         for correction in wrong:
-            found = analyze(rows, baseline="twin", correction=correction)
-            wrong[correction] += any(v.verdict != "cannot tell" for v in found)
+            verdicts = analyze(rows, baseline="twin", correction=correction)
+            wrong[correction] += any(v.verdict != "cannot tell" for v in verdicts)
     assert wrong["bonferroni"] / 400 < 0.075 < wrong["none"] / 400
 
 

@@ -1,1 +1,1 @@
-"""The page, its tables, cards, charts and words, from what results.json holds."""
+"""The report: its page, tables, cards, charts and words, made from results.json."""

@@ -48,9 +48,9 @@ _COLOURS = sum(name.startswith("arm-") for name in LIGHT)
 
 
 class Chart(NamedTuple):
-    """A figure with the title of its upright axis, a text for screen readers, and a note below."""
+    """A figure with the title of its vertical axis, a text for screen readers, and a note below."""
 
-    upright: str
+    y_title: str
     label: str
     figure: dict
     note: str = ""

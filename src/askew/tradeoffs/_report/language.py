@@ -70,7 +70,7 @@ def language_of(caller: str, code: str) -> Language:
     """Look up a language.
 
     Raises:
-        ValueError: If there is none of this code.
+        ValueError: If there is no language of this code.
     """
     require(
         code in LANGUAGES,

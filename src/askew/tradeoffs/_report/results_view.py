@@ -55,16 +55,16 @@ def read_run(folder: str | Path) -> Run:
         Traceback (most recent call last):
         ValueError: read_run: the folder must exist; got folder nowhere
     """
-    place = Path(folder)
-    require(place.is_dir(), f"read_run: the folder must exist; got folder {folder}")
-    path = place / "results.json"
+    folder = Path(folder)
+    require(folder.is_dir(), f"read_run: the folder must exist; got folder {folder}")
+    path = folder / "results.json"
     require(
         path.is_file(),
         f"read_run: the folder must hold results.json; got folder {folder} without. An unfinished "
-        "comparison has none: type its command again to go on",
+        "comparison has none: run its command again to continue it",
     )
     results = checked("read_run", read_json(path, version=None), of=f" in {path}")
-    return Run(place.resolve().name, results, items_of(place, results))
+    return Run(folder.resolve().name, results, items_of(folder, results))
 
 
 def checked(caller: str, results: Mapping[str, Any], *, of: str = "") -> dict:
@@ -102,7 +102,7 @@ def localised(results: dict, say: Language) -> dict:
 
 
 def _summary(results: dict, say: Language) -> str:
-    """Write the summary anew, on the same metrics: all of them, or those of the headline."""
+    """Write the summary anew on its metrics: all of them, or those of the headline."""
     verdicts = [
         Verdict(**{name: verdict.get(name, 0) for name in Verdict._fields})
         for verdict in results["verdicts"]

@@ -25,7 +25,7 @@ def as_data(data: Data, where: str) -> Dataset | DataLoader:
         A dataset with a length, or a loader of one.
 
     Raises:
-        ValueError: If it is none of these, or empty.
+        ValueError: If it is something else, or empty.
     """
     if isinstance(data, tuple | list):
         lengths = [len(tensor) for tensor in data]
@@ -56,8 +56,8 @@ def training_batches(
     """Yield batches without end, in an order that depends on the seed alone.
 
     Args:
-        data: A loader is used as it is; it is seeded anew for each epoch, so that what a model
-            draws at random does not change the order.
+        data: A dataset, or a loader, which is seeded for each epoch so that random numbers that a
+            model draws do not change the order.
         batch_size: Of a dataset.
         seed: Of the order.
         device: Where the tensors go.

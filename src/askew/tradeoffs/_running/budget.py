@@ -8,7 +8,7 @@ from askew._check import require
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How long every trial trains: a number of steps, or CPU-minutes turned into steps once.
+    """The training budget of every trial: steps, or CPU-minutes that are turned into steps once.
 
     Attributes:
         steps: Optimizer steps.
@@ -38,7 +38,7 @@ class Budget:
 
 
 class Watcher:
-    """Receives the progress of a comparison; this one ignores it. Override what is wanted.
+    """Receives the progress of a comparison; this one ignores it, for subclasses to override.
 
     Example:
         >>> class Prints(Watcher):

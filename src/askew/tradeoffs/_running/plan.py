@@ -80,8 +80,8 @@ class RunPlan(Generic[Model]):
         """Refuse a plan that cannot run.
 
         Raises:
-            ValueError: If the task is none, arms or seeds repeat, the config of an arm has a field
-                of `Arm`, or `processes` do not fit.
+            ValueError: If `task` is no `Task`, arms or seeds repeat, the config of an arm has a
+                field of `Arm`, or `processes` do not fit.
         """
         require(
             isinstance(self.task, Task),
@@ -120,8 +120,8 @@ class RunPlan(Generic[Model]):
         )
         require(
             self.budget.steps is not None and self.tuning is None,
-            "compare: several processes need a budget in steps and no tuning, which are found with "
-            f"one; got processes {processes}, {self.budget}",
+            "compare: several processes need a budget in steps and no tuning, which run in "
+            f"one process; got processes {processes}, {self.budget}",
         )
 
 

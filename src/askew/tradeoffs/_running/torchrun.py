@@ -1,4 +1,4 @@
-"""A trial whose training is shared by several processes, started by torchrun."""
+"""A trial whose training is shared by several processes that torchrun starts."""
 
 import os
 import subprocess
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def _end_with(owner: int) -> None:
-    """End when the process that waits for the trial is gone."""
+    """End this process when the process that waits for the trial has ended."""
     while Path(f"/proc/{owner}").exists() or not Path("/proc").exists():
         time.sleep(0.2)
     os._exit(1)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from askew.tradeoffs._experiment_parts import Loss, seconds
+from askew.tradeoffs._experiment_settings import Loss, seconds
 from askew.tradeoffs._running.batches import answer, ordered_batches, training_batches
 from askew.tradeoffs._task import OnRecord, Progress, Records
 

@@ -35,8 +35,8 @@ class Trial(NamedTuple):
         model: Folder of the trained weights.
 
     Example:
-        >>> kept = Trial("plain", 0, {"f1": 80.0}, {}, 1.5, [], Path("out/trials/plain-0/model"))
-        >>> kept.metrics["f1"]
+        >>> trial = Trial("plain", 0, {"f1": 80.0}, {}, 1.5, [], Path("out/trials/plain-0/model"))
+        >>> trial.metrics["f1"]
         80.0
     """
 

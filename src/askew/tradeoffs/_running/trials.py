@@ -1,4 +1,4 @@
-"""The trials of a comparison, side by side, those that are not finished."""
+"""The trials of a comparison that are not finished, run side by side."""
 
 import os
 import tempfile
@@ -32,7 +32,7 @@ TrialProgress = Callable[[Mapping[tuple[str, int], int]], None]
 
 
 def run_trials(plan: RunPlan[Model], progress: TrialProgress) -> None:
-    """Train every arm with every seed; what is finished on disk is left alone.
+    """Train every arm with every seed; finished trials on disk are not run again.
 
     A trial that fails stops the comparison; the results of the others stay. If a process is lost,
     all trials that ran continue from their checkpoints; after the second loss they run one at a

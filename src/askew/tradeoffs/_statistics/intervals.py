@@ -1,4 +1,4 @@
-"""How uncertain a mean paired difference is, over seeds and over test items."""
+"""The uncertainty of a mean paired difference, over seeds and over test items."""
 
 import math
 from typing import NamedTuple
@@ -26,8 +26,8 @@ def estimate_spread(differences: np.ndarray, grid: np.ndarray | None) -> Spread:
     .. math::
         V = \max(M_s,\; M_i,\; M_r,\; M_s + M_i - M_r) \,/\, (SI)
 
-    in terms of the mean squares of seeds, items and residual. The maximum counts a
-    component that was estimated below zero as none. The degrees of freedom are Satterthwaite's,
+    in terms of the mean squares of seeds, items and residual. The maximum treats a variance
+    component that was estimated below zero as zero. The degrees of freedom are Satterthwaite's,
     :math:`(SI\,V)^2 / \sum_k M_k^2/\nu_k`, and at least :math:`\min(S, I) - 1`.
 
     Args:
@@ -35,7 +35,7 @@ def estimate_spread(differences: np.ndarray, grid: np.ndarray | None) -> Spread:
         grid: One per seed and item, shape (S, I), I >= 2, or None.
 
     Returns:
-        Variance and degrees of freedom; variance 0 where nothing varies.
+        Variance and degrees of freedom; variance 0 if nothing varies.
 
     Example:
         >>> estimate_spread(np.array([1.0, 4.0]), np.array([[0.0, 2.0], [3.0, 5.0]]))

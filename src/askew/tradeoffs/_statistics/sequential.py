@@ -41,7 +41,7 @@ def interim_schedule(max_seeds: int) -> tuple[int, ...]:
 def sequential_confidence(looks: Sequence[int], *, confidence: float = 0.95) -> float:
     r"""Find the confidence per look for which all looks together have the error of a single one.
 
-    With :math:`p_k` the p-value of Student's t of the first :math:`n_k` differences, where there is
+    With :math:`p_k` the p-value of Student's t of the first :math:`n_k` differences, if there is
     no true difference, it is :math:`1 - a` such that
 
     .. math:: P(\min_k p_k < a) = 1 - \text{confidence}.

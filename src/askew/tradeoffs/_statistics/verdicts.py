@@ -17,11 +17,11 @@ __all__ = ["Metric", "Row", "Verdict", "analyze", "shared_confidence"]
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """What is measured, which direction is good, and how small a difference does not matter.
+    """What is measured, which direction is better, and which differences do not matter.
 
     Attributes:
-        name: As the results call it.
-        label: As a reader should see it.
+        name: Its name in the results.
+        label: Its name for readers.
         better: Whether "higher" or "lower" values are better.
         scale: "difference" compares by subtraction, "ratio" by the natural logarithm of the
             ratio; the latter needs values > 0.
@@ -30,7 +30,7 @@ class Metric:
         unit: Of the values, "" for none.
 
     Raises:
-        ValueError: If a setting is none of the above.
+        ValueError: If a setting is out of range.
 
     Example:
         >>> time = Metric(name="ms", label="time", better="lower", scale="ratio", equivalence=0.05)
@@ -61,7 +61,7 @@ class Metric:
 
 
 class Verdict(NamedTuple):
-    """What can be said about a challenger on one metric.
+    """The verdict on a challenger on one metric.
 
     Attributes:
         metric: Name of the metric.
@@ -69,18 +69,17 @@ class Verdict(NamedTuple):
         baseline: The arm it is judged against.
         verdict: "pays" if the whole interval is above zero, "does not pay" if it is below,
             else "cannot tell"; None with too few seeds.
-        difference: Positive where the challenger is better; a log ratio for scale "ratio".
+        difference: Positive if the challenger is better; a log ratio for scale "ratio".
         low: Lower end of the interval, on the scale of `difference`; None with one seed.
         high: Its upper end.
         equivalence: Half width of the region that counts as no difference.
         equivalent: Whether the interval lies inside that region; None if the region is empty
             or the seeds are too few.
-        minimum_detectable: The true difference that a design with this spread finds with
-            80 % power.
+        minimum_detectable: The true difference that this design detects with a power of 80 %.
         seeds: Number of paired seeds.
         seed_differences: The difference of each seed, in the order of the seeds.
         wins: Seeds whose difference is above zero.
-        confidence: Of the interval; above the chosen one where several challengers share it.
+        confidence: Of the interval; above the chosen one if several challengers share the error.
         reason: Why there is no verdict, else "".
 
     Example:
@@ -122,13 +121,14 @@ def analyze(
 
     Seeds are paired. With one value per seed the interval is Student's t of the paired
     differences. With values per item, seeds and items both count as drawn at random, so the
-    interval speaks of new seeds and new items (`estimate_spread`). Where a metric has both
-    kinds of rows, as a corpus score with jackknife pseudo-values has, the value of the whole
-    is the estimate. Two equal arms differ by zero.
+    interval holds for new seeds and new items (`estimate_spread`). If a metric has both kinds of
+    rows, as a corpus score with jackknife pseudo-values has, the value of the whole is the
+    estimate. Two equal arms differ by zero.
 
     With :math:`k` challengers each interval has the confidence :math:`1 - (1 - c)/k`
     (`shared_confidence`), so that on every metric all :math:`k` verdicts together are wrong no more
-    often than a single one. Metrics are not corrected for: name the one that decides beforehand.
+    often than a single one. There is no correction for several metrics: decide beforehand which
+    one counts.
 
     Args:
         results: A CSV file with the header `arm,seed,item,metric,value`, or such rows, in any
@@ -147,7 +147,7 @@ def analyze(
 
     Raises:
         ValueError: If the results are malformed or not paired, or a setting does not fit
-            them; the message names what is wrong.
+            them.
 
     Numerics:
         Rows are sorted before they are summed: their order changes no bit.
@@ -202,7 +202,7 @@ def analyze_table(
     challengers = [arm for arm in table.arms if arm != baseline]
     require(
         bool(challengers),
-        f"analyze: results must have an arm beside the baseline; got arms {table.arms}",
+        f"analyze: results must have an arm besides the baseline; got arms {table.arms}",
     )
     if correction == "bonferroni":
         confidence = shared_confidence(confidence, len(challengers))
@@ -236,7 +236,7 @@ def shared_confidence(confidence: float, challengers: int) -> float:
 def all_metrics(
     measured: Sequence[str], metrics: Sequence[Metric], equivalence: Mapping[str, float]
 ) -> list[Metric]:
-    """Check the given metrics, and add those that were measured besides."""
+    """Check the given metrics, and add the other ones that were measured."""
     given = [metric.name for metric in metrics]
     require(
         len(set(given)) == len(given),
