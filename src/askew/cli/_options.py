@@ -51,11 +51,10 @@ class OneLineCommand(TyperCommand):
         try:
             return super().parse_args(ctx, args)
         except USAGE_ERROR as error:
-            command = _path(ctx)
-            owners = _owners(ctx, getattr(error, "option_name", ""))
+            command, spelt = _path(ctx), getattr(error, "option_name", None)
             message = getattr(error, "format_message", error.__str__)().rstrip(".")
+            owners = [] if _has(self, spelt) else _owners(ctx, spelt)
             if owners:
-                spelt = getattr(error, "option_name", "")
                 message = f"there is no {spelt} here; it is an option of {', '.join(owners)}"
             fail(f"{command}: {message}. See askew {command} --help", 2)
 
@@ -66,14 +65,14 @@ def _path(ctx: Any) -> str:
     return f"{above} {ctx.info_name}".strip()
 
 
-def _owners(ctx: Any, spelt: str) -> list[str]:
+def _owners(ctx: Any, spelt: str | None) -> list[str]:
     """Name the commands beside this one that have an option."""
     siblings = getattr(ctx.parent.command, "commands", {}) if ctx.parent else {}
-    return [
-        name
-        for name, command in siblings.items()
-        if any(spelt in parameter.opts for parameter in command.params)
-    ]
+    return [name for name, command in siblings.items() if _has(command, spelt)]
+
+
+def _has(command: Any, spelt: str | None) -> bool:
+    return any(spelt in parameter.opts for parameter in command.params)
 
 
 def make_command(function: Callable[..., None], *groups: type) -> Callable[..., None]:

@@ -1,0 +1,81 @@
+"""What cannot be done is refused before torch is imported; the table alone names applications."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import askew
+from askew.tasks import APPLICATIONS
+
+SOURCE = Path(askew.__file__).parent
+
+CASES = {
+    "--metric f1=lower": "there is no --metric here; it is an option of results",
+    "--results t.csv --metric f1=fewer": "--metric takes lower, higher",
+    "--results t.csv --seeds 3": "there is no --seeds here; it is an option of translation, qa",
+    "--search training.lr=1..2": "--search goes with --tune",
+    "--tune 2 --search training.lr=a..2": "--search must be KEY=LOW..HIGH",
+    "--tune 2 --search training.lr=2..1": "LOW must be below HIGH",
+    "--tune 2 --search training.lr=0..1:log": "low must be positive",
+    "--until-decided --seeds 7": "--seeds has no meaning with --until-decided",
+    "--max-seeds 7": "--max-seeds goes with --until-decided",
+    "--require-verdict --seeds 2": "--require-verdict needs five seeds",
+    "--steps 3 --minutes 1": "exactly one of steps and minutes",
+    "--minutes -1": "got steps None, minutes -1.0",
+    "--seeds 0": "Invalid value for '--seeds'",
+    "--preset huge": "'huge' is not one of 'tiny', 'small', 'base'",
+    "--match luck": "'luck' is not one of",
+    "--set lr": "must read key=value; got 'lr'",
+    "--config gone.toml": "the file must exist; got path 'gone.toml'",
+    "--source a.en": "source and target go together",
+    "--data a.tsv --source a.en --target a.de": "exclude each other",
+    "--valid-source a.en --valid-target a.de": "need training files",
+    "--pair en-de qa": "compare qa: there is no --pair here; it is an option of translation",
+    "qa --teacher model": "compare qa: there is no --teacher here; it is an option of translation",
+    "--seeds 5 imbalanced --labels 1": "data and labels go together; got data None, labels 1",
+    "retrieval --data x.csv": "compare retrieval: there is no --data here",
+    "mine.py:made --data x.tsv": "compare experiment: there is no --data here",
+    "mine.py:made qa": "Got unexpected extra argument",
+    "chess": "task must be translation, qa, multilabel, imbalanced, retrieval or MODULE:NAME; got",
+    "--challenger": "Option '--challenger' requires an argument",
+}
+PROGRAM = """
+import json, sys
+sys.modules["torch"] = None  # an import of it is an error
+from typer.testing import CliRunner
+from askew.cli import app
+results = {}
+for case in json.loads(sys.argv[1]):
+    result = CliRunner().invoke(app, ["compare", *case.split()])
+    results[case] = (result.exit_code, result.stderr)
+print(json.dumps(results))
+"""
+
+
+def test_what_cannot_be_done_is_refused_in_one_line_without_torch(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(list(CASES))],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    for case, (code, message) in json.loads(done.stdout).items():
+        assert code == 2, (case, message)
+        assert message.count("\n") == 1, (case, message)
+        assert CASES[case] in message, (case, message)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_command_line_and_judge_know_no_application_by_name():
+    for package in ("cli", "tradeoffs"):
+        for path in (SOURCE / package).rglob("*.py"):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+            assert not words & set(APPLICATIONS), path
+
+
+def test_the_rows_of_the_table_are_called_by_their_keys():
+    assert {name: row.name for name, row in APPLICATIONS.items()} == {n: n for n in APPLICATIONS}
