@@ -45,7 +45,7 @@ def allowed(extras: tuple[str, ...]) -> list[Requirement]:
         for line in groups[pending.pop()]:
             requirement = Requirement(line)
             if requirement.name == "askew":
-                pending += requirement.extras
+                pending += sorted(requirement.extras)
             else:
                 requirements.append(requirement)
     return requirements
