@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
 from askew._check import require
-from askew._files import read_json, write_json
-from askew._folders import whole_model
 from askew.tradeoffs._compare import Comparison, compare
+from askew.tradeoffs._experiment_models import ArmModels
 from askew.tradeoffs._experiment_settings import (
     ACCURACY,
     Build,
@@ -21,11 +19,9 @@ from askew.tradeoffs._experiment_settings import (
     Loss,
     MakeOptimizer,
     ModelConfig,
-    ProcessMemory,
     Score,
     adamw,
     data_digest,
-    model_digest,
     name_of,
     of_arm,
     score_model,
@@ -109,7 +105,8 @@ class Experiment(Task[nn.Module]):
     speeds: Mapping[str, str] = field(
         default_factory=lambda: {"throughput": "items answered", "latency_ms": "time per item"}
     )
-    _in_process: ProcessMemory = field(default_factory=ProcessMemory, init=False, repr=False)
+    _models: ArmModels = field(init=False, repr=False, compare=False)
+    _timed: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         require(
@@ -137,6 +134,11 @@ class Experiment(Task[nn.Module]):
             object.__setattr__(self, name, as_data(data, name))
         if self.valid_data is not None:
             object.__setattr__(self, "valid_data", as_data(self.valid_data, "valid_data"))
+        object.__setattr__(self, "_models", ArmModels(self.models, self.device))
+
+    def __getstate__(self) -> dict[str, object]:
+        """Pickle no batch that was kept for timing."""
+        return self.__dict__ | {"_timed": {}}
 
     @property
     def distributed(self) -> bool:
@@ -151,7 +153,7 @@ class Experiment(Task[nn.Module]):
     @cached_property
     def arms(self) -> list[Arm]:
         """One arm per model; a model that equals the baseline starts from other weights."""
-        configs = {name: self._describe_model(name) for name in self.models}
+        configs = {name: self._config(name) for name in self.models}
         *_, baseline = configs
         return [
             Arm(
@@ -163,6 +165,16 @@ class Experiment(Task[nn.Module]):
             )
             for number, (name, config) in enumerate(configs.items())
         ]
+
+    def _config(self, arm: str) -> ModelConfig:
+        return ModelConfig(
+            arm=arm,
+            build=name_of(self.models[arm]),
+            modules=self._models.identify(arm),
+            loss=name_of(of_arm(self.loss, arm)),
+            optimizer=name_of(of_arm(self.optimizer, arm)),
+            fit=name_of(of_arm(self.fit, arm)),
+        )
 
     def compare(
         self,
@@ -247,31 +259,7 @@ class Experiment(Task[nn.Module]):
 
     def build(self, config: ModelConfig, seed: int) -> nn.Module:
         """Make a model with its initial weights."""
-        model = self._build(config.arm, seed).to(self.device)
-        self._in_process.arm_of[model] = config.arm
-        return model
-
-    def _build(self, arm: str, seed: int) -> nn.Module:
-        torch.manual_seed(seed)
-        model = self.models[arm]()
-        require(
-            isinstance(model, nn.Module),
-            f"Experiment: models must build nn.Modules; got {type(model).__name__} of {arm}",
-        )
-        return model
-
-    def _describe_model(self, arm: str) -> ModelConfig:
-        state = torch.get_rng_state()
-        model = self._build(arm, 0)
-        torch.set_rng_state(state)
-        return ModelConfig(
-            arm=arm,
-            build=name_of(self.models[arm]),
-            modules=model_digest(model),
-            loss=name_of(of_arm(self.loss, arm)),
-            optimizer=name_of(of_arm(self.optimizer, arm)),
-            fit=name_of(of_arm(self.fit, arm)),
-        )
+        return self._models.build(config.arm, seed)
 
     def train(
         self,
@@ -293,7 +281,7 @@ class Experiment(Task[nn.Module]):
         """
         require(tensorboard is None, f"Experiment: tensorboard must be None; got {tensorboard}")
         torch.manual_seed(seed)
-        arm = self._in_process.arm_of[model]
+        arm = self._models.arm_of[model]
         fit = of_arm(self.fit, arm)
         if fit is None:
             optimizer = of_arm(self.optimizer, arm)(model, **training)
@@ -354,11 +342,10 @@ class Experiment(Task[nn.Module]):
 
     def _timed_batches(self, items: int, batch_size: int) -> list:
         """Return batches that are kept in memory, so that reading them is not timed."""
-        timed = self._in_process.timed_batches
-        if (items, batch_size) not in timed:
+        if (items, batch_size) not in self._timed:
             batches = ordered_batches(self.test_data, batch_size, torch.device(self.device), items)
-            timed[items, batch_size] = list(batches)
-        return timed[items, batch_size]
+            self._timed[items, batch_size] = list(batches)
+        return self._timed[items, batch_size]
 
     def parameters(self, config: ModelConfig) -> int:
         """Count the trainable numbers of a model."""
@@ -374,14 +361,8 @@ class Experiment(Task[nn.Module]):
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write the weights."""
-        folder.mkdir()
-        save_model(model, str(folder / "model.safetensors"))
-        write_json(folder / "model.json", {"version": 1, "arm": self._in_process.arm_of[model]})
+        self._models.save(model, folder)
 
     def load(self, folder: Path) -> nn.Module:
         """Read a model that `save` wrote."""
-        with whole_model("Experiment.load", folder):
-            arm = read_json(folder / "model.json")["arm"]
-            model = self.build(next(a.config for a in self.arms if a.name == arm), 0)
-            load_model(model, str(folder / "model.safetensors"), device=self.device)
-        return model.eval()
+        return self._models.load(folder)

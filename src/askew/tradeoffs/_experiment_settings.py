@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -101,18 +100,6 @@ class ModelConfig:
     fit: str
 
 
-class ProcessMemory:
-    """What an experiment keeps in one process alone; pickled, it is empty."""
-
-    def __init__(self) -> None:
-        self.arm_of: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
-        self.timed_batches: dict[tuple[int, int], list] = {}
-
-    def __reduce__(self) -> tuple[type, tuple[()]]:
-        """Pickle neither models nor batches."""
-        return ProcessMemory, ()
-
-
 def of_arm(given: T | Mapping[str, T], arm: str) -> T:
     """Return the value of an arm, of a setting that may be given by arm."""
     return given[arm] if isinstance(given, Mapping) else given
@@ -130,14 +117,9 @@ def name_of(call: object) -> str:
     return getattr(call, "__qualname__", type(call).__qualname__)
 
 
-def _digest(content: bytes) -> str:
+def digest(content: bytes) -> str:
+    """Shorten content to an identifier of twelve digits."""
     return hashlib.sha256(content).hexdigest()[:12]
-
-
-def model_digest(model: nn.Module) -> str:
-    """Identify the modules of a model and the shapes of its parameters."""
-    shapes = [(name, tuple(p.shape)) for name, p in model.named_parameters()]
-    return _digest(f"{model} {shapes}".encode())
 
 
 def data_digest(data: Any) -> str:
@@ -145,7 +127,7 @@ def data_digest(data: Any) -> str:
     dataset = dataset_of(data)
     if not isinstance(dataset, TensorDataset):
         return ""
-    return _digest(b"".join(tensor.cpu().numpy().tobytes() for tensor in dataset.tensors))
+    return digest(b"".join(tensor.cpu().numpy().tobytes() for tensor in dataset.tensors))
 
 
 def seconds(device: str) -> float:
