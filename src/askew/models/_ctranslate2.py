@@ -75,15 +75,7 @@ class CTranslate2Engine:
     def decode(
         self, sources: Sequence[Sequence[int]], limits: Sequence[int], config: DecodingConfig
     ) -> list[list[TokenHypothesis]]:
-        """Search; see `Engine`. Limits beyond the exported positions are lowered to them.
-
-        Args:
-            sources: Source tokens without an end.
-            limits: Most new tokens of each.
-            config: Settings of the search.
-
-        Returns:
-            For every source its hypotheses, the best first.
+        """Search as `Engine.decode` describes; limits are lowered to the exported positions.
 
         Raises:
             ValueError: If a source is longer than the exported positions.

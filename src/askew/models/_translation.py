@@ -47,7 +47,7 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
         """Return what `generate` calls once per source.
 
         Args:
-            modality: Ignored; there is one.
+            modality: Ignored: there is only text.
 
         Returns:
             A callable that maps tokens and their mask to the encoder's states.
