@@ -270,7 +270,7 @@ class ContextIndex:
         for contexts, shard in parts:
             entries.append(write_shard(folder, len(entries), shard, contexts))
             added.append((contexts, map_shard(folder, entries[-1], dtype)))
-        self._check_unchanged(folder)
+        self._check_unchanged(folder)  # encoding takes long: another process may have appended
         write_manifest(folder, Manifest(self.fingerprint, self.dtype, tuple(entries)))
         self._entries = tuple(entries)
         for contexts, shard in added:

@@ -90,6 +90,7 @@ class CTranslate2Engine:
         if config.sample:
             ctranslate2.set_random_seed(config.seed)
         hypotheses: list[list[TokenHypothesis]] = [[] for _ in sources]
+        # CTranslate2 has one limit per call, so sources of equal limits go together.
         order = sorted(range(len(sources)), key=lambda row: limits[row])
         for limit, group in itertools.groupby(order, key=lambda row: limits[row]):
             rows = list(group)

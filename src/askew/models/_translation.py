@@ -145,7 +145,7 @@ class _GenerationEncoder(nn.Module):
 
 
 class _SharedCache(KeyValueCache):
-    """One layer of a transformers cache, seen as the cache of one attention layer."""
+    """One layer of a cache of transformers, as the cache of one attention layer."""
 
     def __init__(self, cache: Cache, layer: int) -> None:
         self.cache, self.layer = cache, layer

@@ -117,15 +117,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        for key in (
-            "steps",
-            "batch_tokens",
-            "accumulate",
-            "lr",
-            "clip_norm",
-            "evaluations",
-            "checkpoints",
-        ):
+        positive = ("steps", "batch_tokens", "accumulate", "lr", "clip_norm")
+        for key in (*positive, "evaluations", "checkpoints"):
             value = getattr(self, key)
             require(value > 0, f"{name}: {key} must be positive; got {key} {value}")
         for key in ("warmup_steps", "weight_decay"):

@@ -112,9 +112,7 @@ class QuestionExamples(Dataset):
     ) -> None:
         self.unanswerable, self.seed = unanswerable, seed
         self.left_out: list[str] = []
-        by_context: dict[int, list[tuple[int, list[int], list[tuple[int, int]]]]] = defaultdict(
-            list
-        )
+        by_context = defaultdict[int, list[tuple[int, list[int], list[tuple[int, int]]]]](list)
         encoded = question_tokenizer.encode_all([q.text for q in questions.questions])
         contexts = context_tokenizer.encode_all([context.text for context in questions.contexts])
         for number, (question, tokens) in enumerate(zip(questions.questions, encoded, strict=True)):
