@@ -237,6 +237,7 @@ class QuestionAnswerer:
         if shortlist is not None and shortlist < len(windows):
             scores = index.vectors[windows] @ encoded.vectors[0].float().cpu()
             windows = windows[scores.topk(shortlist).indices.sort().values]
+        # Windows of similar length are read together, with little padding.
         windows = windows[index.window_lengths[windows].argsort(stable=True)]
         batches = windows.split(self.batch_windows) if len(windows) else ()
         return find_answers(self.model, encoded, index, batches, top_k=top_k)

@@ -139,6 +139,6 @@ def _best(
     ends = scores.spans[rows, firsts] - scores.nothing[rows].unsqueeze(1)
     top = ends.flatten().topk(min(number, ends.numel()))
     kept = top.indices[top.values > -torch.inf].cpu()
-    held, lasts = kept // length, kept % length
+    pairs, lasts = kept // length, kept % length
     values = top.values[: len(kept)].tolist()
-    return values, rows.cpu()[held], firsts.cpu()[held], lasts
+    return values, rows.cpu()[pairs], firsts.cpu()[pairs], lasts

@@ -1,7 +1,7 @@
 """The configuration of the translation model, as transformers saves and loads it.
 
-transformers takes a field called `encoder` or `decoder` for a configuration of its own kind,
-hence `encoder_stack` and `decoder_stack`.
+The fields are called `encoder_stack` and `decoder_stack` because transformers expects a
+`PreTrainedConfig` in a field called `encoder` or `decoder`.
 """
 
 from transformers import PreTrainedConfig

@@ -44,7 +44,7 @@ class WindowStates(NamedTuple):
 
 
 class _Table(NamedTuple):
-    """Of each window: its shard, its first token there, its tokens, its context, its vector."""
+    """For each window its shard, first token in the shard, length, context and vector."""
 
     shard: Tensor
     first: Tensor
@@ -167,7 +167,7 @@ class ContextIndex:
 
     @property
     def num_windows(self) -> int:
-        """How many windows there are."""
+        """Number of windows."""
         return len(self._table.lengths)
 
     @property
@@ -223,9 +223,9 @@ class ContextIndex:
             states = first.states.new_empty(*tokens.shape, first.states.shape[1])
             places = first.places.new_empty(*tokens.shape, 2)
             for owner in owners.unique().tolist():
-                shard, held = self._shards[owner][0], owners == owner
-                states[held] = shard.states[tokens[held]]
-                places[held] = shard.places[tokens[held]]
+                shard, rows = self._shards[owner][0], owners == owner
+                states[rows] = shard.states[tokens[rows]]
+                places[rows] = shard.places[tokens[rows]]
         places = places.masked_fill(~mask.unsqueeze(-1), -1)
         return WindowStates(states, places, mask, table.contexts[windows])
 
@@ -270,7 +270,7 @@ class ContextIndex:
         for contexts, shard in parts:
             entries.append(write_shard(folder, len(entries), shard, contexts))
             added.append((contexts, map_shard(folder, entries[-1], dtype)))
-        self._check_unchanged(folder)
+        self._check_unchanged(folder)  # encoding takes long: another process may have appended
         write_manifest(folder, Manifest(self.fingerprint, self.dtype, tuple(entries)))
         self._entries = tuple(entries)
         for contexts, shard in added:

@@ -50,7 +50,7 @@ class Entry(NamedTuple):
         sha256: Of the file of states.
         text_bytes: Size of the file of texts.
         text_sha256: Of the file of texts.
-        contexts: How many texts there are.
+        contexts: Number of texts.
     """
 
     name: str

@@ -75,15 +75,7 @@ class CTranslate2Engine:
     def decode(
         self, sources: Sequence[Sequence[int]], limits: Sequence[int], config: DecodingConfig
     ) -> list[list[TokenHypothesis]]:
-        """Search; see `Engine`. Limits beyond the exported positions are lowered to them.
-
-        Args:
-            sources: Source tokens without an end.
-            limits: Most new tokens of each.
-            config: Settings of the search.
-
-        Returns:
-            For every source its hypotheses, the best first.
+        """Search as `Engine.decode` describes; limits are lowered to the exported positions.
 
         Raises:
             ValueError: If a source is longer than the exported positions.
@@ -98,6 +90,7 @@ class CTranslate2Engine:
         if config.sample:
             ctranslate2.set_random_seed(config.seed)
         hypotheses: list[list[TokenHypothesis]] = [[] for _ in sources]
+        # CTranslate2 has one limit per call, so sources of equal limits go together.
         order = sorted(range(len(sources)), key=lambda row: limits[row])
         for limit, group in itertools.groupby(order, key=lambda row: limits[row]):
             rows = list(group)

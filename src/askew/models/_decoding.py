@@ -88,11 +88,11 @@ class Engine(Protocol):
     def decode(
         self, sources: Sequence[Sequence[int]], limits: Sequence[int], config: DecodingConfig
     ) -> list[list[TokenHypothesis]]:
-        """Search.
+        """Search for translations.
 
         Args:
-            sources: Source tokens without an end.
-            limits: Most new tokens of each.
+            sources: Source tokens without an end token.
+            limits: Maximum number of new tokens for each source.
             config: Settings of the search.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Encoders of transformers in the place of our own."""
+"""Encoders of transformers, used in place of a `TokenEncoder`."""
 
 from pathlib import Path
 
@@ -108,7 +108,7 @@ class PretrainedEncoder(nn.Module):
 
     @property
     def depth(self) -> int:
-        """How many layers have weights of their own."""
+        """Number of layers, counting shared weights once."""
         return len(self._layers())
 
     def _layers(self) -> nn.ModuleList:
@@ -144,7 +144,7 @@ def read_encoder_config(
         layers: How many of its lowest layers are kept; None keeps all.
 
     Returns:
-        The config, with the width as `hidden_size` whatever its own name.
+        The config, with the width under the name `hidden_size`.
 
     Raises:
         ValueError: If a file is missing, the kind of model is unknown, or it has fewer layers.

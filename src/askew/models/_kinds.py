@@ -12,8 +12,12 @@ from askew.models._attention_reading import (
     read_question,
     read_translation,
 )
-from askew.models._folder import load_qa_model, load_translation_model, read_config_values
-from askew.models._pretrained_folder import load_pretrained
+from askew.models._folder import (
+    load_pretrained,
+    load_qa_model,
+    load_translation_model,
+    read_config_values,
+)
 from askew.models._qa import AsymmetricQAModel
 from askew.models._translation import AsymmetricTranslationModel
 

@@ -76,7 +76,8 @@ class AsymmetricQAModel(PreTrainedModel):
         torch.Size([1, 3, 3])
 
     References:
-        Zero-Shot Dense Retrieval and reading apart, as in Poly-encoders, 2020, arXiv:1905.01969.
+        Poly-encoders: Architectures and Pre-training Strategies for Fast and Accurate
+        Multi-sentence Scoring, 2020, arXiv:1905.01969.
     """
 
     config_class = AsymmetricQAConfig

@@ -1,4 +1,4 @@
-"""A text that is too long, cut where it reads best."""
+"""Long texts split at the end of a sentence, else at a space."""
 
 import re
 
@@ -8,7 +8,7 @@ _ENDS = (re.compile(r"(?<=[.!?。！？…])\s+|\n+"), re.compile(r"\s+"))  # no
 
 
 def split_text(text: str, tokenizer: Tokenizer, longest: int) -> list[tuple[str, str]]:
-    """Cut a text into pieces of at most so many tokens.
+    """Split a text into pieces of at most `longest` tokens.
 
     Args:
         text: Any text that is not blank.
@@ -21,7 +21,7 @@ def split_text(text: str, tokenizer: Tokenizer, longest: int) -> list[tuple[str,
     pieces = []
     at = 0
     while at < len(text):
-        # No piece has more characters than bytes, and none needs more tokens than bytes.
+        # Only a window is tokenized, so that the time stays linear in the length of the text.
         window = text[at : at + 8 * longest]
         taken = _fitting(window, tokenizer, longest)
         if at + taken < len(text):
@@ -39,6 +39,7 @@ def _fitting(window: str, tokenizer: Tokenizer, longest: int) -> int:
     if len(encoding.ids) <= longest:
         return len(window)
     fitting = encoding.offsets[longest][0]
+    # A cut inside a word changes its tokens, so the beginning is encoded again.
     while fitting > 1 and len(tokenizer.encode(window[:fitting]).ids) > longest:
         fitting = max(1, fitting * 9 // 10)
     return max(1, fitting)

@@ -36,16 +36,7 @@ class TorchEngine:
     def decode(
         self, sources: Sequence[Sequence[int]], limits: Sequence[int], config: DecodingConfig
     ) -> list[list[TokenHypothesis]]:
-        """Search; see `Engine`.
-
-        Args:
-            sources: Source tokens without an end.
-            limits: Most new tokens of each.
-            config: Settings of the search.
-
-        Returns:
-            For every source its hypotheses, the best first.
-        """
+        """Search as `Engine.decode` describes."""
         device = self.model.device
         tokens, mask = pad_batch([[*source, END] for source in sources])
         width = config.num_hypotheses if config.sample else config.num_beams

@@ -47,7 +47,7 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
         """Return what `generate` calls once per source.
 
         Args:
-            modality: Ignored; there is one.
+            modality: Ignored: there is only text.
 
         Returns:
             A callable that maps tokens and their mask to the encoder's states.
@@ -145,7 +145,7 @@ class _GenerationEncoder(nn.Module):
 
 
 class _SharedCache(KeyValueCache):
-    """One layer of a transformers cache, seen as the cache of one attention layer."""
+    """One layer of a cache of transformers, as the cache of one attention layer."""
 
     def __init__(self, cache: Cache, layer: int) -> None:
         self.cache, self.layer = cache, layer

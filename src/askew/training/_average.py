@@ -28,8 +28,8 @@ class WeightAverage:
         >>> _ = model.weight.data.fill_(3.0)
         >>> average.update(step=90)
         >>> with average.in_place():
-        ...     held = model.weight.item()
-        >>> model.weight.item(), held != 3.0
+        ...     averaged = model.weight.item()
+        >>> model.weight.item(), averaged != 3.0
         (3.0, True)
 
     References:

@@ -46,12 +46,8 @@ class SideConfig(PartConfig):
     """How the training of one side, encoder or decoder, differs from the rest of the run.
 
     Attributes:
-        lr: Highest learning rate of this side.
-        warmup_steps: Steps in which its rate rises from 0.
-        schedule: How its rate falls afterwards.
-        weight_decay: Of its matrices.
         bpe_dropout: Share of merges left out when the text of this side is cut into tokens,
-            anew in every epoch, in [0, 1].
+            anew in every epoch, in [0, 1]. All other settings are those of `PartConfig`.
 
     Raises:
         ValueError: If a number is out of range.
@@ -121,15 +117,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        for key in (
-            "steps",
-            "batch_tokens",
-            "accumulate",
-            "lr",
-            "clip_norm",
-            "evaluations",
-            "checkpoints",
-        ):
+        positive = ("steps", "batch_tokens", "accumulate", "lr", "clip_norm")
+        for key in (*positive, "evaluations", "checkpoints"):
             value = getattr(self, key)
             require(value > 0, f"{name}: {key} must be positive; got {key} {value}")
         for key in ("warmup_steps", "weight_decay"):
@@ -149,22 +138,11 @@ class TrainingConfig(RunConfig):
     """How a translation model is trained; each side may have its own settings.
 
     Attributes:
-        steps: Number of optimizer steps.
-        batch_tokens: Budget of a batch in tokens: rows times the length of its longest side.
-        accumulate: Batches of one optimizer step, over all processes.
-        lr: Highest learning rate of AdamW.
-        warmup_steps: Steps in which the rate rises from 0 to `lr`.
-        schedule: How it falls afterwards; "linear" and "cosine" end at 0.
-        weight_decay: Of AdamW, on matrices only.
         encoder: Settings of the encoder and the source alone.
         decoder: Settings of the decoder and the target alone.
         label_smoothing: Share of the target spread over all tokens, in [0, 1).
-        clip_norm: Largest norm of the gradient.
-        average_decay: As in `RunConfig`, as are `patience` and `precision`.
         target: What is learnt: the "reference", the translations of a "teacher", or "both" in
-            one data set.
-        evaluations: How often the validation loss is computed.
-        checkpoints: How often everything needed to resume is written, at evaluations.
+            one data set. All other settings are those of `RunConfig`.
 
     Raises:
         ValueError: If a number is out of range.

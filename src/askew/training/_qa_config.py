@@ -11,12 +11,9 @@ class EncoderPartConfig(PartConfig):
     """How the training of an encoder differs from the rest of the run.
 
     Attributes:
-        lr: Highest learning rate of this part.
-        warmup_steps: Steps in which its rate rises from 0.
-        schedule: How its rate falls afterwards.
-        weight_decay: Of its matrices.
         frozen_layers: Of an encoder of transformers: how many of its lowest layers keep their
-            weights, with the embeddings below them. 0 trains all.
+            weights, with the embeddings below them. 0 trains all. All other settings are those of
+            `PartConfig`.
 
     Raises:
         ValueError: If a number is out of range.
@@ -42,7 +39,6 @@ class QATrainingConfig(RunConfig):
     """How a question-answering model is trained.
 
     Attributes:
-        steps: Number of optimizer steps.
         batch_tokens: Budget of a batch in tokens: windows of contexts times the length of the
             longest; all questions about a window come with it.
         question: Settings of the encoder of questions alone.
@@ -51,7 +47,8 @@ class QATrainingConfig(RunConfig):
         retrieval_weight: Weight of the contrastive loss between questions and contexts, >= 0.
         temperature: Of that loss, > 0.
         unanswerable: Share of questions that are also put to a window of another article of
-            the batch, where there is no answer, in [0, 1).
+            the batch, where there is no answer, in [0, 1). All other settings are those of
+            `RunConfig`.
 
     Raises:
         ValueError: If a number is out of range.

@@ -83,9 +83,9 @@ class QuestionExamples(Dataset):
     Example:
         >>> from askew.text import Context, Question, train_tokenizer
         >>> spans = SpanTokenizer(train_tokenizer(["Cats sleep. Who sleeps?"], vocab_size=300))
-        >>> asked = [Question("q1", "Who sleeps?", 0, ((0, 4),))]
+        >>> questions = [Question("q1", "Who sleeps?", 0, ((0, 4),))]
         >>> examples = QuestionExamples(
-        ...     QuestionSet([Context("", "Cats sleep.")], asked, []),
+        ...     QuestionSet([Context("", "Cats sleep.")], questions, []),
         ...     spans,
         ...     spans,
         ...     max_context_tokens=64,
@@ -112,9 +112,7 @@ class QuestionExamples(Dataset):
     ) -> None:
         self.unanswerable, self.seed = unanswerable, seed
         self.left_out: list[str] = []
-        by_context: dict[int, list[tuple[int, list[int], list[tuple[int, int]]]]] = defaultdict(
-            list
-        )
+        by_context = defaultdict[int, list[tuple[int, list[int], list[tuple[int, int]]]]](list)
         encoded = question_tokenizer.encode_all([q.text for q in questions.questions])
         contexts = context_tokenizer.encode_all([context.text for context in questions.contexts])
         for number, (question, tokens) in enumerate(zip(questions.questions, encoded, strict=True)):
@@ -199,8 +197,8 @@ def collate_questions(rows: Sequence[Window]) -> dict[str, Tensor | dict[str, Te
         windows with an answer; the other windows of the same context are excluded.
 
     Example:
-        >>> asked = [WindowQuestion(0, [5, 6], [(1, 2)], False)]
-        >>> batch = collate_questions([Window([1, 7, 8, 2], (1, 3), 0, "", asked)])
+        >>> questions = [WindowQuestion(0, [5, 6], [(1, 2)], False)]
+        >>> batch = collate_questions([Window([1, 7, 8, 2], (1, 3), 0, "", questions)])
         >>> batch["labels"]["gold"].tolist()
         [[0, 1, 2]]
     """

@@ -28,7 +28,7 @@ def span_loss(spans: Tensor, nothing: Tensor, gold: Tensor, unanswered: Tensor) 
 
     Args:
         spans: Scores [pairs, start, end], -inf where there is no span.
-        nothing: Scores [pairs] of there being no answer.
+        nothing: Scores [pairs] of "no answer".
         gold: [answers, 3]: pair, start and end of every right answer.
         unanswered: [pairs], True where "nothing" is right.
 
@@ -106,7 +106,7 @@ class QAObjective:
         """Make AdamW with the parts "question", "context" and "reader"; freeze the frozen layers.
 
         Raises:
-            ValueError: If layers of an encoder of our own are to be frozen.
+            ValueError: If layers are to be frozen in an encoder that is not of transformers.
         """
         parts: dict[str, tuple[list[nn.Module] | None, PartConfig]] = {}
         for name in _ENCODERS:

@@ -263,6 +263,7 @@ def train_model(
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         records = list(trainer.state.log_history)
     trainer.accelerator.wait_for_everyone()
+    # Mixed precision wraps `forward`; the caller gets the plain model back.
     trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     if config.patience is not None:
         load_best(model, out)
