@@ -9,7 +9,8 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from askew._check import require
-from askew._files import read_json, whole_model, write_json
+from askew._files import read_json, write_json
+from askew._folders import whole_model
 from askew.tradeoffs._experiment_settings import Build, digest
 
 
