@@ -12,7 +12,7 @@ from askew.cli._doctor import doctor_command
 from askew.cli._evaluate import add_evaluate_command
 from askew.cli._export import export_command
 from askew.cli._inspect import inspect_command
-from askew.cli._options import paragraphs
+from askew.cli._options import OneLineCommand, paragraphs
 from askew.cli._parts import parts_command
 from askew.cli._report import report_command
 from askew.cli._train import make_train_app
@@ -51,7 +51,7 @@ def make_app(applications: Mapping[str, Application]) -> typer.Typer:
     app.add_typer(make_compare_app(applications), name="compare")
     add_evaluate_command(app, applications)
     for name, command in _COMMANDS.items():
-        app.command(name, help=paragraphs(command.__doc__))(command)
+        app.command(name, cls=OneLineCommand, help=paragraphs(command.__doc__))(command)
     return app
 
 

@@ -78,13 +78,8 @@ def _has(command: Any, spelt: str | None) -> bool:
 def make_command(function: Callable[..., None], *groups: type) -> Callable[..., None]:
     """Make a function for Typer whose options are the fields of dataclasses.
 
-    Args:
-        function: Called with one instance of every group.
-        groups: Dataclasses of `option` fields; a field without a default is required, one of
-            the same name in two groups is one option.
-
-    Returns:
-        The function; what a group refuses when it is made ends the command in one line.
+    `function` is called with one instance of every group; a field of the same name in two groups
+    is one option. What a group refuses when it is made ends the command in one line.
     """
 
     def _run(**values: Any) -> None:

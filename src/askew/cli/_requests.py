@@ -55,13 +55,9 @@ def parse_metric(text: str) -> dict[str, Any]:
 
 
 def load_experiment(text: str) -> "Experiment":
-    """Import the experiment that MODULE:NAME or FILE.py:NAME names; its code is run.
+    """Import the experiment, or call the function that returns one, and so run its code.
 
-    Args:
-        text: The name; modules are also looked for in the current folder.
-
-    Returns:
-        The experiment, or what a function of this name returned.
+    Modules are also looked for in the current folder.
 
     Raises:
         ValueError: If there is no such module, name or experiment.

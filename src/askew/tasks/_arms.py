@@ -28,18 +28,9 @@ def shaped_config(
     usual: str,
     values: Mapping[str, object] | None = None,
 ) -> Config:
-    """Make the config of a named shape or of a TOML file, and change what the settings say.
+    """Make the config of a named shape, or of a TOML file that changes the usual shape.
 
-    Args:
-        preset: Makes the config of a named shape.
-        shape: A name, or a file; what the file lacks is as in the usual shape.
-        settings: Numbers of the model.
-        shapes: All names.
-        usual: The shape that a file changes.
-        values: Numbers that differ from the preset, which file and settings win over.
-
-    Returns:
-        The config.
+    `values` differ from the preset and yield to the file; the settings win over both.
 
     Raises:
         ValueError: If a name, a key or a value is unknown.
@@ -65,23 +56,11 @@ def matched_arms(
     parameters: Callable[[Any], Any],
     training: Mapping[str, object] | None = None,
 ) -> tuple[list[Arm], dict[str, object]]:
-    """Make the challenger and what it is compared with.
+    """Make the challenger and its baseline, and describe how they were matched.
 
-    Two arms with the same numbers start from different weights.
-
-    Args:
-        task: Knows what a model costs.
-        options: The baseline, and what its twin has in common with the challenger.
-        challenger: A shape, a file, or "twin": the baseline against itself.
-        config_of: Makes a config from a shape or file and from settings.
-        usual: The shape whose twin meets itself.
-        settings: Numbers of the challenger's model; a twin follows them, another baseline does not.
-        sides: Names of the two stacks that a twin has equal.
-        parameters: Counts parameters in closed form, as `symmetric_twin` takes it.
-        training: Numbers of training that the challenger alone has.
-
-    Returns:
-        Challenger and baseline, and how they were matched.
+    The settings change the challenger; a twin follows them, another baseline does not. The
+    challenger "twin" is the baseline against itself, of the `usual` shape. Two arms with the same
+    numbers start from different weights.
 
     Raises:
         ValueError: If a name, a key or a value is unknown, or no twin comes near enough.
@@ -120,17 +99,6 @@ def find_twin(
 
     A twin that was found by timing is kept in a file under askew-runs, so that the same command
     finds the same one again.
-
-    Args:
-        task: Knows what a model costs.
-        config: The asymmetric model.
-        sides: Names of the two stacks that are to be equal.
-        match: "parameters", "flops" (of a training step), "latency" (of one answer) or "time" (of a
-            training step).
-        parameters: Counts parameters in closed form, as `symmetric_twin` takes it.
-
-    Returns:
-        The twin.
 
     Raises:
         ValueError: If `match` is unknown, or no twin comes near enough.
