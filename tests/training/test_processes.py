@@ -35,8 +35,11 @@ def launch(*arguments, processes=1, program="training_run.py", **environment):
     torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
     start = [] if processes == 1 else [*torchrun, "--master-port", "0", "--standalone"]
     command = [sys.executable, *start, str(HERE / program), *map(str, arguments)]
-    paths = os.pathsep.join([str(HERE), str(HERE.parent / "src")])
-    place = {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "TORCHELASTIC_ERROR_FILE": ""}
+    place = {
+        "PYTHONPATH": f"{HERE}:{HERE.parent / 'src'}",
+        "OMP_NUM_THREADS": "1",
+        "TORCHELASTIC_ERROR_FILE": "",
+    }
     return subprocess.run(
         command,
         env={**os.environ, **place, **environment},
