@@ -172,7 +172,7 @@ class ContextIndex:
 
     @property
     def num_bytes(self) -> int:
-        """Size of all states."""
+        """Size of all states in bytes."""
         return sum(shard.states.nbytes for shard, _ in self._shards)
 
     @property
@@ -191,7 +191,7 @@ class ContextIndex:
         return self._table.lengths
 
     def row(self, context: Context) -> int | None:
-        """Find a context.
+        """Find the row of a context.
 
         Args:
             context: Its title and text.

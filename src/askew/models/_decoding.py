@@ -61,11 +61,11 @@ class DecodingConfig:
 
 
 class TokenHypothesis(NamedTuple):
-    """Tokens without start and end, and the sum of log-probabilities over length to a power.
+    """A decoded sequence, without start and end tokens, and its score.
 
     Args:
         tokens: Token numbers.
-        score: At most 0.
+        score: Sum of log-probabilities over length to the power of the length penalty, at most 0.
 
     Example:
         >>> TokenHypothesis(tokens=[7, 8], score=-0.5).tokens

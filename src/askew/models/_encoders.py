@@ -103,7 +103,7 @@ class PretrainedEncoder(nn.Module):
 
     @property
     def width(self) -> int:
-        """Numbers of the state of a token."""
+        """Width of the states."""
         return self.encoder.config.hidden_size
 
     @property

@@ -36,7 +36,7 @@ class WindowQuestion(NamedTuple):
 
 @dataclass(frozen=True)
 class Window:
-    """One example.
+    """A window of a context with the questions about it.
 
     Attributes:
         tokens: Of the window, with the special tokens around them.
@@ -165,7 +165,7 @@ class QuestionExamples(Dataset):
 
     @property
     def lengths(self) -> list[tuple[int, int]]:
-        """Tokens of every window, and 1."""
+        """Tokens of every window; the second length is 1, so windows alone fill a batch."""
         return [(len(window.tokens), 1) for window in self.windows]
 
     def lengths_in(self, epoch: int) -> list[tuple[int, int]]:
