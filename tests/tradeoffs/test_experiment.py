@@ -5,6 +5,7 @@ import json
 import math
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import cloudpickle
 import pytest
@@ -210,6 +211,20 @@ def test_losses_optimizers_and_trainings_may_differ_by_arm(tmp_path, in_process)
     assert comparison.results["arms"][0]["config"]["loss"].startswith("CrossEntropyLoss")
     with pytest.raises(ValueError, match="minutes needs training records with the loss of two"):
         made.compare(out=tmp_path / "other", minutes=0.1)
+
+
+def test_records_are_heard_and_no_curves_for_tensorboard_are_drawn(tmp_path):
+    def loop(model, *, steps, seed, folder, progress):
+        return [{"step": 1, "train_seconds": 0.5, "loss": 3.0}]
+
+    call = {"training": {}, "steps": 7, "seed": 0, "folder": tmp_path, "progress": lambda *_: None}
+    for fit in (None, loop):
+        made, heard = experiment(fit=fit), []
+        model = made.build(made.arms[0].config, 0)
+        assert made.train(model, **call, on_record=heard.append) == heard
+        assert "loss" in heard[0]
+    with pytest.raises(ValueError, match="Experiment: tensorboard must be None; got runs"):
+        made.train(model, **call, tensorboard=Path("runs"))
 
 
 def test_an_arms_own_loss_is_what_it_learns(tmp_path, in_process):
