@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 
 from askew._config import to_dict
 from askew.tradeoffs._report.summary import headline
@@ -222,10 +223,10 @@ def _speed_metrics(task: Task[Model]) -> tuple[Metric, ...]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the packages that made the results."""
+    """Return the versions of the packages that made the results, of those installed."""
     packages = ("askew", "torch", "transformers", "tokenizers", "sacrebleu", "numpy", "scipy")
     return {
         "python": sys.version.split()[0],
-        **{name: version(name) for name in packages},
+        **{name: version(name) for name in packages if find_spec(name) is not None},
         "platform": platform.platform(),
     }
