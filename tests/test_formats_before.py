@@ -187,7 +187,7 @@ def test_reports_share_a_page():
 
 
 def test_what_was_measured_elsewhere_is_judged_as_before():
-    found = compare(f"{TABLE} --out again")
+    found = json.loads(run(f"compare {TABLE} --out again --quiet --json"))
     again, before = (as_judged(read_run(name).results) for name in ("again", "measured"))
     assert not differences(again, before, rel=1e-6)
     checked_against_expected(found, "measured")

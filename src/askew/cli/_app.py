@@ -38,6 +38,11 @@ def make_app(applications: Mapping[str, Application]) -> typer.Typer:
 
     Returns:
         The command line.
+
+    Example:
+        >>> from askew.tasks import APPLICATIONS
+        >>> make_app({"qa": APPLICATIONS["qa"]}).info.name
+        'askew'
     """
     app = typer.Typer(
         name="askew",
@@ -73,3 +78,4 @@ def _top(
 
 
 app = make_app(APPLICATIONS)
+"""The command line of all applications of this library."""

@@ -39,7 +39,7 @@ def measure_costs(plan: RunPlan[Model], progress: Progress) -> dict:
     costs = read_json(path) if path.is_file() else {"version": 1, "speed": {}, "peak_memory_mb": {}}
     torch.set_num_threads(plan.threads)
     total = len(seeds) + len(arms)
-    adds_costs = True  # until the models of a seed have none
+    adds_costs = type(task).costs is not Task.costs  # else no model needs to be loaded for them
     for done, seed in enumerate(seeds):
         progress(done, total)
         timed = str(seed) in costs["speed"]
@@ -48,10 +48,8 @@ def measure_costs(plan: RunPlan[Model], progress: Progress) -> dict:
         models = {arm.name: task.load(load_trial(plan.out, arm.name, seed).model) for arm in arms}
         if not timed:
             costs["speed"][str(seed)] = _time_in_turn(task, models)
-        of_task = _task_costs(task, models)
-        adds_costs = any(of_task.values())
         if adds_costs:
-            costs.setdefault("own", {})[str(seed)] = of_task
+            costs.setdefault("own", {})[str(seed)] = _task_costs(task, models)
         write_json(path, costs)
     for done, arm in enumerate(arms):
         progress(len(seeds) + done, total)
