@@ -16,9 +16,6 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary file to write; without an error it then replaces `path` in one step.
 
     A reader, also after a crash, finds the old file or the new one and never half of it.
-
-    Args:
-        path: The file.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -31,12 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all.
-
-    Args:
-        path: The file.
-        text: Its content.
-    """
+    """Write a text file, whole or not at all."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="")
 

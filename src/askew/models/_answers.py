@@ -54,18 +54,7 @@ def find_answers(
     *,
     top_k: int,
 ) -> list[Answer]:
-    """Read windows and keep the best distinct spans.
-
-    Args:
-        model: In evaluation mode.
-        question: One encoded question.
-        index: Holds the windows.
-        batches: Rows of windows that are read together.
-        top_k: How many answers at most.
-
-    Returns:
-        Answers, the best first.
-    """
+    """Read the windows in these batches of rows and return the best distinct spans, best first."""
     scored: dict[_Place, float] = {}
     floor = -torch.inf  # a batch whose best margin is below cannot change the answers
     for rows in batches:

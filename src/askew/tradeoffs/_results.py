@@ -58,14 +58,7 @@ def results_of(
 ) -> tuple[list[Verdict], dict]:
     """Judge finished trials and collect all that results.json holds.
 
-    Args:
-        plan: What was run; its arms are the tuned ones.
-        trials: Every arm with every seed.
-        costs: As `measure_costs` returned them.
-        tuned: The results of tuning, if the arms were tuned.
-
-    Returns:
-        Verdicts, and the plain values of results.json.
+    The arms of the plan are the tuned ones; `tuned` is empty if the arms were not tuned.
     """
     task, arms = plan.task, plan.arms
     metrics = (*task.metrics, *_gap_metrics(task, trials), *_speed_metrics(task))
@@ -196,14 +189,7 @@ def _trial_entry(trial: Trial, costs: dict) -> dict:
 
 
 def trials_csv(trials: Sequence[dict]) -> str:
-    """Write a line for each trial.
-
-    Args:
-        trials: As results.json has them.
-
-    Returns:
-        The text of trials.csv.
-    """
+    """Write a line for each trial of results.json."""
     text = io.StringIO()
     writer = csv.writer(text)
     names = list(trials[0]["metrics"])

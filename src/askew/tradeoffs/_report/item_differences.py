@@ -87,12 +87,7 @@ def item_differences(
 def histogram(differences: np.ndarray, *, bins: int = 41) -> tuple[np.ndarray, np.ndarray]:
     """Count the differences other than zero in bins that lie symmetrically around zero.
 
-    Args:
-        differences: Not all zero.
-        bins: An odd number.
-
-    Returns:
-        Centres of the bins, and how many differences lie in each.
+    Returns the centres of an odd number of bins, and how many differences lie in each.
     """
     different = differences[differences != 0]
     reach = float(np.abs(different).max()) * bins / (bins - 1)

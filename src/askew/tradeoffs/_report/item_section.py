@@ -27,17 +27,7 @@ class ItemSection(NamedTuple):
 def item_sections(
     results: dict, metric: dict, items: Mapping[str, Mapping[str, np.ndarray]], say: Language
 ) -> list[ItemSection]:
-    """Show the items of a metric, a section per challenger.
-
-    Args:
-        results: The results.
-        metric: One of its metrics.
-        items: As `items_of` returns them.
-        say: The language.
-
-    Returns:
-        Sections; none if the metric has no items.
-    """
+    """Show the items of a metric, if it has any, in a section per challenger."""
     means = items.get(metric["name"], {})
     return [
         _section(results, metric, pair, item_differences(*values, better=metric["better"]), say)

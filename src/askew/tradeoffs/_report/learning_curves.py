@@ -22,15 +22,9 @@ class _Line(NamedTuple):
 
 
 def learning_charts(results: dict, say: Language) -> list[tuple[str, Chart]]:
-    """Draw the loss of every trial against steps, CPU time and training work.
+    """Draw the loss of every trial against steps, CPU time and training work, as recorded.
 
-    Args:
-        results: The results.
-        say: The language.
-
-    Returns:
-        For each axis that was recorded its name and a chart: of the validation loss, or of the
-        training loss if no validation loss was recorded. Empty without a curve.
+    It is the validation loss, or the training loss if no validation loss was recorded.
     """
     work = {arm["name"]: arm["costs"].get("flops_per_step") for arm in results["arms"]}
     axes: dict[str, Callable[[str, dict], float | None]] = {

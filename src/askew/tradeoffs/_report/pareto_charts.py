@@ -23,20 +23,11 @@ from askew.tradeoffs._report.results_view import pairs_of, seed_values, verdict_
 def tradeoff_charts(
     results: dict, quality: dict, costs: Sequence[dict], say: Language
 ) -> list[Chart]:
-    """Draw quality against every cost: small marks are seeds, large ones means.
+    """Draw quality against every cost on the same seeds: small marks are seeds, large ones means.
 
     The cross of a challenger is the interval of its paired difference, added to the mean of its
     baseline; it reaches the dotted line of the baseline if that difference is not certain. Means
     are geometric for metrics that are compared by ratio, as in their verdicts.
-
-    Args:
-        results: The results.
-        quality: The metric of the vertical axis.
-        costs: The metrics of the horizontal axes.
-        say: The language.
-
-    Returns:
-        One chart per cost that was measured on the same seeds as the quality.
     """
     charts = [_tradeoff_chart(results, quality, cost, say) for cost in costs]
     return [chart for chart in charts if chart.figure["data"]]

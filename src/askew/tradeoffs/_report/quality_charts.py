@@ -27,13 +27,7 @@ _ROW, _BASE = 30, 64  # height of a seed's row, and of everything around the row
 def quality_charts(results: dict, metric: dict, say: Language) -> list[Chart]:
     """Draw one metric: every seed of every arm, then the paired differences of each challenger.
 
-    Args:
-        results: The results.
-        metric: One of its metrics.
-        say: The language.
-
-    Returns:
-        Charts whose rows are the same seeds; none if nothing was measured.
+    The rows of all charts are the same seeds.
     """
     values = {
         arm["name"]: seed_values(results, arm["name"], metric["name"]) for arm in results["arms"]
@@ -53,18 +47,7 @@ def quality_charts(results: dict, metric: dict, say: Language) -> list[Chart]:
 def item_chart(
     results: dict, metric: dict, challenger: str, differences: np.ndarray, say: Language
 ) -> Chart:
-    """Draw a histogram of the differences of the items.
-
-    Args:
-        results: The results.
-        metric: One of its metrics.
-        challenger: Whose items they are.
-        differences: One per item, better above zero, not all zero.
-        say: The language.
-
-    Returns:
-        A histogram around zero.
-    """
+    """Draw a histogram around zero of the differences of the items, better above zero."""
     middles, counts = histogram(differences)
     unit = f", {metric['unit']}" if metric["unit"] else ""
     x_title = say["difference_in"].format(label=metric["label"]) + unit

@@ -65,13 +65,7 @@ def headline(
 ) -> str:
     """Describe the verdicts on the first quality metric and on the speed of answering.
 
-    Args:
-        verdicts: As `analyze` returns them.
-        metrics: The first quality metric first.
-        language: "en" or "pt".
-
-    Returns:
-        The sentences, "" without such verdicts.
+    The first quality metric stands first in `metrics`; without such verdicts the text is empty.
     """
     named = {"throughput", "latency_ms", *(metric.name for metric in metrics[:1])}
     return summary_sentence([v for v in verdicts if v.metric in named], metrics, language=language)

@@ -17,12 +17,7 @@ Batch: TypeAlias = tuple[Any, Any]
 def as_data(data: Data, where: str) -> Dataset | DataLoader:
     """Turn a tuple of tensors into a dataset, and check a dataset or loader.
 
-    Args:
-        data: Whose items are (input, target), or mappings with "labels".
-        where: Its name, for messages.
-
-    Returns:
-        A dataset with a length, or a loader of one.
+    Its items are (input, target), or mappings with "labels".
 
     Raises:
         ValueError: If it is something else, or empty.
@@ -55,15 +50,8 @@ def training_batches(
 ) -> Iterator[Batch]:
     """Yield batches without end, in an order that depends on the seed alone.
 
-    Args:
-        data: A dataset, or a loader, which is seeded for each epoch so that random numbers that a
-            model draws do not change the order.
-        batch_size: Of a dataset.
-        seed: Of the order.
-        device: Where the tensors go.
-
-    Yields:
-        Input and target.
+    A loader is seeded for each epoch, so that random numbers that a model draws do not change
+    the order.
     """
     for epoch in count():
         if isinstance(data, DataLoader):
@@ -86,16 +74,10 @@ def training_batches(
 def ordered_batches(
     data: Dataset | DataLoader, batch_size: int, device: torch.device, items: int | None = None
 ) -> Iterator[Batch]:
-    """Yield the first items once, in their order.
+    """Yield the first items once, in their order; all of them if `items` is None.
 
-    Args:
-        data: Of a loader, its dataset and the way it collates.
-        batch_size: Items at once.
-        device: Where the tensors go.
-        items: How many; all by default. If there are fewer, they start again from the first.
-
-    Yields:
-        Input and target.
+    Of a loader, its dataset and the way it collates are used. If there are fewer items, they
+    start again from the first.
     """
     dataset = dataset_of(data)
     collate = data.collate_fn if isinstance(data, DataLoader) else default_collate

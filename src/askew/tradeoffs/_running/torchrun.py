@@ -27,14 +27,7 @@ def run_shared_trial(
 ) -> None:
     """Train, score and store one trial, as `run_trial` does, with several processes.
 
-    Args:
-        task: The task, whose training shares its batches out among the processes.
-        arm: The arm.
-        seed: Of the data order, of dropout and, with the arm's offset, of the weights.
-        steps: Training budget.
-        out: Folder of the comparison.
-        processes: How many processes train; the first one scores.
-        threads: Threads of PyTorch in each.
+    The processes share the batches of a step out; the first one scores.
 
     Raises:
         RuntimeError: If a process fails; the message has the end of its standard error.

@@ -50,39 +50,17 @@ class Trial(NamedTuple):
 
 
 def trial_name(arm: str, seed: int) -> str:
-    """Name the folder of a trial.
-
-    Args:
-        arm: The arm.
-        seed: The seed.
-
-    Returns:
-        A folder name.
-    """
+    """Name the folder of a trial."""
     return f"{arm}-seed{seed}"
 
 
 def is_finished(out: Path, arm: str, seed: int) -> bool:
-    """Return whether a finished trial is on disk.
-
-    Args:
-        out: Folder of the comparison.
-        arm: The arm.
-        seed: The seed.
-
-    Returns:
-        True if it need not run again.
-    """
+    """Return whether a finished trial is on disk, so that it need not run again."""
     return (out / "trials" / trial_name(arm, seed) / "trial.json").is_file()
 
 
 def start_worker(parent: int, threads: int) -> None:
-    """Prepare a process that runs trials: set its threads, and end it when its parent ends.
-
-    Args:
-        parent: Process number of the parent.
-        threads: Threads of PyTorch.
-    """
+    """Prepare a process that runs trials: set its threads, and end it when its parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C for all
     torch.set_num_threads(threads)
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"  # set before transformers is imported
@@ -99,12 +77,7 @@ def _end_with(parent: int) -> None:
 def run_trial(task: Task[Model], arm: Arm, seed: int, *, steps: int, out: Path) -> None:
     """Train, score and store one trial; called again after a crash, continue.
 
-    Args:
-        task: The task.
-        arm: The arm.
-        seed: Of the data order, of dropout and, with the arm's offset, of the weights.
-        steps: Training budget.
-        out: Folder of the comparison.
+    The seed is that of the data order, of dropout and, with the arm's offset, of the weights.
     """
     name = trial_name(arm.name, seed)
     work, final = out / "work" / name, out / "trials" / name
@@ -200,11 +173,7 @@ def load_trial(out: Path, arm: str, seed: int) -> Trial:
 def learning_curve(records: Records) -> list[dict[str, float]]:
     """Join the training and validation records of the same step.
 
-    Args:
-        records: As `Task.train` returns them.
-
-    Returns:
-        Per logged step: `step`, `train_seconds`, and `train_loss` and `valid_loss` if recorded.
+    Each has `step`, `train_seconds`, and `train_loss` and `valid_loss` if recorded.
     """
     names = {"loss": "train_loss", "eval_loss": "valid_loss", "train_seconds": "train_seconds"}
     curve: dict[int, dict[str, float]] = {}
@@ -234,16 +203,7 @@ class ProgressFile:
 
 
 def read_progress(out: Path, arm: str, seed: int) -> int:
-    """Read how many steps a running trial has done.
-
-    Args:
-        out: Folder of the comparison.
-        arm: The arm.
-        seed: The seed.
-
-    Returns:
-        Steps done, 0 if there is no such file.
-    """
+    """Read how many steps a running trial has done; 0 if there is no such file."""
     try:
         return int((out / "work" / trial_name(arm, seed) / "progress").read_text("ascii"))
     except (OSError, ValueError):

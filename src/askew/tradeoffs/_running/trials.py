@@ -147,15 +147,7 @@ def _seconds_per_step(task: Task[Model], arm: Arm) -> float:
 
 
 def step_seconds(task: Task[Model], arm: Arm, folder: Path) -> float:
-    """Train for a few steps and return the mean CPU-seconds of those after the first record.
-
-    Args:
-        task: The task.
-        arm: What is trained, from seed 0.
-        folder: An empty folder, for the files of the training.
-
-    Returns:
-        Seconds per step.
+    """Train an arm from seed 0, and return the CPU-seconds per step after the first record.
 
     Raises:
         ValueError: If the records have the time of fewer than two steps.
