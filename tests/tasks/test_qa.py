@@ -292,7 +292,7 @@ def test_wrong_choices_are_refused(bert):
     with pytest.raises(ValueError, match="an encoder folder holds"):
         qa_task("x", TEXT, pretrained=Pretrained(context=bert / "nothing"))
     empty = SplitQuestions(TEXT.train, TEXT.valid, QuestionSet([], [], []))
-    with pytest.raises(ValueError, match="the test part must not be empty"):
+    with pytest.raises(ValueError, match="the test split must not be empty"):
         qa_task("x", empty)
     frozen = replace(TASK.training, context=replace(TASK.training.context, frozen_layers=1))
     with pytest.raises(ValueError, match="only an encoder of transformers can be frozen"):

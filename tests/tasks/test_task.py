@@ -197,10 +197,10 @@ def test_a_saved_model_is_loaded_the_same_and_translates(tmp_path):
     assert Translator.from_pretrained(tmp_path).translate(TEXT.test.sources) == expected
 
 
-@pytest.mark.parametrize("part", ["train", "valid", "test"])
-def test_refuses_an_empty_part(part):
-    text = TEXT._replace(**{part: ParallelText([], [])})
-    with pytest.raises(ValueError, match=f"the {part} part must not be empty; got 0 pairs$"):
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_refuses_an_empty_split(split):
+    text = TEXT._replace(**{split: ParallelText([], [])})
+    with pytest.raises(ValueError, match=f"the {split} split must not be empty; got 0 pairs$"):
         translation_task("colours", text, vocab_size=280)
 
 
