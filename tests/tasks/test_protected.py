@@ -41,7 +41,7 @@ def test_examples_hold_marks_and_those_of_a_teacher_too():
         ):
             assert [tokenizer.decode(tokens) for tokens in own] == side
     taught = replace(made, taught=ParallelText(["read ``y``"], ["``y`` lido"]))
-    ((source, target),) = taught._examples(taught._pairs("teacher"), made.training, 0)
+    ((source, target),) = taught._examples(taught._training_pairs("teacher"), made.training, 0)
     assert made.tokenizers.source.decode(source) == "read \ufdd0"
     assert made.tokenizers.target.decode(target) == "\ufdd0 lido"
 

@@ -19,7 +19,7 @@ from askew.tasks import (
     RetrievalTask,
     RetrievalTrainingConfig,
     SplitTable,
-    TablePart,
+    TableRows,
     TableTask,
     TableTrainingConfig,
     best_threshold,
@@ -165,7 +165,7 @@ def test_rows_are_split_once_and_for_all_and_standardised_by_the_training_rows()
     x[:, 2] = 7
     parts = split_table(x, np.arange(100))
     assert isinstance(parts, SplitTable)
-    assert isinstance(parts.train, TablePart)
+    assert isinstance(parts.train, TableRows)
     assert sorted(torch.cat([part.y for part in parts]).tolist()) == list(range(100))
     assert [len(part.x) for part in parts] == [60, 20, 20]
     assert torch.allclose(parts.train.x[:, :2].mean(0), torch.zeros(2), atol=1e-6)

@@ -7,7 +7,7 @@ import torch
 
 from askew.metrics import bleu, chrf, exact_match
 from askew.models import Translator
-from askew.tasks import Teacher, TranslationTask, _translation, translation_task
+from askew.tasks import Teacher, TranslationTask, _text_task, _translation, translation_task
 from askew.text import ParallelText, SplitText, fingerprint
 from askew.training import TrainingConfig
 from askew.transformer import EncoderDecoderConfig, StackConfig, training_flops
@@ -91,7 +91,7 @@ def test_short_runs_warm_up_and_evaluate_less(
     monkeypatch, tmp_path, steps, warmup_steps, evaluations
 ):
     calls = []
-    monkeypatch.setattr(_translation, "train_model", lambda *a, **k: calls.append((a, k)) or [])
+    monkeypatch.setattr(_text_task, "train_model", lambda *a, **k: calls.append((a, k)) or [])
     made, model, progress = task(lr=0.25), object(), print
     assert made.train(model, steps=steps, seed=4, folder=tmp_path, progress=progress) == []
     ((given, train, valid, numbers), settings) = calls[0]
@@ -214,7 +214,7 @@ def test_refuses_a_vocabulary_and_a_batch_that_are_too_small():
 
 def numbers_of_training(monkeypatch, made, tmp_path, **settings):
     calls = []
-    monkeypatch.setattr(_translation, "train_model", lambda *a, **k: calls.append(a) or [])
+    monkeypatch.setattr(_text_task, "train_model", lambda *a, **k: calls.append(a) or [])
     made.train(object(), steps=9, seed=4, folder=tmp_path, progress=print, **settings)
     return calls[0]
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from askew.tasks._tabular import MLP, MLPConfig, TableTask, TableTrainingConfig
     from askew.tasks._tabular_data import (
         SplitTable,
-        TablePart,
+        TableRows,
         load_eights,
         load_unseen_digits,
         load_yeast,
@@ -76,7 +76,7 @@ __all__ = [
     "Sources",
     "Split",
     "SplitTable",
-    "TablePart",
+    "TableRows",
     "TableTask",
     "TableTrainingConfig",
     "Teacher",
@@ -134,7 +134,7 @@ _HOMES = {
     "_sources": "QuestionSources Sources is_catalogue",
     "_tabular": "MLP MLPConfig TableTask TableTrainingConfig",
     "_tabular_data": (
-        "SplitTable TablePart load_eights load_unseen_digits load_yeast read_table_file split_table"
+        "SplitTable TableRows load_eights load_unseen_digits load_yeast read_table_file split_table"
     ),
     "_tabular_losses": "LabelLossConfig RetrievalLossConfig",
     "_teacher": "Teacher find_teacher teach",
