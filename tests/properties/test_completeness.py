@@ -65,7 +65,7 @@ EXCEPT = {
         **dict.fromkeys(
             (
                 *("default_folder", "is_catalogue", "is_first_process", "option"),
-                *("qa_preset", "qa_task", "tell_refused"),
+                *("qa_preset", "qa_task", "describe_refused"),
                 *("translation_preset", "translation_task"),
             ),
             CHOOSES,

@@ -60,6 +60,6 @@ def test_the_part_that_training_splits_off_is_what_is_scored(tmp_path):
     split = load_text(Sources(data=path))[1]
     assert load_test(path, None, None, part="test") == split.test
     assert load_test(path, None, None, part="valid") == split.valid
-    with pytest.raises(ValueError, match="part is of data; got part 'test' and no data"):
+    with pytest.raises(ValueError, match="part needs data; got part 'test' and no data"):
         load_test(None, path, path, part="test")
     assert not set(split.test.sources) & set(split.train.sources)

@@ -15,6 +15,7 @@ from askew.tasks import (
     Pretrained,
     QATask,
     QuestionSources,
+    describe_refused,
     evaluate_answerer,
     load_questions,
     qa_preset,
@@ -22,7 +23,6 @@ from askew.tasks import (
     read_own_contexts,
     references,
     shipped_questions,
-    tell_refused,
 )
 from askew.text import (
     Context,
@@ -103,8 +103,11 @@ def test_validation_and_test_of_ones_own_leave_everything_else_to_train(tmp_path
 
 def test_refused_answers_are_named():
     some = QuestionSet([], [], [f"id {n}: gone" for n in range(5)])
-    assert tell_refused(some) == "5 answers refused: id 0: gone; id 1: gone; id 2: gone; and 2 more"
-    assert tell_refused(TEXT.train) == ""
+    assert (
+        describe_refused(some)
+        == "5 answers refused: id 0: gone; id 1: gone; id 2: gone; and 2 more"
+    )
+    assert describe_refused(TEXT.train) == ""
 
 
 def test_training_records_and_scores(trained):

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from askew.tasks._qa import Pretrained, QATask, qa_task
     from askew.tasks._qa_contexts import read_own_contexts, references
     from askew.tasks._qa_data import (
+        describe_refused,
         load_questions,
         load_test_questions,
         shipped_questions,
-        tell_refused,
     )
     from askew.tasks._qa_evaluate import evaluate_answerer
     from askew.tasks._qa_presets import QA_SHAPES, qa_preset
@@ -84,6 +84,7 @@ __all__ = [
     "TranslationTask",
     "best_threshold",
     "default_folder",
+    "describe_refused",
     "evaluate_answerer",
     "evaluate_translator",
     "find_teacher",
@@ -108,7 +109,6 @@ __all__ = [
     "shipped_questions",
     "split_table",
     "teach",
-    "tell_refused",
     "train_into",
     "translation_preset",
     "translation_task",
@@ -127,7 +127,7 @@ _HOMES = {
     "_presets": "SHAPES SIZES translation_preset",
     "_qa": "Pretrained QATask qa_task",
     "_qa_contexts": "read_own_contexts references",
-    "_qa_data": "load_questions load_test_questions shipped_questions tell_refused",
+    "_qa_data": "load_questions load_test_questions shipped_questions describe_refused",
     "_qa_evaluate": "evaluate_answerer",
     "_qa_presets": "QA_SHAPES qa_preset",
     "_retrieval": "RetrievalTask RetrievalTrainingConfig retrieval_scores",
