@@ -36,7 +36,7 @@ def test_the_interval_covers_the_mean_of_coins_as_often_as_it_says():
     from askew.tasks import _evaluate
 
     items = (1.0,) * 40 + (0.0,) * 60
-    assert _evaluate._error(items) == pytest.approx((0.4 * 0.6 / 99) ** 0.5)
+    assert _evaluate._standard_error(items) == pytest.approx((0.4 * 0.6 / 99) ** 0.5)
 
 
 def test_test_pairs_come_in_one_way(tmp_path):
