@@ -139,7 +139,7 @@ def test_what_is_too_long_to_be_shown_is_translated_all_the_same(folder, tmp_pat
     found = run("translate", folder, "--show-attention", page, stdin=b"\n")
     assert found.exit_code == 0
     assert found.stdout == "\n"
-    assert "no line that fits" in found.stderr
+    assert "no line is short enough" in found.stderr
 
 
 def test_scores_and_json_say_what_plain_lines_say(folder):

@@ -65,7 +65,7 @@ class TrialOptions(VerdictOptions, BudgetOptions):
     search: list[str] | None = option(
         None,
         "Ranges that --tune draws from instead of the usual ones: KEY=LOW..HIGH, or "
-        "KEY=LOW..HIGH:log on a logarithmic scale, e.g. training.lr=1e-4..1e-2:log. May be repeated.",
+        "KEY=LOW..HIGH:log in logarithms, e.g. training.lr=1e-4..1e-2:log. May be repeated.",
     )
     seeds: int | None = option(
         None,

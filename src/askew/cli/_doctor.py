@@ -13,9 +13,7 @@ def doctor_command(
     *,
     self_test: Annotated[
         bool,
-        typer.Option(
-            "--self-test/--no-self-test", help="Compute a few numbers in two ways and compare them."
-        ),
+        typer.Option("--self-test/--no-self-test", help="Compute a few numbers in two ways."),
     ] = True,
     as_json: Json = False,
 ) -> None:

@@ -20,9 +20,7 @@ class EvaluateOptions(OutputOptions):
     """The model to score, and where its outputs go."""
 
     folder: Path = option(..., "A folder that training wrote.", positional=True)
-    out: Path | None = option(
-        None, "Also write the outputs of the model to this file, one per line."
-    )
+    out: Path | None = option(None, "Also write the outputs of the model here, one per line.")
 
 
 def add_evaluate_command(app: typer.Typer, applications: Mapping[str, Application]) -> None:

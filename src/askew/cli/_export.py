@@ -17,9 +17,7 @@ def export_command(
     to: Annotated[str, typer.Option(help="ctranslate2 or onnx.")] = "ctranslate2",
     quantization: Annotated[
         str,
-        typer.Option(
-            help="Number format of CTranslate2: float32, int8, int16, float16, bfloat16, …."
-        ),
+        typer.Option(help="Of CTranslate2: float32, int8, int16, float16, bfloat16, …."),
     ] = "float32",
     out: Annotated[
         Path | None, typer.Option(help="Output folder; by default one inside the model's folder.")

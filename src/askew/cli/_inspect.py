@@ -27,12 +27,12 @@ def inspect_command(
         list[str] | None,
         typer.Option(
             "--text",
-            help="A text to read, for the entropy and pictures of attention. May be repeated.",
+            help="A text to read, for entropy and pictures. May be repeated.",
         ),
     ] = None,
     question: Annotated[
         str | None,
-        typer.Option(help="The question about the texts, for a question-answering model."),
+        typer.Option(help="The question about the texts, if the model answers questions."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Also write a page with pictures, e.g. inspection.html.")

@@ -32,9 +32,7 @@ class BudgetOptions:
     """Options for the length of a training."""
 
     steps: int | None = option(None, "Training steps of one trial.", minimum=1)
-    minutes: float | None = option(
-        None, "Instead of --steps: CPU-minutes of training of one trial."
-    )
+    minutes: float | None = option(None, "Instead of --steps: CPU-minutes of one training.")
 
     def __post_init__(self) -> None:
         both = self.steps is not None and self.minutes is not None

@@ -20,8 +20,8 @@ def parts_command(
         list[str] | None,
         typer.Option(
             "--rule",
-            help="PART=PATTERN on whole path segments, e.g. norms=**.layer_norm.*; a part without a "
-            "rule is the sub-module of its name. May be repeated; the first match wins.",
+            help="PART=PATTERN on whole path segments, e.g. norms=**.layer_norm.*; without one, a "
+            "part is the sub-module of its name. May be repeated; the first match wins.",
         ),
     ] = None,
     rest: Annotated[

@@ -61,8 +61,8 @@ def translate_command(
     """Translate lines from a file or from stdin; the output has one line per line of input.
 
     Only a newline byte ends a line; other line ends within a translation become spaces. Empty lines
-    stay empty, bytes that are not UTF-8 become U+FFFD, and lines longer than the model reads at once
-    are translated in pieces; the end of the output on stderr counts them.
+    stay empty, bytes that are not UTF-8 become U+FFFD, and lines that are too long for the model
+    are translated in pieces; a note on stderr counts them at the end.
     """
     with exit_on_user_error():
         from askew.models import DecodingConfig
