@@ -222,7 +222,7 @@ class _AnyOrder(TyperGroup):
 def _compare_application(application: Application, options: Any, trials: TrialOptions) -> None:
     with exit_on_user_error():
         _check_packages(trials)
-        setup = application.setup(options, _budget(trials))
+        setup = application.setup(options, trials.budget())
         tuning = _tuning(trials, setup.task.search_space())
         folder = _prepare(setup, trials, tuning)
     print_notes(application.notes(setup.task, options))
@@ -348,14 +348,6 @@ def _check_report() -> None:
     with requires_extra("compare", "report"):
         import jinja2  # noqa: F401  (needed last, but checked before any work)
         import plotly  # noqa: F401
-
-
-def _budget(trials: TrialOptions) -> Any:
-    from askew.tradeoffs import Budget
-
-    if trials.steps is None and trials.minutes is None:
-        return None
-    return Budget(steps=trials.steps, minutes=trials.minutes)
 
 
 def _tuning(trials: TrialOptions, usual: Mapping[str, Any]) -> "Tuning | None":

@@ -51,17 +51,12 @@ def _train(application: Application, options: Any, run: RunOptions) -> None:
         if run.tensorboard is not None:
             with requires_extra("train", "track"):
                 import tensorboard  # noqa: F401
-        from askew import tasks, tradeoffs
+        from askew import tasks
 
         task = application.make_task(options)
         config, training = application.train.make_model(task, options)
-        budget = (
-            application.budget(options)
-            if run.steps is None and run.minutes is None
-            else tradeoffs.Budget(steps=run.steps, minutes=run.minutes)
-        )
         call = {
-            "budget": budget,
+            "budget": run.budget() or application.budget(options),
             "seed": run.seed,
             "threads": run.threads,
             "out": run.out,
@@ -70,9 +65,9 @@ def _train(application: Application, options: Any, run: RunOptions) -> None:
         identity = tasks.prepare_training(task, config, **call)
     from askew.cli._progress import TrainingProgress
 
-    first = tasks.is_first_process()
-    quiet = run.quiet or not first
-    if first:
+    is_first = tasks.is_first_process()
+    quiet = run.quiet or not is_first
+    if is_first:
         print_notes(application.notes(task, options))
     set_up_torch(run.threads)
     teach = application.teach(task, options)
@@ -88,8 +83,13 @@ def _train(application: Application, options: Any, run: RunOptions) -> None:
             tensorboard=run.tensorboard,
             **call,
         )
-    if first and run.as_json:
+    if is_first:
+        _print_scores(scores, run)
+
+
+def _print_scores(scores: Mapping[str, float], run: RunOptions) -> None:
+    if run.as_json:
         print(json.dumps(scores, indent=2))
-    elif first:
+    else:
         print("test set: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
         print(f"model: {run.out}")

@@ -5,7 +5,7 @@ from askew.tasks import _table_application as table
 from askew.tasks import _translation_application as translation
 from askew.tasks._application import Application
 
-APPLICATIONS: dict[str, Application] = {
+APPLICATIONS = {
     "translation": Application(
         name="translation",
         help="Translation of sentences, by default of phrases as the CLDR writes them.",

@@ -30,6 +30,9 @@ from askew.losses import (
 )
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+_LABEL_NAMES = Literal["asymmetric", "adaptive", "hill", "splc", "two_way"]
+_REGION_NAMES = Literal["tversky", "unified_focal"]
+_CLASS_NAMES = Literal["logit_adjusted", "ldam", "agce", "aul", "ael"]
 
 _LABELS: Mapping[str, type[nn.Module]] = {
     "asymmetric": AsymmetricBCELoss,
@@ -95,20 +98,7 @@ class LabelLossConfig:
         'asymmetric'
     """
 
-    name: Literal[
-        "asymmetric",
-        "adaptive",
-        "hill",
-        "splc",
-        "two_way",
-        "tversky",
-        "unified_focal",
-        "logit_adjusted",
-        "ldam",
-        "agce",
-        "aul",
-        "ael",
-    ] = "asymmetric"
+    name: Literal[_LABEL_NAMES, _REGION_NAMES, _CLASS_NAMES] = "asymmetric"
     gamma_pos: float | None = None
     gamma_neg: float | None = None
     weight_pos: float | None = None
