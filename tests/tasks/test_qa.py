@@ -20,10 +20,10 @@ from askew.tasks import (
     load_questions,
     qa_preset,
     qa_task,
-    read_own_contexts,
     references,
     shipped_questions,
 )
+from askew.tasks._qa_contexts import read_own_contexts
 from askew.text import (
     Context,
     Question,

@@ -47,28 +47,8 @@ def read_own_contexts(
 ) -> tuple[list[str], list[int | None]]:
     """Answer every question from its own context, and rank that context among all.
 
-    Args:
-        answerer: The model.
-        index: Index of the contexts of the set.
-        part: The questions.
-        progress: Called with the number of questions done and of all.
-
-    Returns:
-        The best answer to each question, and the 1-based rank of each context by the vectors
-        alone. The answer is "" to a question that the model cannot read, and, where the set has
-        unanswerable questions, if the model finds it likelier that there is no answer.
-
-    Example:
-        >>> from askew.models import AsymmetricQAConfig, AsymmetricQAModel
-        >>> from askew.text import Context, Question, train_tokenizer
-        >>> question = Question("q", "Who?", 0, ((0, 4),))
-        >>> part = QuestionSet([Context("a", "Cats sleep.")], [question], [])
-        >>> tokenizer = train_tokenizer(["Cats sleep."], vocab_size=300)
-        >>> model = AsymmetricQAModel(AsymmetricQAConfig(question_vocab=300, context_vocab=300))
-        >>> answerer = QuestionAnswerer(model, tokenizer, tokenizer)
-        >>> texts, ranks = read_own_contexts(answerer, answerer.encode(part.contexts), part)
-        >>> texts[0] in "Cats sleep.", ranks
-        (True, [1])
+    The answer is "" to a question that the model cannot read, and, where some questions of the set
+    have no answer, if the model finds it likelier that there is none. The ranks begin at 1.
     """
     may_be_unanswerable = any(not question.answers for question in part.questions)
     answers: list[str] = []
