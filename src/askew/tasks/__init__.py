@@ -138,7 +138,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Import all else on first use: every `--help` needs the names above, which import no torch."""
+    """Import a name on first use: `--help` must not wait for torch."""
     for home, names in _HOMES.items():
         if name in names.split():
             return getattr(import_module(f"askew.tasks.{home}"), name)
