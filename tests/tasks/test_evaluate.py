@@ -13,22 +13,25 @@ TEST = ParallelText(["three %s", "see", "bees"] * 5, ["três %s", "veem", "abelh
 
 def test_scores_are_those_of_the_metrics_with_an_interval_around_them(tmp_path):
     saved(tmp_path)
-    translator, told = Translator.from_pretrained(tmp_path), []
-    found = evaluate_translator(
-        translator, TEST, DecodingConfig(num_beams=2), progress=lambda *counts: told.append(counts)
+    translator, progress_calls = Translator.from_pretrained(tmp_path), []
+    evaluated = evaluate_translator(
+        translator,
+        TEST,
+        DecodingConfig(num_beams=2),
+        progress=lambda *counts: progress_calls.append(counts),
     )
-    assert isinstance(found, Evaluated)
-    assert told == [(15, 15)]
-    assert found.translations == translator.translate(TEST.sources, num_beams=2)
+    assert isinstance(evaluated, Evaluated)
+    assert progress_calls == [(15, 15)]
+    assert evaluated.translations == translator.translate(TEST.sources, num_beams=2)
     for metric in (bleu, chrf):
-        expected, score = metric(found.translations, TEST.targets), metric.__name__
-        stored = found.results["scores"][score]
+        expected, score = metric(evaluated.translations, TEST.targets), metric.__name__
+        stored = evaluated.results["scores"][score]
         assert stored["value"] == expected.value
         assert stored["signature"] == expected.signature
         low, high = stored["interval"]
         assert low + high == pytest.approx(2 * expected.value)
-    assert found.results["placeholders"]["total"] == 5
-    assert found.results["sentences_per_second"] > 0
+    assert evaluated.results["placeholders"]["total"] == 5
+    assert evaluated.results["sentences_per_second"] > 0
 
 
 def test_the_interval_covers_the_mean_of_coins_as_often_as_it_says():

@@ -124,24 +124,24 @@ def test_training_goes_for_the_steps_asked_and_lowers_the_validation_loss(tmp_pa
 
 def test_scores_are_those_of_the_metrics_against_the_test_targets():
     made, answers = task(), ["grande azul", "azul", "novo nova"]
-    found, targets = made.score(answers), TEXT.test.targets
-    assert found == {
+    result, targets = made.score(answers), TEXT.test.targets
+    assert result == {
         "chrf": chrf(answers, targets),
         "bleu": bleu(answers, targets),
         "exact_match": exact_match(answers, targets),
     }
-    assert list(found) == [metric.name for metric in made.metrics]
-    assert made.signatures() == {name: score.signature for name, score in found.items()}
+    assert list(result) == [metric.name for metric in made.metrics]
+    assert made.signatures() == {name: score.signature for name, score in result.items()}
 
 
 def test_evaluation_scores_greedy_translations_of_the_test_set():
     made = task()
     model = made.build(config(made), 0)
     expected = made.score(made.translator(model).translate(TEXT.test.sources))
-    found = made.evaluate(model)
-    assert found.metrics == {name: score.value for name, score in expected.items()}
-    assert found.items == {name: score.items for name, score in expected.items()}
-    assert {len(items) for items in found.items.values()} == {3}
+    result = made.evaluate(model)
+    assert result.metrics == {name: score.value for name, score in expected.items()}
+    assert result.items == {name: score.items for name, score in expected.items()}
+    assert {len(items) for items in result.items.values()} == {3}
 
 
 def test_baseline_answers_with_the_target_of_the_nearest_training_source():

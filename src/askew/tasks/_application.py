@@ -139,7 +139,7 @@ class ScoringOptions:
     """
 
     data: Path | None = option(None, "Your pairs or questions, in any form that training reads.")
-    part: Split = option("all", "Of --data: all, or the split that training on it makes.")
+    part: Split = option("all", "Split of --data: all, or what training sets aside.")
     threads: int = option(1, "Threads.", minimum=1)
 
 
