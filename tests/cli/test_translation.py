@@ -188,7 +188,7 @@ def test_an_output_that_cannot_be_written_is_refused_and_the_input_is_not_overwr
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "printed"),
     [
         (KeyboardInterrupt(), 130, "interrupted"),
         (RuntimeError("no memory"), 1, "no memory"),
