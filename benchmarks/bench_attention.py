@@ -1,10 +1,10 @@
-"""Attention in a window with a learned bias, against what else can train it on a CPU.
+"""Attention in a window with a learned bias, against other ways to train it on a CPU.
 
     python benchmarks/bench_attention.py --out attention.json
 
 One thread, float32, 8 heads of 64, causal windows. All arms of a table run interleaved, each
-round in its own order; ratios are taken within a round. Peaks of memory come from processes of
-their own. Peers that are not installed are named and left out. --quick takes small sizes.
+round in its own order; ratios are taken within a round. Peaks of memory are measured in separate
+processes. Peers that are not installed are named and left out. --quick uses small sizes.
 """
 
 import argparse
@@ -126,20 +126,20 @@ class Sketch(nn.Module):
 
 
 def arms(x: Inputs, peers: list[str], *, square: bool) -> dict[str, Callable[[], Tensor]]:
-    """Everything that does the job at this length; `square` admits N x N floats a head."""
-    found: dict[str, Callable[[], Tensor]] = {
+    """Return the contenders at this length; `square` allows N x N floats per head."""
+    contenders: dict[str, Callable[[], Tensor]] = {
         "banded": lambda: banded(x),
         "SDPA, O(N) mask, bias not trained": sdpa_strided(x),
     }
     if "local_attention" in peers:
-        found["local-attention, no bias"] = local_attention(x)
+        contenders["local-attention, no bias"] = local_attention(x)
     if square:
-        found["SDPA, learned bias"] = lambda: sdpa_learned(x)
-        found["SDPA, cached mask, bias not trained"] = sdpa_cached(x)
-        found["the sketch"] = Sketch(x)
+        contenders["SDPA, learned bias"] = lambda: sdpa_learned(x)
+        contenders["SDPA, cached mask, bias not trained"] = sdpa_cached(x)
+        contenders["the sketch"] = Sketch(x)
         if "x_transformers" in peers:
-            found["x-transformers, learned bias"] = x_transformers(x)
-    return found
+            contenders["x-transformers, learned bias"] = x_transformers(x)
+    return contenders
 
 
 def interleave(runs: dict[str, Run], rounds: int) -> dict[str, list[float]]:
@@ -159,8 +159,8 @@ def ratio(times: dict[str, list[float]], name: str, to: str) -> float:
     return statistics.median(a / b for a, b in zip(times[name], times[to], strict=True))
 
 
-def both_ways(found: dict[str, Callable[[], Tensor]], x: Inputs) -> dict[str, Run]:
-    """Forward alone, and forward with backward, of every arm."""
+def both_ways(contenders: dict[str, Callable[[], Tensor]], x: Inputs) -> dict[str, Run]:
+    """Return forward alone, and forward with backward, of every contender."""
     runs: dict[str, Run] = {}
 
     def forward(run: Callable[[], Tensor]) -> Run:
@@ -170,21 +170,21 @@ def both_ways(found: dict[str, Callable[[], Tensor]], x: Inputs) -> dict[str, Ru
 
         return call
 
-    for name, run in found.items():
+    for name, run in contenders.items():
         runs[f"{name}|forward"] = forward(run)
         runs[f"{name}|forward+backward"] = lambda run=run: x.backward(run())
     return runs
 
 
 def speed(length: int, window: int, rounds: int, peers: list[str]) -> dict[str, dict]:
-    """Milliseconds and ratios to the banded route of every arm."""
+    """Measure milliseconds, and ratios to the banded route, of every contender."""
     x = Inputs(length, window)
     times = interleave(both_ways(arms(x, peers, square=length <= 4096), x), rounds)
     table: dict[str, dict] = {}
-    for key, own in times.items():
+    for key, seconds in times.items():
         name, way = key.split("|")
         table.setdefault(name, {})[way] = {
-            "ms": statistics.median(own) * 1e3,
+            "ms": statistics.median(seconds) * 1e3,
             "ratio": ratio(times, key, f"banded|{way}"),
         }
     return table
@@ -284,7 +284,7 @@ def memory(length: int, window: int, way: str = "forward+backward") -> dict[str,
 
 
 def target_rows(results: dict) -> list[tuple[str, str, float | None]]:
-    """Name, target in words, and figure of every line of the table of targets."""
+    """Return name, target in words and measured figure for the table of targets."""
     mid, far = results["speed"]["mid"], results["speed"]["far"]
 
     def times_faster(table: dict, name: str, way: str) -> float | None:

@@ -141,7 +141,7 @@ def _compare(
     shape = "×".join(map(str, x.shape)) + ("" if x.dtype == torch.float32 else " bf16")
     results = []
     for name, figures in table.items():
-        # Below a few MiB the resident size says nothing of tensors.
+        # Below a few MiB the resident size is not that of tensors.
         peak = peak_mib(steps[name]) if size >= 3 or name.startswith("PML") else None
         results.append({"shape": shape, "loss": name, **figures, "peak_mib": peak, "mib": size})
     for row in results:
@@ -165,7 +165,7 @@ def _compare(
 
 
 def targets(tables: dict[str, list[dict[str, object]]]) -> list[list[object]]:
-    """What was aimed at beside what was measured."""
+    """Print the targets next to the measured figures."""
 
     def get(table: str, shape: str, loss: str = "askew", over: str | None = None) -> dict:
         rows = {(r["shape"], r["loss"]): r for r in tables[table]}

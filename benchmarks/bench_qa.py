@@ -1,11 +1,11 @@
-"""Time per question over passages that are encoded already, beside a cross-encoder.
+"""Time per question over passages that are already encoded, next to a cross-encoder.
 
     python benchmarks/bench_qa.py --model FOLDER --cross FOLDER --data FILE
 
-`--model` is what `askew train qa` wrote, `--cross` what `cross_encoder.py` wrote. Passages and
-questions are those of the test part, passages repeated with a number before them until there are
-as many as asked for. The cross-encoder reads a sample of the passages for each question and is
-counted up. Both run in turn in one process with one thread.
+`--model` is a folder of `askew train qa`, `--cross` one of `cross_encoder.py`. Passages and
+questions are those of the test split; passages are repeated with a number before them until there
+are enough. The cross-encoder reads a sample of the passages for each question, and its time is
+scaled up. Both run in turn in one process with one thread.
 """
 
 import argparse
@@ -26,10 +26,11 @@ SAMPLE = 64
 
 
 def passages(part: QuestionSet, number: int) -> list[Context]:
-    """The contexts of a set, and copies of them that begin with a number."""
-    own = part.contexts
+    """Return the contexts of a set, and copies of them that begin with a number."""
+    contexts = part.contexts
+    count = len(contexts)
     return [
-        own[i] if i < len(own) else Context(f"{i}", f"{i}. {own[i % len(own)].text}")
+        contexts[i] if i < count else Context(f"{i}", f"{i}. {contexts[i % count].text}")
         for i in range(number)
     ]
 
@@ -37,12 +38,12 @@ def passages(part: QuestionSet, number: int) -> list[Context]:
 @torch.inference_mode()
 def cross_rows(cross: CrossEncoder, question: str, texts: list[str]) -> None:
     """Read passages for one question, as the cross-encoder must."""
-    asked = cross.spans.encode(question).ids.tolist()
-    rows = [cross.pair(asked, t.ids[:250].tolist()) for t in cross.spans.encode_all(texts)]
+    question_ids = cross.spans.encode(question).ids.tolist()
+    rows = [cross.pair(question_ids, t.ids[:250].tolist()) for t in cross.spans.encode_all(texts)]
     rows.sort(key=len)
     for start in range(0, len(rows), 16):
         batch = rows[start : start + 16]
-        cross.scores(batch, [len(asked) + 2] * len(batch))
+        cross.scores(batch, [len(question_ids) + 2] * len(batch))
 
 
 def seconds(run) -> float:
@@ -52,10 +53,10 @@ def seconds(run) -> float:
 
 
 def quality(reader: QuestionAnswerer, index, part: QuestionSet, shortlist: int | None) -> float:
-    """F1 where every question looks for its answer in all passages."""
+    """Compute F1 if every question is answered from all passages."""
     kept = part.questions[::5]
-    found = [reader.answer(q.text, index, shortlist=shortlist) for q in kept]
-    texts = [answers[0].text if answers else "" for answers in found]
+    ranked = [reader.answer(q.text, index, shortlist=shortlist) for q in kept]
+    texts = [answers[0].text if answers else "" for answers in ranked]
     return answer_f1(texts, [part.answer_texts(q) for q in kept]).value
 
 

@@ -1,4 +1,4 @@
-"""Open a report in headless Chromium, as its readers do, and fail on what they must not meet.
+"""Open a report in headless Chromium, as its readers do, and fail on every problem.
 
     python benchmarks/check_report.py FOLDER_OR_PAGE [--shots FOLDER] [--chromium PATH]
 
@@ -146,46 +146,46 @@ class Browser:
         shutil.rmtree(self.home, ignore_errors=True)
 
 
-def told(events: list[dict], url: str) -> list[str]:
-    """Errors of the console, and requests for anything but the page and what is inside it."""
-    found = []
+def console_problems(events: list[dict], url: str) -> list[str]:
+    """Return errors on the console, and requests for anything but the page and its contents."""
+    problems = []
     for event in events:
         method, about = event.get("method"), event.get("params", {})
         if method == "Runtime.exceptionThrown":
-            found.append(f"console: {about['exceptionDetails']['text']}")
+            problems.append(f"console: {about['exceptionDetails']['text']}")
         elif method == "Runtime.consoleAPICalled" and about["type"] in ("error", "warning"):
-            found.append(f"console: {about['args'][0].get('value')}")
+            problems.append(f"console: {about['args'][0].get('value')}")
         elif method == "Log.entryAdded":
-            found.append(f"console: {about['entry']['text']}")
+            problems.append(f"console: {about['entry']['text']}")
         elif method == "Network.requestWillBeSent":
             wanted = about["request"]["url"]
             if wanted != url and not wanted.startswith(("data:", "blob:", "about:")):
-                found.append(f"network: {wanted[:120]}")
-    return found
+                problems.append(f"network: {wanted[:120]}")
+    return problems
 
 
 def checked_layout(browser: Browser, shots: Path | None) -> list[str]:
-    found = []
+    problems = []
     for width in WIDTHS:
         for scheme in ("light", "dark"):
             browser.show(width, scheme)
             where = f"{width} px, {scheme}"
             inner = browser.value("document.documentElement.scrollWidth")
-            found += [f"{where}: the page is {inner} px wide"] if inner > width else []
-            found += [f"{where}: too wide: {tag}" for tag in browser.value(WIDE)]
-            found += [f"{where}: {words}" for words in browser.value(CUT)]
+            problems += [f"{where}: the page is {inner} px wide"] if inner > width else []
+            problems += [f"{where}: too wide: {tag}" for tag in browser.value(WIDE)]
+            problems += [f"{where}: {words}" for words in browser.value(CUT)]
             empty = browser.value(EMPTY)
-            found += [f"{where}: {empty} charts are empty"] if empty else []
+            problems += [f"{where}: {empty} charts are empty"] if empty else []
             if shots:
                 browser.shot(shots / f"{width}-{scheme}.png")
-    return found
+    return problems
 
 
 def checked_keyboard(browser: Browser) -> list[str]:
     """Tab through the page: in order, with a ring, past everything that can be used."""
     browser.show(900, "light")
     browser.value("document.activeElement.blur()")
-    expected, seen, found = browser.value(REACHED), [], []
+    expected, seen, problems = browser.value(REACHED), [], []
     while len(seen) < 2000:
         browser.press("Tab")
         one = browser.value(FOCUS)
@@ -193,37 +193,39 @@ def checked_keyboard(browser: Browser) -> list[str]:
             break
         seen.append(one)
         if not one["ring"]:
-            found.append(f"keyboard: no ring around {one['what']} {one['text']!r}")
+            problems.append(f"keyboard: no ring around {one['what']} {one['text']!r}")
     usable = [one for one in seen if one["what"] in ("a", "summary", "input", "pre")]
     if len(usable) != expected:
-        found.append(f"keyboard: {len(usable)} of {expected} links, switches and sections reached")
+        problems.append(
+            f"keyboard: {len(usable)} of {expected} links, switches and sections reached"
+        )
     before = browser.value('document.querySelectorAll("details[open]").length')
     browser.value('document.querySelector("summary")?.focus()')
     browser.press(" ")
     if browser.value('document.querySelector("summary")') is not None:
         opened = browser.value('document.querySelectorAll("details[open]").length')
-        found += [] if abs(opened - before) == 1 else ["keyboard: space opens no section"]
+        problems += [] if abs(opened - before) == 1 else ["keyboard: space opens no section"]
     visible = '[...document.querySelectorAll(".layer")].map(l => getComputedStyle(l).visibility)'
     browser.value('document.querySelector("input[type=radio]")?.focus()')
     first = browser.value(visible)
     browser.press("ArrowRight")
     if len(first) > 1 and browser.value(visible) == first:
-        found.append("keyboard: the learning curves do not switch by an arrow")
-    return found
+        problems.append("keyboard: the learning curves do not switch by an arrow")
+    return problems
 
 
 def checked_open(browser: Browser, shots: Path | None) -> list[str]:
     """With everything open, at the narrowest and the widest."""
     browser.value('document.querySelectorAll("details").forEach(one => one.open = true)')
-    found = []
+    problems = []
     for width in (WIDTHS[0], WIDTHS[-1]):
         browser.show(width, "light")
         time.sleep(1)
-        found += [f"{width} px, open: too wide: {tag}" for tag in browser.value(WIDE)]
-        found += [f"{width} px, open: {words}" for words in browser.value(CUT)]
+        problems += [f"{width} px, open: too wide: {tag}" for tag in browser.value(WIDE)]
+        problems += [f"{width} px, open: {words}" for words in browser.value(CUT)]
         if shots:
             browser.shot(shots / f"{width}-open.png")
-    return found
+    return problems
 
 
 def checked_print(browser: Browser, shots: Path | None) -> list[str]:
@@ -239,18 +241,18 @@ def checked_print(browser: Browser, shots: Path | None) -> list[str]:
 def check(page: Path, program: str, shots: Path | None) -> list[str]:
     """Everything that is wrong with a page."""
     size = page.stat().st_size
-    found = [f"size: {size:,} bytes, more than {MOST_BYTES:,}"] if size > MOST_BYTES else []
+    problems = [f"size: {size:,} bytes, more than {MOST_BYTES:,}"] if size > MOST_BYTES else []
     url = page.resolve().as_uri()
     browser = Browser(program)
     try:
         browser.open(url)
-        found += checked_layout(browser, shots)
-        found += checked_keyboard(browser)
+        problems += checked_layout(browser, shots)
+        problems += checked_keyboard(browser)
         browser.open(url)
-        found += checked_open(browser, shots)
+        problems += checked_open(browser, shots)
         browser.open(url)
-        found += checked_print(browser, shots)
-        return found + told(browser.events, url)
+        problems += checked_print(browser, shots)
+        return problems + console_problems(browser.events, url)
     finally:
         browser.close()
 
@@ -266,10 +268,10 @@ def main() -> None:
     page = options.page / "report.html" if options.page.is_dir() else options.page
     if options.shots:
         options.shots.mkdir(parents=True, exist_ok=True)
-    found = check(page, options.chromium, options.shots)
-    print(*found, sep="\n", end="\n" if found else "")
-    print(f"{page}: {page.stat().st_size:,} bytes, {len(found)} faults")
-    sys.exit(1 if found else 0)
+    problems = check(page, options.chromium, options.shots)
+    print(*problems, sep="\n", end="\n" if problems else "")
+    print(f"{page}: {page.stat().st_size:,} bytes, {len(problems)} faults")
+    sys.exit(1 if problems else 0)
 
 
 if __name__ == "__main__":

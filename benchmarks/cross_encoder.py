@@ -1,4 +1,4 @@
-"""The usual reader of question and context together, trained on the same questions.
+"""A cross-encoder, which reads question and context together, trained on the same questions.
 
 transformers' question-answering head on an encoder of its own, with one pass over the pair for
 every question. Trained by CPU time with AdamW and a linear schedule:
@@ -62,18 +62,18 @@ class CrossEncoder:
 
 
 def examples(cross: CrossEncoder, part: QuestionSet) -> list[list[tuple]]:
-    """Rows of every question: tokens, where the window begins, its first token, right spans."""
+    """Return rows of every question: tokens, start of the window, its first token, right spans."""
     read = cross.spans.encode_all([context.text for context in part.contexts])
     made = []
     for question in part.questions:
-        asked = cross.spans.encode(question.text).ids.tolist()[:MAX_QUESTION]
+        question_ids = cross.spans.encode(question.text).ids.tolist()[:MAX_QUESTION]
         tokens = read[question.context]
         right = [tokens_of_span(tokens, *span) for span in question.answers]
-        size = MAX_TOKENS - len(asked) - len(cross.spans.before) - 2 * len(cross.spans.after)
+        size = MAX_TOKENS - len(question_ids) - len(cross.spans.before) - 2 * len(cross.spans.after)
         rows = []
         for start, end in cut_windows(len(tokens.ids), size=size, overlap=OVERLAP):
-            row = cross.pair(asked, tokens.ids[start:end].tolist())
-            first = len(cross.spans.before) + len(asked) + len(cross.spans.after)
+            row = cross.pair(question_ids, tokens.ids[start:end].tolist())
+            first = len(cross.spans.before) + len(question_ids) + len(cross.spans.after)
             held = [
                 (a - start + first, b - start + first) for a, b in right if start <= a and b < end
             ]
@@ -83,7 +83,7 @@ def examples(cross: CrossEncoder, part: QuestionSet) -> list[list[tuple]]:
 
 
 def train(cross: CrossEncoder, part: QuestionSet, *, minutes: float, seed: int) -> list[dict]:
-    """Train by CPU time; gives the losses."""
+    """Train for some CPU time, and return the losses."""
     rows = [row for question in examples(cross, part) for row in question]
     optimizer = torch.optim.AdamW(cross.model.parameters(), lr=RATE, weight_decay=0.01)
     draw, spent, total, records = random.Random(seed), 0.0, minutes * 60, []
@@ -129,7 +129,7 @@ def train(cross: CrossEncoder, part: QuestionSet, *, minutes: float, seed: int) 
 def answer(cross: CrossEncoder, part: QuestionSet) -> list[str]:
     """Answer every question from its own context, by the best span of all its windows."""
     cross.model.eval()
-    found = []
+    predictions = []
     read = cross.spans.encode_all([context.text for context in part.contexts])
     for question, rows in zip(part.questions, examples(cross, part), strict=True):
         tokens, best = read[question.context], (-torch.inf, "")
@@ -146,8 +146,8 @@ def answer(cross: CrossEncoder, part: QuestionSet) -> list[str]:
             a, b = (int(p) - first + start for p in divmod(int(place), starts.shape[1]))
             text = part.contexts[question.context].text[tokens.starts[a] : tokens.ends[b]]
             best = max(best, (float(score - none), text.strip()))
-        found.append(best[1])
-    return found
+        predictions.append(best[1])
+    return predictions
 
 
 def main() -> None:
@@ -164,10 +164,13 @@ def main() -> None:
     cross = CrossEncoder(options.encoder)
     records = train(cross, split.train, minutes=options.minutes, seed=options.seed)
     cross.save(options.out)
-    found, right = answer(cross, split.test), references(split.test)
+    predictions, right = answer(cross, split.test), references(split.test)
     groups = [split.test.contexts[q.context].title for q in split.test.questions]
     result = {"minutes": options.minutes, "steps": len(records)}
-    for score, name in ((answer_f1(found, right), "f1"), (answer_exact_match(found, right), "em")):
+    for score, name in (
+        (answer_f1(predictions, right), "f1"),
+        (answer_exact_match(predictions, right), "em"),
+    ):
         low, high = bootstrap_interval(score.items, groups=groups)
         result[name] = {"value": score.value, "interval": [low, high]}
     print(json.dumps(result))

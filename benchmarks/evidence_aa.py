@@ -2,9 +2,9 @@
 
     python benchmarks/evidence_aa.py --out runs --json aa.json
 
-On Yeast (multilabel) and on the digits (eight against the rest) 40 models that differ in their
-seeds alone are trained, 600 steps of BCE each. Each of 1,000 resampled comparisons draws as many of
-them as it needs, calls one half the challenger and the other the baseline, and is judged as ever.
+On Yeast (multilabel) and on the digits (eight against the rest) 40 models that differ only in their
+seeds are trained, 600 steps of BCE each. Each of 1,000 resampled comparisons draws as many of
+them as it needs, calls one half the challenger and the other the baseline, and is judged as usual.
 The comparisons share their trainings, so they are not independent.
 """
 

@@ -1,14 +1,14 @@
 """Does a deep encoder with a shallow decoder pay? Multi30k, matched parameters, paired seeds.
 
-Settings are fixed here, before anything is seen. Three challengers meet one symmetric model with
-as many parameters: deep-shallow, deep-shallow that learns a teacher's translations, and
+Settings are fixed here, before the first run. Three challengers are compared with one symmetric
+model with as many parameters: deep-shallow, deep-shallow that learns a teacher's translations, and
 narrow-decoder. Every trial has the same CPU time.
 
     python benchmarks/evidence_deep_shallow.py --teacher MODEL_FOLDER --out FOLDER
 
 The teacher is any folder that `askew train translation` wrote on the same training pairs; it
-translates with beam 5, by CTranslate2 where it was exported. A run that was stopped goes on when
-the same command is typed again.
+translates with beam 5, by CTranslate2 if it was exported. A run that was stopped resumes when the
+same command is typed again.
 """
 
 import argparse

@@ -2,11 +2,11 @@
 
     python benchmarks/evidence_losses.py --out runs --json losses.json
 
-Twenty paired seeds of 600 steps; every arm takes its threshold from the validation rows.
+Twenty paired seeds of 600 steps; every arm has the threshold that is best on the validation rows.
 
 - focusing: gamma_pos 2, gamma_neg 1; asl: gamma_neg 4,
   margin .05, gamma_pos 0 and 1. All three against BCE, corrected for three.
-- hill, against BCE, both with 60 % of the positives of the training rows taken away.
+- hill, against BCE, both with 60 % of the positives of the training rows removed.
 - rates: of first, middle and last layer, against one rate; both tuned by eight random draws of
   their own rates on the validation rows, from the same range.
 - half-half: dropout .1 in one half of the hidden features and .5 in the other, against .3 in all.
@@ -46,19 +46,19 @@ def asl_with_positive_focus(on: LabelTask) -> Arm:
 
 
 def tuned(on: LabelTask, out: Path) -> list[Arm]:
-    """Give each arm eight draws of the rates that it has."""
+    """Tune both arms, each by eight draws of its own rates."""
     rates, single = pair_of(on, "rates", "single-rate")
     rates = Arm(name=rates.name, config=rates.config)
     spaces = {
         "rates": {f"training.{name}": RATE for name in ("lr", "lr_first", "lr_head")},
         "single-rate": {"training.lr": RATE},
     }
-    found = []
+    tuned_arms = []
     for arm in (rates, single):
         tuning = Tuning(draws=DRAWS, space=spaces[arm.name])
         steps = {arm.name: STEPS}
-        found += tune(on, [arm], tuning, steps=steps, out=out / f"tuning-{arm.name}")
-    return [one.arm for one in found]
+        tuned_arms += tune(on, [arm], tuning, steps=steps, out=out / f"tuning-{arm.name}")
+    return [one.arm for one in tuned_arms]
 
 
 def main() -> None:
@@ -78,7 +78,7 @@ def main() -> None:
     }
     result = {}
     for name, (on, arms) in comparisons.items():
-        found = compare(
+        comparison = compare(
             on,
             arms,
             range(SEEDS),
@@ -93,7 +93,7 @@ def main() -> None:
                 arm.name: {
                     metric: sum(
                         trial["metrics"][metric]
-                        for trial in found.results["trials"]
+                        for trial in comparison.results["trials"]
                         if trial["arm"] == arm.name
                     )
                     / SEEDS
@@ -101,10 +101,10 @@ def main() -> None:
                 }
                 for arm in arms
             },
-            "verdicts": [v._asdict() for v in found.verdicts if v.metric in quality],
+            "verdicts": [v._asdict() for v in comparison.verdicts if v.metric in quality],
         }
         print(name, result[name]["means"])
-        for v in found.verdicts:
+        for v in comparison.verdicts:
             if v.metric in quality:
                 print(
                     f"  {v.challenger:14} {v.metric:15} {v.difference:+.2f} "

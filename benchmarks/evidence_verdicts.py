@@ -1,14 +1,14 @@
-"""Are the verdicts right? Simulated comparisons whose truth is known.
+"""Are the verdicts right? Simulated comparisons whose true difference is known.
 
     python benchmarks/evidence_verdicts.py --comparison FOLDER --json verdicts.json
 
 Every simulated comparison is a table of paired differences, seeds by test items, drawn as
 difference + seed + item + rest. With `--comparison`, the folder of a finished `askew compare`, the
 three kinds of noise have the sizes that its trials show, for every metric with items, and items and
-rests are drawn from the real ones, skewed and discrete as they are. Without it they are normal.
+rests are drawn from its values, which may be skewed and discrete. Without it they are normal.
 
-For each number of seeds, a true difference of zero gives the share of false verdicts and the
-coverage of the interval; one as large as the median minimum detectable one gives the power.
+For each number of seeds, a true difference of zero yields the share of false verdicts and the
+coverage of the interval; one as large as the median minimum detectable one yields the power.
 The sequential mode looks at 5, 8, ... 20 seeds and stops at the first verdict.
 """
 
@@ -91,8 +91,8 @@ def simulate(noise: Noise, seeds: int, items: int, tables: int, rng: np.random.G
     detectable = []
     for number in range(tables):
         table = noise.draw(rng, seeds, items)
-        found, low, high = verdict(table, CONFIDENCE)
-        false += found != 0
+        sign, low, high = verdict(table, CONFIDENCE)
+        false += sign != 0
         covered += low <= 0 <= high
         if number % 10 == 0:
             detectable.append(minimum_detectable(estimate_spread(table.mean(1), table), CONFIDENCE))
@@ -120,9 +120,9 @@ def simulate_sequential(
     def run(effect: float) -> tuple[int, int]:
         table = noise.draw(rng, most, items) + effect
         for look in looks:
-            found = verdict(table[:look], nominal)[0]
-            if found:
-                return found, look
+            sign = verdict(table[:look], nominal)[0]
+            if sign:
+                return sign, look
         return 0, most
 
     spreads = (
@@ -134,8 +134,8 @@ def simulate_sequential(
         "noise": noise.name,
         "looks": list(looks),
         "confidence_of_a_look": nominal,
-        "false_verdicts": sum(found != 0 for found, _ in nothing) / tables,
-        "power": sum(found == 1 for found, _ in something) / tables,
+        "false_verdicts": sum(sign != 0 for sign, _ in nothing) / tables,
+        "power": sum(sign == 1 for sign, _ in something) / tables,
         "mean_seeds": sum(seeds for _, seeds in something) / tables,
     }
 

@@ -1,4 +1,4 @@
-"""What others publish for the same purpose, written from their formulas with their clamps."""
+"""Losses that others publish for the same purpose, from their formulas and with their clamps."""
 
 import torch
 import torch.nn.functional as F

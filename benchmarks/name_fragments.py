@@ -1,10 +1,10 @@
-"""What matching by name fragment does to well-known models: who is trained twice, who never.
+"""Which parameters of well-known models are trained twice or never if matched by name fragments.
 
     python benchmarks/name_fragments.py
 
 Each model is built from the default configuration of its family, without memory and without
-download. The fragments are "encoder", "decoder" and "head" or "classifier", each with an
-optimizer of its own. Shares are of parameters, a tied one counted once.
+download. The fragments are "encoder", "decoder" and "head" or "classifier", each with its own
+optimizer. Shares are of parameters; tied ones count once.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""Encode your documents once, then ask them; beside each answer, what plain TF-IDF would say.
+"""Encode your documents once and ask questions; TF-IDF answers them, too, as a control.
 
     python examples/ask_documents.py                       # the pages of docs/
     python examples/ask_documents.py notes/ "Who came?"    # yours
 
-The reader is trained here for seconds on 212 questions, enough to see how it goes and not to
-answer well: that needs askew train qa --data squad.json --context-encoder DIR.
+The reader is trained here for seconds on 212 questions, which is too few to answer well: for that
+train one by askew train qa --data squad.json --context-encoder DIR.
 """
 
 import sys
@@ -36,14 +36,14 @@ def main(documents: Path, questions: list[str]) -> None:
         run = {"budget": Budget(steps=25), "seed": 0, "threads": 1, "out": out}
         identity = prepare_training(task, model, **run)
         scores = train_into(task, model, identity, progress=lambda *_: None, **run)
-        print(f"F1 on questions of the test part: {scores['f1']:.1f}")
+        print(f"F1 on questions of the test split: {scores['f1']:.1f}")
         answerer = QuestionAnswerer.from_pretrained(out)
         index = answerer.encode(contexts)
         print(f"encoded {len(contexts)} documents in {index.num_windows} windows")
         tfidf = TfidfIndex([context.text for context in contexts])
         for question in questions:
-            found = answerer.answer(question, index)[0]
-            print(f"\n{question}\n  reader  {found.title}: {found.text!r} ({found.score:+.1f})")
+            best = answerer.answer(question, index)[0]
+            print(f"\n{question}\n  reader  {best.title}: {best.text!r} ({best.score:+.1f})")
             row = tfidf.search(question, 1)[0][0]
             start, end = tfidf.best_sentence(question, row)
             print(f"  TF-IDF  {contexts[row].title}: {contexts[row].text[start:end]!r}")

@@ -1,4 +1,4 @@
-"""Does a bottleneck in the middle pay? Two models of one's own on the digits of scikit-learn.
+"""Does a bottleneck in the middle pay? Two models of your own on the digits of scikit-learn.
 
     python examples/compare_two_models.py
 

@@ -1,4 +1,4 @@
-"""Attention to the last 256 positions: the masked square and the band, equal and not equally long.
+"""Attention to the last 256 positions: equal numbers by a mask and by a band, in less time.
 
 python examples/linear_window.py
 """

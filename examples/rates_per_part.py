@@ -2,8 +2,8 @@
 
     python examples/rates_per_part.py
 
-Embeddings slow, layers slower the deeper they lie, the new head fast; each parameter in exactly
-one part, and every record of the training with the rate of every part.
+Embeddings learn slowly, lower layers more slowly than upper ones, the new head fast. Each parameter
+is in exactly one part, and every record of the training has the rate of every part.
 """
 
 import tempfile

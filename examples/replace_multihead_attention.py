@@ -1,4 +1,4 @@
-"""Put asymmetric attention where nn.MultiheadAttention was: first equal, then narrower.
+"""Replace nn.MultiheadAttention by asymmetric attention: first equal, then narrower.
 
 python examples/replace_multihead_attention.py
 """
@@ -24,7 +24,7 @@ def main() -> None:
     output = ours(x, key_mask=mask_from_torch(padding)).output  # here: True = may be seen
     print(f"largest difference: {(output - expected).abs().max():.1e}")
 
-    # Keys choose, values carry: choosing needs less width than carrying.
+    # Keys choose and values are carried: choosing needs less width.
     narrow = AsymmetricAttention(256, d_query=64, num_heads=8)
     print(f"parameters: {parameters(theirs):,}, with queries of 64: {parameters(narrow):,}")
 

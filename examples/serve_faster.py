@@ -1,8 +1,8 @@
-"""Hand a deep-encoder, shallow-decoder model to CTranslate2: the same words, sooner.
+"""Run a deep-encoder, shallow-decoder model in CTranslate2: the same translations, faster.
 
     python examples/serve_faster.py
 
-The weights are random, which the time does not mind; on the command line it is
+The weights are random, which does not change the time. On the command line:
 askew export model --to ctranslate2 and askew translate model --engine ctranslate2.
 """
 
@@ -34,14 +34,14 @@ def main() -> None:
             name: Translator.from_pretrained(folder, engine=name, batch_size=1)
             for name in ("torch", "ctranslate2")
         }
-        took, said = {}, {}
+        took, outputs = {}, {}
         for name, translator in engines.items():
             translator.translate(text.test.sources[:2])
             began = time.perf_counter()
-            said[name] = translator.translate(text.test.sources[:30])
+            outputs[name] = translator.translate(text.test.sources[:30])
             took[name] = time.perf_counter() - began
             print(f"{name:12} {1e3 * took[name] / 30:6.1f} ms a sentence, one at a time")
-    same = sum(a == b for a, b in zip(*said.values(), strict=True))
+    same = sum(a == b for a, b in zip(*outputs.values(), strict=True))
     print(f"{took['torch'] / took['ctranslate2']:.1f} times as fast; {same} of 30 texts the same")
 
 

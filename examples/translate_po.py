@@ -1,4 +1,4 @@
-"""Train on what is translated in your .po file, and fill in what is not.
+"""Train on the translated messages of your .po file, and fill in the others.
 
     python examples/translate_po.py                  # a small catalogue made here
     python examples/translate_po.py messages.po      # yours; the copy is messages.new.po

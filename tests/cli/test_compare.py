@@ -67,19 +67,19 @@ def mine(tmp_path, monkeypatch, request):
 def test_models_of_ones_own(mine, form, in_process):
     result = run(form.format(mine), "--seeds", 5, "--jobs", 1, "--quiet", "--json")
     assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
-    assert [arm["name"] for arm in found["arms"]] == ["wide", "line"]
-    assert found["settings"]["budget"] == {"steps": 4, "minutes": None}
-    assert len(found["trials"]) == 10
-    assert found["verdicts"][0]["verdict"]
+    outcome = json.loads(result.stdout)
+    assert [arm["name"] for arm in outcome["arms"]] == ["wide", "line"]
+    assert outcome["settings"]["budget"] == {"steps": 4, "minutes": None}
+    assert len(outcome["trials"]) == 10
+    assert outcome["verdicts"][0]["verdict"]
 
 
 def test_they_are_tuned(mine, in_process, tmp_path):
     result = run(f"{mine}:made", "--seeds", 1, "--tune", 2, "--out", "out", "--quiet", "--json")
     assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
-    assert len(found["tuning"]["wide"]["draws"]) == 2
-    assert found["settings"]["tuning"]["space"]["training.lr"]["high"] == 0.1
+    outcome = json.loads(result.stdout)
+    assert len(outcome["tuning"]["wide"]["draws"]) == 2
+    assert outcome["settings"]["tuning"]["space"]["training.lr"]["high"] == 0.1
     assert (tmp_path / "out" / "tuning.journal").is_file()
 
 
@@ -177,8 +177,8 @@ def test_a_table_is_compared(tmp_path, in_process):
     out = ["--out", tmp_path / "out", "--quiet", "--json"]
     result = run("imbalanced", *data, "--seeds", 1, "--steps", 20, "--tune", 2, *out)
     assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
-    assert [arm["name"] for arm in found["arms"]] == ["asl", "bce"]
-    assert found["arms"][0]["config"]["width"] == 8
-    assert set(found["tuning"]) == {"asl", "bce"}
-    assert "generalisation_gap" in found["trials"][0]["metrics"]
+    outcome = json.loads(result.stdout)
+    assert [arm["name"] for arm in outcome["arms"]] == ["asl", "bce"]
+    assert outcome["arms"][0]["config"]["width"] == 8
+    assert set(outcome["tuning"]) == {"asl", "bce"}
+    assert "generalisation_gap" in outcome["trials"][0]["metrics"]

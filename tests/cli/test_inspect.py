@@ -93,9 +93,9 @@ def test_a_question_is_read_with_its_context(tmp_path):
     assert all(own["entropy"] is not None for own in plain["attention"])
     read, model = model_kind(tmp_path).read_attention, load_checkpoint(tmp_path)
     seen, sides = read(model, tmp_path, "the three trees", "where")
-    for found in (own for own in inspect_maps(tmp_path) if own.name in seen):
-        rows, columns = sides(found)
-        assert seen[found.name].shape[-2:] == (len(rows), len(columns)), found.name
+    for outcome in (own for own in inspect_maps(tmp_path) if own.name in seen):
+        rows, columns = sides(outcome)
+        assert seen[outcome.name].shape[-2:] == (len(rows), len(columns)), outcome.name
     alone = run("inspect", tmp_path, *text)
     assert alone.exit_code == 2
     assert "a question goes with a question-answering" in alone.stderr
@@ -146,8 +146,8 @@ def test_the_doctor_notices_a_wrong_number(monkeypatch):
 
 
 def test_the_doctor_names_what_is_missing_or_too_old(monkeypatch):
-    found = {"jinja2": None, "plotly": "1.0"}
-    monkeypatch.setattr(installation, "_version", lambda name: found.get(name, "99"))
+    outcome = {"jinja2": None, "plotly": "1.0"}
+    monkeypatch.setattr(installation, "_version", lambda name: outcome.get(name, "99"))
     missing = installation.extras()
     assert missing["report"][0] == "jinja2"
     assert missing["report"][1].startswith("plotly>=")

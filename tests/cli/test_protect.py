@@ -32,19 +32,19 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(data):
-    found = run("train", "translation", "--data", data / "pt.po", "--out", data / "on", *TINY)
-    assert found.exit_code == 0, found.output
-    return found, data / "on"
+    result = run("train", "translation", "--data", data / "pt.po", "--out", data / "on", *TINY)
+    assert result.exit_code == 0, result.output
+    return result, data / "on"
 
 
-def told(folder):
+def reported(folder):
     return json.loads((folder / "training.json").read_text())["data"].get("protect", False)
 
 
 def test_a_catalogue_is_protected_and_it_is_said(trained):
-    found, folder = trained
-    assert NOTE in found.stderr
-    assert told(folder)
+    result, folder = trained
+    assert NOTE in result.stderr
+    assert reported(folder)
     assert all(map(is_protecting, load_tokenizers(folder)))
     assert Translator.from_pretrained(folder).protects
 
@@ -55,25 +55,27 @@ def test_a_catalogue_is_protected_and_it_is_said(trained):
 )
 def test_lines_are_not_unless_it_is_asked_for(data, tmp_path, file, flags, on):
     out = tmp_path / "model"
-    found = run("train", "translation", "--data", data / file, "--out", out, *flags, *TINY)
-    assert found.exit_code == 0, found.output
-    assert (NOTE in found.stderr) == told(out) == Translator.from_pretrained(out).protects == on
+    result = run("train", "translation", "--data", data / file, "--out", out, *flags, *TINY)
+    assert result.exit_code == 0, result.output
+    assert (
+        (NOTE in result.stderr) == reported(out) == Translator.from_pretrained(out).protects == on
+    )
 
 
 def test_a_training_is_not_gone_on_with_in_the_other_way(data, trained):
     call = ("train", "translation", "--data", data / "pt.po", "--out", trained[1], *TINY)
     assert run(*call).exit_code == 0
-    found = run(*call, "--no-protect")
-    assert found.exit_code == 2
-    assert found.stderr.count("\n") == 1
+    result = run(*call, "--no-protect")
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("flag", ["--protect", "--no-protect"])
 def test_what_a_teacher_that_protects_says_is_learnt(data, trained, tmp_path, flag):
     out = tmp_path / "student"
     call = ("train", "translation", "--data", data / "pt.po", "--out", out, flag, *TINY)
-    found = run(*call, "--teacher", trained[1])
-    assert found.exit_code == 0, found.output
+    result = run(*call, "--teacher", trained[1])
+    assert result.exit_code == 0, result.output
     taught = json.loads(f"[{','.join((tmp_path / 'student-taught.jsonl').read_text().split())}]")
     assert not {c for text in taught for c in text if "\ufdd0" <= c <= "\ufddf"}
     assert Translator.from_pretrained(out).protects == (flag == "--protect")
@@ -86,5 +88,5 @@ def test_evaluate_counts_by_kind(data, trained):
         "printf": 40,
         "literal": 40,
     }
-    said = run(*call).stdout.splitlines()
-    assert f"  printf {kept['kinds']['printf'][0]} of 40" in said
+    printed = run(*call).stdout.splitlines()
+    assert f"  printf {kept['kinds']['printf'][0]} of 40" in printed

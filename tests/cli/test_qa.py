@@ -53,11 +53,11 @@ def test_only_the_part_that_training_did_not_see_is_scored(model):
 
 def test_answers_are_spans_of_the_documents_with_offsets(model, documents):
     done = run("answer", model, "where is Ben", "--context", documents, "--json", "--quiet")
-    found = json.loads(done.stdout)
-    assert found["question"] == "where is Ben"
-    assert len(found["answers"]) == 3
+    result = json.loads(done.stdout)
+    assert result["question"] == "where is Ben"
+    assert len(result["answers"]) == 3
     texts = {path.name: path.read_text(encoding="utf-8") for path in documents.iterdir()}
-    for answer in found["answers"]:
+    for answer in result["answers"]:
         name = answer["title"].rsplit("/", 1)[-1]
         assert texts[name][answer["start"] : answer["end"]] == answer["text"]
 
@@ -72,8 +72,8 @@ def test_an_index_is_kept_extended_and_guarded(model, documents, tmp_path):
     more = tmp_path / "three.txt"
     more.write_text("Carl lives in Lima.")
     run("answer", model, "who", "--context", more, "--index", index, "--quiet")
-    found = run("answer", model, "who", "--index", index, "--json", "--quiet", "--top-k", 99)
-    assert any(a["title"].endswith("three.txt") for a in json.loads(found.stdout)["answers"])
+    result = run("answer", model, "who", "--index", index, "--json", "--quiet", "--top-k", 99)
+    assert any(a["title"].endswith("three.txt") for a in json.loads(result.stdout)["answers"])
     other = tmp_path / "other"
     run("train", "qa", "--out", other, "--steps", 1, "--seed", 7, *SMALL, *SHALLOW)
     done = run("answer", other, "who", "--index", index, "--quiet", code=2)

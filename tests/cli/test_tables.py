@@ -32,10 +32,10 @@ def test_losses_on_a_file_of_ones_own(tmp_path, in_process):
         "--seeds", 5, "--steps", 4, "--jobs", 1, "--out", tmp_path / "out", "--quiet", "--json",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
-    assert [arm["name"] for arm in found["arms"]] == ["asl", "bce"]
-    assert found["settings"]["data"]["training"]["lr"] == 0.01
-    assert [v["metric"] for v in found["verdicts"]][:2] == ["map", "micro_f1"]
+    outcome = json.loads(result.stdout)
+    assert [arm["name"] for arm in outcome["arms"]] == ["asl", "bce"]
+    assert outcome["settings"]["data"]["training"]["lr"] == 0.01
+    assert [v["metric"] for v in outcome["verdicts"]][:2] == ["map", "micro_f1"]
     report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "micro-F1" in report
 

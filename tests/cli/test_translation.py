@@ -57,28 +57,28 @@ def hostile_lines(count, seed=0, huge=0):
 
 def test_one_line_out_for_every_line_in_whatever_is_in_it(folder):
     lines = hostile_lines(100)
-    found = piped("translate", folder, data=b"\n".join(lines) + b"\n")
-    assert found.returncode == 0, found.stderr
-    answers = found.stdout.decode().split("\n")
+    result = piped("translate", folder, data=b"\n".join(lines) + b"\n")
+    assert result.returncode == 0, result.stderr
+    answers = result.stdout.decode().split("\n")
     assert len(answers) == len(lines) + 1
     assert answers[-1] == ""
     for line, answer in zip(lines, answers, strict=False):
         assert len(answer.splitlines()) <= 1
         if not line.decode("utf-8", "replace").strip():
             assert answer == ""
-    said = found.stderr.decode()
-    assert "of 100 lines" in said
-    assert "empty" in said
-    assert "not UTF-8" in said
+    printed = result.stderr.decode()
+    assert "of 100 lines" in printed
+    assert "empty" in printed
+    assert "not UTF-8" in printed
 
 
 @pytest.mark.slow
 def test_ten_thousand_hostile_and_huge_lines_within_bounded_memory(folder):
     lines = hostile_lines(10_000, seed=1, huge=3)
-    found = piped("translate", folder, data=b"\n".join(lines))
-    assert found.returncode == 0, found.stderr
-    assert found.stdout.count(b"\n") == 10_000
-    assert "translated in pieces" in found.stderr.decode()
+    result = piped("translate", folder, data=b"\n".join(lines))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count(b"\n") == 10_000
+    assert "translated in pieces" in result.stderr.decode()
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     print(f"peak {peak:.2f} GiB")
     assert peak < 2.5
@@ -87,17 +87,17 @@ def test_ten_thousand_hostile_and_huge_lines_within_bounded_memory(folder):
 def test_a_reader_that_goes_away_ends_it_quietly(folder):
     command = f"{sys.executable} -m askew translate {folder} | head -1"
     data = b"three\n" * 1100
-    found = subprocess.run(
+    result = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command], input=data, capture_output=True, timeout=300
     )
-    assert found.returncode == 0
-    assert found.stdout.count(b"\n") == 1
-    assert found.stderr == b""
+    assert result.returncode == 0
+    assert result.stdout.count(b"\n") == 1
+    assert result.stderr == b""
 
 
 def test_n_best_lines_are_numbered_and_scored(folder):
-    found = run("translate", folder, "--n-best", 3, stdin=b"three\nsee bees\n")
-    rows = [line.split("\t") for line in found.stdout.splitlines()]
+    result = run("translate", folder, "--n-best", 3, stdin=b"three\nsee bees\n")
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
     assert [row[0] for row in rows] == ["1", "1", "1", "2", "2", "2"]
     scores = [float(row[1]) for row in rows]
     assert scores[:3] == sorted(scores[:3], reverse=True)
@@ -116,30 +116,30 @@ def test_a_catalogue_is_filled_in(folder, tmp_path):
     source, out = tmp_path / "a.po", tmp_path / "b.po"
     source.write_text('msgid ""\nmsgstr ""\n\nmsgid "three trees"\nmsgstr ""\n')
     assert "needs --out" in run("translate", folder, source).stderr
-    found = run("translate", folder, source, "--out", out)
-    assert found.exit_code == 0, found.output
-    assert "1 messages filled in" in found.stdout
+    result = run("translate", folder, source, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "1 messages filled in" in result.stdout
     assert "#, fuzzy" in out.read_text()
 
 
 def test_shows_where_it_looked(folder, tmp_path):
     page = tmp_path / "page.html"
-    found = run("translate", folder, "--show-attention", page, stdin=b"three trees\n\nsee\n")
-    assert found.stdout.count("\n") == 3
+    result = run("translate", folder, "--show-attention", page, stdin=b"three trees\n\nsee\n")
+    assert result.stdout.count("\n") == 3
     assert "three" in page.read_text(encoding="utf-8")
 
 
 def test_what_is_too_long_to_be_shown_is_translated_all_the_same(folder, tmp_path):
     page, data = tmp_path / "page.html", b"see bees. " * 90 + b"\nthree trees\n"
-    found = run("translate", folder, "--show-attention", page, stdin=data)
-    assert found.exit_code == 0
-    assert found.stdout.count("\n") == 2
+    result = run("translate", folder, "--show-attention", page, stdin=data)
+    assert result.exit_code == 0
+    assert result.stdout.count("\n") == 2
     assert page.read_text(encoding="utf-8").count('"columns":') == 1
-    assert "of 2 lines: 1 too long, translated in pieces" in found.stderr
-    found = run("translate", folder, "--show-attention", page, stdin=b"\n")
-    assert found.exit_code == 0
-    assert found.stdout == "\n"
-    assert "no line that fits" in found.stderr
+    assert "of 2 lines: 1 too long, translated in pieces" in result.stderr
+    result = run("translate", folder, "--show-attention", page, stdin=b"\n")
+    assert result.exit_code == 0
+    assert result.stdout == "\n"
+    assert "no line is short enough" in result.stderr
 
 
 def test_scores_and_json_say_what_plain_lines_say(folder):
@@ -149,8 +149,8 @@ def test_scores_and_json_say_what_plain_lines_say(folder):
     assert [line.split("\t")[::2] for line in scored] == [
         [str(number), " ".join(text.split("\t"))] for number, text in enumerate(plain, start=1)
     ]
-    found = run("translate", folder, "--json", "--beams", 2, "--n-best", 2, stdin=data).stdout
-    rows = [json.loads(line) for line in found.splitlines()]
+    result = run("translate", folder, "--json", "--beams", 2, "--n-best", 2, stdin=data).stdout
+    rows = [json.loads(line) for line in result.splitlines()]
     best = run("translate", folder, "--beams", 2, stdin=data).stdout.split("\n")[:-1]
     assert [row["line"] for row in rows] == [1, 2, 3]
     assert [" ".join(row["hypotheses"][0]["text"].splitlines()) for row in rows] == best
@@ -158,8 +158,8 @@ def test_scores_and_json_say_what_plain_lines_say(folder):
 
 
 def test_a_translation_with_line_ends_and_tabs_is_one_line_and_one_field(folder, monkeypatch):
-    found = [[Hypothesis("a\tb\u2028c\r\nd", -1.0)]]
-    monkeypatch.setattr("askew.models.Translator.hypotheses", lambda *_: found)
+    result = [[Hypothesis("a\tb\u2028c\r\nd", -1.0)]]
+    monkeypatch.setattr("askew.models.Translator.hypotheses", lambda *_: result)
     assert run("translate", folder, stdin=b"x\n").stdout == "a\tb c d\n"
     assert run("translate", folder, "--scores", stdin=b"x\n").stdout == "1\t-1\ta b c d\n"
 
@@ -171,9 +171,9 @@ def test_an_output_that_cannot_be_written_is_refused_and_the_input_is_not_overwr
     lines.write_text("three\n")
     pairs.write_text("three\ttrês\n", encoding="utf-8")
     gone = tmp_path / "gone" / "out.txt"
-    found = run("translate", folder, lines, "--out", lines)
-    assert found.exit_code == 2
-    assert "another file than the input" in found.stderr
+    result = run("translate", folder, lines, "--out", lines)
+    assert result.exit_code == 2
+    assert "another file than the input" in result.stderr
     assert lines.read_text() == "three\n"
     for call in (
         ("translate", folder, lines, "--out", gone),
@@ -181,29 +181,29 @@ def test_an_output_that_cannot_be_written_is_refused_and_the_input_is_not_overwr
         ("translate", folder, lines, "--show-attention", gone),
         ("evaluate", folder, "--data", pairs, "--out", gone),
     ):
-        found = run(*call)
-        assert found.exit_code == 2, call
-        assert "must be writable; got" in found.stderr, call
-        assert found.stderr.count("\n") == 1
+        result = run(*call)
+        assert result.exit_code == 2, call
+        assert "must be writable; got" in result.stderr, call
+        assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "printed"),
     [
         (KeyboardInterrupt(), 130, "interrupted"),
         (RuntimeError("no memory"), 1, "no memory"),
         (OSError(28, "No space left"), 1, "No space left"),
     ],
 )
-def test_what_fails_on_the_way_is_one_line(folder, monkeypatch, error, code, said):
+def test_what_fails_on_the_way_is_one_line(folder, monkeypatch, error, code, printed):
     def failing(*_):
         raise error
 
     monkeypatch.setattr("askew.models.Translator.hypotheses", failing)
-    found = run("translate", folder, stdin=b"three\n")
-    assert found.exit_code == code
-    assert said in found.stderr
-    assert found.stderr.count("\n") == 1
+    result = run("translate", folder, stdin=b"three\n")
+    assert result.exit_code == code
+    assert printed in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_progress_says_the_speed_and_the_time_left(capsys):
@@ -211,8 +211,8 @@ def test_progress_says_the_speed_and_the_time_left(capsys):
     stats.started -= 10.0
     assert [first for first, _ in windows(io.BytesIO(b"a\n" * 50), stats)] == [1]
     stats.progress()
-    said = capsys.readouterr().err
-    assert "50 lines, 5 lines/s, 20 s left" in said
+    printed = capsys.readouterr().err
+    assert "50 lines, 5 lines/s, 20 s left" in printed
     hidden = LineStats(size=None, shown=False)
     starts = [(first, len(lines)) for first, lines in windows(io.BytesIO(b"a\n" * 2000), hidden)]
     assert starts == [(1, 1024), (1025, 976)]
@@ -224,9 +224,9 @@ def test_progress_says_the_speed_and_the_time_left(capsys):
 def test_evaluates_on_pairs_of_ones_own(folder, tmp_path):
     pairs, out = tmp_path / "pairs.tsv", tmp_path / "out.txt"
     pairs.write_text("three %s\ttrês %s\nsee\tveem\n", encoding="utf-8")
-    found = run("evaluate", folder, "--data", pairs, "--json", "--out", out)
-    assert found.exit_code == 0, found.output
-    results = json.loads(found.stdout)
+    result = run("evaluate", folder, "--data", pairs, "--json", "--out", out)
+    assert result.exit_code == 0, result.output
+    results = json.loads(result.stdout)
     assert set(results["scores"]) == {"bleu", "chrf", "exact_match"}
     assert results["placeholders"]["total"] == 1
     assert out.read_text(encoding="utf-8").count("\n") == 2
@@ -262,7 +262,7 @@ def test_exports_and_translates_with_the_export_as_without(folder):
 )
 def test_refuses_in_one_line(folder, arguments, message):
     command, *rest = arguments
-    found = run(command, folder, *rest)
-    assert found.exit_code == 2, found.stderr
-    assert re.search(message, found.stderr), found.stderr
-    assert found.stderr.count("\n") == 1
+    result = run(command, folder, *rest)
+    assert result.exit_code == 2, result.stderr
+    assert re.search(message, result.stderr), result.stderr
+    assert result.stderr.count("\n") == 1

@@ -65,7 +65,7 @@ EXCEPT = {
         **dict.fromkeys(
             (
                 *("default_folder", "is_catalogue", "is_first_process", "option"),
-                *("qa_preset", "qa_task", "tell_refused"),
+                *("qa_preset", "qa_task", "describe_refused"),
                 *("translation_preset", "translation_task"),
             ),
             CHOOSES,
@@ -74,7 +74,7 @@ EXCEPT = {
             (
                 *("find_teacher", "load_eights", "load_questions", "load_test"),
                 *("load_test_questions", "load_text", "load_unseen_digits", "load_yeast"),
-                *("read_any", "read_own_contexts", "read_table_file", "shipped_questions", "teach"),
+                *("read_any", "read_table_file", "shipped_questions", "teach"),
             ),
             READS,
         ),

@@ -70,10 +70,10 @@ def test_own_validation_and_test_files_leave_all_pairs_for_training(tmp_path):
 
 @pytest.mark.parametrize(("given", "split_off"), [("valid", "test"), ("test", "valid")])
 def test_what_has_no_file_is_split_off_and_nothing_is_lost(tmp_path, given, split_off):
-    pairs, own = numbered(60), numbered(4, "own ")
-    files = aligned(tmp_path, "train", pairs) | aligned(tmp_path, given, own)
+    pairs, extra = numbered(60), numbered(4, "own ")
+    files = aligned(tmp_path, "train", pairs) | aligned(tmp_path, given, extra)
     _, text = load_text(Sources(**files), seed=1)
-    assert getattr(text, given) == own
+    assert getattr(text, given) == extra
     assert getattr(text, split_off) == getattr(split_pairs(pairs, seed=1), split_off)
     both = [*zip(*text.train, strict=True), *zip(*getattr(text, split_off), strict=True)]
     assert sorted(both) == sorted(zip(*pairs, strict=True))
@@ -81,9 +81,9 @@ def test_what_has_no_file_is_split_off_and_nothing_is_lost(tmp_path, given, spli
 
 def test_own_test_files_go_with_one_file_of_pairs(tmp_path):
     path = write(tmp_path, "pairs.tsv", [f"s{i}\tt{i}" for i in range(40)])
-    own = numbered(3)
-    name, text = load_text(Sources(data=path, **aligned(tmp_path, "test", own)))
-    assert (name, text.test, len(text.valid.sources)) == (str(path), own, 2)
+    extra = numbered(3)
+    name, text = load_text(Sources(data=path, **aligned(tmp_path, "test", extra)))
+    assert (name, text.test, len(text.valid.sources)) == (str(path), extra, 2)
     assert len(text.train.sources) == 38
 
 
@@ -138,10 +138,10 @@ def test_every_form_of_data_is_known_by_its_name(tmp_path):
     ],
 )
 def test_a_data_set_is_asked_for_by_name_part_and_languages(monkeypatch, spec, given):
-    asked = {}
+    received = {}
 
     def read(name, **settings):
-        asked.update(name=name, **settings)
+        received.update(name=name, **settings)
         return numbered(20)
 
     monkeypatch.setattr(_data, "read_dataset", read)
@@ -151,7 +151,7 @@ def test_a_data_set_is_asked_for_by_name_part_and_languages(monkeypatch, spec, g
     usual = {"split": "train", "config": None, "source": None, "target": None}
     languages = {"source": "en", "target": "de"} if "source=en" in spec else {}
     bare = spec.split("?")[0].split("#")[0]
-    assert asked == usual | languages | given | {"name": bare}
+    assert received == usual | languages | given | {"name": bare}
 
 
 @pytest.mark.parametrize("spec", ["", "#test", "name?from=en", "name?source=en&to=de"])

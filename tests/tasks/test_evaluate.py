@@ -13,22 +13,25 @@ TEST = ParallelText(["three %s", "see", "bees"] * 5, ["três %s", "veem", "abelh
 
 def test_scores_are_those_of_the_metrics_with_an_interval_around_them(tmp_path):
     saved(tmp_path)
-    translator, told = Translator.from_pretrained(tmp_path), []
-    found = evaluate_translator(
-        translator, TEST, DecodingConfig(num_beams=2), progress=lambda *counts: told.append(counts)
+    translator, progress_calls = Translator.from_pretrained(tmp_path), []
+    evaluated = evaluate_translator(
+        translator,
+        TEST,
+        DecodingConfig(num_beams=2),
+        progress=lambda *counts: progress_calls.append(counts),
     )
-    assert isinstance(found, Evaluated)
-    assert told == [(15, 15)]
-    assert found.translations == translator.translate(TEST.sources, num_beams=2)
+    assert isinstance(evaluated, Evaluated)
+    assert progress_calls == [(15, 15)]
+    assert evaluated.translations == translator.translate(TEST.sources, num_beams=2)
     for metric in (bleu, chrf):
-        expected, score = metric(found.translations, TEST.targets), metric.__name__
-        stored = found.results["scores"][score]
+        expected, score = metric(evaluated.translations, TEST.targets), metric.__name__
+        stored = evaluated.results["scores"][score]
         assert stored["value"] == expected.value
         assert stored["signature"] == expected.signature
         low, high = stored["interval"]
         assert low + high == pytest.approx(2 * expected.value)
-    assert found.results["placeholders"]["total"] == 5
-    assert found.results["sentences_per_second"] > 0
+    assert evaluated.results["placeholders"]["total"] == 5
+    assert evaluated.results["sentences_per_second"] > 0
 
 
 def test_the_interval_covers_the_mean_of_coins_as_often_as_it_says():
@@ -36,7 +39,7 @@ def test_the_interval_covers_the_mean_of_coins_as_often_as_it_says():
     from askew.tasks import _evaluate
 
     items = (1.0,) * 40 + (0.0,) * 60
-    assert _evaluate._error(items) == pytest.approx((0.4 * 0.6 / 99) ** 0.5)
+    assert _evaluate._standard_error(items) == pytest.approx((0.4 * 0.6 / 99) ** 0.5)
 
 
 def test_test_pairs_come_in_one_way(tmp_path):
@@ -60,6 +63,6 @@ def test_the_part_that_training_splits_off_is_what_is_scored(tmp_path):
     split = load_text(Sources(data=path))[1]
     assert load_test(path, None, None, part="test") == split.test
     assert load_test(path, None, None, part="valid") == split.valid
-    with pytest.raises(ValueError, match="part is of data; got part 'test' and no data"):
+    with pytest.raises(ValueError, match="part needs data; got part 'test' and no data"):
         load_test(None, path, path, part="test")
     assert not set(split.test.sources) & set(split.train.sources)

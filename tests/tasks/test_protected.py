@@ -36,12 +36,12 @@ def test_examples_hold_marks_and_those_of_a_teacher_too():
     assert made.protects
     assert is_protecting(made.tokenizers.target)
     for part, text in zip(made.examples, (SEEN, NEW), strict=True):
-        for own, side, tokenizer in zip(
+        for token_ids, side, tokenizer in zip(
             zip(*part, strict=True), protect_pairs(text), made.tokenizers, strict=True
         ):
-            assert [tokenizer.decode(tokens) for tokens in own] == side
+            assert [tokenizer.decode(tokens) for tokens in token_ids] == side
     taught = replace(made, taught=ParallelText(["read ``y``"], ["``y`` lido"]))
-    ((source, target),) = taught._examples(taught._pairs("teacher"), made.training, 0)
+    ((source, target),) = taught._examples(taught._training_pairs("teacher"), made.training, 0)
     assert made.tokenizers.source.decode(source) == "read \ufdd0"
     assert made.tokenizers.target.decode(target) == "\ufdd0 lido"
 
@@ -51,10 +51,10 @@ def test_a_task_that_does_not_protect_is_as_before():
     assert not plain.protects
     assert "protect" not in plain.describe()
     assert task(protect=True).describe()["protect"] is True
-    for own, side, tokenizer in zip(
+    for token_ids, side, tokenizer in zip(
         zip(*plain.examples[0], strict=True), SEEN, plain.tokenizers, strict=True
     ):
-        assert list(own) == [tokenizer.encode(text).ids for text in side]
+        assert list(token_ids) == [tokenizer.encode(text).ids for text in side]
 
 
 @pytest.mark.parametrize("p", [0.0, 0.2])
@@ -70,8 +70,8 @@ def test_names_that_were_never_seen_are_copied(tmp_path, p):
         model = made.build(config, 0)
         folder = tmp_path / str(protect)
         made.train(model, steps=60, seed=0, folder=folder, progress=lambda step, steps: None)
-        said = made.translator(model).translate(NEW.sources)
-        kept[protect] = placeholder_survival(NEW.sources, said, find_placeholders).share
+        translations = made.translator(model).translate(NEW.sources)
+        kept[protect] = placeholder_survival(NEW.sources, translations, find_placeholders).share
     assert kept[True] == 1.0
     assert kept[False] < 0.5
 

@@ -15,15 +15,15 @@ from askew.tasks import (
     Pretrained,
     QATask,
     QuestionSources,
+    describe_refused,
     evaluate_answerer,
     load_questions,
     qa_preset,
     qa_task,
-    read_own_contexts,
     references,
     shipped_questions,
-    tell_refused,
 )
+from askew.tasks._qa_contexts import read_own_contexts
 from askew.text import (
     Context,
     Question,
@@ -103,18 +103,21 @@ def test_validation_and_test_of_ones_own_leave_everything_else_to_train(tmp_path
 
 def test_refused_answers_are_named():
     some = QuestionSet([], [], [f"id {n}: gone" for n in range(5)])
-    assert tell_refused(some) == "5 answers refused: id 0: gone; id 1: gone; id 2: gone; and 2 more"
-    assert tell_refused(TEXT.train) == ""
+    assert (
+        describe_refused(some)
+        == "5 answers refused: id 0: gone; id 1: gone; id 2: gone; and 2 more"
+    )
+    assert describe_refused(TEXT.train) == ""
 
 
 def test_training_records_and_scores(trained):
     model, records = trained
     assert any("eval_loss" in record for record in records)
-    found = TASK.evaluate(model)
-    assert set(found.metrics) == {"f1", "exact_match", "mrr"}
-    for name, items in found.items.items():
+    result = TASK.evaluate(model)
+    assert set(result.metrics) == {"f1", "exact_match", "mrr"}
+    for name, items in result.items.items():
         assert len(items) == len(TEXT.test.questions)
-        assert found.metrics[name] == pytest.approx(sum(items) / len(items))
+        assert result.metrics[name] == pytest.approx(sum(items) / len(items))
 
 
 def test_saved_and_loaded_it_answers_the_same(trained, tmp_path):
@@ -166,34 +169,36 @@ class Parrot:
         return [type("Answer", (), {"text": text, "nothing": text == "quiet"})()]
 
 
-def asked(*texts, context=0, answers=((0, 4),)):
+def make_questions(*texts, context=0, answers=((0, 4),)):
     return [Question(text, text, context, answers) for text in texts]
 
 
 def test_the_control_scores_the_answer_to_another_question_of_the_same_context():
     part = QuestionSet(
         [Context("a", "loud word"), Context("b", "loud word two")],
-        [*asked("loud", "word", "unreadable"), *asked("two", context=1)],
+        [*make_questions("loud", "word", "unreadable"), *make_questions("two", context=1)],
         [],
     )
-    found = evaluate_answerer(Parrot(), part, language="en", progress=lambda *_: None)
-    assert found.answers == ["loud", "word", "", "two"]
-    scores = found.results["scores"]
+    result = evaluate_answerer(Parrot(), part, language="en", progress=lambda *_: None)
+    assert result.answers == ["loud", "word", "", "two"]
+    scores = result.results["scores"]
     assert scores["f1"]["value"] == 25.0
     assert scores["f1_wrong_question"]["value"] == 25.0  # the unreadable one's turn gets "loud"
     assert scores["recall_at_1"]["value"] == 0.5  # of four, one is unreadable, one second
-    assert found.results["unreadable_questions"] == 1
+    assert result.results["unreadable_questions"] == 1
 
 
 def test_silence_is_an_answer_only_where_questions_may_have_none():
     contexts = [Context("a", "loud word")]
-    answered = QuestionSet(contexts, asked("quiet", "loud"), [])
+    answered = QuestionSet(contexts, make_questions("quiet", "loud"), [])
     assert read_own_contexts(Parrot(), Parrot().encode(contexts), answered)[0] == ["quiet", "loud"]
-    some = QuestionSet(contexts, [*asked("loud"), *asked("quiet", answers=())], [])
+    some = QuestionSet(
+        contexts, [*make_questions("loud"), *make_questions("quiet", answers=())], []
+    )
     assert read_own_contexts(Parrot(), Parrot().encode(contexts), some)[0] == ["loud", ""]
-    found = evaluate_answerer(Parrot(), some, language="en", progress=lambda *_: None)
-    assert found.results["no_answer_accuracy"] == 1.0
-    assert found.results["answerable_f1"] == 100.0
+    result = evaluate_answerer(Parrot(), some, language="en", progress=lambda *_: None)
+    assert result.results["no_answer_accuracy"] == 1.0
+    assert result.results["answerable_f1"] == 100.0
 
 
 def test_a_narrower_reader_keeps_a_smaller_index():
@@ -292,7 +297,7 @@ def test_wrong_choices_are_refused(bert):
     with pytest.raises(ValueError, match="an encoder folder holds"):
         qa_task("x", TEXT, pretrained=Pretrained(context=bert / "nothing"))
     empty = SplitQuestions(TEXT.train, TEXT.valid, QuestionSet([], [], []))
-    with pytest.raises(ValueError, match="the test part must not be empty"):
+    with pytest.raises(ValueError, match="the test split must not be empty"):
         qa_task("x", empty)
     frozen = replace(TASK.training, context=replace(TASK.training.context, frozen_layers=1))
     with pytest.raises(ValueError, match="only an encoder of transformers can be frozen"):

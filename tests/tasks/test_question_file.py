@@ -23,12 +23,12 @@ def paragraphs(articles):
 
 
 @pytest.fixture(scope="module")
-def asked(paragraphs):
+def questions(paragraphs):
     return [(paragraph["context"], one) for paragraph in paragraphs for one in paragraph["qas"]]
 
 
-def test_every_answer_stands_where_it_is_said_to(asked):
-    for context, one in asked:
+def test_every_answer_stands_where_it_is_said_to(questions):
+    for context, one in questions:
         assert one["answers"], one["id"]
         for answer in one["answers"]:
             text, start = answer["text"], answer["answer_start"]
@@ -36,8 +36,8 @@ def test_every_answer_stands_where_it_is_said_to(asked):
             assert context[start : start + len(text)] == text, one["id"]
 
 
-def test_answers_are_short_whole_words(asked):
-    for context, one in asked:
+def test_answers_are_short_whole_words(questions):
+    for context, one in questions:
         for answer in one["answers"]:
             text, start = answer["text"], answer["answer_start"]
             assert text == text.strip(), one["id"]
@@ -47,12 +47,12 @@ def test_answers_are_short_whole_words(asked):
             assert not (after.isalnum() and text[-1].isalnum()), one["id"]
 
 
-def test_nothing_is_there_twice(articles, paragraphs, asked):
+def test_nothing_is_there_twice(articles, paragraphs, questions):
     for values in (
         [article["title"] for article in articles],
         [paragraph["context"] for paragraph in paragraphs],
-        [one["id"] for _, one in asked],
-        [one["question"].casefold() for _, one in asked],
+        [one["id"] for _, one in questions],
+        [one["question"].casefold() for _, one in questions],
     ):
         assert [value for value, times in Counter(values).items() if times > 1] == []
 
@@ -71,9 +71,9 @@ def test_ids_name_the_language_and_the_page(articles):
         assert ids == [f"{language}-{page}-{i:03}" for i in range(1, len(ids) + 1)]
 
 
-def test_both_languages_have_enough(asked):
-    counts = Counter(one["id"].partition("-")[0] for _, one in asked)
+def test_both_languages_have_enough(questions):
+    counts = Counter(one["id"].partition("-")[0] for _, one in questions)
     assert set(counts) == set(LANGUAGES)
     assert min(counts.values()) >= 60
     assert counts.total() >= 190
-    assert all(one["question"].strip().endswith("?") for _, one in asked)
+    assert all(one["question"].strip().endswith("?") for _, one in questions)

@@ -49,8 +49,8 @@ def test_a_file_of_ones_own(tmp_path):
     task = multilabel.make_task(LabelComparison(data=path, labels="2"))
     assert (task.describe()["name"], task.d_in, task.d_out) == ("rows.csv", 2, 2)
     assert imbalanced.make_task(LabelComparison(data=path, labels="q")).d_in == 3
-    for name, labels, found in (("multilabel", "q", "1"), ("imbalanced", "p,q", "2")):
-        with pytest.raises(ValueError, match=f"{name} must have .* label.*; got {found}"):
+    for name, labels, count in (("multilabel", "q", "1"), ("imbalanced", "p,q", "2")):
+        with pytest.raises(ValueError, match=f"{name} must have .* label.*; got {count}"):
             APPLICATIONS[name].make_task(LabelComparison(data=path, labels=labels))
     with pytest.raises(ValueError, match="data and labels go together"):
         LabelComparison(data=path)
@@ -181,7 +181,7 @@ def test_arms_are_tuned_compared_and_judged(several, tmp_path, in_process):
         "training.lr": Range(low=1e-3, high=1e-2),
         "training.loss.gamma_neg": Range(low=0, high=4),
     }
-    found = compare(
+    count = compare(
         several,
         arms(several, "asl", width=8),
         range(5),
@@ -189,7 +189,7 @@ def test_arms_are_tuned_compared_and_judged(several, tmp_path, in_process):
         out=tmp_path / "out",
         tuning=Tuning(draws=2, space=space),
     )
-    verdicts = {v.metric: v for v in found.verdicts}
+    verdicts = {v.metric: v for v in count.verdicts}
     assert {"map", "micro_f1", "macro_f1", "micro_f1_half"} < set(verdicts)
     assert verdicts["map"].verdict in ("pays", "does not pay", "cannot tell")
-    assert "generalisation_gap" in found.results["trials"][0]["metrics"]
+    assert "generalisation_gap" in count.results["trials"][0]["metrics"]

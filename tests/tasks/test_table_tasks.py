@@ -19,7 +19,7 @@ from askew.tasks import (
     RetrievalTask,
     RetrievalTrainingConfig,
     SplitTable,
-    TablePart,
+    TableRows,
     TableTask,
     TableTrainingConfig,
     best_threshold,
@@ -107,21 +107,21 @@ def test_dropout_of_two_halves():
 def test_the_threshold_is_the_best_of_the_validation_rows_alone():
     task = labels_task()
     model = trained(task, lr=0.02, steps=60)
-    found = task.evaluate(model).metrics
+    result = task.evaluate(model).metrics
     valid = task.answers(model, task.table.valid.x).numpy()
     test = task.answers(model, task.table.test.x).numpy()
     right_valid, right = task.table.valid.y.numpy(), task.table.test.y.numpy()
     tried = {t: f1_score(right_valid, valid >= t, average="micro") for t in np.unique(valid)}
     threshold = best_threshold(valid, right_valid)
     assert tried[threshold] == max(tried.values())
-    assert found["micro_f1"] == pytest.approx(
+    assert result["micro_f1"] == pytest.approx(
         100 * f1_score(right, test >= threshold, average="micro")
     )
-    assert found["micro_f1_half"] == pytest.approx(
+    assert result["micro_f1_half"] == pytest.approx(
         100 * f1_score(right, test >= 0, average="micro")
     )
     expected = np.mean([average_precision_score(right[:, k], test[:, k]) for k in range(3)])
-    assert found["map"] == pytest.approx(100 * expected)
+    assert result["map"] == pytest.approx(100 * expected)
     other = replace(task, table=task.table._replace(test=task.table.valid))
     assert other.evaluate(model).metrics["micro_f1"] == pytest.approx(100 * tried[threshold])
 
@@ -165,7 +165,7 @@ def test_rows_are_split_once_and_for_all_and_standardised_by_the_training_rows()
     x[:, 2] = 7
     parts = split_table(x, np.arange(100))
     assert isinstance(parts, SplitTable)
-    assert isinstance(parts.train, TablePart)
+    assert isinstance(parts.train, TableRows)
     assert sorted(torch.cat([part.y for part in parts]).tolist()) == list(range(100))
     assert [len(part.x) for part in parts] == [60, 20, 20]
     assert torch.allclose(parts.train.x[:, :2].mean(0), torch.zeros(2), atol=1e-6)
@@ -196,9 +196,9 @@ def test_retrieval_is_of_classes_that_were_never_seen():
     assert set(table.train.y.tolist()) == set(table.valid.y.tolist()) == set(range(5))
     assert set(table.test.y.tolist()) == set(range(5, 10))
     task = RetrievalTask(source_name="digits", table=table)
-    found = task.evaluate(trained(task, MLPConfig(width=16), steps=5))
-    assert len(found.items["map"]) == len(table.test.x)
-    assert found.metrics["recall_at_1"] == pytest.approx(np.mean(found.items["recall_at_1"]))
+    result = task.evaluate(trained(task, MLPConfig(width=16), steps=5))
+    assert len(result.items["map"]) == len(table.test.x)
+    assert result.metrics["recall_at_1"] == pytest.approx(np.mean(result.items["recall_at_1"]))
     raw = task.baselines()["raw_features"]
     assert raw["recall_at_1"] > 90, "digits lie near their like"
 

@@ -79,7 +79,7 @@ def test_equal_sides_are_one_side_bit_for_bit():
 
 def test_one_rate_is_plain_adamw():
     task = label_task(lr=3e-3, weight_decay=0.1)
-    found, _ = trained(task, MLPConfig(width=8, dropout=0.0), steps=12)
+    result, _ = trained(task, MLPConfig(width=8, dropout=0.0), steps=12)
     model = task.build(MLPConfig(width=8, dropout=0.0), 0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.1, fused=True)
     torch.manual_seed(0)
@@ -91,7 +91,7 @@ def test_one_rate_is_plain_adamw():
         optimizer.zero_grad()
         F.binary_cross_entropy_with_logits(model.train()(x), y).backward()
         optimizer.step()
-    for a, b in zip(found.parameters(), model.parameters(), strict=True):
+    for a, b in zip(result.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
 
 
@@ -136,12 +136,12 @@ def test_one_label_has_its_own_scores():
     logits = task.answers(model, task.table.test.x).numpy()
     valid = task.answers(model, task.table.valid.x).numpy()
     right = task.table.test.y.numpy()
-    said = logits >= best_threshold(valid, task.table.valid.y.numpy())
-    found = task.evaluate(model).metrics
-    assert found == {
+    predicted = logits >= best_threshold(valid, task.table.valid.y.numpy())
+    result = task.evaluate(model).metrics
+    assert result == {
         "ap": 100 * average_precision_score(right, logits),
-        "f1": 100 * f1_score(right, said),
-        "balanced_accuracy": 100 * balanced_accuracy_score(right, said),
+        "f1": 100 * f1_score(right, predicted),
+        "balanced_accuracy": 100 * balanced_accuracy_score(right, predicted),
     }
     rows = len(right)
     train = task.table.train
@@ -153,24 +153,24 @@ def test_one_label_has_its_own_scores():
 
 def test_the_frequency_is_what_needs_no_training():
     task = label_task(3)
-    found = task.baselines()["frequency"]
+    result = task.baselines()["frequency"]
     shares = task.table.test.y.mean(0).mean().item()
-    assert found["map"] == pytest.approx(100 * shares, abs=1e-4)  # a constant ranks nothing
+    assert result["map"] == pytest.approx(100 * shares, abs=1e-4)  # a constant ranks nothing
 
 
 def test_retrieval_looks_at_directions_and_gives_each_query():
     task = retrieval_task()
     model, _ = trained(task)
-    found = task.evaluate(model)
-    assert len(found.items["map"]) == len(task.table.test.x)
-    assert found.metrics["map"] == pytest.approx(np.mean(found.items["map"]))
+    result = task.evaluate(model)
+    assert len(result.items["map"]) == len(task.table.test.x)
+    assert result.metrics["map"] == pytest.approx(np.mean(result.items["map"]))
     embeddings, classes = task.answers(model, task.table.test.x), task.table.test.y
     longer = embeddings * torch.linspace(0.5, 2.0, len(classes))[:, None]
-    assert _evaluation(longer, classes).items["map"] == pytest.approx(found.items["map"])
+    assert _evaluation(longer, classes).items["map"] == pytest.approx(result.items["map"])
     assert 0 < task.validate(model) <= 100
     assert 0 < task.train_score(model) <= 100
     assert set(task.baselines()["raw_features"]) == {"map", "recall_at_1"}
-    assert task.evaluate(task.build(MLPConfig(width=8), 0)).metrics["map"] < found.metrics["map"]
+    assert task.evaluate(task.build(MLPConfig(width=8), 0)).metrics["map"] < result.metrics["map"]
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,8 @@ def of(config, x=X, y=Y):
 
 
 def test_nothing_chosen_is_bce():
-    found = of(LabelLossConfig())
-    torch.testing.assert_close(found, F.binary_cross_entropy_with_logits(X, Y))
+    result = of(LabelLossConfig())
+    torch.testing.assert_close(result, F.binary_cross_entropy_with_logits(X, Y))
 
 
 @pytest.mark.parametrize(
@@ -105,15 +105,15 @@ def _bce(**numbers):
 def test_losses_of_classes_see_one_label_as_two_classes(numbers, expected):
     function, settings = expected
     counts = (_COUNTS,) if numbers["name"] in ("logit_adjusted", "ldam") else ()
-    found = LabelLossConfig(**numbers).build(Y[:, :1])(X[:, :1], Y[:, :1])
-    torch.testing.assert_close(found, function(_TWO, _ONE, *counts, **settings))
+    result = LabelLossConfig(**numbers).build(Y[:, :1])(X[:, :1], Y[:, :1])
+    torch.testing.assert_close(result, function(_TWO, _ONE, *counts, **settings))
     with pytest.raises(ValueError, match=f"{numbers['name']} must have one label; got 3 labels"):
         LabelLossConfig(**numbers).build(Y)
 
 
 def test_plain_settings_of_classes_are_bce():
-    found = LabelLossConfig(name="logit_adjusted", tau=0.0).build(Y[:, :1])(X[:, :1], Y[:, :1])
-    torch.testing.assert_close(found, F.binary_cross_entropy_with_logits(X[:, :1], Y[:, :1]))
+    result = LabelLossConfig(name="logit_adjusted", tau=0.0).build(Y[:, :1])(X[:, :1], Y[:, :1])
+    torch.testing.assert_close(result, F.binary_cross_entropy_with_logits(X[:, :1], Y[:, :1]))
 
 
 def test_splc_trusts_the_model_after_the_first_epoch_of_training():
@@ -145,9 +145,9 @@ C = torch.tensor([0, 0, 1, 1, 0, 2, 1, 0])
 
 
 def test_pairs_and_the_two_halves_of_a_batch():
-    found = RetrievalLossConfig(margin_pos=0.2, scale_neg=2.0).build()(3 * E_, C)
+    result = RetrievalLossConfig(margin_pos=0.2, scale_neg=2.0).build()(3 * E_, C)
     expected = asymmetric_pair_loss(E_, C, margin_pos=0.2, scale_neg=2.0)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(result, expected)
     one_way = RetrievalLossConfig(name="contrastive", weight_queries=1.0, weight_documents=0.0)
     positives = C[:4, None] == C[4:]
     expected = asymmetric_contrastive_loss(

@@ -7,7 +7,7 @@ import torch
 
 from askew.metrics import bleu, chrf, exact_match
 from askew.models import Translator
-from askew.tasks import Teacher, TranslationTask, _translation, translation_task
+from askew.tasks import Teacher, TranslationTask, _text_task, _translation, translation_task
 from askew.text import ParallelText, SplitText, fingerprint
 from askew.training import TrainingConfig
 from askew.transformer import EncoderDecoderConfig, StackConfig, training_flops
@@ -91,7 +91,7 @@ def test_short_runs_warm_up_and_evaluate_less(
     monkeypatch, tmp_path, steps, warmup_steps, evaluations
 ):
     calls = []
-    monkeypatch.setattr(_translation, "train_model", lambda *a, **k: calls.append((a, k)) or [])
+    monkeypatch.setattr(_text_task, "train_model", lambda *a, **k: calls.append((a, k)) or [])
     made, model, progress = task(lr=0.25), object(), print
     assert made.train(model, steps=steps, seed=4, folder=tmp_path, progress=progress) == []
     ((given, train, valid, numbers), settings) = calls[0]
@@ -124,24 +124,24 @@ def test_training_goes_for_the_steps_asked_and_lowers_the_validation_loss(tmp_pa
 
 def test_scores_are_those_of_the_metrics_against_the_test_targets():
     made, answers = task(), ["grande azul", "azul", "novo nova"]
-    found, targets = made.score(answers), TEXT.test.targets
-    assert found == {
+    result, targets = made.score(answers), TEXT.test.targets
+    assert result == {
         "chrf": chrf(answers, targets),
         "bleu": bleu(answers, targets),
         "exact_match": exact_match(answers, targets),
     }
-    assert list(found) == [metric.name for metric in made.metrics]
-    assert made.signatures() == {name: score.signature for name, score in found.items()}
+    assert list(result) == [metric.name for metric in made.metrics]
+    assert made.signatures() == {name: score.signature for name, score in result.items()}
 
 
 def test_evaluation_scores_greedy_translations_of_the_test_set():
     made = task()
     model = made.build(config(made), 0)
     expected = made.score(made.translator(model).translate(TEXT.test.sources))
-    found = made.evaluate(model)
-    assert found.metrics == {name: score.value for name, score in expected.items()}
-    assert found.items == {name: score.items for name, score in expected.items()}
-    assert {len(items) for items in found.items.values()} == {3}
+    result = made.evaluate(model)
+    assert result.metrics == {name: score.value for name, score in expected.items()}
+    assert result.items == {name: score.items for name, score in expected.items()}
+    assert {len(items) for items in result.items.values()} == {3}
 
 
 def test_baseline_answers_with_the_target_of_the_nearest_training_source():
@@ -197,10 +197,10 @@ def test_a_saved_model_is_loaded_the_same_and_translates(tmp_path):
     assert Translator.from_pretrained(tmp_path).translate(TEXT.test.sources) == expected
 
 
-@pytest.mark.parametrize("part", ["train", "valid", "test"])
-def test_refuses_an_empty_part(part):
-    text = TEXT._replace(**{part: ParallelText([], [])})
-    with pytest.raises(ValueError, match=f"the {part} part must not be empty; got 0 pairs$"):
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_refuses_an_empty_split(split):
+    text = TEXT._replace(**{split: ParallelText([], [])})
+    with pytest.raises(ValueError, match=f"the {split} split must not be empty; got 0 pairs$"):
         translation_task("colours", text, vocab_size=280)
 
 
@@ -214,7 +214,7 @@ def test_refuses_a_vocabulary_and_a_batch_that_are_too_small():
 
 def numbers_of_training(monkeypatch, made, tmp_path, **settings):
     calls = []
-    monkeypatch.setattr(_translation, "train_model", lambda *a, **k: calls.append(a) or [])
+    monkeypatch.setattr(_text_task, "train_model", lambda *a, **k: calls.append(a) or [])
     made.train(object(), steps=9, seed=4, folder=tmp_path, progress=print, **settings)
     return calls[0]
 

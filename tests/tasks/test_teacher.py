@@ -1,4 +1,4 @@
-"""A teacher's translations are made once, and gone on with after a crash."""
+"""A teacher's translations are made once, and resumed after a crash."""
 
 import json
 
@@ -10,7 +10,7 @@ SOURCES = [f"line {i}" for i in range(9)]
 
 
 class Upper:
-    """Translates by shouting, and notes what it was asked."""
+    """Translates into capitals, and records its calls."""
 
     asked: list = []  # noqa: RUF012  (one list, of the test)
 
@@ -33,18 +33,18 @@ def asked(monkeypatch):
 
 
 def test_translates_every_source_and_leaves_out_what_comes_back_empty(asked, tmp_path):
-    told = []
+    reported = []
     pairs = teach(
         tmp_path,
         Teacher(fingerprint="", num_beams=3, engine="ctranslate2"),
         SOURCES,
         store=tmp_path / "taught.jsonl",
-        progress=lambda *call: told.append(call),
+        progress=lambda *call: reported.append(call),
     )
     kept = [source for source in SOURCES if source != "line 4"]
     assert pairs.sources == kept
     assert pairs.targets == [source.upper() for source in kept]
-    assert told == [(4, 9), (8, 9), (9, 9)]
+    assert reported == [(4, 9), (8, 9), (9, 9)]
     assert asked.asked == [(tmp_path.name, "ctranslate2"), (4, 3), (4, 3), (1, 3)]
 
 
@@ -78,11 +78,11 @@ def test_stored_lines_hold_any_character(asked, tmp_path):
 
 def test_a_teacher_is_known_by_its_weights_and_its_engine_by_its_folder(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"weights")
-    found = find_teacher(tmp_path, num_beams=2)
-    assert (found.num_beams, found.engine, len(found.fingerprint)) == (2, "torch", 64)
+    result = find_teacher(tmp_path, num_beams=2)
+    assert (result.num_beams, result.engine, len(result.fingerprint)) == (2, "torch", 64)
     (tmp_path / "ctranslate2").mkdir()
     assert find_teacher(tmp_path).engine == "ctranslate2"
     (tmp_path / "model.safetensors").write_bytes(b"other")
-    assert find_teacher(tmp_path).fingerprint != found.fingerprint
+    assert find_teacher(tmp_path).fingerprint != result.fingerprint
     with pytest.raises(ValueError, match="must be a folder that training wrote; got"):
         find_teacher(tmp_path / "ctranslate2")

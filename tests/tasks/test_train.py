@@ -1,4 +1,4 @@
-"""One training, into a folder that is whole or can be gone on with, and never mixed up."""
+"""One training, into a folder that is complete or can be resumed, and never mixed up."""
 
 import json
 from dataclasses import replace

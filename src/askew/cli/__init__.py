@@ -1,4 +1,4 @@
-"""The command line, a file for each command."""
+"""The command line, one file per command."""
 
 from askew.cli._app import app, make_app
 

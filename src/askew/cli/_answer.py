@@ -1,4 +1,4 @@
-"""The command `askew answer`: questions from the user's documents."""
+"""The command `askew answer`: answers from the user's documents."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def answer_command(
     folder: Annotated[Path, typer.Argument(help="A folder that askew train qa wrote.")],
     question: Annotated[
-        str | None, typer.Argument(help="The question; without one, questions from stdin.")
+        str | None, typer.Argument(help="The question; by default, questions are read from stdin.")
     ] = None,
     *,
     context: Annotated[
@@ -28,11 +28,11 @@ def answer_command(
     ] = None,
     index: Annotated[
         Path | None,
-        typer.Option(help="Folder of encoded contexts: made of --context, or read again."),
+        typer.Option(help="Folder of the encoded documents: written the first time, then read."),
     ] = None,
-    top_k: Annotated[int, typer.Option(min=1, help="Answers shown.")] = 3,
+    top_k: Annotated[int, typer.Option(min=1, help="Number of answers.")] = 3,
     shortlist: Annotated[
-        int, typer.Option(min=0, help="Windows read for a question; 0 reads all.")
+        int, typer.Option(min=0, help="Windows that are read for a question; 0 means all.")
     ] = 100,
     half: Annotated[
         bool, typer.Option("--half/--single", help="Store states in half or single precision.")
@@ -43,9 +43,9 @@ def answer_command(
 ) -> None:
     """Answer questions from your documents, which are encoded once.
 
-    Every answer is a span of a document, with its characters' offsets and a score: how much
+    Every answer is a span of a document, with its character offsets and a score: how much
     more likely it is than that the passage has no answer. With --index the encoded documents
-    are kept: give --context the first time, or to add more, and the index alone afterwards.
+    are kept: give --context the first time, or to add more, and only the index afterwards.
     """
     with exit_on_user_error():
         if question is not None and not question.strip():
@@ -56,34 +56,34 @@ def answer_command(
 
         documents = read_documents(context) if context else []
         answerer = _answerer(folder, threads)
-        held = _held_index(folder, index)
+        stored = _stored_index(folder, index)
     with exit_on_user_error():
-        ready = _encoded(answerer, held, documents, index, half=half, quiet=quiet)
+        contexts = _encoded(answerer, stored, documents, index, half=half, quiet=quiet)
     questions = [question] if question is not None else _typed_questions(quiet)
-    bad = 0
+    refused = 0
     for text in questions:
         try:
-            answers = answerer.answer(text, ready, top_k=top_k, shortlist=shortlist or None)
+            answers = answerer.answer(text, contexts, top_k=top_k, shortlist=shortlist or None)
         except ValueError as error:
             if question is not None:
                 with exit_on_user_error():
                     raise
             print(f"askew: {error}", file=sys.stderr)
-            bad += 1
+            refused += 1
             continue
         if as_json:
             print(_as_json(text, answers), flush=True)
         else:
-            _show(answers, ready)
-    if bad:
+            _show(answers, contexts)
+    if refused:
         raise typer.Exit(2)
 
 
 def _typed_questions(quiet: bool) -> Iterator[str]:
-    """Read lines of stdin, with a prompt where a person types them."""
-    typed = sys.stdin.isatty() and not quiet
+    """Read lines of stdin, with a prompt if it is a terminal."""
+    prompts = sys.stdin.isatty() and not quiet
     while True:
-        if typed:
+        if prompts:
             print("? ", end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline()
         if not line:
@@ -99,7 +99,7 @@ def _answerer(folder: Path, threads: int) -> "QuestionAnswerer":
     return QuestionAnswerer.from_pretrained(folder)
 
 
-def _held_index(folder: Path, index: Path | None) -> "ContextIndex | None":
+def _stored_index(folder: Path, index: Path | None) -> "ContextIndex | None":
     from askew.models import ContextIndex, model_fingerprint
 
     if index is None or not (index / "index.json").is_file():
@@ -109,7 +109,7 @@ def _held_index(folder: Path, index: Path | None) -> "ContextIndex | None":
 
 def _encoded(
     answerer: "QuestionAnswerer",
-    held: "ContextIndex | None",
+    stored: "ContextIndex | None",
     documents: "list[Context]",
     index: Path | None,
     *,
@@ -118,32 +118,24 @@ def _encoded(
 ) -> "ContextIndex":
     from askew.cli._progress import LineProgress
 
-    if held is not None and not documents:
-        return held
-    if held is None and not documents:
+    if stored is not None and not documents:
+        return stored
+    if stored is None and not documents:
         raise ValueError(f"answer: the index must exist; got {index}. Give --context to make it")
     with LineProgress("encoding characters", quiet=quiet) as progress:
-        if held is not None:
-            answerer.append(held, documents, progress=progress.reach)
-            return held
+        if stored is not None:
+            answerer.append(stored, documents, progress=progress.reach)
+            return stored
         dtype = "float16" if half else "float32"
-        made = answerer.encode(documents, dtype=dtype, progress=progress.reach)
+        encoded = answerer.encode(documents, dtype=dtype, progress=progress.reach)
     if index is not None:
-        made.save(index)
-    return made
+        encoded.save(index)
+    return encoded
 
 
 def _as_json(question: str, answers: "list[Answer]") -> str:
-    rows = [
-        {
-            "text": answer.text,
-            "start": answer.start,
-            "end": answer.end,
-            "score": answer.score,
-            "title": answer.title,
-        }
-        for answer in answers
-    ]
+    keys = ("text", "start", "end", "score", "title")
+    rows = [{key: getattr(answer, key) for key in keys} for answer in answers]
     return json.dumps({"question": question, "answers": rows}, ensure_ascii=False)
 
 

@@ -1,4 +1,4 @@
-"""The command line: every command in its place."""
+"""The command line with all commands."""
 
 from collections.abc import Mapping
 from importlib import metadata
@@ -31,10 +31,10 @@ _COMMANDS = {
 
 
 def make_app(applications: Mapping[str, Application]) -> typer.Typer:
-    """Make the command line over a table of applications.
+    """Make the command line for a table of applications.
 
     Args:
-        applications: One row an application, by name; `askew compare` alone is the first.
+        applications: Applications by name; `askew compare` without a name means the first.
 
     Returns:
         The command line.
@@ -46,7 +46,7 @@ def make_app(applications: Mapping[str, Application]) -> typer.Typer:
     """
     app = typer.Typer(
         name="askew",
-        help="Asymmetric deep learning: build it, train it, and find out whether it pays.",
+        help="Asymmetric deep learning: build models, train them, and find out whether it pays.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,

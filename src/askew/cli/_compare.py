@@ -1,4 +1,4 @@
-"""The command `askew compare`: train, or read what was measured, and judge."""
+"""The command `askew compare`: train two arms, or read results, and give verdicts."""
 
 import os
 import shlex
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from askew.tasks import Setup
     from askew.tradeoffs import Tuning, Verdict
 
-_FEWEST_SEEDS = 5  # that give a verdict
+_FEWEST_SEEDS = 5  # for a verdict
 _TRAINED = """
 
     Both arms are trained with the same seeds on the same data in the same order. The report says
     for quality and for speed: pays, does not pay, or cannot tell, each with its interval. A
-    comparison that was killed goes on when the same command is typed again.
+    comparison that was killed resumes when the same command is typed again.
 
     Exit codes: 0 done, 1 failed while running, 2 bad input or no verdict, 130 interrupted.
     """
@@ -43,29 +43,29 @@ _TRAINED = """
 
 @dataclass(frozen=True, kw_only=True)
 class VerdictOptions(OutputOptions):
-    """What is done with the verdicts."""
+    """Options for the results and their report."""
 
     out: Path | None = option(None, "Folder of the results; by default one under askew-runs/.")
-    require_verdict: bool = option(False, "Exit with 2 where no verdict can be given.")
+    require_verdict: bool = option(False, "Exit with 2 if no verdict can be given.")
     report_language: Literal["en", "pt"] = option(
-        "en", "Language of the report and of what is printed."
+        "en", "Language of the report and of the printed results."
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialOptions(VerdictOptions, BudgetOptions):
-    """How the trials of a comparison run."""
+    """Options for the trials of a comparison."""
 
     tune: int = option(
         0,
-        "Settings that each arm tries before, the same ones for all; the best on validation data "
-        "are compared.",
+        "Number of settings that each arm tries before, the same ones for all arms; the best on "
+        "validation data are compared.",
         minimum=0,
     )
     search: list[str] | None = option(
         None,
-        "What --tune draws instead of the usual: KEY=LOW..HIGH, KEY=LOW..HIGH:log for logarithms, "
-        "e.g. training.lr=1e-4..1e-2:log. May be repeated.",
+        "Ranges that --tune draws from instead of the usual ones: KEY=LOW..HIGH, or "
+        "KEY=LOW..HIGH:log in logarithms, e.g. training.lr=1e-4..1e-2:log. May be repeated.",
     )
     seeds: int | None = option(
         None,
@@ -76,22 +76,22 @@ class TrialOptions(VerdictOptions, BudgetOptions):
     until_decided: bool = option(
         False,
         "Judge after 5, 8, 11 … seeds and stop once the first metric is decided; the intervals are "
-        "wider, so that all looks together err as often as one.",
+        "wider, so that all looks together are wrong as often as a single one.",
     )
     max_seeds: int | None = option(
         None,
-        "Where --until-decided ends, 20 by default.",
+        "Largest number of seeds of --until-decided, 20 by default.",
         minimum=_FEWEST_SEEDS,
         show_default=False,
     )
-    jobs: int = option(0, "Trials at the same time; 0 means one per core.", minimum=0)
+    jobs: int = option(0, "Trials that run at the same time; 0 means one per core.", minimum=0)
     threads: int = option(1, "Threads of each trial.", minimum=1)
     cluster: str | None = option(
         None,
-        "Run trials on a Ray cluster: local (of this machine, --jobs at once), auto or an address.",
+        "Run trials on a Ray cluster: local (this machine, --jobs at once), auto or an address.",
         show_default=False,
     )
-    processes: int = option(1, "Processes that share each training, by torchrun.", minimum=1)
+    processes: int = option(1, "Processes of each training, by torchrun.", minimum=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -119,32 +119,32 @@ class TrialOptions(VerdictOptions, BudgetOptions):
 
     @property
     def space(self) -> dict[str, NumberRange]:
-        """What tuning draws, where that was said."""
+        """The ranges of --search."""
         return dict(map(parse_range, self.search or ()))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentOptions:
-    """Which experiment is compared."""
+    """The experiment to compare."""
 
     experiment: str = option(
         ...,
-        "An Experiment of yours, or a function that returns one: MODULE:NAME or FILE.py:NAME.",
+        "Your Experiment, or a function that returns one: MODULE:NAME or FILE.py:NAME.",
         positional=True,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResultOptions(VerdictOptions):
-    """Which results are judged."""
+    """Options for results that were measured elsewhere."""
 
     results: Path = option(..., "A CSV file with the header arm,seed,item,metric,value.")
     baseline: str = option("twin", "The arm that all others are compared with.")
     metric: list[str] | None = option(
         None,
-        "What is known of a metric: NAME=WORDS with lower (is better), ratio (compared as), and "
-        "the half width of equivalence, e.g. latency=lower,ratio,0.05. May be repeated, the most "
-        "important first.",
+        "Settings of a metric: NAME=WORDS, where a word is lower (is better), ratio (instead of a "
+        "difference) or the half-width of equivalence, e.g. latency=lower,ratio,0.05. May be "
+        "repeated, the most important first.",
     )
 
     def __post_init__(self) -> None:
@@ -152,12 +152,12 @@ class ResultOptions(VerdictOptions):
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """What is known of the metrics."""
+        """Settings of the metrics, by --metric."""
         return list(map(parse_metric, self.metric or ()))
 
 
 def make_compare_app(applications: Mapping[str, Application]) -> typer.Typer:
-    """Make `askew compare`: a sub-command for each application, and two for what is the user's."""
+    """Make `askew compare`: a sub-command per application, `experiment` and `results`."""
     app = typer.Typer(
         cls=_AnyOrder,
         no_args_is_help=False,
@@ -174,32 +174,33 @@ def make_compare_app(applications: Mapping[str, Application]) -> typer.Typer:
     app.command(
         "experiment",
         cls=OneLineCommand,
-        help="Models of your own: MODULE:NAME or FILE.py:NAME names an Experiment."
+        help="Compare your own models: MODULE:NAME or FILE.py:NAME is an Experiment."
         + paragraphs(_TRAINED),
     )(make_command(_compare_experiment, ExperimentOptions, TrialOptions))
     app.command(
         "results",
         cls=OneLineCommand,
-        help="Judge what was measured elsewhere: --results TABLE.csv.\n\n--baseline names an arm.",
+        help="Judge results that were measured elsewhere: --results TABLE.csv.\n\n--baseline is "
+        "the name of an arm.",
     )(make_command(_judge, ResultOptions))
     return app
 
 
 class _AnyOrder(TyperGroup):
-    """Lets the name of what is compared stand anywhere, and be left out."""
+    """A group whose sub-command may stand anywhere among the options, or be left out."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the name of the sub-command first."""
         return super().parse_args(ctx, args if args == ["--help"] else self._named(args))
 
     def _named(self, args: list[str]) -> list[str]:
-        """Find the name among the options, some of which have a value after them."""
+        """Find the name of the sub-command among options and their values."""
         flags = {
-            spelt
+            spelling
             for command in self.commands.values()
             for parameter in command.params
-            for spelt in (*parameter.opts, *parameter.secondary_opts)
-            if getattr(parameter, "is_flag", False) or spelt == "--help"
+            for spelling in (*parameter.opts, *parameter.secondary_opts)
+            if getattr(parameter, "is_flag", False)
         } | {"--help"}
         is_value = False
         for place, arg in enumerate(args):
@@ -221,13 +222,13 @@ class _AnyOrder(TyperGroup):
 def _compare_application(application: Application, options: Any, trials: TrialOptions) -> None:
     with exit_on_user_error():
         _check_packages(trials)
-        setup = application.setup(options, _budget(trials))
+        setup = application.setup(options, trials.budget())
         tuning = _tuning(trials, setup.task.search_space())
-        folder = _prepared(setup, trials, tuning)
+        folder = _prepare(setup, trials, tuning)
     print_notes(application.notes(setup.task, options))
     teach = application.teach(setup.task, options)
     if teach is not None:
-        setup = setup._replace(task=taught(teach, folder, quiet=trials.quiet))
+        setup = setup._replace(task=run_teacher(teach, folder, quiet=trials.quiet))
     _run(setup, trials, tuning, folder)
 
 
@@ -241,7 +242,7 @@ def _compare_experiment(options: ExperimentOptions, trials: TrialOptions) -> Non
         budget = experiment.budget(trials.steps, trials.minutes)
         setup = Setup(experiment, experiment.arms, budget, {})
         tuning = experiment.tuning(trials.tune)
-        folder = _prepared(setup, trials, tuning)
+        folder = _prepare(setup, trials, tuning)
     _run(setup, trials, tuning, folder)
 
 
@@ -255,9 +256,9 @@ def _judge(options: ResultOptions) -> None:
         judged = tradeoffs.judge_results(
             options.results,
             baseline=options.baseline,
-            metrics=[tradeoffs.Metric(**known) for known in options.metrics],
+            metrics=[tradeoffs.Metric(**settings) for settings in options.metrics],
             name=options.results.name,
-            command=_typed(),
+            command=_command_line(),
         )
         if options.out is not None:
             check_writable(options.out)
@@ -267,8 +268,8 @@ def _judge(options: ResultOptions) -> None:
     _finish(judged.verdicts, judged.results, options.out, options)
 
 
-def taught(teach: Any, folder: Path, *, quiet: bool) -> Any:
-    """Let a teacher do its work, which is kept beside the folder, and return the task."""
+def run_teacher(teach: Any, folder: Path, *, quiet: bool) -> Any:
+    """Run the work of a teacher, keep its result beside the folder, and return the task."""
     from askew.cli._progress import LineProgress
 
     store = Path(f"{folder}-taught.jsonl")
@@ -277,7 +278,7 @@ def taught(teach: Any, folder: Path, *, quiet: bool) -> Any:
 
 
 def _call(setup: "Setup", trials: TrialOptions, tuning: "Tuning | None") -> dict[str, Any]:
-    """What identifies a comparison, besides task and arms."""
+    """Return the arguments of a comparison besides task, arms and folder."""
     return {
         "seeds": trials.seed_numbers,
         "budget": setup.budget,
@@ -289,8 +290,8 @@ def _call(setup: "Setup", trials: TrialOptions, tuning: "Tuning | None") -> dict
     }
 
 
-def _prepared(setup: "Setup", trials: TrialOptions, tuning: "Tuning | None") -> Path:
-    """Refuse what cannot run, and return the folder that it runs in."""
+def _prepare(setup: "Setup", trials: TrialOptions, tuning: "Tuning | None") -> Path:
+    """Refuse a comparison that cannot run, and return its folder."""
     from askew.tasks import default_folder
     from askew.tradeoffs import prepare_comparison
 
@@ -316,7 +317,7 @@ def _run(setup: "Setup", trials: TrialOptions, tuning: "Tuning | None", folder: 
             setup.arms,
             out=folder,
             jobs=trials.jobs or max(1, (os.cpu_count() or 1) // trials.processes),
-            command=_typed(),
+            command=_command_line(),
             watcher=watcher,
             looks=tradeoffs.interim_schedule(len(seeds)) if trials.until_decided else None,
             **_call(setup, trials, tuning),
@@ -345,16 +346,8 @@ def _check_packages(trials: TrialOptions) -> None:
 
 def _check_report() -> None:
     with requires_extra("compare", "report"):
-        import jinja2  # noqa: F401  (needed last, said missing first)
+        import jinja2  # noqa: F401  (needed last, but checked before any work)
         import plotly  # noqa: F401
-
-
-def _budget(trials: TrialOptions) -> Any:
-    from askew.tradeoffs import Budget
-
-    if trials.steps is None and trials.minutes is None:
-        return None
-    return Budget(steps=trials.steps, minutes=trials.minutes)
 
 
 def _tuning(trials: TrialOptions, usual: Mapping[str, Any]) -> "Tuning | None":
@@ -366,12 +359,13 @@ def _tuning(trials: TrialOptions, usual: Mapping[str, Any]) -> "Tuning | None":
     return Tuning(draws=trials.tune, space=space or usual)
 
 
-def _typed() -> str:
+def _command_line() -> str:
     return shlex.join(["askew", *sys.argv[1:]])
 
 
-def _refuse(given: object, option: str, why: str) -> None:
-    if isinstance(given, Iterable) and not isinstance(given, str):
-        given = " ".join(map(str, given))
-    if given:
-        raise ValueError(f"compare: {option} {why}; got {option} {given}")
+def _refuse(value: object, option: str, why: str) -> None:
+    """Refuse an option that was given."""
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        value = " ".join(map(str, value))
+    if value:
+        raise ValueError(f"compare: {option} {why}; got {option} {value}")

@@ -1,4 +1,4 @@
-"""The command that looks over an installation."""
+"""The command `askew doctor`: check an installation."""
 
 import json
 from typing import Annotated
@@ -12,13 +12,14 @@ from askew.cli._options import Json
 def doctor_command(
     *,
     self_test: Annotated[
-        bool, typer.Option("--self-test/--no-self-test", help="Compute a few things twice.")
+        bool,
+        typer.Option("--self-test/--no-self-test", help="Compute a few numbers in two ways."),
     ] = True,
     as_json: Json = False,
 ) -> None:
-    """Show what is installed, what this machine can do, and whether its numbers come out right.
+    """Show what is installed, what this machine can do, and whether its numbers are right.
 
-    Exit codes: 0 all is well, 1 a number is wrong, 2 a needed package is missing.
+    Exit codes: 0 all is well, 1 a number is wrong, 2 a required package is missing.
     """
     with exit_on_user_error():
         from askew.cli import _installation as machine

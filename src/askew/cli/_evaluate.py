@@ -17,10 +17,10 @@ from askew.tasks import Application, option
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(OutputOptions):
-    """Which model is scored, and where its outputs go."""
+    """The model to score, and where its outputs go."""
 
     folder: Path = option(..., "A folder that training wrote.", positional=True)
-    out: Path | None = option(None, "Write what the model answers there, one a line.")
+    out: Path | None = option(None, "Also write the outputs of the model here, one per line.")
 
 
 def add_evaluate_command(app: typer.Typer, applications: Mapping[str, Application]) -> None:
@@ -38,13 +38,13 @@ def add_evaluate_command(app: typer.Typer, applications: Mapping[str, Applicatio
     app.command("evaluate", cls=OneLineCommand, help=paragraphs(_HELP))(command)
 
 
-_HELP = """Score a trained model on test data; the kind of the model says how.
+_HELP = """Score a trained model on test data, by the metrics of its kind.
 
     Translations are scored by BLEU, chrF, exact match and the placeholders kept, from --data or
     --test-source and --test-target; each score has its 95 % interval over sentences and
     sacreBLEU's signature. Answers to questions are scored by F1, exact match and how well contexts
-    are found, beside baselines, with intervals over articles. An option that is of another kind
-    of model is refused.
+    are found, next to baselines, with intervals over articles. An option for another kind of model
+    is refused.
     """
 
 
@@ -75,19 +75,19 @@ def _application_of(folder: Path) -> str:
 
     kind = model_kind(folder)
     if kind.application is None:
-        kind.load(folder)  # says what is wrong with a damaged folder
+        kind.load(folder)  # the error describes a damaged folder
         raise ValueError(f"evaluate: the model must be one that askew trained; got {folder}")
     return kind.application
 
 
 def _check_options(name: str, options: Mapping[str, Any]) -> None:
-    """Refuse what was said of another kind of model."""
+    """Refuse options for another kind of model."""
     known = {one.name for one in fields(options[name])}
     for other, values in options.items():
         for one in fields(values):
             value = getattr(values, one.name)
             if one.name not in known and value != one.default:
                 raise ValueError(
-                    f"evaluate: --{one.name.replace('_', '-')} must be left out of a model of "
-                    f"{name}; got {value}. It is of {other}"
+                    f"evaluate: --{one.name.replace('_', '-')} must be left out for a model of "
+                    f"{name}; got {value}. It is an option of {other}"
                 )

@@ -1,4 +1,4 @@
-"""How commands end: bad input, a failure and an interruption each in one line and by exit code."""
+"""How commands end after bad input, a failure or an interruption: one line and an exit code."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ import typer
 
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
-    """Turn what is wrong with the user's input into one line and exit code 2."""
+    """Turn an error in the user's input into one line and exit code 2."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -25,8 +25,8 @@ def exit_on_user_error() -> Iterator[None]:
 
 @contextmanager
 def exit_on_interrupt(folder: Path) -> Iterator[None]:
-    """Say where finished work is kept when long work is interrupted or fails."""
-    kept = f"what is finished is kept in {folder}, type the same again to go on"
+    """Print where finished work is kept when long work is interrupted or fails."""
+    kept = f"finished work is kept in {folder}; type the same command again to resume"
     try:
         yield
     except KeyboardInterrupt:
@@ -37,13 +37,13 @@ def exit_on_interrupt(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def exit_on_failure() -> Iterator[None]:
-    """End quietly where the reader of the output goes away, and in one line on a failure."""
+    """End silently if the reader of the output has closed it, and in one line on a failure."""
     try:
         yield
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
-        fail("interrupted; the lines finished so far are written", 130)
+        fail("interrupted; the finished lines are written", 130)
     except (OSError, RuntimeError) as error:
         fail(" ".join(str(error).split()), 1)
 
@@ -55,17 +55,17 @@ def fail(message: str, code: int) -> NoReturn:
 
 
 def print_notes(notes: Iterable[str]) -> None:
-    """Print what the user should know, a line each, on stderr."""
+    """Print notes for the user on stderr, one per line."""
     for note in notes:
         print(f"askew: note: {note}", file=sys.stderr)
 
 
 def set_up_torch(threads: int) -> None:
-    """Use so many threads, and show no progress bars but our own."""
+    """Set the number of threads, and silence the progress bars of transformers."""
     import torch
     from transformers.utils import logging
 
-    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # in processes of ours, too
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # also for processes that we start
     torch.set_num_threads(threads)
     logging.set_verbosity_error()
     logging.disable_progress_bar()

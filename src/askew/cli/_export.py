@@ -16,10 +16,11 @@ def export_command(
     *,
     to: Annotated[str, typer.Option(help="ctranslate2 or onnx.")] = "ctranslate2",
     quantization: Annotated[
-        str, typer.Option(help="Of CTranslate2: float32, int8, int16, float16, bfloat16, ….")
+        str,
+        typer.Option(help="Of CTranslate2: float32, int8, int16, float16, bfloat16, …."),
     ] = "float32",
     out: Annotated[
-        Path | None, typer.Option(help="Where to; by default a folder in the model's own.")
+        Path | None, typer.Option(help="Output folder; by default one inside the model's folder.")
     ] = None,
 ) -> None:
     """Write a trained model for another engine; `askew translate --engine ctranslate2` runs it."""
@@ -32,7 +33,7 @@ def export_command(
         if to == "onnx":
             if quantization != "float32":
                 raise ValueError(f"export: onnx is float32; got --quantization {quantization}")
-            # What torch says of packages that this export does not use.
+            # torch warns about packages that this export does not need.
             logging.getLogger("torch.onnx").setLevel(logging.ERROR)
             written = export_onnx(folder, out)
         else:

@@ -1,4 +1,4 @@
-"""The command that shows what a model's attention has become."""
+"""The command `askew inspect`: show what the attention of a model has learnt."""
 
 import json
 from pathlib import Path
@@ -26,11 +26,13 @@ def inspect_command(
     text: Annotated[
         list[str] | None,
         typer.Option(
-            "--text", help="Read it, for the entropy of attention and its pictures. Repeatable."
+            "--text",
+            help="A text to read, for entropy and pictures. May be repeated.",
         ),
     ] = None,
     question: Annotated[
-        str | None, typer.Option(help="What a question-answering model is asked of the texts.")
+        str | None,
+        typer.Option(help="The question about the texts, if the model answers questions."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Also write a page with pictures, e.g. inspection.html.")
@@ -39,10 +41,10 @@ def inspect_command(
 ) -> None:
     """Show how symmetric, directed and wide the attention of a model is, layer by layer.
 
-    Symmetry: 1 where i looks at j as j looks at i, -1 where it is the reverse; random weights give
-    about 1 over the width. Directionality: 1 where few features of the keys stand out, -1 of the
-    queries. Rank: directions that a head compares, of those it could. Entropy, with --text: 1 at
-    all tokens alike, 0 at one.
+    Symmetry: 1 if token i attends to j as j attends to i, -1 if with the opposite sign; random
+    weights have about 1 / width. Directionality: 1 if a few features of the keys stand out, -1 if
+    features of the queries do. Rank: directions that a head compares, of those that it could.
+    Entropy, with --text: 1 if a head attends to all tokens alike, 0 if to a single one.
 
     Exit codes: 0 done, 2 bad input.
     """
@@ -54,44 +56,43 @@ def inspect_command(
         set_up_torch(1)
         model = load_checkpoint(folder)
         readings = {
-            own: read_attention(model, folder, own, question=question) for own in text or []
+            line: read_attention(model, folder, line, question=question) for line in text or []
         }
-        found = inspection.inspect_model(
-            model, {own: reading.weights for own, reading in readings.items()}
-        )
+        weights = {line: reading.weights for line, reading in readings.items()}
+        report = inspection.inspect_model(model, weights)
         if out is not None:
-            pictures = [own for reading in readings.values() for own in reading.pictures]
-            inspection.write_inspection_page(found, out, pictures)
+            pictures = [picture for reading in readings.values() for picture in reading.pictures]
+            inspection.write_inspection_page(report, out, pictures)
     if as_json:
-        print(json.dumps(found.to_plain(), indent=2, ensure_ascii=False))
+        print(json.dumps(report.to_plain(), indent=2, ensure_ascii=False))
         return
-    _show(found)
+    _show(report)
     if out is not None:
         print(f"page: {out}")
 
 
-def _show(found: "Inspection") -> None:
+def _show(report: "Inspection") -> None:
     from rich.console import Console
 
     console = Console()
     table = _table("stack", "layers", "width", "heads", "key heads", "parameters", "share")
-    for stack in found.stacks:
+    for stack in report.stacks:
         numbers = (stack.depth, stack.width, stack.heads, stack.kv_heads)
         shown = [str(n) if stack.depth else "" for n in numbers]
         table.add_row(stack.name or "module", *shown, f"{stack.parameters:,}", f"{stack.share:.1%}")
     console.print(table)
-    for stack, kind in dict.fromkeys((own.stack, own.kind) for own in found.attention):
-        members = [own for own in found.attention if (own.stack, own.kind) == (stack, kind)]
+    for stack, kind in dict.fromkeys((layer.stack, layer.kind) for layer in report.attention):
+        layers = [x for x in report.attention if (x.stack, x.kind) == (stack, kind)]
         print(f"\n{stack or 'module'}, {kind}-attention")
         table = _table("layer", "rank", "entropy")
         if kind == "self":
             print(
                 "Σ: the sum of all heads; heads: lowest, median, highest.\nRandom weights give a "
-                f"symmetry of about {1 / members[0].d_model:.2g}."
+                f"symmetry of about {1 / layers[0].d_model:.2g}."
             )
             names = ("symmetry\nΣ", "\nheads", "direction\nΣ", "\nheads")
             table = _table("\nlayer", *names, "\nrank", "entropy\nheads")
-        for scores in members:
+        for scores in layers:
             table.add_row(*_line(scores))
         console.print(table)
 

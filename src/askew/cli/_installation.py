@@ -1,4 +1,4 @@
-"""What is installed, what this machine can do, and whether its numbers come out right."""
+"""What is installed, what this machine can do, and whether its numbers are right."""
 
 import os
 import platform
@@ -21,7 +21,7 @@ from askew.transformer import AsymmetricEncoderDecoder, EncoderDecoderConfig, St
 
 
 class Check(NamedTuple):
-    """One check of numbers: how far two ways of computing the same were apart."""
+    """The difference between two ways of computing the same numbers."""
 
     name: str
     error: float
@@ -34,14 +34,14 @@ class Check(NamedTuple):
 
 
 def installed() -> dict[str, str]:
-    """The versions of Python, of this library and of what it always needs."""
+    """Return the versions of Python, of this library and of the packages that it always needs."""
     names = ["torch", "numpy", "safetensors", "transformers", "tokenizers"]
-    found = {"python": platform.python_version(), "askew": version("askew")}
-    return found | {name: _version(name) or "absent" for name in names}
+    ours = {"python": platform.python_version(), "askew": version("askew")}
+    return ours | {name: _version(name) or "absent" for name in names}
 
 
 def extras() -> dict[str, list[str]]:
-    """For every optional extra the packages of it that are missing or too old."""
+    """Return, for every optional extra, its packages that are missing or too old."""
     missing: dict[str, list[str]] = {}
     for line in requires("askew") or []:
         requirement = Requirement(line)
@@ -49,28 +49,28 @@ def extras() -> dict[str, list[str]]:
             if requirement.marker is None or not requirement.marker.evaluate({"extra": extra}):
                 continue
             absent = missing.setdefault(extra, [])
-            found = _version(requirement.name)
-            if found is None:
+            present = _version(requirement.name)
+            if present is None:
                 absent.append(requirement.name)
-            elif not requirement.specifier.contains(found, prereleases=True):
-                absent.append(f"{requirement} (got {found})")
+            elif not requirement.specifier.contains(present, prereleases=True):
+                absent.append(f"{requirement} (got {present})")
     return missing
 
 
 def devices() -> dict[str, str]:
-    """Where tensors can live, and with what."""
+    """Describe the devices of this machine."""
     threads = f"{torch.get_num_threads()} threads of {os.cpu_count()} processors"
-    found = {"cpu": f"{threads}, {torch.backends.cpu.get_cpu_capability()}"}
+    described = {"cpu": f"{threads}, {torch.backends.cpu.get_cpu_capability()}"}
     for number in range(torch.cuda.device_count()):
-        own = torch.cuda.get_device_properties(number)
-        found[f"cuda:{number}"] = f"{own.name}, {own.total_memory / 2**30:.0f} GiB"
+        device = torch.cuda.get_device_properties(number)
+        described[f"cuda:{number}"] = f"{device.name}, {device.total_memory / 2**30:.0f} GiB"
     if torch.backends.mps.is_available():
-        found["mps"] = "Apple GPU"
-    return found
+        described["mps"] = "Apple GPU"
+    return described
 
 
 def routes() -> dict[str, str]:
-    """The ways in which attention is computed here."""
+    """Describe the ways in which attention can be computed here."""
     cuda = torch.cuda.is_available()
     compiler = next((name for name in ("c++", "g++", "clang++", "cl") if shutil.which(name)), None)
     return {
@@ -83,7 +83,7 @@ def routes() -> dict[str, str]:
 
 
 def self_test() -> Iterator[Check]:
-    """Compute things twice, by ways that share no code, and give how far they are apart."""
+    """Compute numbers in two ways that share no code, and yield their differences."""
     for device in devices():
         for name, (tolerance, check) in _CHECKS.items():
             torch.manual_seed(0)
@@ -101,7 +101,7 @@ def _version(name: str) -> str | None:
 
 
 def _furthest(pairs: list[tuple[Tensor, Tensor]]) -> float:
-    """The largest difference; not a number counts as infinitely far."""
+    """Return the largest difference; NaN counts as infinite."""
     errors = [float((ours - theirs).detach().abs().max()) for ours, theirs in pairs]
     return max(error if error == error else float("inf") for error in errors)
 
@@ -122,10 +122,10 @@ def _attention() -> float:
 
 def _window() -> float:
     q, k, v = (torch.randn(1, 4, 1500, 32, requires_grad=True) for _ in range(3))
-    seen = band_mask(1500, 1500, before=100, after=0)
+    visible = band_mask(1500, 1500, before=100, after=0)
     both = (
         attend(q, k, v, window=(100, 0), route="banded").output,
-        attend(q, k, v, attn_mask=seen, route="dense").output,
+        attend(q, k, v, attn_mask=visible, route="dense").output,
     )
     grads = [torch.autograd.grad(out.square().sum(), (q, k, v)) for out in both]
     return _furthest([(both[0], both[1]), *zip(*grads, strict=True)])
@@ -149,7 +149,7 @@ def _extreme_logits() -> float:
             logits, torch.full_like(logits, target), gamma_pos=1.0, gamma_neg=4.0, margin=0.05
         )
         (slope,) = torch.autograd.grad(loss, logits)
-        errors += [loss - loss, slope - slope]  # anything but 0 was not finite
+        errors += [loss - loss, slope - slope]  # 0 if finite, else NaN
     return _furthest([(error, torch.zeros_like(error)) for error in errors])
 
 

@@ -1,9 +1,9 @@
-"""Options of commands: shared ones, and commands made of dataclasses whose fields are options."""
+"""Shared options, and commands made from dataclasses whose fields are options."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from inspect import Parameter, Signature
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -11,28 +11,31 @@ from typer.core import TyperCommand
 from askew.cli._exits import exit_on_user_error, fail
 from askew.tasks import option
 
+if TYPE_CHECKING:
+    from askew.tradeoffs import Budget
+
 Threads = Annotated[int, typer.Option(min=1, help="Threads.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
-"""What the parser of the command line raises; its class has no public name."""
+"""The base class of the parser's errors, which has no public name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions:
-    """How a command shows what it does."""
+    """Options for what a command prints."""
 
-    quiet: bool = option(False, "No progress.")
+    quiet: bool = option(False, "Show no progress.")
     as_json: bool = option(False, "Print results as JSON.", name="--json")
 
 
 @dataclass(frozen=True, kw_only=True)
 class BudgetOptions:
-    """How long a training lasts."""
+    """Options for the length of a training."""
 
     steps: int | None = option(None, "Training steps of one trial.", minimum=1)
-    minutes: float | None = option(None, "Or: CPU-minutes of training of one trial.")
+    minutes: float | None = option(None, "Instead of --steps: CPU-minutes of one training.")
 
     def __post_init__(self) -> None:
         both = self.steps is not None and self.minutes is not None
@@ -42,20 +45,28 @@ class BudgetOptions:
                 f"{self.steps}, minutes {self.minutes}"
             )
 
+    def budget(self) -> "Budget | None":
+        """Return the budget, or None if no option sets it."""
+        from askew.tradeoffs import Budget
+
+        if self.steps is None and self.minutes is None:
+            return None
+        return Budget(steps=self.steps, minutes=self.minutes)
+
 
 class OneLineCommand(TyperCommand):
-    """A command that says what it does not understand in one line."""
+    """A command whose usage errors are one line."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the options, or end with exit code 2."""
+        """Parse the options, or end with exit code 2."""
         try:
             return super().parse_args(ctx, args)
         except USAGE_ERROR as error:
-            command, spelt = _path(ctx), getattr(error, "option_name", None)
+            command, spelling = _path(ctx), getattr(error, "option_name", None)
             message = getattr(error, "format_message", error.__str__)().rstrip(".")
-            owners = [] if _has(self, spelt) else _owners(ctx, spelt)
+            owners = [] if _has(self, spelling) else _owners(ctx, spelling)
             if owners:
-                message = f"there is no {spelt} here; it is an option of {', '.join(owners)}"
+                message = f"there is no {spelling} here; it is an option of {', '.join(owners)}"
             fail(f"{command}: {message}. See askew {command} --help", 2)
 
 
@@ -65,21 +76,21 @@ def _path(ctx: Any) -> str:
     return f"{above} {ctx.info_name}".strip()
 
 
-def _owners(ctx: Any, spelt: str | None) -> list[str]:
-    """Name the commands beside this one that have an option."""
+def _owners(ctx: Any, spelling: str | None) -> list[str]:
+    """Return the sibling commands that have an option."""
     siblings = getattr(ctx.parent.command, "commands", {}) if ctx.parent else {}
-    return [name for name, command in siblings.items() if _has(command, spelt)]
+    return [name for name, command in siblings.items() if _has(command, spelling)]
 
 
-def _has(command: Any, spelt: str | None) -> bool:
-    return any(spelt in parameter.opts for parameter in command.params)
+def _has(command: Any, spelling: str | None) -> bool:
+    return any(spelling in parameter.opts for parameter in command.params)
 
 
 def make_command(function: Callable[..., None], *groups: type) -> Callable[..., None]:
     """Make a function for Typer whose options are the fields of dataclasses.
 
-    `function` is called with one instance of every group; a field of the same name in two groups
-    is one option. What a group refuses when it is made ends the command in one line.
+    `function` is called with one instance of every group. Fields of the same name in two groups are
+    one option. A ValueError of a group ends the command in one line.
     """
 
     def _run(**values: Any) -> None:
@@ -98,7 +109,7 @@ def make_command(function: Callable[..., None], *groups: type) -> Callable[..., 
 
 
 def _place(group: type, one: Field) -> tuple[bool, int]:
-    """Required options stand first in the help, then a group's own, then inherited ones."""
+    """Sort required options first in the help, then those of the class, then inherited ones."""
     owners = [one.name in vars(base).get("__annotations__", {}) for base in group.__mro__]
     return one.default is not MISSING, -owners[::-1].index(True)
 
@@ -109,9 +120,9 @@ def _parameter(one: Field, hint: Any) -> Parameter:
     if described["positional"]:
         info: Any = typer.Argument(help=described["help"])
     else:
-        spelt = described["name"] or f"--{one.name.replace('_', '-')}"
+        spelling = described["name"] or f"--{one.name.replace('_', '-')}"
         info = typer.Option(
-            spelt,
+            spelling,
             help=described["help"],
             min=described["min"],
             show_default=described["show_default"],
@@ -122,5 +133,5 @@ def _parameter(one: Field, hint: Any) -> Parameter:
 
 
 def paragraphs(text: str | None) -> str:
-    """Join the lines of every paragraph: the terminal's width says where they break."""
-    return "\n\n".join(" ".join(part.split()) for part in (text or "").split("\n\n"))
+    """Join the lines of every paragraph, so that the terminal breaks them at its width."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in (text or "").split("\n\n"))

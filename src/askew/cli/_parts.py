@@ -1,4 +1,4 @@
-"""The command `askew parts`: which parameters would be trained at which rate."""
+"""The command `askew parts`: show which parameters would be trained at which rate."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ def parts_command(
         list[str] | None,
         typer.Option(
             "--rule",
-            help="PART=PATTERN on whole path segments, e.g. norms=**.layer_norm.*; without one a "
+            help="PART=PATTERN on whole path segments, e.g. norms=**.layer_norm.*; without one, a "
             "part is the sub-module of its name. May be repeated; the first match wins.",
         ),
     ] = None,
@@ -32,8 +32,8 @@ def parts_command(
 ) -> None:
     """Show which parameters of a model would be trained at which rate.
 
-    Every trainable parameter is in exactly one part, or the command says which are not. The model
-    is built from its config alone; no weight is read.
+    Every trainable parameter must be in exactly one part; the command names those that are not.
+    The model is built from its config; no weights are read.
     """
     with exit_on_user_error():
         from askew.models import build_on_meta

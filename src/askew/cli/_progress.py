@@ -1,4 +1,4 @@
-"""Progress bars on stderr; without a terminal, one line for each trial that ends."""
+"""Progress on stderr: bars on a terminal, else one line per finished trial."""
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -18,7 +18,7 @@ from askew.tradeoffs import Arm, Watcher
 
 
 class _Bar:
-    """A rich progress bar with one line, silent without a terminal."""
+    """A progress bar of one line, shown on a terminal only."""
 
     def __init__(self, *, quiet: bool) -> None:
         self.quiet = quiet
@@ -47,13 +47,13 @@ class _Bar:
     ) -> None:
         self.bar.stop()
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         if not self.quiet:
             self.console.print(text, highlight=False)
 
 
 class ComparisonProgress(_Bar, Watcher):
-    """Follows a comparison.
+    """Shows the progress of a comparison.
 
     Args:
         arms: All arms.
@@ -67,16 +67,16 @@ class ComparisonProgress(_Bar, Watcher):
         self.finished: set[tuple[str, int]] = set()
 
     def stage(self, name: str) -> None:
-        """Show what is done now."""
+        """Show the name of the current stage."""
         self.bar.update(self.line, description=name)
-        self.say(f"{name} …")
+        self.print(f"{name} …")
 
     def trials(self, done: Mapping[tuple[str, int], int], steps: Mapping[str, int]) -> None:
-        """Show the steps done of all trials."""
+        """Show the finished steps and trials."""
         for (arm, seed), count in done.items():
             if count == steps[arm] and (arm, seed) not in self.finished:
                 self.finished.add((arm, seed))
-                self.say(f"  {len(self.finished)}/{self.num_trials} {arm}, seed {seed}")
+                self.print(f"  {len(self.finished)}/{self.num_trials} {arm}, seed {seed}")
         self.bar.update(
             self.line,
             completed=sum(done.values()),
@@ -85,17 +85,17 @@ class ComparisonProgress(_Bar, Watcher):
         )
 
     def costs(self, done: int, total: int) -> None:
-        """Show the measurements done."""
+        """Show the finished measurements."""
         self.bar.update(self.line, completed=done, total=total)
 
 
 class TrainingProgress(_Bar):
-    """Follows one training; called with steps done and steps in all."""
+    """Shows the progress of one training; called with the number of steps done and of all."""
 
     speed = ""
 
     def __call__(self, step: int, steps: int) -> None:
-        """Show the steps done."""
+        """Show the finished steps."""
         self.bar.update(self.line, completed=step, total=steps, description=f"training{self.speed}")
 
     def record(self, record: Mapping[str, float]) -> None:
@@ -105,14 +105,14 @@ class TrainingProgress(_Bar):
         if "tokens_per_second" in record:
             self.speed += f", {record['tokens_per_second']:,.0f} tokens/s"
         if "eval_loss" in record:
-            self.say(f"  step {record['step']}{self.speed}, validation {record['eval_loss']:.4f}")
+            self.print(f"  step {record['step']}{self.speed}, validation {record['eval_loss']:.4f}")
 
 
 class LineProgress(_Bar):
-    """Follows work on lines.
+    """Shows the progress of work on lines.
 
     Args:
-        what: What is done with them.
+        what: Name of the work.
         quiet: Show nothing.
     """
 
@@ -121,5 +121,5 @@ class LineProgress(_Bar):
         self.bar.update(self.line, description=what)
 
     def reach(self, done: int, total: int) -> None:
-        """Show how many lines are done."""
+        """Show the finished lines."""
         self.bar.update(self.line, completed=done, total=total)

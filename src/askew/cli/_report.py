@@ -1,4 +1,4 @@
-"""The command that writes the page of finished comparisons again."""
+"""The command `askew report`: write the report of finished comparisons again."""
 
 import json
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ def report_command(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The page; by default report.html in the folder, or here if there are several."
+            help="Output file; by default report.html in the folder, or here if there are several."
         ),
     ] = None,
     language: Annotated[Literal["en", "pt"], typer.Option(help="Language of the page.")] = "en",
@@ -27,9 +27,9 @@ def report_command(
 ) -> None:
     """Write the report of one or more finished comparisons again, as one page.
 
-    Several comparisons share a page: a table of their verdicts first, then a section for each.
-    Nothing is measured or judged again; the page shows what results.json holds, and the values of
-    single items where the trials still lie beside it.
+    Several comparisons share a page: a table of their verdicts, then a section for each. Nothing is
+    measured or judged again: the page shows results.json, and the values of single items if the
+    trials are still in the folder.
 
     Exit codes: 0 done, 2 bad input.
     """
@@ -54,7 +54,7 @@ def write_page(results: Mapping[str, object], folder: Path, language: str) -> No
 def show_results(
     results: Mapping[str, object], folder: Path | None, language: str, *, as_json: bool
 ) -> None:
-    """Print what a comparison found, and where its report lies."""
+    """Print the results of a comparison and the path of its report."""
     if as_json:
         print(json.dumps(results, indent=2, ensure_ascii=False))
         return

@@ -1,4 +1,4 @@
-"""What `askew compare` reads from words: ranges, metrics, experiments."""
+"""Options of `askew compare` that are parsed: ranges, metrics and experiments."""
 
 import sys
 from importlib import import_module
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class NumberRange(NamedTuple):
-    """Where tuning draws a number from, as `askew.tradeoffs.Range` has it."""
+    """The fields of `askew.tradeoffs.Range`, without importing torch."""
 
     low: float
     high: float
@@ -18,7 +18,7 @@ class NumberRange(NamedTuple):
 
 
 def parse_range(text: str) -> tuple[str, NumberRange]:
-    """Read KEY=LOW..HIGH or KEY=LOW..HIGH:log."""
+    """Parse KEY=LOW..HIGH or KEY=LOW..HIGH:log."""
     key, _, ends = text.partition("=")
     ends, _, scale = ends.partition(":")
     low, _, high = ends.partition("..")
@@ -35,7 +35,7 @@ def parse_range(text: str) -> tuple[str, NumberRange]:
 
 
 def parse_metric(text: str) -> dict[str, Any]:
-    """Read NAME=WORDS as the settings of an `askew.tradeoffs.Metric`."""
+    """Parse NAME=WORDS into the settings of an `askew.tradeoffs.Metric`."""
     name, _, words = text.partition("=")
     settings: dict[str, Any] = {"name": name, "label": name, "equivalence": 0.0}
     for word in filter(None, words.split(",")):
@@ -55,12 +55,9 @@ def parse_metric(text: str) -> dict[str, Any]:
 
 
 def load_experiment(text: str) -> "Experiment":
-    """Import the experiment, or call the function that returns one, and so run its code.
+    """Import an experiment, or a function that returns one; both run the user's code.
 
-    Modules are also looked for in the current folder.
-
-    Raises:
-        ValueError: If there is no such module, name or experiment.
+    Modules in the current folder can be imported, too.
     """
     from askew.tradeoffs import Experiment
 

@@ -1,4 +1,4 @@
-"""Streams of lines: one line out for each line in, whatever its bytes, in bounded memory."""
+"""Streams of lines of any bytes, read in bounded memory."""
 
 import sys
 import time
@@ -16,10 +16,10 @@ _WINDOW_BYTES, _WINDOW_LINES = 1_000_000, 1024
 
 
 class LineStats:
-    """Counts lines, and says how many on the way and at the end.
+    """Counts lines, and prints the counts as progress and at the end.
 
     Args:
-        size: Bytes to read in all, where they are known.
+        size: Number of bytes to read, if it is known.
         shown: Whether progress is shown.
     """
 
@@ -52,7 +52,7 @@ class LineStats:
 
 
 def check_writable(path: Path | None, caller: str, *, unlike: Path | None = None) -> None:
-    """Refuse a file that cannot be written, or that is read at the same time."""
+    """Refuse a file that cannot be written, or that is also the input."""
     if path is None:
         return
     require(
@@ -66,17 +66,17 @@ def check_writable(path: Path | None, caller: str, *, unlike: Path | None = None
 
 
 def opened(path: Path | None, mode: str, standard: TextIO) -> AbstractContextManager[BinaryIO]:
-    """Open a file for bytes; without one, take a standard stream and leave it open."""
+    """Open a file for bytes, or a standard stream, which is left open."""
     if path is None:
         return nullcontext(standard.buffer)
     return cast(BinaryIO, path.open(mode))
 
 
-def windows(given: BinaryIO, stats: LineStats) -> Iterator[tuple[int, list[str]]]:
-    """Read the lines in windows, each with the number of its first line."""
+def windows(stream: BinaryIO, stats: LineStats) -> Iterator[tuple[int, list[str]]]:
+    """Read lines in windows, each with the number of its first line."""
     lines: list[str] = []
     start = 0
-    for raw in given:
+    for raw in stream:
         line = raw.removesuffix(b"\n").removesuffix(b"\r")
         text = line.decode("utf-8", "replace")
         stats.invalid += text.encode() != line
@@ -92,6 +92,7 @@ def windows(given: BinaryIO, stats: LineStats) -> Iterator[tuple[int, list[str]]
 
 
 def count_special(translator: "Translator", lines: list[str], stats: LineStats) -> None:
+    """Count empty lines, and those that are split since they are too long."""
     stats.empty += sum(not line.strip() for line in lines)
     longest = translator.max_source_tokens
     long_ = (line for line in lines if len(line.encode()) > longest)  # a token is a byte or more

@@ -1,4 +1,4 @@
-"""The command `askew train`: one model of an application."""
+"""The command `askew train`: train one model of an application."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from askew._check import requires_extra
-from askew.cli._compare import taught
+from askew.cli._compare import run_teacher
 from askew.cli._exits import exit_on_interrupt, exit_on_user_error, print_notes, set_up_torch
 from askew.cli._options import (
     BudgetOptions,
@@ -24,16 +24,16 @@ from askew.tasks import Application, option
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(OutputOptions, BudgetOptions):
-    """How one training runs."""
+    """Options for one training."""
 
     out: Path = option(..., "Folder of the model.")
-    seed: int = option(0, "Of everything random.")
+    seed: int = option(0, "Seed of everything random.")
     threads: int = option(1, "Threads.", minimum=1)
-    tensorboard: Path | None = option(None, "Folder of curves for TensorBoard.")
+    tensorboard: Path | None = option(None, "Folder for curves of TensorBoard.")
 
 
 def make_train_app(applications: Mapping[str, Application]) -> typer.Typer:
-    """Make `askew train`: a sub-command for each application that trains one model."""
+    """Make `askew train`: a sub-command per application that trains one model."""
     app = typer.Typer(help="Train one model.", no_args_is_help=True)
     for name, application in applications.items():
         if application.train is not None:
@@ -45,23 +45,18 @@ def make_train_app(applications: Mapping[str, Application]) -> typer.Typer:
 
 
 def _train(application: Application, options: Any, run: RunOptions) -> None:
-    """Train into the folder and print the scores, where this process is the first."""
+    """Train into a folder; the first process prints the scores."""
     assert application.train is not None
     with exit_on_user_error():
         if run.tensorboard is not None:
             with requires_extra("train", "track"):
                 import tensorboard  # noqa: F401
-        from askew import tasks, tradeoffs
+        from askew import tasks
 
         task = application.make_task(options)
         config, training = application.train.make_model(task, options)
-        budget = (
-            application.budget(options)
-            if run.steps is None and run.minutes is None
-            else tradeoffs.Budget(steps=run.steps, minutes=run.minutes)
-        )
         call = {
-            "budget": budget,
+            "budget": run.budget() or application.budget(options),
             "seed": run.seed,
             "threads": run.threads,
             "out": run.out,
@@ -70,14 +65,14 @@ def _train(application: Application, options: Any, run: RunOptions) -> None:
         identity = tasks.prepare_training(task, config, **call)
     from askew.cli._progress import TrainingProgress
 
-    first = tasks.is_first_process()
-    quiet = run.quiet or not first
-    if first:
+    is_first = tasks.is_first_process()
+    quiet = run.quiet or not is_first
+    if is_first:
         print_notes(application.notes(task, options))
     set_up_torch(run.threads)
     teach = application.teach(task, options)
     if teach is not None:
-        task = taught(teach, run.out, quiet=quiet)
+        task = run_teacher(teach, run.out, quiet=quiet)
     with exit_on_interrupt(run.out), TrainingProgress(quiet=quiet) as progress:
         scores = tasks.train_into(
             task,
@@ -88,8 +83,13 @@ def _train(application: Application, options: Any, run: RunOptions) -> None:
             tensorboard=run.tensorboard,
             **call,
         )
-    if first and run.as_json:
+    if is_first:
+        _print_scores(scores, run)
+
+
+def _print_scores(scores: Mapping[str, float], run: RunOptions) -> None:
+    if run.as_json:
         print(json.dumps(scores, indent=2))
-    elif first:
+    else:
         print("test set: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
         print(f"model: {run.out}")

@@ -1,4 +1,4 @@
-"""The command `askew translate`: lines in, lines out, or a catalogue filled in."""
+"""The command `askew translate`: translate lines, or fill in a catalogue."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ Engine = Annotated[
 ]
 Beams = Annotated[int, typer.Option(help="Hypotheses kept; 1 is greedy.")]
 LengthPenalty = Annotated[
-    float, typer.Option(help="Power of the length that scores are divided by.")
+    float, typer.Option(help="Scores are divided by the length to this power.")
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Lines decoded together at most.")]
 Folder = Annotated[Path, typer.Argument(help="A folder that training wrote.")]
@@ -29,10 +29,10 @@ Folder = Annotated[Path, typer.Argument(help="A folder that training wrote.")]
 def translate_command(
     folder: Folder,
     file: Annotated[
-        Path | None, typer.Argument(help="Lines to translate, or a .po file; else stdin.")
+        Path | None, typer.Argument(help="Lines to translate, or a .po file; by default stdin.")
     ] = None,
     *,
-    out: Annotated[Path | None, typer.Option(help="Write there; needed for a .po file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output file; required for a .po file.")] = None,
     engine: Engine = "torch",
     beams: Beams = 1,
     length_penalty: LengthPenalty = 1.0,
@@ -40,29 +40,29 @@ def translate_command(
         int, typer.Option(help="Translations per line: line number TAB score TAB text, each.")
     ] = 1,
     sample: Annotated[bool, typer.Option("--sample", help="Draw tokens at random.")] = False,
-    temperature: Annotated[float, typer.Option(help="Of sampling.")] = 1.0,
-    top_k: Annotated[int, typer.Option(help="Sample among so many tokens; 0 means all.")] = 0,
-    top_p: Annotated[float, typer.Option(help="Sample among this share of probability.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Of sampling.")] = 0,
+    temperature: Annotated[float, typer.Option(help="Temperature of sampling.")] = 1.0,
+    top_k: Annotated[int, typer.Option(help="Sample from this many tokens; 0 means all.")] = 0,
+    top_p: Annotated[float, typer.Option(help="Sample from this share of probability.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Seed of sampling.")] = 0,
     batch_size: BatchSize = 64,
     threads: Threads = 1,
     show_attention: Annotated[
         Path | None,
-        typer.Option(help="Also write a page of where the decoder looked, for the first lines."),
+        typer.Option(help="Also write a page with the decoder's attention for the first lines."),
     ] = None,
     scores: Annotated[
-        bool, typer.Option("--scores", help="Line number and score before every translation.")
+        bool, typer.Option("--scores", help="Print line number and score before every translation.")
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object per line: line and hypotheses.")
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Translate lines from a file or from stdin; one line out for every line in.
+    """Translate lines from a file or from stdin; the output has one line per line of input.
 
-    Lines end with a newline byte alone; other line ends within a translation become spaces.
-    Empty lines stay empty, bytes that are not UTF-8 become U+FFFD, and lines longer than the
-    model reads at once are translated in pieces; how many is said at the end.
+    Only a newline byte ends a line; other line ends within a translation become spaces. Empty lines
+    stay empty, bytes that are not UTF-8 become U+FFFD, and lines that are too long for the model
+    are translated in pieces; a note on stderr counts them at the end.
     """
     with exit_on_user_error():
         from askew.models import DecodingConfig
@@ -90,22 +90,22 @@ def translate_command(
     if file is not None and out is not None and catalogue:
         _translate_catalogue(translator, decoding, file, out)
         return
-    write = _written if as_json else partial(_printed, scored=scores or n_best > 1)
-    seen = not quiet and sys.stderr.isatty() and (out is not None or not sys.stdout.isatty())
-    stats = LineStats(file.stat().st_size if file is not None else None, shown=seen)
+    form = _json_line if as_json else partial(_plain_lines, scored=scores or n_best > 1)
+    shown = not quiet and sys.stderr.isatty() and (out is not None or not sys.stdout.isatty())
+    stats = LineStats(file.stat().st_size if file is not None else None, shown=shown)
     with (
         exit_on_failure(),
-        opened(file, "rb", sys.stdin) as given,
-        opened(out, "wb", sys.stdout) as written,
+        opened(file, "rb", sys.stdin) as source,
+        opened(out, "wb", sys.stdout) as target,
     ):
-        for number, lines in windows(given, stats):
+        for number, lines in windows(source, stats):
             count_special(translator, lines, stats)
             if show_attention is not None and number == 1:
                 _show_attention(translator, lines, show_attention)
-            answers = translator.hypotheses(lines, decoding)
-            for own, found in enumerate(answers, start=number):
-                written.write(write(own, found).encode())
-            written.flush()
+            translations = translator.hypotheses(lines, decoding)
+            for line, hypotheses in enumerate(translations, start=number):
+                target.write(form(line, hypotheses).encode())
+            target.flush()
             stats.progress()
     stats.end()
 
@@ -129,15 +129,16 @@ def _translate_catalogue(
     print(f"{count} messages filled in and marked fuzzy: {out}")
 
 
-def _printed(number: int, found: "list[Hypothesis]", *, scored: bool) -> str:
-    lines = [(" ".join(text.splitlines()), score) for text, score in found]
+def _plain_lines(number: int, hypotheses: "list[Hypothesis]", *, scored: bool) -> str:
+    lines = [(" ".join(text.splitlines()), score) for text, score in hypotheses]
     if not scored:
         return lines[0][0] + "\n"
     return "".join(f"{number}\t{score:.6g}\t{' '.join(t.split(chr(9)))}\n" for t, score in lines)
 
 
-def _written(number: int, found: "list[Hypothesis]") -> str:
-    return json.dumps({"line": number, "hypotheses": [own._asdict() for own in found]}) + "\n"
+def _json_line(number: int, hypotheses: "list[Hypothesis]") -> str:
+    rows = [hypothesis._asdict() for hypothesis in hypotheses]
+    return json.dumps({"line": number, "hypotheses": rows}) + "\n"
 
 
 def _show_attention(translator: "Translator", lines: list[str], path: Path) -> None:
@@ -147,4 +148,4 @@ def _show_attention(translator: "Translator", lines: list[str], path: Path) -> N
     if chosen:
         write_attention_page([attention_map(translator, line) for line in chosen], path)
     else:
-        print("askew: note: no line that fits is there to show attention for", file=sys.stderr)
+        print("askew: note: no line is short enough to show its attention", file=sys.stderr)

@@ -3,41 +3,42 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from askew.tasks._application import (
+    Application,
+    MatchedOptions,
+    Scored,
+    Scoring,
+    ScoringOptions,
+    SettingOptions,
+    Setup,
+    Split,
+    Training,
+    option,
+)
+from askew.tasks._applications import APPLICATIONS
+from askew.tasks._sources import QuestionSources, Sources, is_catalogue
+
 if TYPE_CHECKING:
-    from askew.tasks._application import (
-        Application,
-        MatchedOptions,
-        Scored,
-        Scoring,
-        ScoringOptions,
-        SettingOptions,
-        Setup,
-        Split,
-        Training,
-        option,
-    )
-    from askew.tasks._applications import APPLICATIONS
     from askew.tasks._arms import default_folder
     from askew.tasks._data import load_text, read_any
     from askew.tasks._evaluate import Evaluated, evaluate_translator, load_test
     from askew.tasks._labels import LabelTask, LabelTrainingConfig, best_threshold
     from askew.tasks._presets import SHAPES, SIZES, translation_preset
     from askew.tasks._qa import Pretrained, QATask, qa_task
-    from askew.tasks._qa_contexts import read_own_contexts, references
+    from askew.tasks._qa_contexts import references
     from askew.tasks._qa_data import (
+        describe_refused,
         load_questions,
         load_test_questions,
         shipped_questions,
-        tell_refused,
     )
     from askew.tasks._qa_evaluate import evaluate_answerer
     from askew.tasks._qa_presets import QA_SHAPES, qa_preset
     from askew.tasks._retrieval import RetrievalTask, RetrievalTrainingConfig, retrieval_scores
-    from askew.tasks._sources import QuestionSources, Sources, is_catalogue
     from askew.tasks._tabular import MLP, MLPConfig, TableTask, TableTrainingConfig
     from askew.tasks._tabular_data import (
         SplitTable,
-        TablePart,
+        TableRows,
         load_eights,
         load_unseen_digits,
         load_yeast,
@@ -76,7 +77,7 @@ __all__ = [
     "Sources",
     "Split",
     "SplitTable",
-    "TablePart",
+    "TableRows",
     "TableTask",
     "TableTrainingConfig",
     "Teacher",
@@ -84,6 +85,7 @@ __all__ = [
     "TranslationTask",
     "best_threshold",
     "default_folder",
+    "describe_refused",
     "evaluate_answerer",
     "evaluate_translator",
     "find_teacher",
@@ -101,40 +103,32 @@ __all__ = [
     "qa_preset",
     "qa_task",
     "read_any",
-    "read_own_contexts",
     "read_table_file",
     "references",
     "retrieval_scores",
     "shipped_questions",
     "split_table",
     "teach",
-    "tell_refused",
     "train_into",
     "translation_preset",
     "translation_task",
 ]
 
 _HOMES = {
-    "_application": (
-        "Application MatchedOptions Scored Scoring ScoringOptions SettingOptions Setup Split "
-        "Training option"
-    ),
-    "_applications": "APPLICATIONS",
     "_arms": "default_folder",
     "_data": "load_text read_any",
     "_evaluate": "Evaluated evaluate_translator load_test",
     "_labels": "LabelTask LabelTrainingConfig best_threshold",
     "_presets": "SHAPES SIZES translation_preset",
     "_qa": "Pretrained QATask qa_task",
-    "_qa_contexts": "read_own_contexts references",
-    "_qa_data": "load_questions load_test_questions shipped_questions tell_refused",
+    "_qa_contexts": "references",
+    "_qa_data": "load_questions load_test_questions shipped_questions describe_refused",
     "_qa_evaluate": "evaluate_answerer",
     "_qa_presets": "QA_SHAPES qa_preset",
     "_retrieval": "RetrievalTask RetrievalTrainingConfig retrieval_scores",
-    "_sources": "QuestionSources Sources is_catalogue",
     "_tabular": "MLP MLPConfig TableTask TableTrainingConfig",
     "_tabular_data": (
-        "SplitTable TablePart load_eights load_unseen_digits load_yeast read_table_file split_table"
+        "SplitTable TableRows load_eights load_unseen_digits load_yeast read_table_file split_table"
     ),
     "_tabular_losses": "LabelLossConfig RetrievalLossConfig",
     "_teacher": "Teacher find_teacher teach",
@@ -144,7 +138,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Import what is asked for alone: the table of applications is read for every help."""
+    """Import a name on first use: `--help` must not wait for torch."""
     for home, names in _HOMES.items():
         if name in names.split():
             return getattr(import_module(f"askew.tasks.{home}"), name)

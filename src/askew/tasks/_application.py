@@ -1,4 +1,4 @@
-"""What an application is: its options, and what is made of them. Nothing heavy is imported here."""
+"""What an application is. Importing this module is cheap: it needs neither torch nor data."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from askew.tradeoffs import Arm, Budget, Progress, Task
 
 Match = Literal["parameters", "flops", "latency", "time"]
-"""What a model and its symmetric twin have in common."""
+"""The cost that a model and its symmetric twin have in common."""
 Split = Literal["all", "valid", "test"]
-"""Everything in a file, or what training splits off from it."""
+"""All of a file, or the split of it that training sets aside."""
 
 
 def option(
@@ -28,12 +28,12 @@ def option(
     """Describe one option of a command as a field of a dataclass.
 
     Args:
-        default: Its value where it is not given; `...` where it must be given.
-        help: What the command line says of it.
-        name: How it is spelt, where that is not the field's name with dashes.
-        minimum: The lowest value that is taken.
-        show_default: Whether the help says the default.
-        positional: Whether it is an argument without a name.
+        default: Its default; `...` if the option is required.
+        help: Its text in `--help`.
+        name: Its spelling, if that is not the name of the field with dashes.
+        minimum: The lowest valid value.
+        show_default: Whether the help shows the default.
+        positional: Whether it is a positional argument.
 
     Returns:
         The field.
@@ -57,18 +57,18 @@ def option(
 
 @dataclass(frozen=True, kw_only=True)
 class SettingOptions:
-    """Numbers of the model and of the training by name.
+    """Options that change the settings of the model and of its training.
 
     Attributes:
-        set_: Such as "encoder.num_layers=6" or "training.lr=0.001".
-        config: A TOML file of such numbers; those of `set_` win.
+        set_: Settings such as "encoder.num_layers=6" or "training.lr=0.001".
+        config: A TOML file of settings; those of `set_` override it.
 
     Raises:
-        ValueError: If a setting is not understood or the file cannot be read.
+        ValueError: If a setting cannot be parsed or the file cannot be read.
 
     Example:
-        >>> SettingOptions(set_=["encoder.num_layers=6", "training.lr=0.001"]).settings()
-        {'encoder': {'num_layers': 6}, 'training': {'lr': 0.001}}
+        >>> SettingOptions(set_=["encoder.num_layers=6"]).settings()
+        {'encoder': {'num_layers': 6}}
     """
 
     set_: list[str] | None = option(
@@ -83,7 +83,7 @@ class SettingOptions:
         self.settings()
 
     def settings(self) -> dict[str, Any]:
-        """Join the file and the settings into nested values."""
+        """Return the settings of the file and of `set_` as nested values."""
         joined = {} if self.config is None else read_toml(self.config)
         for text in self.set_ or ():
             merge(joined, parse_setting(text))
@@ -101,11 +101,11 @@ class SettingOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class MatchedOptions:
-    """What a challenger is compared with, and what both have in common.
+    """Options for the baseline of a comparison.
 
     Attributes:
         baseline: "twin", a shape or a TOML file.
-        match: What the twin has in common with the challenger.
+        match: The cost that the twin has in common with the challenger.
 
     Example:
         >>> MatchedOptions(match="flops").baseline
@@ -126,11 +126,11 @@ class MatchedOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringOptions:
-    """What every application scores a model with.
+    """Options that every application has for scoring a model.
 
     Attributes:
         data: Test data.
-        part: Which split of `data`.
+        part: The split of `data`.
         threads: Threads of PyTorch.
 
     Example:
@@ -139,18 +139,18 @@ class ScoringOptions:
     """
 
     data: Path | None = option(None, "Your pairs or questions, in any form that training reads.")
-    part: Split = option("all", "Of --data: all, or the split that training on it makes.")
+    part: Split = option("all", "Split of --data: all, or what training sets aside.")
     threads: int = option(1, "Threads.", minimum=1)
 
 
 class Setup(NamedTuple):
-    """What is compared, as the options say: the input of `askew.tradeoffs.compare`.
+    """The input of `askew.tradeoffs.compare`, made from options.
 
     Attributes:
         task: The task.
-        arms: Challengers, and the baseline last.
-        budget: Of every trial.
-        settings: What the results say besides, such as how the arms were matched.
+        arms: The challengers, then the baseline.
+        budget: Budget of every trial.
+        settings: What else the results record, such as how the arms were matched.
 
     Example:
         >>> from askew.tasks import APPLICATIONS
@@ -167,12 +167,12 @@ class Setup(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """What scoring a model found.
+    """The results of scoring a model.
 
     Attributes:
-        outputs: What the model answered, one text per test item.
-        results: Scores and more, as plain values.
-        lines: The results for a reader.
+        outputs: The output of the model, one text per test item.
+        results: Scores and further results, as plain values.
+        lines: The results as text, to be printed.
 
     Example:
         >>> Scored(outputs=["um gato"], results={"chrf": 81.2}, lines=["chrf 81.2"]).lines
@@ -189,9 +189,10 @@ class Training:
     """How `askew train` trains one model of an application.
 
     Attributes:
-        options: A dataclass of `option` fields, which the application's `make_task` takes too.
-        make_model: From the task and the options to the model's config and numbers of training.
-        help: What `askew train NAME --help` says.
+        options: A dataclass of `option` fields; the application's `make_task` takes it, too.
+        make_model: Takes the task and the options; returns the model's config, and changes of the
+            task's numbers of training.
+        help: The text of `askew train NAME --help`.
 
     Example:
         >>> from askew.tasks import APPLICATIONS
@@ -210,8 +211,8 @@ class Scoring:
 
     Attributes:
         options: A dataclass of `option` fields that inherits `ScoringOptions`.
-        score: From the model's folder and the options to notes for the user, and a function
-            that scores, which is called with a progress.
+        score: Takes the model's folder and the options; returns notes for the user, and a function
+            that takes a progress callback and scores.
 
     Example:
         >>> from askew.tasks import APPLICATIONS
@@ -225,23 +226,24 @@ class Scoring:
 
 @dataclass(frozen=True, kw_only=True)
 class Application:
-    """One row of `APPLICATIONS`: the command line, the guide and the tests read it.
+    """An application: one row of `APPLICATIONS`.
 
-    The callables import what they need when they are called: the table is read for every help.
+    Its functions import what they need when they are called, since every `--help` reads the table.
 
     Attributes:
-        name: How the command line calls it.
-        help: What `askew compare NAME --help` says; the first line stands in lists.
-        options: A dataclass of `option` fields: what `askew compare NAME` can be told.
-        make_task: From the options to the task; it reads the data.
-        make_arms: From the task and the options to the arms, the baseline last, and what the
-            results say of how they were matched.
-        budget: From the options to the usual budget of a trial.
-        notes: From the task and the options to what the user should know before the first trial.
-        teach: From the task and the options to work that comes before the first trial, or None:
-            a function of a file to keep results in and a progress, which returns the task.
-        train: How one model is trained; None where the command line does not.
-        evaluate: How a trained model is scored; None where the command line does not.
+        name: Its name on the command line.
+        help: The text of `askew compare NAME --help`; lists show the first line.
+        options: A dataclass of `option` fields: the options of `askew compare NAME`.
+        make_task: Takes the options, reads the data and returns the task.
+        make_arms: Takes the task and the options; returns the arms, the baseline last, and what
+            the results record about their matching.
+        budget: Takes the options; returns the usual budget of a trial.
+        notes: Takes the task and the options; returns what the user should know before training.
+        teach: Takes the task and the options; returns None, or a function that does work before
+            the first trial. It takes a file for its results and a progress callback, and returns
+            the task.
+        train: How `askew train` trains one model; None if it does not.
+        evaluate: How `askew evaluate` scores a trained model; None if it does not.
 
     Example:
         >>> from askew.tasks import APPLICATIONS
@@ -263,14 +265,11 @@ class Application:
     evaluate: Scoring | None = None
 
     def setup(self, options: Any, budget: "Budget | None" = None) -> Setup:
-        """Go the one way from options to what `compare` takes.
+        """Make the input of `compare` from options.
 
         Args:
             options: An instance of `self.options`.
-            budget: Of every trial; by default the usual one.
-
-        Returns:
-            Task, arms, budget, and settings for the results.
+            budget: Budget of every trial; the usual one by default.
 
         Raises:
             ValueError: If data, models or numbers cannot be used.
@@ -282,7 +281,7 @@ class Application:
 
 
 def merge(into: dict, values: Mapping[str, object]) -> None:
-    """Put nested values into others; the new ones win."""
+    """Update nested values in place."""
     for key, value in values.items():
         inner = into.get(key)
         if isinstance(value, dict) and isinstance(inner, dict):

@@ -1,4 +1,4 @@
-"""The applications: all that the command line, the engine and the guide know of each is here."""
+"""The table of applications: a new application is one more row."""
 
 from askew.tasks import _qa_application as qa
 from askew.tasks import _table_application as table
@@ -54,4 +54,4 @@ APPLICATIONS = {
         budget=table.budget,
     ),
 }
-"""One row an application, by the name that the command line gives it."""
+"""The applications, by their names on the command line."""

@@ -1,4 +1,4 @@
-"""From options to arms: shapes, files and settings become models, and each gets its twin."""
+"""Arms from options: configs of named shapes and files with settings, and their twins."""
 
 import hashlib
 import json
@@ -30,10 +30,7 @@ def shaped_config(
 ) -> Config:
     """Make the config of a named shape, or of a TOML file that changes the usual shape.
 
-    `values` differ from the preset and yield to the file; the settings win over both.
-
-    Raises:
-        ValueError: If a name, a key or a value is unknown.
+    `values` override the preset, the file overrides `values`, and `settings` override all.
     """
     is_file = shape not in shapes and Path(shape).suffix == ".toml"
     joined = deepcopy(dict(values or {}))
@@ -58,20 +55,16 @@ def matched_arms(
 ) -> tuple[list[Arm], dict[str, object]]:
     """Make the challenger and its baseline, and describe how they were matched.
 
-    The settings change the challenger; a twin follows them, another baseline does not. The
-    challenger "twin" is the baseline against itself, of the `usual` shape. Two arms with the same
-    numbers start from different weights.
-
-    Raises:
-        ValueError: If a name, a key or a value is unknown, or no twin comes near enough.
+    The settings change the challenger and its twin, but no other baseline. The challenger "twin"
+    is the twin of the `usual` shape, compared with itself. Equal arms start from different weights.
     """
-    itself = challenger == "twin"
-    first = config_of(usual if itself else challenger, settings)
+    is_itself = challenger == "twin"
+    first = config_of(usual if is_itself else challenger, settings)
     twin = None
     if options.baseline == "twin":
         twin = find_twin(task, first, sides, options.match, parameters=parameters)
     other = config_of(options.baseline, {}) if twin is None else twin.config
-    if itself:
+    if is_itself:
         first, twin = other, None if twin is None else twin._replace(residual=0.0)
     names = [Path(name).stem for name in (challenger, options.baseline)]
     if names[0] == names[1]:
@@ -97,11 +90,7 @@ def find_twin(
 ) -> Twin[Config]:
     """Find the symmetric model that costs as much as an asymmetric one.
 
-    A twin that was found by timing is kept in a file under askew-runs, so that the same command
-    finds the same one again.
-
-    Raises:
-        ValueError: If `match` is unknown, or no twin comes near enough.
+    The twin of a timed match is kept in a file under askew-runs: timing again could give another.
     """
     if match == "parameters":
         return symmetric_twin(config, sides=sides, count=parameters)
@@ -123,6 +112,11 @@ def find_twin(
     return twin
 
 
+def usual_budget(*, is_user_data: bool) -> Budget:
+    """Return CPU-minutes for the user's data, whose size is unknown, and steps for our own."""
+    return Budget(minutes=6.0) if is_user_data else Budget(steps=1000)
+
+
 def default_folder(
     task: Task[Any],
     arms: Sequence[Arm],
@@ -131,15 +125,15 @@ def default_folder(
     tuning: Tuning | None = None,
     processes: int = 1,
 ) -> Path:
-    """Name a folder for these settings, so that the same command goes on in the same place.
+    """Return the folder of a comparison: the same settings always have the same folder.
 
     Args:
         task: The task.
         arms: All arms.
-        budget: Of every trial.
-        threads: Of every trial.
-        tuning: How arms are tuned before.
-        processes: Of every trial.
+        budget: Budget of every trial.
+        threads: Threads of every trial.
+        tuning: How the arms are tuned before.
+        processes: Processes of every trial.
 
     Returns:
         A folder under askew-runs.
@@ -151,8 +145,8 @@ def default_folder(
         >>> default_folder(setup.task, setup.arms, setup.budget, threads=1).parent
         PosixPath('askew-runs')
     """
-    tuned = [repr(more) for more in (tuning, processes) if more not in (None, 1)]
-    digest = _digest(task.describe(), [repr(arm) for arm in arms], repr(budget), threads, *tuned)
+    others = [repr(setting) for setting in (tuning, processes) if setting not in (None, 1)]
+    digest = _digest(task.describe(), [repr(arm) for arm in arms], repr(budget), threads, *others)
     return RUNS / f"{task.name}-{arms[0].name}-{digest}"
 
 

@@ -1,4 +1,4 @@
-"""The text a translation task runs on: phrases of an installed package, or the user's own."""
+"""Text for translation: phrases of an installed package, or the user's pairs."""
 
 from pathlib import Path
 from urllib.parse import parse_qsl
@@ -21,15 +21,14 @@ def load_text(sources: Sources, *, seed: int = 0) -> tuple[str, SplitText]:
     """Read, or make, training, validation and test pairs.
 
     Args:
-        sources: Where the text lies.
-        seed: Of the split and of the phrases.
+        sources: Where the text is.
+        seed: Seed of the split and of the phrases.
 
     Returns:
         A name for the data, and the text.
 
     Raises:
-        ValueError: If files do not belong together or cannot be read; the message names
-            file and line.
+        ValueError: If files do not belong together or cannot be read.
 
     Example:
         >>> load_text(Sources(source=Path("a.en")))
@@ -38,27 +37,27 @@ def load_text(sources: Sources, *, seed: int = 0) -> tuple[str, SplitText]:
     """
     check_sources(sources)
     if sources.data is not None:
-        return str(sources.data), _with_extra(read_any(sources.data), sources, seed)
+        return str(sources.data), _split(read_any(sources.data), sources, seed)
     if sources.source is not None and sources.target is not None:
         name = f"{sources.source} → {sources.target}"
-        return name, _with_extra(read_aligned(sources.source, sources.target), sources, seed)
+        return name, _split(read_aligned(sources.source, sources.target), sources, seed)
     return f"localisation phrases {sources.pair}", localisation_phrases(sources.pair, seed=seed)
 
 
 def read_any(data: str | Path) -> ParallelText:
-    r"""Read pairs in whatever form they are.
+    r"""Read pairs in any of the supported formats.
 
     Args:
-        data: A `.tsv` or `.jsonl` file, a `.po` file, a folder of such, or
-            "datasets:NAME#SPLIT?config=CONFIG&source=en&target=de", of which all but the name
-            may be left out (`askew.text.read_dataset`).
+        data: A `.tsv` or `.jsonl` file, a `.po` file, a folder of `.po` files, or
+            "datasets:NAME#SPLIT?config=CONFIG&source=en&target=de", where only the name is
+            required (`askew.text.read_dataset`).
 
     Returns:
         The pairs.
 
     Raises:
         ValueError: If they cannot be read; the message names file and line.
-        ModuleNotFoundError: If the datasets library is asked for and not installed.
+        ModuleNotFoundError: If the data set needs the datasets library, which is not installed.
 
     Example:
         >>> import tempfile
@@ -77,26 +76,25 @@ def read_any(data: str | Path) -> ParallelText:
 def _read_dataset(spec: str) -> ParallelText:
     whole, _, query = spec.partition("?")
     name, _, split = whole.partition("#")
-    given = dict(parse_qsl(query, keep_blank_values=True))
-    known = {"config", "source", "target"}
+    options = dict(parse_qsl(query, keep_blank_values=True))
     require(
-        bool(name) and set(given) <= known,
+        bool(name) and set(options) <= {"config", "source", "target"},
         "read_any: a data set must be datasets:NAME#SPLIT?config=…&source=…&target=…; "
         f"got datasets:{spec}",
     )
     return read_dataset(
         name,
         split=split or "train",
-        config=given.get("config"),
-        source=given.get("source"),
-        target=given.get("target"),
+        config=options.get("config"),
+        source=options.get("source"),
+        target=options.get("target"),
     )
 
 
-def _with_extra(pairs: ParallelText, sources: Sources, seed: int) -> SplitText:
-    """Take validation and test pairs from their files, and what has no file from the pairs."""
-    valid = _read_extra(sources.valid_source, sources.valid_target)
-    test = _read_extra(sources.test_source, sources.test_target)
+def _split(pairs: ParallelText, sources: Sources, seed: int) -> SplitText:
+    """Read validation and test pairs from their files; split off those that have no file."""
+    valid = _read_split(sources.valid_source, sources.valid_target)
+    test = _read_split(sources.test_source, sources.test_target)
     if valid is not None and test is not None:
         return SplitText(pairs, valid, test)
     split = split_pairs(pairs, seed=seed)
@@ -107,7 +105,7 @@ def _with_extra(pairs: ParallelText, sources: Sources, seed: int) -> SplitText:
     return SplitText(_joined(split.train, split.valid), valid, split.test)
 
 
-def _read_extra(source: Path | None, target: Path | None) -> ParallelText | None:
+def _read_split(source: Path | None, target: Path | None) -> ParallelText | None:
     return None if source is None or target is None else read_aligned(source, target)
 
 

@@ -1,4 +1,4 @@
-"""Scores of a trained model on pairs of one's own."""
+"""Scores of a trained translation model on the user's pairs."""
 
 import time
 from collections.abc import Callable
@@ -18,11 +18,11 @@ _CHUNK = 1024
 
 
 class Evaluated(NamedTuple):
-    """Translations, and what is said of them as plain values.
+    """Translations, and their scores as plain values.
 
     Args:
-        translations: One per source.
-        results: Scores with intervals and signatures, placeholders kept, speed.
+        translations: One translation per source.
+        results: Scores with intervals and signatures, placeholders kept, and speed.
 
     Example:
         >>> Evaluated(translations=["um gato"], results={"scores": {}}).translations
@@ -39,17 +39,17 @@ def load_test(
     """Read the pairs to test with.
 
     Args:
-        data: Pairs.
-        source: Or: source lines.
-        target: Their references.
-        part: Which of `data`: all, or the "valid" or "test" pairs that training splits off.
+        data: Pairs, as `read_any` reads them.
+        source: Instead of `data`: a file of source lines.
+        target: A file of their references.
+        part: "all" of `data`, or the "valid" or "test" pairs that training splits off.
 
     Returns:
         The pairs.
 
     Raises:
-        ValueError: Unless exactly one way is given, if `part` is asked of other files, or if
-            files cannot be read.
+        ValueError: Unless there is either `data` or `source` and `target`; if `part` is given
+            without `data`; or if files cannot be read.
 
     Example:
         >>> load_test(None, None, None)
@@ -65,7 +65,7 @@ def load_test(
     )
     require(
         part == "all" or data is not None,
-        f"load_test: part is of data; got part {part!r} and no data. Give --data",
+        f"load_test: part needs data; got part {part!r} and no data. Give --data",
     )
     if source is not None and target is not None:
         return read_aligned(source, target)
@@ -81,62 +81,61 @@ def evaluate_translator(
     *,
     progress: Callable[[int, int], None],
 ) -> Evaluated:
-    """Translate and score.
+    """Translate sources and score the translations.
 
     Args:
         translator: The model.
         pairs: Sources and references.
         decoding: How to search.
-        progress: Called with lines done and lines in all.
+        progress: Called with the number of lines done and of all.
 
     Returns:
-        The translations, and `scores` (each with `value`, `interval`: the normal 95 % interval
-        from jackknife pseudo-values over sentences, and `signature`), `placeholders` and
-        `sentences_per_second`.
+        The translations; `scores`, each with `value`, `interval` (95 %, normal, from jackknife
+        pseudo-values over sentences) and `signature`; `placeholders`; `sentences_per_second`.
 
     Example:
         >>> from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel
+        >>> from askew.tasks import translation_preset
         >>> from askew.text import train_tokenizer
-        >>> from askew.transformer import EncoderDecoderConfig, StackConfig
-        >>> side = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16)
-        >>> vocab = {"source_vocab": 280, "target_vocab": 280}
-        >>> plain = EncoderDecoderConfig(encoder=side, decoder=side, **vocab)
+        >>> plain = translation_preset("symmetric", "tiny", vocab_size=280)
         >>> model = AsymmetricTranslationModel(AsymmetricTranslationConfig.from_plain(plain))
         >>> tokenizer = train_tokenizer(["one cat", "um gato"], vocab_size=280)
-        >>> pairs, told = ParallelText(["one cat"], ["um gato"]), lambda done, total: None
+        >>> pairs, silent = ParallelText(["one cat"], ["um gato"]), lambda done, total: None
         >>> translator = Translator(model, tokenizer)
-        >>> found = evaluate_translator(translator, pairs, DecodingConfig(), progress=told)
-        >>> sorted(found.results["scores"])
+        >>> evaluated = evaluate_translator(translator, pairs, DecodingConfig(), progress=silent)
+        >>> sorted(evaluated.results["scores"])
         ['bleu', 'chrf', 'exact_match']
     """
-    found: list[str] = []
+    translations: list[str] = []
     started = time.perf_counter()
     for start in range(0, len(pairs.sources), _CHUNK):
         chunk = pairs.sources[start : start + _CHUNK]
-        found += translator.translate(chunk, decoding=decoding)
-        progress(len(found), len(pairs.sources))
+        translations += translator.translate(chunk, decoding=decoding)
+        progress(len(translations), len(pairs.sources))
     seconds = time.perf_counter() - started
     scores = {}
     for metric in (bleu, chrf, exact_match):
-        score = metric(found, pairs.targets)
-        half = NormalDist().inv_cdf(0.975) * _error(score.items)
+        score = metric(translations, pairs.targets)
+        half = NormalDist().inv_cdf(0.975) * _standard_error(score.items)
         scores[metric.__name__] = {
             "value": score.value,
             "interval": [score.value - half, score.value + half],
             "signature": score.signature,
         }
-    kept = placeholder_survival(pairs.sources, found, find_placeholders, kind=placeholder_kind)
+    kept = placeholder_survival(
+        pairs.sources, translations, find_placeholders, kind=placeholder_kind
+    )
     return Evaluated(
-        found,
+        translations,
         {
             "version": 1,
-            "sentences": len(found),
+            "sentences": len(translations),
             "scores": scores,
             "placeholders": kept._asdict(),
-            "sentences_per_second": len(found) / seconds,
+            "sentences_per_second": len(translations) / seconds,
         },
     )
 
 
-def _error(items: tuple[float, ...]) -> float:
+def _standard_error(items: tuple[float, ...]) -> float:
     return stdev(items) / len(items) ** 0.5 if len(items) > 1 else float("nan")

@@ -1,7 +1,8 @@
-"""Labels that are there or not: several of a row, or a rare one."""
+"""Tasks of binary labels: several labels per row, or one rare label."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,31 +15,30 @@ from sklearn.metrics import (
 from torch import Tensor
 
 from askew._check import require
-from askew.tasks._tabular import MLP, TableTask, TableTrainingConfig
+from askew.tasks._tabular import MLP, TableTask, TableTrainingConfig, metrics_in_points
 from askew.tasks._tabular_losses import LabelLossConfig
 from askew.tradeoffs import Evaluation, Metric
 
 _REMOVAL_SEED = 7
-MULTILABEL = (
-    Metric(name="map", label="mAP", equivalence=0.5, unit="points"),
-    Metric(name="micro_f1", label="micro-F1", equivalence=0.5, unit="points"),
-    Metric(name="macro_f1", label="macro-F1", equivalence=0.5, unit="points"),
-    Metric(name="micro_f1_half", label="micro-F1 at .5", equivalence=0.5, unit="points"),
+MULTILABEL = metrics_in_points(
+    {
+        "map": "mAP",
+        "micro_f1": "micro-F1",
+        "macro_f1": "macro-F1",
+        "micro_f1_half": "micro-F1 at .5",
+    }
 )
-IMBALANCED = (
-    Metric(name="ap", label="average precision", equivalence=0.5, unit="points"),
-    Metric(name="f1", label="F1", equivalence=0.5, unit="points"),
-    Metric(name="balanced_accuracy", label="balanced accuracy", equivalence=0.5, unit="points"),
+IMBALANCED = metrics_in_points(
+    {"ap": "average precision", "f1": "F1", "balanced_accuracy": "balanced accuracy"}
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelTrainingConfig(TableTrainingConfig):
-    """The numbers of a training on labels.
+    """The numbers of a training on labels: a loss, and those of `TableTrainingConfig`.
 
     Attributes:
-        loss: What is learnt.
-        batch_size: As of `TableTrainingConfig`, like the rest.
+        loss: The loss.
 
     Example:
         >>> LabelTrainingConfig(loss=LabelLossConfig(gamma_neg=4.0)).lr
@@ -52,9 +52,9 @@ class LabelTrainingConfig(TableTrainingConfig):
 class LabelTask(TableTask):
     """Predict labels 0 or 1; a task of `askew.tradeoffs.compare`.
 
-    With several labels the figures are mAP, micro-F1 and macro-F1, with one of them average
-    precision, F1 and balanced accuracy, all in per cent. Whatever needs a threshold takes the one
-    with the best micro-F1 on the validation rows, found anew for every trained model.
+    The metrics of several labels are mAP, micro-F1 and macro-F1; those of one label are average
+    precision, F1 and balanced accuracy; all are in per cent. The threshold, where one is needed,
+    is the one with the best micro-F1 on the validation rows, chosen anew for every trained model.
 
     Attributes:
         source_name: Where the data came from.
@@ -63,7 +63,7 @@ class LabelTask(TableTask):
         name: "multilabel" or "imbalanced".
 
     Raises:
-        ValueError: If a label never or always holds in a part of the rows.
+        ValueError: If a label holds of no row of a split, or of all its rows.
 
     Example:
         >>> from askew.tasks import split_table
@@ -77,29 +77,31 @@ class LabelTask(TableTask):
     training: LabelTrainingConfig = field(default_factory=LabelTrainingConfig)
 
     def __post_init__(self) -> None:
-        for part, rows in zip(self.table._fields, self.table, strict=True):
+        for split, rows in self.table._asdict().items():
             share = rows.y.mean(0)
-            odd = torch.argwhere((share == 0) | (share == 1)).flatten().tolist()
+            constant = torch.argwhere((share == 0) | (share == 1)).flatten().tolist()
             require(
-                not odd,
+                not constant,
                 f"LabelTask: every label must hold of some rows and not of others; got labels "
-                f"{odd} the same in all {len(rows.y)} rows of the {part} part",
+                f"{constant} the same in all {len(rows.y)} rows of the {split} split",
             )
 
     @property
     def metrics(self) -> Sequence[Metric]:
-        """The figures, the most important first."""
+        """The metrics, the most important first."""
         return MULTILABEL if self.d_out > 1 else IMBALANCED
 
     @property
     def d_out(self) -> int:
-        """Labels of a row."""
+        """Number of labels."""
         return self.table.train.y.shape[1]
 
     def signatures(self) -> Mapping[str, str]:
-        """Tell where the threshold comes from."""
-        found = "one for all labels, best micro-F1 on the validation rows"
-        return {"threshold": found, "average": "of labels, by scikit-learn"}
+        """Return the rules of the threshold and of averages."""
+        return {
+            "threshold": "one for all labels, best micro-F1 on the validation rows",
+            "average": "of labels, by scikit-learn",
+        }
 
     def loss_of(self, training: LabelTrainingConfig) -> Callable[[Tensor, Tensor], Tensor]:
         """Make the loss of an arm."""
@@ -107,7 +109,7 @@ class LabelTask(TableTask):
         return training.loss.build(labels, epoch_steps=max(1, len(labels) // training.batch_size))
 
     def labels_learnt(self, training: LabelTrainingConfig) -> Tensor:
-        """Give the labels of the training rows, without the positives that are taken away."""
+        """Return the labels of the training rows, without the positives that are removed."""
         y = self.table.train.y
         if training.remove_positives == 0:
             return y
@@ -116,49 +118,48 @@ class LabelTask(TableTask):
 
     def evaluate(self, model: MLP) -> Evaluation:
         """Score the test rows."""
-        valid, test = (self.answers(model, part.x).numpy() for part in self.table[1:])
+        valid, test = (self.answers(model, rows.x).numpy() for rows in self.table[1:])
         return Evaluation(self._scores(test, best_threshold(valid, self.table.valid.y.numpy())), {})
 
     def _scores(self, logits: np.ndarray, threshold: float) -> dict[str, float]:
-        right = self.table.test.y.numpy()
-        found = logits >= threshold
-        if self.d_out == 1:
-            return {
-                "ap": 100 * float(average_precision_score(right, logits)),
-                "f1": 100 * float(f1_score(right, found, zero_division=0)),
-                "balanced_accuracy": 100 * float(balanced_accuracy_score(right, found)),
+        labels = self.table.test.y.numpy()
+        predicted = logits >= threshold
+
+        def f1(predicted: np.ndarray, average: Literal["binary", "micro", "macro"]) -> float:
+            return float(f1_score(labels, predicted, average=average, zero_division=0))
+
+        scores = (
+            {
+                "ap": average_precision_score(labels, logits),
+                "f1": f1(predicted, "binary"),
+                "balanced_accuracy": balanced_accuracy_score(labels, predicted),
             }
-        return {
-            "map": 100 * float(average_precision_score(right, logits, average="macro")),
-            "micro_f1": 100 * float(f1_score(right, found, average="micro", zero_division=0)),
-            "macro_f1": 100 * float(f1_score(right, found, average="macro", zero_division=0)),
-            "micro_f1_half": 100
-            * float(f1_score(right, logits >= 0, average="micro", zero_division=0)),
-        }
+            if self.d_out == 1
+            else {
+                "map": average_precision_score(labels, logits, average="macro"),
+                "micro_f1": f1(predicted, "micro"),
+                "macro_f1": f1(predicted, "macro"),
+                "micro_f1_half": f1(logits >= 0, "micro"),
+            }
+        )
+        return {name: 100 * float(score) for name, score in scores.items()}
 
-    def validate(self, model: MLP) -> float:
-        """Give the mean average precision of the validation rows."""
-        return self._precision(model, *self.table.valid)
-
-    def train_score(self, model: MLP) -> float:
-        """Give the mean average precision of training rows, as many as the test has."""
-        return self._precision(model, *(t[: len(self.table.test.x)] for t in self.table.train))
-
-    def _precision(self, model: MLP, x: Tensor, y: Tensor) -> float:
+    def mean_precision(self, model: MLP, x: Tensor, y: Tensor) -> float:
+        """Compute the mean average precision of the labels that hold of some of these rows."""
         some = y.any(0)
         logits = self.answers(model, x)[:, some].numpy()
         return 100 * float(average_precision_score(y[:, some].numpy(), logits, average="macro"))
 
     def baselines(self) -> Mapping[str, Mapping[str, float]]:
-        """Score the share of each label in the training rows."""
+        """Score a constant answer: the share of each label in the training rows."""
         share = torch.logit(self.table.train.y.mean(0))
-        valid, test = (share.expand(len(part.x), -1).numpy() for part in self.table[1:])
+        valid, test = (share.expand(len(rows.x), -1).numpy() for rows in self.table[1:])
         threshold = best_threshold(valid, self.table.valid.y.numpy())
         return {"frequency": self._scores(test, threshold)}
 
 
 def best_threshold(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Find the logit from which on a label counts as found, by the best micro-F1.
+    """Return the logit from which a label is predicted, chosen by the best micro-F1.
 
     Args:
         logits: Shape (rows, labels).

@@ -6,25 +6,25 @@ from askew.transformer import EncoderDecoderConfig, StackConfig
 SIZES = {"tiny": (64, 0.0), "small": (128, 0.0), "base": (256, 0.1)}
 """Width and dropout of each size."""
 SHAPES = ("deep-shallow", "narrow-decoder", "shared-bridge", "symmetric")
-"""Names of the translation models, the twin last."""
+"""Names of the shapes of translation models, the symmetric one last."""
 
 
 def translation_preset(
     shape: str, size: str, *, vocab_size: int | tuple[int, int]
 ) -> EncoderDecoderConfig:
-    """Give the configuration of a named shape in a named size.
+    """Return the config of a named shape in a named size.
 
     Args:
         shape: "deep-shallow" (4 encoder layers, 2 narrower decoder layers),
-            "narrow-decoder" (3 layers each, a decoder of half the width), "shared-bridge"
-            (the same, reading the encoder through one linear map to its own width) or
-            "symmetric" (3 layers each, one width).
-        size: "tiny", "small" or "base": 64, 128 or 256 wide where it is widest. The two
-            small ones drop nothing, which suits budgets of minutes; "base" drops a tenth.
+            "narrow-decoder" (3 layers each, a decoder of half the width), "shared-bridge" (the
+            same, with one linear map from the encoder's width to the decoder's) or "symmetric"
+            (3 layers each, one width).
+        size: "tiny", "small" or "base": the widest side is 64, 128 or 256 wide. Dropout is 0,
+            which suits budgets of minutes, or 0.1 for "base".
         vocab_size: Tokens of the joint vocabulary, or of source and target.
 
     Returns:
-        The configuration.
+        The config.
 
     Raises:
         ValueError: If a name is unknown.

@@ -1,4 +1,4 @@
-"""Question answering as an application: its options, and what is made of them."""
+"""Question answering as an application: its options, its task and its arms."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,16 +22,14 @@ if TYPE_CHECKING:
     from askew.text import QuestionSet
     from askew.tradeoffs import Arm, Budget, Progress
 
-DEFAULT_STEPS, DEFAULT_MINUTES = 1000, 6.0
-# An encoder that has learnt much already is changed little: its rate is lower, and the lowest
-# layers, where there are more, stay as they are.
+# A pretrained encoder gets a lower rate, and its lowest layers are frozen if it has more.
 _PRETRAINED_RATE, _FROZEN_LAYERS = 2e-4, 2
 Size = Literal["tiny", "small", "base"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class QAOptions(SettingOptions):
-    """What can be said of the questions and of the encoders."""
+    """Options for the questions and the encoders."""
 
     data: Path | None = option(
         None, "Your questions: SQuAD JSON, or JSON lines with question, context, answers."
@@ -39,15 +37,15 @@ class QAOptions(SettingOptions):
     preset: Size = option("small", "Size of the models.")
     vocab_size: int = option(8000, "Tokens of the vocabulary, at most.")
     context_encoder: Path | None = option(
-        None, "Folder of an encoder of transformers that begins as the one of contexts."
+        None, "Folder of a pretrained encoder of transformers, to begin with for contexts."
     )
     question_encoder: Path | None = option(
         None, "The same for questions; it may be the same folder."
     )
-    language: str = option("en", "Whose articles do not count in answers.")
+    language: str = option("en", "Language whose articles are ignored in answers.")
 
     def sources(self) -> QuestionSources:
-        """Return where the questions lie."""
+        """Return where the questions are."""
         return QuestionSources(self.data)
 
     def pretrained(self) -> "Pretrained":
@@ -59,7 +57,7 @@ class QAOptions(SettingOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class QAComparison(MatchedOptions, QAOptions):
-    """What `askew compare qa` can be told."""
+    """Options of `askew compare qa`."""
 
     challenger: str = option(
         "asymmetric",
@@ -70,17 +68,17 @@ class QAComparison(MatchedOptions, QAOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class QATraining(QAOptions):
-    """What `askew train qa` can be told."""
+    """Options of `askew train qa`."""
 
     valid: Path | None = option(None, "Validation; else split off.")
     test: Path | None = option(None, "Test; else split off by article.")
     question_layers: int | None = option(
-        None, "Keep so many of the lowest layers of the encoder of questions.", minimum=1
+        None, "Keep only this many of the lowest layers of --question-encoder.", minimum=1
     )
     shape: str = option("asymmetric", "asymmetric, symmetric or FILE.toml.")
 
     def sources(self) -> QuestionSources:
-        """Return where the questions lie."""
+        """Return where the questions are."""
         return QuestionSources(self.data, self.valid, self.test)
 
     def pretrained(self) -> "Pretrained":
@@ -90,28 +88,28 @@ class QATraining(QAOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class QAScoring(ScoringOptions):
-    """What `askew evaluate` can be told of a model that answers questions."""
+    """Options of `askew evaluate` for question-answering models."""
 
-    language: str = option("en", "Whose articles do not count in answers.")
+    language: str = option("en", "Language whose articles are ignored in answers.")
 
 
 def make_task(options: QAOptions) -> "QATask":
-    """Read the questions, make the tokenizers and the task."""
+    """Read the questions, train or load the tokenizers, and make the task."""
     from askew._config import load_config
     from askew.tasks._qa import encoder_depth, qa_task
     from askew.tasks._qa_data import load_questions
     from askew.training import QATrainingConfig
 
     pretrained = options.pretrained()
-    begin: dict[str, object] = {}
+    sides: dict[str, object] = {}
     for side, folder, layers in (
         ("question", pretrained.question, pretrained.question_layers),
         ("context", pretrained.context, None),
     ):
         if folder is not None:
             frozen = _FROZEN_LAYERS if encoder_depth(folder, layers) > _FROZEN_LAYERS else 0
-            begin[side] = {"lr": _PRETRAINED_RATE, "frozen_layers": frozen}
-    base = load_config(QATrainingConfig, {"steps": 1, **begin})
+            sides[side] = {"lr": _PRETRAINED_RATE, "frozen_layers": frozen}
+    base = load_config(QATrainingConfig, {"steps": 1, **sides})
     training = load_config(
         QATrainingConfig, options.training_settings(), base=base, where="training"
     )
@@ -173,30 +171,29 @@ def _config(task: "QATask", options: QAOptions, shape: str, settings: Mapping) -
 
 
 def budget(options: QAOptions) -> "Budget":
-    """Return CPU-minutes for the user's own questions, and steps for the shipped ones."""
-    from askew.tradeoffs import Budget
+    """Return the usual budget of a trial."""
+    from askew.tasks._arms import usual_budget
 
-    own = options.data is not None
-    return Budget(minutes=DEFAULT_MINUTES) if own else Budget(steps=DEFAULT_STEPS)
+    return usual_budget(is_user_data=options.data is not None)
 
 
 def notes(task: "QATask", options: QAOptions) -> Iterator[str]:
-    """Say what of the questions a user should know."""
-    from askew.tasks._qa_data import tell_refused
+    """Describe what the user should know about the questions."""
+    from askew.tasks._qa_data import describe_refused
 
-    yield from filter(None, map(tell_refused, task.text))
+    yield from filter(None, map(describe_refused, task.text))
     if options.data is None:
         yield "the shipped questions are few; give --data"
 
 
 def score(folder: Path, options: QAScoring) -> "tuple[list[str], Callable[[Progress], Scored]]":
-    """Read the questions and the model; scores come with intervals over articles."""
+    """Read the questions and the model, and return a function that scores it."""
     from askew.models import QuestionAnswerer
-    from askew.tasks._qa_data import load_test_questions, tell_refused
+    from askew.tasks._qa_data import describe_refused, load_test_questions
 
     questions = load_test_questions(options.data, part=options.part)
     answerer = QuestionAnswerer.from_pretrained(folder)
-    refused = tell_refused(questions)
+    refused = describe_refused(questions)
     return [refused] if refused else [], lambda progress: _scored(
         answerer, questions, options.language, progress
     )
@@ -208,9 +205,9 @@ def _scored(answerer: Any, questions: "QuestionSet", language: str, progress: "P
     answers, results = evaluate_answerer(answerer, questions, language=language, progress=progress)
     lines = []
     for name, value in results["scores"].items():
-        interval = value["interval"]
-        between = "" if interval is None else f" ({interval[0]:.4g} to {interval[1]:.4g})"
-        lines.append(f"{name} {value['value']:.4g}{between}")
+        ends = value["interval"]
+        interval = "" if ends is None else f" ({ends[0]:.4g} to {ends[1]:.4g})"
+        lines.append(f"{name} {value['value']:.4g}{interval}")
     for row in results["by_length"]:
         low, high = row["characters"]
         lines.append(f"f1 of contexts of {low} to {high} characters: {row['f1']:.4g}")
@@ -224,10 +221,10 @@ TRAINING = Training(
     make_model=make_model,
     help="""Train a model that answers questions by spans of contexts it has encoded once.
 
-    Without --data it learns about 200 questions over this library's documentation: few, so
-    that everything can be tried, not so that it answers well. Answers that are not where the
-    data say are named and left out. A training that was killed goes on, bit for bit, when the
-    same command is typed again.
+    Without --data it learns about 200 questions over this library's documentation: enough to
+    try everything, too few to answer well. Answers that do not stand where the data say are named
+    and left out. A training that was killed resumes, bit for bit, when the same command is typed
+    again.
     """,
 )
 SCORING = Scoring(options=QAScoring, score=score)

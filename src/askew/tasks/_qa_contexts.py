@@ -1,26 +1,41 @@
-"""Answer every question from its own context, and look how well contexts are found."""
+"""Answers to questions read in their own context, the rank of that context, and their scores."""
 
+from collections.abc import Sequence
+
+from askew.metrics import CorpusScore, answer_exact_match, answer_f1, mean_reciprocal_rank
 from askew.models import ContextIndex, QuestionAnswerer
-from askew.text import QuestionSet
+from askew.text import QuestionSet, TfidfIndex
 from askew.tradeoffs import Progress
 
 
 def references(part: QuestionSet) -> list[list[str]]:
-    """Give the right answers of every question.
+    """Return the right answers of every question.
 
     Args:
         part: Questions.
 
     Returns:
-        The texts of each, none where there is no answer.
+        Texts for each question, none where it has no answer.
 
     Example:
         >>> from askew.text import Context, Question
-        >>> held = [Question("1", "where", 0, ((3, 7),))]
-        >>> references(QuestionSet([Context("", "in Rome")], held, []))
+        >>> questions = [Question("1", "where", 0, ((3, 7),))]
+        >>> references(QuestionSet([Context("", "in Rome")], questions, []))
         [['Rome']]
     """
     return [part.answer_texts(question) for question in part.questions]
+
+
+def question_scores(
+    answers: Sequence[str], ranks: Sequence[int | None], part: QuestionSet, *, language: str
+) -> dict[str, CorpusScore]:
+    """Score answers, and the ranks of the right contexts, by the metrics of a comparison."""
+    right = references(part)
+    return {
+        "f1": answer_f1(answers, right, language=language),
+        "exact_match": answer_exact_match(answers, right, language=language),
+        "mrr": mean_reciprocal_rank(ranks),
+    }
 
 
 def read_own_contexts(
@@ -32,44 +47,44 @@ def read_own_contexts(
 ) -> tuple[list[str], list[int | None]]:
     """Answer every question from its own context, and rank that context among all.
 
-    Args:
-        answerer: The model.
-        index: Of the contexts of the set.
-        part: The questions.
-        progress: Called with questions done and questions in all.
-
-    Returns:
-        The best answer to each, "" where the set has unanswerable questions and the model finds
-        nothing more likely, and to questions it cannot read; and the 1-based rank of each
-        context by the vectors alone.
-
-    Example:
-        >>> from askew.models import AsymmetricQAConfig, AsymmetricQAModel
-        >>> from askew.text import Context, Question, train_tokenizer
-        >>> question = Question("q", "Who?", 0, ((0, 4),))
-        >>> part = QuestionSet([Context("a", "Cats sleep.")], [question], [])
-        >>> tokenizer = train_tokenizer(["Cats sleep."], vocab_size=300)
-        >>> model = AsymmetricQAModel(AsymmetricQAConfig(question_vocab=300, context_vocab=300))
-        >>> answerer = QuestionAnswerer(model, tokenizer, tokenizer)
-        >>> texts, ranks = read_own_contexts(answerer, answerer.encode(part.contexts), part)
-        >>> texts[0] in "Cats sleep.", ranks
-        (True, [1])
+    The answer is "" to a question that the model cannot read, and, where some questions of the set
+    have no answer, if the model finds it likelier that there is none. The ranks begin at 1.
     """
-    may_be_nothing = any(not question.answers for question in part.questions)
-    found: list[str] = []
+    may_be_unanswerable = any(not question.answers for question in part.questions)
+    answers: list[str] = []
     ranks: list[int | None] = []
-    places = [index.row(context) for context in part.contexts]
+    rows = [index.row(context) for context in part.contexts]
     for done, question in enumerate(part.questions, 1):
-        own = places[question.context]
+        row = rows[question.context]
         if progress is not None:
             progress(done, len(part.questions))
         if not answerer.can_read(question.text):
-            found.append("")
+            answers.append("")
             ranks.append(None)
             continue
-        best = answerer.answer(question.text, index, contexts=[] if own is None else [own])
-        silent = not best or (may_be_nothing and best[0].nothing)
-        found.append("" if silent else best[0].text)
-        rows = [row for row, _ in answerer.rank(question.text, index)]
-        ranks.append(rows.index(own) + 1 if own in rows else None)
-    return found, ranks
+        best = answerer.answer(question.text, index, contexts=[] if row is None else [row])
+        is_empty = not best or (may_be_unanswerable and best[0].nothing)
+        answers.append("" if is_empty else best[0].text)
+        ranks.append(_rank(row, answerer.rank(question.text, index)))
+    return answers, ranks
+
+
+def tfidf_answers(part: QuestionSet) -> tuple[list[str], list[int | None]]:
+    """Answer every question with the most similar sentence of its context, and rank the context.
+
+    Both go by TF-IDF: a baseline that needs no training.
+    """
+    tfidf = TfidfIndex([context.text for context in part.contexts])
+    answers: list[str] = []
+    ranks: list[int | None] = []
+    for question in part.questions:
+        start, end = tfidf.best_sentence(question.text, question.context)
+        answers.append(part.contexts[question.context].text[start:end])
+        ranks.append(_rank(question.context, tfidf.search(question.text, len(part.contexts))))
+    return answers, ranks
+
+
+def _rank(row: int | None, ranking: Sequence[tuple[int, float]]) -> int | None:
+    """Return the 1-based place of a row in a ranking, or None where it is absent."""
+    rows = [ranked for ranked, _ in ranking]
+    return rows.index(row) + 1 if row in rows else None

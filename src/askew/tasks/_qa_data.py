@@ -1,4 +1,4 @@
-"""The questions a question-answering task runs on: ours, or the user's own."""
+"""Questions for question answering: the shipped ones, or the user's."""
 
 from dataclasses import replace
 from importlib.resources import files
@@ -15,7 +15,7 @@ _SHIPPED = "documentation.json"
 def shipped_questions() -> QuestionSet:
     """Read about 200 questions over this library's documentation, in English and Portuguese.
 
-    They are few: enough to see every command work, too few to say how good a model is.
+    They are enough to try every command, and too few to judge a model.
 
     Returns:
         The questions.
@@ -27,21 +27,20 @@ def shipped_questions() -> QuestionSet:
         >>> len(shipped_questions().questions) > 150
         True
     """
-    found = files("askew.tasks") / "questions" / _SHIPPED
-    with_path = Path(str(found))
+    path = Path(str(files("askew.tasks") / "questions" / _SHIPPED))
     require(
-        with_path.is_file(),
+        path.is_file(),
         f"shipped_questions: the package must hold {_SHIPPED}; got none. Install it again",
     )
-    return read_squad(with_path)
+    return read_squad(path)
 
 
 def load_test_questions(data: Path | None, *, part: Split = "all") -> QuestionSet:
     """Read the questions to score with.
 
     Args:
-        data: SQuAD JSON or JSON lines; None takes the shipped questions.
-        part: Which of them: all, or the "valid" or "test" questions that training splits off.
+        data: SQuAD JSON or JSON lines; None means the shipped questions.
+        part: "all" of them, or the "valid" or "test" questions that training splits off.
 
     Returns:
         The questions.
@@ -59,11 +58,11 @@ def load_test_questions(data: Path | None, *, part: Split = "all") -> QuestionSe
 
 
 def load_questions(sources: QuestionSources, *, seed: int = 0) -> tuple[str, SplitQuestions]:
-    """Read training, validation and test questions; what is missing is split off by article.
+    """Read training, validation and test questions; missing splits are split off by article.
 
     Args:
-        sources: Where they lie.
-        seed: Of the split.
+        sources: Where the questions are.
+        seed: Seed of the split.
 
     Returns:
         A name for the data, and the questions.
@@ -73,7 +72,7 @@ def load_questions(sources: QuestionSources, *, seed: int = 0) -> tuple[str, Spl
 
     Example:
         >>> name, split = load_questions(QuestionSources())
-        >>> name, [len(part.questions) for part in split]
+        >>> name, [len(questions.questions) for questions in split]
         ("this library's documentation", [172, 20, 20])
     """
     if sources.data is None:
@@ -88,42 +87,39 @@ def load_questions(sources: QuestionSources, *, seed: int = 0) -> tuple[str, Spl
     test = None if sources.test is None else read_questions(sources.test)
     if valid is None or test is None:
         split = split_by_article(train, seed=seed)
-        kept = [replace(split.train, refused=train.refused)]
-        if valid is not None:
-            kept.append(split.valid)
-        if test is not None:
-            kept.append(split.test)
-        train = _joined(kept)
-        valid = split.valid if valid is None else valid
-        test = split.test if test is None else test
+        # A split that the user's own file replaces goes back to the training questions.
+        replaced = [] if valid is None else [split.valid]
+        replaced += [] if test is None else [split.test]
+        train = _joined([replace(split.train, refused=train.refused), *replaced])
+        valid, test = valid or split.valid, test or split.test
     return str(sources.data), SplitQuestions(train, valid, test)
 
 
-def _joined(parts: list[QuestionSet]) -> QuestionSet:
-    """One set of several, whose questions have different ids."""
+def _joined(sets: list[QuestionSet]) -> QuestionSet:
+    """Join sets of questions; their ids must differ."""
     joined = QuestionSet([], [], [])
-    for part in parts:
+    for questions in sets:
         first = len(joined.contexts)
-        joined.contexts.extend(part.contexts)
+        joined.contexts.extend(questions.contexts)
         joined.questions.extend(
-            type(q)(q.id, q.text, q.context + first, q.answers) for q in part.questions
+            type(q)(q.id, q.text, q.context + first, q.answers) for q in questions.questions
         )
-        joined.refused.extend(part.refused)
+        joined.refused.extend(questions.refused)
     return joined
 
 
-def tell_refused(questions: QuestionSet, limit: int = 3) -> str:
-    """Say how many questions or answers could not be used, and name the first.
+def describe_refused(questions: QuestionSet, limit: int = 3) -> str:
+    """Describe how many questions or answers could not be used, and name the first of them.
 
     Args:
-        questions: A set.
+        questions: The questions.
         limit: How many are named.
 
     Returns:
-        A sentence, or "" where none was refused.
+        A sentence, or "" if none was refused.
 
     Example:
-        >>> tell_refused(QuestionSet([], [], ["id 7: answer 'x' is not at 3"]))
+        >>> describe_refused(QuestionSet([], [], ["id 7: answer 'x' is not at 3"]))
         "1 answer refused: id 7: answer 'x' is not at 3"
     """
     count = len(questions.refused)

@@ -1,4 +1,4 @@
-"""Scores of a trained question-answering model on questions of one's own."""
+"""Scores of a trained question-answering model on the user's questions."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -7,21 +7,20 @@ import numpy as np
 
 from askew.metrics import (
     CorpusScore,
-    answer_exact_match,
     answer_f1,
     bootstrap_interval,
     mean_reciprocal_rank,
     recall_at,
 )
 from askew.models import QuestionAnswerer
-from askew.tasks._qa_contexts import read_own_contexts, references
-from askew.text import QuestionSet, TfidfIndex
+from askew.tasks._qa_contexts import question_scores, read_own_contexts, references, tfidf_answers
+from askew.text import QuestionSet
 
 RANKS = (1, 5, 20)
 
 
 class QAEvaluated(NamedTuple):
-    """Answers, and what is said of them as plain values."""
+    """Answers, and their scores as plain values."""
 
     answers: list[str]
     results: dict
@@ -34,21 +33,21 @@ def evaluate_answerer(
     language: str,
     progress: Callable[[int, int], None],
 ) -> QAEvaluated:
-    """Answer and score.
+    """Answer every question from its own context, and score the answers.
 
     Args:
         answerer: The model.
         part: Questions with their contexts.
-        language: Whose articles do not count in answers.
-        progress: Called with questions done and questions in all.
+        language: Language of the answers; its articles are ignored when answers are compared.
+        progress: Called with the number of questions done and of all.
 
     Returns:
-        The answers, and `scores`: F1 and exact match of each question read in its own context,
-        over the answerable ones and over all; the same of the answers to another question of
-        the same context, which a model that ignores the question reaches too; of the most
-        similar sentence by TF-IDF; and how well contexts are found. Intervals are 95 %, by a
-        bootstrap over articles, or over questions where there is one article. `by_length`
-        has F1 by thirds of the contexts' lengths.
+        The answers, and results as plain values. `scores` has F1, exact match and the rank and
+        recall of the contexts; as controls, F1 of the answers to another question of the same
+        context, which a model that ignores the question also reaches, and of the most similar
+        sentence by TF-IDF, with the ranks by TF-IDF. Each has a 95 % interval by a bootstrap over
+        articles, or over questions if there is one article. `by_length` has F1 for thirds of the
+        contexts' lengths. If some questions have no answer, `answerable_f1` is F1 of the others.
 
     Example:
         >>> from askew.models import AsymmetricQAConfig, AsymmetricQAModel
@@ -63,89 +62,82 @@ def evaluate_answerer(
         1
     """
     index = answerer.encode(part.contexts, dtype="float32")
-    found, ranks = read_own_contexts(answerer, index, part, progress=progress)
+    answers, ranks = read_own_contexts(answerer, index, part, progress=progress)
+    sentences, tfidf_ranks = tfidf_answers(part)
     right = references(part)
     articles = [part.contexts[question.context].title for question in part.questions]
     groups = articles if len(set(articles)) > 1 else None
 
-    def told(score: CorpusScore) -> dict:
-        if len(score.items) < 2:
-            return {"value": score.value, "interval": None}
-        return {
-            "value": score.value,
-            "interval": list(bootstrap_interval(score.items, groups=groups)),
-        }
+    def f1(texts: Sequence[str]) -> CorpusScore:
+        return answer_f1(texts, right, language=language)
 
-    f1 = answer_f1(found, right, language=language)
-    tfidf = TfidfIndex([context.text for context in part.contexts])
-    sentences = [_best_sentence(tfidf, part, number) for number in range(len(part.questions))]
-    tfidf_ranks = [_tfidf_rank(tfidf, part, number) for number in range(len(part.questions))]
-    scores = {
-        "f1": told(f1),
-        "exact_match": told(answer_exact_match(found, right, language=language)),
-        "f1_wrong_question": told(
-            answer_f1(_of_another_question(found, part), right, language=language)
-        ),
-        "f1_best_sentence": told(answer_f1(sentences, right, language=language)),
-        "mrr": told(mean_reciprocal_rank(ranks)),
-        "mrr_tf_idf": told(mean_reciprocal_rank(tfidf_ranks)),
-        **{f"recall_at_{k}": told(recall_at(ranks, k)) for k in RANKS},
-        **{f"recall_at_{k}_tf_idf": told(recall_at(tfidf_ranks, k)) for k in RANKS},
+    def with_interval(score: CorpusScore) -> dict:
+        interval = None
+        if len(score.items) > 1:
+            interval = list(bootstrap_interval(score.items, groups=groups))
+        return {"value": score.value, "interval": interval}
+
+    scores = question_scores(answers, ranks, part, language=language)
+    shown = {
+        "f1": scores["f1"],
+        "exact_match": scores["exact_match"],
+        "f1_wrong_question": f1(_to_another_question(answers, part)),
+        "f1_best_sentence": f1(sentences),
+        "mrr": scores["mrr"],
+        "mrr_tf_idf": mean_reciprocal_rank(tfidf_ranks),
+        **{f"recall_at_{k}": recall_at(ranks, k) for k in RANKS},
+        **{f"recall_at_{k}_tf_idf": recall_at(tfidf_ranks, k) for k in RANKS},
     }
     results: dict[str, object] = {
         "version": 1,
         "questions": len(part.questions),
         "unreadable_questions": sum(not answerer.can_read(q.text) for q in part.questions),
         "contexts": len(part.contexts),
-        "scores": scores,
-        "by_length": _by_length(f1.items, part),
+        "scores": {name: with_interval(score) for name, score in shown.items()},
+        "by_length": _by_length(scores["f1"].items, part),
     }
-    unanswerable = np.array([not question.answers for question in part.questions])
-    if unanswerable.any():
-        items = np.array(f1.items)
-        silent = np.array([answer == "" for answer in found])
-        results["answerable_f1"] = (
-            float(items[~unanswerable].mean()) if (~unanswerable).any() else None
-        )
-        results["no_answer_accuracy"] = float((silent == unanswerable).mean())
-    return QAEvaluated(found, results)
+    return QAEvaluated(answers, results | _no_answer_scores(answers, scores["f1"].items, part))
 
 
-def _of_another_question(found: Sequence[str], part: QuestionSet) -> list[str]:
-    """The answer to the next question of the same context, or "" where there is none."""
-    rows: dict[int, list[int]] = {}
+def _no_answer_scores(
+    answers: Sequence[str], f1: Sequence[float], part: QuestionSet
+) -> dict[str, float | None]:
+    """Score the answerable questions alone, and whether none was given where none is right."""
+    answerable = np.array([bool(question.answers) for question in part.questions])
+    if answerable.all():
+        return {}
+    is_answered = np.array([answer != "" for answer in answers])
+    return {
+        "answerable_f1": float(np.array(f1)[answerable].mean()) if answerable.any() else None,
+        "no_answer_accuracy": float((is_answered == answerable).mean()),
+    }
+
+
+def _to_another_question(answers: Sequence[str], part: QuestionSet) -> list[str]:
+    """Return the answer to the next question of the same context, or "" where there is none."""
+    by_context: dict[int, list[int]] = {}
     for number, question in enumerate(part.questions):
-        rows.setdefault(question.context, []).append(number)
-    other = {}
-    for numbers in rows.values():
-        for place, number in enumerate(numbers):
-            other[number] = numbers[(place + 1) % len(numbers)]
-    return [found[other[n]] if other[n] != n else "" for n in range(len(found))]
-
-
-def _best_sentence(tfidf: TfidfIndex, part: QuestionSet, number: int) -> str:
-    question = part.questions[number]
-    start, end = tfidf.best_sentence(question.text, question.context)
-    return part.contexts[question.context].text[start:end]
-
-
-def _tfidf_rank(tfidf: TfidfIndex, part: QuestionSet, number: int) -> int | None:
-    question = part.questions[number]
-    rows = [row for row, _ in tfidf.search(question.text, len(part.contexts))]
-    return rows.index(question.context) + 1 if question.context in rows else None
+        by_context.setdefault(question.context, []).append(number)
+    others = [""] * len(answers)
+    for numbers in by_context.values():
+        if len(numbers) > 1:
+            for number, following in zip(numbers, numbers[1:] + numbers[:1], strict=True):
+                others[number] = answers[following]
+    return others
 
 
 def _by_length(items: Sequence[float], part: QuestionSet) -> list[dict]:
+    """Average over thirds of the questions, by the length of their contexts."""
     lengths = np.array([len(part.contexts[q.context].text) for q in part.questions])
     edges = np.quantile(lengths, [0, 1 / 3, 2 / 3, 1])
-    held = np.clip(np.searchsorted(edges, lengths, side="left") - 1, 0, 2)
+    thirds = np.clip(np.searchsorted(edges, lengths, side="left") - 1, 0, 2)
     values = np.array(items)
     return [
         {
             "characters": [int(edges[third]), int(edges[third + 1])],
-            "questions": int((held == third).sum()),
-            "f1": float(values[held == third].mean()),
+            "questions": int((thirds == third).sum()),
+            "f1": float(values[thirds == third].mean()),
         }
         for third in range(3)
-        if (held == third).any()
+        if (thirds == third).any()
     ]

@@ -7,7 +7,7 @@ from askew.transformer import ReaderConfig, StackConfig
 
 QA_SIZES = {"tiny": 64, "small": 128, "base": 192}
 QA_SHAPES = ("asymmetric", "symmetric")
-"""Names of the models that answer questions: a small encoder of questions, or two equal ones."""
+"""Names of the shapes of question-answering models."""
 METRICS = (
     Metric(name="f1", label="F1", equivalence=1.0, unit="points"),
     Metric(name="exact_match", label="exact match", equivalence=1.0, unit="points"),
@@ -18,16 +18,16 @@ SPEEDS = {"throughput": "questions answered", "latency_ms": "time per question"}
 
 
 def qa_preset(shape: str, size: str, *, vocab_size: tuple[int, int]) -> QAConfig:
-    """Give the configuration of a named shape in a named size.
+    """Return the config of a named shape in a named size.
 
     Args:
         shape: "asymmetric" (4 layers for questions, 8 layers a third wider for contexts) or
             "symmetric" (6 layers each, one width).
-        size: "tiny", "small" or "base": 64, 128 or 192 wide where it is widest.
+        size: "tiny", "small" or "base": the widest encoder is 64, 128 or 192 wide.
         vocab_size: Tokens of questions and of contexts.
 
     Returns:
-        The configuration.
+        The config.
 
     Raises:
         ValueError: If a name is unknown.
@@ -57,17 +57,10 @@ def qa_preset(shape: str, size: str, *, vocab_size: tuple[int, int]) -> QAConfig
 
 
 def search_space(*, pretrained: bool) -> dict[str, Range]:
-    """Give what tuning draws: a rate and a dropout for each part of the model.
-
-    Args:
-        pretrained: Whether an encoder is; its rates are lower.
-
-    Returns:
-        Ranges by name.
-    """
-    own = Range(low=2e-4, high=5e-3, log=True)
-    encoder = Range(low=2e-5, high=5e-4, log=True) if pretrained else own
-    rates = {"question": encoder, "context": encoder, "reader": own}
+    """Return what tuning draws: a rate and a dropout for each part; pretrained ones get less."""
+    scratch = Range(low=2e-4, high=5e-3, log=True)
+    encoder = Range(low=2e-5, high=5e-4, log=True) if pretrained else scratch
+    rates = {"question": encoder, "context": encoder, "reader": scratch}
     dropout = Range(low=0.0, high=0.4)
     return {f"training.{part}.lr": rate for part, rate in rates.items()} | {
         f"{part}.dropout": dropout for part in rates

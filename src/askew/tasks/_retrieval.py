@@ -1,4 +1,4 @@
-"""Finding rows of the same class, of classes that training never saw."""
+"""The task of retrieving rows of the same class, for classes that training never saw."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,24 +7,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from askew.tasks._tabular import MLP, TableTask, TableTrainingConfig
+from askew.tasks._tabular import MLP, TableTask, TableTrainingConfig, metrics_in_points
 from askew.tasks._tabular_losses import RetrievalLossConfig
 from askew.tradeoffs import Evaluation, Metric
 
-METRICS = (
-    Metric(name="map", label="mAP", equivalence=0.5, unit="points"),
-    Metric(name="recall_at_1", label="recall@1", equivalence=0.5, unit="points"),
-)
+METRICS = metrics_in_points({"map": "mAP", "recall_at_1": "recall@1"})
 _WIDTH = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalTrainingConfig(TableTrainingConfig):
-    """The numbers of a training of embeddings.
+    """The numbers of a training of embeddings: a loss, and those of `TableTrainingConfig`.
 
     Attributes:
-        loss: What is learnt.
-        batch_size: As of `TableTrainingConfig`, like the rest.
+        loss: The loss.
 
     Example:
         >>> RetrievalTrainingConfig(loss=RetrievalLossConfig(margin_neg=2.0)).batch_size
@@ -36,15 +32,15 @@ class RetrievalTrainingConfig(TableTrainingConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalTask(TableTask):
-    """Embed rows so that those of a class lie together; a task of `askew.tradeoffs.compare`.
+    """Embed rows so that rows of a class are near; a task of `askew.tradeoffs.compare`.
 
-    Every test row is a query, all others are ranked by the cosine of their embeddings. The figures
-    are the mean average precision and the share of queries whose nearest row is of their class, in
-    per cent.
+    Every test row is a query, for which all other rows are ranked by the cosine of the embeddings.
+    The metrics are the mean average precision, and the share of queries whose nearest row is of
+    their class, both in per cent.
 
     Attributes:
         source_name: Where the data came from.
-        table: Rows and their classes; those of the test may be others.
+        table: Rows and their classes; the test rows may be of other classes.
         training: A `RetrievalTrainingConfig`.
 
     Example:
@@ -58,7 +54,7 @@ class RetrievalTask(TableTask):
 
     @property
     def metrics(self) -> Sequence[Metric]:
-        """The figures, the most important first."""
+        """The metrics, the most important first."""
         return METRICS
 
     @property
@@ -74,37 +70,31 @@ class RetrievalTask(TableTask):
         """Score the test rows."""
         return _evaluation(self.answers(model, self.table.test.x), self.table.test.y)
 
-    def validate(self, model: MLP) -> float:
-        """Give the mean average precision among the validation rows."""
-        x, y = self.table.valid
-        return _evaluation(self.answers(model, x), y).metrics["map"]
-
-    def train_score(self, model: MLP) -> float:
-        """Give the mean average precision among training rows, as many as the test has."""
-        x, y = (tensor[: len(self.table.test.x)] for tensor in self.table.train)
+    def mean_precision(self, model: MLP, x: Tensor, y: Tensor) -> float:
+        """Compute the mean average precision of retrieval among these rows."""
         return _evaluation(self.answers(model, x), y).metrics["map"]
 
     def baselines(self) -> Mapping[str, Mapping[str, float]]:
-        """Score the features themselves."""
+        """Score the features themselves, as if they were embeddings."""
         return {"raw_features": dict(_evaluation(*self.table.test).metrics)}
 
 
 def _evaluation(embeddings: Tensor, classes: Tensor) -> Evaluation:
-    precisions, firsts = retrieval_scores(F.normalize(embeddings, dim=1), classes)
-    items = {"map": (100 * precisions).tolist(), "recall_at_1": (100 * firsts).tolist()}
+    precisions, recalls = retrieval_scores(F.normalize(embeddings, dim=1), classes)
+    items = {"map": (100 * precisions).tolist(), "recall_at_1": (100 * recalls).tolist()}
     return Evaluation({name: sum(v) / len(v) for name, v in items.items()}, items)
 
 
 def retrieval_scores(embeddings: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-    """Rank all other rows by distance, for every row.
+    """For every row, rank all other rows by distance and score the ranking.
 
     Args:
         embeddings: Shape (rows, width).
-        classes: Shape (rows,); each class has two rows or more.
+        classes: Shape (rows,); each class must have two rows or more.
 
     Returns:
-        Average precision of each row, and 1 where its nearest row is of its class, else 0; both
-        of shape (rows,).
+        Average precision of each row, and 1 if its nearest row is of its class, else 0; both of
+        shape (rows,).
 
     Example:
         >>> scores = retrieval_scores(torch.tensor([[0.0], [1.0], [1.5]]), torch.tensor([0, 0, 1]))
@@ -114,8 +104,7 @@ def retrieval_scores(embeddings: Tensor, classes: Tensor) -> tuple[Tensor, Tenso
     distances = torch.cdist(embeddings.double(), embeddings.double())
     distances.fill_diagonal_(torch.inf)
     order = distances.argsort(dim=1, stable=True)[:, :-1]
-    right = (classes[order] == classes[:, None]).double()
-    ranks = torch.arange(1, right.shape[1] + 1)
-    precision = right.cumsum(1) / ranks
-    total = right.sum(1).clamp(min=1)
-    return (precision * right).sum(1) / total, right[:, 0]
+    relevant = (classes[order] == classes[:, None]).double()
+    precision = relevant.cumsum(1) / torch.arange(1, relevant.shape[1] + 1)
+    total = relevant.sum(1).clamp(min=1)
+    return (precision * relevant).sum(1) / total, relevant[:, 0]

@@ -1,4 +1,4 @@
-"""Where the user says that the data lie."""
+"""Where the user's data are."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -7,20 +7,19 @@ from askew._check import require
 
 
 class Sources(NamedTuple):
-    """Where parallel text lies; what is None is made or split off.
+    """Where parallel text is.
 
-    `pair` names two locales; `data` is one file of pairs, a `.po` file, a folder of such, or
-    "datasets:NAME" as `read_any` reads it; the others are files of aligned lines, of which
-    validation and test may be missing.
+    Without data, phrases of an installed package are used. Missing validation and test files are
+    replaced by splits of the training pairs.
 
     Args:
-        pair: Two locales of the phrases that are made without data.
-        data: One file, folder or data set of pairs.
-        source: Lines to learn from.
-        target: Their translations.
-        valid_source: Lines to choose with.
+        pair: Two locales of the phrases.
+        data: A file, folder or data set of pairs, as `read_any` reads it.
+        source: Instead of `data`: a file of training lines.
+        target: Their translations, in the same order.
+        valid_source: Validation lines.
         valid_target: Their translations.
-        test_source: Lines to test with.
+        test_source: Test lines.
         test_target: Their translations.
 
     Example:
@@ -39,13 +38,13 @@ class Sources(NamedTuple):
 
 
 class QuestionSources(NamedTuple):
-    """Where questions lie; without validation or test they are split off.
+    """Where questions are; missing validation and test questions are split off.
 
     Args:
-        data: SQuAD JSON (version 1 or 2) or JSON lines; None takes the questions about this
-            library's documentation, which are few.
-        valid: Questions to watch the training with.
-        test: Questions to score with.
+        data: SQuAD JSON (version 1 or 2) or JSON lines; None means the shipped questions, about
+            this library's documentation.
+        valid: Validation questions.
+        test: Test questions.
 
     Example:
         >>> QuestionSources(data=Path("squad.json")).test is None
@@ -58,19 +57,12 @@ class QuestionSources(NamedTuple):
 
 
 def check_sources(sources: Sources) -> None:
-    """Refuse files that contradict each other or lack their other half, without reading any.
-
-    Raises:
-        ValueError: If they do.
-    """
-    for one, other in (
-        ("source", "target"),
-        ("valid_source", "valid_target"),
-        ("test_source", "test_target"),
-    ):
+    """Refuse sources without targets, and data in two ways, without reading a file."""
+    for prefix in ("", "valid_", "test_"):
+        source, target = f"{prefix}source", f"{prefix}target"
         require(
-            (getattr(sources, one) is None) == (getattr(sources, other) is None),
-            f"load_text: {one} and {other} go together; got only one. Give both files",
+            (getattr(sources, source) is None) == (getattr(sources, target) is None),
+            f"load_text: {source} and {target} go together; got only one. Give both files",
         )
     require(
         sources.data is None or sources.source is None,
@@ -85,7 +77,7 @@ def check_sources(sources: Sources) -> None:
 
 
 def is_catalogue(data: str | Path | None) -> bool:
-    """Check whether pairs come from gettext catalogues.
+    """Return whether pairs come from gettext catalogues.
 
     Args:
         data: As `read_any` takes it, or None.

@@ -1,4 +1,4 @@
-"""Tables as applications: their options, and what is made of them."""
+"""Tables as applications: their options, tasks and arms."""
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -62,22 +62,22 @@ _RETRIEVAL: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class TableOptions(SettingOptions):
-    """What can be said of every comparison on a table."""
+    """Options of every comparison on a table."""
 
     baseline: str = option(
         "twin",
-        "What the challenger is compared with: twin (both sides of everything alike), another of "
-        "the same names, or FILE.toml.",
+        "What the challenger is compared with: twin (equal sides everywhere), another name "
+        "that --challenger takes, or FILE.toml.",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelComparison(TableOptions):
-    """What `askew compare multilabel` and `askew compare imbalanced` can be told."""
+    """Options of `askew compare multilabel` and `askew compare imbalanced`."""
 
     data: Path | None = option(None, "Your table: FILE.csv or FILE.arff; needs --labels.")
     labels: str | None = option(
-        None, "Label columns of --data: their names with commas, or how many of the last columns."
+        None, "Label columns of --data: names with commas, or a number of last columns."
     )
     challenger: str = option(
         "asl",
@@ -95,7 +95,7 @@ class LabelComparison(TableOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalComparison(TableOptions):
-    """What `askew compare retrieval` can be told."""
+    """Options of `askew compare retrieval`."""
 
     challenger: str = option(
         "unequal-scales",
@@ -105,14 +105,14 @@ class RetrievalComparison(TableOptions):
 
 
 def make_multilabel_task(options: LabelComparison) -> "LabelTask":
-    """Make the task of several labels: river's Yeast, or the user's table."""
+    """Make the task of several labels, on river's Yeast or the user's table."""
     from askew.tasks._tabular_data import load_yeast
 
     return _label_task("multilabel", options, "Yeast", load_yeast)
 
 
 def make_imbalanced_task(options: LabelComparison) -> "LabelTask":
-    """Make the task of one rare label: an eight among digits, or the user's table."""
+    """Make the task of one rare label, on digits (eight or not) or the user's table."""
     from askew.tasks._tabular_data import load_eights
 
     return _label_task("imbalanced", options, "digits, eight against the rest", load_eights)
@@ -140,7 +140,7 @@ def _label_task(
 
 
 def make_retrieval_task(options: RetrievalComparison) -> "RetrievalTask":
-    """Make the task of finding digits of classes that training never saw."""
+    """Make the task of retrieving digits of classes that training never saw."""
     from askew.tasks._retrieval import RetrievalTask, RetrievalTrainingConfig
     from askew.tasks._tabular_data import load_unseen_digits
 
@@ -165,16 +165,16 @@ def make_retrieval_arms(
 def _make_arms(
     task: "TableTask", options: Any, presets: Mapping[str, Mapping[str, Any]], *, plain: str
 ) -> "tuple[list[Arm], dict[str, object]]":
-    """Nothing is matched: what the arms share is the model."""
+    """Make both arms; no cost is matched, since they share the model."""
     from askew.tasks._arms import OTHER_WEIGHTS
 
     settings = options.model_settings()
-    changed = {"training": {"loss": settings.pop("loss")}} if "loss" in settings else {}
-    first = _arm(task, presets, options.challenger, [settings, changed])
+    loss = {"training": {"loss": settings.pop("loss")}} if "loss" in settings else {}
+    first = _arm(task, presets, options.challenger, [settings, loss])
     is_twin = options.baseline == "twin"
     other = _arm(task, presets, plain if is_twin else options.baseline, [settings])
-    if is_twin and (alike := _twin(first, plain)) != replace(other, name=alike.name):
-        other = alike
+    if is_twin and (twin := _twin(first, plain)) != replace(other, name=twin.name):
+        other = twin
     if first.name == other.name:
         first = replace(first, name=f"{first.name}-again")
     if (first.config, first.training) == (other.config, other.training):
@@ -188,7 +188,7 @@ def _arm(
     name: str,
     changes: Sequence[Mapping[str, Any]],
 ) -> "Arm":
-    """Make the arm of a preset or a file with changes, and refuse what cannot be trained."""
+    """Make the arm of a preset or a file with changes, and check that it can be trained."""
     from askew.tasks._tabular import MLPConfig
     from askew.tradeoffs import Arm
 
@@ -209,7 +209,7 @@ def _arm(
 
 
 def _twin(arm: "Arm", plain: str) -> "Arm":
-    """Make the arm with the plain loss, one rate and schedule for all layers, mean dropout."""
+    """Make the arm with the plain loss, one rate and schedule for all layers, and mean dropout."""
     training = {key: value for key, value in arm.training.items() if not key.endswith(_SIDES)}
     loss: Any = training.pop("loss", {})
     if plain == "pair" and "name" in loss:

@@ -1,4 +1,4 @@
-"""What tasks on tables share: the network, its training, and how it is stored."""
+"""What tasks on tables share: the network, its training and how it is stored."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -24,18 +24,26 @@ from askew.training import Decay, rise_and_fall
 SPEEDS = {"throughput": "rows answered", "latency_ms": "time per row"}
 
 
+def metrics_in_points(labels: Mapping[str, str]) -> tuple[Metric, ...]:
+    """Return metrics in per cent, equivalent within half a point, from their names and labels."""
+    return tuple(
+        Metric(name=name, label=label, equivalence=0.5, unit="points")
+        for name, label in labels.items()
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class MLPConfig:
     """A network of equal hidden layers.
 
     Attributes:
-        width: Of the hidden layers, even, >= 2.
-        num_layers: Hidden layers, >= 1.
-        d_out: Numbers it gives; 0 takes what the task needs.
-        dropout: Rate of the hidden features, in [0, 1).
-        dropout_second: Rate of the second half of them; None for the same.
-        input_dropout: Rate of the features of a row, in [0, 1).
-        input_dropout_second: Rate of the second half of them; None for the same.
+        width: Width of the hidden layers, even, >= 2.
+        num_layers: Number of hidden layers, >= 1.
+        d_out: Width of the output; 0 means what the task needs.
+        dropout: Dropout rate of the hidden features, in [0, 1).
+        dropout_second: Dropout rate of the second half of them; None means the same rate.
+        input_dropout: Dropout rate of the features of a row, in [0, 1).
+        input_dropout_second: Dropout rate of the second half of them; None means the same rate.
 
     Raises:
         ValueError: If a number is out of range.
@@ -71,10 +79,10 @@ class MLPConfig:
 
 
 class MLP(nn.Module):
-    """Hidden layers with ReLU and dropout, and a linear one behind them.
+    """Hidden layers with ReLU and dropout, then a linear layer.
 
     Args:
-        config: Its numbers.
+        config: Sizes and dropout rates.
         d_in: Width of the input, >= 1.
 
     Example:
@@ -109,16 +117,16 @@ class TableTrainingConfig:
 
     Attributes:
         batch_size: Rows per step, >= 1.
-        lr: Rate of AdamW, > 0.
-        lr_first: Rate of the first hidden layer; None for `lr`.
-        lr_head: Rate of the last layer; None for `lr`.
-        weight_decay: Of all parameters, >= 0.
-        warmup_steps: Steps in which the rates rise from 0, at most half of all.
-        schedule: How they fall afterwards; "linear" and "cosine" end at 0.
-        schedule_first: That of the first hidden layer; None for `schedule`.
-        schedule_head: That of the last layer; None for `schedule`.
-        remove_positives: Share of the positive labels of the training rows that are set to 0, the
-            same ones for every arm, in [0, 1); validation and test stay as they are.
+        lr: Learning rate of AdamW, > 0.
+        lr_first: Learning rate of the first hidden layer; None means `lr`.
+        lr_head: Learning rate of the last layer; None means `lr`.
+        weight_decay: Weight decay of all parameters, >= 0.
+        warmup_steps: Steps in which the learning rates rise from 0, at most half of all steps.
+        schedule: How the learning rates fall afterwards; "linear" and "cosine" end at 0.
+        schedule_first: Schedule of the first hidden layer; None means `schedule`.
+        schedule_head: Schedule of the last layer; None means `schedule`.
+        remove_positives: Share of the positive labels of the training rows that are set to 0, in
+            [0, 1). They are the same for every arm; validation and test labels are unchanged.
 
     Raises:
         ValueError: If a number is out of range.
@@ -160,13 +168,13 @@ class TableTrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TableTask(Task[MLP]):
-    """The part of a task on a table that does not depend on what is scored.
+    """The base class of tasks on tables.
 
     Attributes:
         source_name: Where the data came from.
         table: Its rows.
         training: Numbers of training, which an arm may change.
-        name: How the task is called.
+        name: Name of the task.
 
     Example:
         >>> from askew.tasks import LabelTask, RetrievalTask
@@ -183,14 +191,13 @@ class TableTask(Task[MLP]):
     @property
     @abstractmethod
     def metrics(self) -> Sequence[Metric]:
-        """The figures, the most important first."""
+        """The metrics, the most important first."""
 
     def describe(self) -> Mapping[str, object]:
-        """Tell sizes, training numbers and a fingerprint of all rows."""
-        parts = zip(self.table._fields, self.table, strict=True)
+        """Return sizes, training numbers and a fingerprint of all rows."""
         return {
             "name": self.source_name,
-            **{part: len(rows.x) for part, rows in parts},
+            **{split: len(rows.x) for split, rows in self.table._asdict().items()},
             "features": self.d_in,
             "fingerprint": self.table.fingerprint,
             "training": to_dict(self.training),
@@ -198,20 +205,33 @@ class TableTask(Task[MLP]):
 
     @property
     def d_in(self) -> int:
-        """Features of a row."""
+        """Number of features."""
         return self.table.train.x.shape[1]
 
     @property
     @abstractmethod
     def d_out(self) -> int:
-        """Numbers that a model gives where its config does not say."""
+        """Width of the output of a model whose config has 0."""
 
     @abstractmethod
     def loss_of(self, training: Any) -> Callable[[Tensor, Tensor], Tensor]:
         """Make the loss that these numbers of training name."""
 
+    @abstractmethod
+    def mean_precision(self, model: MLP, x: Tensor, y: Tensor) -> float:
+        """Compute the mean average precision on these rows, in per cent."""
+
+    def validate(self, model: MLP) -> float:
+        """Compute the mean average precision on the validation rows."""
+        return self.mean_precision(model, *self.table.valid)
+
+    def train_score(self, model: MLP) -> float:
+        """Compute the mean average precision on as many training rows as the test set has."""
+        count = len(self.table.test.x)
+        return self.mean_precision(model, *(tensor[:count] for tensor in self.table.train))
+
     def search_space(self) -> Mapping[str, Range]:
-        """What tuning draws by default."""
+        """Return what tuning draws by default."""
         return {
             "training.lr": Range(low=1e-4, high=1e-2, log=True),
             "dropout": Range(low=0.0, high=0.6),
@@ -237,7 +257,11 @@ class TableTask(Task[MLP]):
         on_record: OnRecord | None = None,
         tensorboard: Path | None = None,
     ) -> Records:
-        """Train in place; a ValueError if a folder for TensorBoard is given."""
+        """Train in place.
+
+        Raises:
+            ValueError: If a folder for TensorBoard is given.
+        """
         require(
             tensorboard is None,
             f"{self.name}: its training draws no curves; got tensorboard {tensorboard}",
@@ -260,16 +284,16 @@ class TableTask(Task[MLP]):
         )
 
     def labels_learnt(self, training: Any) -> Tensor:
-        """Give the labels of the training rows."""
+        """Return the labels of the training rows."""
         return self.table.train.y
 
     @torch.no_grad()
     def answers(self, model: MLP, x: Tensor) -> Tensor:
-        """Give what a model makes of rows, without dropout."""
+        """Compute the output of a model, without dropout."""
         return model.eval()(x)
 
     def predict(self, model: MLP, *, items: int, batch_size: int) -> None:
-        """Answer the first test rows, again from the first where there are fewer."""
+        """Answer the first test rows, over again if there are too few."""
         rows = self.table.test.x
         rows = rows[torch.arange(items) % len(rows)]
         for batch in rows.split(batch_size):
@@ -277,11 +301,10 @@ class TableTask(Task[MLP]):
 
     def parameters(self, config: MLPConfig) -> int:
         """Count the trainable numbers of a model."""
-        widths = self._widths(config)
-        return sum((d_in + 1) * d_out for d_in, d_out in widths)
+        return sum((d_in + 1) * d_out for d_in, d_out in self._widths(config))
 
     def flops_per_step(self, config: MLPConfig) -> float:
-        """Count matrix products of a step, forward and backward; none leads to the input."""
+        """Count the matrix products of a step; the input needs no gradient."""
         products = [d_in * d_out for d_in, d_out in self._widths(config)]
         rows = min(self.training.batch_size, len(self.table.train.x))
         return 2.0 * rows * (3 * sum(products) - products[0])
@@ -291,7 +314,7 @@ class TableTask(Task[MLP]):
         return list(pairwise(widths))
 
     def save(self, model: MLP, folder: Path) -> None:
-        """Write the weights and the config."""
+        """Write the weights and the config into a folder."""
         folder.mkdir(exist_ok=True)
         save_file(model.state_dict(), folder / "model.safetensors")
         write_json(folder / "config.json", {"version": 1, **to_dict(model.config)})
@@ -307,27 +330,23 @@ class TableTask(Task[MLP]):
 
 
 def _optimizer(model: MLP, config: TableTrainingConfig, steps: int) -> AsymmetricOptimizer:
-    """Give the first hidden layer, the others and the last their rates and schedules."""
-    rules = {"first": ["hidden.0.**"], "hidden": ["hidden.**"], "head": ["head.**"]}
-    rates = {"first": config.lr_first, "hidden": None, "head": config.lr_head}
-    forms = {"first": config.schedule_first, "hidden": None, "head": config.schedule_head}
+    """Make the optimizer: first, other hidden and last layers have their own rates."""
+    settings = {
+        "first": (["hidden.0.**"], config.lr_first, config.schedule_first),
+        "hidden": (["hidden.**"], None, None),
+        "head": (["head.**"], config.lr_head, config.schedule_head),
+    }
     if len(model.hidden) == 1:
-        del rules["hidden"]
-    optimizer = AsymmetricOptimizer(
-        model,
-        {
-            part: {
-                "where": where,
-                "lr": config.lr if rates[part] is None else rates[part],
-                "weight_decay": config.weight_decay,
-            }
-            for part, where in rules.items()
-        },
-    )
+        del settings["hidden"]
+    parts = {
+        part: {"where": where, "lr": lr or config.lr, "weight_decay": config.weight_decay}
+        for part, (where, lr, _) in settings.items()
+    }
+    optimizer = AsymmetricOptimizer(model, parts)
     rise = min(config.warmup_steps, steps // 2)
     schedules = {
-        part: rise_and_fall(forms[part] or config.schedule, rise=rise, steps=steps)
-        for part in rules
+        part: rise_and_fall(schedule or config.schedule, rise=rise, steps=steps)
+        for part, (_, _, schedule) in settings.items()
     }
     scheduler = AsymmetricScheduler(optimizer, schedules)
     optimizer.register_step_post_hook(lambda *_: scheduler.step())

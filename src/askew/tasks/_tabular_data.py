@@ -1,4 +1,4 @@
-"""Tables of features and labels: packaged ones, and a user's own CSV and ARFF files."""
+"""Tables of features and labels: from installed packages, or from the user's CSV or ARFF files."""
 
 import csv
 import hashlib
@@ -15,7 +15,7 @@ from askew._check import require, requires_extra
 _SPLIT_SEED = 20_261_123
 
 
-class TablePart(NamedTuple):
+class TableRows(NamedTuple):
     """Features [rows, width] and labels: 0 or 1 [rows, labels], or classes [rows].
 
     Args:
@@ -23,8 +23,8 @@ class TablePart(NamedTuple):
         y: Labels or classes.
 
     Example:
-        >>> part = load_eights().test
-        >>> isinstance(part, TablePart), part.x.shape[1], part.y.shape[1]
+        >>> rows = load_eights().test
+        >>> isinstance(rows, TableRows), rows.x.shape[1], rows.y.shape[1]
         (True, 64, 1)
     """
 
@@ -36,66 +36,66 @@ class SplitTable(NamedTuple):
     """Training, validation and test rows, standardised by the training rows.
 
     Args:
-        train: To learn from.
-        valid: To choose with.
-        test: To test with.
+        train: Training rows.
+        valid: Validation rows.
+        test: Test rows.
 
     Example:
         >>> table = load_eights()
-        >>> isinstance(table, SplitTable), [len(part.x) for part in table]
+        >>> isinstance(table, SplitTable), [len(rows.x) for rows in table]
         (True, [1078, 360, 359])
     """
 
-    train: TablePart
-    valid: TablePart
-    test: TablePart
+    train: TableRows
+    valid: TableRows
+    test: TableRows
 
     @property
     def fingerprint(self) -> str:
-        """Tell one table from another."""
-        parts = (tensor.numpy().tobytes() for part in self for tensor in part)
-        return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+        """A digest of all rows."""
+        tensors = (tensor.numpy().tobytes() for rows in self for tensor in rows)
+        return hashlib.sha256(b"".join(tensors)).hexdigest()[:16]
 
 
 def split_table(x: np.ndarray, y: np.ndarray) -> SplitTable:
-    """Split rows 60 to 20 to 20, always alike, and standardise the features.
+    """Split rows 60 / 20 / 20, always in the same way, and standardise the features.
 
     Args:
         x: Features, shape (rows, width).
         y: Labels, one row each.
 
     Returns:
-        The parts.
+        The split table.
 
     Raises:
         ValueError: If there are fewer than 10 rows.
 
     Example:
-        >>> parts = split_table(np.arange(40.0).reshape(20, 2), np.zeros((20, 1)))
-        >>> [len(part.x) for part in parts]
+        >>> table = split_table(np.arange(40.0).reshape(20, 2), np.zeros((20, 1)))
+        >>> [len(rows.x) for rows in table]
         [12, 4, 4]
     """
     rows = len(x)
     require(rows >= 10, f"split_table: x must have 10 rows or more; got {rows} rows")
     order = np.random.default_rng(_SPLIT_SEED).permutation(rows)
     places = np.split(order, [round(0.6 * rows), round(0.8 * rows)])
-    return standardised([(x[place], y[place]) for place in places])
+    return _standardise([(x[place], y[place]) for place in places])
 
 
-def standardised(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> SplitTable:
-    """Give every feature mean 0 and variance 1 over the training rows; constant ones become 0."""
-    mean, std = parts[0][0].mean(0), parts[0][0].std(0)
+def _standardise(splits: Sequence[tuple[np.ndarray, np.ndarray]]) -> SplitTable:
+    """Scale features to mean 0 and variance 1 over the training rows; constant ones become 0."""
+    mean, std = splits[0][0].mean(0), splits[0][0].std(0)
     std = np.where(std > 0, std, np.inf)
     return SplitTable(
         *(
-            TablePart(torch.tensor((x - mean) / std, dtype=torch.float32), torch.tensor(y))
-            for x, y in parts
+            TableRows(torch.tensor((x - mean) / std, dtype=torch.float32), torch.tensor(y))
+            for x, y in splits
         )
     )
 
 
 def load_yeast() -> SplitTable:
-    """Take river's Yeast: 2,417 genes, 103 features, 14 functional classes.
+    """Load river's Yeast: 2,417 genes, 103 features, 14 functional classes.
 
     Returns:
         The rows, split 60 / 20 / 20, with 14 labels.
@@ -104,7 +104,7 @@ def load_yeast() -> SplitTable:
         ModuleNotFoundError: If river is not installed.
 
     Example:
-        >>> [tuple(part.y.shape) for part in load_yeast()]
+        >>> [tuple(rows.y.shape) for rows in load_yeast()]
         [(1450, 14), (484, 14), (483, 14)]
     """
     with requires_extra("load_yeast", "data"):
@@ -117,13 +117,13 @@ def load_yeast() -> SplitTable:
 
 
 def load_eights() -> SplitTable:
-    """Take the digits of scikit-learn, eight against the rest.
+    """Load the digits of scikit-learn, eight against the rest.
 
     Returns:
-        The rows, split 60 / 20 / 20; a label, 1 for an eight.
+        The rows, split 60 / 20 / 20; one label, 1 for an eight.
 
     Example:
-        >>> [round(float(part.y.mean()), 2) for part in load_eights()]
+        >>> [round(float(rows.y.mean()), 2) for rows in load_eights()]
         [0.1, 0.08, 0.09]
     """
     x, y = _digits()
@@ -131,10 +131,10 @@ def load_eights() -> SplitTable:
 
 
 def load_unseen_digits() -> SplitTable:
-    """Take the digits of scikit-learn: 0 to 4 for training and validation, 5 to 9 for the test.
+    """Load the digits of scikit-learn: 0 to 4 for training and validation, 5 to 9 for the test.
 
     Returns:
-        The rows, with classes for labels.
+        The rows, with classes instead of labels.
 
     Example:
         >>> table = load_unseen_digits()
@@ -146,7 +146,7 @@ def load_unseen_digits() -> SplitTable:
     known = np.random.default_rng(_SPLIT_SEED).permutation(known)
     cut = round(0.8 * len(known))
     places = known[:cut], known[cut:], np.flatnonzero(y >= 5)
-    return standardised([(x[place], y[place]) for place in places])
+    return _standardise([(x[place], y[place]) for place in places])
 
 
 def _digits() -> tuple[np.ndarray, np.ndarray]:
@@ -157,7 +157,7 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_table_file(path: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read numbers and labels of a CSV file with a header, or of an ARFF file.
+    """Read features and labels of a CSV file with a header, or of an ARFF file.
 
     Args:
         path: FILE.csv or FILE.arff.
@@ -168,8 +168,8 @@ def read_table_file(path: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
         Features, shape (rows, width), and labels 0 or 1, shape (rows, labels).
 
     Raises:
-        ValueError: If the file cannot be read, a column is missing, or a value is no number; the
-            message has the line.
+        ValueError: If the file cannot be read, a column is missing, or a value is not a number;
+            the message has the line.
 
     Example:
         >>> import tempfile
@@ -181,11 +181,29 @@ def read_table_file(path: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
     """
     require(path.is_file(), f"read_table_file: there must be such a file; got {path}")
     header, rows = _read_arff(path) if path.suffix.lower() == ".arff" else _read_csv(path)
-    twice = sorted({name for name in header if header.count(name) > 1})
+    repeated = sorted({name for name in header if header.count(name) > 1})
     require(
-        not twice,
-        f"read_table_file: columns must have different names; got {twice} twice in {path}",
+        not repeated,
+        f"read_table_file: columns must have different names; got {repeated} twice in {path}",
     )
+    columns = _label_columns(labels, header, path)
+    y = rows[:, columns]
+    for row, column in np.argwhere((y != 0) & (y != 1))[:1]:
+        raise ValueError(
+            f"read_table_file: labels must be 0 or 1; got {y[row, column]} in {path}, "
+            f"row {row + 1}, {header[columns[column]]}"
+        )
+    features = [column for column in range(len(header)) if column not in columns]
+    require(
+        bool(features),
+        "read_table_file: a column must be no label; "
+        f"got labels {[header[column] for column in columns]}",
+    )
+    return rows[:, features], y.astype(np.float32)
+
+
+def _label_columns(labels: str, header: list[str], path: Path) -> list[int]:
+    """Return the places of the label columns, named or counted from the end."""
     names = [name.strip() for name in labels.split(",")]
     if labels.isdecimal():
         count = int(labels)
@@ -200,16 +218,7 @@ def read_table_file(path: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
         not missing,
         f"read_table_file: labels must be columns; got {missing}, {path} has {header[:20]}",
     )
-    chosen = [header.index(name) for name in names]
-    rest = [place for place in range(len(header)) if place not in chosen]
-    y = rows[:, chosen]
-    for row, column in np.argwhere((y != 0) & (y != 1))[:1]:
-        raise ValueError(
-            f"read_table_file: labels must be 0 or 1; got {y[row, column]} in {path}, "
-            f"row {row + 1}, {names[column]}"
-        )
-    require(bool(rest), f"read_table_file: a column must be no label; got labels {names}")
-    return rows[:, rest], y.astype(np.float32)
+    return [header.index(name) for name in names]
 
 
 def _read_csv(path: Path) -> tuple[list[str], np.ndarray]:
@@ -249,7 +258,7 @@ def _read_arff(path: Path) -> tuple[list[str], np.ndarray]:
     try:
         table, meta = arff.loadarff(path)
         columns = [np.asarray(table[name]).astype(np.float64) for name in meta.names()]
-    except Exception as error:  # scipy raises whatever its parser runs into
+    except Exception as error:  # scipy raises many kinds of exceptions
         raise ValueError(
             f"read_table_file: the file must be dense ARFF; got {path}: {error}"
         ) from None

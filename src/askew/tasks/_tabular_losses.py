@@ -1,4 +1,4 @@
-"""Losses of tasks on tables by name, each with the numbers that it takes."""
+"""Losses of tasks on tables, by name, each with its own settings."""
 
 import inspect
 import warnings
@@ -30,6 +30,9 @@ from askew.losses import (
 )
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+_LABEL_NAMES = Literal["asymmetric", "adaptive", "hill", "splc", "two_way"]
+_REGION_NAMES = Literal["tversky", "unified_focal"]
+_CLASS_NAMES = Literal["logit_adjusted", "ldam", "agce", "aul", "ael"]
 
 _LABELS: Mapping[str, type[nn.Module]] = {
     "asymmetric": AsymmetricBCELoss,
@@ -58,33 +61,34 @@ _PAIRS: Mapping[str, type[nn.Module]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class LabelLossConfig:
-    """Which loss is learnt; a number that is None is as the loss has it by default.
+    """A loss of labels and its settings; None means the default of the loss.
 
     Attributes:
-        name: "asymmetric" (plain BCE as by default), "adaptive", "hill", "splc" or "two_way";
-            "tversky" or "unified_focal", with each label as a region and rows as pixels; of one
-            label also "logit_adjusted", "ldam", "agce", "aul" or "ael", on two classes.
-        gamma_pos: Focusing of positives.
-        gamma_neg: Focusing of negatives.
+        name: "asymmetric" (by default plain BCE), "adaptive", "hill", "splc" or "two_way";
+            "tversky" or "unified_focal", which see each label as a region whose pixels are the
+            rows; for one label also "logit_adjusted", "ldam", "agce", "aul" or "ael", which see
+            two classes.
+        gamma_pos: Focusing parameter of positives.
+        gamma_neg: Focusing parameter of negatives.
         weight_pos: Weight of positives.
         weight_neg: Weight of negatives.
-        margin: Probability that negatives may have for nothing.
-        margin_pos: Probability (of "hill" and "splc", logit) that positives must have beyond.
-        lambda_neg: Height of the negatives' hill.
-        tau: Trust in the model of "splc"; strength of "logit_adjusted".
-        temperature_pos: Of marked labels, of "two_way".
-        temperature_neg: Of unmarked labels, of "two_way".
-        target_gap: Of "adaptive".
-        rate: Of "adaptive".
-        weight_fn: Price of a miss, of "tversky".
-        weight_fp: Price of a false alarm, of "tversky".
-        weight: Share of the overlap, of "unified_focal".
-        delta: Price of a miss, of "unified_focal".
-        gamma: Focusing of "tversky" and "unified_focal".
-        max_margin: Of "ldam".
-        scale: Of "ldam".
-        a: Of "agce", "aul" and "ael".
-        q: Of "agce" and "aul".
+        margin: Probability below which negatives cost nothing.
+        margin_pos: Margin of positives; a logit for "hill" and "splc".
+        lambda_neg: Height of the hill that is the loss of negatives, for "hill".
+        tau: Trusted probability for "splc"; strength of the adjustment for "logit_adjusted".
+        temperature_pos: Temperature of marked labels, for "two_way".
+        temperature_neg: Temperature of unmarked labels, for "two_way".
+        target_gap: Gap of the mean probabilities to reach, for "adaptive".
+        rate: Step of gamma for a gap that is off by 1, for "adaptive".
+        weight_fn: Weight of false negatives, for "tversky".
+        weight_fp: Weight of false positives, for "tversky".
+        weight: Share of the overlap term, for "unified_focal".
+        delta: Weight of false negatives, for "unified_focal".
+        gamma: Focusing parameter of "tversky" and "unified_focal".
+        max_margin: Largest margin of "ldam".
+        scale: Factor of the logits, for "ldam".
+        a: `a` of "agce", "aul" and "ael".
+        q: `q` of "agce" and "aul".
 
     Raises:
         ValueError: If a number is out of range, or not one of this loss.
@@ -94,20 +98,7 @@ class LabelLossConfig:
         'asymmetric'
     """
 
-    name: Literal[
-        "asymmetric",
-        "adaptive",
-        "hill",
-        "splc",
-        "two_way",
-        "tversky",
-        "unified_focal",
-        "logit_adjusted",
-        "ldam",
-        "agce",
-        "aul",
-        "ael",
-    ] = "asymmetric"
+    name: Literal[_LABEL_NAMES, _REGION_NAMES, _CLASS_NAMES] = "asymmetric"
     gamma_pos: float | None = None
     gamma_neg: float | None = None
     weight_pos: float | None = None
@@ -137,39 +128,38 @@ class LabelLossConfig:
         """Make the loss.
 
         Args:
-            labels: Those of the training rows, which some losses count; [rows, labels].
-            epoch_steps: Steps until "splc" trusts the model.
+            labels: Training labels, which some losses count; [rows, labels].
+            epoch_steps: Steps of an epoch, after which "splc" trusts the model.
 
         Returns:
             A function of logits and targets, both [rows, labels].
 
         Raises:
-            ValueError: If a number is out of the range of the loss, or the loss is of one label
-                and there are several.
+            ValueError: If a number is out of range, or a loss for one label gets several.
         """
         require(
             self.name not in _CLASSES or labels.shape[1] == 1,
             f"LabelLossConfig: {self.name} must have one label; got {labels.shape[1]} labels",
         )
-        counts = torch.stack([(labels == kind).sum() for kind in (0, 1)])
+        counts = torch.stack([(labels == value).sum() for value in (0, 1)])
         module = _module({**_LABELS, **_REGIONS, **_CLASSES}[self.name], self, counts)
         return _LabelLoss(self.name, module, epoch_steps)
 
 
 class _LabelLoss:
-    """Calls a loss in the form that it asks for; it stands still where nothing is learnt."""
+    """Calls a loss with inputs of its form; its state changes only while gradients are on."""
 
     def __init__(self, name: str, module: nn.Module, epoch_steps: int) -> None:
         self.name, self.module, self.epoch_steps = name, module, epoch_steps
         self.steps = 0
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
-        learning = torch.is_grad_enabled()
-        self.module.train(learning)
-        believed = self.steps >= self.epoch_steps
-        self.steps += learning
+        is_training = torch.is_grad_enabled()
+        self.module.train(is_training)
+        is_past_first_epoch = self.steps >= self.epoch_steps
+        self.steps += is_training
         if self.name == "splc":
-            return self.module(logits, targets, correct=believed)
+            return self.module(logits, targets, correct=is_past_first_epoch)
         if self.name in _REGIONS:
             return self.module(logits.T.unsqueeze(1), targets.T.unsqueeze(1))
         if self.name in _CLASSES:
@@ -179,20 +169,20 @@ class _LabelLoss:
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalLossConfig:
-    """Which loss is learnt, on embeddings of length 1; None is as the loss has it by default.
+    """A loss of embeddings of length 1 and its settings; None means the default of the loss.
 
     Attributes:
         name: "pair" (all pairs of a batch), "ranking" (each row with the farthest of its class and
-            the nearest of another), or "contrastive" (the first half of a batch looks for its
-            classes in the second).
-        margin_pos: Distance that pairs of a class may have for nothing, of "pair" and "ranking".
-        margin_neg: Distance from which on pairs of two classes cost nothing, likewise.
-        scale_pos: Price of a pair of a class that is too far apart, likewise.
-        scale_neg: Price of a pair of two classes that is too near, likewise.
-        relative_margin: By how much the own class must be nearer, of "ranking".
-        temperature: Of the likeness, of "contrastive".
-        weight_queries: Price of the search from first to second half, of "contrastive".
-        weight_documents: Price of the search from second to first half, likewise.
+            the nearest of another), or "contrastive" (the rows of the first half of a batch are
+            queries, those of the second half documents).
+        margin_pos: For "pair" and "ranking", distance up to which pairs of a class cost nothing.
+        margin_neg: Likewise, distance from which pairs of two classes cost nothing.
+        scale_pos: Likewise, weight of pairs of a class that are too far apart.
+        scale_neg: Likewise, weight of pairs of two classes that are too near.
+        relative_margin: For "ranking", by how much the row of the same class must be nearer.
+        temperature: For "contrastive", divides the similarities.
+        weight_queries: For "contrastive", weight of finding documents for queries.
+        weight_documents: For "contrastive", weight of finding queries for documents.
 
     Raises:
         ValueError: If a number is out of range, or not one of this loss.
@@ -222,7 +212,7 @@ class RetrievalLossConfig:
             A function of embeddings of any length, [rows, width], and classes [rows].
 
         Raises:
-            ValueError: If a number is out of the range of the loss.
+            ValueError: If a number is out of range.
         """
         module = _module(_PAIRS[self.name], self)
         call = {"pair": _all_pairs, "ranking": _hardest, "contrastive": _halves}[self.name]
@@ -234,13 +224,13 @@ def _all_pairs(loss: nn.Module, rows: Tensor, classes: Tensor) -> Tensor:
 
 
 def _hardest(loss: nn.Module, rows: Tensor, classes: Tensor) -> Tensor:
-    alike = classes[:, None] == classes
-    others = alike & ~torch.eye(len(rows), dtype=torch.bool)
-    near = (rows @ rows.T).detach()
-    farthest = near.masked_fill(~others, torch.inf).argmin(1)
-    nearest = near.masked_fill(alike, -torch.inf).argmax(1)
-    whole = others.any(1) & (~alike).any(1)
-    return loss(rows, rows[farthest], rows[nearest], where=whole)
+    same_class = classes[:, None] == classes
+    positives = same_class & ~torch.eye(len(rows), dtype=torch.bool)
+    similarity = (rows @ rows.T).detach()
+    farthest = similarity.masked_fill(~positives, torch.inf).argmin(1)
+    nearest = similarity.masked_fill(same_class, -torch.inf).argmax(1)
+    has_both = positives.any(1) & (~same_class).any(1)
+    return loss(rows, rows[farthest], rows[nearest], where=has_both)
 
 
 def _halves(loss: nn.Module, rows: Tensor, classes: Tensor) -> Tensor:
@@ -250,18 +240,18 @@ def _halves(loss: nn.Module, rows: Tensor, classes: Tensor) -> Tensor:
 
 
 def _module(kind: type[nn.Module], config: Any, counts: Tensor | None = None) -> nn.Module:
-    """Make a loss from the numbers that are given."""
-    given = {f.name: getattr(config, f.name) for f in fields(config) if f.name != "name"}
-    numbers = {key: value for key, value in given.items() if value is not None}
-    taken = inspect.signature(kind).parameters
+    """Make a loss from the settings that are not None."""
+    settings = {f.name: getattr(config, f.name) for f in fields(config) if f.name != "name"}
+    numbers = {key: value for key, value in settings.items() if value is not None}
+    parameters = inspect.signature(kind).parameters
     for key in numbers:
-        known = ", ".join(name for name in given if name in taken)
+        known = ", ".join(name for name in settings if name in parameters)
         require(
-            key in taken,
+            key in parameters,
             f"{type(config).__name__}: {config.name} must have no {key}; it takes {known}",
         )
-    if "class_counts" in taken:
+    if "class_counts" in parameters:
         numbers["class_counts"] = counts
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # what is put to the question may be unwise
+        warnings.simplefilter("ignore", UserWarning)  # a comparison may try unwise settings
         return kind(**numbers)

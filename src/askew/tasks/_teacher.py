@@ -1,4 +1,4 @@
-"""Sequence-level distillation: a teacher's translations of what a model learns from."""
+"""Sequence-level distillation: a model learns a teacher's translations of its sources."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ class Teacher:
     Attributes:
         fingerprint: SHA-256 of its weights.
         num_beams: Hypotheses kept while it translates.
-        engine: "torch", or "ctranslate2" where it was exported.
+        engine: "torch", or "ctranslate2" if the model was exported.
 
     Example:
         >>> Teacher(fingerprint="0f1e").num_beams
@@ -38,14 +38,14 @@ class Teacher:
 
 
 def find_teacher(folder: Path, *, num_beams: int = 5) -> Teacher:
-    """Look at a trained model without loading it.
+    """Identify a trained model as a teacher, without loading it.
 
     Args:
-        folder: A model folder; one that was exported for CTranslate2 is run by that.
+        folder: A model folder; CTranslate2 runs it if it was exported.
         num_beams: Hypotheses kept while it translates.
 
     Returns:
-        What identifies it.
+        The teacher.
 
     Raises:
         ValueError: If the folder holds no model.
@@ -72,28 +72,26 @@ def teach(
     store: Path,
     progress: Callable[[int, int], None],
 ) -> ParallelText:
-    """Translate the training sources with the teacher, going on after a crash.
+    """Translate the training sources with the teacher, or resume after a crash.
 
     Args:
         folder: The teacher's folder.
-        teacher: What `find_teacher` found in it.
-        sources: What to translate.
-        store: A file of JSON lines; what it already holds is not translated again.
-        progress: Called with sentences done and sentences in all.
+        teacher: What `find_teacher` returns for it.
+        sources: Sentences to translate.
+        store: A file of translations as JSON lines; those in it are not made again.
+        progress: Called with the number of sentences done and of all.
 
     Returns:
-        The pairs; those that the teacher leaves empty are left out.
+        The pairs, without those whose translation is empty.
 
     Raises:
         ValueError: If the store holds anything else, or more lines than there are sources.
 
     Example:
         >>> from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel
+        >>> from askew.tasks import translation_preset
         >>> from askew.text import ParallelText, save_tokenizers, train_tokenizers
-        >>> from askew.transformer import EncoderDecoderConfig, StackConfig
-        >>> side = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16)
-        >>> vocab = {"source_vocab": 280, "target_vocab": 280}
-        >>> plain = EncoderDecoderConfig(encoder=side, decoder=side, **vocab)
+        >>> plain = translation_preset("symmetric", "tiny", vocab_size=280)
         >>> model = AsymmetricTranslationModel(AsymmetricTranslationConfig.from_plain(plain))
         >>> import tempfile
         >>> both = train_tokenizers(ParallelText(["one cat"] * 9, ["um gato"] * 9), vocab_size=280)
@@ -102,8 +100,8 @@ def teach(
         ...     save_tokenizers(both, Path(folder))
         ...     teacher = find_teacher(Path(folder), num_beams=1)
         ...     store = Path(folder) / "taught.jsonl"
-        ...     told = lambda done, total: None
-        ...     len(teach(Path(folder), teacher, ["one cat"], store=store, progress=told).targets)
+        ...     silent = lambda done, total: None
+        ...     len(teach(Path(folder), teacher, ["one cat"], store=store, progress=silent).targets)
         1
     """
     done = _stored(store)
@@ -137,7 +135,7 @@ def _opened(store: Path) -> TextIO:
 
 
 def _stored(store: Path) -> list[str]:
-    """Read the whole lines of an unfinished file, and cut off what a crash left of one."""
+    """Read the complete lines of a file, and cut off a line that a crash left incomplete."""
     if not store.is_file():
         return []
     raw = store.read_bytes()
@@ -148,6 +146,6 @@ def _stored(store: Path) -> list[str]:
         done = [json.loads(line) for line in whole.splitlines()]
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{_NO_STORE}; got {store}: {in_short(error)}. Remove it") from None
-    odd = [line for line in done if not isinstance(line, str)]
-    require(not odd, f"{_NO_STORE}; got {store} with {str(odd[:1])[1:-1]}. Remove it")
+    others = [line for line in done if not isinstance(line, str)]
+    require(not others, f"{_NO_STORE}; got {store} with {str(others[:1])[1:-1]}. Remove it")
     return done

@@ -1,4 +1,4 @@
-"""Train one model into a folder, and go on after a crash."""
+"""Train one model into a folder, and resume after a crash."""
 
 import os
 import shutil
@@ -26,16 +26,16 @@ def prepare_training(
     out: Path,
     training: Mapping[str, object] | None = None,
 ) -> dict:
-    """Check that a training can run in this folder, before any work and without a trace.
+    """Check that a training can run in this folder, without writing anything.
 
     Args:
         task: Data and training numbers.
-        config: The model.
+        config: The config of the model.
         budget: How long to train.
-        seed: Of everything random.
+        seed: Seed of everything random.
         threads: Threads of PyTorch.
-        out: Folder of the model; an unfinished training of the same settings is gone on with.
-        training: Numbers of training besides those of the task.
+        out: Folder of the model; an unfinished training with the same settings will be resumed.
+        training: Changes of the task's numbers of training.
 
     Returns:
         The settings that identify the training.
@@ -44,16 +44,12 @@ def prepare_training(
         ValueError: If the folder cannot be written or holds something else.
 
     Example:
-        >>> import tempfile
-        >>> from askew.tasks import translation_preset, translation_task
-        >>> from askew.text import localisation_phrases
-        >>> text = localisation_phrases(num_train=200, num_valid=20, num_test=20)
-        >>> task = translation_task("phrases", text, vocab_size=400)
-        >>> model = translation_preset("deep-shallow", "tiny", vocab_size=task.vocabularies())
-        >>> run = {"budget": Budget(steps=9), "seed": 0, "threads": 1}
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     prepare_training(task, model, out=Path(folder) / "new", **run)["seed"]
-        0
+        >>> from askew.tasks import APPLICATIONS
+        >>> application = APPLICATIONS["imbalanced"]
+        >>> task, arms, budget, _ = application.setup(application.options())
+        >>> run = {"budget": budget, "seed": 3, "threads": 1, "out": Path("new-model")}
+        >>> prepare_training(task, arms[0].config, **run)["seed"]
+        3
     """
     identity = {
         "version": 1,
@@ -75,10 +71,10 @@ def prepare_training(
 
 
 def is_first_process() -> bool:
-    """Tell whether this is the one process, or the first of several, that speaks and writes.
+    """Return whether this process is the first, which alone prints and writes.
 
     Returns:
-        True outside torchrun and accelerate.
+        True without torchrun or accelerate.
 
     Example:
         >>> is_first_process()
@@ -101,38 +97,35 @@ def train_into(
     on_record: OnRecord | None = None,
     tensorboard: Path | None = None,
 ) -> dict[str, float]:
-    """Train a model, score it on the test set and write all that the commands read.
+    """Train a model, score it on the test set, and write a folder that the commands read.
 
     Args:
-        task: Data and training numbers; translations of a teacher made.
-        config: The model.
-        identity: What `prepare_training` gave.
+        task: Data and training numbers, with the translations of a teacher if it has one.
+        config: The config of the model.
+        identity: The result of `prepare_training`.
         budget: How long to train.
-        seed: Of everything random.
+        seed: Seed of everything random.
         threads: Threads of PyTorch.
         out: Folder of the model.
-        progress: Called with steps done and steps in all.
-        training: Numbers of training besides those of the task.
+        progress: Called with the number of steps done and of all.
+        training: Changes of the task's numbers of training.
         on_record: Called with each record of the training.
         tensorboard: Folder of curves for TensorBoard.
 
     Returns:
-        Scores on the test set; of several processes the first alone saves and scores, and the
-        others give none.
+        Scores on the test set. Of several processes only the first saves and scores; the others
+        return {}.
 
     Example:
-        >>> from askew.tasks import translation_preset, translation_task
-        >>> from askew.text import localisation_phrases
-        >>> text = localisation_phrases(num_train=200, num_valid=20, num_test=20)
-        >>> task = translation_task("phrases", text, vocab_size=400)
-        >>> model = translation_preset("deep-shallow", "tiny", vocab_size=task.vocabularies())
-        >>> run = {"budget": Budget(steps=2), "seed": 0, "threads": 1}
         >>> import tempfile
+        >>> from askew.tasks import APPLICATIONS
+        >>> application = APPLICATIONS["imbalanced"]
+        >>> task, arms, budget, _ = application.setup(application.options(), Budget(steps=2))
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     run["out"] = Path(folder) / "model"
-        ...     identity = prepare_training(task, model, **run)
-        ...     sorted(train_into(task, model, identity, progress=lambda *_: None, **run))
-        ['bleu', 'chrf', 'exact_match']
+        ...     run = {"budget": budget, "seed": 0, "threads": 1, "out": Path(folder) / "model"}
+        ...     identity = prepare_training(task, arms[0].config, **run)
+        ...     sorted(train_into(task, arms[0].config, identity, progress=lambda *_: None, **run))
+        ['ap', 'balanced_accuracy', 'f1']
     """
     scores, stored = out / "scores.json", out / "training.json"
     if scores.is_file():
@@ -142,9 +135,10 @@ def train_into(
         if not stored.is_file():
             steps = budget.steps
             if budget.minutes is not None:
-                arm = Arm(name="model", config=config, training=training)
-                minutes = budget.minutes
-                steps = calibrate(task, [arm], minutes=minutes, jobs=1, threads=threads)["model"]
+                arms = [Arm(name="model", config=config, training=training)]
+                steps = calibrate(task, arms, minutes=budget.minutes, jobs=1, threads=threads)[
+                    "model"
+                ]
             out.mkdir(parents=True, exist_ok=True)
             write_json(stored, {**identity, "steps": steps})
     steps = int(read_json(stored)["steps"])
@@ -164,8 +158,8 @@ def train_into(
         return {}
     task.save(model, out)
     write_json(out / "curve.json", {"version": 1, "records": list(records)})
-    found = dict(task.evaluate(model).metrics)
-    write_json(scores, {"version": 1, "scores": found, "signatures": task.signatures()})
-    if checkpoints.exists():  # a task need not keep any
+    metrics = dict(task.evaluate(model).metrics)
+    write_json(scores, {"version": 1, "scores": metrics, "signatures": task.signatures()})
+    if checkpoints.exists():  # not every task writes them
         shutil.rmtree(checkpoints)
-    return found
+    return metrics

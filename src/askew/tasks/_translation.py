@@ -1,14 +1,15 @@
 """Translation as a task: its data, its training and its scores."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
 from askew._check import require
-from askew._config import load_config, to_dict
+from askew._config import to_dict
 from askew.metrics import CorpusScore, bleu, chrf, exact_match
 from askew.models import (
     AsymmetricTranslationConfig,
@@ -18,6 +19,7 @@ from askew.models import (
     write_checksums,
 )
 from askew.tasks._teacher import Teacher
+from askew.tasks._text_task import TextTask
 from askew.text import (
     ParallelText,
     SplitText,
@@ -29,8 +31,8 @@ from askew.text import (
     save_tokenizers,
     train_tokenizers,
 )
-from askew.tradeoffs import Evaluation, Metric, OnRecord, Progress, Range, Records, Task
-from askew.training import TrainingConfig, TranslationExamples, train_model
+from askew.tradeoffs import Metric, Range
+from askew.training import TrainingConfig, TranslationExamples
 from askew.transformer import EncoderDecoderConfig, parameter_count, training_flops
 
 METRICS = (
@@ -43,15 +45,15 @@ SPEEDS = {"throughput": "decoding throughput", "latency_ms": "decoding latency, 
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslationTask(Task[AsymmetricTranslationModel]):
-    """Translate, from data at hand; a task of `askew.tradeoffs.compare`.
+class TranslationTask(TextTask[AsymmetricTranslationModel]):
+    """Translate sentences; a task of `askew.tradeoffs.compare`.
 
     Attributes:
-        source_name: Where the data came from, as told in the results.
+        source_name: Where the data came from, as the results name it.
         text: Training, validation and test pairs.
         tokenizers: Of source and target, trained on the training pairs.
         training: The numbers of a run; a comparison sets `steps`.
-        teacher: Whose translations of the training sources can be learnt from.
+        teacher: A model whose translations of the training sources can replace the references.
         taught: Those translations, once they are made.
 
     Example:
@@ -62,7 +64,6 @@ class TranslationTask(Task[AsymmetricTranslationModel]):
         2
     """
 
-    source_name: str
     text: SplitText
     tokenizers: Tokenizers
     training: TrainingConfig
@@ -71,12 +72,12 @@ class TranslationTask(Task[AsymmetricTranslationModel]):
     name: str = "translation"
     metrics: Sequence[Metric] = METRICS
     speeds: Mapping[str, str] = field(default_factory=lambda: dict(SPEEDS))
-    distributed: bool = True
+    warmup_divisor: ClassVar[int] = 4
 
     def describe(self) -> Mapping[str, object]:
-        """Tell sizes, vocabulary, training numbers and a fingerprint of all text."""
+        """Return sizes, vocabulary, training numbers and a fingerprint of all text."""
         training = to_dict(self.training)
-        del training["steps"]  # the budget tells
+        del training["steps"]  # the budget has it
         return {
             "name": self.source_name,
             "train": len(self.text.train.sources),
@@ -91,7 +92,7 @@ class TranslationTask(Task[AsymmetricTranslationModel]):
 
     @property
     def protects(self) -> bool:
-        """Whether marks stand for placeholders and markup in what the model reads and writes."""
+        """Whether the model reads and writes marks instead of placeholders and markup."""
         return is_protecting(self.tokenizers.source)
 
     def vocabularies(self) -> tuple[int, int]:
@@ -104,44 +105,19 @@ class TranslationTask(Task[AsymmetricTranslationModel]):
         torch.manual_seed(seed)
         return AsymmetricTranslationModel(AsymmetricTranslationConfig.from_plain(config))
 
-    def train(
-        self,
-        model: AsymmetricTranslationModel,
-        *,
-        training: Mapping[str, object] | None = None,
-        steps: int,
-        seed: int,
-        folder: Path,
-        progress: Progress,
-        on_record: OnRecord | None = None,
-        tensorboard: Path | None = None,
-    ) -> Records:
-        """Train in place, going on from `folder` after a crash."""
-        config = load_config(TrainingConfig, training or {}, base=self.training, where="training")
-        config = replace(
-            config,
-            steps=steps,
-            warmup_steps=min(config.warmup_steps, max(1, steps // 4)),
-            evaluations=min(config.evaluations, max(1, steps // 20)),
-        )
-        return train_model(
-            model,
-            self._examples(self._pairs(config.target), config, seed),
-            self.examples[1],
-            config,
-            out=folder,
-            seed=seed,
-            progress=progress,
-            on_record=on_record,
-            tensorboard=tensorboard,
-        )
+    def training_inputs(
+        self, model: AsymmetricTranslationModel, config: TrainingConfig, seed: int
+    ) -> tuple[TranslationExamples, TranslationExamples, TrainingConfig]:
+        """Return training and validation pairs as token numbers, and the numbers of the run."""
+        train = self._examples(self._training_pairs(config.target), config, seed)
+        return train, self.examples[1], config
 
     @cached_property
     def examples(self) -> tuple[TranslationExamples, TranslationExamples]:
-        """Training and validation pairs as token numbers, cut the usual way."""
+        """Training and validation pairs as token numbers, without BPE dropout."""
         plain = TrainingConfig(steps=1, batch_tokens=self.training.batch_tokens)
         train, valid = (
-            self._examples(part, plain, 0) for part in (self.text.train, self.text.valid)
+            self._examples(pairs, plain, 0) for pairs in (self.text.train, self.text.valid)
         )
         return train, valid
 
@@ -156,8 +132,7 @@ class TranslationTask(Task[AsymmetricTranslationModel]):
             seed=seed,
         )
 
-    def _pairs(self, target: str) -> ParallelText:
-        """The pairs that are learnt."""
+    def _training_pairs(self, target: str) -> ParallelText:
         if target == "reference":
             return self.text.train
         if self.taught is None:
@@ -171,7 +146,7 @@ class TranslationTask(Task[AsymmetricTranslationModel]):
         return ParallelText(*(reference + taught for reference, taught in both))
 
     def search_space(self) -> Mapping[str, Range]:
-        """What tuning draws by default: a rate and a dropout for each side."""
+        """Return what tuning draws by default: a rate and a dropout for each side."""
         rate, dropout = Range(low=5e-4, high=8e-3, log=True), Range(low=0.0, high=0.3)
         sides = ("encoder", "decoder")
         return {f"training.{side}.lr": rate for side in sides} | {
@@ -179,17 +154,13 @@ class TranslationTask(Task[AsymmetricTranslationModel]):
         }
 
     def train_score(self, model: AsymmetricTranslationModel) -> float:
-        """Give chrF on the first training pairs, as many as the test set has."""
+        """Compute chrF on the first training pairs, as many as the test set has."""
         pairs = ParallelText(*(side[: len(self.text.test.sources)] for side in self.text.train))
         return chrf(self.translator(model).translate(pairs.sources), pairs.targets).value
 
-    def evaluate(self, model: AsymmetricTranslationModel) -> Evaluation:
-        """Decode the test set greedily and score it."""
-        scores = self.score(self.translator(model).translate(self.text.test.sources))
-        return Evaluation(
-            {name: score.value for name, score in scores.items()},
-            {name: score.items for name, score in scores.items()},
-        )
+    def test_scores(self, model: AsymmetricTranslationModel) -> dict[str, CorpusScore]:
+        """Translate the test set greedily and score the translations."""
+        return self.score(self.translator(model).translate(self.text.test.sources))
 
     def score(self, hypotheses: Sequence[str]) -> dict[str, CorpusScore]:
         """Score translations of the test set.
@@ -208,16 +179,14 @@ class TranslationTask(Task[AsymmetricTranslationModel]):
         }
 
     def signatures(self) -> dict[str, str]:
-        """Tell how each score is computed, in the scorer's own words."""
+        """Return the signature of each score, as its scorer writes it."""
         pair = self.text.test.targets[:1]
         return {m.__name__: m(pair, pair).signature for m in (chrf, bleu, exact_match)}
 
     def baselines(self) -> Mapping[str, Mapping[str, float]]:
         """Score the target of the nearest training source."""
-        answers = nearest_neighbour(self.text.test.sources, self.text.train)
-        return {
-            "nearest_neighbour": {name: s.value for name, s in self.score(answers).items()},
-        }
+        scores = self.score(nearest_neighbour(self.text.test.sources, self.text.train))
+        return {"nearest_neighbour": {name: score.value for name, score in scores.items()}}
 
     def predict(self, model: AsymmetricTranslationModel, *, items: int, batch_size: int) -> None:
         """Translate the first test sentences greedily."""
@@ -225,7 +194,7 @@ class TranslationTask(Task[AsymmetricTranslationModel]):
         translator.translate(self.text.test.sources[:items])
 
     def translator(self, model: AsymmetricTranslationModel, *, batch_size: int = 64) -> Translator:
-        """Give the model text in and text out."""
+        """Combine the model with its tokenizers."""
         return Translator(
             model,
             self.tokenizers.source,
@@ -238,7 +207,7 @@ class TranslationTask(Task[AsymmetricTranslationModel]):
         return parameter_count(config).total
 
     def flops_per_step(self, config: EncoderDecoderConfig) -> float:
-        """Count the operations of a batch of sentences of mean length."""
+        """Count the operations of a full batch of sentences of mean length."""
         lengths = self.examples[0].lengths
         source, target = (sum(side) / len(lengths) for side in zip(*lengths, strict=True))
         rows = self.training.batch_tokens / max(source, target)
@@ -271,16 +240,16 @@ def translation_task(
         source_name: Where the data came from.
         text: Training, validation and test pairs.
         vocab_size: Tokens of the joint vocabulary, or of each of two, at most.
-        separate_vocabularies: Whether source and target have each their own.
+        separate_vocabularies: Whether source and target each have their own.
         training: The numbers of a run.
-        teacher: Whose translations of the training sources can be learnt from.
-        protect: Whether marks that are copied stand for placeholders and markup.
+        teacher: A model whose translations of the training sources can replace the references.
+        protect: Whether marks, which are copied, replace placeholders and markup.
 
     Returns:
         The task.
 
     Raises:
-        ValueError: If a part is empty, the vocabulary is too small, or a sentence is longer
+        ValueError: If a split is empty, the vocabulary is too small, or a sentence is longer
             than a batch.
 
     Example:
@@ -290,10 +259,10 @@ def translation_task(
         >>> len(task.text.train.sources), task.vocabularies()[0] <= 400
         (200, True)
     """
-    for name, part in zip(text._fields, text, strict=True):
+    for name, pairs in text._asdict().items():
         require(
-            len(part.sources) > 0,
-            f"translation_task: the {name} part must not be empty; got 0 pairs",
+            len(pairs.sources) > 0,
+            f"translation_task: the {name} split must not be empty; got 0 pairs",
         )
     tokenizers = train_tokenizers(
         protect_pairs(text.train) if protect else text.train,
@@ -308,5 +277,5 @@ def translation_task(
         training=TrainingConfig(steps=1) if training is None else training,
         teacher=teacher,
     )
-    _ = task.examples  # refuses what is too long before any work
+    _ = task.examples  # refuses a sentence that is too long, before any work
     return task

@@ -1,4 +1,4 @@
-"""Translation as an application: its options, and what is made of them."""
+"""Translation as an application: its options, its task and its arms."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -23,13 +23,12 @@ if TYPE_CHECKING:
     from askew.tradeoffs import Arm, Budget, Progress
     from askew.transformer import EncoderDecoderConfig
 
-DEFAULT_STEPS, DEFAULT_MINUTES = 1000, 6.0
 Size = Literal["tiny", "small", "base"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationOptions(SettingOptions):
-    """What can be said of the data and the size of translation models."""
+    """Options for the data and the size of translation models."""
 
     pair: str = option("en-pt", "Two locales of the phrases that are made without --data.")
     data: Path | None = option(
@@ -45,11 +44,12 @@ class TranslationOptions(SettingOptions):
     test_target: Path | None = option(None, "Test targets.")
     preset: Size = option("small", "Size of the models.")
     vocab_size: int = option(2000, "Tokens of the joint vocabulary, or of each of two, at most.")
-    separate_vocabularies: bool = option(False, "Source and target have each their own.")
+    separate_vocabularies: bool = option(False, "A vocabulary for each side.")
     teacher: Path | None = option(
         None,
-        "A trained model: what it makes of the training sources is learnt instead of the "
-        "references (training.target=both: as well). Exported for CTranslate2, it is faster.",
+        "A trained model, whose translations of the training sources are learnt instead of the "
+        "references (with training.target=both, both are). It is faster if exported for "
+        "CTranslate2.",
     )
 
     def __post_init__(self) -> None:
@@ -57,19 +57,18 @@ class TranslationOptions(SettingOptions):
         check_sources(self.sources())
 
     def sources(self) -> Sources:
-        """Return where the text lies."""
-        names = Sources._fields
-        return Sources(**{name: getattr(self, name) for name in names})
+        """Return where the text is."""
+        return Sources(**{name: getattr(self, name) for name in Sources._fields})
 
     @property
     def protects(self) -> bool:
-        """Whether placeholders and markup are kept out of the model's way."""
+        """Whether placeholders and markup are replaced by marks, which the model copies."""
         return False
 
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationComparison(MatchedOptions, TranslationOptions):
-    """What `askew compare translation` can be told."""
+    """Options of `askew compare translation`."""
 
     challenger: str = option(
         "deep-shallow",
@@ -80,33 +79,33 @@ class TranslationComparison(MatchedOptions, TranslationOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationTraining(TranslationOptions):
-    """What `askew train translation` can be told."""
+    """Options of `askew train translation`."""
 
     shape: str = option(
         "deep-shallow", "deep-shallow, narrow-decoder, shared-bridge, symmetric or FILE.toml."
     )
     protect: bool | None = option(
         None,
-        "Keep placeholders, roles, literals, tags and addresses out of the model's way, so that "
-        "they are copied word for word. On by default for .po files.",
+        "Replace placeholders, roles, literals, tags and addresses by marks, so that they are "
+        "copied word for word. On by default for .po files.",
         name="--protect/--no-protect",
         show_default=False,
     )
 
     @property
     def protects(self) -> bool:
-        """Whether placeholders and markup are kept out of the model's way."""
+        """Whether placeholders and markup are replaced by marks, which the model copies."""
         return is_catalogue(self.data) if self.protect is None else self.protect
 
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationScoring(ScoringOptions):
-    """What `askew evaluate` can be told of a translation model."""
+    """Options of `askew evaluate` for translation models."""
 
     test_source: Path | None = option(None, "Test sources, one a line, instead of --data.")
     test_target: Path | None = option(None, "Their references.")
     beams: int = option(1, "Hypotheses kept; 1 is greedy.")
-    length_penalty: float = option(1.0, "Power of the length that scores are divided by.")
+    length_penalty: float = option(1.0, "Scores are divided by the length to this power.")
     engine: str = option("torch", "torch, or ctranslate2 for a model that askew export wrote.")
     batch_size: int = option(64, "Lines decoded together at most.", minimum=1)
 
@@ -142,7 +141,7 @@ def make_task(options: TranslationOptions) -> "TranslationTask":
 def make_arms(
     task: "TranslationTask", options: TranslationComparison
 ) -> "tuple[list[Arm], dict[str, object]]":
-    """Make the challenger and its baseline; the challenger alone learns from a teacher."""
+    """Make the challenger and its baseline; only the challenger learns from a teacher."""
     from askew.tasks._arms import matched_arms
     from askew.transformer import parameter_count
 
@@ -155,7 +154,7 @@ def make_arms(
         settings=options.model_settings(),
         sides=("encoder", "decoder"),
         parameters=parameter_count,
-        training=from_teacher(options),
+        training=teacher_training(options),
     )
     return arms, matched | {"preset": options.preset}
 
@@ -165,7 +164,7 @@ def make_model(
 ) -> "tuple[EncoderDecoderConfig, Mapping[str, object]]":
     """Make the config of the one model that is trained."""
     config = _config(task, options, options.shape, options.model_settings())
-    return config, from_teacher(options)
+    return config, teacher_training(options)
 
 
 def _config(
@@ -184,22 +183,22 @@ def _config(
     )
 
 
-def from_teacher(options: TranslationOptions) -> dict[str, object]:
-    """Learn a teacher's translations, where there is one and the settings do not say otherwise."""
-    chosen = options.teacher is None or "target" in options.training_settings()
-    return {} if chosen else {"target": "teacher"}
+def teacher_training(options: TranslationOptions) -> dict[str, object]:
+    """Return numbers of training that choose the teacher's translations as the default target."""
+    if options.teacher is None or "target" in options.training_settings():
+        return {}
+    return {"target": "teacher"}
 
 
 def budget(options: TranslationOptions) -> "Budget":
-    """Return CPU-minutes for the user's own data, and steps for the phrases."""
-    from askew.tradeoffs import Budget
+    """Return the usual budget of a trial."""
+    from askew.tasks._arms import usual_budget
 
-    own = options.data is not None or options.source is not None
-    return Budget(minutes=DEFAULT_MINUTES) if own else Budget(steps=DEFAULT_STEPS)
+    return usual_budget(is_user_data=options.data is not None or options.source is not None)
 
 
 def notes(task: "TranslationTask", options: TranslationOptions) -> Iterator[str]:
-    """Say what of the data a user should know."""
+    """Describe what the user should know about the data."""
     from askew.text import count_overlap
 
     repeated = count_overlap(task.text.train, task.text.test)
@@ -215,7 +214,7 @@ def notes(task: "TranslationTask", options: TranslationOptions) -> Iterator[str]
 def teach(
     task: "TranslationTask", options: TranslationOptions
 ) -> "Callable[[Path, Progress], TranslationTask] | None":
-    """Let the teacher, if there is one, translate the training sources."""
+    """Return a function that lets the teacher translate the training sources; None without one."""
     folder, teacher = options.teacher, task.teacher
     if folder is None or teacher is None:
         return None
@@ -233,7 +232,7 @@ def teach(
 def score(
     folder: Path, options: TranslationScoring
 ) -> "tuple[list[str], Callable[[Progress], Scored]]":
-    """Read the pairs and the model; BLEU, chrF and exact match come with their intervals."""
+    """Read the pairs and the model, and return a function that scores it."""
     from askew.models import DecodingConfig, Translator
     from askew.tasks._evaluate import load_test
 
@@ -256,7 +255,7 @@ def _scored(translator: "Translator", pairs: Any, decoding: Any, progress: "Prog
     kept = results["placeholders"]
     if kept["total"]:
         lines.append(f"placeholders and markup kept: {kept['kept']} of {kept['total']}")
-        lines += [f"  {kind} {own} of {total}" for kind, (own, total) in kept["kinds"].items()]
+        lines += [f"  {kind} {count} of {total}" for kind, (count, total) in kept["kinds"].items()]
     lines.append(f"sentences per second: {results['sentences_per_second']:.3g}")
     return Scored(translations, results, lines)
 
@@ -266,9 +265,9 @@ TRAINING = Training(
     make_model=make_model,
     help="""Train a translation model into a folder that `askew translate` reads.
 
-    A training that was killed goes on, bit for bit, when the same command is typed again. Under
-    torchrun or accelerate the batches of a step are shared out among the processes;
-    training.accumulate says how many a step has.
+    A training that was killed resumes, bit for bit, when the same command is typed again. Under
+    torchrun or accelerate the batches of a step are distributed over the processes;
+    training.accumulate is their number.
     """,
 )
 SCORING = Scoring(options=TranslationScoring, score=score)

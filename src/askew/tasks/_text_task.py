@@ -1,0 +1,74 @@
+"""What translation and question answering share: their training and how they are scored."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from transformers import PreTrainedModel
+
+from askew._config import load_config
+from askew.metrics import CorpusScore
+from askew.tradeoffs import Evaluation, OnRecord, Progress, Records, Task
+from askew.training import train_model
+
+Model = TypeVar("Model", bound=PreTrainedModel)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTask(Task[Model]):
+    """A task whose models the Trainer of transformers trains, with a score for every test item."""
+
+    source_name: str
+    training: Any
+    distributed: bool = True
+    warmup_divisor: ClassVar[int]
+    """Warm-up lasts at most the number of steps divided by this."""
+
+    @abstractmethod
+    def training_inputs(self, model: Model, config: Any, seed: int) -> tuple[Any, Any, Any]:
+        """Return training examples, validation examples and the objective."""
+
+    @abstractmethod
+    def test_scores(self, model: Model) -> Mapping[str, CorpusScore]:
+        """Answer the test set and score the answers."""
+
+    def train(
+        self,
+        model: Model,
+        *,
+        training: Mapping[str, object] | None = None,
+        steps: int,
+        seed: int,
+        folder: Path,
+        progress: Progress,
+        on_record: OnRecord | None = None,
+        tensorboard: Path | None = None,
+    ) -> Records:
+        """Train in place; after a crash, resume from the checkpoint in `folder`."""
+        base = self.training
+        config = load_config(type(base), training or {}, base=base, where="training")
+        config = replace(
+            config,
+            steps=steps,
+            warmup_steps=min(config.warmup_steps, max(1, steps // self.warmup_divisor)),
+            evaluations=min(config.evaluations, max(1, steps // 20)),
+        )
+        return train_model(
+            model,
+            *self.training_inputs(model, config, seed),
+            out=folder,
+            seed=seed,
+            progress=progress,
+            on_record=on_record,
+            tensorboard=tensorboard,
+        )
+
+    def evaluate(self, model: Model) -> Evaluation:
+        """Score on the test set."""
+        scores = self.test_scores(model)
+        return Evaluation(
+            {name: score.value for name, score in scores.items()},
+            {name: score.items for name, score in scores.items()},
+        )
