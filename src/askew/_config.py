@@ -70,12 +70,6 @@ def load_config(
 def read_toml(path: Path | str) -> dict[str, object]:
     """Read a TOML file.
 
-    Args:
-        path: The file.
-
-    Returns:
-        Its contents.
-
     Raises:
         ValueError: If there is no such file or it is not TOML. The message contains the path
             and, if known, the line.
@@ -93,15 +87,9 @@ def read_toml(path: Path | str) -> dict[str, object]:
 
 @contextmanager
 def errors_name_file(path: Path | str | None) -> Iterator[None]:
-    """Add the name of a file to every ValueError in the block.
+    """Add the name of a file to every ValueError in the block; None adds nothing.
 
     The wrong value comes from this file, or from an option that overrides it.
-
-    Args:
-        path: The file; None changes nothing.
-
-    Raises:
-        ValueError: The error of the block, with the path at its end.
 
     Example:
         >>> from askew.transformer import StackConfig
@@ -152,19 +140,10 @@ def parse_setting(text: str) -> dict[str, object]:
 def to_dict(config: object) -> dict[str, object]:
     """Convert a dataclass to plain values that JSON and `load_config` understand.
 
-    Args:
-        config: A dataclass; its fields may be dataclasses too.
-
-    Returns:
-        A mapping of the fields, nested like the dataclasses; paths are strings.
+    The mapping is nested like the dataclasses; paths become strings.
 
     Raises:
         TypeError: If a value has no plain form.
-
-    Example:
-        >>> from askew.transformer import StackConfig
-        >>> to_dict(StackConfig(d_model=8, num_layers=2, num_heads=2, d_ff=16))["d_ff"]
-        16
     """
     return {field.name: _plain(getattr(config, field.name)) for field in _init_fields(config)}
 

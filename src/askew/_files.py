@@ -34,41 +34,17 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, values: Mapping[str, object]) -> None:
-    """Write values as indented JSON, whole or not at all.
-
-    Args:
-        path: The file.
-        values: Its content.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_json(Path(folder) / "a.json", {"version": 1})
-        ...     sorted(path.name for path in Path(folder).iterdir())
-        ['a.json']
-    """
+    """Write values as indented JSON, whole or not at all."""
     write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path, *, version: int | None = 1) -> dict:
     """Read a JSON object that this package wrote.
 
-    Args:
-        path: The file.
-        version: The version that it must have; None leaves that to the caller.
-
-    Returns:
-        Its values.
+    A `version` of None leaves it to the caller to check that of the file.
 
     Raises:
         ValueError: If there is no such file, it is no JSON object, or of another version.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_json(Path(folder) / "a.json", {"version": 1})
-        ...     read_json(Path(folder) / "a.json")
-        {'version': 1}
     """
     require(path.is_file(), f"read_json: the file must exist; got {path}")
     try:

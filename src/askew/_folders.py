@@ -10,20 +10,10 @@ from askew._files import in_short, read_json
 
 
 def check_writable(folder: Path) -> None:
-    """Check that a folder can be made and written, without leaving a file in it.
-
-    Args:
-        folder: A folder that may not exist yet.
+    """Check that a folder, which may not exist yet, can be made and written; leave nothing in it.
 
     Raises:
         ValueError: If it cannot be written, or a file stands in its place.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     check_writable(Path(folder) / "new")
-        ...     list(Path(folder).iterdir())
-        []
     """
     nearest = folder
     while not nearest.exists() and nearest != nearest.parent:
@@ -42,26 +32,14 @@ def check_writable(folder: Path) -> None:
 def check_resumable(
     folder: Path, marker: str, identity: Mapping[str, object], *, caller: str
 ) -> None:
-    """Check that a run can start or resume in a folder, without leaving a file in it.
+    """Check that a run can start or resume in a folder; leave nothing in it.
 
-    Args:
-        folder: New, empty, or of a run with the same identity.
-        marker: Name of the file, of version 1, in which a run stores its identity.
-        identity: Plain values that distinguish one run from another.
-        caller: The function that messages name.
+    The folder must be new, empty, or of a run that stored the same identity in `marker`, a file
+    of version 1.
 
     Raises:
         ValueError: If the folder cannot be written or holds something else, or its marker is of
             another version.
-
-    Example:
-        >>> import tempfile
-        >>> from askew._files import write_json
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_json(Path(folder) / "run.json", {"version": 1, "seed": 1})
-        ...     check_resumable(Path(folder), "run.json", {"seed": 1}, caller="train")
-        ...     list(path.name for path in Path(folder).iterdir())
-        ['run.json']
     """
     check_writable(folder)
     if (folder / marker).is_file():

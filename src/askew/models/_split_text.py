@@ -8,15 +8,10 @@ _ENDS = (re.compile(r"(?<=[.!?。！？…])\s+|\n+"), re.compile(r"\s+"))  # no
 
 
 def split_text(text: str, tokenizer: Tokenizer, longest: int) -> list[tuple[str, str]]:
-    """Split a text into pieces of at most `longest` tokens.
+    """Split a text that is not blank into pieces of at most `longest` tokens.
 
-    Args:
-        text: Any text that is not blank.
-        tokenizer: Counts the tokens; byte-level.
-        longest: Most tokens of a piece, >= 1; a single character may have more.
-
-    Returns:
-        Pieces and the white space after each; put together again they are the text.
+    Returns pieces and the white space after each; put together again they are the text. A single
+    character may have more tokens. The tokenizer is byte-level.
     """
     pieces = []
     at = 0

@@ -115,15 +115,9 @@ def localisation_phrases(
 def phrase_kinds(
     source_locale: str, target_locale: str, *, seed: int = 0
 ) -> Iterator[tuple[str, str, str]]:
-    """Generate phrases without end, one of each of the seven kinds in turn.
+    """Yield kind, source and target of phrases without end, one of each of the seven kinds in turn.
 
-    Args:
-        source_locale: Babel's identifier of the locale to translate from.
-        target_locale: Babel's identifier of the locale to translate into.
-        seed: Seed of the draws.
-
-    Yields:
-        Kind, source and target. No source occurs twice.
+    No source occurs twice.
 
     Raises:
         ValueError: If no new phrase of a kind can be found.

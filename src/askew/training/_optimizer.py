@@ -80,13 +80,7 @@ def parts_optimizer(
 ) -> AsymmetricOptimizer:
     """Make AdamW with the given parts; matrices alone decay.
 
-    Args:
-        model: The model.
-        config: Rate and decay of the parts that set none.
-        parts: Modules and settings of each part; the last, with None, gets all other parameters.
-
-    Returns:
-        The optimizer.
+    The last part, with None, gets all parameters that no other part has.
     """
     rules: dict[str, dict[str, object]] = {}
     for name, (modules, part) in parts.items():

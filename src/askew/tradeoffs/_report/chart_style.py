@@ -57,14 +57,9 @@ class Chart(NamedTuple):
 
 
 def marks(arms: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Assign a colour and a shape to every arm.
+    """Assign a colour of `LIGHT` and `DARK` and a plotly symbol to every arm.
 
-    Args:
-        arms: Names in the order of the results.
-
-    Returns:
-        Per arm the name of its colour in `LIGHT` and `DARK`, and its plotly symbol; the
-        pairs repeat only after twenty arms.
+    The pairs repeat only after twenty arms.
 
     Example:
         >>> marks(["deep", "twin"])

@@ -25,10 +25,6 @@ def measure_costs(plan: RunPlan[Model], progress: Progress) -> dict:
     For each seed the arms take turns, round by round, in alternating order; a model's figure
     is its median over the rounds. What costs.json holds is read, not measured again.
 
-    Args:
-        plan: Whose trials are finished.
-        progress: Called with measurements done and measurements in all.
-
     Returns:
         `speed`: per arm and seed `latency_ms` (one item at a time) and `throughput` (items per
         second in batches of 64); `own`: per arm and seed the costs that the task adds, if any;

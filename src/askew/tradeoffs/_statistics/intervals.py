@@ -63,15 +63,7 @@ def estimate_spread(differences: np.ndarray, grid: np.ndarray | None) -> Spread:
 
 
 def margin_of(spread: Spread, confidence: float) -> float:
-    """Return the half width of the interval of a mean difference.
-
-    Args:
-        spread: Of the mean difference.
-        confidence: Of the interval, in (0, 1).
-
-    Returns:
-        Student's quantile times the standard error.
-    """
+    """Return the half width of an interval: Student's quantile times the standard error."""
     return _critical(spread, confidence) * math.sqrt(spread.variance)
 
 

@@ -72,13 +72,7 @@ class _Columns(NamedTuple):
 
 
 def read_table(results: str | Path | Iterable[Row]) -> ResultTable:
-    """Read results and check that they can be compared; the order of the rows is free.
-
-    Args:
-        results: A CSV file with the header `arm,seed,item,metric,value`, or such rows.
-
-    Returns:
-        The samples of every metric and arm.
+    """Read a CSV file with the header `arm,seed,item,metric,value`, or such rows, in any order.
 
     Raises:
         ValueError: If the table is empty or malformed, a value is not finite, a row occurs
