@@ -108,13 +108,9 @@ def errors_name_file(path: Path | str | None) -> Iterator[None]:
 
 
 def parse_setting(text: str) -> dict[str, object]:
-    """Read one `key=value` of the command line.
+    """Read one `key=value` of the command line into a mapping nested as deep as the key has dots.
 
-    Args:
-        text: A dotted key, an equals sign, and a TOML value; a bare word is a string.
-
-    Returns:
-        A mapping nested as deep as the key has dots.
+    The value is TOML; a bare word is a string.
 
     Raises:
         ValueError: If there is no key, no value, or a value that is neither TOML nor a word.

@@ -32,15 +32,10 @@ def run_on_ray(
     """Train every given trial on a cluster, and store each here when it ends.
 
     A trial whose worker is lost is run again, twice at most, from its beginning: workers need
-    share no folder with this machine. What they need is the same Python, packages and code.
-
-    Args:
-        plan: Its task is sent once; its `jobs` are trials at the same time on a local cluster;
-            Ray counts its `threads` as CPUs.
-        trials: Arms and seeds.
-        cluster: "local" for a cluster of this machine that ends with the trials, "auto" for the
-            one that the environment names, or an address.
-        report_progress: Called about twice a second.
+    share no folder with this machine. What they need is the same Python, packages and code. The
+    task is sent once. The jobs of the plan are trials at the same time on a local cluster; Ray
+    counts its threads as CPUs. The cluster is "local" (of this machine, ending with the trials),
+    "auto" (the one that the environment names) or an address.
 
     Raises:
         ModuleNotFoundError: If ray is not installed.
