@@ -163,8 +163,8 @@ def make_compare_app(applications: Mapping[str, Application]) -> typer.Typer:
         no_args_is_help=False,
         help="Train an asymmetric model and its symmetric twin, and say whether the asymmetry "
         "pays.\n\nThe report says for quality and for speed: pays, does not pay, or cannot tell, "
-        "each with its interval. Without a name it is translation; `askew compare NAME --help` "
-        "shows the options of each.",
+        f"each with its interval. Without a name it is {next(iter(applications))}; "
+        "`askew compare NAME --help` shows the options of each.",
     )
     for name, application in applications.items():
         command = make_command(
