@@ -101,7 +101,8 @@ def teach(
         ...     teacher = find_teacher(Path(folder), num_beams=1)
         ...     store = Path(folder) / "taught.jsonl"
         ...     silent = lambda done, total: None
-        ...     len(teach(Path(folder), teacher, ["one cat"], store=store, progress=silent).targets)
+        ...     _ = teach(Path(folder), teacher, ["one cat"], store=store, progress=silent)
+        ...     len(store.read_text(encoding="utf-8").splitlines())
         1
     """
     done = _stored(store)
