@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from askew._check import require
+from askew.optim._fused import can_run_fused
 from askew.optim._groups import PartSettings, parameter_groups
 from askew.optim._rules import Rule
 
@@ -22,8 +23,8 @@ class AsymmetricOptimizer(Optimizer):
 
     Every trainable parameter is in exactly one part; otherwise the constructor raises an error
     that names the parameters. The instance is also an instance of `base`, so it can be used
-    wherever an `AdamW` can, and its step is that of `base`. One part with one rate is plain
-    AdamW, bit for bit.
+    wherever an `AdamW` can, and its step is that of `base`. One part with one rate is bit for
+    bit the AdamW with the same `fused`.
 
     Under Adam only a rate changes how fast a part learns: a factor on its loss or gradient is
     divided out again. Decoupled weight decay is multiplied by the part's rate.
@@ -36,8 +37,8 @@ class AsymmetricOptimizer(Optimizer):
         no_decay: A rule for the parameters whose weight decay is 0; none by default.
         base: The class of the optimizer.
         settings: Keyword arguments of `base` for all parts, such as `betas`. Adam, AdamW and
-            SGD run fused if device and dtype allow it, unless `fused`, `foreach` or
-            `differentiable` is set here.
+            SGD run fused where device, dtype and memory layout allow it, unless `fused`,
+            `foreach` or `differentiable` is set here.
 
     Raises:
         ValueError: If the parts do not cover the model exactly, or a name or number is wrong.
@@ -45,7 +46,12 @@ class AsymmetricOptimizer(Optimizer):
 
     Numerics:
         A fused step rounds differently from the loop of the same base; each is bit-equal to the
-        base with the same `fused`. Moments have the dtype of their parameter.
+        base with the same `fused`. PyTorch's fused kernels pair elements by their place in memory
+        and so move wrong ones if the strides of a gradient or of a moment differ from those of
+        its parameter. In such a step the group runs the default loop of `base`. A compiled step
+        is never fused by this kernel. Moments have the dtype of their parameter.
+
+        A `GradScaler` unscales the gradients before the step, so they can be clipped in between.
 
     Example:
         >>> model = nn.ModuleDict({"encoder": nn.Linear(2, 3), "head": nn.Linear(3, 1)})
@@ -78,6 +84,32 @@ class AsymmetricOptimizer(Optimizer):
         # From here on the instance is a `base` that compares names when it loads.
         self.__class__ = _with_parts(base)
         base.__init__(self, groups, **options)
+        # Else clipping between unscaling and the step is refused, by Lightning for one.
+        self._step_supports_amp_scaling = False
+        self._choose_kernels()
+
+    def __setstate__(self, state: dict) -> None:
+        super().__setstate__(state)
+        self._choose_kernels()
+
+    def _choose_kernels(self) -> None:
+        """Prepare to leave the fused kernel for single steps; copies and loading come here too."""
+        if "_unfused" not in self.__dict__:
+            self._unfused: list[dict] = []  # groups that run the plain loop in this step
+            self.register_step_pre_hook(_before_step)
+            self.register_step_post_hook(_after_step)
+
+    def _init_group(self, group: dict, params: list, grads: list, *states: list) -> object:
+        """Collect tensors as `base` does; here the gradients that a closure made are known."""
+        # pyrefly: ignore[missing-attribute]  `base` has it, if it calls this
+        collected = super()._init_group(group, params, grads, *states)
+        if group.get("fused") and not can_run_fused(params, grads, *states):
+            self._leave_fused(group)
+        return collected
+
+    def _leave_fused(self, group: dict) -> None:
+        group["fused"] = None  # the default of PyTorch: it chooses between its other loops
+        self._unfused.append(group)
 
     def __reduce__(self) -> tuple:
         base = type(self).__mro__[2]  # the class made by `_with_parts`, this class, the base
@@ -156,6 +188,21 @@ def _check_options(
             f"AsymmetricOptimizer: {where} must be options of {base.__name__}; got {name!r}. "
             + (f"Did you mean {close[0]!r}?" if close else f"It takes {', '.join(sorted(known))}"),
         )
+
+
+def _before_step(optimizer: AsymmetricOptimizer, *_: object) -> None:
+    """Leave the kernel to the compiler in a compiled step."""
+    _after_step(optimizer)  # if the last step ended in an error
+    if torch.compiler.is_compiling():
+        for group in optimizer.param_groups:
+            if group.get("fused"):
+                optimizer._leave_fused(group)
+
+
+def _after_step(optimizer: AsymmetricOptimizer, *_: object) -> None:
+    for group in optimizer._unfused:
+        group["fused"] = True
+    optimizer._unfused.clear()
 
 
 def _can_fuse(base: type[Optimizer], settings: Mapping[str, object], model: nn.Module) -> bool:
