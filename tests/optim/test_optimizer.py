@@ -346,3 +346,50 @@ def test_groups_and_optimizer_agree():
     groups = parameter_groups(made, RATES)
     for ours, theirs in zip(AsymmetricOptimizer(made, RATES).param_groups, groups, strict=True):
         assert {name: ours[name] for name in theirs} == theirs
+
+
+class NeedsRate(torch.optim.SGD):
+    def __init__(self, params, lr, momentum=0.0):
+        super().__init__(params, lr=lr, momentum=momentum)
+
+
+def test_a_base_whose_rate_has_no_default_gets_one():
+    for lr, default in ((None, 3e-2), (0.5, 0.5)):
+        made, before = model(), model()
+        optimizer = AsymmetricOptimizer(made, RATES, base=NeedsRate, lr=lr)
+        assert part_rates(optimizer) == RATES
+        assert optimizer.defaults["lr"] == default
+        for p in made.parameters():
+            p.grad = torch.ones_like(p)
+        optimizer.step()
+        for part, rate in RATES.items():
+            moved = before[part].weight - made[part].weight
+            torch.testing.assert_close(moved, torch.full_like(moved, rate), rtol=1e-4, atol=1e-7)
+
+
+def test_a_base_that_computes_its_own_rate_is_refused():
+    adafactor = pytest.importorskip("transformers.optimization").Adafactor
+    message = (
+        "AsymmetricOptimizer: base must use the rate of each part; got Adafactor with "
+        "relative_step True, which computes a rate of its own. "
+        "Pass settings={'relative_step': False}"
+    )
+    manual = {"relative_step": False, "scale_parameter": False}
+    one_part = {**RATES, "head": {"lr": 0.1, "relative_step": True}}
+    for parts, settings in ((RATES, {}), (RATES, {"relative_step": True}), (one_part, manual)):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            AsymmetricOptimizer(model(), parts, base=adafactor, settings=settings)
+    made, before = model(), model()
+    optimizer = AsymmetricOptimizer(made, RATES, base=adafactor, settings=manual)
+    for p in made.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    for part, rate in RATES.items():
+        moved = (made[part].weight - before[part].weight).abs().mean().item()
+        assert moved == pytest.approx(rate, rel=1e-3)
+
+
+def test_a_rate_in_the_settings_is_refused_with_the_place_where_it_belongs():
+    for base in (torch.optim.SGD, NeedsRate):
+        with pytest.raises(ValueError, match=re.escape("got 'lr'. Pass the rate as lr=, or in pa")):
+            AsymmetricOptimizer(model(), RATES, base=base, settings={"lr": 0.1})

@@ -35,7 +35,8 @@ class AsymmetricOptimizer(Optimizer):
         rest: Name of a part for all parameters that no rule matches.
         lr: Base rate. A part without `lr` has this rate times its `multiplier`.
         no_decay: A rule for the parameters whose weight decay is 0; none by default.
-        base: The class of the optimizer.
+        base: The class of the optimizer. It must read the rate of each group: an Adafactor with
+            `relative_step=True`, which computes its own rate, is refused.
         settings: Keyword arguments of `base` for all parts, such as `betas`. Adam, AdamW and
             SGD run fused where device, dtype and memory layout allow it, unless `fused`,
             `foreach` or `differentiable` is set here.
@@ -79,6 +80,7 @@ class AsymmetricOptimizer(Optimizer):
         options: dict = dict(settings or {})
         groups = parameter_groups(model, parts, rest=rest, lr=lr, no_decay=no_decay)
         _check_options(base, options, groups)
+        options |= _default_rate(base, lr, groups)
         if _can_fuse(base, options, model):
             options["fused"] = True
         # From here on the instance is a `base` that compares names when it loads.
@@ -174,10 +176,24 @@ def _empty(base: type[Optimizer]) -> AsymmetricOptimizer:
 def _check_options(
     base: type[Optimizer], settings: Mapping[str, object], groups: list[dict[str, object]]
 ) -> None:
-    parameters = inspect.signature(base).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+    parameters = inspect.signature(base).parameters
+    # Adafactor in transformers and its relatives call it so; the rate of a group is then ignored.
+    relative = "relative_step" in parameters and parameters["relative_step"].default
+    for options in ({**settings, **group} for group in groups):
+        require(
+            not options.get("relative_step", relative),
+            f"AsymmetricOptimizer: base must use the rate of each part; got {base.__name__} with "
+            "relative_step True, which computes a rate of its own. "
+            "Pass settings={'relative_step': False}",
+        )
+    require(
+        "lr" not in settings,
+        f"AsymmetricOptimizer: settings must be options of {base.__name__}; got 'lr'. "
+        "Pass the rate as lr=, or in parts",
+    )
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
-    known = {p.name for p in parameters} - {"params", "lr"}
+    known = set(parameters) - {"params", "lr"}
     ours = {"params", "param_names", "part", "lr", "aliases"}
     places = dict.fromkeys(settings, "settings")
     places |= {name: f"part {g['part']!r}" for g in groups for name in g if name not in ours}
@@ -203,6 +219,16 @@ def _after_step(optimizer: AsymmetricOptimizer, *_: object) -> None:
     for group in optimizer._unfused:
         group["fused"] = True
     optimizer._unfused.clear()
+
+
+def _default_rate(base: type[Optimizer], lr: float | None, groups: list[dict]) -> dict[str, object]:
+    """Return `lr` as `base` needs it; every group has its own, so it holds for added ones only."""
+    parameter = inspect.signature(base).parameters.get("lr")
+    if parameter is None:
+        return {}
+    if lr is None and parameter.default in (None, parameter.empty):
+        return {"lr": max(group["lr"] for group in groups)}
+    return {} if lr is None else {"lr": lr}
 
 
 def _can_fuse(base: type[Optimizer], settings: Mapping[str, object], model: nn.Module) -> bool:
