@@ -393,3 +393,54 @@ def test_a_rate_in_the_settings_is_refused_with_the_place_where_it_belongs():
     for base in (torch.optim.SGD, NeedsRate):
         with pytest.raises(ValueError, match=re.escape("got 'lr'. Pass the rate as lr=, or in pa")):
             AsymmetricOptimizer(model(), RATES, base=base, settings={"lr": 0.1})
+
+
+class Counting(AsymmetricOptimizer):
+    """A subclass of a user, with a method, a step and a constructor of its own."""
+
+    def __init__(self, made, **options):
+        self.steps = 0
+        super().__init__(made, RATES, **options)
+        self.done = True
+
+    def step(self, closure=None):
+        self.steps += 1
+        return super().step(closure)
+
+    def load_state_dict(self, state_dict):
+        self.steps = 0
+        super().load_state_dict(state_dict)
+
+
+class NamesItsBase(AsymmetricOptimizer, torch.optim.SGD):
+    """A subclass that names its base itself."""
+
+
+@pytest.mark.parametrize("base", [torch.optim.AdamW, torch.optim.RMSprop])
+def test_a_subclass_stays_what_it_is(base):
+    ours, theirs = model(), model()
+    optimizer = Counting(ours, base=base)
+    plain = AsymmetricOptimizer(theirs, RATES, base=base)
+    train(ours, [optimizer], steps=3)
+    train(theirs, [plain], steps=3)
+    assert equal(ours, theirs)
+    assert isinstance(optimizer, Counting)
+    assert isinstance(optimizer, base)
+    assert (optimizer.steps, optimizer.done, type(optimizer).__name__) == (3, True, "Counting")
+    assert repr(optimizer).startswith("Counting (")
+    assert not isinstance(plain, Counting)
+    assert type(optimizer) is type(Counting(model(), base=base))
+    for copied in (copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))):
+        assert type(copied) is type(optimizer)
+        copied.load_state_dict(optimizer.state_dict())
+        assert copied.steps == 0
+
+
+def test_a_subclass_may_inherit_from_its_base():
+    ours, theirs = model(), model()
+    optimizer = NamesItsBase(ours, RATES, base=torch.optim.SGD)
+    assert isinstance(optimizer, NamesItsBase)
+    assert type(copy.deepcopy(optimizer)) is type(optimizer)
+    train(ours, [optimizer])
+    train(theirs, [AsymmetricOptimizer(theirs, RATES, base=torch.optim.SGD)])
+    assert equal(ours, theirs)

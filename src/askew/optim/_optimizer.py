@@ -64,6 +64,8 @@ class AsymmetricOptimizer(Optimizer):
         LoRA+, 2024, arXiv:2402.12354 (a `multiplier` of 16 for the second factor).
     """
 
+    _made_from: tuple[type, type[Optimizer]]  # set by `_with_parts`
+
     def __init__(
         self,
         model: nn.Module,
@@ -84,7 +86,7 @@ class AsymmetricOptimizer(Optimizer):
         if _can_fuse(base, options, model):
             options["fused"] = True
         # From here on the instance is a `base` that compares names when it loads.
-        self.__class__ = _with_parts(base)
+        self.__class__ = _with_parts(type(self), base)
         base.__init__(self, groups, **options)
         # Else clipping between unscaling and the step is refused, by Lightning for one.
         self._step_supports_amp_scaling = False
@@ -114,8 +116,7 @@ class AsymmetricOptimizer(Optimizer):
         self._unfused.append(group)
 
     def __reduce__(self) -> tuple:
-        base = type(self).__mro__[2]  # the class made by `_with_parts`, this class, the base
-        return _empty, (base,), self.__getstate__()
+        return _empty, self._made_from, self.__getstate__()
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Load a state whose parts have the same parameters under the same names.
@@ -163,14 +164,16 @@ def named_groups(optimizer: Optimizer, function: str) -> list[tuple[str, dict]]:
 
 
 @cache
-def _with_parts(base: type[Optimizer]) -> type:
-    """Make the class that inherits from both, once per base: two would not be equal types."""
-    return type(f"Asymmetric{base.__name__}", (AsymmetricOptimizer, base), {})
+def _with_parts(kind: type, base: type[Optimizer]) -> type:
+    """Make the class that inherits from both, once: a second one would not be an equal type."""
+    name = f"Asymmetric{base.__name__}" if kind is AsymmetricOptimizer else kind.__name__
+    bases = (kind,) if issubclass(kind, base) else (kind, base)
+    return type(name, bases, {"_made_from": (kind, base)})
 
 
-def _empty(base: type[Optimizer]) -> AsymmetricOptimizer:
+def _empty(kind: type, base: type[Optimizer]) -> AsymmetricOptimizer:
     """Make an instance without a state, for pickle to fill."""
-    return object.__new__(_with_parts(base))
+    return object.__new__(_with_parts(kind, base))
 
 
 def _check_options(
