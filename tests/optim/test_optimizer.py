@@ -444,3 +444,93 @@ def test_a_subclass_may_inherit_from_its_base():
     train(ours, [optimizer])
     train(theirs, [AsymmetricOptimizer(theirs, RATES, base=torch.optim.SGD)])
     assert equal(ours, theirs)
+
+
+def half_frozen():
+    made = model()
+    made["encoder"].requires_grad_(False)
+    return made, AsymmetricOptimizer(made, {"decoder": 1e-2, "head": 3e-2})
+
+
+def test_unfrozen_parameters_can_be_added_without_names():
+    made, optimizer = half_frozen()
+    twin = model()
+    twin["encoder"].requires_grad_(False)
+    plain = torch.optim.AdamW(
+        [{"params": twin[part].parameters(), "lr": RATES[part]} for part in ("decoder", "head")],
+        fused=True,
+    )
+    train(made, [optimizer], steps=2)
+    train(twin, [plain], steps=2)
+    for one, of in ((made, optimizer), (twin, plain)):
+        one["encoder"].requires_grad_(True)
+        of.add_param_group({"params": one["encoder"].parameters(), "lr": 1e-3})
+    train(made, [optimizer], start=2)
+    train(twin, [plain], start=2)
+    assert equal(made, twin)
+    assert part_rates(optimizer) == {"decoder": 1e-2, "head": 3e-2, "group 2": 1e-3}
+    assert optimizer.param_groups[2]["param_names"] == ["group 2.0", "group 2.1"]
+    optimizer.load_state_dict(optimizer.state_dict())
+    fresh, again = half_frozen()
+    with pytest.raises(ValueError, match=r"got group 2\.0 unknown here, group 2\.1 unknown here"):
+        again.load_state_dict(optimizer.state_dict())
+    fresh.load_state_dict(made.state_dict())
+    fresh["encoder"].requires_grad_(True)
+    again.add_param_group({"params": list(fresh["encoder"].parameters())})
+    again.load_state_dict(saved(optimizer))
+    train(made, [optimizer], start=7)
+    train(fresh, [again], start=7)
+    assert equal(made, fresh)
+
+
+def test_an_added_group_has_the_names_and_the_part_that_it_is_given():
+    made, optimizer = half_frozen()
+    made["encoder"].requires_grad_(True)
+    optimizer.add_param_group({"params": made["encoder"].weight, "part": "head"})
+    named = [("encoder.bias", made["encoder"].bias)]
+    optimizer.add_param_group({"params": named, "part": "encoder", "lr": 0.5})
+    one, two = optimizer.param_groups[2:]
+    assert (one["part"], one["param_names"], one["lr"]) == ("head", ["head.0"], 3e-2)
+    assert (two["part"], two["param_names"], two["lr"]) == ("encoder", ["encoder.bias"], 0.5)
+    assert part_rates(optimizer) == {"decoder": 1e-2, "head": 3e-2, "encoder": 0.5}
+    with pytest.raises(ValueError, match="appear in more than one parameter group"):
+        optimizer.add_param_group({"params": made["head"].parameters()})
+    with pytest.raises(TypeError, match="ordered collections"):
+        optimizer.add_param_group({"params": {nn.Parameter(torch.ones(1))}})
+    with pytest.raises(TypeError, match="must be a dict"):
+        optimizer.add_param_group([nn.Parameter(torch.ones(1))])
+
+
+def test_an_added_group_that_no_fused_kernel_takes_trains_as_with_the_base():
+    _, optimizer = half_frozen()
+    ours, theirs = (nn.Parameter(torch.ones(3, dtype=torch.complex64)) for _ in range(2))
+    optimizer.add_param_group({"params": ours, "lr": 0.1})
+    plain = torch.optim.AdamW([theirs], lr=0.1)
+    for parameter in (ours, theirs):
+        parameter.grad = torch.full((3,), 1 + 2j, dtype=torch.complex64)
+    optimizer.step()
+    plain.step()
+    assert torch.equal(ours, theirs)
+
+
+def test_hooks_of_loading_may_adapt_a_state_before_names_are_compared():
+    made = model()
+    optimizer = AsymmetricOptimizer(made, RATES)
+    train(made, [optimizer], steps=2)
+    old = optimizer.state_dict()
+    for group in old["param_groups"]:
+        group["param_names"] = [f"module.{name}" for name in group["param_names"]]
+    again = AsymmetricOptimizer(made, RATES)
+    refuses(again, old, "have the same parameters in the same parts and order")
+
+    def adapt(_, state):
+        groups = [
+            {**group, "param_names": [n.removeprefix("module.") for n in group["param_names"]]}
+            for group in state["param_groups"]
+        ]
+        return {**state, "param_groups": groups}
+
+    again.register_load_state_dict_pre_hook(adapt)
+    again.load_state_dict(old)
+    assert len(again._optimizer_load_state_dict_pre_hooks) == 1
+    assert len(again.state) == 6

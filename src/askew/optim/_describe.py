@@ -114,7 +114,7 @@ def describe(optimizer: Optimizer, scheduler: AsymmetricScheduler | None = None)
 
     Args:
         optimizer: An optimizer with named parts.
-        scheduler: Its scheduler, if there is one.
+        scheduler: Its scheduler, if there is one, also as accelerate has prepared it.
 
     Returns:
         A printable table; `rows` has the numbers.
@@ -132,7 +132,7 @@ def describe(optimizer: Optimizer, scheduler: AsymmetricScheduler | None = None)
         bias          1           1   0.2   0.01
         total         2           3
     """
-    schedules = {} if scheduler is None else scheduler.schedules
+    schedules = {} if scheduler is None else _unwrapped(scheduler).schedules
     texts = {part: schedule_text(schedule) for part, schedule in schedules.items()}
     return _table([group for _, group in named_groups(optimizer, "describe")], texts)
 
@@ -180,7 +180,7 @@ def preview(scheduler: AsymmetricScheduler, steps: int | Sequence[int]) -> Rates
     """Compute the rate of every part at given steps, without changing the optimizer.
 
     Args:
-        scheduler: The scheduler.
+        scheduler: The scheduler, also as accelerate has prepared it.
         steps: The number of steps, counted from 0, or the steps themselves.
 
     Returns:
@@ -199,14 +199,21 @@ def preview(scheduler: AsymmetricScheduler, steps: int | Sequence[int]) -> Rates
         weight    0.1      0.1     0  █▇▆▅▄▃▂·
         bias      0.2      0.2   0.2  ████████
     """
+    scheduler = _unwrapped(scheduler)
     at = tuple(range(steps)) if isinstance(steps, int) else tuple(steps)
     require(len(at) > 0, f"preview: there must be a step; got steps {steps}")
+    schedules = scheduler.schedules
     base = dict(zip(scheduler.parts, map(float, scheduler.base_lrs), strict=True))
     rates = {
         part: tuple(base[part] * schedule(step) for step in at)
-        for part, schedule in scheduler.schedules.items()
+        for part, schedule in schedules.items()
     }
     return RatesTable(at, rates)
+
+
+def _unwrapped(scheduler: AsymmetricScheduler) -> AsymmetricScheduler:
+    """Return the scheduler inside the wrapper of accelerate."""
+    return getattr(scheduler, "scheduler", scheduler)
 
 
 def _rate_of(rates: Mapping[str, float], part: str) -> dict[str, float]:

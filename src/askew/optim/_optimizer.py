@@ -1,12 +1,13 @@
 """One optimizer whose parts have their own rates, with their names in its state."""
 
+import copy
 import inspect
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from askew._check import require
@@ -118,6 +119,43 @@ class AsymmetricOptimizer(Optimizer):
     def __reduce__(self) -> tuple:
         return _empty, self._made_from, self.__getstate__()
 
+    def add_param_group(self, param_group: dict) -> None:
+        """Add parameters that no part has yet, such as unfrozen ones.
+
+        Args:
+            param_group: `params`, which are tensors or pairs of name and tensor, and options of
+                `base`. Without `part` they are a part of their own with the name `group <i>`, i
+                its index in `param_groups`; without names they are `<part>.0`, `<part>.1` and so
+                on. In a part that exists they have its rate unless `lr` is given.
+
+        Example:
+            >>> model = nn.ModuleDict({"encoder": nn.Linear(2, 3), "head": nn.Linear(3, 1)})
+            >>> _ = model["encoder"].requires_grad_(False)
+            >>> optimizer = AsymmetricOptimizer(model, {"head": 1e-2})
+            >>> unfrozen = model["encoder"].requires_grad_(True).named_parameters()
+            >>> optimizer.add_param_group({"params": unfrozen, "lr": 1e-4, "part": "encoder"})
+            >>> part_rates(optimizer)
+            {'head': 0.01, 'encoder': 0.0001}
+        """
+        if isinstance(param_group, dict) and not isinstance(param_group["params"], set):
+            self._complete(param_group)
+        super().add_param_group(param_group)
+
+    def _complete(self, group: dict) -> None:
+        """Name the part and the parameters of a group in place, as PyTorch sets its defaults."""
+        params = group["params"]
+        params = group["params"] = [params] if isinstance(params, Tensor) else list(params)
+        part = group.setdefault("part", f"group {len(self.param_groups)}")
+        if not any(isinstance(parameter, tuple) for parameter in params):
+            group.setdefault("param_names", [f"{part}.{i}" for i in range(len(params))])
+        for other in self.param_groups:
+            if other["part"] == part and "lr" not in group:
+                rates = {name: other[name] for name in ("lr", "initial_lr") if name in other}
+                group.update(copy.deepcopy(rates))  # a rate that is a tensor is never shared
+        tensors = [one[1] if isinstance(one, tuple) else one for one in params]
+        if self.defaults.get("fused") and not all(map(torch.is_floating_point, tensors)):
+            group.setdefault("fused", None)
+
     def load_state_dict(self, state_dict: dict) -> None:
         """Load a state whose parts have the same parameters under the same names.
 
@@ -127,8 +165,14 @@ class AsymmetricOptimizer(Optimizer):
         Raises:
             ValueError: If parts or names differ; the message says where. Nothing is loaded.
         """
-        _compare(self.param_groups, state_dict["param_groups"])
-        super().load_state_dict(state_dict)
+        # As the last hook it sees a state that the hooks of the user have adapted.
+        handle = self.register_load_state_dict_pre_hook(
+            lambda _, state: _compare(self.param_groups, state["param_groups"])
+        )
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            handle.remove()
 
 
 def part_rates(optimizer: Optimizer) -> dict[str, float]:
