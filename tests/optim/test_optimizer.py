@@ -9,7 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from askew.optim import AsymmetricOptimizer, parameter_groups, part_rates
+from askew.optim import (
+    AsymmetricOptimizer,
+    AsymmetricScheduler,
+    describe,
+    linear,
+    parameter_groups,
+    part_rates,
+)
 
 BASES = [
     (torch.optim.AdamW, {"betas": (0.8, 0.95), "weight_decay": 0.1}),
@@ -534,3 +541,51 @@ def test_hooks_of_loading_may_adapt_a_state_before_names_are_compared():
     again.load_state_dict(old)
     assert len(again._optimizer_load_state_dict_pre_hooks) == 1
     assert len(again.state) == 6
+
+
+@pytest.mark.parametrize(("base", "settings"), [
+    (torch.optim.AdamW, {}), (torch.optim.AdamW, {"fused": False}), (torch.optim.SGD, {}),
+    (torch.optim.SGD, {"momentum": 0.9, "fused": False}), (torch.optim.NAdam, {}),
+])  # fmt: skip
+def test_a_rate_may_be_a_tensor(base, settings):
+    ours, theirs = model(), model()
+    rates = {part: torch.tensor(rate) for part, rate in RATES.items()}
+    one = AsymmetricOptimizer(ours, rates, base=base, settings=settings)
+    scheduler = AsymmetricScheduler(one, dict.fromkeys(RATES, linear(4)))
+    two = AsymmetricOptimizer(theirs, RATES, base=base, settings=settings)
+    other = AsymmetricScheduler(two, dict.fromkeys(RATES, linear(4)))
+    for step in range(3):
+        train(ours, [one], steps=1, start=step)
+        train(theirs, [two], steps=1, start=step)
+        scheduler.step()
+        other.step()
+        assert part_rates(one) == pytest.approx(part_rates(two))
+        assert all(isinstance(group["lr"], torch.Tensor) for group in one.param_groups)
+    for mine, its in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-5, atol=1e-6)
+    one.load_state_dict(saved(one))
+    copy.deepcopy(one)
+    assert [row.lr for row in describe(one).rows] == list(part_rates(one).values())
+
+
+def test_what_has_no_names_is_refused_with_the_way_to_pass_the_model():
+    for wrong in (model().parameters(), list(model().parameters()), [{"params": []}]):
+        message = f"model must be a module; got {type(wrong).__name__}. Rules select by name, so"
+        with pytest.raises(TypeError, match=re.escape(message)):
+            AsymmetricOptimizer(wrong, RATES)
+
+
+def test_the_trainer_makes_it_from_class_and_keywords(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    arguments = transformers.TrainingArguments(str(tmp_path), use_cpu=True, report_to=[])
+    for named in (True, False):
+        made = model()
+        keywords = {"model": made, "parts": RATES} if named else {"parts": RATES}
+        trainer = transformers.Trainer(
+            made, arguments, optimizer_cls_and_kwargs=(AsymmetricOptimizer, keywords)
+        )
+        if named:
+            assert part_rates(trainer.create_optimizer()) == RATES
+        else:
+            with pytest.raises(TypeError, match=r"got list\. Rules select by name"):
+                trainer.create_optimizer()

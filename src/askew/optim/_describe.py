@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Integral
+from operator import index
 from typing import NamedTuple
 
 from torch import nn
@@ -10,7 +12,7 @@ from torch.optim import Optimizer
 
 from askew._check import require
 from askew.optim._groups import parameter_groups
-from askew.optim._optimizer import named_groups
+from askew.optim._optimizer import current_rate, named_groups
 from askew.optim._rules import Rule
 from askew.optim._scheduler import AsymmetricScheduler
 from askew.optim._schedules import schedule_text
@@ -200,7 +202,7 @@ def preview(scheduler: AsymmetricScheduler, steps: int | Sequence[int]) -> Rates
         bias      0.2      0.2   0.2  ████████
     """
     scheduler = _unwrapped(scheduler)
-    at = tuple(range(steps)) if isinstance(steps, int) else tuple(steps)
+    at = tuple(range(steps) if isinstance(steps, (int, Integral)) else map(index, steps))
     require(len(at) > 0, f"preview: there must be a step; got steps {steps}")
     schedules = scheduler.schedules
     base = dict(zip(scheduler.parts, map(float, scheduler.base_lrs), strict=True))
@@ -230,7 +232,7 @@ def _table(groups: Sequence[Mapping], schedules: Mapping[str, str]) -> PartsTabl
                 group["part"],
                 len(group["params"]),
                 sum(parameter.numel() for parameter in group["params"]),
-                float(group["lr"]),
+                current_rate(group),
                 group.get("weight_decay"),
                 schedules.get(group["part"], ""),
                 tuple((name, *aliases.get(name, ())) for name in names),

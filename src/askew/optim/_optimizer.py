@@ -73,7 +73,7 @@ class AsymmetricOptimizer(Optimizer):
         parts: Mapping[str, PartSettings],
         *,
         rest: str | None = None,
-        lr: float | None = None,
+        lr: float | Tensor | None = None,
         no_decay: Rule | None = None,
         base: type[Optimizer] = torch.optim.AdamW,
         settings: Mapping[str, object] | None = None,
@@ -192,7 +192,13 @@ def part_rates(optimizer: Optimizer) -> dict[str, float]:
         >>> part_rates(torch.optim.SGD(groups))
         {'weight': 0.1, 'bias': 0.2}
     """
-    return {part: float(group["lr"]) for part, group in named_groups(optimizer, "part_rates")}
+    return {part: current_rate(group) for part, group in named_groups(optimizer, "part_rates")}
+
+
+def current_rate(group: Mapping) -> float:
+    """Return the rate of a group as a number, also if it is a tensor."""
+    rate = group["lr"]
+    return rate.item() if isinstance(rate, Tensor) else float(rate)
 
 
 def named_groups(optimizer: Optimizer, function: str) -> list[tuple[str, dict]]:
@@ -268,7 +274,9 @@ def _after_step(optimizer: AsymmetricOptimizer, *_: object) -> None:
     optimizer._unfused.clear()
 
 
-def _default_rate(base: type[Optimizer], lr: float | None, groups: list[dict]) -> dict[str, object]:
+def _default_rate(
+    base: type[Optimizer], lr: float | Tensor | None, groups: list[dict]
+) -> dict[str, object]:
     """Return `lr` as `base` needs it; every group has its own, so it holds for added ones only."""
     parameter = inspect.signature(base).parameters.get("lr")
     if parameter is None:
