@@ -223,3 +223,49 @@ def test_a_loss_scaler_unscales_before_the_step_so_that_gradients_can_be_clipped
             scaler.update()
         results.append(made.weight.detach())
     torch.testing.assert_close(*results, rtol=1e-5, atol=1e-6)
+
+
+def test_numbers_empty_tensors_and_missing_gradients_train_as_with_the_base():
+    for base, settings in BASES:
+        trained = []
+        for ours in (True, False):
+            made = nn.ParameterList([torch.ones(()), torch.ones(0, 3), torch.ones(2, 1, 3)])
+            made.extend([torch.ones(1, 1, 4).permute(2, 0, 1), torch.ones(3)])
+            optimizer = (
+                AsymmetricOptimizer(made, {"**": 0.1}, base=base, settings=settings)
+                if ours
+                else base(made, lr=0.1, **settings)
+            )
+            optimizer.step()
+            for _ in range(2):
+                for parameter in list(made)[:-1]:
+                    parameter.grad = torch.ones_like(parameter)
+                optimizer.step()
+            trained.append(list(made))
+        for mine, other in zip(*trained, strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("flags", [{"maximize": True}, {"foreach": True}, {"foreach": False}])
+@pytest.mark.parametrize(("base", "settings"), [*BASES, (torch.optim.RMSprop, {"momentum": 0.9})])
+def test_flags_of_the_base_and_a_closure_mean_what_they_mean_there(base, settings, flags):
+    ours, theirs = nn.Linear(4, 3), nn.Linear(4, 3)
+    theirs.load_state_dict(ours.state_dict())
+    settings = settings | flags
+    one = AsymmetricOptimizer(ours, {"**": 1e-3}, base=base, settings=settings)
+    two = base(theirs.parameters(), lr=1e-3, **settings)
+    losses = []
+    for _ in range(3):
+        for made, optimizer in ((ours, one), (theirs, two)):
+
+            def closure(made=made, optimizer=optimizer):
+                optimizer.zero_grad()
+                loss = made(torch.ones(2, 4)).square().sum()
+                loss.backward()
+                return loss
+
+            losses.append(optimizer.step(closure).item())
+    assert losses[::2] == pytest.approx(losses[1::2], rel=1e-5)
+    torch.testing.assert_close(ours.weight, theirs.weight, rtol=1e-5, atol=1e-6)
+    grows = losses[-2] > losses[0]
+    assert grows is bool(flags.get("maximize"))

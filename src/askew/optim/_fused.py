@@ -1,6 +1,7 @@
 """Where the fused kernels of PyTorch compute the step that its loops compute."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 from torch import Tensor
 
@@ -19,7 +20,7 @@ def can_run_fused(
     Returns:
         False too if a gradient is sparse or of another dtype, or only some states are missing.
     """
-    if any(p.dtype != g.dtype for p, g in zip(params, grads, strict=True)):
+    if [p.dtype for p in params] != [g.dtype for g in grads]:
         return False
     lists = [params, grads]
     for tensors in states:
@@ -28,10 +29,11 @@ def can_run_fused(
             return False
         lists += [present] if present else []
     # A sharded tensor has the strides of the whole; what the kernel reads is the local piece.
-    local = [[getattr(t, "_local_tensor", t) for t in tensors] for tensors in lists]
-    if all(t.is_contiguous() for tensors in local for t in tensors):
+    if any(hasattr(p, "_local_tensor") for p in params):
+        lists = [[getattr(t, "_local_tensor", t) for t in tensors] for tensors in lists]
+    if all(map(Tensor.is_contiguous, chain.from_iterable(lists))):
         return True
-    return all(_alike(*tensors) for tensors in zip(*local, strict=True))
+    return all(_alike(*tensors) for tensors in zip(*lists, strict=True))
 
 
 def _alike(parameter: Tensor, gradient: Tensor, *states: Tensor) -> bool:
