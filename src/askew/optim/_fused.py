@@ -7,7 +7,10 @@ from torch import Tensor
 
 
 def can_run_fused(
-    params: Sequence[Tensor], grads: Sequence[Tensor], *states: Sequence[Tensor | None]
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    *states: Sequence[Tensor | None],
+    sharded: bool,
 ) -> bool:
     """Whether the elements that belong together lie at the same place in memory.
 
@@ -16,6 +19,7 @@ def can_run_fused(
         grads: Their gradients.
         states: For each state of the optimizer one tensor per parameter, None before the first
             step of a parameter; a list may be empty.
+        sharded: Whether the kernel takes parameters that are split over processes.
 
     Returns:
         False too if a gradient is sparse or of another dtype, or only some states are missing.
@@ -30,6 +34,8 @@ def can_run_fused(
         lists += [present] if present else []
     # A sharded tensor has the strides of the whole; what the kernel reads is the local piece.
     if any(hasattr(p, "_local_tensor") for p in params):
+        if not sharded:
+            return False
         lists = [[getattr(t, "_local_tensor", t) for t in tensors] for tensors in lists]
     if all(map(Tensor.is_contiguous, chain.from_iterable(lists))):
         return True

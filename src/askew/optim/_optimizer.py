@@ -108,8 +108,10 @@ class AsymmetricOptimizer(Optimizer):
         """Collect tensors as `base` does; here the gradients that a closure made are known."""
         # pyrefly: ignore[missing-attribute]  `base` has it, if it calls this
         collected = super()._init_group(group, params, grads, *states)
-        if group.get("fused") and not can_run_fused(params, grads, *states):
-            self._leave_fused(group)
+        if group.get("fused"):
+            sharded = not isinstance(self, torch.optim.SGD)  # no fused SGD of a DTensor exists
+            if not can_run_fused(params, grads, *states, sharded=sharded):
+                self._leave_fused(group)
         return collected
 
     def _leave_fused(self, group: dict) -> None:
