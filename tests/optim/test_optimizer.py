@@ -589,3 +589,37 @@ def test_the_trainer_makes_it_from_class_and_keywords(tmp_path):
         else:
             with pytest.raises(TypeError, match=r"got list\. Rules select by name"):
                 trainer.create_optimizer()
+
+
+def test_a_base_that_calls_its_rate_otherwise_is_refused():
+    class Other(torch.optim.Optimizer):
+        def __init__(self, params, speed=0.1, decay=0.0):
+            super().__init__(params, {"speed": speed, "decay": decay})
+
+        def step(self, closure=None):
+            """Move every parameter by its speed, whatever `lr` its group has."""
+
+    message = "base must read the rate of a part as lr; got Other, whose groups have speed, decay"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        AsymmetricOptimizer(model(), RATES, base=Other)
+
+
+def test_a_base_that_fixes_its_rate_or_wraps_another_is_taken():
+    class Fixed(torch.optim.SGD):
+        def __init__(self, params):
+            super().__init__(params, lr=7.0)
+
+    class Wraps(torch.optim.Optimizer):
+        def __init__(self, params, inner, **options):
+            super().__init__(params, options)
+            self.inner = inner(self.param_groups, **options)
+
+        def step(self, closure=None):
+            return self.inner.step(closure)
+
+    for base, settings in ((Fixed, {}), (Wraps, {"inner": torch.optim.SGD})):
+        ours, theirs = model(), model()
+        train(ours, [AsymmetricOptimizer(ours, RATES, base=base, settings=settings)])
+        train(theirs, [AsymmetricOptimizer(theirs, RATES, base=torch.optim.SGD)])
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)

@@ -37,7 +37,7 @@ class AsymmetricOptimizer(Optimizer):
         lr: Base rate. A part without `lr` has this rate times its `multiplier`.
         no_decay: A rule for the parameters whose weight decay is 0; none by default.
         base: The class of the optimizer. It must read the rate of each group: an Adafactor with
-            `relative_step=True`, which computes its own rate, is refused.
+            `relative_step=True`, which computes its own rate, and a base without `lr` are refused.
         settings: Keyword arguments of `base` for all parts, such as `betas`. Adam, AdamW and
             SGD run fused where device, dtype and memory layout allow it, unless `fused`,
             `foreach` or `differentiable` is set here.
@@ -89,6 +89,11 @@ class AsymmetricOptimizer(Optimizer):
         # From here on the instance is a `base` that compares names when it loads.
         self.__class__ = _with_parts(type(self), base)
         base.__init__(self, groups, **options)
+        require(
+            "lr" in self.defaults or _takes_any(base),
+            f"AsymmetricOptimizer: base must read the rate of a part as lr; got {base.__name__}, "
+            f"whose groups have {', '.join(self.defaults)}",
+        )
         # Else clipping between unscaling and the step is refused, by Lightning for one.
         self._step_supports_amp_scaling = False
         self._choose_kernels()
@@ -246,7 +251,7 @@ def _check_options(
         f"AsymmetricOptimizer: settings must be options of {base.__name__}; got 'lr'. "
         "Pass the rate as lr=, or in parts",
     )
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+    if _takes_any(base):
         return
     known = set(parameters) - {"params", "lr"}
     ours = {"params", "param_names", "part", "lr", "aliases"}
@@ -274,6 +279,11 @@ def _after_step(optimizer: AsymmetricOptimizer, *_: object) -> None:
     for group in optimizer._unfused:
         group["fused"] = True
     optimizer._unfused.clear()
+
+
+def _takes_any(base: type[Optimizer]) -> bool:
+    """Whether the options of a base cannot be known, since it passes them on."""
+    return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(base).parameters.values())
 
 
 def _default_rate(
