@@ -497,7 +497,7 @@ def test_an_added_group_has_the_names_and_the_part_that_it_is_given():
     named = [("encoder.bias", made["encoder"].bias)]
     optimizer.add_param_group({"params": named, "part": "encoder", "lr": 0.5})
     one, two = optimizer.param_groups[2:]
-    assert (one["part"], one["param_names"], one["lr"]) == ("head", ["head.0"], 3e-2)
+    assert (one["part"], one["param_names"], one["lr"]) == ("head", ["group 2.0"], 3e-2)
     assert (two["part"], two["param_names"], two["lr"]) == ("encoder", ["encoder.bias"], 0.5)
     assert part_rates(optimizer) == {"decoder": 1e-2, "head": 3e-2, "encoder": 0.5}
     with pytest.raises(ValueError, match="appear in more than one parameter group"):

@@ -132,8 +132,8 @@ class AsymmetricOptimizer(Optimizer):
         Args:
             param_group: `params`, which are tensors or pairs of name and tensor, and options of
                 `base`. Without `part` they are a part of their own with the name `group <i>`, i
-                its index in `param_groups`; without names they are `<part>.0`, `<part>.1` and so
-                on. In a part that exists they have its rate unless `lr` is given.
+                its index in `param_groups`; without names they are `group <i>.0`, `group <i>.1`
+                and so on. In a part that exists they have its rate unless `lr` is given.
 
         Example:
             >>> model = nn.ModuleDict({"encoder": nn.Linear(2, 3), "head": nn.Linear(3, 1)})
@@ -152,9 +152,10 @@ class AsymmetricOptimizer(Optimizer):
         """Name the part and the parameters of a group in place, as PyTorch sets its defaults."""
         params = group["params"]
         params = group["params"] = [params] if isinstance(params, Tensor) else list(params)
-        part = group.setdefault("part", f"group {len(self.param_groups)}")
+        name = f"group {len(self.param_groups)}"
+        part = group.setdefault("part", name)
         if not any(isinstance(parameter, tuple) for parameter in params):
-            group.setdefault("param_names", [f"{part}.{i}" for i in range(len(params))])
+            group.setdefault("param_names", [f"{name}.{i}" for i in range(len(params))])
         for other in self.param_groups:
             if other["part"] == part and "lr" not in group:
                 rates = {name: other[name] for name in ("lr", "initial_lr") if name in other}
