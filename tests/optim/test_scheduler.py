@@ -3,6 +3,7 @@
 import io
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -310,3 +311,18 @@ def test_a_scheduler_that_accelerate_prepared_is_described_and_previewed():
     assert type(prepared_scheduler) is not AsymmetricScheduler
     assert describe(prepared, prepared_scheduler) == describe(optimizer, scheduler)
     assert preview(prepared_scheduler, 9) == preview(scheduler, 9)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, torch.tensor])
+def test_a_schedule_may_compute_with_numpy_or_tensors(kind):
+    made = model()
+    optimizer = AsymmetricOptimizer(made, RATES)
+    scheduler = AsymmetricScheduler(
+        optimizer, dict.fromkeys(RATES, lambda step: kind(1.0 / (step + 1)))
+    )
+    train(made, optimizer, scheduler, 2)
+    assert part_rates(optimizer) == pytest.approx({p: rate / 3 for p, rate in RATES.items()})
+    assert {type(group["lr"]) for group in optimizer.param_groups} == {float}
+    assert {type(rate) for row in preview(scheduler, 3).rates.values() for rate in row} == {float}
+    state, _ = saved(optimizer, scheduler)
+    optimizer.load_state_dict(state)

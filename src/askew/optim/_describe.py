@@ -207,7 +207,7 @@ def preview(scheduler: AsymmetricScheduler, steps: int | Sequence[int]) -> Rates
     schedules = scheduler.schedules
     base = dict(zip(scheduler.parts, map(float, scheduler.base_lrs), strict=True))
     rates = {
-        part: tuple(base[part] * schedule(step) for step in at)
+        part: tuple(float(base[part] * schedule(step)) for step in at)
         for part, schedule in schedules.items()
     }
     return RatesTable(at, rates)

@@ -74,6 +74,18 @@ class AsymmetricScheduler(LambdaLR):
             self._due = False
         super().step(epoch)
 
+    def get_lr(self) -> list[float | Tensor]:
+        """Compute the rates of all groups at the current step.
+
+        Returns:
+            Plain numbers, also if a schedule computes with numpy or tensors, so that
+            `torch.load(weights_only=True)` reads a saved state; tensors where a rate is one.
+        """
+        return [
+            rate if isinstance(base, Tensor) else float(rate)
+            for rate, base in zip(super().get_lr(), self.base_lrs, strict=True)
+        ]
+
     def state_dict(self) -> dict:
         """Return the number of steps done, the parts' names and their base rates.
 
