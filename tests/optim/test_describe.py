@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -135,3 +136,10 @@ def test_describe_and_preview_refuse_what_has_no_parts_or_steps():
     for steps in (0, []):
         with pytest.raises(ValueError, match=re.escape(f"must be a step; got steps {steps}")):
             preview(scheduler, steps)
+
+
+def test_steps_to_preview_may_be_integers_of_numpy():
+    optimizer = AsymmetricOptimizer(model(), {"encoder": 1.0, "head": 1.0})
+    scheduler = AsymmetricScheduler(optimizer, {"encoder": linear(4), "head": constant()})
+    for steps in (np.int64(3), np.arange(3), torch.arange(3)):
+        assert preview(scheduler, steps) == preview(scheduler, 3)

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -167,3 +168,38 @@ def test_layerwise_parts_refuses_no_layer_and_no_decay():
     for decay in (0.0, -1.0, float("inf")):
         with pytest.raises(ValueError, match=f"decay must be positive; got decay {decay}"):
             layerwise_parts([nn.Linear(1, 1)], decay=decay)
+
+
+def test_rates_may_be_numbers_of_numpy_and_tensors():
+    for kind in (np.float64, np.float32, torch.tensor):
+        parts = {"encoder": kind(0.5), "decoder": {"multiplier": kind(2.0)}}
+        groups = parameter_groups(model(), parts, rest="others", lr=kind(0.25))
+        assert [group["lr"] for group in groups] == [0.5, 0.5, 0.25]
+        assert {isinstance(group["lr"], torch.Tensor) for group in groups} == {kind is torch.tensor}
+    groups = parameter_groups(model(), {"**": np.int64(1)})
+    assert isinstance(groups[0]["lr"], float)
+    (group,) = parameter_groups(model(), {"**": torch.tensor(1)})
+    assert isinstance(group["lr"], float)  # a schedule could not write 0.5 into an integer
+
+
+def test_no_two_groups_share_a_rate_that_is_a_tensor():
+    rate = torch.tensor(0.5)
+    parts = {"encoder": rate, "decoder": rate, "norm": {}}
+    groups = parameter_groups(model(), parts, lr=rate, no_decay="**.bias")
+    assert len({id(group["lr"]) for group in groups} | {id(rate)}) == 7
+    groups[0]["lr"].fill_(0.0)
+    assert [float(group["lr"]) for group in groups] == [0.0, *[0.5] * 5]
+
+
+@pytest.mark.parametrize(("rate", "error"), [
+    (torch.tensor(-1.0), "lr must be finite and >= 0; got encoder lr -1.0"),
+    (torch.tensor(float("nan")), "lr must be finite and >= 0; got encoder lr nan"),
+    (np.float32(-1), "lr must be finite and >= 0; got encoder lr -1.0"),
+    (torch.ones(2), "lr must be a number; got encoder lr Tensor"),
+    (torch.tensor(True), "lr must be a number; got encoder lr Tensor"),
+    (np.ones(2), "a part must be a rate or a mapping of settings; got 'encoder' ndarray"),
+    (1j, "a part must be a rate or a mapping of settings; got 'encoder' complex"),
+])  # fmt: skip
+def test_bad_rates_of_numpy_and_pytorch_are_refused(rate, error):
+    with pytest.raises((TypeError, ValueError), match=re.escape(error)):
+        parameter_groups(model(), {"encoder": rate}, rest="others", lr=1.0)

@@ -9,7 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from askew.optim import AsymmetricOptimizer, parameter_groups, part_rates
+from askew.optim import (
+    AsymmetricOptimizer,
+    AsymmetricScheduler,
+    describe,
+    linear,
+    parameter_groups,
+    part_rates,
+)
 
 BASES = [
     (torch.optim.AdamW, {"betas": (0.8, 0.95), "weight_decay": 0.1}),
@@ -346,3 +353,273 @@ def test_groups_and_optimizer_agree():
     groups = parameter_groups(made, RATES)
     for ours, theirs in zip(AsymmetricOptimizer(made, RATES).param_groups, groups, strict=True):
         assert {name: ours[name] for name in theirs} == theirs
+
+
+class NeedsRate(torch.optim.SGD):
+    def __init__(self, params, lr, momentum=0.0):
+        super().__init__(params, lr=lr, momentum=momentum)
+
+
+def test_a_base_whose_rate_has_no_default_gets_one():
+    for lr, default in ((None, 3e-2), (0.5, 0.5)):
+        made, before = model(), model()
+        optimizer = AsymmetricOptimizer(made, RATES, base=NeedsRate, lr=lr)
+        assert part_rates(optimizer) == RATES
+        assert optimizer.defaults["lr"] == default
+        for p in made.parameters():
+            p.grad = torch.ones_like(p)
+        optimizer.step()
+        for part, rate in RATES.items():
+            moved = before[part].weight - made[part].weight
+            torch.testing.assert_close(moved, torch.full_like(moved, rate), rtol=1e-4, atol=1e-7)
+
+
+def test_a_base_that_computes_its_own_rate_is_refused():
+    adafactor = pytest.importorskip("transformers.optimization").Adafactor
+    message = (
+        "AsymmetricOptimizer: base must use the rate of each part; got Adafactor with "
+        "relative_step True, which computes a rate of its own. "
+        "Pass settings={'relative_step': False}"
+    )
+    manual = {"relative_step": False, "scale_parameter": False}
+    one_part = {**RATES, "head": {"lr": 0.1, "relative_step": True}}
+    for parts, settings in ((RATES, {}), (RATES, {"relative_step": True}), (one_part, manual)):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            AsymmetricOptimizer(model(), parts, base=adafactor, settings=settings)
+    made, before = model(), model()
+    optimizer = AsymmetricOptimizer(made, RATES, base=adafactor, settings=manual)
+    for p in made.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    for part, rate in RATES.items():
+        moved = (made[part].weight - before[part].weight).abs().mean().item()
+        assert moved == pytest.approx(rate, rel=1e-3)
+
+
+def test_a_rate_in_the_settings_is_refused_with_the_place_where_it_belongs():
+    for base in (torch.optim.SGD, NeedsRate):
+        with pytest.raises(ValueError, match=re.escape("got 'lr'. Pass the rate as lr=, or in pa")):
+            AsymmetricOptimizer(model(), RATES, base=base, settings={"lr": 0.1})
+
+
+class Counting(AsymmetricOptimizer):
+    """A subclass of a user, with a method, a step and a constructor of its own."""
+
+    def __init__(self, made, **options):
+        self.steps = 0
+        super().__init__(made, RATES, **options)
+        self.done = True
+
+    def step(self, closure=None):
+        self.steps += 1
+        return super().step(closure)
+
+    def load_state_dict(self, state_dict):
+        self.steps = 0
+        super().load_state_dict(state_dict)
+
+
+class NamesItsBase(AsymmetricOptimizer, torch.optim.SGD):
+    """A subclass that names its base itself."""
+
+
+@pytest.mark.parametrize("base", [torch.optim.AdamW, torch.optim.RMSprop])
+def test_a_subclass_stays_what_it_is(base):
+    ours, theirs = model(), model()
+    optimizer = Counting(ours, base=base)
+    plain = AsymmetricOptimizer(theirs, RATES, base=base)
+    train(ours, [optimizer], steps=3)
+    train(theirs, [plain], steps=3)
+    assert equal(ours, theirs)
+    assert isinstance(optimizer, Counting)
+    assert isinstance(optimizer, base)
+    assert (optimizer.steps, optimizer.done, type(optimizer).__name__) == (3, True, "Counting")
+    assert repr(optimizer).startswith("Counting (")
+    assert not isinstance(plain, Counting)
+    assert type(optimizer) is type(Counting(model(), base=base))
+    for copied in (copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))):
+        assert type(copied) is type(optimizer)
+        copied.load_state_dict(optimizer.state_dict())
+        assert copied.steps == 0
+
+
+def test_a_subclass_may_inherit_from_its_base():
+    ours, theirs = model(), model()
+    optimizer = NamesItsBase(ours, RATES, base=torch.optim.SGD)
+    assert isinstance(optimizer, NamesItsBase)
+    assert type(copy.deepcopy(optimizer)) is type(optimizer)
+    train(ours, [optimizer])
+    train(theirs, [AsymmetricOptimizer(theirs, RATES, base=torch.optim.SGD)])
+    assert equal(ours, theirs)
+
+
+def half_frozen():
+    made = model()
+    made["encoder"].requires_grad_(False)
+    return made, AsymmetricOptimizer(made, {"decoder": 1e-2, "head": 3e-2})
+
+
+def test_unfrozen_parameters_can_be_added_without_names():
+    made, optimizer = half_frozen()
+    twin = model()
+    twin["encoder"].requires_grad_(False)
+    plain = torch.optim.AdamW(
+        [{"params": twin[part].parameters(), "lr": RATES[part]} for part in ("decoder", "head")],
+        fused=True,
+    )
+    train(made, [optimizer], steps=2)
+    train(twin, [plain], steps=2)
+    for one, of in ((made, optimizer), (twin, plain)):
+        one["encoder"].requires_grad_(True)
+        of.add_param_group({"params": one["encoder"].parameters(), "lr": 1e-3})
+    train(made, [optimizer], start=2)
+    train(twin, [plain], start=2)
+    assert equal(made, twin)
+    assert part_rates(optimizer) == {"decoder": 1e-2, "head": 3e-2, "group 2": 1e-3}
+    assert optimizer.param_groups[2]["param_names"] == ["group 2.0", "group 2.1"]
+    optimizer.load_state_dict(optimizer.state_dict())
+    fresh, again = half_frozen()
+    with pytest.raises(ValueError, match=r"got group 2\.0 unknown here, group 2\.1 unknown here"):
+        again.load_state_dict(optimizer.state_dict())
+    fresh.load_state_dict(made.state_dict())
+    fresh["encoder"].requires_grad_(True)
+    again.add_param_group({"params": list(fresh["encoder"].parameters())})
+    again.load_state_dict(saved(optimizer))
+    train(made, [optimizer], start=7)
+    train(fresh, [again], start=7)
+    assert equal(made, fresh)
+
+
+def test_an_added_group_has_the_names_and_the_part_that_it_is_given():
+    made, optimizer = half_frozen()
+    made["encoder"].requires_grad_(True)
+    optimizer.add_param_group({"params": made["encoder"].weight, "part": "head"})
+    named = [("encoder.bias", made["encoder"].bias)]
+    optimizer.add_param_group({"params": named, "part": "encoder", "lr": 0.5})
+    one, two = optimizer.param_groups[2:]
+    assert (one["part"], one["param_names"], one["lr"]) == ("head", ["group 2.0"], 3e-2)
+    assert (two["part"], two["param_names"], two["lr"]) == ("encoder", ["encoder.bias"], 0.5)
+    assert part_rates(optimizer) == {"decoder": 1e-2, "head": 3e-2, "encoder": 0.5}
+    with pytest.raises(ValueError, match="appear in more than one parameter group"):
+        optimizer.add_param_group({"params": made["head"].parameters()})
+    with pytest.raises(TypeError, match="ordered collections"):
+        optimizer.add_param_group({"params": {nn.Parameter(torch.ones(1))}})
+    with pytest.raises(TypeError, match="must be a dict"):
+        optimizer.add_param_group([nn.Parameter(torch.ones(1))])
+
+
+def test_an_added_group_that_no_fused_kernel_takes_trains_as_with_the_base():
+    _, optimizer = half_frozen()
+    ours, theirs = (nn.Parameter(torch.ones(3, dtype=torch.complex64)) for _ in range(2))
+    optimizer.add_param_group({"params": ours, "lr": 0.1})
+    plain = torch.optim.AdamW([theirs], lr=0.1)
+    for parameter in (ours, theirs):
+        parameter.grad = torch.full((3,), 1 + 2j, dtype=torch.complex64)
+    optimizer.step()
+    plain.step()
+    assert torch.equal(ours, theirs)
+
+
+def test_hooks_of_loading_may_adapt_a_state_before_names_are_compared():
+    made = model()
+    optimizer = AsymmetricOptimizer(made, RATES)
+    train(made, [optimizer], steps=2)
+    old = optimizer.state_dict()
+    for group in old["param_groups"]:
+        group["param_names"] = [f"module.{name}" for name in group["param_names"]]
+    again = AsymmetricOptimizer(made, RATES)
+    refuses(again, old, "have the same parameters in the same parts and order")
+
+    def adapt(_, state):
+        groups = [
+            {**group, "param_names": [n.removeprefix("module.") for n in group["param_names"]]}
+            for group in state["param_groups"]
+        ]
+        return {**state, "param_groups": groups}
+
+    again.register_load_state_dict_pre_hook(adapt)
+    again.load_state_dict(old)
+    assert len(again._optimizer_load_state_dict_pre_hooks) == 1
+    assert len(again.state) == 6
+
+
+@pytest.mark.parametrize(("base", "settings"), [
+    (torch.optim.AdamW, {}), (torch.optim.AdamW, {"fused": False}), (torch.optim.SGD, {}),
+    (torch.optim.SGD, {"momentum": 0.9, "fused": False}), (torch.optim.NAdam, {}),
+])  # fmt: skip
+def test_a_rate_may_be_a_tensor(base, settings):
+    ours, theirs = model(), model()
+    rates = {part: torch.tensor(rate) for part, rate in RATES.items()}
+    one = AsymmetricOptimizer(ours, rates, base=base, settings=settings)
+    scheduler = AsymmetricScheduler(one, dict.fromkeys(RATES, linear(4)))
+    two = AsymmetricOptimizer(theirs, RATES, base=base, settings=settings)
+    other = AsymmetricScheduler(two, dict.fromkeys(RATES, linear(4)))
+    for step in range(3):
+        train(ours, [one], steps=1, start=step)
+        train(theirs, [two], steps=1, start=step)
+        scheduler.step()
+        other.step()
+        assert part_rates(one) == pytest.approx(part_rates(two))
+        assert all(isinstance(group["lr"], torch.Tensor) for group in one.param_groups)
+    for mine, its in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-5, atol=1e-6)
+    one.load_state_dict(saved(one))
+    copy.deepcopy(one)
+    assert [row.lr for row in describe(one).rows] == list(part_rates(one).values())
+
+
+def test_what_has_no_names_is_refused_with_the_way_to_pass_the_model():
+    for wrong in (model().parameters(), list(model().parameters()), [{"params": []}]):
+        message = f"model must be a module; got {type(wrong).__name__}. Rules select by name, so"
+        with pytest.raises(TypeError, match=re.escape(message)):
+            AsymmetricOptimizer(wrong, RATES)
+
+
+def test_the_trainer_makes_it_from_class_and_keywords(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    arguments = transformers.TrainingArguments(str(tmp_path), use_cpu=True, report_to=[])
+    for named in (True, False):
+        made = model()
+        keywords = {"model": made, "parts": RATES} if named else {"parts": RATES}
+        trainer = transformers.Trainer(
+            made, arguments, optimizer_cls_and_kwargs=(AsymmetricOptimizer, keywords)
+        )
+        if named:
+            assert part_rates(trainer.create_optimizer()) == RATES
+        else:
+            with pytest.raises(TypeError, match=r"got list\. Rules select by name"):
+                trainer.create_optimizer()
+
+
+def test_a_base_that_calls_its_rate_otherwise_is_refused():
+    class Other(torch.optim.Optimizer):
+        def __init__(self, params, speed=0.1, decay=0.0):
+            super().__init__(params, {"speed": speed, "decay": decay})
+
+        def step(self, closure=None):
+            """Move every parameter by its speed, whatever `lr` its group has."""
+
+    message = "base must read the rate of a part as lr; got Other, whose groups have speed, decay"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        AsymmetricOptimizer(model(), RATES, base=Other)
+
+
+def test_a_base_that_fixes_its_rate_or_wraps_another_is_taken():
+    class Fixed(torch.optim.SGD):
+        def __init__(self, params):
+            super().__init__(params, lr=7.0)
+
+    class Wraps(torch.optim.Optimizer):
+        def __init__(self, params, inner, **options):
+            super().__init__(params, options)
+            self.inner = inner(self.param_groups, **options)
+
+        def step(self, closure=None):
+            return self.inner.step(closure)
+
+    for base, settings in ((Fixed, {}), (Wraps, {"inner": torch.optim.SGD})):
+        ours, theirs = model(), model()
+        train(ours, [AsymmetricOptimizer(ours, RATES, base=base, settings=settings)])
+        train(theirs, [AsymmetricOptimizer(theirs, RATES, base=torch.optim.SGD)])
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)

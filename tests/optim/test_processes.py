@@ -13,6 +13,7 @@ from accelerate.state import AcceleratorState, GradientState
 from optim import two_processes as runs
 from optim.trainer_run import by_trainer
 
+TESTS = Path(runs.__file__).parents[1]
 EXPECTED = [
     {part: rate * runs.schedules()[part](step) for part, rate in runs.RATES.items()}
     for step in range(runs.STEPS)
@@ -39,7 +40,7 @@ def launch(how, out):
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     shared = {
-        "PYTHONPATH": str(Path(runs.__file__).parents[1]),
+        "PYTHONPATH": f"{TESTS}:{TESTS.parent / 'src'}",
         "WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": port,

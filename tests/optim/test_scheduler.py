@@ -3,6 +3,7 @@
 import io
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,11 +14,13 @@ from askew.optim import (
     AsymmetricScheduler,
     constant,
     cosine,
+    describe,
     freeze_until,
     join,
     linear,
     parameter_groups,
     part_rates,
+    preview,
     step_decay,
     warmup,
 )
@@ -271,3 +274,55 @@ def test_a_state_of_other_parts_is_refused():
     with pytest.raises(ValueError, match="in the same order; got None, here"):
         scheduler.load_state_dict({"last_epoch": 3})
     assert scheduler.last_epoch == 0
+
+
+def test_a_group_that_is_added_follows_its_part_or_keeps_its_rate():
+    made = model()
+    made["encoder"].requires_grad_(False)
+    optimizer = AsymmetricOptimizer(made, {"decoder": 1e-2, "head": 3e-2})
+    scheduler = AsymmetricScheduler(optimizer, {"decoder": constant(), "head": linear(4)})
+    train(made, optimizer, scheduler, 1)
+    made["encoder"].requires_grad_(True)
+    optimizer.add_param_group({"params": made["encoder"].weight, "part": "head"})
+    optimizer.add_param_group({"params": made["encoder"].bias, "lr": 0.5})
+    assert [group["lr"] for group in optimizer.param_groups] == [1e-2, 2.25e-2, 2.25e-2, 0.5]
+    state = saved(optimizer, scheduler)
+    train(made, optimizer, scheduler, 1, 1)
+    assert [group["lr"] for group in optimizer.param_groups] == [1e-2, 1.5e-2, 1.5e-2, 0.5]
+    assert preview(scheduler, 3).rates == {
+        "decoder": (1e-2,) * 3,
+        "head": (3e-2, 2.25e-2, 1.5e-2),
+        "group 3": (0.5,) * 3,
+    }
+    again = AsymmetricOptimizer(made, {"decoder": 1.0, "head": 1.0}, rest="group 3", lr=1.0)
+    other = AsymmetricScheduler(again, dict.fromkeys(["decoder", "head", "group 3"], constant()))
+    with pytest.raises(ValueError, match="must have the same parts"):
+        other.load_state_dict(state[1])
+    scheduler.load_state_dict(state[1])
+    optimizer.load_state_dict(state[0])
+    assert [group["lr"] for group in optimizer.param_groups] == [1e-2, 2.25e-2, 2.25e-2, 0.5]
+
+
+def test_a_scheduler_that_accelerate_prepared_is_described_and_previewed():
+    accelerate = pytest.importorskip("accelerate")
+    optimizer, scheduler = make(model())
+    accelerator = accelerate.Accelerator(cpu=True)
+    prepared, prepared_scheduler = accelerator.prepare(optimizer, scheduler)
+    assert type(prepared_scheduler) is not AsymmetricScheduler
+    assert describe(prepared, prepared_scheduler) == describe(optimizer, scheduler)
+    assert preview(prepared_scheduler, 9) == preview(scheduler, 9)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, torch.tensor])
+def test_a_schedule_may_compute_with_numpy_or_tensors(kind):
+    made = model()
+    optimizer = AsymmetricOptimizer(made, RATES)
+    scheduler = AsymmetricScheduler(
+        optimizer, dict.fromkeys(RATES, lambda step: kind(1.0 / (step + 1)))
+    )
+    train(made, optimizer, scheduler, 2)
+    assert part_rates(optimizer) == pytest.approx({p: rate / 3 for p, rate in RATES.items()})
+    assert {type(group["lr"]) for group in optimizer.param_groups} == {float}
+    assert {type(rate) for row in preview(scheduler, 3).rates.values() for rate in row} == {float}
+    state, _ = saved(optimizer, scheduler)
+    optimizer.load_state_dict(state)

@@ -5,6 +5,7 @@ import math
 import pickle
 import re
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -164,10 +165,10 @@ def test_plain_schedules_never_rise(schedule, step):
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: cosine(0), "cosine: steps must be >= 1; got steps 0"),
     (lambda: linear(-3), "linear: steps must be >= 1; got steps -3"),
-    (lambda: warm_up(0), "warmup: steps must be >= 1; got steps 0"),
+    (lambda: warm_up(-1), "warmup: steps must be >= 0; got steps -1"),
     (lambda: step_decay(0), "step_decay: every must be >= 1; got every 0"),
     (lambda: inverse_sqrt(0), "inverse_sqrt: timescale must be >= 1; got timescale 0"),
-    (lambda: freeze_until(0), "freeze_until: step must be >= 1; got step 0"),
+    (lambda: freeze_until(-1), "freeze_until: step must be >= 0; got step -1"),
     (lambda: constant(-0.1), "constant: multiplier must be finite and >= 0; got multiplier -0.1"),
     (lambda: cosine(3, end=-1), "cosine: end must be finite and >= 0; got end -1"),
     (lambda: linear(3, end=math.inf), "linear: end must be finite and >= 0; got end inf"),
@@ -193,3 +194,27 @@ def test_bad_numbers_are_refused(make, message):
 def test_wrong_kinds_are_refused(make, message):
     with pytest.raises(TypeError, match=re.escape(message)):
         make()
+
+
+def test_warming_up_or_freezing_for_no_step_is_the_schedule_that_follows():
+    for made in (warm_up(0, cosine(8)), freeze_until(0, cosine(8)), warm_up(0, cosine(8), start=1)):
+        assert [made(step) for step in range(10)] == [cosine(8)(step) for step in range(10)]
+    assert warm_up(0)(0) == freeze_until(0)(0) == 1.0
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.uint8, torch.tensor])
+def test_steps_may_be_integers_of_numpy_and_pytorch(kind):
+    pairs = [
+        (cosine(kind(8), end=np.float32(0.5)), cosine(8, end=0.5)),
+        (linear(kind(8)), linear(8)),
+        (step_decay(kind(3)), step_decay(3)),
+        (inverse_sqrt(kind(8)), inverse_sqrt(8)),
+        (freeze_until(kind(3)), freeze_until(3)),
+        (join(warm_up(kind(2)), constant(), at=[kind(3)]), join(warm_up(2), constant(), at=[3])),
+    ]
+    for made, plain in pairs:
+        assert repr(made) == repr(plain)
+        assert [made(step) for step in range(12)] == [plain(step) for step in range(12)]
+    assert join(constant(), linear(4), at=np.array([3]))(5) == 0.5
+    with pytest.raises(TypeError, match="cosine: steps must be an integer; got steps"):
+        cosine(kind(8) * 0.5)

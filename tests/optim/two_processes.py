@@ -104,11 +104,21 @@ def batches_without_end(accelerator, loader, done):
 def by_shards():
     """Plain sharding of PyTorch: parameters are DTensors, the state goes out and in again."""
     dist.init_process_group("gloo")
+    train_sharded(torch.optim.SGD)
+    model, optimizer = train_sharded(torch.optim.AdamW)
+    state = get_optimizer_state_dict(model, optimizer)
+    optimizer.param_groups[0]["lr"] = 9.0
+    set_optimizer_state_dict(model, optimizer, state)
+    fused = optimizer.param_groups[0]["fused"]
+    return fused, part_rates(optimizer), [row.part for row in describe(optimizer).rows]
+
+
+def train_sharded(base):
     model, plain, rows = Toy(), Toy(), Rows()
     fully_shard(model.encoder)
     fully_shard(model)
     assert all(isinstance(p, DTensor) for p in model.parameters())
-    optimizer, other = AsymmetricOptimizer(model, RATES), AsymmetricOptimizer(plain, RATES)
+    optimizer, other = (AsymmetricOptimizer(m, RATES, base=base) for m in (model, plain))
     for _ in range(3):
         for made, one in ((model, optimizer), (plain, other)):
             made(rows.x, rows.y)["loss"].backward()
@@ -116,11 +126,7 @@ def by_shards():
             one.zero_grad()
     for p, q in zip(model.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(p.full_tensor(), q, rtol=1e-5, atol=1e-6)
-    state = get_optimizer_state_dict(model, optimizer)
-    optimizer.param_groups[0]["lr"] = 9.0
-    set_optimizer_state_dict(model, optimizer, state)
-    fused = optimizer.param_groups[0]["fused"]
-    return fused, part_rates(optimizer), [row.part for row in describe(optimizer).rows]
+    return model, optimizer
 
 
 def main():

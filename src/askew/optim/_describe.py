@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Integral
+from operator import index
 from typing import NamedTuple
 
 from torch import nn
@@ -10,7 +12,7 @@ from torch.optim import Optimizer
 
 from askew._check import require
 from askew.optim._groups import parameter_groups
-from askew.optim._optimizer import named_groups
+from askew.optim._optimizer import current_rate, named_groups
 from askew.optim._rules import Rule
 from askew.optim._scheduler import AsymmetricScheduler
 from askew.optim._schedules import schedule_text
@@ -114,7 +116,7 @@ def describe(optimizer: Optimizer, scheduler: AsymmetricScheduler | None = None)
 
     Args:
         optimizer: An optimizer with named parts.
-        scheduler: Its scheduler, if there is one.
+        scheduler: Its scheduler, if there is one, also as accelerate has prepared it.
 
     Returns:
         A printable table; `rows` has the numbers.
@@ -132,7 +134,7 @@ def describe(optimizer: Optimizer, scheduler: AsymmetricScheduler | None = None)
         bias          1           1   0.2   0.01
         total         2           3
     """
-    schedules = {} if scheduler is None else scheduler.schedules
+    schedules = {} if scheduler is None else _unwrapped(scheduler).schedules
     texts = {part: schedule_text(schedule) for part, schedule in schedules.items()}
     return _table([group for _, group in named_groups(optimizer, "describe")], texts)
 
@@ -180,7 +182,7 @@ def preview(scheduler: AsymmetricScheduler, steps: int | Sequence[int]) -> Rates
     """Compute the rate of every part at given steps, without changing the optimizer.
 
     Args:
-        scheduler: The scheduler.
+        scheduler: The scheduler, also as accelerate has prepared it.
         steps: The number of steps, counted from 0, or the steps themselves.
 
     Returns:
@@ -199,14 +201,21 @@ def preview(scheduler: AsymmetricScheduler, steps: int | Sequence[int]) -> Rates
         weight    0.1      0.1     0  █▇▆▅▄▃▂·
         bias      0.2      0.2   0.2  ████████
     """
-    at = tuple(range(steps)) if isinstance(steps, int) else tuple(steps)
+    scheduler = _unwrapped(scheduler)
+    at = tuple(range(steps) if isinstance(steps, (int, Integral)) else map(index, steps))
     require(len(at) > 0, f"preview: there must be a step; got steps {steps}")
+    schedules = scheduler.schedules
     base = dict(zip(scheduler.parts, map(float, scheduler.base_lrs), strict=True))
     rates = {
-        part: tuple(base[part] * schedule(step) for step in at)
-        for part, schedule in scheduler.schedules.items()
+        part: tuple(float(base[part] * schedule(step)) for step in at)
+        for part, schedule in schedules.items()
     }
     return RatesTable(at, rates)
+
+
+def _unwrapped(scheduler: AsymmetricScheduler) -> AsymmetricScheduler:
+    """Return the scheduler inside the wrapper of accelerate."""
+    return getattr(scheduler, "scheduler", scheduler)
 
 
 def _rate_of(rates: Mapping[str, float], part: str) -> dict[str, float]:
@@ -223,7 +232,7 @@ def _table(groups: Sequence[Mapping], schedules: Mapping[str, str]) -> PartsTabl
                 group["part"],
                 len(group["params"]),
                 sum(parameter.numel() for parameter in group["params"]),
-                float(group["lr"]),
+                current_rate(group),
                 group.get("weight_decay"),
                 schedules.get(group["part"], ""),
                 tuple((name, *aliases.get(name, ())) for name in names),

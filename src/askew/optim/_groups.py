@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
-from torch import nn
+from torch import Tensor, nn
 
 from askew._check import require
 from askew.optim._parts import matching, partition_named
 from askew.optim._rules import NamedParameter, Rule
 
-PartSettings = float | Mapping[str, object]
+PartSettings = float | Tensor | Mapping[str, object]
 
 
 def parameter_groups(
@@ -17,7 +18,7 @@ def parameter_groups(
     parts: Mapping[str, PartSettings],
     *,
     rest: str | None = None,
-    lr: float | None = None,
+    lr: float | Tensor | None = None,
     no_decay: Rule | None = None,
 ) -> list[dict[str, object]]:
     """Make parameter groups for any optimizer: one per part, with its name, rate and decay.
@@ -32,7 +33,8 @@ def parameter_groups(
             is the path of a submodule or a pattern.
         rest: Name of a part for all parameters that no rule matches. `parts` may have settings
             under that name, without `where`.
-        lr: Base rate, >= 0. A part without `lr` has this rate times its `multiplier`.
+        lr: Base rate, >= 0. A part without `lr` has this rate times its `multiplier`. A rate may
+            be a tensor of one element; every group has a copy of it.
         no_decay: A rule for the parameters whose weight decay is 0; a part that contains some
             then has two groups.
 
@@ -135,7 +137,7 @@ def _options(part: str, settings: PartSettings) -> dict:
     """Copy the settings of a part as a mapping."""
     if isinstance(settings, Mapping):
         return dict(settings)
-    if isinstance(settings, bool) or not isinstance(settings, (int, float)):
+    if isinstance(settings, bool) or not isinstance(settings, (Real, Tensor)):
         raise TypeError(
             "parameter_groups: a part must be a rate or a mapping of settings; "
             f"got {part!r} {type(settings).__name__}"
@@ -151,38 +153,45 @@ def _check_rest(rest: str, options: dict[str, dict]) -> None:
     )
 
 
-def _pop_rate(part: str, options: dict, base: float | None) -> float:
+def _pop_rate(part: str, options: dict, base: float | Tensor | None) -> float | Tensor:
     """Remove `lr` and `multiplier` from a part's options and return the rate they mean."""
     lr, multiplier = options.pop("lr", None), options.pop("multiplier", None)
     require(
         lr is None or multiplier is None,
         f"parameter_groups: a part has lr or multiplier, not both; got {part!r} with both",
     )
-    factor = 1.0 if multiplier is None else _number(part, "multiplier", multiplier)
     if lr is not None:
-        return _number(part, "lr", lr)
+        return _rate(part, "lr", lr)
     require(
         base is not None,
         f"parameter_groups: every part needs a rate; got {part!r} with none. "
         "Give it lr, or pass the base lr=",
     )
-    return factor * _number("base", "lr", base)
+    rate = _rate("base", "lr", base)
+    return rate if multiplier is None else _rate(part, "multiplier", multiplier) * rate
 
 
-def _number(part: str, name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+def _rate(part: str, name: str, value: object) -> float | Tensor:
+    """Check a rate or a multiplier; a tensor stays one, so that compiled steps can read it."""
+    scalar = isinstance(value, Tensor) and value.numel() == 1
+    number = value.item() if scalar else value
+    if isinstance(number, bool) or not isinstance(number, Real):
         raise TypeError(
             f"parameter_groups: {name} must be a number; got {part} {name} {type(value).__name__}"
         )
+    number = float(number)
     require(
-        math.isfinite(value) and value >= 0,
-        f"parameter_groups: {name} must be finite and >= 0; got {part} {name} {value}",
+        math.isfinite(number) and number >= 0,
+        f"parameter_groups: {name} must be finite and >= 0; got {part} {name} {number}",
     )
-    return float(value)
+    return value if scalar and value.is_floating_point() else number
 
 
 def _group(members: list[NamedParameter], shared: Mapping[str, object]) -> dict[str, object]:
     names = [one.names[0] for one in members]
     group = {"params": [one.parameter for one in members], "param_names": names, **shared}
+    rate = group["lr"]
+    if isinstance(rate, Tensor) and not rate.requires_grad:
+        group["lr"] = rate.clone()  # schedulers write into it
     aliases = {one.names[0]: list(one.names[1:]) for one in members if len(one.names) > 1}
     return {**group, "aliases": aliases} if aliases else group

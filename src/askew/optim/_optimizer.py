@@ -1,15 +1,17 @@
 """One optimizer whose parts have their own rates, with their names in its state."""
 
+import copy
 import inspect
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from askew._check import require
+from askew.optim._fused import can_run_fused
 from askew.optim._groups import PartSettings, parameter_groups
 from askew.optim._rules import Rule
 
@@ -22,8 +24,8 @@ class AsymmetricOptimizer(Optimizer):
 
     Every trainable parameter is in exactly one part; otherwise the constructor raises an error
     that names the parameters. The instance is also an instance of `base`, so it can be used
-    wherever an `AdamW` can, and its step is that of `base`. One part with one rate is plain
-    AdamW, bit for bit.
+    wherever an `AdamW` can, and its step is that of `base`. One part with one rate is bit for
+    bit the AdamW with the same `fused`.
 
     Under Adam only a rate changes how fast a part learns: a factor on its loss or gradient is
     divided out again. Decoupled weight decay is multiplied by the part's rate.
@@ -34,10 +36,11 @@ class AsymmetricOptimizer(Optimizer):
         rest: Name of a part for all parameters that no rule matches.
         lr: Base rate. A part without `lr` has this rate times its `multiplier`.
         no_decay: A rule for the parameters whose weight decay is 0; none by default.
-        base: The class of the optimizer.
+        base: The class of the optimizer. It must read the rate of each group: an Adafactor with
+            `relative_step=True`, which computes its own rate, and a base without `lr` are refused.
         settings: Keyword arguments of `base` for all parts, such as `betas`. Adam, AdamW and
-            SGD run fused if device and dtype allow it, unless `fused`, `foreach` or
-            `differentiable` is set here.
+            SGD run fused where device, dtype and memory layout allow it, unless `fused`,
+            `foreach` or `differentiable` is set here.
 
     Raises:
         ValueError: If the parts do not cover the model exactly, or a name or number is wrong.
@@ -45,7 +48,12 @@ class AsymmetricOptimizer(Optimizer):
 
     Numerics:
         A fused step rounds differently from the loop of the same base; each is bit-equal to the
-        base with the same `fused`. Moments have the dtype of their parameter.
+        base with the same `fused`. PyTorch's fused kernels pair elements by their place in memory
+        and so move wrong ones if the strides of a gradient or of a moment differ from those of
+        its parameter. In such a step the group runs the default loop of `base`. A compiled step
+        is never fused by this kernel. Moments have the dtype of their parameter.
+
+        A `GradScaler` unscales the gradients before the step, so they can be clipped in between.
 
     Example:
         >>> model = nn.ModuleDict({"encoder": nn.Linear(2, 3), "head": nn.Linear(3, 1)})
@@ -57,13 +65,15 @@ class AsymmetricOptimizer(Optimizer):
         LoRA+, 2024, arXiv:2402.12354 (a `multiplier` of 16 for the second factor).
     """
 
+    _made_from: tuple[type, type[Optimizer]]  # set by `_with_parts`
+
     def __init__(
         self,
         model: nn.Module,
         parts: Mapping[str, PartSettings],
         *,
         rest: str | None = None,
-        lr: float | None = None,
+        lr: float | Tensor | None = None,
         no_decay: Rule | None = None,
         base: type[Optimizer] = torch.optim.AdamW,
         settings: Mapping[str, object] | None = None,
@@ -73,15 +83,86 @@ class AsymmetricOptimizer(Optimizer):
         options: dict = dict(settings or {})
         groups = parameter_groups(model, parts, rest=rest, lr=lr, no_decay=no_decay)
         _check_options(base, options, groups)
+        options |= _default_rate(base, lr, groups)
         if _can_fuse(base, options, model):
             options["fused"] = True
         # From here on the instance is a `base` that compares names when it loads.
-        self.__class__ = _with_parts(base)
+        self.__class__ = _with_parts(type(self), base)
         base.__init__(self, groups, **options)
+        require(
+            "lr" in self.defaults or _takes_any(base),
+            f"AsymmetricOptimizer: base must read the rate of a part as lr; got {base.__name__}, "
+            f"whose groups have {', '.join(self.defaults)}",
+        )
+        # Else clipping between unscaling and the step is refused, by Lightning for one.
+        self._step_supports_amp_scaling = False
+        self._choose_kernels()
+
+    def __setstate__(self, state: dict) -> None:
+        super().__setstate__(state)
+        self._choose_kernels()
+
+    def _choose_kernels(self) -> None:
+        """Prepare to leave the fused kernel for single steps; copies and loading come here too."""
+        if "_unfused" not in self.__dict__:
+            self._unfused: list[dict] = []  # groups that run the plain loop in this step
+            self.register_step_pre_hook(_before_step)
+            self.register_step_post_hook(_after_step)
+
+    def _init_group(self, group: dict, params: list, grads: list, *states: list) -> object:
+        """Collect tensors as `base` does; here the gradients that a closure made are known."""
+        # pyrefly: ignore[missing-attribute]  `base` has it, if it calls this
+        collected = super()._init_group(group, params, grads, *states)
+        if group.get("fused"):
+            sharded = not isinstance(self, torch.optim.SGD)  # no fused SGD of a DTensor exists
+            if not can_run_fused(params, grads, *states, sharded=sharded):
+                self._leave_fused(group)
+        return collected
+
+    def _leave_fused(self, group: dict) -> None:
+        group["fused"] = None  # the default of PyTorch: it chooses between its other loops
+        self._unfused.append(group)
 
     def __reduce__(self) -> tuple:
-        base = type(self).__mro__[2]  # the class made by `_with_parts`, this class, the base
-        return _empty, (base,), self.__getstate__()
+        return _empty, self._made_from, self.__getstate__()
+
+    def add_param_group(self, param_group: dict) -> None:
+        """Add parameters that no part has yet, such as unfrozen ones.
+
+        Args:
+            param_group: `params`, which are tensors or pairs of name and tensor, and options of
+                `base`. Without `part` they are a part of their own with the name `group <i>`, i
+                its index in `param_groups`; without names they are `group <i>.0`, `group <i>.1`
+                and so on. In a part that exists they have its rate unless `lr` is given.
+
+        Example:
+            >>> model = nn.ModuleDict({"encoder": nn.Linear(2, 3), "head": nn.Linear(3, 1)})
+            >>> _ = model["encoder"].requires_grad_(False)
+            >>> optimizer = AsymmetricOptimizer(model, {"head": 1e-2})
+            >>> unfrozen = model["encoder"].requires_grad_(True).named_parameters()
+            >>> optimizer.add_param_group({"params": unfrozen, "lr": 1e-4, "part": "encoder"})
+            >>> part_rates(optimizer)
+            {'head': 0.01, 'encoder': 0.0001}
+        """
+        if isinstance(param_group, dict) and not isinstance(param_group["params"], set):
+            self._complete(param_group)
+        super().add_param_group(param_group)
+
+    def _complete(self, group: dict) -> None:
+        """Name the part and the parameters of a group in place, as PyTorch sets its defaults."""
+        params = group["params"]
+        params = group["params"] = [params] if isinstance(params, Tensor) else list(params)
+        name = f"group {len(self.param_groups)}"
+        part = group.setdefault("part", name)
+        if not any(isinstance(parameter, tuple) for parameter in params):
+            group.setdefault("param_names", [f"{name}.{i}" for i in range(len(params))])
+        for other in self.param_groups:
+            if other["part"] == part and "lr" not in group:
+                rates = {name: other[name] for name in ("lr", "initial_lr") if name in other}
+                group.update(copy.deepcopy(rates))  # a rate that is a tensor is never shared
+        tensors = [one[1] if isinstance(one, tuple) else one for one in params]
+        if self.defaults.get("fused") and not all(map(torch.is_floating_point, tensors)):
+            group.setdefault("fused", None)
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Load a state whose parts have the same parameters under the same names.
@@ -92,8 +173,14 @@ class AsymmetricOptimizer(Optimizer):
         Raises:
             ValueError: If parts or names differ; the message says where. Nothing is loaded.
         """
-        _compare(self.param_groups, state_dict["param_groups"])
-        super().load_state_dict(state_dict)
+        # As the last hook it sees a state that the hooks of the user have adapted.
+        handle = self.register_load_state_dict_pre_hook(
+            lambda _, state: _compare(self.param_groups, state["param_groups"])
+        )
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            handle.remove()
 
 
 def part_rates(optimizer: Optimizer) -> dict[str, float]:
@@ -113,7 +200,13 @@ def part_rates(optimizer: Optimizer) -> dict[str, float]:
         >>> part_rates(torch.optim.SGD(groups))
         {'weight': 0.1, 'bias': 0.2}
     """
-    return {part: float(group["lr"]) for part, group in named_groups(optimizer, "part_rates")}
+    return {part: current_rate(group) for part, group in named_groups(optimizer, "part_rates")}
+
+
+def current_rate(group: Mapping) -> float:
+    """Return the rate of a group as a number, also if it is a tensor."""
+    rate = group["lr"]
+    return rate.item() if isinstance(rate, Tensor) else float(rate)
 
 
 def named_groups(optimizer: Optimizer, function: str) -> list[tuple[str, dict]]:
@@ -129,23 +222,39 @@ def named_groups(optimizer: Optimizer, function: str) -> list[tuple[str, dict]]:
 
 
 @cache
-def _with_parts(base: type[Optimizer]) -> type:
-    """Make the class that inherits from both, once per base: two would not be equal types."""
-    return type(f"Asymmetric{base.__name__}", (AsymmetricOptimizer, base), {})
+def _with_parts(kind: type, base: type[Optimizer]) -> type:
+    """Make the class that inherits from both, once: a second one would not be an equal type."""
+    name = f"Asymmetric{base.__name__}" if kind is AsymmetricOptimizer else kind.__name__
+    bases = (kind,) if issubclass(kind, base) else (kind, base)
+    return type(name, bases, {"_made_from": (kind, base)})
 
 
-def _empty(base: type[Optimizer]) -> AsymmetricOptimizer:
+def _empty(kind: type, base: type[Optimizer]) -> AsymmetricOptimizer:
     """Make an instance without a state, for pickle to fill."""
-    return object.__new__(_with_parts(base))
+    return object.__new__(_with_parts(kind, base))
 
 
 def _check_options(
     base: type[Optimizer], settings: Mapping[str, object], groups: list[dict[str, object]]
 ) -> None:
-    parameters = inspect.signature(base).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+    parameters = inspect.signature(base).parameters
+    # Adafactor in transformers and its relatives call it so; the rate of a group is then ignored.
+    relative = "relative_step" in parameters and parameters["relative_step"].default
+    for options in ({**settings, **group} for group in groups):
+        require(
+            not options.get("relative_step", relative),
+            f"AsymmetricOptimizer: base must use the rate of each part; got {base.__name__} with "
+            "relative_step True, which computes a rate of its own. "
+            "Pass settings={'relative_step': False}",
+        )
+    require(
+        "lr" not in settings,
+        f"AsymmetricOptimizer: settings must be options of {base.__name__}; got 'lr'. "
+        "Pass the rate as lr=, or in parts",
+    )
+    if _takes_any(base):
         return
-    known = {p.name for p in parameters} - {"params", "lr"}
+    known = set(parameters) - {"params", "lr"}
     ours = {"params", "param_names", "part", "lr", "aliases"}
     places = dict.fromkeys(settings, "settings")
     places |= {name: f"part {g['part']!r}" for g in groups for name in g if name not in ours}
@@ -156,6 +265,38 @@ def _check_options(
             f"AsymmetricOptimizer: {where} must be options of {base.__name__}; got {name!r}. "
             + (f"Did you mean {close[0]!r}?" if close else f"It takes {', '.join(sorted(known))}"),
         )
+
+
+def _before_step(optimizer: AsymmetricOptimizer, *_: object) -> None:
+    """Leave the kernel to the compiler in a compiled step."""
+    _after_step(optimizer)  # if the last step ended in an error
+    if torch.compiler.is_compiling():
+        for group in optimizer.param_groups:
+            if group.get("fused"):
+                optimizer._leave_fused(group)
+
+
+def _after_step(optimizer: AsymmetricOptimizer, *_: object) -> None:
+    for group in optimizer._unfused:
+        group["fused"] = True
+    optimizer._unfused.clear()
+
+
+def _takes_any(base: type[Optimizer]) -> bool:
+    """Whether the options of a base cannot be known, since it passes them on."""
+    return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(base).parameters.values())
+
+
+def _default_rate(
+    base: type[Optimizer], lr: float | Tensor | None, groups: list[dict]
+) -> dict[str, object]:
+    """Return `lr` as `base` needs it; every group has its own, so it holds for added ones only."""
+    parameter = inspect.signature(base).parameters.get("lr")
+    if parameter is None:
+        return {}
+    if lr is None and parameter.default in (None, parameter.empty):
+        return {"lr": max(group["lr"] for group in groups)}
+    return {} if lr is None else {"lr": lr}
 
 
 def _can_fuse(base: type[Optimizer], settings: Mapping[str, object], model: nn.Module) -> bool:

@@ -49,7 +49,7 @@ def partition_parameters(
         ValueError: If a parameter is in no part, if a rule matches nothing or nothing that is
             left, or if it names a module inside one that an earlier rule named. The message
             names them.
-        TypeError: If a rule is of another type.
+        TypeError: If the model is not a module, or a rule is of another type.
 
     Example:
         >>> model = nn.ModuleDict({"encoder": nn.Linear(2, 3), "decoder": nn.Linear(3, 1)})
@@ -65,6 +65,12 @@ def partition_named(
     model: nn.Module, rules: Mapping[str, Rule], *, rest: str | None
 ) -> dict[str, list[NamedParameter]]:
     """Partition like `partition_parameters`, but keep all names of every parameter."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"partition_parameters: model must be a module; got {type(model).__name__}. Rules "
+            "select by name, so pass the model itself; in the Trainer of transformers by "
+            "optimizer_cls_and_kwargs=(AsymmetricOptimizer, {'model': model, 'parts': parts})"
+        )
     _check_names(rules, rest)
     model = unwrapped(model)
     trained = trainable(model)

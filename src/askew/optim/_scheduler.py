@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from askew._check import require
 from askew.optim._optimizer import named_groups
-from askew.optim._schedules import Schedule
+from askew.optim._schedules import Schedule, constant
 
 
 class AsymmetricScheduler(LambdaLR):
@@ -27,7 +27,9 @@ class AsymmetricScheduler(LambdaLR):
 
     Args:
         optimizer: An `AsymmetricOptimizer`, or any optimizer made from `parameter_groups`.
-        schedules: The schedule of every part; `constant()` for a part that keeps its rate.
+        schedules: The schedule of every part; `constant()` for a part that keeps its rate. A
+            group that is added to the optimizer later follows the schedule of its part; as a new
+            part it keeps its rate.
         last_epoch: Index of the last step, to resume without a saved state; -1 to start.
 
     Raises:
@@ -67,9 +69,22 @@ class AsymmetricScheduler(LambdaLR):
         """
         if self._due is False and _several_processes():
             return
+        self._admit()
         if self._due:
             self._due = False
         super().step(epoch)
+
+    def get_lr(self) -> list[float | Tensor]:
+        """Compute the rates of all groups at the current step.
+
+        Returns:
+            Plain numbers, also if a schedule computes with numpy or tensors, so that
+            `torch.load(weights_only=True)` reads a saved state; tensors where a rate is one.
+        """
+        return [
+            rate if isinstance(base, Tensor) else float(rate)
+            for rate, base in zip(super().get_lr(), self.base_lrs, strict=True)
+        ]
 
     def state_dict(self) -> dict:
         """Return the number of steps done, the parts' names and their base rates.
@@ -77,6 +92,7 @@ class AsymmetricScheduler(LambdaLR):
         Returns:
             Plain numbers and names. The schedules are not saved: pass them again on resuming.
         """
+        self._admit()
         state = {name: value for name, value in super().state_dict().items() if name != "_due"}
         for name in ("base_lrs", "_last_lr"):  # a rate that is a tensor would go on changing
             state[name] = [float(rate) for rate in state[name]]
@@ -91,6 +107,7 @@ class AsymmetricScheduler(LambdaLR):
         Raises:
             ValueError: If its parts are not those of this scheduler.
         """
+        self._admit()
         saved = state_dict.get("parts")
         require(
             saved == self.parts,
@@ -110,7 +127,19 @@ class AsymmetricScheduler(LambdaLR):
     @property
     def schedules(self) -> dict[str, Schedule]:
         """The schedule of every part."""
+        self._admit()
         return dict(zip(self.parts, self.lr_lambdas, strict=True))
+
+    def _admit(self) -> None:
+        """Schedule groups that were added to the optimizer; a new part keeps its rate."""
+        schedules = dict(zip(self.parts, self.lr_lambdas, strict=True))
+        for part, group in named_groups(self.optimizer, "AsymmetricScheduler")[len(self.parts) :]:
+            rate = group["lr"]
+            now = rate.clone() if isinstance(rate, Tensor) else rate
+            self.parts.append(part)
+            self.lr_lambdas.append(schedules.setdefault(part, constant()))
+            self.base_lrs.append(group.setdefault("initial_lr", now))
+            self._last_lr.append(now)
 
 
 def _mark(scheduler: ref, *_: object) -> None:

@@ -5,6 +5,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
+from operator import index
 
 from askew._check import require
 
@@ -39,7 +40,7 @@ def warmup(steps: int, then: Schedule | None = None, *, start: float = 0.0) -> S
             \left(s + (1 - s)\,t/w\right) f(0) & t < w \\ f(t - w) & t \ge w \end{cases}
 
     Args:
-        steps: Length w of the rise, >= 1.
+        steps: Length w of the rise, >= 0; with 0 the schedule is `then`.
         then: The schedule f that follows, counted from its own step 0; `constant()` by default.
         start: The first value s, as a share of f(0), >= 0.
 
@@ -54,7 +55,7 @@ def warmup(steps: int, then: Schedule | None = None, *, start: float = 0.0) -> S
         >>> rate(0), rate(2), rate(4), rate(9), rate(14)
         (0.0, 0.5, 1.0, 0.5, 0.0)
     """
-    _check_steps("warmup", "steps", steps)
+    steps = _steps("warmup", "steps", steps, least=0)
     _check_number("warmup", "start", start)
     follows = constant() if then is None else _checked("warmup", "then", then)
     return partial(_warmup, steps=steps, then=follows, start=float(start))
@@ -82,7 +83,7 @@ def cosine(steps: int, *, end: float = 0.0) -> Schedule:
     References:
         SGDR: Stochastic Gradient Descent with Warm Restarts, 2016, arXiv:1608.03983, equation 5.
     """
-    _check_steps("cosine", "steps", steps)
+    steps = _steps("cosine", "steps", steps)
     _check_number("cosine", "end", end)
     return partial(_cosine, steps=steps, end=float(end))
 
@@ -106,7 +107,7 @@ def linear(steps: int, *, end: float = 0.0) -> Schedule:
         >>> linear(4)(1), linear(4)(9)
         (0.75, 0.0)
     """
-    _check_steps("linear", "steps", steps)
+    steps = _steps("linear", "steps", steps)
     _check_number("linear", "end", end)
     return partial(_linear, steps=steps, end=float(end))
 
@@ -131,7 +132,7 @@ def step_decay(every: int, *, factor: float = 0.1) -> Schedule:
         >>> rate(99), rate(100), rate(250)
         (1.0, 0.5, 0.25)
     """
-    _check_steps("step_decay", "every", every)
+    every = _steps("step_decay", "every", every)
     _check_number("step_decay", "factor", factor)
     return partial(_step_decay, every=every, factor=float(factor))
 
@@ -160,7 +161,7 @@ def inverse_sqrt(timescale: int) -> Schedule:
     References:
         Attention Is All You Need, 2017, arXiv:1706.03762, equation 3.
     """
-    _check_steps("inverse_sqrt", "timescale", timescale)
+    timescale = _steps("inverse_sqrt", "timescale", timescale)
     return partial(_inverse_sqrt, timescale=timescale)
 
 
@@ -183,15 +184,14 @@ def join(*schedules: Schedule, at: Sequence[int]) -> Schedule:
         >>> rate(9), rate(10), rate(12)
         (1.0, 1.0, 0.5)
     """
-    starts = (0, *at)
+    starts = (0, *(_steps("join", "at", step) for step in at))
     require(
         len(starts) == len(schedules),
         "join: at must have one step fewer than there are schedules; "
-        f"got {len(schedules)} schedules, at {list(at)}",
+        f"got {len(schedules)} schedules, at {list(starts[1:])}",
     )
     for one, two in pairwise(starts):
-        _check_steps("join", "at", two)
-        require(one < two, f"join: at must rise; got at {list(at)}")
+        require(one < two, f"join: at must rise; got at {list(starts[1:])}")
     kept = tuple(_checked("join", "schedules", schedule) for schedule in schedules)
     return partial(_join, schedules=kept, starts=starts)
 
@@ -204,7 +204,7 @@ def freeze_until(step: int, then: Schedule | None = None) -> Schedule:
     the moments are warm when the part starts to move.
 
     Args:
-        step: The first step that changes the part, >= 1.
+        step: The first step that changes the part, >= 0; with 0 the schedule is `then`.
         then: The schedule that follows, counted from its own step 0; `constant()` by default.
 
     Returns:
@@ -222,7 +222,7 @@ def freeze_until(step: int, then: Schedule | None = None) -> Schedule:
         Universal Language Model Fine-tuning for Text Classification, 2018, arXiv:1801.06146,
         section 3.3.
     """
-    _check_steps("freeze_until", "step", step)
+    step = _steps("freeze_until", "step", step, least=0)
     follows = constant() if then is None else _checked("freeze_until", "then", then)
     return partial(_freeze_until, until=step, then=follows)
 
@@ -291,10 +291,16 @@ def _checked(function: str, name: str, schedule: Schedule) -> Schedule:
     return schedule
 
 
-def _check_steps(function: str, name: str, value: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
+def _steps(function: str, name: str, value: object, *, least: int = 1) -> int:
+    """Check a number of steps and return it; integers of numpy and of PyTorch are welcome."""
+    try:
+        steps = index(value)  # pyrefly: ignore[bad-argument-type]  raises the TypeError below
+    except TypeError:
+        steps = None
+    if steps is None or isinstance(value, bool):
         raise TypeError(f"{function}: {name} must be an integer; got {name} {value!r}")
-    require(value >= 1, f"{function}: {name} must be >= 1; got {name} {value}")
+    require(steps >= least, f"{function}: {name} must be >= {least}; got {name} {steps}")
+    return steps
 
 
 def _check_number(function: str, name: str, value: float) -> None:
