@@ -5,7 +5,14 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from askew._check import require
-from askew._reduction import Reduction, can_read_without_sync, check_reduction, compute_dtype
+from askew._reduction import (
+    Reduction,
+    can_read_without_sync,
+    check_floating,
+    check_reduction,
+    compute_dtype,
+    result_dtype,
+)
 from askew._settings_module import SettingsModule
 from askew.losses._multiclass import asymmetric_focal_loss
 
@@ -61,14 +68,15 @@ def logit_adjusted_cross_entropy(
     name = "logit_adjusted_cross_entropy"
     counts = _check_counts(name, class_counts, logits)
     log_shares = tau * (counts.log() - counts.sum().log())
-    return asymmetric_focal_loss(
-        logits + log_shares.to(logits.dtype),
+    loss = asymmetric_focal_loss(
+        logits.to(counts.dtype) + log_shares,
         targets,
         label_smoothing=label_smoothing,
         ignore_index=ignore_index,
         where=where,
         reduction=reduction,
     )
+    return loss.to(result_dtype(logits))
 
 
 def ldam_loss(
@@ -125,19 +133,23 @@ def ldam_loss(
     require(max_margin >= 0, f"{name}: max_margin must be at least 0; got max_margin {max_margin}")
     require(scale > 0, f"{name}: scale must be positive; got scale {scale}")
     counts = _check_counts(name, class_counts, logits)
-    margins = (max_margin * (counts.min() / counts) ** 0.25).to(logits.dtype)
+    margins = max_margin * (counts.min() / counts) ** 0.25
     is_target = torch.arange(logits.shape[-1], device=logits.device) == targets.unsqueeze(-1)
-    return asymmetric_focal_loss(
-        scale * torch.where(is_target, logits - margins, logits),
+    x = logits.to(counts.dtype)
+    loss = asymmetric_focal_loss(
+        scale * torch.where(is_target, x - margins, x),
         targets,
         weight=weight,
         ignore_index=ignore_index,
         where=where,
         reduction=reduction,
     )
+    return loss.to(result_dtype(logits))
 
 
 def _check_counts(name: str, counts: Tensor, logits: Tensor) -> Tensor:
+    """Return the counts on the device of `logits`, in the precision the loss is computed in."""
+    check_floating(name, "logits", logits)
     require(
         logits.dim() == 2 and counts.shape == logits.shape[1:],
         f"{name}: class_counts must be one number per class; "
