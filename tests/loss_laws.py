@@ -4,10 +4,12 @@ import copy
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 
 @dataclass(frozen=True)
@@ -150,13 +152,39 @@ def half_precision_is_the_rounding_of_single(case: LossCase) -> None:
 def works_under_function_transforms(case: LossCase) -> None:
     inputs = case.fresh()
     plain = [t.detach() for t in inputs]
-    _, *expected = case.value_and_gradients(inputs)
-    for a, b in zip(torch.func.grad(case.loss, argnums=case.wrt)(*plain), expected, strict=True):
-        close(a, b)
-    twice = [torch.stack([t, t]) for t in plain]
-    batched = torch.vmap(torch.func.grad(case.loss, argnums=case.wrt))(*twice)
-    for a, b in zip(batched, expected, strict=True):
-        close(a, torch.stack([b, b]))
+    for settings in ({}, {"where": case.where}) if case.where is not None else ({},):
+        gradient = torch.func.grad(partial(case.loss, **settings), argnums=case.wrt)
+        _, *expected = case.value_and_gradients(inputs, **settings)
+        for a, b in zip(gradient(*plain), expected, strict=True):
+            close(a, b, rtol=1e-11, atol=1e-13)
+        batched = torch.vmap(gradient)(*(torch.stack([t, t]) for t in plain))
+        for a, b in zip(batched, expected, strict=True):
+            close(a, torch.stack([b, b]), rtol=1e-11, atol=1e-13)
+
+
+def forward_mode_agrees_with_reverse_mode(case: LossCase) -> None:
+    inputs = case.fresh()
+    _, *gradients = case.value_and_gradients(inputs)
+    tangents = [torch.randn_like(g) for g in gradients]
+    slope = sum((g * t).sum() for g, t in zip(gradients, tangents, strict=True))
+    plain = [t.detach() for t in inputs]
+    for primals in (inputs, plain):  # those that want a gradient as well, and those that do not
+        with forward_ad.dual_level():
+            duals = list(primals)
+            for i, t in zip(case.wrt, tangents, strict=True):
+                duals[i] = forward_ad.make_dual(primals[i], t)
+            tangent = forward_ad.unpack_dual(case.loss(*duals)).tangent
+        assert tangent is not None
+        close(tangent, slope)
+
+    def loss(*moved: Tensor) -> Tensor:
+        given = list(plain)
+        for i, t in zip(case.wrt, moved, strict=True):
+            given[i] = t
+        return case.loss(*given)
+
+    primals = tuple(plain[i] for i in case.wrt)
+    close(torch.func.jvp(loss, primals, tuple(tangents))[1], slope)
 
 
 def works_under_autocast(case: LossCase) -> None:
@@ -190,6 +218,7 @@ LAWS = [
     compiles_in_one_graph,
     half_precision_is_the_rounding_of_single,
     works_under_function_transforms,
+    forward_mode_agrees_with_reverse_mode,
     works_under_autocast,
     the_module_is_the_function,
 ]

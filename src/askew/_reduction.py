@@ -4,6 +4,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from askew._check import require
 
@@ -62,6 +63,30 @@ def can_read_without_sync(*tensors: Tensor) -> bool:
 def is_transformed() -> bool:
     """Whether the call runs under a transform of `torch.func`."""
     return torch._C._are_functorch_transforms_active()
+
+
+def kernel_obstacle(*tensors: Tensor) -> str:
+    """Describe why only plain differentiable operations can serve; an empty text if others can.
+
+    A kernel written by hand reads and writes memory, and knows its first derivative alone.
+    """
+    if torch.compiler.is_compiling():
+        return "a call inside torch.compile"
+    if is_transformed():
+        return "a call under a transform of torch.func"
+    if is_forward_mode():
+        return "a call in forward-mode differentiation"
+    return "" if all(has_memory(t) for t in tensors) else "tensors without memory of their own"
+
+
+def is_forward_mode() -> bool:
+    """Whether the call runs in a level of forward-mode differentiation, also by `torch.func`."""
+    return forward_ad._current_level >= 0
+
+
+def has_memory(tensor: Tensor) -> bool:
+    """Whether the values are in memory; not those of meta and fake tensors or other subclasses."""
+    return type(tensor) in _PLAIN and tensor.device.type != "meta"
 
 
 _PLAIN = (Tensor, torch.nn.Parameter)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from loss_laws import close
 from scipy import stats
 from torch import nn
+from torch.autograd import forward_ad
 
 from askew.regularizers import AsymmetricDropout, _dropout, asymmetric_dropout
 from askew.regularizers._dropout_mask import LEVELS, ApplyMask, draw_mask
@@ -233,6 +234,17 @@ def test_the_gradient_is_the_mask(route, per_sequence):
 
     assert torch.autograd.gradcheck(drop, x)
     assert torch.autograd.gradgradcheck(lambda x: drop(x).square(), x)
+
+
+@pytest.mark.parametrize("per_sequence", [False, True])
+def test_the_derivative_in_forward_mode_is_the_mask(route, per_sequence):
+    x, tangent = torch.randn(2, 5, 4, 6, dtype=torch.double)
+    settings = {"p": (0.2, 1.0, 0.5), "per_sequence": per_sequence}
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(x, tangent)
+        dropped = asymmetric_dropout(dual, **settings, generator=source())
+        _, derivative = forward_ad.unpack_dual(dropped)
+    close(derivative, asymmetric_dropout(tangent, **settings, generator=source()))
 
 
 def test_applying_a_mask_in_pieces_is_applying_it(monkeypatch):

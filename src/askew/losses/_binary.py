@@ -14,7 +14,8 @@ from askew._reduction import (
     check_floating,
     check_reduction,
     check_where,
-    is_transformed,
+    compute_dtype,
+    kernel_obstacle,
     reduce,
     result_dtype,
 )
@@ -252,7 +253,9 @@ def _share(logits: Tensor, where: Tensor | None) -> float | Tensor:
     if where is None:
         return 1.0 / max(logits.numel(), 1)
     seen = where.expand(logits.shape).sum()
-    return 1.0 / max(int(seen), 1) if can_read_without_sync(seen) else 1.0 / seen.clamp_min(1)
+    if can_read_without_sync(seen):
+        return 1.0 / max(int(seen), 1)
+    return 1.0 / seen.clamp_min(1).to(compute_dtype(logits))
 
 
 def _choose(name: str, route: Route, obstacle: str, logits: Tensor) -> Route:
@@ -276,14 +279,10 @@ def _obstacle(logits: Tensor, targets: Tensor, sides: Sides, reduction: Reductio
     """Describe what only the composed route can serve; an empty text if there is nothing."""
     if reduction == "none":
         return 'reduction "none"'
-    settings = (*sides.pos, *sides.neg)
-    if any(isinstance(t, Tensor) and t.requires_grad for t in (targets, *settings)):
+    constants = [targets, *(s for s in (*sides.pos, *sides.neg) if isinstance(s, Tensor))]
+    if any(t.requires_grad for t in constants):
         return "targets or settings that want a gradient"
-    if torch.compiler.is_compiling():
-        return "a call inside torch.compile"
-    if is_transformed():
-        return "a call under a transform of torch.func"
-    return ""
+    return kernel_obstacle(logits, *constants)
 
 
 def _check_route(name: str, route: str) -> None:

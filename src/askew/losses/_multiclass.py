@@ -16,7 +16,7 @@ from askew._reduction import (
     check_where,
     compute_dtype,
     hide,
-    is_transformed,
+    kernel_obstacle,
     reduce,
     result_dtype,
 )
@@ -145,9 +145,9 @@ def asymmetric_focal_loss(
         return loss.reshape(rest) if reduction == "none" else loss
     indices = targets.reshape(x.shape[:1] + x.shape[2:]).long()
     target, kept = valid_targets(name, indices, kept, ignore_index, logits.shape[1])
-    rows, scale = _rows(target, kept, settings, label_smoothing, reduction)
+    rows, scale = _rows(target, kept, settings, label_smoothing, reduction, compute_dtype(x))
     smoothing = _smoothing(x, settings.weight, label_smoothing)
-    if x.numel() >= ONE_PASS_MIN_LOGITS and _is_plain_sum(reduction, settings):
+    if x.numel() >= ONE_PASS_MIN_LOGITS and _is_plain_sum(reduction, x, settings):
         if torch.is_grad_enabled() and logits.requires_grad:
             return FocalSum.apply(x, rows, smoothing, scale)
         return blockwise_sum(x, rows, smoothing, scale, None)
@@ -229,6 +229,7 @@ def _rows(
     settings: _Settings,
     label_smoothing: float,
     reduction: Reduction,
+    dtype: torch.dtype,
 ) -> tuple[Rows, float | Tensor]:
     """Return target, price and focus of each row, and the factor of the sum."""
     gamma = _of_rows(settings.gamma, target)
@@ -241,7 +242,7 @@ def _rows(
     if reduction != "mean":
         return rows, 1.0
     if weight is None:
-        total = target.numel() if kept is None else kept.sum()
+        total = target.numel() if kept is None else kept.sum(dtype=dtype)
     else:
         total = weight.sum() if kept is None else (weight * kept).sum()
     if isinstance(total, Tensor) and not can_read_without_sync(total):
@@ -269,13 +270,13 @@ def _smoothing(x: Tensor, weight: Tensor | None, label_smoothing: float) -> Tens
     return share.view(classes, *(1,) * (x.dim() - 2))
 
 
-def _is_plain_sum(reduction: Reduction, settings: _Settings) -> bool:
+def _is_plain_sum(reduction: Reduction, x: Tensor, settings: _Settings) -> bool:
     """Whether it is a mean or sum of which only the logits need a gradient, in plain eager mode."""
+    constants = [s for s in settings if isinstance(s, Tensor)]
     return (
         reduction != "none"
-        and not torch.compiler.is_compiling()
-        and not is_transformed()
-        and not any(isinstance(s, Tensor) and s.requires_grad for s in settings)
+        and not any(s.requires_grad for s in constants)
+        and not kernel_obstacle(x, *constants)
     )
 
 

@@ -86,10 +86,8 @@ def hessian_product(
     with torch.no_grad():  # the counts of a mean are constants, as in the first derivative
         sums = dense_sums(batch, hinges, distance)
         share_pos, share_neg = (
-            2
-            * scale
-            / (active.sum().clamp_min(1) if mean else 1)  # (i, j) and (j, i) both move row i
-            for scale, active in (
+            2 * scale / (active.sum().clamp_min(1).to(v.dtype) if mean else 1)
+            for scale, active in (  # times 2, as (i, j) and (j, i) both move row i
                 (hinges.scale_pos, sums.active_pos),
                 (hinges.scale_neg, sums.active_neg),
             )

@@ -9,11 +9,11 @@ from torch import Tensor
 from askew._check import require
 from askew._reduction import (
     Reduction,
-    can_read_without_sync,
     check_floating,
     check_reduction,
     check_where,
     count,
+    kernel_obstacle,
     reduce,
     result_dtype,
 )
@@ -108,8 +108,8 @@ def directional_loss(
     )
     check_where(name, where, hidden_states.shape[:-1], "[*batch, length]")
     steps = _steps(hidden_states, where)
-    in_chunks = can_read_without_sync(hidden_states) and hidden_states.shape[-2] > 1
-    if reduction == "none" or not in_chunks:
+    in_chunks = hidden_states.device.type == "cpu" and not kernel_obstacle(hidden_states)
+    if reduction == "none" or hidden_states.shape[-2] < 2 or not in_chunks:
         costs = step_costs(hidden_states, steps, forward, backward, squared)
         return reduce(costs, reduction, steps, result_dtype(hidden_states))
     counted = hidden_states[..., 1:, 0].shape

@@ -50,7 +50,13 @@ class ApplyMask(torch.autograd.Function):
     def forward(ctx, x: Tensor, mask: Tensor, scale: Tensor) -> Tensor:
         """Apply `mask`, of the shape of `x` [sequences, length, features] or with length 1."""
         ctx.save_for_backward(mask, scale)
+        ctx.save_for_forward(mask, scale)
         return apply_mask(x, mask, scale)
+
+    @staticmethod
+    def jvp(ctx, *grad_inputs):
+        """Apply the same map to the tangent."""
+        return ApplyMask.apply(grad_inputs[0], *ctx.saved_tensors)
 
     @staticmethod
     def backward(ctx, *grad_outputs):
