@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
 
 
@@ -42,6 +43,14 @@ class LossCase:
     def value_and_gradients(self, inputs: list[Tensor], **settings) -> tuple[Tensor, ...]:
         value = self.loss(*inputs, **settings)
         return value, *self.gradients(value, inputs)
+
+    def value_and_gradients_of_sum(self, inputs: list[Tensor], **settings) -> tuple[Tensor, ...]:
+        value = self.loss(*inputs, **settings)
+        return value, *self.gradients(value.sum(), inputs)
+
+    def settings(self) -> list[dict[str, Tensor]]:
+        """Without and, if there is one, with the mask."""
+        return [{}] if self.where is None else [{}, {"where": self.where}]
 
 
 def close(actual: Tensor, expected: Tensor, **tolerance: float) -> None:
@@ -152,7 +161,7 @@ def half_precision_is_the_rounding_of_single(case: LossCase) -> None:
 def works_under_function_transforms(case: LossCase) -> None:
     inputs = case.fresh()
     plain = [t.detach() for t in inputs]
-    for settings in ({}, {"where": case.where}) if case.where is not None else ({},):
+    for settings in case.settings():
         gradient = torch.func.grad(partial(case.loss, **settings), argnums=case.wrt)
         _, *expected = case.value_and_gradients(inputs, **settings)
         for a, b in zip(gradient(*plain), expected, strict=True):
@@ -198,6 +207,32 @@ def works_under_autocast(case: LossCase) -> None:
         close(a, b, rtol=0.02, atol=0.01)
 
 
+def the_default_device_does_not_matter(case: LossCase) -> None:
+    inputs = case.fresh()
+    for settings in case.settings():
+        expected = case.value_and_gradients(inputs, **settings)
+        with torch.device("meta"):
+            actual = case.value_and_gradients(inputs, **settings)
+        for a, b in zip(actual, expected, strict=True):
+            assert torch.equal(a, b)
+
+
+def tensors_without_values_give_shape_and_dtype(case: LossCase) -> None:
+    for settings in case.settings():
+        for reduction in ("mean", "none"):
+            value = case.loss(*case.fresh(), **settings, reduction=reduction)
+            expected = (value, *(t for i, t in enumerate(case.inputs) if i in case.wrt))
+            meta = [t.detach().to("meta").requires_grad_(t.requires_grad) for t in case.fresh()]
+            hidden = {name: where.to("meta") for name, where in settings.items()}
+            actual = [case.value_and_gradients_of_sum(meta, **hidden, reduction=reduction)]
+            with FakeTensorMode(allow_non_fake_inputs=True):
+                fake = case.fresh()
+                actual += [case.value_and_gradients_of_sum(fake, **settings, reduction=reduction)]
+            for tensors in actual:
+                for a, b in zip(tensors, expected, strict=True):
+                    assert (a.shape, a.dtype) == (b.shape, b.dtype)
+
+
 def the_module_is_the_function(case: LossCase) -> None:
     inputs = case.fresh()
     expected = case.value_and_gradients(inputs)
@@ -220,6 +255,8 @@ LAWS = [
     works_under_function_transforms,
     forward_mode_agrees_with_reverse_mode,
     works_under_autocast,
+    the_default_device_does_not_matter,
+    tensors_without_values_give_shape_and_dtype,
     the_module_is_the_function,
 ]
 NEEDS = {

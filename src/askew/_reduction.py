@@ -56,7 +56,7 @@ def can_read_without_sync(*tensors: Tensor) -> bool:
     return (
         not torch.compiler.is_compiling()
         and not is_transformed()
-        and all(t.device.type == "cpu" and type(t) in _PLAIN for t in tensors)
+        and all(t.device.type == "cpu" and has_memory(t) for t in tensors)
     )
 
 
@@ -86,10 +86,15 @@ def is_forward_mode() -> bool:
 
 def has_memory(tensor: Tensor) -> bool:
     """Whether the values are in memory; not those of meta and fake tensors or other subclasses."""
-    return type(tensor) in _PLAIN and tensor.device.type != "meta"
+    return (
+        type(tensor) in _PLAIN
+        and tensor.device.type != "meta"
+        and torch._C._get_dispatch_mode(_FAKE) is None
+    )
 
 
 _PLAIN = (Tensor, torch.nn.Parameter)
+_FAKE = torch._C._TorchDispatchModeKey.FAKE
 
 
 def compute_dtype(tensor: Tensor) -> torch.dtype:
@@ -99,7 +104,9 @@ def compute_dtype(tensor: Tensor) -> torch.dtype:
 
 def result_dtype(tensor: Tensor) -> torch.dtype:
     """Return the dtype of the result: that of the scores, at least single under autocast."""
-    if torch.is_autocast_enabled(tensor.device.type):
+    kind = tensor.device.type
+    # Tensors on the device "meta" know no autocast, and asking for theirs is an error.
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         return compute_dtype(tensor)
     return tensor.dtype
 

@@ -15,6 +15,7 @@ from askew._reduction import (
     check_reduction,
     check_where,
     compute_dtype,
+    has_memory,
     kernel_obstacle,
     reduce,
     result_dtype,
@@ -203,7 +204,7 @@ class AsymmetricBCELoss(SettingsModule):
         self.detach_weight = detach_weight
         self.reduction: Reduction = reduction
         self.route: Route = route
-        if bool(torch.as_tensor(gamma_pos).max() > torch.as_tensor(gamma_neg).min()):
+        if _can_be_above(gamma_pos, gamma_neg):
             warnings.warn(
                 f"{name}: gamma_pos {gamma_pos} above gamma_neg {gamma_neg} fades out easy "
                 "positives before easy negatives; where positives are rare, swap them",
@@ -246,6 +247,15 @@ class AsymmetricBCELoss(SettingsModule):
     ) -> Tensor:
         """Return the loss of `logits` against `targets`."""
         return asymmetric_bce_loss(logits, targets, where=where, **self._settings())
+
+
+def _can_be_above(gamma_pos: Setting, gamma_neg: Setting) -> bool:
+    """Whether a class of positives has a larger gamma than one of negatives, as far as is known."""
+    if not all(has_memory(g) for g in (gamma_pos, gamma_neg) if isinstance(g, Tensor)):
+        return False
+    high = gamma_pos.max().item() if isinstance(gamma_pos, Tensor) else gamma_pos
+    low = gamma_neg.min().item() if isinstance(gamma_neg, Tensor) else gamma_neg
+    return high > low
 
 
 def _share(logits: Tensor, where: Tensor | None) -> float | Tensor:

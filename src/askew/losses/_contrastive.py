@@ -191,6 +191,8 @@ def _scores(
     d = hide(documents, seen.any(0).unsqueeze(1)).to(q.dtype)
     if similarity == "cosine":
         q, d = direction(q), direction(d)
+    if not torch.amp.is_autocast_available(q.device.type):  # as for the device "meta"
+        return q @ d.T
     with torch.autocast(q.device.type, enabled=False):
         return q @ d.T
 

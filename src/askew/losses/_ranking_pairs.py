@@ -186,8 +186,8 @@ def _pair_loss(
     x = hide(embeddings, None if where is None else where.unsqueeze(1))
     x = x.to(compute_dtype(x))
     dtype = result_dtype(embeddings)
-    in_blocks = x.device.type == "cpu" and has_memory(x) and not is_forward_mode()
-    if reduction == "none" or torch.compiler.is_compiling() or not in_blocks:
+    needs_composition = torch.compiler.is_compiling() or is_forward_mode() or not has_memory(x)
+    if reduction == "none" or x.device.type != "cpu" or needs_composition:
         return composed(Batch(x, labels, where), hinges, distance, reduction).to(dtype)
     if distance == "cosine":
         x = direction(x)

@@ -25,12 +25,12 @@ def draw_mask(
     `some_never` says whether any entry of `kept` is 0.
     """
     features = len(kept)
-    mask = torch.empty(rows, features, dtype=torch.int8)
+    mask = torch.empty(rows, features, dtype=torch.int8, device=kept.device)
     limit = (kept.clamp_min(1) - LEVELS // 2 - 1).to(torch.int16)  # int16 starts at −32,768
     # No limit of int16 clears every number, so features that are never kept are cleared apart.
     possible = (kept > 0).to(torch.int16).neg_() if some_never else None
     span = max(CHUNK // max(features, 1) // 4 * 4, 4)
-    words = torch.empty(-(-min(span, rows) * features // 4), dtype=torch.int64)
+    words = torch.empty(-(-min(span, rows) * features // 4), dtype=torch.int64, device=kept.device)
     for start in range(0, rows, span):
         chunk = mask[start : start + span]
         words = words[: -(-chunk.numel() // 4)]
@@ -67,7 +67,7 @@ class ApplyMask(torch.autograd.Function):
 
 def apply_mask(x: Tensor, mask: Tensor, scale: Tensor) -> Tensor:
     """Compute the map of `ApplyMask` chunk by chunk."""
-    out = torch.empty(x.shape, dtype=x.dtype)
+    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     bits = _BITS[x.element_size()]
     span = max(CHUNK // max(x[:1].numel(), 1), 1)
     for start in range(0, len(x), span):
