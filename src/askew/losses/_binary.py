@@ -28,11 +28,11 @@ from askew.losses._binary_chunks import (
     sum_without_gradient,
 )
 from askew.losses._binary_sides import (
+    GivenSetting,
     Setting,
     Sides,
-    SideSettings,
-    check_sides,
     check_targets,
+    checked_side,
     two_sided_loss,
 )
 
@@ -46,12 +46,12 @@ def asymmetric_bce_loss(
     logits: Float[Tensor, "*shape"],
     targets: Shaped[Tensor, "*shape"],
     *,
-    weight_pos: Setting = 1.0,
-    weight_neg: Setting = 1.0,
-    gamma_pos: Setting = 0.0,
-    gamma_neg: Setting = 0.0,
-    margin: Setting = 0.0,
-    margin_pos: Setting = 0.0,
+    weight_pos: GivenSetting = 1.0,
+    weight_neg: GivenSetting = 1.0,
+    gamma_pos: GivenSetting = 0.0,
+    gamma_neg: GivenSetting = 0.0,
+    margin: GivenSetting = 0.0,
+    margin_pos: GivenSetting = 0.0,
     detach_weight: bool = False,
     where: Bool[Tensor, "..."] | None = None,
     reduction: Reduction = "mean",
@@ -120,10 +120,9 @@ def asymmetric_bce_loss(
         Asymmetric Loss for Multi-Label Classification, 2021, arXiv:2009.14119.
     """
     name = "asymmetric_bce_loss"
-    pos = SideSettings(weight_pos, gamma_pos, margin_pos)
-    neg = SideSettings(weight_neg, gamma_neg, margin)
+    pos = checked_side(name, "pos", weight_pos, gamma_pos, margin_pos)
+    neg = checked_side(name, "neg", weight_neg, gamma_neg, margin)
     sides = Sides(pos, neg, detach_weight)
-    check_sides(name, sides)
     check_reduction(name, reduction)
     _check_inputs(name, logits, targets, where, sides)
     sides = sides.to(logits)
@@ -178,33 +177,32 @@ class AsymmetricBCELoss(SettingsModule):
     def __init__(
         self,
         *,
-        weight_pos: Setting = 1.0,
-        weight_neg: Setting = 1.0,
-        gamma_pos: Setting = 0.0,
-        gamma_neg: Setting = 0.0,
-        margin: Setting = 0.0,
-        margin_pos: Setting = 0.0,
+        weight_pos: GivenSetting = 1.0,
+        weight_neg: GivenSetting = 1.0,
+        gamma_pos: GivenSetting = 0.0,
+        gamma_neg: GivenSetting = 0.0,
+        margin: GivenSetting = 0.0,
+        margin_pos: GivenSetting = 0.0,
         detach_weight: bool = False,
         reduction: Reduction = "mean",
         route: Route = "auto",
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        pos = SideSettings(weight_pos, gamma_pos, margin_pos)
-        neg = SideSettings(weight_neg, gamma_neg, margin)
-        check_sides(name, Sides(pos, neg, detach_weight))
+        pos = checked_side(name, "pos", weight_pos, gamma_pos, margin_pos)
+        neg = checked_side(name, "neg", weight_neg, gamma_neg, margin)
         check_reduction(name, reduction)
         _check_route(name, route)
-        self._store("weight_pos", weight_pos)
-        self._store("weight_neg", weight_neg)
-        self._store("gamma_pos", gamma_pos)
-        self._store("gamma_neg", gamma_neg)
-        self._store("margin", margin)
-        self._store("margin_pos", margin_pos)
+        self._store("weight_pos", pos.weight)
+        self._store("weight_neg", neg.weight)
+        self._store("gamma_pos", pos.gamma)
+        self._store("gamma_neg", neg.gamma)
+        self._store("margin", neg.margin)
+        self._store("margin_pos", pos.margin)
         self.detach_weight = detach_weight
         self.reduction: Reduction = reduction
         self.route: Route = route
-        if _can_be_above(gamma_pos, gamma_neg):
+        if _can_be_above(pos.gamma, neg.gamma):
             warnings.warn(
                 f"{name}: gamma_pos {gamma_pos} above gamma_neg {gamma_neg} fades out easy "
                 "positives before easy negatives; where positives are rare, swap them",

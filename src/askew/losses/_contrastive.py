@@ -19,7 +19,7 @@ from askew._reduction import (
     reduce,
     result_dtype,
 )
-from askew._settings_module import SettingsModule
+from askew._settings_module import SettingsModule, check_numbers
 from askew.losses._ranking_distances import direction
 
 Similarity = Literal["cosine", "dot"]
@@ -158,7 +158,7 @@ class AsymmetricContrastiveLoss(SettingsModule):
         super().__init__()
         weights = (weight_queries, weight_documents)
         _check_settings(type(self).__name__, temperature, weights, similarity, reduction)
-        self.temperature = temperature
+        self._store("temperature", temperature)
         self.weight_queries, self.weight_documents = weights
         self.similarity: Similarity = similarity
         self.reduction: Reduction = reduction
@@ -214,6 +214,8 @@ def _check_settings(
     similarity: str,
     reduction: str,
 ) -> None:
+    labels = ("temperature", "weight_queries", "weight_documents")
+    check_numbers(name, dict(zip(labels, (temperature, *weights), strict=True)))
     require(
         isinstance(temperature, Tensor) or 0 < temperature < math.inf,
         f"{name}: temperature must be above 0 and finite; got temperature {temperature}",

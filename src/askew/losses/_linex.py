@@ -8,7 +8,7 @@ from torch import Tensor
 
 from askew._check import require
 from askew._reduction import Reduction, check_reduction, reduce, result_dtype
-from askew._settings_module import SettingsModule
+from askew._settings_module import SettingsModule, check_numbers
 from askew.losses._regression import residual
 
 TANGENT_FROM = 30.0
@@ -135,6 +135,7 @@ def _series(v: Tensor) -> Tensor:
 
 
 def _check_settings(name: str, a: float, b: float) -> None:
+    check_numbers(name, {"a": a, "b": b})
     require(
         a != 0 and math.isfinite(a),
         f"{name}: a must be finite and not 0; got a {a}. For a towards 0 and b = 2/a² the limit is "

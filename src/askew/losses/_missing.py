@@ -9,6 +9,7 @@ from torch import Tensor
 
 from askew._check import require
 from askew._reduction import check_floating, check_reduction, check_where, compute_dtype, hide
+from askew._settings_module import check_numbers
 
 
 def check_labels(name: str, y: Tensor) -> None:
@@ -51,6 +52,7 @@ def priced(share: Tensor, loss: Tensor) -> Tensor:
 
 
 def check_focus(name: str, margin_pos: float, gammas: Mapping[str, float]) -> None:
+    check_numbers(name, {"margin_pos": margin_pos, **gammas})
     require(
         -math.inf < margin_pos < math.inf,
         f"{name}: margin_pos must be finite; got margin_pos {margin_pos}",

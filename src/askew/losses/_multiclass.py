@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from askew._check import require
 from askew._reduction import (
     Reduction,
     can_read_without_sync,
@@ -20,12 +19,14 @@ from askew._reduction import (
     reduce,
     result_dtype,
 )
-from askew._settings_module import SettingsModule
+from askew._settings_module import Numbers, SettingsModule, check_integer
 from askew.losses._multiclass_inputs import (
+    GivenPerClass,
     PerClass,
     by_side,
     check_setting,
     check_shapes,
+    checked_settings,
     valid_targets,
 )
 from askew.losses._multiclass_rows import FocalSum, Rows, blockwise_sum, focal_term
@@ -48,14 +49,14 @@ def asymmetric_focal_loss(
     logits: Float[Tensor, "..."],
     targets: Shaped[Tensor, "..."],
     *,
-    alpha: PerClass = 1.0,
-    gamma: PerClass = 0.0,
+    alpha: GivenPerClass = 1.0,
+    gamma: GivenPerClass = 0.0,
     positive_classes: Sequence[int] | None = None,
     alpha_pos: float | None = None,
     alpha_neg: float | None = None,
     gamma_pos: float | None = None,
     gamma_neg: float | None = None,
-    weight: Float[Tensor, " classes"] | None = None,
+    weight: Numbers | None = None,
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     where: Bool[Tensor, "..."] | None = None,
@@ -126,14 +127,18 @@ def asymmetric_focal_loss(
     name = "asymmetric_focal_loss"
     check_reduction(name, reduction)
     check_shapes(name, logits, targets)
-    require(
-        0 <= label_smoothing <= 1,
-        f"{name}: label_smoothing must be in [0, 1]; got label_smoothing {label_smoothing}",
+    sides = {
+        "alpha_pos": alpha_pos,
+        "alpha_neg": alpha_neg,
+        "gamma_pos": gamma_pos,
+        "gamma_neg": gamma_neg,
+    }
+    alpha, gamma, weight, positive_classes = checked_settings(
+        name, alpha, gamma, weight, positive_classes, sides, label_smoothing
     )
     rest = logits.shape[:1] + logits.shape[2:]
     check_where(name, where, rest)
-    sides = (alpha_pos, alpha_neg, gamma_pos, gamma_neg)
-    alpha, gamma = by_side(name, logits, positive_classes, alpha, gamma, sides)
+    alpha, gamma = by_side(name, logits, positive_classes, alpha, gamma, tuple(sides.values()))
     for label, setting in (("alpha", alpha), ("gamma", gamma), ("weight", weight)):
         check_setting(name, label, setting, logits)
     x = logits.flatten(2) if logits.dim() > 2 else logits
@@ -188,24 +193,35 @@ class AsymmetricFocalLoss(SettingsModule):
     def __init__(
         self,
         *,
-        alpha: PerClass = 1.0,
-        gamma: PerClass = 0.0,
+        alpha: GivenPerClass = 1.0,
+        gamma: GivenPerClass = 0.0,
         positive_classes: Sequence[int] | None = None,
         alpha_pos: float | None = None,
         alpha_neg: float | None = None,
         gamma_pos: float | None = None,
         gamma_neg: float | None = None,
-        weight: Float[Tensor, " classes"] | None = None,
+        weight: Numbers | None = None,
         ignore_index: int = -100,
         label_smoothing: float = 0.0,
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        check_reduction(type(self).__name__, reduction)
-        self._store("alpha", alpha)
-        self._store("gamma", gamma)
-        self._store("weight", weight)
-        self.positive_classes = positive_classes
+        name = type(self).__name__
+        check_reduction(name, reduction)
+        check_integer(name, "ignore_index", ignore_index)
+        sides = {
+            "alpha_pos": alpha_pos,
+            "alpha_neg": alpha_neg,
+            "gamma_pos": gamma_pos,
+            "gamma_neg": gamma_neg,
+        }
+        settings = checked_settings(
+            name, alpha, gamma, weight, positive_classes, sides, label_smoothing
+        )
+        self._store("alpha", settings.alpha)
+        self._store("gamma", settings.gamma)
+        self._store("weight", settings.weight)
+        self.positive_classes = settings.positive_classes
         self.alpha_pos, self.alpha_neg = alpha_pos, alpha_neg
         self.gamma_pos, self.gamma_neg = gamma_pos, gamma_neg
         self.ignore_index = ignore_index

@@ -20,6 +20,7 @@ from askew._reduction import (
     reduce,
     result_dtype,
 )
+from askew._settings_module import check_numbers
 from askew.losses._ranking_distances import Distance, check_distance, distances
 
 
@@ -265,6 +266,7 @@ def ranking_violations(
 def check_hinges(name: str, hinges: Hinges) -> None:
     """Refuse margins and prices that are negative or not finite, and a loss without any term."""
     for label, value in hinges._asdict().items():
+        check_numbers(name, {label: 0 if value is None and label == "relative_margin" else value})
         if label == "relative_margin":
             require(
                 value is None or math.isfinite(value),

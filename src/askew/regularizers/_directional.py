@@ -17,7 +17,7 @@ from askew._reduction import (
     reduce,
     result_dtype,
 )
-from askew._settings_module import SettingsModule
+from askew._settings_module import SettingsModule, check_numbers
 from askew.regularizers._directional_chunks import (
     Norm,
     PenaltySettings,
@@ -184,4 +184,5 @@ def _steps(hidden_states: Tensor, where: Tensor | None) -> Tensor | None:
 def _check_prices(name: str, forward: StepPrice, backward: StepPrice) -> None:
     for label, (weight, p) in (("forward", forward), ("backward", backward)):
         check_weight(name, f"lambda_{label}", weight)
+        check_numbers(name, {f"p_{label}": p})
         require(p in get_args(Norm), f"{name}: p_{label} must be 1 or 2; got p_{label} {p}")

@@ -13,7 +13,7 @@ from askew._reduction import (
     reduce,
     result_dtype,
 )
-from askew._settings_module import SettingsModule
+from askew._settings_module import SettingsModule, check_integer
 from askew.regularizers._inputs import check_weight
 
 
@@ -131,6 +131,7 @@ class AsymmetricTotalVariation(SettingsModule):
         super().__init__()
         _check_weights(type(self).__name__, weight_rise, weight_fall)
         check_reduction(type(self).__name__, reduction)
+        check_integer(type(self).__name__, "dim", dim)
         self.weight_rise = weight_rise
         self.weight_fall = weight_fall
         self.squared = squared
