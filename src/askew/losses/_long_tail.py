@@ -156,13 +156,16 @@ def ldam_loss(
 
 def _check_tau(name: str, tau: float) -> None:
     check_numbers(name, {"tau": tau})
-    require(math.isfinite(tau), f"{name}: tau must be finite; got tau {tau}")
+    if not -math.inf < tau < math.inf:
+        raise ValueError(f"{name}: tau must be finite; got tau {tau}")
 
 
 def _check_margin(name: str, max_margin: float, scale: float) -> None:
     check_numbers(name, {"max_margin": max_margin, "scale": scale})
-    require(max_margin >= 0, f"{name}: max_margin must be at least 0; got max_margin {max_margin}")
-    require(scale > 0, f"{name}: scale must be positive; got scale {scale}")
+    if not max_margin >= 0:
+        raise ValueError(f"{name}: max_margin must be at least 0; got max_margin {max_margin}")
+    if not scale > 0:
+        raise ValueError(f"{name}: scale must be positive; got scale {scale}")
 
 
 def _checked_counts(name: str, class_counts: Numbers) -> Tensor:

@@ -53,12 +53,8 @@ def priced(share: Tensor, loss: Tensor) -> Tensor:
 
 def check_focus(name: str, margin_pos: float, gammas: Mapping[str, float]) -> None:
     check_numbers(name, {"margin_pos": margin_pos, **gammas})
-    require(
-        -math.inf < margin_pos < math.inf,
-        f"{name}: margin_pos must be finite; got margin_pos {margin_pos}",
-    )
+    if not -math.inf < margin_pos < math.inf:
+        raise ValueError(f"{name}: margin_pos must be finite; got margin_pos {margin_pos}")
     for label, gamma in gammas.items():
-        require(
-            0 <= gamma < math.inf,
-            f"{name}: {label} must be finite and at least 0; got {label} {gamma}",
-        )
+        if not 0 <= gamma < math.inf:
+            raise ValueError(f"{name}: {label} must be finite and at least 0; got {label} {gamma}")

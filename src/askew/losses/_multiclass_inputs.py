@@ -35,26 +35,26 @@ def checked_settings(
 ) -> ClassSettings:
     """Convert settings to numbers and tensors, and refuse those out of range."""
     check_numbers(name, {"label_smoothing": label_smoothing})
-    require(
-        0 <= label_smoothing <= 1,
-        f"{name}: label_smoothing must be in [0, 1]; got label_smoothing {label_smoothing}",
-    )
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(
+            f"{name}: label_smoothing must be in [0, 1]; got label_smoothing {label_smoothing}"
+        )
     given = {label: side for label, side in sides.items() if side is not None}
     check_numbers(name, given)
     classes = None
     if positive_classes is not None:
         numbers = as_numbers(name, "positive_classes", positive_classes)
-        require(
-            all(number.is_integer() for number in numbers),
-            f"{name}: positive_classes must be class indices; got positive_classes {numbers}",
-        )
+        if not all(number.is_integer() for number in numbers):
+            raise ValueError(
+                f"{name}: positive_classes must be class indices; got positive_classes {numbers}"
+            )
         classes = tuple(int(number) for number in numbers)
-    require(
-        classes is not None or not given,
-        f"{name}: settings of a side need to know which classes are positive; "
-        f"got alpha_pos, alpha_neg, gamma_pos, gamma_neg {tuple(sides.values())}. "
-        "Give positive_classes",
-    )
+    if given and classes is None:
+        raise ValueError(
+            f"{name}: settings of a side need to know which classes are positive; "
+            f"got alpha_pos, alpha_neg, gamma_pos, gamma_neg {tuple(sides.values())}. "
+            "Give positive_classes"
+        )
     alpha, gamma = as_setting(name, "alpha", alpha), as_setting(name, "gamma", gamma)
     weight = as_setting(name, "weight", weight)
     if weight is not None and not isinstance(weight, Tensor):

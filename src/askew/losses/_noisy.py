@@ -345,30 +345,25 @@ def _label_log_probs(
 
 def _check_exponent(name: str, q: float) -> None:
     check_numbers(name, {"q": q})
-    require(0 < q < math.inf, f"{name}: q must be finite and above 0; got q {q}")
+    if not 0 < q < math.inf:
+        raise ValueError(f"{name}: q must be finite and above 0; got q {q}")
 
 
 def _check_agce(name: str, a: float, q: float) -> None:
     _check_exponent(name, q)
     check_numbers(name, {"a": a})
-    require(
-        a == 0 or SMALLEST_SHIFT <= a < math.inf,
-        f"{name}: a must be 0, or finite and at least {SMALLEST_SHIFT}; got a {a}",
-    )
+    if not (a == 0 or SMALLEST_SHIFT <= a < math.inf):
+        raise ValueError(f"{name}: a must be 0, or finite and at least {SMALLEST_SHIFT}; got a {a}")
 
 
 def _check_aul(name: str, a: float, q: float) -> None:
     _check_exponent(name, q)
     check_numbers(name, {"a": a})
-    require(
-        1 + SMALLEST_SHIFT <= a < math.inf,
-        f"{name}: a must be finite and at least {1 + SMALLEST_SHIFT}; got a {a}",
-    )
+    if not 1 + SMALLEST_SHIFT <= a < math.inf:
+        raise ValueError(f"{name}: a must be finite and at least {1 + SMALLEST_SHIFT}; got a {a}")
 
 
 def _check_ael(name: str, a: float) -> None:
     check_numbers(name, {"a": a})
-    require(
-        SMALLEST_SHIFT <= a < math.inf,
-        f"{name}: a must be finite and at least {SMALLEST_SHIFT}; got a {a}",
-    )
+    if not SMALLEST_SHIFT <= a < math.inf:
+        raise ValueError(f"{name}: a must be finite and at least {SMALLEST_SHIFT}; got a {a}")

@@ -263,9 +263,11 @@ def check_tversky(
             )
         else:
             fits = 0 <= weight < math.inf
-        require(fits, f"{name}: {label} must be finite and at least 0; got {label} {weight}")
+        if not fits:
+            raise ValueError(f"{name}: {label} must be finite and at least 0; got {label} {weight}")
     check_numbers(name, {"gamma": gamma})
-    require(0 < gamma < math.inf, f"{name}: gamma must be finite and above 0; got gamma {gamma}")
+    if not 0 < gamma < math.inf:
+        raise ValueError(f"{name}: gamma must be finite and above 0; got gamma {gamma}")
     check_smooth(name, smooth)
     return fn, fp
 
@@ -273,7 +275,7 @@ def check_tversky(
 def check_smooth(name: str, smooth: float) -> None:
     """Refuse a `smooth` that could leave 0 / 0."""
     check_numbers(name, {"smooth": smooth})
-    require(
-        SMALLEST_SMOOTH <= smooth < math.inf,
-        f"{name}: smooth must be finite and at least {SMALLEST_SMOOTH}; got smooth {smooth}",
-    )
+    if not SMALLEST_SMOOTH <= smooth < math.inf:
+        raise ValueError(
+            f"{name}: smooth must be finite and at least {SMALLEST_SMOOTH}; got smooth {smooth}"
+        )

@@ -49,9 +49,10 @@ def dense_sums(batch: Batch, hinges: Hinges, distance: Distance) -> Sums:
 def row_blocks(x: Tensor) -> list[tuple[int, int]]:
     """Return where blocks of rows start and stop; in `torch.compile` all rows are one block."""
     rows, width = x.shape
+    if torch.compiler.is_compiling():  # a loop would fix the number of rows
+        return [(0, rows)]
     elements = CPU_BLOCK_ELEMENTS if x.device.type == "cpu" else ACCELERATOR_BLOCK_ELEMENTS
-    step = rows if torch.compiler.is_compiling() else elements // max(rows * width, 1)
-    step = max(step, 1)
+    step = max(elements // max(rows * width, 1), 1)
     return [(start, min(start + step, rows)) for start in range(0, rows, step)] or [(0, 0)]
 
 
@@ -69,7 +70,7 @@ def _pairs(batch: Batch, start: int, stop: int) -> tuple[Tensor, Tensor]:
     """Return which pairs of these rows have equal labels, and which have different ones."""
     rows = torch.arange(start, stop, device=batch.labels.device)
     same = batch.labels[start:stop, None] == batch.labels
-    pair = rows[:, None] != torch.arange(len(batch.labels), device=rows.device)
+    pair = rows[:, None] != torch.arange(batch.labels.shape[0], device=rows.device)
     if batch.where is not None:
         pair = pair & batch.where[start:stop, None] & batch.where
     return same & pair, ~same & pair

@@ -339,19 +339,20 @@ def _checked_level(name: str, label: str, given: GivenLevel) -> Level:
         check_numbers(name, {label: level})
         fits = 0 < level < 1
     else:
-        require(
-            level.dim() <= 1,
-            f"{name}: {label} must be a number or a vector; got {label} {tuple(level.shape)}",
-        )
+        if level.dim() > 1:
+            raise ValueError(
+                f"{name}: {label} must be a number or a vector; got {label} {tuple(level.shape)}"
+            )
         fits = not can_read_without_sync(level) or bool(((level > 0) & (level < 1)).all())
-    require(fits, f"{name}: {label} must be in (0, 1); got {label} {level}")
+    if not fits:
+        raise ValueError(f"{name}: {label} must be in (0, 1); got {label} {level}")
     return level
 
 
 def _check_delta(name: str, delta: float) -> None:
     check_numbers(name, {"delta": delta})
-    require(
-        0 < delta < math.inf,
-        f"{name}: delta must be finite and above 0; got delta {delta}. "
-        "Without a delta it is expectile_loss",
-    )
+    if not 0 < delta < math.inf:
+        raise ValueError(
+            f"{name}: delta must be finite and above 0; got delta {delta}. "
+            "Without a delta it is expectile_loss"
+        )

@@ -86,10 +86,10 @@ def asymmetric_unified_focal_loss(
     dtype = result_dtype(logits)
     pixels = to_pixels(name, *_with_absence(logits, targets), where)
     num_classes = pixels.y.shape[1]
-    require(
-        0 <= background < num_classes,
-        f"{name}: background must be a class in [0, {num_classes}); got background {background}",
-    )
+    if not 0 <= background < num_classes:
+        raise ValueError(
+            f"{name}: background must be a class in [0, {num_classes}); got background {background}"
+        )
     is_region = torch.arange(num_classes, device=logits.device) != background
     dims = (2,) if per_image else (0, 2)
     overlap = tversky_cost(pixels, delta, 1 - delta, smooth, dims)
@@ -192,7 +192,9 @@ def _check_settings(
 ) -> None:
     check_numbers(name, {"weight": weight, "delta": delta, "gamma": gamma})
     for label, value in (("weight", weight), ("delta", delta)):
-        require(0 <= value <= 1, f"{name}: {label} must be in [0, 1]; got {label} {value}")
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name}: {label} must be in [0, 1]; got {label} {value}")
     check_integer(name, "background", background)
-    require(0 <= gamma < 1, f"{name}: gamma must be in [0, 1); got gamma {gamma}")
+    if not 0 <= gamma < 1:
+        raise ValueError(f"{name}: gamma must be in [0, 1); got gamma {gamma}")
     check_smooth(name, smooth)

@@ -185,4 +185,5 @@ def _check_prices(name: str, forward: StepPrice, backward: StepPrice) -> None:
     for label, (weight, p) in (("forward", forward), ("backward", backward)):
         check_weight(name, f"lambda_{label}", weight)
         check_numbers(name, {f"p_{label}": p})
-        require(p in get_args(Norm), f"{name}: p_{label} must be 1 or 2; got p_{label} {p}")
+        if p not in get_args(Norm):
+            raise ValueError(f"{name}: p_{label} must be 1 or 2; got p_{label} {p}")

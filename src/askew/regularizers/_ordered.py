@@ -142,18 +142,15 @@ def _cut_off(
 
 def _checked_widths(name: str, p: float | None, widths: Numbers | None) -> tuple[float, ...] | None:
     """Return the widths as a tuple; refuse settings that are out of range or of the wrong kind."""
-    require(
-        (p is None) != (widths is None),
-        f"{name}: either p or widths must be given; got p {p}, widths {widths}",
-    )
+    if (p is None) == (widths is None):
+        raise ValueError(f"{name}: either p or widths must be given; got p {p}, widths {widths}")
     if p is not None:
         check_numbers(name, {"p": p})
-        require(0.0 <= p <= 1.0, f"{name}: p must be in [0, 1]; got p {p}")
+        if not 0.0 <= p <= 1.0:
+            raise ValueError(f"{name}: p must be in [0, 1]; got p {p}")
     if widths is None:
         return None
     shares = as_numbers(name, "widths", widths)
-    require(
-        len(shares) > 0 and all(0.0 < share <= 1.0 for share in shares),
-        f"{name}: widths must be shares in (0, 1]; got widths {shares}",
-    )
+    if not (len(shares) > 0 and all(0.0 < share <= 1.0 for share in shares)):
+        raise ValueError(f"{name}: widths must be shares in (0, 1]; got widths {shares}")
     return shares

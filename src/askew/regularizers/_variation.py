@@ -3,7 +3,6 @@
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from askew._check import require
 from askew._reduction import (
     Reduction,
     check_floating,
@@ -79,10 +78,8 @@ def asymmetric_total_variation(
     _check_weights(name, weight_rise, weight_fall)
     check_reduction(name, reduction)
     check_floating(name, "x", x)
-    require(
-        -x.dim() <= dim < x.dim(),
-        f"{name}: dim must be an axis of x; got dim {dim}, x {tuple(x.shape)}",
-    )
+    if not -x.dim() <= dim < x.dim():
+        raise ValueError(f"{name}: dim must be an axis of x; got dim {dim}, x {tuple(x.shape)}")
     check_where(name, where, x.shape, "x")
     changes = None
     if where is not None:
