@@ -208,11 +208,13 @@ def checked_side(
     Tensors are checked only where reading them needs no synchronisation.
     """
     margin_name = "margin_pos" if end == "pos" else "margin"
-    names = (f"weight_{end}", f"gamma_{end}", margin_name)
-    given = zip(names, (weight, gamma, margin), strict=True)
-    side = SideSettings(*(as_setting(name, label, setting) for label, setting in given))
-    _check_setting(name, names[0], side.weight)
-    _check_setting(name, names[1], side.gamma)
+    side = SideSettings(
+        as_setting(name, f"weight_{end}", weight),
+        as_setting(name, f"gamma_{end}", gamma),
+        as_setting(name, margin_name, margin),
+    )
+    _check_setting(name, f"weight_{end}", side.weight)
+    _check_setting(name, f"gamma_{end}", side.gamma)
     for bound in _range(side.margin):
         if not (bound == 0 or SMALLEST_MARGIN <= bound < 1):
             repair = f"must be 0 or in [{SMALLEST_MARGIN}, 1)"
