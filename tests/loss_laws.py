@@ -4,10 +4,13 @@ import copy
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,14 @@ class LossCase:
     def value_and_gradients(self, inputs: list[Tensor], **settings) -> tuple[Tensor, ...]:
         value = self.loss(*inputs, **settings)
         return value, *self.gradients(value, inputs)
+
+    def value_and_gradients_of_sum(self, inputs: list[Tensor], **settings) -> tuple[Tensor, ...]:
+        value = self.loss(*inputs, **settings)
+        return value, *self.gradients(value.sum(), inputs)
+
+    def settings(self) -> list[dict[str, Tensor]]:
+        """Without and, if there is one, with the mask."""
+        return [{}] if self.where is None else [{}, {"where": self.where}]
 
 
 def close(actual: Tensor, expected: Tensor, **tolerance: float) -> None:
@@ -131,27 +142,58 @@ def compiles_in_one_graph(case: LossCase) -> None:
         close(a, b)
 
 
-def keeps_half_precision(case: LossCase) -> None:
-    exact = case.value_and_gradients(case.fresh(torch.float32))
+def half_precision_is_the_rounding_of_single(case: LossCase) -> None:
     for dtype in (torch.bfloat16, torch.float16):
         inputs = case.fresh(dtype)
-        for reduction in ("mean", "none"):
-            assert case.loss(*inputs, reduction=reduction).dtype == dtype
-        for a, b in zip(case.value_and_gradients(inputs), exact, strict=True):
-            assert a.dtype == dtype
-            close(a, b, rtol=0.1, atol=0.02)
+        exact_inputs = [t.detach().to(torch.double) if t.is_floating_point() else t for t in inputs]
+        exact_inputs = [t.requires_grad_(i in case.wrt) for i, t in enumerate(exact_inputs)]
+        for reduction in ("mean", "sum", "none"):
+            value = case.loss(*inputs, reduction=reduction)
+            exact = case.loss(*exact_inputs, reduction=reduction)
+            gradients = case.gradients(value.sum(dtype=torch.float32), inputs)
+            exact_gradients = case.gradients(exact.sum(), exact_inputs)
+            for a, b in zip((value, *gradients), (exact, *exact_gradients), strict=True):
+                assert a.dtype == dtype
+                lost = 1e-5 * float(b.detach().abs().max())  # what sums in single precision lose
+                close(a, b.to(dtype), rtol=torch.finfo(dtype).eps, atol=lost)
 
 
 def works_under_function_transforms(case: LossCase) -> None:
     inputs = case.fresh()
     plain = [t.detach() for t in inputs]
-    _, *expected = case.value_and_gradients(inputs)
-    for a, b in zip(torch.func.grad(case.loss, argnums=case.wrt)(*plain), expected, strict=True):
-        close(a, b)
-    twice = [torch.stack([t, t]) for t in plain]
-    batched = torch.vmap(torch.func.grad(case.loss, argnums=case.wrt))(*twice)
-    for a, b in zip(batched, expected, strict=True):
-        close(a, torch.stack([b, b]))
+    for settings in case.settings():
+        gradient = torch.func.grad(partial(case.loss, **settings), argnums=case.wrt)
+        _, *expected = case.value_and_gradients(inputs, **settings)
+        for a, b in zip(gradient(*plain), expected, strict=True):
+            close(a, b, rtol=1e-11, atol=1e-13)
+        batched = torch.vmap(gradient)(*(torch.stack([t, t]) for t in plain))
+        for a, b in zip(batched, expected, strict=True):
+            close(a, torch.stack([b, b]), rtol=1e-11, atol=1e-13)
+
+
+def forward_mode_agrees_with_reverse_mode(case: LossCase) -> None:
+    inputs = case.fresh()
+    _, *gradients = case.value_and_gradients(inputs)
+    tangents = [torch.randn_like(g) for g in gradients]
+    slope = sum((g * t).sum() for g, t in zip(gradients, tangents, strict=True))
+    plain = [t.detach() for t in inputs]
+    for primals in (inputs, plain):  # those that want a gradient as well, and those that do not
+        with forward_ad.dual_level():
+            duals = list(primals)
+            for i, t in zip(case.wrt, tangents, strict=True):
+                duals[i] = forward_ad.make_dual(primals[i], t)
+            tangent = forward_ad.unpack_dual(case.loss(*duals)).tangent
+        assert tangent is not None
+        close(tangent, slope)
+
+    def loss(*moved: Tensor) -> Tensor:
+        given = list(plain)
+        for i, t in zip(case.wrt, moved, strict=True):
+            given[i] = t
+        return case.loss(*given)
+
+    primals = tuple(plain[i] for i in case.wrt)
+    close(torch.func.jvp(loss, primals, tuple(tangents))[1], slope)
 
 
 def works_under_autocast(case: LossCase) -> None:
@@ -163,6 +205,32 @@ def works_under_autocast(case: LossCase) -> None:
     assert value.dtype == torch.float32
     for a, b in zip((value, *case.gradients(value, inputs)), exact, strict=True):
         close(a, b, rtol=0.02, atol=0.01)
+
+
+def the_default_device_does_not_matter(case: LossCase) -> None:
+    inputs = case.fresh()
+    for settings in case.settings():
+        expected = case.value_and_gradients(inputs, **settings)
+        with torch.device("meta"):
+            actual = case.value_and_gradients(inputs, **settings)
+        for a, b in zip(actual, expected, strict=True):
+            assert torch.equal(a, b)
+
+
+def tensors_without_values_give_shape_and_dtype(case: LossCase) -> None:
+    for settings in case.settings():
+        for reduction in ("mean", "none"):
+            value = case.loss(*case.fresh(), **settings, reduction=reduction)
+            expected = (value, *(t for i, t in enumerate(case.inputs) if i in case.wrt))
+            meta = [t.detach().to("meta").requires_grad_(t.requires_grad) for t in case.fresh()]
+            hidden = {name: where.to("meta") for name, where in settings.items()}
+            actual = [case.value_and_gradients_of_sum(meta, **hidden, reduction=reduction)]
+            with FakeTensorMode(allow_non_fake_inputs=True):
+                fake = case.fresh()
+                actual += [case.value_and_gradients_of_sum(fake, **settings, reduction=reduction)]
+            for tensors in actual:
+                for a, b in zip(tensors, expected, strict=True):
+                    assert (a.shape, a.dtype) == (b.shape, b.dtype)
 
 
 def the_module_is_the_function(case: LossCase) -> None:
@@ -183,9 +251,12 @@ LAWS = [
     nothing_left_is_a_differentiable_zero,
     gradients_are_right,
     compiles_in_one_graph,
-    keeps_half_precision,
+    half_precision_is_the_rounding_of_single,
     works_under_function_transforms,
+    forward_mode_agrees_with_reverse_mode,
     works_under_autocast,
+    the_default_device_does_not_matter,
+    tensors_without_values_give_shape_and_dtype,
     the_module_is_the_function,
 ]
 NEEDS = {

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 def require(condition: bool, message: str) -> None:
     """Raise a ValueError with `message` unless `condition` holds.
 
-    The message reads `<callable>: <what must hold>; got <name> <value>. <repair>`.
+    The message reads `<callable>: <what must hold>; got <name> <value>. <repair>`. Where it holds
+    a number that may be symbolic in a compiled graph, raise the error instead: there a text of
+    such a number breaks the graph or fixes the number, even if the text is not used.
     """
     if not condition:
         raise ValueError(message)

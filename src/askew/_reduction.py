@@ -4,6 +4,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from askew._check import require
 
@@ -55,7 +56,7 @@ def can_read_without_sync(*tensors: Tensor) -> bool:
     return (
         not torch.compiler.is_compiling()
         and not is_transformed()
-        and all(t.device.type == "cpu" and type(t) in _PLAIN for t in tensors)
+        and all(t.device.type == "cpu" and has_memory(t) for t in tensors)
     )
 
 
@@ -64,7 +65,36 @@ def is_transformed() -> bool:
     return torch._C._are_functorch_transforms_active()
 
 
+def kernel_obstacle(*tensors: Tensor) -> str:
+    """Describe why only plain differentiable operations can serve; an empty text if others can.
+
+    A kernel written by hand reads and writes memory, and knows its first derivative alone.
+    """
+    if torch.compiler.is_compiling():
+        return "a call inside torch.compile"
+    if is_transformed():
+        return "a call under a transform of torch.func"
+    if is_forward_mode():
+        return "a call in forward-mode differentiation"
+    return "" if all(has_memory(t) for t in tensors) else "tensors without memory of their own"
+
+
+def is_forward_mode() -> bool:
+    """Whether the call runs in a level of forward-mode differentiation, also by `torch.func`."""
+    return forward_ad._current_level >= 0
+
+
+def has_memory(tensor: Tensor) -> bool:
+    """Whether the values are in memory; not those of meta and fake tensors or other subclasses."""
+    return (
+        type(tensor) in _PLAIN
+        and tensor.device.type != "meta"
+        and torch._C._get_dispatch_mode(_FAKE) is None
+    )
+
+
 _PLAIN = (Tensor, torch.nn.Parameter)
+_FAKE = torch._C._TorchDispatchModeKey.FAKE
 
 
 def compute_dtype(tensor: Tensor) -> torch.dtype:
@@ -74,7 +104,9 @@ def compute_dtype(tensor: Tensor) -> torch.dtype:
 
 def result_dtype(tensor: Tensor) -> torch.dtype:
     """Return the dtype of the result: that of the scores, at least single under autocast."""
-    if torch.is_autocast_enabled(tensor.device.type):
+    kind = tensor.device.type
+    # Tensors on the device "meta" know no autocast, and asking for theirs is an error.
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         return compute_dtype(tensor)
     return tensor.dtype
 

@@ -1,9 +1,54 @@
-"""The module form of a function: it stores the settings, passes them on and prints them."""
+"""Settings of a function, and its module form, which stores, passes on and prints them."""
 
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Any, ClassVar
 
+import numpy as np
+import torch
 from torch import Tensor, nn
+
+Numbers = Tensor | Sequence[float] | np.ndarray
+"""Several numbers, one per class or per entry of an axis."""
+
+
+def as_setting(name: str, label: str, setting: float | Numbers | None) -> Any:
+    """Return one number or a tensor as it is, and a sequence or an array of numbers as a tensor."""
+    if setting is None or isinstance(setting, (int, float, Tensor)):
+        return setting
+    if isinstance(setting, np.number):
+        return setting.item()
+    try:
+        numbers = torch.tensor(setting)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"{name}: {label} must be a number or several of them; got {label} {setting!r}"
+        ) from error
+    return numbers.to(torch.get_default_dtype()) if numbers.is_floating_point() else numbers
+
+
+def check_numbers(name: str, settings: Mapping[str, object]) -> None:
+    """Refuse a setting that is not a single number."""
+    for label, setting in settings.items():
+        single = isinstance(setting, Tensor) and setting.numel() == 1
+        if not single and not isinstance(setting, (int, float, np.number)):
+            raise TypeError(f"{name}: {label} must be one number; got {label} {setting!r}")
+
+
+def as_numbers(name: str, label: str, setting: float | Numbers) -> tuple[float, ...]:
+    """Return one number or several as a tuple."""
+    if isinstance(setting, (Tensor, np.ndarray)):
+        setting = setting.tolist()
+    numbers = tuple(setting) if isinstance(setting, Sequence) else (setting,)
+    for number in numbers:
+        check_numbers(name, {label: number})
+    return tuple(float(number) for number in numbers)
+
+
+def check_integer(name: str, label: str, setting: object) -> None:
+    """Refuse a setting that is not a whole number."""
+    if not isinstance(setting, (int, np.integer)):
+        raise TypeError(f"{name}: {label} must be an integer; got {label} {setting!r}")
 
 
 class SettingsModule(nn.Module):
@@ -22,8 +67,11 @@ class SettingsModule(nn.Module):
         return {name: getattr(self, name) for name in self._setting_names}
 
     def _store(self, name: str, setting: object) -> None:
-        """Assign a setting that may be a tensor, which then moves with the module as a buffer."""
-        if isinstance(setting, Tensor):
+        """Assign a setting that may be a tensor, which then moves with the module as a buffer.
+
+        A parameter is registered as one, so that it is learned.
+        """
+        if isinstance(setting, Tensor) and not isinstance(setting, nn.Parameter):
             self.register_buffer(name, setting)
         else:
             setattr(self, name, setting)

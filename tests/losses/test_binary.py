@@ -431,3 +431,10 @@ def test_nothing_at_all_costs_nothing():
         loss.backward()
         assert loss == 0
         assert x.grad.shape == (0, 3)
+
+
+def test_the_module_is_built_where_nothing_has_a_value():
+    with torch.device("meta"):
+        loss = AsymmetricBCELoss(gamma_neg=torch.ones(3), margin=0.05)
+        value = loss(torch.randn(2, 3), torch.ones(2, 3))
+    assert value.device == loss.gamma_neg.device

@@ -239,7 +239,9 @@ def test_large_and_infinite_logits_leave_everything_finite(loss, dtype):
 def test_bad_input_is_refused(loss):
     x, y = example(4, 3)
     name = loss.__name__
-    shapes = rf"{name}: logits must be \[batch, classes\] and targets \[batch\]; got "
+    shapes = (
+        rf"{name}: logits must be \[batch, classes, \*rest\] and targets \[batch, \*rest\]; got "
+    )
     with pytest.raises(ValueError, match=shapes + r"logits \(4, 3\), targets \(3,\)"):
         loss(x, y[:3])
     with pytest.raises(ValueError, match=shapes + r"logits \(3,\), targets \(4,\)"):
@@ -249,10 +251,11 @@ def test_bad_input_is_refused(loss):
     for bad in (y.double(), y > 0):
         with pytest.raises(TypeError, match=rf"{name}: targets must be class indices; got dtype"):
             loss(x, bad)
-    with pytest.raises(ValueError, match=rf"{name}: targets .* \[0, 3\); got targets from 0 to 3"):
-        loss(x, torch.tensor([0, 1, 2, 3]))
-    with pytest.raises(ValueError, match=r"got targets from -100 to 2\. Leave rows out by where"):
-        loss(x, torch.tensor([0, 1, 2, -100]))
+    classes = rf"{name}: targets must be in \[0, 3\) or ignore_index -5; got targets from "
+    with pytest.raises(ValueError, match=classes + "0 to 3"):
+        loss(x, torch.tensor([0, 1, 2, 3]), ignore_index=-5)
+    with pytest.raises(ValueError, match=classes + "-100 to 2"):
+        loss(x, torch.tensor([0, 1, 2, -100]), ignore_index=-5)
     with pytest.raises(TypeError, match=rf"{name}: where must be boolean"):
         loss(x, y, where=y)
     with pytest.raises(ValueError, match=rf"{name}: where must broadcast .* where \(4, 3\)"):
@@ -305,6 +308,12 @@ def test_any_integer_names_a_class(loss, dtype):
 
 
 def test_the_settings_are_shown():
-    assert repr(AGCELoss(a=4.0, q=0.2)) == "AGCELoss(a=4.0, q=0.2, reduction='mean')"
-    assert repr(AULLoss(reduction="sum")) == "AULLoss(a=5.5, q=3.0, reduction='sum')"
-    assert repr(AELLoss(a=3.5)) == "AELLoss(a=3.5, reduction='mean')"
+    assert (
+        repr(AGCELoss(a=4.0, q=0.2))
+        == "AGCELoss(a=4.0, q=0.2, ignore_index=-100, reduction='mean')"
+    )
+    assert (
+        repr(AULLoss(reduction="sum"))
+        == "AULLoss(a=5.5, q=3.0, ignore_index=-100, reduction='sum')"
+    )
+    assert repr(AELLoss(a=3.5)) == "AELLoss(a=3.5, ignore_index=-100, reduction='mean')"

@@ -287,13 +287,20 @@ def test_hessian_by_function_transforms_is_that_of_the_composition():
     x, labels = batch(6, width=2, classes=2)
     x = x.detach()
     hinges = Hinges(0.0, 2.5)
-    ours = torch.func.jacrev(
-        torch.func.grad(lambda x: asymmetric_pair_loss(x, labels, margin_neg=2.5))
-    )
-    theirs = torch.func.jacrev(
-        torch.func.grad(lambda x: composed(Batch(x, labels, None), hinges, "euclidean"))
-    )
-    close(ours(x), theirs(x))
+
+    def ours(x):
+        return asymmetric_pair_loss(x, labels, margin_neg=2.5)
+
+    def theirs(x):
+        return composed(Batch(x, labels, None), hinges, "euclidean")
+
+    expected = torch.func.jacrev(torch.func.grad(theirs))(x)
+    assert expected.any()
+    exactly = {"rtol": 1e-12, "atol": 1e-13}
+    close(torch.func.jacrev(torch.func.grad(ours))(x), expected, **exactly)
+    close(torch.func.hessian(ours)(x), expected, **exactly)
+    close(torch.func.jacfwd(torch.func.jacfwd(ours))(x), expected, **exactly)
+    close(torch.autograd.functional.hessian(ours, x), expected, **exactly)
 
 
 def test_equal_vectors_have_no_second_derivative():

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from loss_laws import close
 from scipy import stats
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
 
 from askew.regularizers import AsymmetricDropout, _dropout, asymmetric_dropout
 from askew.regularizers._dropout_mask import LEVELS, ApplyMask, draw_mask
@@ -235,6 +237,17 @@ def test_the_gradient_is_the_mask(route, per_sequence):
     assert torch.autograd.gradgradcheck(lambda x: drop(x).square(), x)
 
 
+@pytest.mark.parametrize("per_sequence", [False, True])
+def test_the_derivative_in_forward_mode_is_the_mask(route, per_sequence):
+    x, tangent = torch.randn(2, 5, 4, 6, dtype=torch.double)
+    settings = {"p": (0.2, 1.0, 0.5), "per_sequence": per_sequence}
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(x, tangent)
+        dropped = asymmetric_dropout(dual, **settings, generator=source())
+        _, derivative = forward_ad.unpack_dual(dropped)
+    close(derivative, asymmetric_dropout(tangent, **settings, generator=source()))
+
+
 def test_applying_a_mask_in_pieces_is_applying_it(monkeypatch):
     monkeypatch.setattr("askew.regularizers._dropout_mask.CHUNK", 40)
     scale = torch.rand(6)
@@ -268,6 +281,26 @@ def test_the_dtype_is_kept_and_the_product_is_rounded_once(route, dtype):
     scale = LEVELS / round(0.7 * LEVELS)
     assert torch.equal(y, torch.where(y != 0, x.double() * scale, 0.0).to(dtype))
     assert torch.autograd.grad(y.sum(), x)[0].dtype == dtype
+
+
+def test_the_default_device_does_not_matter(route):
+    x = torch.randn(5, 4, 6, requires_grad=True)
+    expected = asymmetric_dropout(x, generator=source())
+    with torch.device("meta"):
+        dropped = asymmetric_dropout(x, generator=source())
+        dropped.sum().backward()
+    assert torch.equal(dropped, expected)
+    assert x.grad.isfinite().all()
+
+
+def test_tensors_without_values_keep_shape_and_dtype(route):
+    for per_sequence in (False, True):
+        x = torch.randn(5, 4, 6, dtype=torch.bfloat16, device="meta")
+        dropped = asymmetric_dropout(x, per_sequence=per_sequence)
+        with FakeTensorMode():
+            fake = asymmetric_dropout(torch.randn(5, 4, 6), per_sequence=per_sequence)
+        assert (dropped.shape, dropped.dtype) == (x.shape, x.dtype)
+        assert (fake.shape, fake.dtype) == (x.shape, torch.float32)
 
 
 def test_nothing_else_is_touched(route):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from loss_laws import close
 from scipy import stats
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from askew.regularizers import OrderedDropout, ordered_dropout
 
@@ -234,3 +235,14 @@ def test_what_does_not_fit_is_refused():
         ordered_dropout(torch.ones(6), p=0.1, per_sequence=True)
     with pytest.raises(ValueError, match="got generator on cpu, x on meta"):
         ordered_dropout(torch.ones(2, 6, device="meta"), p=0.1, generator=source())
+
+
+@pytest.mark.parametrize("settings", [{"p": 0.3}, {"widths": (0.5, 1.0)}])
+def test_tensors_without_values_keep_shape_and_dtype(settings):
+    x = torch.randn(5, 6)
+    with FakeTensorMode():
+        fake = ordered_dropout(torch.randn(5, 6), **settings)
+    for cut in (ordered_dropout(x.to("meta"), **settings), fake):
+        assert (cut.shape, cut.dtype) == (x.shape, x.dtype)
+    with torch.device("meta"):
+        assert ordered_dropout(x, **settings).device == x.device

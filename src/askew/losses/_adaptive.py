@@ -1,13 +1,16 @@
 """Binary cross-entropy whose negative focus adapts while training."""
 
+import math
+
 import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from askew._check import require
 from askew._reduction import Reduction, check_reduction, hide
-from askew._settings_module import SettingsModule
+from askew._settings_module import SettingsModule, check_numbers
 from askew.losses._binary import asymmetric_bce_loss
+from askew.losses._binary_sides import checked_side
 
 
 class AdaptiveAsymmetry(SettingsModule):
@@ -67,11 +70,20 @@ class AdaptiveAsymmetry(SettingsModule):
     ) -> None:
         super().__init__()
         name = type(self).__name__
+        numbers = {"target_gap": target_gap, "rate": rate, "max_gamma": max_gamma}
+        numbers |= {"gamma_neg": gamma_neg, "gamma_pos": gamma_pos, "margin": margin}
+        check_numbers(name, numbers)
+        checked_side(name, "pos", 1.0, gamma_pos, 0.0)
+        checked_side(name, "neg", 1.0, 0.0, margin)
         require(
             -1 < target_gap < 1,
             f"{name}: target_gap must be in (-1, 1); got target_gap {target_gap}",
         )
-        require(rate >= 0, f"{name}: rate must be at least 0; got rate {rate}")
+        require(0 <= rate < math.inf, f"{name}: rate must be at least 0; got rate {rate}")
+        require(
+            0 < max_gamma < math.inf,
+            f"{name}: max_gamma must be above 0 and finite; got max_gamma {max_gamma}",
+        )
         require(
             0 <= gamma_neg <= max_gamma,
             f"{name}: gamma_neg must be in [0, max_gamma]; "

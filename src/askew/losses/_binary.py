@@ -14,7 +14,9 @@ from askew._reduction import (
     check_floating,
     check_reduction,
     check_where,
-    is_transformed,
+    compute_dtype,
+    has_memory,
+    kernel_obstacle,
     reduce,
     result_dtype,
 )
@@ -26,11 +28,11 @@ from askew.losses._binary_chunks import (
     sum_without_gradient,
 )
 from askew.losses._binary_sides import (
+    GivenSetting,
     Setting,
     Sides,
-    SideSettings,
-    check_sides,
     check_targets,
+    checked_side,
     two_sided_loss,
 )
 
@@ -44,12 +46,12 @@ def asymmetric_bce_loss(
     logits: Float[Tensor, "*shape"],
     targets: Shaped[Tensor, "*shape"],
     *,
-    weight_pos: Setting = 1.0,
-    weight_neg: Setting = 1.0,
-    gamma_pos: Setting = 0.0,
-    gamma_neg: Setting = 0.0,
-    margin: Setting = 0.0,
-    margin_pos: Setting = 0.0,
+    weight_pos: GivenSetting = 1.0,
+    weight_neg: GivenSetting = 1.0,
+    gamma_pos: GivenSetting = 0.0,
+    gamma_neg: GivenSetting = 0.0,
+    margin: GivenSetting = 0.0,
+    margin_pos: GivenSetting = 0.0,
     detach_weight: bool = False,
     where: Bool[Tensor, "..."] | None = None,
     reduction: Reduction = "mean",
@@ -118,10 +120,9 @@ def asymmetric_bce_loss(
         Asymmetric Loss for Multi-Label Classification, 2021, arXiv:2009.14119.
     """
     name = "asymmetric_bce_loss"
-    pos = SideSettings(weight_pos, gamma_pos, margin_pos)
-    neg = SideSettings(weight_neg, gamma_neg, margin)
+    pos = checked_side(name, "pos", weight_pos, gamma_pos, margin_pos)
+    neg = checked_side(name, "neg", weight_neg, gamma_neg, margin)
     sides = Sides(pos, neg, detach_weight)
-    check_sides(name, sides)
     check_reduction(name, reduction)
     _check_inputs(name, logits, targets, where, sides)
     sides = sides.to(logits)
@@ -176,33 +177,32 @@ class AsymmetricBCELoss(SettingsModule):
     def __init__(
         self,
         *,
-        weight_pos: Setting = 1.0,
-        weight_neg: Setting = 1.0,
-        gamma_pos: Setting = 0.0,
-        gamma_neg: Setting = 0.0,
-        margin: Setting = 0.0,
-        margin_pos: Setting = 0.0,
+        weight_pos: GivenSetting = 1.0,
+        weight_neg: GivenSetting = 1.0,
+        gamma_pos: GivenSetting = 0.0,
+        gamma_neg: GivenSetting = 0.0,
+        margin: GivenSetting = 0.0,
+        margin_pos: GivenSetting = 0.0,
         detach_weight: bool = False,
         reduction: Reduction = "mean",
         route: Route = "auto",
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        pos = SideSettings(weight_pos, gamma_pos, margin_pos)
-        neg = SideSettings(weight_neg, gamma_neg, margin)
-        check_sides(name, Sides(pos, neg, detach_weight))
+        pos = checked_side(name, "pos", weight_pos, gamma_pos, margin_pos)
+        neg = checked_side(name, "neg", weight_neg, gamma_neg, margin)
         check_reduction(name, reduction)
         _check_route(name, route)
-        self._store("weight_pos", weight_pos)
-        self._store("weight_neg", weight_neg)
-        self._store("gamma_pos", gamma_pos)
-        self._store("gamma_neg", gamma_neg)
-        self._store("margin", margin)
-        self._store("margin_pos", margin_pos)
+        self._store("weight_pos", pos.weight)
+        self._store("weight_neg", neg.weight)
+        self._store("gamma_pos", pos.gamma)
+        self._store("gamma_neg", neg.gamma)
+        self._store("margin", neg.margin)
+        self._store("margin_pos", pos.margin)
         self.detach_weight = detach_weight
         self.reduction: Reduction = reduction
         self.route: Route = route
-        if bool(torch.as_tensor(gamma_pos).max() > torch.as_tensor(gamma_neg).min()):
+        if _can_be_above(pos.gamma, neg.gamma):
             warnings.warn(
                 f"{name}: gamma_pos {gamma_pos} above gamma_neg {gamma_neg} fades out easy "
                 "positives before easy negatives; where positives are rare, swap them",
@@ -247,12 +247,23 @@ class AsymmetricBCELoss(SettingsModule):
         return asymmetric_bce_loss(logits, targets, where=where, **self._settings())
 
 
+def _can_be_above(gamma_pos: Setting, gamma_neg: Setting) -> bool:
+    """Whether a class of positives has a larger gamma than one of negatives, as far as is known."""
+    if not all(has_memory(g) for g in (gamma_pos, gamma_neg) if isinstance(g, Tensor)):
+        return False
+    high = gamma_pos.max().item() if isinstance(gamma_pos, Tensor) else gamma_pos
+    low = gamma_neg.min().item() if isinstance(gamma_neg, Tensor) else gamma_neg
+    return high > low
+
+
 def _share(logits: Tensor, where: Tensor | None) -> float | Tensor:
     """Return one over the number of elements that count; no read where that would wait."""
     if where is None:
         return 1.0 / max(logits.numel(), 1)
     seen = where.expand(logits.shape).sum()
-    return 1.0 / max(int(seen), 1) if can_read_without_sync(seen) else 1.0 / seen.clamp_min(1)
+    if can_read_without_sync(seen):
+        return 1.0 / max(int(seen), 1)
+    return 1.0 / seen.clamp_min(1).to(compute_dtype(logits))
 
 
 def _choose(name: str, route: Route, obstacle: str, logits: Tensor) -> Route:
@@ -276,14 +287,10 @@ def _obstacle(logits: Tensor, targets: Tensor, sides: Sides, reduction: Reductio
     """Describe what only the composed route can serve; an empty text if there is nothing."""
     if reduction == "none":
         return 'reduction "none"'
-    settings = (*sides.pos, *sides.neg)
-    if any(isinstance(t, Tensor) and t.requires_grad for t in (targets, *settings)):
+    constants = [targets, *(s for s in (*sides.pos, *sides.neg) if isinstance(s, Tensor))]
+    if any(t.requires_grad for t in constants):
         return "targets or settings that want a gradient"
-    if torch.compiler.is_compiling():
-        return "a call inside torch.compile"
-    if is_transformed():
-        return "a call under a transform of torch.func"
-    return ""
+    return kernel_obstacle(logits, *constants)
 
 
 def _check_route(name: str, route: str) -> None:

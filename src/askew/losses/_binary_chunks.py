@@ -59,7 +59,7 @@ class SumWithGradient(torch.autograd.Function):
         if settings.compiled:
             total, gradient = compiled_sum(logits, targets, where, settings)
         else:
-            gradient = torch.empty(logits.shape, dtype=logits.dtype)
+            gradient = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
             total = chunked_sum(logits, targets, where, settings, gradient)
         ctx.settings = settings
         ctx.save_for_backward(gradient, logits, targets, where)
@@ -117,7 +117,7 @@ def chunked_sum(
         total += _chunk(x, y, where, settings, slope, views[:3])
         if out is not None:
             _scale_and_cast(slope, out, settings.scale)
-    return torch.tensor(total * settings.scale, dtype=result_dtype(logits))
+    return logits.new_tensor(total * settings.scale, dtype=result_dtype(logits))
 
 
 def _chunks(t: Tensor | None, rows: int, length: int) -> Sequence[Tensor | None]:
@@ -173,7 +173,7 @@ def _nonzero(y: Tensor) -> Tensor:
     marks = y.to(torch.bool, copy=True)
     whole = len(y) // 8 * 8
     words = marks[:whole].view(torch.int64).nonzero()
-    candidates = (words * 8 + torch.arange(8)).view(-1)
+    candidates = (words * 8 + torch.arange(8, device=y.device)).view(-1)
     indices = candidates[marks.index_select(0, candidates)]
     if whole == len(y):
         return indices

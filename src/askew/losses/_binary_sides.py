@@ -12,8 +12,10 @@ from torch import Tensor
 
 from askew._check import require
 from askew._reduction import can_read_without_sync, compute_dtype
+from askew._settings_module import Numbers, as_setting
 
 Setting = float | Tensor
+GivenSetting = float | Numbers
 
 SMALLEST_MARGIN = 1e-3
 """A smaller margin would be lost in the rounding of 1 − p in single precision."""
@@ -198,16 +200,26 @@ def _is_zero(setting: Setting) -> bool:
     return not isinstance(setting, Tensor) and setting == 0
 
 
-def check_sides(name: str, sides: Sides) -> None:
-    """Refuse settings out of range; tensors only where reading them needs no synchronisation."""
-    for label, side in (("pos", sides.pos), ("neg", sides.neg)):
-        _check_setting(name, f"weight_{label}", side.weight)
-        _check_setting(name, f"gamma_{label}", side.gamma)
-        for bound in _range(side.margin):
-            if not (bound == 0 or SMALLEST_MARGIN <= bound < 1):
-                margin = "margin_pos" if label == "pos" else "margin"
-                repair = f"must be 0 or in [{SMALLEST_MARGIN}, 1)"
-                raise ValueError(f"{name}: {margin} {repair}; got {margin} {side.margin}")
+def checked_side(
+    name: str, end: str, weight: GivenSetting, gamma: GivenSetting, margin: GivenSetting
+) -> SideSettings:
+    """Convert the settings of the side with this end of a name, and refuse those out of range.
+
+    Tensors are checked only where reading them needs no synchronisation.
+    """
+    margin_name = "margin_pos" if end == "pos" else "margin"
+    side = SideSettings(
+        as_setting(name, f"weight_{end}", weight),
+        as_setting(name, f"gamma_{end}", gamma),
+        as_setting(name, margin_name, margin),
+    )
+    _check_setting(name, f"weight_{end}", side.weight)
+    _check_setting(name, f"gamma_{end}", side.gamma)
+    for bound in _range(side.margin):
+        if not (bound == 0 or SMALLEST_MARGIN <= bound < 1):
+            repair = f"must be 0 or in [{SMALLEST_MARGIN}, 1)"
+            raise ValueError(f"{name}: {margin_name} {repair}; got {margin_name} {side.margin}")
+    return side
 
 
 def _check_setting(name: str, label: str, setting: Setting) -> None:

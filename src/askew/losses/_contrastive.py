@@ -19,7 +19,7 @@ from askew._reduction import (
     reduce,
     result_dtype,
 )
-from askew._settings_module import SettingsModule
+from askew._settings_module import SettingsModule, check_numbers
 from askew.losses._ranking_distances import direction
 
 Similarity = Literal["cosine", "dot"]
@@ -158,7 +158,7 @@ class AsymmetricContrastiveLoss(SettingsModule):
         super().__init__()
         weights = (weight_queries, weight_documents)
         _check_settings(type(self).__name__, temperature, weights, similarity, reduction)
-        self.temperature = temperature
+        self._store("temperature", temperature)
         self.weight_queries, self.weight_documents = weights
         self.similarity: Similarity = similarity
         self.reduction: Reduction = reduction
@@ -191,6 +191,8 @@ def _scores(
     d = hide(documents, seen.any(0).unsqueeze(1)).to(q.dtype)
     if similarity == "cosine":
         q, d = direction(q), direction(d)
+    if not torch.amp.is_autocast_available(q.device.type):  # as for the device "meta"
+        return q @ d.T
     with torch.autocast(q.device.type, enabled=False):
         return q @ d.T
 
@@ -212,19 +214,21 @@ def _check_settings(
     similarity: str,
     reduction: str,
 ) -> None:
-    require(
-        isinstance(temperature, Tensor) or 0 < temperature < math.inf,
-        f"{name}: temperature must be above 0 and finite; got temperature {temperature}",
-    )
-    require(
-        all(0 <= weight < math.inf for weight in weights) and max(weights) > 0,
-        f"{name}: weights must be >= 0 and finite, one above 0; "
-        f"got weight_queries {weights[0]}, weight_documents {weights[1]}",
-    )
-    require(
-        similarity in get_args(Similarity),
-        f'{name}: similarity must be "cosine" or "dot"; got similarity {similarity!r}',
-    )
+    labels = ("temperature", "weight_queries", "weight_documents")
+    check_numbers(name, dict(zip(labels, (temperature, *weights), strict=True)))
+    if not (isinstance(temperature, Tensor) or 0 < temperature < math.inf):
+        raise ValueError(
+            f"{name}: temperature must be above 0 and finite; got temperature {temperature}"
+        )
+    if not (all(0 <= weight < math.inf for weight in weights) and max(weights) > 0):
+        raise ValueError(
+            f"{name}: weights must be >= 0 and finite, one above 0; "
+            f"got weight_queries {weights[0]}, weight_documents {weights[1]}"
+        )
+    if similarity not in get_args(Similarity):
+        raise ValueError(
+            f'{name}: similarity must be "cosine" or "dot"; got similarity {similarity!r}'
+        )
     check_reduction(name, reduction)
 
 
@@ -247,20 +251,20 @@ def _check_pairs(
     exclude: Tensor | None,
 ) -> Tensor:
     """Return the positives, by default pairs of equal index."""
-    shape = (len(queries), len(documents))
+    shape = queries.shape[:1] + documents.shape[:1]
     for label, mask in (("positives", positives), ("exclude", exclude)):
         if mask is not None and mask.dtype != torch.bool:
             raise TypeError(f"{name}: {label} must be boolean; got dtype {mask.dtype}")
-        require(
-            mask is None or tuple(mask.shape) == shape,
-            f"{name}: {label} must be [queries, documents]; "
-            f"got {label} {tuple(mask.shape) if mask is not None else ()}, expected {shape}",
-        )
+        if mask is not None and mask.shape != shape:
+            raise ValueError(
+                f"{name}: {label} must be [queries, documents]; "
+                f"got {label} {tuple(mask.shape)}, expected {tuple(shape)}"
+            )
     if positives is None:
-        require(
-            shape[0] <= shape[1],
-            f"{name}: without positives every query needs the document of its index; "
-            f"got {shape[0]} queries, {shape[1]} documents",
-        )
+        if shape[0] > shape[1]:
+            raise ValueError(
+                f"{name}: without positives every query needs the document of its index; "
+                f"got {shape[0]} queries, {shape[1]} documents"
+            )
         return torch.eye(*shape, dtype=torch.bool, device=queries.device)
     return positives

@@ -6,9 +6,8 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from askew._check import require
 from askew._reduction import Reduction, can_read_without_sync, check_reduction, reduce, result_dtype
-from askew._settings_module import SettingsModule
+from askew._settings_module import SettingsModule, check_numbers
 from askew.losses._binary_sides import check_targets
 from askew.losses._missing import check_focus, checked_elements, focal_cost, priced
 
@@ -125,8 +124,9 @@ class HillLoss(SettingsModule):
 
 def _check_hill(name: str, margin_pos: float, gamma_pos: float, lambda_neg: float) -> None:
     check_focus(name, margin_pos, {"gamma_pos": gamma_pos})
-    require(
-        1 <= lambda_neg < math.inf,
-        f"{name}: lambda_neg must be finite and at least 1; got lambda_neg {lambda_neg}. "
-        "Below 1 a sure mistake would cost less than nothing",
-    )
+    check_numbers(name, {"lambda_neg": lambda_neg})
+    if not 1 <= lambda_neg < math.inf:
+        raise ValueError(
+            f"{name}: lambda_neg must be finite and at least 1; got lambda_neg {lambda_neg}. "
+            "Below 1 a sure mistake would cost less than nothing"
+        )

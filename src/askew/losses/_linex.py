@@ -6,9 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from askew._check import require
 from askew._reduction import Reduction, check_reduction, reduce, result_dtype
-from askew._settings_module import SettingsModule
+from askew._settings_module import SettingsModule, check_numbers
 from askew.losses._regression import residual
 
 TANGENT_FROM = 30.0
@@ -135,9 +134,11 @@ def _series(v: Tensor) -> Tensor:
 
 
 def _check_settings(name: str, a: float, b: float) -> None:
-    require(
-        a != 0 and math.isfinite(a),
-        f"{name}: a must be finite and not 0; got a {a}. For a towards 0 and b = 2/a² the limit is "
-        "the squared error: use torch.nn.functional.mse_loss",
-    )
-    require(0 < b < math.inf, f"{name}: b must be finite and above 0; got b {b}")
+    check_numbers(name, {"a": a, "b": b})
+    if a == 0 or not -math.inf < a < math.inf:
+        raise ValueError(
+            f"{name}: a must be finite and not 0; got a {a}. For a towards 0 and b = 2/a² the "
+            "limit is the squared error: use torch.nn.functional.mse_loss"
+        )
+    if not 0 < b < math.inf:
+        raise ValueError(f"{name}: b must be finite and above 0; got b {b}")

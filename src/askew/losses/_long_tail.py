@@ -1,19 +1,29 @@
 """Cross-entropies for classes of very different frequency."""
 
+import math
+
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from askew._check import require
-from askew._reduction import Reduction, can_read_without_sync, check_reduction, compute_dtype
-from askew._settings_module import SettingsModule
+from askew._reduction import (
+    Reduction,
+    can_read_without_sync,
+    check_floating,
+    check_reduction,
+    compute_dtype,
+    result_dtype,
+)
+from askew._settings_module import Numbers, SettingsModule, as_setting, check_integer, check_numbers
 from askew.losses._multiclass import asymmetric_focal_loss
+from askew.losses._multiclass_inputs import check_shapes, checked_settings
 
 
 def logit_adjusted_cross_entropy(
-    logits: Float[Tensor, "batch classes"],
-    targets: Int[Tensor, " batch"],
-    class_counts: Shaped[Tensor, " classes"],
+    logits: Float[Tensor, "batch classes *rest"],
+    targets: Integer[Tensor, " batch *rest"],
+    class_counts: Numbers,
     *,
     tau: float = 1.0,
     label_smoothing: float = 0.0,
@@ -34,17 +44,17 @@ def logit_adjusted_cross_entropy(
     plain accuracy is the goal: there it loses.
 
     Args:
-        logits: Scores before the softmax.
-        targets: Class indices.
+        logits: Scores before the softmax [batch, classes, *rest].
+        targets: Class indices [batch, *rest].
         class_counts: Training rows of every class, > 0; only their ratios matter.
         tau: Factor of the log-frequencies; 1 is consistent for the balanced error.
         label_smoothing: Share of the label that is spread over all classes, in [0, 1].
         ignore_index: Rows with this target do not count.
-        where: True where a row counts.
+        where: True where a row counts; broadcasts to [batch, *rest].
         reduction: "mean" over what counts, "sum" or "none".
 
     Returns:
-        A scalar, or [batch] for "none", in the dtype of `logits`.
+        A scalar, or [batch, *rest] for "none", in the dtype of `logits`.
 
     Raises:
         ValueError: If the counts do not fit or are not positive (checked on CPU only), or as in
@@ -59,26 +69,28 @@ def logit_adjusted_cross_entropy(
         Long-Tail Learning via Logit Adjustment, 2021, arXiv:2007.07314.
     """
     name = "logit_adjusted_cross_entropy"
-    counts = _check_counts(name, class_counts, logits)
+    _check_tau(name, tau)
+    counts = _counts_like(name, _checked_counts(name, class_counts), logits)
     log_shares = tau * (counts.log() - counts.sum().log())
-    return asymmetric_focal_loss(
-        logits + log_shares.to(logits.dtype),
+    loss = asymmetric_focal_loss(
+        logits.to(counts.dtype) + log_shares,
         targets,
         label_smoothing=label_smoothing,
         ignore_index=ignore_index,
         where=where,
         reduction=reduction,
     )
+    return loss.to(result_dtype(logits))
 
 
 def ldam_loss(
-    logits: Float[Tensor, "batch classes"],
-    targets: Int[Tensor, " batch"],
-    class_counts: Shaped[Tensor, " classes"],
+    logits: Float[Tensor, "batch classes *rest"],
+    targets: Integer[Tensor, " batch *rest"],
+    class_counts: Numbers,
     *,
     max_margin: float = 0.5,
     scale: float = 30.0,
-    weight: Float[Tensor, " classes"] | None = None,
+    weight: Numbers | None = None,
     ignore_index: int = -100,
     where: Bool[Tensor, "..."] | None = None,
     reduction: Reduction = "mean",
@@ -95,18 +107,18 @@ def ldam_loss(
     paper also need its deferred schedule: a `weight` per class in the last fifth of the epochs.
 
     Args:
-        logits: Scores before the softmax, cosines in [−1, 1].
-        targets: Class indices.
+        logits: Scores before the softmax, cosines in [−1, 1] [batch, classes, *rest].
+        targets: Class indices [batch, *rest].
         class_counts: Training rows of every class, > 0; only their ratios matter.
         max_margin: Margin m of the rarest class, >= 0, in units of the logits.
         scale: Factor s of the logits after the margin, > 0.
         weight: One weight per class by the convention of `F.cross_entropy`.
         ignore_index: Rows with this target do not count.
-        where: True where a row counts.
+        where: True where a row counts; broadcasts to [batch, *rest].
         reduction: "mean" over what counts, "sum" or "none".
 
     Returns:
-        A scalar, or [batch] for "none", in the dtype of `logits`.
+        A scalar, or [batch, *rest] for "none", in the dtype of `logits`.
 
     Raises:
         ValueError: If the counts do not fit or are not positive (checked on CPU only), a setting is
@@ -122,32 +134,62 @@ def ldam_loss(
         arXiv:1906.07413.
     """
     name = "ldam_loss"
-    require(max_margin >= 0, f"{name}: max_margin must be at least 0; got max_margin {max_margin}")
-    require(scale > 0, f"{name}: scale must be positive; got scale {scale}")
-    counts = _check_counts(name, class_counts, logits)
-    margins = (max_margin * (counts.min() / counts) ** 0.25).to(logits.dtype)
-    is_target = torch.arange(logits.shape[-1], device=logits.device) == targets.unsqueeze(-1)
-    return asymmetric_focal_loss(
-        scale * torch.where(is_target, logits - margins, logits),
+    _check_margin(name, max_margin, scale)
+    counts = _counts_like(name, _checked_counts(name, class_counts), logits)
+    check_shapes(name, logits, targets)
+    if targets.is_floating_point():
+        raise TypeError(f"{name}: targets must be class indices; got dtype {targets.dtype}")
+    margins = max_margin * (counts.min() / counts) ** 0.25
+    classes = torch.arange(logits.shape[1], device=logits.device).view(counts.shape)
+    is_target = classes == targets.unsqueeze(1)
+    x = logits.to(counts.dtype)
+    loss = asymmetric_focal_loss(
+        scale * torch.where(is_target, x - margins, x),
         targets,
         weight=weight,
         ignore_index=ignore_index,
         where=where,
         reduction=reduction,
     )
+    return loss.to(result_dtype(logits))
 
 
-def _check_counts(name: str, counts: Tensor, logits: Tensor) -> Tensor:
-    require(
-        logits.dim() == 2 and counts.shape == logits.shape[1:],
-        f"{name}: class_counts must be one number per class; "
-        f"got class_counts {tuple(counts.shape)}, logits {tuple(logits.shape)}",
-    )
+def _check_tau(name: str, tau: float) -> None:
+    check_numbers(name, {"tau": tau})
+    if not -math.inf < tau < math.inf:
+        raise ValueError(f"{name}: tau must be finite; got tau {tau}")
+
+
+def _check_margin(name: str, max_margin: float, scale: float) -> None:
+    check_numbers(name, {"max_margin": max_margin, "scale": scale})
+    if not max_margin >= 0:
+        raise ValueError(f"{name}: max_margin must be at least 0; got max_margin {max_margin}")
+    if not scale > 0:
+        raise ValueError(f"{name}: scale must be positive; got scale {scale}")
+
+
+def _checked_counts(name: str, class_counts: Numbers) -> Tensor:
+    """Convert the counts to a tensor, and refuse any that is not positive, where that is known."""
+    counts = as_setting(name, "class_counts", class_counts)
+    if not isinstance(counts, Tensor):
+        raise TypeError(f"{name}: class_counts must be one number per class; got {counts}")
     if can_read_without_sync(counts) and counts.numel():
         low = counts.min().item()
         if not low > 0:
             raise ValueError(f"{name}: class_counts must be positive; got class_counts {low}")
-    return counts.to(logits.device, compute_dtype(logits))
+    return counts
+
+
+def _counts_like(name: str, counts: Tensor, logits: Tensor) -> Tensor:
+    """Return the counts as [classes, 1, …], in the precision in which the loss is computed."""
+    check_floating(name, "logits", logits)
+    require(
+        logits.dim() >= 2 and counts.shape == logits.shape[1:2],
+        f"{name}: class_counts must be one number per class; "
+        f"got class_counts {tuple(counts.shape)}, logits {tuple(logits.shape)}",
+    )
+    counts = counts.to(logits.device, compute_dtype(logits))
+    return counts.view(-1, *(1,) * (logits.dim() - 2))
 
 
 class LogitAdjustedCrossEntropy(SettingsModule):
@@ -174,7 +216,7 @@ class LogitAdjustedCrossEntropy(SettingsModule):
 
     def __init__(
         self,
-        class_counts: Shaped[Tensor, " classes"],
+        class_counts: Numbers,
         *,
         tau: float = 1.0,
         label_smoothing: float = 0.0,
@@ -182,8 +224,12 @@ class LogitAdjustedCrossEntropy(SettingsModule):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        check_reduction(type(self).__name__, reduction)
-        self.register_buffer("class_counts", class_counts)
+        name = type(self).__name__
+        check_reduction(name, reduction)
+        check_integer(name, "ignore_index", ignore_index)
+        _check_tau(name, tau)
+        checked_settings(name, 1.0, 0.0, None, None, {}, label_smoothing)
+        self.register_buffer("class_counts", _checked_counts(name, class_counts))
         self.tau = tau
         self.label_smoothing = label_smoothing
         self.ignore_index = ignore_index
@@ -191,8 +237,8 @@ class LogitAdjustedCrossEntropy(SettingsModule):
 
     def forward(
         self,
-        logits: Float[Tensor, "batch classes"],
-        targets: Int[Tensor, " batch"],
+        logits: Float[Tensor, "batch classes *rest"],
+        targets: Integer[Tensor, " batch *rest"],
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
@@ -224,18 +270,22 @@ class LDAMLoss(SettingsModule):
 
     def __init__(
         self,
-        class_counts: Shaped[Tensor, " classes"],
+        class_counts: Numbers,
         *,
         max_margin: float = 0.5,
         scale: float = 30.0,
-        weight: Float[Tensor, " classes"] | None = None,
+        weight: Numbers | None = None,
         ignore_index: int = -100,
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        check_reduction(type(self).__name__, reduction)
-        self.register_buffer("class_counts", class_counts)
-        self.register_buffer("weight", weight)
+        name = type(self).__name__
+        check_reduction(name, reduction)
+        check_integer(name, "ignore_index", ignore_index)
+        _check_margin(name, max_margin, scale)
+        self.register_buffer("class_counts", _checked_counts(name, class_counts))
+        settings = checked_settings(name, 1.0, 0.0, weight, None, {}, 0.0)
+        self.register_buffer("weight", settings.weight)
         self.max_margin = max_margin
         self.scale = scale
         self.ignore_index = ignore_index
@@ -243,8 +293,8 @@ class LDAMLoss(SettingsModule):
 
     def forward(
         self,
-        logits: Float[Tensor, "batch classes"],
-        targets: Int[Tensor, " batch"],
+        logits: Float[Tensor, "batch classes *rest"],
+        targets: Integer[Tensor, " batch *rest"],
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from askew._check import require
 from askew._reduction import check_floating, check_reduction, check_where, compute_dtype, hide
+from askew._settings_module import check_numbers
 
 
 def check_labels(name: str, y: Tensor) -> None:
@@ -51,12 +52,9 @@ def priced(share: Tensor, loss: Tensor) -> Tensor:
 
 
 def check_focus(name: str, margin_pos: float, gammas: Mapping[str, float]) -> None:
-    require(
-        -math.inf < margin_pos < math.inf,
-        f"{name}: margin_pos must be finite; got margin_pos {margin_pos}",
-    )
+    check_numbers(name, {"margin_pos": margin_pos, **gammas})
+    if not -math.inf < margin_pos < math.inf:
+        raise ValueError(f"{name}: margin_pos must be finite; got margin_pos {margin_pos}")
     for label, gamma in gammas.items():
-        require(
-            0 <= gamma < math.inf,
-            f"{name}: {label} must be finite and at least 0; got {label} {gamma}",
-        )
+        if not 0 <= gamma < math.inf:
+            raise ValueError(f"{name}: {label} must be finite and at least 0; got {label} {gamma}")

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from askew._check import require
 from askew._reduction import (
     Reduction,
     can_read_without_sync,
@@ -16,16 +15,18 @@ from askew._reduction import (
     check_where,
     compute_dtype,
     hide,
-    is_transformed,
+    kernel_obstacle,
     reduce,
     result_dtype,
 )
-from askew._settings_module import SettingsModule
+from askew._settings_module import Numbers, SettingsModule, check_integer
 from askew.losses._multiclass_inputs import (
+    GivenPerClass,
     PerClass,
     by_side,
     check_setting,
     check_shapes,
+    checked_settings,
     valid_targets,
 )
 from askew.losses._multiclass_rows import FocalSum, Rows, blockwise_sum, focal_term
@@ -48,14 +49,14 @@ def asymmetric_focal_loss(
     logits: Float[Tensor, "..."],
     targets: Shaped[Tensor, "..."],
     *,
-    alpha: PerClass = 1.0,
-    gamma: PerClass = 0.0,
+    alpha: GivenPerClass = 1.0,
+    gamma: GivenPerClass = 0.0,
     positive_classes: Sequence[int] | None = None,
     alpha_pos: float | None = None,
     alpha_neg: float | None = None,
     gamma_pos: float | None = None,
     gamma_neg: float | None = None,
-    weight: Float[Tensor, " classes"] | None = None,
+    weight: Numbers | None = None,
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     where: Bool[Tensor, "..."] | None = None,
@@ -126,14 +127,18 @@ def asymmetric_focal_loss(
     name = "asymmetric_focal_loss"
     check_reduction(name, reduction)
     check_shapes(name, logits, targets)
-    require(
-        0 <= label_smoothing <= 1,
-        f"{name}: label_smoothing must be in [0, 1]; got label_smoothing {label_smoothing}",
+    sides = {
+        "alpha_pos": alpha_pos,
+        "alpha_neg": alpha_neg,
+        "gamma_pos": gamma_pos,
+        "gamma_neg": gamma_neg,
+    }
+    alpha, gamma, weight, positive_classes = checked_settings(
+        name, alpha, gamma, weight, positive_classes, sides, label_smoothing
     )
     rest = logits.shape[:1] + logits.shape[2:]
     check_where(name, where, rest)
-    sides = (alpha_pos, alpha_neg, gamma_pos, gamma_neg)
-    alpha, gamma = by_side(name, logits, positive_classes, alpha, gamma, sides)
+    alpha, gamma = by_side(name, logits, positive_classes, alpha, gamma, tuple(sides.values()))
     for label, setting in (("alpha", alpha), ("gamma", gamma), ("weight", weight)):
         check_setting(name, label, setting, logits)
     x = logits.flatten(2) if logits.dim() > 2 else logits
@@ -145,9 +150,9 @@ def asymmetric_focal_loss(
         return loss.reshape(rest) if reduction == "none" else loss
     indices = targets.reshape(x.shape[:1] + x.shape[2:]).long()
     target, kept = valid_targets(name, indices, kept, ignore_index, logits.shape[1])
-    rows, scale = _rows(target, kept, settings, label_smoothing, reduction)
+    rows, scale = _rows(target, kept, settings, label_smoothing, reduction, compute_dtype(x))
     smoothing = _smoothing(x, settings.weight, label_smoothing)
-    if x.numel() >= ONE_PASS_MIN_LOGITS and _is_plain_sum(reduction, settings):
+    if x.numel() >= ONE_PASS_MIN_LOGITS and _is_plain_sum(reduction, x, settings):
         if torch.is_grad_enabled() and logits.requires_grad:
             return FocalSum.apply(x, rows, smoothing, scale)
         return blockwise_sum(x, rows, smoothing, scale, None)
@@ -188,24 +193,35 @@ class AsymmetricFocalLoss(SettingsModule):
     def __init__(
         self,
         *,
-        alpha: PerClass = 1.0,
-        gamma: PerClass = 0.0,
+        alpha: GivenPerClass = 1.0,
+        gamma: GivenPerClass = 0.0,
         positive_classes: Sequence[int] | None = None,
         alpha_pos: float | None = None,
         alpha_neg: float | None = None,
         gamma_pos: float | None = None,
         gamma_neg: float | None = None,
-        weight: Float[Tensor, " classes"] | None = None,
+        weight: Numbers | None = None,
         ignore_index: int = -100,
         label_smoothing: float = 0.0,
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        check_reduction(type(self).__name__, reduction)
-        self._store("alpha", alpha)
-        self._store("gamma", gamma)
-        self._store("weight", weight)
-        self.positive_classes = positive_classes
+        name = type(self).__name__
+        check_reduction(name, reduction)
+        check_integer(name, "ignore_index", ignore_index)
+        sides = {
+            "alpha_pos": alpha_pos,
+            "alpha_neg": alpha_neg,
+            "gamma_pos": gamma_pos,
+            "gamma_neg": gamma_neg,
+        }
+        settings = checked_settings(
+            name, alpha, gamma, weight, positive_classes, sides, label_smoothing
+        )
+        self._store("alpha", settings.alpha)
+        self._store("gamma", settings.gamma)
+        self._store("weight", settings.weight)
+        self.positive_classes = settings.positive_classes
         self.alpha_pos, self.alpha_neg = alpha_pos, alpha_neg
         self.gamma_pos, self.gamma_neg = gamma_pos, gamma_neg
         self.ignore_index = ignore_index
@@ -229,6 +245,7 @@ def _rows(
     settings: _Settings,
     label_smoothing: float,
     reduction: Reduction,
+    dtype: torch.dtype,
 ) -> tuple[Rows, float | Tensor]:
     """Return target, price and focus of each row, and the factor of the sum."""
     gamma = _of_rows(settings.gamma, target)
@@ -241,7 +258,7 @@ def _rows(
     if reduction != "mean":
         return rows, 1.0
     if weight is None:
-        total = target.numel() if kept is None else kept.sum()
+        total = target.numel() if kept is None else kept.sum(dtype=dtype)
     else:
         total = weight.sum() if kept is None else (weight * kept).sum()
     if isinstance(total, Tensor) and not can_read_without_sync(total):
@@ -269,13 +286,13 @@ def _smoothing(x: Tensor, weight: Tensor | None, label_smoothing: float) -> Tens
     return share.view(classes, *(1,) * (x.dim() - 2))
 
 
-def _is_plain_sum(reduction: Reduction, settings: _Settings) -> bool:
+def _is_plain_sum(reduction: Reduction, x: Tensor, settings: _Settings) -> bool:
     """Whether it is a mean or sum of which only the logits need a gradient, in plain eager mode."""
+    constants = [s for s in settings if isinstance(s, Tensor)]
     return (
         reduction != "none"
-        and not torch.compiler.is_compiling()
-        and not is_transformed()
-        and not any(isinstance(s, Tensor) and s.requires_grad for s in settings)
+        and not any(s.requires_grad for s in constants)
+        and not kernel_obstacle(x, *constants)
     )
 
 

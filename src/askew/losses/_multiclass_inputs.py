@@ -1,6 +1,7 @@
 """Settings per class or side and targets of multi-class losses, and their checks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -8,8 +9,68 @@ from torch import Tensor
 
 from askew._check import require
 from askew._reduction import can_read_without_sync, check_floating, compute_dtype
+from askew._settings_module import Numbers, as_numbers, as_setting, check_numbers
 
 PerClass = float | Float[Tensor, " classes"]
+GivenPerClass = float | Numbers
+
+
+class ClassSettings(NamedTuple):
+    """Settings of a focal loss that were converted and checked, but for the number of classes."""
+
+    alpha: PerClass
+    gamma: PerClass
+    weight: Tensor | None
+    positive_classes: tuple[int, ...] | None
+
+
+def checked_settings(
+    name: str,
+    alpha: GivenPerClass,
+    gamma: GivenPerClass,
+    weight: Numbers | None,
+    positive_classes: Sequence[int] | Numbers | None,
+    sides: Mapping[str, float | None],
+    label_smoothing: float,
+) -> ClassSettings:
+    """Convert settings to numbers and tensors, and refuse those out of range."""
+    check_numbers(name, {"label_smoothing": label_smoothing})
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(
+            f"{name}: label_smoothing must be in [0, 1]; got label_smoothing {label_smoothing}"
+        )
+    given = {label: side for label, side in sides.items() if side is not None}
+    check_numbers(name, given)
+    classes = None
+    if positive_classes is not None:
+        numbers = as_numbers(name, "positive_classes", positive_classes)
+        if not all(number.is_integer() for number in numbers):
+            raise ValueError(
+                f"{name}: positive_classes must be class indices; got positive_classes {numbers}"
+            )
+        classes = tuple(int(number) for number in numbers)
+    if given and classes is None:
+        raise ValueError(
+            f"{name}: settings of a side need to know which classes are positive; "
+            f"got alpha_pos, alpha_neg, gamma_pos, gamma_neg {tuple(sides.values())}. "
+            "Give positive_classes"
+        )
+    alpha, gamma = as_setting(name, "alpha", alpha), as_setting(name, "gamma", gamma)
+    weight = as_setting(name, "weight", weight)
+    if weight is not None and not isinstance(weight, Tensor):
+        raise TypeError(f"{name}: weight must be one number per class; got weight {weight}")
+    for label, setting in {"alpha": alpha, "gamma": gamma, "weight": weight, **given}.items():
+        if setting is not None and not _lowest(setting) >= 0:
+            raise ValueError(f"{name}: {label} must be at least 0; got {label} {setting}")
+    return ClassSettings(alpha, gamma, weight, classes)
+
+
+def _lowest(setting: PerClass) -> float:
+    """Return the smallest value; 0 of a tensor that must not be read."""
+    if not isinstance(setting, Tensor):
+        return setting
+    readable = can_read_without_sync(setting) and setting.numel()
+    return float(setting.detach().min()) if readable else 0.0
 
 
 def by_side(
@@ -22,11 +83,6 @@ def by_side(
 ) -> tuple[PerClass, PerClass]:
     """Return alpha and gamma per class where the settings of a side are given."""
     if positive_classes is None:
-        require(
-            all(side is None for side in sides),
-            f"{name}: settings of a side need to know which classes are positive; "
-            f"got alpha_pos, alpha_neg, gamma_pos, gamma_neg {sides}. Give positive_classes",
-        )
         return alpha, gamma
     classes = logits.shape[1]
     require(
@@ -101,19 +157,13 @@ def check_shapes(name: str, logits: Tensor, targets: Tensor) -> None:
 
 
 def check_setting(name: str, label: str, setting: PerClass | None, logits: Tensor) -> None:
-    """Refuse a setting that is not one per class; a negative one where it can be read."""
-    if setting is None:
-        return
-    low = setting
+    """Refuse a setting of classes that is not one per class."""
     if isinstance(setting, Tensor):
         require(
             setting.shape == logits.shape[1:2],
             f"{name}: {label} must be a number or one per class; "
             f"got {label} {tuple(setting.shape)}, logits {tuple(logits.shape)}",
         )
-        low = float(setting.detach().min()) if can_read_without_sync(setting) else 0.0
-    if not low >= 0:
-        raise ValueError(f"{name}: {label} must be at least 0; got {label} {setting}")
 
 
 def class_log_probs(logits: Tensor, dim: int) -> Tensor:

@@ -9,7 +9,6 @@ from torch import Tensor
 from askew._check import require
 from askew._reduction import (
     Reduction,
-    can_read_without_sync,
     check_floating,
     check_reduction,
     check_where,
@@ -17,19 +16,20 @@ from askew._reduction import (
     reduce,
     result_dtype,
 )
-from askew._settings_module import SettingsModule
-from askew.losses._multiclass_inputs import check_class_index, class_log_probs
+from askew._settings_module import SettingsModule, check_integer, check_numbers
+from askew.losses._multiclass_inputs import class_log_probs, valid_targets
 
 SMALLEST_SHIFT = 1e-3
 """A smaller shift of the probability would be lost in the rounding of 1 − p in single precision."""
 
 
 def agce_loss(
-    logits: Float[Tensor, "batch classes"],
-    targets: Integer[Tensor, " batch"],
+    logits: Float[Tensor, "batch classes *rest"],
+    targets: Integer[Tensor, " batch *rest"],
     *,
     a: float = 0.6,
     q: float = 0.6,
+    ignore_index: int = -100,
     where: Bool[Tensor, "..."] | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -51,16 +51,17 @@ def agce_loss(
     and may never fit rare classes. The best settings differ between data sets.
 
     Args:
-        logits: Scores of each row for each class.
-        targets: Class index of each row.
+        logits: Scores of each row for each class [batch, classes, *rest].
+        targets: Class index of each row [batch, *rest].
         a: Shift of the probability, 0 or >= 0.001; the defaults are the authors' for CIFAR-10, for
             MNIST they use ``a=4, q=0.2``.
         q: Exponent, > 0.
-        where: True where a row counts; broadcasts to [batch].
+        ignore_index: Rows with this target do not count.
+        where: True where a row counts; broadcasts to [batch, *rest].
         reduction: "mean" over the rows that count, "sum" or "none".
 
     Returns:
-        A scalar, or [batch] for "none", in the dtype of `logits`.
+        A scalar, or [batch, *rest] for "none", in the dtype of `logits`.
 
     Raises:
         ValueError: If shapes differ, a setting is out of range, or a class index is outside
@@ -80,7 +81,7 @@ def agce_loss(
         Asymmetric Loss Functions for Learning with Noisy Labels, 2021, arXiv:2106.03110.
     """
     _check_agce("agce_loss", a, q)
-    log_p, where = _label_log_probs("agce_loss", logits, targets, where, reduction)
+    log_p, where = _label_log_probs("agce_loss", logits, targets, ignore_index, where, reduction)
     ratio = log_p if a == 0 else torch.log1p(torch.expm1(log_p) / (1 + a))  # log (a+p)/(a+1)
     loss = -((1 + a) ** q / q) * torch.expm1(q * ratio)
     return reduce(loss, reduction, where, result_dtype(logits))
@@ -92,6 +93,7 @@ class AGCELoss(SettingsModule):
     Args:
         a: See `agce_loss`, which describes all settings.
         q: Exponent.
+        ignore_index: Rows with this target do not count.
         reduction: "mean", "sum" or "none".
 
     Raises:
@@ -102,18 +104,27 @@ class AGCELoss(SettingsModule):
         tensor(0.6978)
     """
 
-    def __init__(self, *, a: float = 0.6, q: float = 0.6, reduction: Reduction = "mean") -> None:
+    def __init__(
+        self,
+        *,
+        a: float = 0.6,
+        q: float = 0.6,
+        ignore_index: int = -100,
+        reduction: Reduction = "mean",
+    ) -> None:
         super().__init__()
         _check_agce("AGCELoss", a, q)
         check_reduction("AGCELoss", reduction)
+        check_integer("AGCELoss", "ignore_index", ignore_index)
         self.a = a
         self.q = q
+        self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
 
     def forward(
         self,
-        logits: Float[Tensor, "batch classes"],
-        targets: Integer[Tensor, " batch"],
+        logits: Float[Tensor, "batch classes *rest"],
+        targets: Integer[Tensor, " batch *rest"],
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
@@ -122,11 +133,12 @@ class AGCELoss(SettingsModule):
 
 
 def aul_loss(
-    logits: Float[Tensor, "batch classes"],
-    targets: Integer[Tensor, " batch"],
+    logits: Float[Tensor, "batch classes *rest"],
+    targets: Integer[Tensor, " batch *rest"],
     *,
     a: float = 5.5,
     q: float = 3.0,
+    ignore_index: int = -100,
     where: Bool[Tensor, "..."] | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -142,16 +154,17 @@ def aul_loss(
     ``q=1`` it is half the mean absolute error. When not to use it: see `agce_loss`.
 
     Args:
-        logits: Scores of each row for each class.
-        targets: Class index of each row.
+        logits: Scores of each row for each class [batch, classes, *rest].
+        targets: Class index of each row [batch, *rest].
         a: Point from which the distance is measured, >= 1.001; the defaults are the authors' for
             CIFAR-10, for MNIST they use ``a=3, q=0.1``.
         q: Exponent, > 0.
-        where: True where a row counts; broadcasts to [batch].
+        ignore_index: Rows with this target do not count.
+        where: True where a row counts; broadcasts to [batch, *rest].
         reduction: "mean" over the rows that count, "sum" or "none".
 
     Returns:
-        A scalar, or [batch] for "none", in the dtype of `logits`.
+        A scalar, or [batch, *rest] for "none", in the dtype of `logits`.
 
     Raises:
         ValueError: If shapes differ, a setting is out of range, or a class index is outside
@@ -170,7 +183,7 @@ def aul_loss(
         Asymmetric Loss Functions for Learning with Noisy Labels, 2021, arXiv:2106.03110.
     """
     _check_aul("aul_loss", a, q)
-    log_p, where = _label_log_probs("aul_loss", logits, targets, where, reduction)
+    log_p, where = _label_log_probs("aul_loss", logits, targets, ignore_index, where, reduction)
     ratio = torch.log1p(-torch.expm1(log_p) / (a - 1))  # log (a-p)/(a-1)
     loss = ((a - 1) ** q / q) * torch.expm1(q * ratio)
     return reduce(loss, reduction, where, result_dtype(logits))
@@ -182,6 +195,7 @@ class AULLoss(SettingsModule):
     Args:
         a: See `aul_loss`, which describes all settings.
         q: Exponent.
+        ignore_index: Rows with this target do not count.
         reduction: "mean", "sum" or "none".
 
     Raises:
@@ -192,18 +206,27 @@ class AULLoss(SettingsModule):
         tensor(17.8594)
     """
 
-    def __init__(self, *, a: float = 5.5, q: float = 3.0, reduction: Reduction = "mean") -> None:
+    def __init__(
+        self,
+        *,
+        a: float = 5.5,
+        q: float = 3.0,
+        ignore_index: int = -100,
+        reduction: Reduction = "mean",
+    ) -> None:
         super().__init__()
         _check_aul("AULLoss", a, q)
         check_reduction("AULLoss", reduction)
+        check_integer("AULLoss", "ignore_index", ignore_index)
         self.a = a
         self.q = q
+        self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
 
     def forward(
         self,
-        logits: Float[Tensor, "batch classes"],
-        targets: Integer[Tensor, " batch"],
+        logits: Float[Tensor, "batch classes *rest"],
+        targets: Integer[Tensor, " batch *rest"],
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
@@ -212,10 +235,11 @@ class AULLoss(SettingsModule):
 
 
 def ael_loss(
-    logits: Float[Tensor, "batch classes"],
-    targets: Integer[Tensor, " batch"],
+    logits: Float[Tensor, "batch classes *rest"],
+    targets: Integer[Tensor, " batch *rest"],
     *,
     a: float = 2.5,
+    ignore_index: int = -100,
     where: Bool[Tensor, "..."] | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -227,15 +251,16 @@ def ael_loss(
     use it: see `agce_loss`; a large ``a`` also makes all slopes small.
 
     Args:
-        logits: Scores of each row for each class.
-        targets: Class index of each row.
+        logits: Scores of each row for each class [batch, classes, *rest].
+        targets: Class index of each row [batch, *rest].
         a: Scale of the probability, >= 0.001; the default is the authors' for CIFAR-10, for MNIST
             they use 3.5.
-        where: True where a row counts; broadcasts to [batch].
+        ignore_index: Rows with this target do not count.
+        where: True where a row counts; broadcasts to [batch, *rest].
         reduction: "mean" over the rows that count, "sum" or "none".
 
     Returns:
-        A scalar, or [batch] for "none", in the dtype of `logits`.
+        A scalar, or [batch, *rest] for "none", in the dtype of `logits`.
 
     Raises:
         ValueError: If shapes differ, `a` is out of range, or a class index is outside (checked on
@@ -251,7 +276,7 @@ def ael_loss(
         Asymmetric Loss Functions for Learning with Noisy Labels, 2021, arXiv:2106.03110.
     """
     _check_ael("ael_loss", a)
-    log_p, where = _label_log_probs("ael_loss", logits, targets, where, reduction)
+    log_p, where = _label_log_probs("ael_loss", logits, targets, ignore_index, where, reduction)
     return reduce(torch.exp(-log_p.exp() / a), reduction, where, result_dtype(logits))
 
 
@@ -260,6 +285,7 @@ class AELLoss(SettingsModule):
 
     Args:
         a: See `ael_loss`, which describes all settings.
+        ignore_index: Rows with this target do not count.
         reduction: "mean", "sum" or "none".
 
     Raises:
@@ -270,17 +296,21 @@ class AELLoss(SettingsModule):
         tensor(0.9048)
     """
 
-    def __init__(self, *, a: float = 2.5, reduction: Reduction = "mean") -> None:
+    def __init__(
+        self, *, a: float = 2.5, ignore_index: int = -100, reduction: Reduction = "mean"
+    ) -> None:
         super().__init__()
         _check_ael("AELLoss", a)
         check_reduction("AELLoss", reduction)
+        check_integer("AELLoss", "ignore_index", ignore_index)
         self.a = a
+        self.ignore_index = ignore_index
         self.reduction: Reduction = reduction
 
     def forward(
         self,
-        logits: Float[Tensor, "batch classes"],
-        targets: Integer[Tensor, " batch"],
+        logits: Float[Tensor, "batch classes *rest"],
+        targets: Integer[Tensor, " batch *rest"],
         *,
         where: Bool[Tensor, "..."] | None = None,
     ) -> Tensor:
@@ -289,7 +319,12 @@ class AELLoss(SettingsModule):
 
 
 def _label_log_probs(
-    name: str, logits: Tensor, targets: Tensor, where: Tensor | None, reduction: str
+    name: str,
+    logits: Tensor,
+    targets: Tensor,
+    ignore_index: int,
+    where: Tensor | None,
+    reduction: str,
 ) -> tuple[Tensor, Tensor | None]:
     """Check the inputs; return the log-probability of each row's label, and `where` by row."""
     check_reduction(name, reduction)
@@ -297,42 +332,38 @@ def _label_log_probs(
     if targets.is_floating_point() or targets.dtype == torch.bool:
         raise TypeError(f"{name}: targets must be class indices; got dtype {targets.dtype}")
     require(
-        logits.dim() == 2 and targets.shape == logits.shape[:1],
-        f"{name}: logits must be [batch, classes] and targets [batch]; "
+        logits.dim() >= 2 and targets.shape == logits.shape[:1] + logits.shape[2:],
+        f"{name}: logits must be [batch, classes, *rest] and targets [batch, *rest]; "
         f"got logits {tuple(logits.shape)}, targets {tuple(targets.shape)}",
     )
     check_where(name, where, targets.shape)
-    if where is not None:
-        where = where.expand(targets.shape)
-        logits, targets = hide(logits, where.unsqueeze(-1)), hide(targets, where)
-    if can_read_without_sync(targets):
-        check_class_index(name, targets, logits.shape[1])
-    log_probs = class_log_probs(logits, 1)
-    return log_probs.gather(1, targets.long().unsqueeze(1)).squeeze(1), where
+    kept = None if where is None else where.expand(targets.shape)
+    targets, kept = valid_targets(name, targets.long(), kept, ignore_index, logits.shape[1])
+    log_probs = class_log_probs(hide(logits, None if kept is None else kept.unsqueeze(1)), 1)
+    return log_probs.gather(1, targets.unsqueeze(1)).squeeze(1), kept
 
 
 def _check_exponent(name: str, q: float) -> None:
-    require(0 < q < math.inf, f"{name}: q must be finite and above 0; got q {q}")
+    check_numbers(name, {"q": q})
+    if not 0 < q < math.inf:
+        raise ValueError(f"{name}: q must be finite and above 0; got q {q}")
 
 
 def _check_agce(name: str, a: float, q: float) -> None:
     _check_exponent(name, q)
-    require(
-        a == 0 or SMALLEST_SHIFT <= a < math.inf,
-        f"{name}: a must be 0, or finite and at least {SMALLEST_SHIFT}; got a {a}",
-    )
+    check_numbers(name, {"a": a})
+    if not (a == 0 or SMALLEST_SHIFT <= a < math.inf):
+        raise ValueError(f"{name}: a must be 0, or finite and at least {SMALLEST_SHIFT}; got a {a}")
 
 
 def _check_aul(name: str, a: float, q: float) -> None:
     _check_exponent(name, q)
-    require(
-        1 + SMALLEST_SHIFT <= a < math.inf,
-        f"{name}: a must be finite and at least {1 + SMALLEST_SHIFT}; got a {a}",
-    )
+    check_numbers(name, {"a": a})
+    if not 1 + SMALLEST_SHIFT <= a < math.inf:
+        raise ValueError(f"{name}: a must be finite and at least {1 + SMALLEST_SHIFT}; got a {a}")
 
 
 def _check_ael(name: str, a: float) -> None:
-    require(
-        SMALLEST_SHIFT <= a < math.inf,
-        f"{name}: a must be finite and at least {SMALLEST_SHIFT}; got a {a}",
-    )
+    check_numbers(name, {"a": a})
+    if not SMALLEST_SHIFT <= a < math.inf:
+        raise ValueError(f"{name}: a must be finite and at least {SMALLEST_SHIFT}; got a {a}")

@@ -20,7 +20,7 @@ from askew._reduction import (
     reduce,
     result_dtype,
 )
-from askew._settings_module import SettingsModule
+from askew._settings_module import Numbers, SettingsModule, as_setting, check_numbers
 from askew.losses._binary_sides import check_targets
 from askew.losses._multiclass_inputs import check_class_index, class_log_probs
 
@@ -34,8 +34,8 @@ def asymmetric_tversky_loss(
     logits: Float[Tensor, "batch classes *space"],
     targets: Shaped[Tensor, "..."],
     *,
-    weight_fn: float | Float[Tensor, " classes"] = 0.5,
-    weight_fp: float | Float[Tensor, " classes"] = 0.5,
+    weight_fn: float | Numbers = 0.5,
+    weight_fp: float | Numbers = 0.5,
     gamma: float = 1.0,
     smooth: float = 1.0,
     per_image: bool = True,
@@ -96,7 +96,7 @@ def asymmetric_tversky_loss(
         A Novel Focal Tversky loss function, 2018, arXiv:1810.07842 (there too, and gamma .75).
     """
     name = "asymmetric_tversky_loss"
-    check_tversky(name, weight_fn, weight_fp, gamma, smooth)
+    weight_fn, weight_fp = check_tversky(name, weight_fn, weight_fp, gamma, smooth)
     check_reduction(name, reduction)
     for label, weight in (("weight_fn", weight_fn), ("weight_fp", weight_fp)):
         require(
@@ -138,16 +138,17 @@ class AsymmetricTverskyLoss(SettingsModule):
     def __init__(
         self,
         *,
-        weight_fn: float | Float[Tensor, " classes"] = 0.5,
-        weight_fp: float | Float[Tensor, " classes"] = 0.5,
+        weight_fn: float | Numbers = 0.5,
+        weight_fp: float | Numbers = 0.5,
         gamma: float = 1.0,
         smooth: float = 1.0,
         per_image: bool = True,
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        check_tversky("AsymmetricTverskyLoss", weight_fn, weight_fp, gamma, smooth)
-        check_reduction("AsymmetricTverskyLoss", reduction)
+        name = type(self).__name__
+        weight_fn, weight_fp = check_tversky(name, weight_fn, weight_fp, gamma, smooth)
+        check_reduction(name, reduction)
         self._store("weight_fn", weight_fn)
         self._store("weight_fp", weight_fp)
         self.gamma = gamma
@@ -246,24 +247,35 @@ def _like(weight: Weight, like: Tensor) -> Weight:
 
 
 def check_tversky(
-    name: str, weight_fn: Weight, weight_fp: Weight, gamma: float, smooth: float
-) -> None:
-    """Refuse settings out of range; tensors only where they can be read at no cost."""
-    for label, weight in (("weight_fn", weight_fn), ("weight_fp", weight_fp)):
+    name: str,
+    weight_fn: float | Numbers,
+    weight_fp: float | Numbers,
+    gamma: float,
+    smooth: float,
+) -> tuple[Weight, Weight]:
+    """Return both prices; refuse settings out of range, tensors where reading is at no cost."""
+    fn = as_setting(name, "weight_fn", weight_fn)
+    fp = as_setting(name, "weight_fp", weight_fp)
+    for label, weight in (("weight_fn", fn), ("weight_fp", fp)):
         if isinstance(weight, Tensor):
             fits = not can_read_without_sync(weight) or bool(
                 ((weight >= 0) & weight.isfinite()).all()
             )
         else:
             fits = 0 <= weight < math.inf
-        require(fits, f"{name}: {label} must be finite and at least 0; got {label} {weight}")
-    require(0 < gamma < math.inf, f"{name}: gamma must be finite and above 0; got gamma {gamma}")
+        if not fits:
+            raise ValueError(f"{name}: {label} must be finite and at least 0; got {label} {weight}")
+    check_numbers(name, {"gamma": gamma})
+    if not 0 < gamma < math.inf:
+        raise ValueError(f"{name}: gamma must be finite and above 0; got gamma {gamma}")
     check_smooth(name, smooth)
+    return fn, fp
 
 
 def check_smooth(name: str, smooth: float) -> None:
     """Refuse a `smooth` that could leave 0 / 0."""
-    require(
-        SMALLEST_SMOOTH <= smooth < math.inf,
-        f"{name}: smooth must be finite and at least {SMALLEST_SMOOTH}; got smooth {smooth}",
-    )
+    check_numbers(name, {"smooth": smooth})
+    if not SMALLEST_SMOOTH <= smooth < math.inf:
+        raise ValueError(
+            f"{name}: smooth must be finite and at least {SMALLEST_SMOOTH}; got smooth {smooth}"
+        )

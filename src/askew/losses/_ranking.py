@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from askew._check import require
 from askew._reduction import (
     Reduction,
     check_floating,
@@ -20,6 +19,7 @@ from askew._reduction import (
     reduce,
     result_dtype,
 )
+from askew._settings_module import check_numbers
 from askew.losses._ranking_distances import Distance, check_distance, distances
 
 
@@ -265,20 +265,19 @@ def ranking_violations(
 def check_hinges(name: str, hinges: Hinges) -> None:
     """Refuse margins and prices that are negative or not finite, and a loss without any term."""
     for label, value in hinges._asdict().items():
+        check_numbers(name, {label: 0 if value is None and label == "relative_margin" else value})
         if label == "relative_margin":
-            require(
-                value is None or math.isfinite(value),
-                f"{name}: relative_margin must be None or finite; got relative_margin {value}",
-            )
+            if value is not None and not -math.inf < value < math.inf:
+                raise ValueError(
+                    f"{name}: relative_margin must be None or finite; got relative_margin {value}"
+                )
         else:
-            require(
-                0.0 <= value < math.inf,
-                f"{name}: {label} must be >= 0 and finite; got {label} {value}",
-            )
-    require(
-        hinges.scale_pos > 0 or hinges.scale_neg > 0 or hinges.relative_margin is not None,
-        f"{name}: something must cost; got scale_pos 0, scale_neg 0 and no relative_margin",
-    )
+            if not 0.0 <= value < math.inf:
+                raise ValueError(f"{name}: {label} must be >= 0 and finite; got {label} {value}")
+    if not (hinges.scale_pos > 0 or hinges.scale_neg > 0 or hinges.relative_margin is not None):
+        raise ValueError(
+            f"{name}: something must cost; got scale_pos 0, scale_neg 0 and no relative_margin"
+        )
 
 
 def leaves_order_open(hinges: Hinges, distance: Distance) -> bool:
@@ -338,11 +337,12 @@ def _check_triplets(name: str, triplets: tuple[Tensor, ...], where: Tensor | Non
     labels = ("anchor", "positive", "negative")
     for label, tensor in zip(labels, triplets, strict=True):
         check_floating(name, label, tensor)
-    shapes = [tuple(tensor.shape) for tensor in triplets]
-    require(
-        len(set(shapes)) == 1 and len(shapes[0]) > 0 and shapes[0][-1] > 0,
-        f"{name}: anchor, positive and negative must have the same shape [*batch, width]; "
-        + "got "
-        + ", ".join(f"{label} {shape}" for label, shape in zip(labels, shapes, strict=True)),
-    )
+    anchor, positive, negative = (tensor.shape for tensor in triplets)
+    if not (anchor == positive == negative and len(anchor) > 0 and anchor[-1] > 0):
+        shapes = [tuple(tensor.shape) for tensor in triplets]
+        raise ValueError(
+            f"{name}: anchor, positive and negative must have the same shape [*batch, width]; "
+            + "got "
+            + ", ".join(f"{label} {shape}" for label, shape in zip(labels, shapes, strict=True))
+        )
     check_where(name, where, triplets[0].shape[:-1])

@@ -113,8 +113,9 @@ class _Gradient(torch.autograd.Function):
 
 def loss_and_gradient(batch: Batch, settings: PairSettings) -> tuple[Tensor, Tensor]:
     """Return the loss of all pairs and its gradient, which is empty where it is not wanted."""
-    labels = batch.labels.long()
-    kept = torch.arange(len(labels)) if batch.where is None else batch.where.nonzero().squeeze(1)
+    labels, where = batch.labels.long(), batch.where
+    where = torch.ones_like(labels, dtype=torch.bool) if where is None else where
+    kept = where.nonzero().squeeze(1)
     labels, order = labels[kept].sort()
     points = _SortedPoints(batch.x, kept[order], labels, settings)
     points.visit_pairs()
@@ -235,7 +236,7 @@ class _SortedPoints:
         torch.addmm(self.square[start:], left, right.T, alpha=-2, out=out)
         out += self.square[start:stop, None]
         rows = stop - start
-        not_after = torch.ones((rows, rows), dtype=torch.bool).tril_()
+        not_after = out.new_ones((rows, rows), dtype=torch.bool).tril_()
         out[:, :rows].masked_fill_(not_after, float("inf"))
 
     def _near(

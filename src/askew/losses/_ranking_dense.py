@@ -49,9 +49,10 @@ def dense_sums(batch: Batch, hinges: Hinges, distance: Distance) -> Sums:
 def row_blocks(x: Tensor) -> list[tuple[int, int]]:
     """Return where blocks of rows start and stop; in `torch.compile` all rows are one block."""
     rows, width = x.shape
+    if torch.compiler.is_compiling():  # a loop would fix the number of rows
+        return [(0, rows)]
     elements = CPU_BLOCK_ELEMENTS if x.device.type == "cpu" else ACCELERATOR_BLOCK_ELEMENTS
-    step = rows if torch.compiler.is_compiling() else elements // max(rows * width, 1)
-    step = max(step, 1)
+    step = max(elements // max(rows * width, 1), 1)
     return [(start, min(start + step, rows)) for start in range(0, rows, step)] or [(0, 0)]
 
 
@@ -69,7 +70,7 @@ def _pairs(batch: Batch, start: int, stop: int) -> tuple[Tensor, Tensor]:
     """Return which pairs of these rows have equal labels, and which have different ones."""
     rows = torch.arange(start, stop, device=batch.labels.device)
     same = batch.labels[start:stop, None] == batch.labels
-    pair = rows[:, None] != torch.arange(len(batch.labels), device=rows.device)
+    pair = rows[:, None] != torch.arange(batch.labels.shape[0], device=rows.device)
     if batch.where is not None:
         pair = pair & batch.where[start:stop, None] & batch.where
     return same & pair, ~same & pair
@@ -86,10 +87,8 @@ def hessian_product(
     with torch.no_grad():  # the counts of a mean are constants, as in the first derivative
         sums = dense_sums(batch, hinges, distance)
         share_pos, share_neg = (
-            2
-            * scale
-            / (active.sum().clamp_min(1) if mean else 1)  # (i, j) and (j, i) both move row i
-            for scale, active in (
+            2 * scale / (active.sum().clamp_min(1).to(v.dtype) if mean else 1)
+            for scale, active in (  # times 2, as (i, j) and (j, i) both move row i
                 (hinges.scale_pos, sums.active_pos),
                 (hinges.scale_neg, sums.active_neg),
             )

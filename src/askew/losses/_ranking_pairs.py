@@ -13,7 +13,9 @@ from askew._reduction import (
     check_reduction,
     check_where,
     compute_dtype,
+    has_memory,
     hide,
+    is_forward_mode,
     is_transformed,
     result_dtype,
 )
@@ -184,7 +186,8 @@ def _pair_loss(
     x = hide(embeddings, None if where is None else where.unsqueeze(1))
     x = x.to(compute_dtype(x))
     dtype = result_dtype(embeddings)
-    if reduction == "none" or x.device.type != "cpu" or torch.compiler.is_compiling():
+    needs_composition = torch.compiler.is_compiling() or is_forward_mode() or not has_memory(x)
+    if reduction == "none" or x.device.type != "cpu" or needs_composition:
         return composed(Batch(x, labels, where), hinges, distance, reduction).to(dtype)
     if distance == "cosine":
         x = direction(x)

@@ -18,16 +18,17 @@ from askew._reduction import (
     reduce,
     result_dtype,
 )
-from askew._settings_module import SettingsModule
+from askew._settings_module import Numbers, SettingsModule, as_setting, check_numbers
 
 Level = float | Tensor
+GivenLevel = float | Numbers
 
 
 def pinball_loss(
     prediction: Float[Tensor, "*shape"],
     target: Float[Tensor, "..."],
     *,
-    quantile: float | Float[Tensor, "..."] = 0.5,
+    quantile: GivenLevel = 0.5,
     where: Bool[Tensor, "..."] | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -67,7 +68,7 @@ def pinball_loss(
         Regression Quantiles, Econometrica, 1978, doi:10.2307/1913643.
     """
     name = "pinball_loss"
-    _check_level(name, "quantile", quantile)
+    quantile = _checked_level(name, "quantile", quantile)
     u = residual(name, prediction, target, where, reduction, quantile)
     loss = _price_of(u, quantile) * u.abs()
     return reduce(loss, reduction, where, result_dtype(prediction))
@@ -90,13 +91,10 @@ class PinballLoss(SettingsModule):
 
     quantile: Level
 
-    def __init__(
-        self, *, quantile: float | Float[Tensor, "..."] = 0.5, reduction: Reduction = "mean"
-    ) -> None:
+    def __init__(self, *, quantile: GivenLevel = 0.5, reduction: Reduction = "mean") -> None:
         super().__init__()
-        _check_level("PinballLoss", "quantile", quantile)
+        self._store("quantile", _checked_level("PinballLoss", "quantile", quantile))
         check_reduction("PinballLoss", reduction)
-        self._store("quantile", quantile)
         self.reduction: Reduction = reduction
 
     def forward(
@@ -114,7 +112,7 @@ def expectile_loss(
     prediction: Float[Tensor, "*shape"],
     target: Float[Tensor, "..."],
     *,
-    expectile: float | Float[Tensor, "..."] = 0.5,
+    expectile: GivenLevel = 0.5,
     where: Bool[Tensor, "..."] | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -157,7 +155,7 @@ def expectile_loss(
         Asymmetric Least Squares Estimation and Testing, Econometrica, 1987, doi:10.2307/1911031.
     """
     name = "expectile_loss"
-    _check_level(name, "expectile", expectile)
+    expectile = _checked_level(name, "expectile", expectile)
     u = residual(name, prediction, target, where, reduction, expectile)
     loss = _price_of(u, expectile) * u * u
     return reduce(loss, reduction, where, result_dtype(prediction))
@@ -180,13 +178,10 @@ class ExpectileLoss(SettingsModule):
 
     expectile: Level
 
-    def __init__(
-        self, *, expectile: float | Float[Tensor, "..."] = 0.5, reduction: Reduction = "mean"
-    ) -> None:
+    def __init__(self, *, expectile: GivenLevel = 0.5, reduction: Reduction = "mean") -> None:
         super().__init__()
-        _check_level("ExpectileLoss", "expectile", expectile)
+        self._store("expectile", _checked_level("ExpectileLoss", "expectile", expectile))
         check_reduction("ExpectileLoss", reduction)
-        self._store("expectile", expectile)
         self.reduction: Reduction = reduction
 
     def forward(
@@ -204,7 +199,7 @@ def asymmetric_huber_loss(
     prediction: Float[Tensor, "*shape"],
     target: Float[Tensor, "..."],
     *,
-    quantile: float | Float[Tensor, "..."] = 0.5,
+    quantile: GivenLevel = 0.5,
     delta: float = 1.0,
     where: Bool[Tensor, "..."] | None = None,
     reduction: Reduction = "mean",
@@ -245,7 +240,7 @@ def asymmetric_huber_loss(
         Distributional Reinforcement Learning with Quantile Regression, 2017, arXiv:1710.10044.
     """
     name = "asymmetric_huber_loss"
-    _check_level(name, "quantile", quantile)
+    quantile = _checked_level(name, "quantile", quantile)
     _check_delta(name, delta)
     u = residual(name, prediction, target, where, reduction, quantile)
     near = u.abs().clamp_max(delta)
@@ -274,15 +269,14 @@ class AsymmetricHuberLoss(SettingsModule):
     def __init__(
         self,
         *,
-        quantile: float | Float[Tensor, "..."] = 0.5,
+        quantile: GivenLevel = 0.5,
         delta: float = 1.0,
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        _check_level("AsymmetricHuberLoss", "quantile", quantile)
+        self._store("quantile", _checked_level("AsymmetricHuberLoss", "quantile", quantile))
         _check_delta("AsymmetricHuberLoss", delta)
         check_reduction("AsymmetricHuberLoss", reduction)
-        self._store("quantile", quantile)
         self.delta = delta
         self.reduction: Reduction = reduction
 
@@ -338,23 +332,27 @@ def _price_of(u: Tensor, level: Level) -> Tensor:
     return torch.where(u < 0, 1 - level, u.new_full((), level))
 
 
-def _check_level(name: str, label: str, level: Level) -> None:
-    if isinstance(level, Tensor):
-        require(
-            level.dim() <= 1,
-            f"{name}: {label} must be a number or a vector; got {label} {tuple(level.shape)}",
-        )
-        if not can_read_without_sync(level):
-            return
-        fits = bool(((level > 0) & (level < 1)).all())
-    else:
+def _checked_level(name: str, label: str, given: GivenLevel) -> Level:
+    """Convert a level or several, and refuse those out of range, where that is known."""
+    level = as_setting(name, label, given)
+    if not isinstance(level, Tensor):
+        check_numbers(name, {label: level})
         fits = 0 < level < 1
-    require(fits, f"{name}: {label} must be in (0, 1); got {label} {level}")
+    else:
+        if level.dim() > 1:
+            raise ValueError(
+                f"{name}: {label} must be a number or a vector; got {label} {tuple(level.shape)}"
+            )
+        fits = not can_read_without_sync(level) or bool(((level > 0) & (level < 1)).all())
+    if not fits:
+        raise ValueError(f"{name}: {label} must be in (0, 1); got {label} {level}")
+    return level
 
 
 def _check_delta(name: str, delta: float) -> None:
-    require(
-        0 < delta < math.inf,
-        f"{name}: delta must be finite and above 0; got delta {delta}. "
-        "Without a delta it is expectile_loss",
-    )
+    check_numbers(name, {"delta": delta})
+    if not 0 < delta < math.inf:
+        raise ValueError(
+            f"{name}: delta must be finite and above 0; got delta {delta}. "
+            "Without a delta it is expectile_loss"
+        )

@@ -4,9 +4,8 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from askew._check import require
 from askew._reduction import Reduction, can_read_without_sync, check_reduction, reduce, result_dtype
-from askew._settings_module import SettingsModule
+from askew._settings_module import SettingsModule, check_numbers
 from askew.losses._missing import check_focus, check_labels, checked_elements, focal_cost
 
 
@@ -137,4 +136,6 @@ def _check_splc(
     name: str, tau: float, margin_pos: float, gamma_pos: float, gamma_neg: float
 ) -> None:
     check_focus(name, margin_pos, {"gamma_pos": gamma_pos, "gamma_neg": gamma_neg})
-    require(0 < tau < 1, f"{name}: tau must be in (0, 1); got tau {tau}")
+    check_numbers(name, {"tau": tau})
+    if not 0 < tau < 1:
+        raise ValueError(f"{name}: tau must be in (0, 1); got tau {tau}")

@@ -19,7 +19,7 @@ from askew._reduction import (
     reduce,
     result_dtype,
 )
-from askew._settings_module import SettingsModule
+from askew._settings_module import SettingsModule, check_numbers
 from askew.losses._missing import check_labels
 
 
@@ -172,11 +172,12 @@ def _cost(pos: _SideScores, neg: _SideScores, dim: int) -> Tensor:
 
 def _check_temperatures(name: str, temperature_pos: float, temperature_neg: float) -> None:
     for side, temperature in (("pos", temperature_pos), ("neg", temperature_neg)):
-        require(
-            0 < temperature < float("inf"),
-            f"{name}: temperature_{side} must be finite and above 0; "
-            f"got temperature_{side} {temperature}",
-        )
+        check_numbers(name, {f"temperature_{side}": temperature})
+        if not 0 < temperature < float("inf"):
+            raise ValueError(
+                f"{name}: temperature_{side} must be finite and above 0; "
+                f"got temperature_{side} {temperature}"
+            )
 
 
 def _check_inputs(name: str, logits: Tensor, targets: Tensor, where: Tensor | None) -> None:

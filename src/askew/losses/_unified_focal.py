@@ -6,7 +6,7 @@ from torch import Tensor
 
 from askew._check import require
 from askew._reduction import Reduction, check_reduction, compute_dtype, hide, reduce, result_dtype
-from askew._settings_module import SettingsModule
+from askew._settings_module import SettingsModule, check_integer, check_numbers
 from askew.losses._overlap import Pixels, check_smooth, count_regions, to_pixels, tversky_cost
 
 
@@ -81,15 +81,15 @@ def asymmetric_unified_focal_loss(
         defaults are its settings.
     """
     name = "asymmetric_unified_focal_loss"
-    _check_settings(name, weight, delta, gamma, smooth)
+    _check_settings(name, weight, delta, gamma, smooth, background)
     check_reduction(name, reduction)
     dtype = result_dtype(logits)
     pixels = to_pixels(name, *_with_absence(logits, targets), where)
     num_classes = pixels.y.shape[1]
-    require(
-        0 <= background < num_classes,
-        f"{name}: background must be a class in [0, {num_classes}); got background {background}",
-    )
+    if not 0 <= background < num_classes:
+        raise ValueError(
+            f"{name}: background must be a class in [0, {num_classes}); got background {background}"
+        )
     is_region = torch.arange(num_classes, device=logits.device) != background
     dims = (2,) if per_image else (0, 2)
     overlap = tversky_cost(pixels, delta, 1 - delta, smooth, dims)
@@ -136,8 +136,13 @@ class AsymmetricUnifiedFocalLoss(SettingsModule):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        _check_settings("AsymmetricUnifiedFocalLoss", weight, delta, gamma, smooth)
+        _check_settings("AsymmetricUnifiedFocalLoss", weight, delta, gamma, smooth, background)
         check_reduction("AsymmetricUnifiedFocalLoss", reduction)
+        require(
+            background >= 0,
+            "AsymmetricUnifiedFocalLoss: background must be at least 0; "
+            f"got background {background}",
+        )
         self.weight = weight
         self.delta = delta
         self.gamma = gamma
@@ -182,8 +187,14 @@ def _cross_entropy(
     return (cost.sum(dims) / seen.sum(dims).clamp_min(1)).squeeze(-1)
 
 
-def _check_settings(name: str, weight: float, delta: float, gamma: float, smooth: float) -> None:
+def _check_settings(
+    name: str, weight: float, delta: float, gamma: float, smooth: float, background: int
+) -> None:
+    check_numbers(name, {"weight": weight, "delta": delta, "gamma": gamma})
     for label, value in (("weight", weight), ("delta", delta)):
-        require(0 <= value <= 1, f"{name}: {label} must be in [0, 1]; got {label} {value}")
-    require(0 <= gamma < 1, f"{name}: gamma must be in [0, 1); got gamma {gamma}")
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name}: {label} must be in [0, 1]; got {label} {value}")
+    check_integer(name, "background", background)
+    if not 0 <= gamma < 1:
+        raise ValueError(f"{name}: gamma must be in [0, 1); got gamma {gamma}")
     check_smooth(name, smooth)

@@ -9,15 +9,15 @@ from torch import Tensor
 from askew._check import require
 from askew._reduction import (
     Reduction,
-    can_read_without_sync,
     check_floating,
     check_reduction,
     check_where,
     count,
+    kernel_obstacle,
     reduce,
     result_dtype,
 )
-from askew._settings_module import SettingsModule
+from askew._settings_module import SettingsModule, check_numbers
 from askew.regularizers._directional_chunks import (
     Norm,
     PenaltySettings,
@@ -108,8 +108,8 @@ def directional_loss(
     )
     check_where(name, where, hidden_states.shape[:-1], "[*batch, length]")
     steps = _steps(hidden_states, where)
-    in_chunks = can_read_without_sync(hidden_states) and hidden_states.shape[-2] > 1
-    if reduction == "none" or not in_chunks:
+    in_chunks = hidden_states.device.type == "cpu" and not kernel_obstacle(hidden_states)
+    if reduction == "none" or hidden_states.shape[-2] < 2 or not in_chunks:
         costs = step_costs(hidden_states, steps, forward, backward, squared)
         return reduce(costs, reduction, steps, result_dtype(hidden_states))
     counted = hidden_states[..., 1:, 0].shape
@@ -184,4 +184,6 @@ def _steps(hidden_states: Tensor, where: Tensor | None) -> Tensor | None:
 def _check_prices(name: str, forward: StepPrice, backward: StepPrice) -> None:
     for label, (weight, p) in (("forward", forward), ("backward", backward)):
         check_weight(name, f"lambda_{label}", weight)
-        require(p in get_args(Norm), f"{name}: p_{label} must be 1 or 2; got p_{label} {p}")
+        check_numbers(name, {f"p_{label}": p})
+        if p not in get_args(Norm):
+            raise ValueError(f"{name}: p_{label} must be 1 or 2; got p_{label} {p}")

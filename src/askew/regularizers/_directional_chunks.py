@@ -72,7 +72,7 @@ class SumWithGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx, states: Tensor, steps: Tensor | None, settings: PenaltySettings) -> Tensor:
         """Compute value and gradient; the inputs are saved for a second derivative."""
-        gradient = torch.empty(states.shape, dtype=_kept_dtype(states))
+        gradient = torch.empty(states.shape, dtype=_kept_dtype(states), device=states.device)
         total = chunked_sum(states, steps, settings, gradient)
         ctx.settings = settings
         ctx.save_for_backward(gradient, states, steps)
@@ -122,7 +122,7 @@ def chunked_sum(
             seen = None if steps is None else steps[chunk[0], start : start + span]
             pull = None if out is None else out[chunk]
             total += _chunk_sum(x[chunk], seen, settings, pull, scratch)
-    return torch.tensor(total * settings.scale, dtype=result_dtype(states))
+    return states.new_tensor(total * settings.scale, dtype=result_dtype(states))
 
 
 def _chunk_sum(
@@ -137,7 +137,7 @@ def _chunk_sum(
         step.view(bits).bitwise_and_(seen.to(bits).neg_().unsqueeze(-1))
     if out is None or out.dtype == dtype:
         return _both_sides(step, seen, settings, out)
-    pull = torch.zeros(x.shape, dtype=dtype)
+    pull = torch.zeros(x.shape, dtype=dtype, device=x.device)
     total = _both_sides(step, seen, settings, pull)
     out.copy_(pull)
     return total

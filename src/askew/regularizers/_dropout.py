@@ -1,7 +1,6 @@
 """Dropout with a rate of its own for every block of features, or for every feature."""
 
 import math
-from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from askew._check import require
 from askew._reduction import can_read_without_sync, check_floating, compute_dtype
+from askew._settings_module import Numbers, as_numbers
 from askew.regularizers._dropout_mask import LEVELS, ApplyMask, draw_mask
 from askew.regularizers._inputs import check_generator, draw_uniform
 
@@ -26,8 +26,8 @@ MAX_SHOWN = 16
 def asymmetric_dropout(
     x: Float[Tensor, "*batch features"],
     *,
-    p: float | Sequence[float] = (0.1, 0.3),
-    fractions: Sequence[float] | None = None,
+    p: float | Numbers = (0.1, 0.3),
+    fractions: Numbers | None = None,
     training: bool = True,
     per_sequence: bool = False,
     generator: torch.Generator | None = None,
@@ -119,16 +119,15 @@ class AsymmetricDropout(nn.Module):
 
     def __init__(
         self,
-        p: float | Sequence[float] | Tensor = (0.1, 0.3),
+        p: float | Numbers = (0.1, 0.3),
         *,
-        fractions: Sequence[float] | None = None,
+        fractions: Numbers | None = None,
         generator: torch.Generator | None = None,
         per_sequence: bool = False,
     ) -> None:
         super().__init__()
-        self.p = _rates(type(self).__name__, p.tolist() if isinstance(p, Tensor) else p)
-        self.fractions = None if fractions is None else tuple(fractions)
-        _shares(type(self).__name__, self.p, self.fractions)
+        self.p = _rates(type(self).__name__, p)
+        self.fractions = _shares(type(self).__name__, self.p, fractions)
         self.generator = generator
         self.per_sequence = per_sequence
 
@@ -212,8 +211,8 @@ def _sizes(name: str, features: int, blocks: int, shares: tuple[float, ...] | No
     return sizes
 
 
-def _rates(name: str, p: float | Sequence[float]) -> tuple[float, ...]:
-    rates = tuple(float(rate) for rate in p) if isinstance(p, Sequence) else (float(p),)
+def _rates(name: str, p: float | Numbers) -> tuple[float, ...]:
+    rates = as_numbers(name, "p", p)
     require(len(rates) > 0, f"{name}: p must hold a rate; got p ()")
     for rate in rates:
         require(0.0 <= rate <= 1.0, f"{name}: p must be in [0, 1]; got p {rate}")
@@ -221,11 +220,11 @@ def _rates(name: str, p: float | Sequence[float]) -> tuple[float, ...]:
 
 
 def _shares(
-    name: str, rates: tuple[float, ...], fractions: Sequence[float] | None
+    name: str, rates: tuple[float, ...], fractions: Numbers | None
 ) -> tuple[float, ...] | None:
     if fractions is None:
         return None
-    shares = tuple(float(share) for share in fractions)
+    shares = as_numbers(name, "fractions", fractions)
     require(
         len(shares) == len(rates),
         f"{name}: fractions must be as many as rates; "

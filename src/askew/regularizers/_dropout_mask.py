@@ -25,12 +25,12 @@ def draw_mask(
     `some_never` says whether any entry of `kept` is 0.
     """
     features = len(kept)
-    mask = torch.empty(rows, features, dtype=torch.int8)
+    mask = torch.empty(rows, features, dtype=torch.int8, device=kept.device)
     limit = (kept.clamp_min(1) - LEVELS // 2 - 1).to(torch.int16)  # int16 starts at −32,768
     # No limit of int16 clears every number, so features that are never kept are cleared apart.
     possible = (kept > 0).to(torch.int16).neg_() if some_never else None
     span = max(CHUNK // max(features, 1) // 4 * 4, 4)
-    words = torch.empty(-(-min(span, rows) * features // 4), dtype=torch.int64)
+    words = torch.empty(-(-min(span, rows) * features // 4), dtype=torch.int64, device=kept.device)
     for start in range(0, rows, span):
         chunk = mask[start : start + span]
         words = words[: -(-chunk.numel() // 4)]
@@ -50,7 +50,13 @@ class ApplyMask(torch.autograd.Function):
     def forward(ctx, x: Tensor, mask: Tensor, scale: Tensor) -> Tensor:
         """Apply `mask`, of the shape of `x` [sequences, length, features] or with length 1."""
         ctx.save_for_backward(mask, scale)
+        ctx.save_for_forward(mask, scale)
         return apply_mask(x, mask, scale)
+
+    @staticmethod
+    def jvp(ctx, *grad_inputs):
+        """Apply the same map to the tangent."""
+        return ApplyMask.apply(grad_inputs[0], *ctx.saved_tensors)
 
     @staticmethod
     def backward(ctx, *grad_outputs):
@@ -61,7 +67,7 @@ class ApplyMask(torch.autograd.Function):
 
 def apply_mask(x: Tensor, mask: Tensor, scale: Tensor) -> Tensor:
     """Compute the map of `ApplyMask` chunk by chunk."""
-    out = torch.empty(x.shape, dtype=x.dtype)
+    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     bits = _BITS[x.element_size()]
     span = max(CHUNK // max(x[:1].numel(), 1), 1)
     for start in range(0, len(x), span):

@@ -4,14 +4,14 @@ import torch
 from torch import Tensor
 
 from askew._check import require
+from askew._settings_module import check_numbers
 
 
 def check_weight(name: str, label: str, weight: float) -> None:
     """Refuse a price that is negative, infinite or NaN."""
-    require(
-        0.0 <= weight < float("inf"),
-        f"{name}: {label} must be finite and >= 0; got {label} {weight}",
-    )
+    check_numbers(name, {label: weight})
+    if not 0.0 <= weight < float("inf"):
+        raise ValueError(f"{name}: {label} must be finite and >= 0; got {label} {weight}")
 
 
 def draw_uniform(shape: list[int], like: Tensor, generator: torch.Generator | None) -> Tensor:

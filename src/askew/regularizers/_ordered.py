@@ -1,7 +1,6 @@
 """Ordered (nested) dropout: keep the first features, cut off the rest."""
 
 import math
-from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from askew._check import require
 from askew._reduction import check_floating
+from askew._settings_module import Numbers, as_numbers, check_numbers
 from askew.regularizers._inputs import check_generator, draw_uniform
 
 
@@ -16,7 +16,7 @@ def ordered_dropout(
     x: Float[Tensor, "*batch features"],
     *,
     p: float | None = None,
-    widths: Sequence[float] | None = None,
+    widths: Numbers | None = None,
     training: bool = True,
     per_sequence: bool = False,
     generator: torch.Generator | None = None,
@@ -62,8 +62,7 @@ def ordered_dropout(
         Dropout, 2021, arXiv:2102.13451 (`widths`).
     """
     name = "ordered_dropout"
-    _check_settings(name, p, widths)
-    return _cut_off(name, x, p, widths, training, per_sequence, generator)
+    return _cut_off(name, x, p, _checked_widths(name, p, widths), training, per_sequence, generator)
 
 
 class OrderedDropout(nn.Module):
@@ -88,14 +87,13 @@ class OrderedDropout(nn.Module):
         self,
         p: float | None = None,
         *,
-        widths: Sequence[float] | None = None,
+        widths: Numbers | None = None,
         generator: torch.Generator | None = None,
         per_sequence: bool = False,
     ) -> None:
         super().__init__()
-        _check_settings(type(self).__name__, p, widths)
+        self.widths = _checked_widths(type(self).__name__, p, widths)
         self.p = p
-        self.widths = None if widths is None else tuple(widths)
         self.generator = generator
         self.per_sequence = per_sequence
 
@@ -113,7 +111,7 @@ def _cut_off(
     name: str,
     x: Tensor,
     p: float | None,
-    widths: Sequence[float] | None,
+    widths: tuple[float, ...] | None,
     training: bool,
     per_sequence: bool,
     generator: torch.Generator | None,
@@ -142,15 +140,17 @@ def _cut_off(
     return torch.where(kept, x, 0.0)
 
 
-def _check_settings(name: str, p: float | None, widths: Sequence[float] | None) -> None:
-    require(
-        (p is None) != (widths is None),
-        f"{name}: either p or widths must be given; got p {p}, widths {widths}",
-    )
+def _checked_widths(name: str, p: float | None, widths: Numbers | None) -> tuple[float, ...] | None:
+    """Return the widths as a tuple; refuse settings that are out of range or of the wrong kind."""
+    if (p is None) == (widths is None):
+        raise ValueError(f"{name}: either p or widths must be given; got p {p}, widths {widths}")
     if p is not None:
-        require(0.0 <= p <= 1.0, f"{name}: p must be in [0, 1]; got p {p}")
-    if widths is not None:
-        require(
-            len(widths) > 0 and all(0.0 < width <= 1.0 for width in widths),
-            f"{name}: widths must be shares in (0, 1]; got widths {tuple(widths)}",
-        )
+        check_numbers(name, {"p": p})
+        if not 0.0 <= p <= 1.0:
+            raise ValueError(f"{name}: p must be in [0, 1]; got p {p}")
+    if widths is None:
+        return None
+    shares = as_numbers(name, "widths", widths)
+    if not (len(shares) > 0 and all(0.0 < share <= 1.0 for share in shares)):
+        raise ValueError(f"{name}: widths must be shares in (0, 1]; got widths {shares}")
+    return shares

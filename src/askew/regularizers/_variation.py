@@ -3,7 +3,6 @@
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from askew._check import require
 from askew._reduction import (
     Reduction,
     check_floating,
@@ -13,7 +12,7 @@ from askew._reduction import (
     reduce,
     result_dtype,
 )
-from askew._settings_module import SettingsModule
+from askew._settings_module import SettingsModule, check_integer
 from askew.regularizers._inputs import check_weight
 
 
@@ -79,10 +78,8 @@ def asymmetric_total_variation(
     _check_weights(name, weight_rise, weight_fall)
     check_reduction(name, reduction)
     check_floating(name, "x", x)
-    require(
-        -x.dim() <= dim < x.dim(),
-        f"{name}: dim must be an axis of x; got dim {dim}, x {tuple(x.shape)}",
-    )
+    if not -x.dim() <= dim < x.dim():
+        raise ValueError(f"{name}: dim must be an axis of x; got dim {dim}, x {tuple(x.shape)}")
     check_where(name, where, x.shape, "x")
     changes = None
     if where is not None:
@@ -131,6 +128,7 @@ class AsymmetricTotalVariation(SettingsModule):
         super().__init__()
         _check_weights(type(self).__name__, weight_rise, weight_fall)
         check_reduction(type(self).__name__, reduction)
+        check_integer(type(self).__name__, "dim", dim)
         self.weight_rise = weight_rise
         self.weight_fall = weight_fall
         self.squared = squared
