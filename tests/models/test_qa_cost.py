@@ -16,6 +16,8 @@ from askew.models import (
 from askew.tradeoffs import count_parameters, symmetric_twin
 from askew.transformer import ReaderConfig, StackConfig
 
+pytestmark = pytest.mark.unhooked  # counts are no tensors
+
 
 def config(question=(16, 1), context=(24, 3), **reader):
     sides = [

@@ -18,6 +18,8 @@ from askew.transformer import (
     training_flops,
 )
 
+pytestmark = pytest.mark.unhooked  # counts are no tensors
+
 ENCODER = StackConfig(d_model=12, num_layers=3, num_heads=3, d_ff=17)
 DECODER = StackConfig(d_model=8, num_layers=2, num_heads=4, d_ff=13, num_kv_heads=2, d_key=20)
 CONFIG = EncoderDecoderConfig(source_vocab=31, target_vocab=37, encoder=ENCODER, decoder=DECODER)
