@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from askew._check import require
+from askew._untouched import is_untouched
 from askew.attention._attend import AttentionOutput, attend
 from askew.attention._cache import KeyValueCache
 from askew.attention._relative import ALiBi, RelativeBias, spread_offsets, window_offsets
@@ -352,9 +353,11 @@ class AsymmetricAttention(nn.Module):
         # area per stored key, then the scores head_query each.
         queries, keys = q.shape[2] * self.num_heads, k.shape[2]
         area, both = self.head_query * self.head_key, queries * keys
-        if queries * area + both * self.head_key <= (
+        cheaper = queries * area + both * self.head_key <= (
             keys * self.num_kv_heads * area + both * self.head_query
-        ):
+        )
+        # The other side needs the transpose of the map, and only an untouched one is its weight.
+        if cheaper or not is_untouched(self.bridge, nn.Linear):
             return self.bridge(q), k
         return q, k @ self.bridge.weight
 

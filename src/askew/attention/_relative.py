@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from askew._check import require
+from askew._untouched import is_untouched
 
 
 class RelativeBias(nn.Module):
@@ -214,6 +215,6 @@ def window_offsets(
     bias: RelativeBias | ALiBi, window: tuple[int, int], device: torch.device
 ) -> Float[Tensor, "heads offsets"]:
     """Compute the bias within a window, oldest key first."""
-    if isinstance(bias, RelativeBias) and bias.window == window:
+    if is_untouched(bias, RelativeBias) and bias.window == window:
         return bias.table
     return bias(torch.arange(-window[0], window[1] + 1, device=device))

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from askew._untouched import is_untouched
 from askew.attention import KeyValueCache
 from askew.transformer._config import EncoderDecoderConfig
 from askew.transformer._layers import LayerCache
@@ -138,8 +140,8 @@ class AsymmetricEncoderDecoder(nn.Module):
         x = self.decoder(x, memory, source_mask=source_mask, target_mask=target_mask, caches=caches)
         if self.output is not None:
             return self.output(x)
-        x = x if projection is None else x @ projection.weight  # the transpose of the input's map
-        return F.linear(x, table.weight)
+        x = x if projection is None else x @ _map_weight(projection, x, table.weight.shape[1])
+        return F.linear(x, _table_weight(table, x))
 
     def new_caches(self) -> list[LayerCache]:
         """Make an empty cache for every decoder layer.
@@ -148,6 +150,23 @@ class AsymmetricEncoderDecoder(nn.Module):
             One cache per decoder layer.
         """
         return [LayerCache(KeyValueCache(), KeyValueCache()) for _ in self.decoder.layers]
+
+
+def _map_weight(projection: nn.Linear, like: Tensor, width: int) -> Tensor:
+    """Return the weight [d_model, width] that a call of the map applies."""
+    if is_untouched(projection, nn.Linear, hooks=False):
+        return projection.weight
+    return projection(torch.eye(width, dtype=like.dtype, device=like.device)).mT
+
+
+def _table_weight(table: nn.Embedding, like: Tensor) -> Tensor:
+    """Return the rows [vocab, width] that a call of the table yields.
+
+    Hooks do not count: noise that one adds to the input's embeddings is not for the output layer.
+    """
+    if is_untouched(table, nn.Embedding, hooks=False):
+        return table.weight
+    return table(torch.arange(table.weight.shape[0], device=like.device))
 
 
 def _projection(width: int, d_model: int) -> nn.Linear | None:
