@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1] / "src" / "askew"
 FILES = sorted(ROOT.rglob("*.py"))
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 TIERS = [
-    {"_check", "_settings_module", "_types", "_untouched"},
+    {"_check", "_settings_module", "_types", "_plain"},
     {"_files", "_reduction"},
     {"_folders"},
     {"_config", "attention", "losses", "metrics", "optim", "regularizers", "text"},

@@ -1,6 +1,6 @@
 """Multi-head attention in which every width can be set by itself."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from askew._check import require
-from askew._untouched import is_untouched
+from askew._plain import is_plain
 from askew.attention._attend import AttentionOutput, attend
 from askew.attention._cache import KeyValueCache
 from askew.attention._relative import ALiBi, RelativeBias, spread_offsets, window_offsets
@@ -119,8 +119,8 @@ class AsymmetricAttention(nn.Module):
             nn.Linear(self.head_query, self.head_key, bias=False, **place) if bridged else None
         )
         self.log_temperature = nn.Parameter(torch.zeros(num_heads, **place)) if qk_norm else None
+        self._draw_weights()
         self.position = self._make_position(position, place)
-        self.reset_parameters()
 
     def _make_position(
         self, position: Position | None, place: dict
@@ -179,15 +179,22 @@ class AsymmetricAttention(nn.Module):
         )
 
     def reset_parameters(self) -> None:
-        """Initialise the weights again: Glorot uniform, zero biases, temperature 1.
+        """Initialise again: Glorot uniform weights, zero biases, temperature 1, new positions."""
+        self._draw_weights()
+        if isinstance(self.position, RelativeBias | ALiBi):
+            self.position.reset_parameters()
 
-        The parameters of positions stay as they are.
-        """
+    def _draw_weights(self) -> None:
         for name, parameter in self.named_parameters():
             if name.endswith("weight"):
                 nn.init.xavier_uniform_(parameter)
             elif not name.startswith("position."):
                 nn.init.zeros_(parameter)
+
+    def _load_from_state_dict(self, state_dict: dict, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(state_dict, *args, **kwargs)
+        if isinstance(self.position, ALiBi):
+            self.position.restore(next((t.device for t in state_dict.values()), None))
 
     @classmethod
     def from_torch(cls, theirs: nn.MultiheadAttention) -> "AsymmetricAttention":
@@ -356,8 +363,8 @@ class AsymmetricAttention(nn.Module):
         cheaper = queries * area + both * self.head_key <= (
             keys * self.num_kv_heads * area + both * self.head_query
         )
-        # The other side needs the transpose of the map, and only an untouched one is its weight.
-        if cheaper or not is_untouched(self.bridge, nn.Linear):
+        # The other side needs the transpose of the map, and only a plain one is its weight.
+        if cheaper or not is_plain(self.bridge, nn.Linear):
             return self.bridge(q), k
         return q, k @ self.bridge.weight
 

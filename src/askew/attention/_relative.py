@@ -1,13 +1,14 @@
 """Biases that depend on how far a key stands from a query, and on which side."""
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from askew._check import require
-from askew._untouched import is_untouched
+from askew._plain import is_plain
 
 
 class RelativeBias(nn.Module):
@@ -75,6 +76,10 @@ class RelativeBias(nn.Module):
         self.max_distance = max_distance
         entries = num_buckets if window is None else sum(window) + 1
         self.table = nn.Parameter(torch.zeros(num_heads, entries, device=device, dtype=dtype))
+
+    def reset_parameters(self) -> None:
+        """Set all entries to zero again."""
+        nn.init.zeros_(self.table)
 
     def forward(self, offsets: Int[Tensor, " n"]) -> Float[Tensor, "heads n"]:
         """Look up the bias of every head at the given offsets.
@@ -165,11 +170,36 @@ class ALiBi(nn.Module):
                 f"ALiBi: {name} must be {num_heads} numbers >= 0, one per head; "
                 f"got {name} {tuple(slopes)}",
             )
+        self._slopes = {"slopes_before": before, "slopes_after": after}
         self.slopes_before: Tensor
         self.slopes_after: Tensor
-        for name, slopes in (("slopes_before", before), ("slopes_after", after)):
-            values = torch.tensor(slopes, dtype=torch.float32, device=device)
+        for name in self._slopes:
+            values = torch.empty(num_heads, dtype=torch.float32, device=device)
             self.register_buffer(name, values, persistent=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Write the slopes again, which `to_empty` leaves undefined."""
+        for name, slopes in self._slopes.items():
+            buffer = getattr(self, name)
+            buffer.copy_(torch.tensor(slopes, device=buffer.device))
+
+    def restore(self, device: torch.device | str | None = None) -> None:
+        """Make and write the slopes, also of a module that was built on the meta device.
+
+        Loading calls it, since no file has the slopes.
+
+        Args:
+            device: Where they are made if they have no memory yet.
+        """
+        for name in self._slopes:
+            if getattr(self, name).is_meta:
+                setattr(self, name, torch.empty_like(getattr(self, name), device=device or "cpu"))
+        self.reset_parameters()
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self.restore()
 
     def forward(self, offsets: Int[Tensor, " n"]) -> Float[Tensor, "heads n"]:
         """Compute the bias of every head at the given offsets.
@@ -215,6 +245,6 @@ def window_offsets(
     bias: RelativeBias | ALiBi, window: tuple[int, int], device: torch.device
 ) -> Float[Tensor, "heads offsets"]:
     """Compute the bias within a window, oldest key first."""
-    if is_untouched(bias, RelativeBias) and bias.window == window:
+    if isinstance(bias, RelativeBias) and bias.window == window and is_plain(bias, RelativeBias):
         return bias.table
     return bias(torch.arange(-window[0], window[1] + 1, device=device))

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from askew._untouched import is_untouched
+from askew._plain import is_plain
 from askew.attention import KeyValueCache
 from askew.transformer._config import EncoderDecoderConfig
 from askew.transformer._layers import LayerCache
@@ -154,7 +154,7 @@ class AsymmetricEncoderDecoder(nn.Module):
 
 def _map_weight(projection: nn.Linear, like: Tensor, width: int) -> Tensor:
     """Return the weight [d_model, width] that a call of the map applies."""
-    if is_untouched(projection, nn.Linear, hooks=False):
+    if is_plain(projection, nn.Linear, hooks=False):
         return projection.weight
     return projection(torch.eye(width, dtype=like.dtype, device=like.device)).mT
 
@@ -164,7 +164,7 @@ def _table_weight(table: nn.Embedding, like: Tensor) -> Tensor:
 
     Hooks do not count: noise that one adds to the input's embeddings is not for the output layer.
     """
-    if is_untouched(table, nn.Embedding, hooks=False):
+    if is_plain(table, nn.Embedding, hooks=False):
         return table.weight
     return table(torch.arange(table.weight.shape[0], device=like.device))
 

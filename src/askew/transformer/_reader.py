@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from askew._check import require
-from askew._untouched import is_untouched
+from askew._plain import is_plain
 from askew.attention import AsymmetricAttention
 
 _SHARPNESS = 10.0  # factor of the cosines, in [-1, 1], before their softmax
@@ -286,7 +286,7 @@ def _matched(question: Tensor, context: Tensor, question_mask: Tensor | None) ->
 
 def _convolved(x: Tensor, convolution: nn.Conv1d) -> Tensor:
     """Apply the convolution over positions; in two dimensions it is four times as fast on a CPU."""
-    if not is_untouched(convolution, nn.Conv1d):
+    if not is_plain(convolution, nn.Conv1d):
         return convolution(x.transpose(1, 2)).transpose(1, 2)
     flat = x.transpose(1, 2).unsqueeze(2)
     weight, around = convolution.weight.unsqueeze(2), convolution.kernel_size[0] // 2

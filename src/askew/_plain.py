@@ -3,7 +3,7 @@
 from torch import nn
 
 
-def is_untouched(module: nn.Module, kind: type[nn.Module], *, hooks: bool = True) -> bool:
+def is_plain(module: nn.Module, kind: type[nn.Module], *, hooks: bool = True) -> bool:
     """Return whether a call of `module` does what `kind` does with the module's own weight.
 
     It does not if the module is an adapter, is parametrized, quantized or sharded (its class is
