@@ -266,3 +266,13 @@ def test_noise_that_a_hook_adds_to_the_input_stays_away_from_the_output():
     net.target_embedding.register_forward_hook(lambda _, args, output: output + 1)
     logits = net.decode(target, memory)
     torch.testing.assert_close(logits, states[0] @ net.target_embedding.weight.T)
+
+
+@pytest.mark.parametrize("name", ["source_mask", "target_mask"])
+def test_masks_that_do_not_fit_are_refused_by_their_names(name):
+    net, (source, target) = model(), tokens()
+    length = {"source_mask": 8, "target_mask": 6}[name]
+    with pytest.raises(ValueError, match=rf"{name} must be \[batch, keys\] \(3, {length}\)"):
+        net(source, target, **{name: torch.ones(3, 1, dtype=torch.bool)})
+    with pytest.raises(TypeError, match=rf"{name} must be boolean.*{name}=attention_mask.bool"):
+        net(source, target, **{name: torch.ones(3, length, dtype=torch.long)})

@@ -147,3 +147,10 @@ def test_hooks_of_the_convolution_run():
     layer.neighbours.register_forward_hook(lambda _, args, output: seen.append(output.shape))
     layer(torch.randn(2, 7, 16), torch.randn(2, 3, 16))
     assert seen == [(2, 16, 7)]
+
+
+@pytest.mark.parametrize("name", ["question_mask", "context_mask", "answer_mask"])
+def test_masks_that_do_not_fit_are_refused_by_their_names(name):
+    net, (question, context) = reader(), inputs()
+    with pytest.raises(ValueError, match=rf"Reader: {name} must be \[batch, keys\]"):
+        net(question, context, **{name: torch.ones(2, 1, dtype=torch.bool)})

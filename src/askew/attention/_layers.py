@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from askew._check import require
+from askew._key_mask import check_key_mask
 from askew._plain import is_plain
 from askew.attention._attend import AttentionOutput, attend
 from askew.attention._cache import KeyValueCache
@@ -274,6 +275,7 @@ class AsymmetricAttention(nn.Module):
         Raises:
             ValueError: If `causal`, a window or positions are set and a `source` is given, or
                 shapes do not fit.
+            TypeError: If a mask is not boolean.
         """
         needs_self = self.causal or self.window is not None or self.position is not None
         require(
@@ -285,7 +287,10 @@ class AsymmetricAttention(nn.Module):
         q = self._queries(x, start)
         k, v = self._keys_values(x, source, cache, start)
         if key_mask is not None:
-            if cache is not None and source is None:
+            growing = cache is not None and source is None
+            positions = cache.length if growing else k.shape[2]
+            check_key_mask("AsymmetricAttention", "key_mask", key_mask, x.shape[0], positions)
+            if growing:
                 key_mask = cache.visible_mask(key_mask, k.shape[2])
             key_mask = key_mask[:, None, None, :]
             attn_mask = key_mask if attn_mask is None else attn_mask & key_mask

@@ -7,12 +7,15 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from askew._key_mask import check_key_mask
 from askew._plain import is_plain
 from askew.attention import KeyValueCache
 from askew.transformer._config import EncoderDecoderConfig
 from askew.transformer._layers import LayerCache
 from askew.transformer._stacks import Decoder, Encoder
 from askew.transformer._token_encoder import embed_tokens, token_table
+
+_NAME = "AsymmetricEncoderDecoder"
 
 
 class AsymmetricEncoderDecoder(nn.Module):
@@ -108,6 +111,8 @@ class AsymmetricEncoderDecoder(nn.Module):
         Returns:
             The states that the decoder reads.
         """
+        if source_mask is not None:
+            check_key_mask(_NAME, "source_mask", source_mask, *source.shape)
         table = self.target_embedding if self.source_embedding is None else self.source_embedding
         x = self.encoder_dropout(embed_tokens(table, self.source_projection, source, start=0))
         x = self.encoder(x, source_mask)
@@ -135,6 +140,11 @@ class AsymmetricEncoderDecoder(nn.Module):
             Logits of the next token at every given target position.
         """
         start = 0 if caches is None else caches[0].self_attention.length
+        if source_mask is not None:
+            check_key_mask(_NAME, "source_mask", source_mask, *memory.shape[:2])
+        if target_mask is not None:
+            batch, new = target.shape
+            check_key_mask(_NAME, "target_mask", target_mask, batch, start + new)
         table, projection = self.target_embedding, self.target_projection
         x = self.decoder_dropout(embed_tokens(table, projection, target, start=start))
         x = self.decoder(x, memory, source_mask=source_mask, target_mask=target_mask, caches=caches)

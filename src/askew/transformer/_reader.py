@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from askew._check import require
+from askew._key_mask import check_key_mask
 from askew._plain import is_plain
 from askew.attention import AsymmetricAttention
 
@@ -242,6 +243,13 @@ class Reader(nn.Module):
         Returns:
             The scores.
         """
+        for name, mask, stream in (
+            ("question_mask", question_mask, question),
+            ("context_mask", context_mask, context),
+            ("answer_mask", answer_mask, context),
+        ):
+            if mask is not None:
+                check_key_mask("Reader", name, mask, *stream.shape[:2])
         question = self.question_norm(self.question_in(question))
         context = context + self.joined(_matched(question, context, question_mask))
         context = context * (1 + torch.tanh(self.gate(_mean(question, question_mask))).unsqueeze(1))

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from askew._check import require
+from askew._key_mask import check_key_mask
 from askew.attention import sinusoidal_positions
 from askew.transformer._config import StackConfig
 from askew.transformer._stacks import Encoder
@@ -84,4 +85,6 @@ class TokenEncoder(nn.Module):
         Returns:
             One state per token.
         """
+        if mask is not None:
+            check_key_mask("TokenEncoder", "mask", mask, *tokens.shape)
         return self.stack(self.dropout(embed_tokens(self.embedding, None, tokens, start=0)), mask)
