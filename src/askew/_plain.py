@@ -4,11 +4,11 @@ from torch import nn
 
 
 def is_plain(module: nn.Module, kind: type[nn.Module], *, hooks: bool = True) -> bool:
-    """Return whether a call of `module` does what `kind` does with the module's own weight.
+    """Return whether a call of `module` does what `kind` does with `module.weight`.
 
-    It does not if the module is an adapter, is parametrized, quantized or sharded (its class is
-    another one then), if its `forward` was replaced (as offloading does), or if it has hooks.
-    With `hooks=False` hooks do not count.
+    It does not if the module is an adapter or quantized (it has another `forward` then), if its
+    `forward` was replaced (as offloading does), or if it has hooks. With `hooks=False` hooks do
+    not count. The weight of a parametrized module is computed where it is read.
     """
     hooked = hooks and (module._forward_hooks or module._forward_pre_hooks)
-    return type(module) is kind and "forward" not in vars(module) and not hooked
+    return type(module).forward is kind.forward and "forward" not in vars(module) and not hooked
