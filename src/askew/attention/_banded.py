@@ -1,6 +1,7 @@
 """Attention in a window at a cost that grows with what is seen: the registered operator."""
 
 import math
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -27,14 +28,15 @@ def attend_banded(
     for forward-mode derivatives, the same mathematics runs by differentiable operations.
     """
     device = q.device.type
-    if torch.is_autocast_enabled(device):
+    has_autocast = torch.amp.is_autocast_available(device)  # the meta device has none
+    if has_autocast and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         q, k, v = (t.to(dtype) for t in (q, k, v))
     clipped = band.clip(q.shape[2], k.shape[2])
     if relative_bias is not None:  # index 0 is the oldest key: clipping cuts at both ends
         first = band.before - clipped.before
         relative_bias = relative_bias[:, first : first + clipped.before + clipped.after + 1]
-    with torch.autocast(device, enabled=False):
+    with torch.autocast(device, enabled=False) if has_autocast else nullcontext():
         if device == "cpu" and not _needs_composition(q, k, v, relative_bias):
             return _operator(q, k, v, relative_bias, key_mask, *clipped, scale)[0]
         return banded_by_blocks(q, k, v, relative_bias, key_mask, clipped, scale)

@@ -24,7 +24,7 @@ class RouteChoice(NamedTuple):
 
 
 class Call(NamedTuple):
-    """The arguments of one call of `attend`; `scale` is a number."""
+    """The arguments of one call of `attend`; `scale` is a number, mask and bias have four axes."""
 
     q: Tensor
     k: Tensor
@@ -66,10 +66,9 @@ def choose_route(call: Call, route: Route) -> RouteChoice:
 
 def key_mask_of(attn_mask: Tensor) -> Tensor | None:
     """Return the mask as [batch or 1, keys], or None if it differs between queries or heads."""
-    shape = (1,) * (4 - attn_mask.dim()) + tuple(attn_mask.shape)
-    if shape[1] != 1 or shape[2] != 1:
+    if attn_mask.shape[1] != 1 or attn_mask.shape[2] != 1:
         return None
-    return attn_mask.reshape(shape[0], shape[3])
+    return attn_mask[:, 0, 0]
 
 
 def expanded_mask(call: Call) -> Tensor | None:
