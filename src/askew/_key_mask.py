@@ -18,9 +18,10 @@ def check_key_mask(caller: str, name: str, mask: Tensor, batch: int, keys: int) 
             f"{caller}: {name} must be boolean, True = a real token; "
             f"got dtype {mask.dtype}. {repair}"
         )
-    if mask.shape != (batch, keys):  # else a compiler would have to write out symbolic lengths
-        require(
-            False,
+    require(
+        mask.dim() == 2 and mask.shape[0] == batch and mask.shape[1] == keys,
+        lambda: (
             f"{caller}: {name} must be [batch, keys] ({batch}, {keys}), with a cache for all "
-            f"positions so far; got {name} {tuple(mask.shape)}",
-        )
+            f"positions so far; got {name} {tuple(mask.shape)}"
+        ),
+    )

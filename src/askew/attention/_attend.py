@@ -220,23 +220,31 @@ def _check_tensors(call: Call) -> None:
     q, k, v = call.q, call.k, call.v
     require(
         q.dim() == k.dim() == v.dim() == 4,
-        "attend: q, k and v must have four axes [batch, heads, length, width]; "
-        f"got q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}",
+        lambda: (
+            "attend: q, k and v must have four axes [batch, heads, length, width]; "
+            f"got q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
+        ),
     )
     require(
         q.shape[0] == k.shape[0] and q.shape[-1] == k.shape[-1],
-        "attend: q and k must agree in batch and width; "
-        f"got q {tuple(q.shape)}, k {tuple(k.shape)}",
+        lambda: (
+            "attend: q and k must agree in batch and width; "
+            f"got q {tuple(q.shape)}, k {tuple(k.shape)}"
+        ),
     )
     require(
         k.shape[:3] == v.shape[:3],
-        "attend: k and v must agree in batch, heads and length; "
-        f"got k {tuple(k.shape)}, v {tuple(v.shape)}",
+        lambda: (
+            "attend: k and v must agree in batch, heads and length; "
+            f"got k {tuple(k.shape)}, v {tuple(v.shape)}"
+        ),
     )
     require(
         k.shape[1] > 0 and q.shape[1] % k.shape[1] == 0,
-        "attend: the heads of q must be a multiple of those of k; "
-        f"got q {q.shape[1]}, k {k.shape[1]}",
+        lambda: (
+            "attend: the heads of q must be a multiple of those of k; "
+            f"got q {q.shape[1]}, k {k.shape[1]}"
+        ),
     )
     if not q.dtype == k.dtype == v.dtype and not _autocasts(q.device.type):
         raise TypeError(
@@ -269,29 +277,37 @@ def _broadcasts(shape: torch.Size, target: tuple[int, ...]) -> bool:
 
 
 def _check_settings(call: Call) -> None:
-    if not 0.0 <= call.dropout_p < 1.0:  # a compiler's symbolic number cannot be written out
-        require(False, f"attend: dropout_p must be in [0, 1); got dropout_p {call.dropout_p}")
+    require(
+        0.0 <= call.dropout_p < 1.0,
+        lambda: f"attend: dropout_p must be in [0, 1); got dropout_p {call.dropout_p}",
+    )
     before, after = call.window or (0, 0)
     require(
         before >= 0 and after >= 0,
-        f"attend: window must be (before, after), both >= 0; got window {call.window}",
+        lambda: f"attend: window must be (before, after), both >= 0; got window {call.window}",
     )
     require(
         not (call.causal and after > 0),
-        f"attend: causal attention sees nothing after a query; got causal True, "
-        f"window {call.window}. Pass window=({before}, 0)",
+        lambda: (
+            f"attend: causal attention sees nothing after a query; got causal True, "
+            f"window {call.window}. Pass window=({before}, 0)"
+        ),
     )
     require(
         call.num_sinks >= 0 and (call.num_sinks == 0 or call.window is not None),
-        "attend: num_sinks must be >= 0 and needs a window; "
-        f"got num_sinks {call.num_sinks}, window {call.window}",
+        lambda: (
+            "attend: num_sinks must be >= 0 and needs a window; "
+            f"got num_sinks {call.num_sinks}, window {call.window}"
+        ),
     )
     if call.relative_bias is None:
         return
     expected = (call.q.shape[1], before + after + 1)
     require(
         call.window is not None and tuple(call.relative_bias.shape) == expected,
-        "attend: relative_bias must be [heads, before + after + 1] and needs a window; "
-        f"got relative_bias {tuple(call.relative_bias.shape)}, heads {expected[0]}, "
-        f"window {call.window}",
+        lambda: (
+            "attend: relative_bias must be [heads, before + after + 1] and needs a window; "
+            f"got relative_bias {tuple(call.relative_bias.shape)}, heads {expected[0]}, "
+            f"window {call.window}"
+        ),
     )

@@ -93,12 +93,13 @@ class KeyValueCache:
         Raises:
             ValueError: If the mask has not as many positions.
         """
-        if key_mask.shape[1] != self.length:
-            require(
-                False,
-                f"KeyValueCache.visible_mask: key_mask must have all {self.length} positions so "
-                f"far; got key_mask {tuple(key_mask.shape)}",
-            )
+        require(
+            key_mask.shape[1] == self.length,
+            lambda: (
+                f"KeyValueCache.visible_mask: key_mask must have all {self.length} positions "
+                f"so far; got key_mask {tuple(key_mask.shape)}"
+            ),
+        )
         if keys == key_mask.shape[1]:
             return key_mask
         recent = key_mask[:, key_mask.shape[1] - (keys - self.num_sinks) :]

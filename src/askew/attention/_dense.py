@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from askew.attention._masks import band_mask, causal_mask
+from askew.attention._relative import slide
 from askew.attention._routes import Call
 
 PRODUCTS_MIN_KEYS = 256
@@ -125,8 +126,7 @@ def _explicit(call: Call) -> Call:
 
 def _trim(call: Call) -> Call:
     """Drop the keys that no query reaches; the sinks stay, at the front."""
-    keys, sinks = call.k.shape[2], call.num_sinks
-    start = keys - call.reach
+    sinks, start = call.num_sinks, call.unreached
     if start <= sinks:
         return call
     k, v = _kept(call.k, 2, sinks, start), _kept(call.v, 2, sinks, start)
@@ -164,10 +164,8 @@ def _spread(bias: Tensor, queries: int, keys: int, before: int, after: int) -> T
     if queries == 0 or keys == 0:
         return bias.new_zeros(bias.shape[0], queries, keys)
     # Offsets j - position(i) run from 1 - keys (last query, first key) to queries - 1 (first
-    # query, last key). `line` holds one number for each; negative padding crops. The last query
-    # reads it from index 0 on, every earlier query one place further: unfold, then reverse.
-    line = F.pad(bias, (keys - 1 - before, queries - 1 - after))
-    return line.unfold(-1, keys, 1).flip(1)
+    # query, last key). The line holds one number for each; negative padding crops.
+    return slide(F.pad(bias, (keys - 1 - before, queries - 1 - after)), queries, keys)
 
 
 def _both(mask: Tensor | None, seen: Tensor) -> Tensor:

@@ -365,9 +365,11 @@ class AsymmetricAttention(nn.Module):
         # area per stored key, then the scores head_query each.
         queries, keys = q.shape[2] * self.num_heads, k.shape[2]
         area, both = self.head_query * self.head_key, queries * keys
-        cheaper = queries * area + both * self.head_key <= (
-            keys * self.num_kv_heads * area + both * self.head_query
-        )
+        cheaper = self.head_key <= self.head_query
+        if not torch.compiler.is_compiling():  # else the graph would be for some lengths only
+            cheaper = queries * area + both * self.head_key <= (
+                keys * self.num_kv_heads * area + both * self.head_query
+            )
         # The other side needs the transpose of the map, and only a plain one is its weight.
         if cheaper or not is_plain(self.bridge, nn.Linear):
             return self.bridge(q), k

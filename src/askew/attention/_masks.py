@@ -33,8 +33,10 @@ def causal_mask(
     num_keys = num_queries if num_keys is None else num_keys
     require(
         num_queries >= 0 and num_keys >= 0,
-        "causal_mask: lengths must not be negative; "
-        f"got num_queries {num_queries}, num_keys {num_keys}",
+        lambda: (
+            "causal_mask: lengths must not be negative; "
+            f"got num_queries {num_queries}, num_keys {num_keys}"
+        ),
     )
     query = torch.arange(num_queries, device=device)[:, None] + num_keys - num_queries
     return torch.arange(num_keys, device=device) <= query
@@ -81,9 +83,11 @@ def band_mask(
         Efficient Streaming Language Models with Attention Sinks, 2023, arXiv:2309.17453.
     """
     require(
-        min(queries, keys, before, after, num_sinks) >= 0,
-        f"band_mask: numbers must not be negative; got queries {queries}, keys {keys}, "
-        f"before {before}, after {after}, num_sinks {num_sinks}",
+        all(n >= 0 for n in (queries, keys, before, after, num_sinks)),
+        lambda: (
+            f"band_mask: numbers must not be negative; got queries {queries}, keys {keys}, "
+            f"before {before}, after {after}, num_sinks {num_sinks}"
+        ),
     )
     position = torch.arange(queries, device=device)[:, None] + keys - queries
     key = torch.arange(keys, device=device)

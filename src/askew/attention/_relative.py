@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -235,10 +236,23 @@ def spread_offsets(
     bias: RelativeBias | ALiBi, queries: int, keys: int, device: torch.device
 ) -> Float[Tensor, "heads queries keys"]:
     """Compute the bias at every pair of positions; the last query stands at the last key."""
-    # All offsets, from the last query to the first key up to the first query to the last key. The
-    # last query reads them from index 0 on, every earlier query one place further.
+    # All offsets, from the last query to the first key up to the first query to the last key.
     offsets = torch.arange(1 - keys, max(queries, 1), device=device)
-    return bias(offsets).unfold(-1, keys, 1).flip(1)
+    return slide(bias(offsets), queries, keys)
+
+
+def slide(line: Tensor, queries: int, keys: int) -> Tensor:
+    """Spread [H, queries + keys - 1] over all pairs, [H, queries, keys].
+
+    The last query reads the line from index 0 on, every earlier query one place further.
+    """
+    if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+        return line.unfold(-1, keys, 1).flip(1)
+    # `unfold` would fix the number of keys. Here each row is one longer than the rows that it is
+    # read as afterwards, so row i moves i places right: out[i, c] = line[c - i].
+    rows = F.pad(line, (0, 1))[:, None].expand(-1, queries, -1).flatten(1)
+    length = queries + keys - 1
+    return rows[:, : queries * length].unflatten(1, (queries, length))[..., queries - 1 :]
 
 
 def window_offsets(

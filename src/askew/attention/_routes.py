@@ -40,11 +40,10 @@ class Call(NamedTuple):
     return_weights: bool
 
     @property
-    def reach(self) -> int:
-        """Number of keys, counted from the end, that some query's window reaches."""
+    def unreached(self) -> int:
+        """Number of first keys that no query's window reaches; negative if there is more room."""
         # The first of n queries stands n - 1 positions before the last key.
-        keys = self.k.shape[2]
-        return keys if self.window is None else min(keys, self.q.shape[2] + self.window[0])
+        return self.k.shape[2] - self.q.shape[2] - (self.window or (0, 0))[0]
 
 
 def choose_route(call: Call, route: Route) -> RouteChoice:
@@ -81,7 +80,12 @@ def expanded_mask(call: Call) -> Tensor | None:
 def _best(call: Call) -> RouteChoice:
     obstacle = _no_banded(call)
     if call.window is not None and obstacle is None:
-        seen, reach = sum(call.window) + 1, call.reach
+        if torch.compiler.is_compiling() and call.q.device.type != "cuda":
+            # A route that depends on the length would take a graph for each range of lengths.
+            if torch.onnx.is_in_onnx_export():
+                return _dense(call, "ONNX has no operator for a band")
+            return RouteChoice("banded", "one compiled graph is for all lengths")
+        seen, reach = sum(call.window) + 1, call.k.shape[2] - max(call.unreached, 0)
         if reach <= DENSE_MAX_KEYS:
             return _dense(call, f"{reach} keys in reach are few (up to {DENSE_MAX_KEYS})")
         if 2 * seen >= reach and reach <= DENSE_MAX_KEYS_WIDE_WINDOW:
