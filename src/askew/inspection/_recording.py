@@ -19,8 +19,7 @@ def record_attention(
     """Collect the weights of every attention that runs inside the block.
 
     This library's layers are called with `return_weights`, those of torch with `need_weights`.
-    Layers of transformers return their
-    weights only if the model's attention is "eager": call
+    Layers of transformers return their weights only if the model's attention is "eager": call
     `model.set_attn_implementation("eager")` before. An attention that ran and returned no weights
     is named in a warning when the block ends.
 
@@ -34,6 +33,7 @@ def record_attention(
         ValueError: If the model has no attention that `query_key_maps` knows.
 
     Example:
+        >>> import torch
         >>> layer = AsymmetricAttention(8, num_heads=2)
         >>> with record_attention(layer) as seen:
         ...     _ = layer(torch.zeros(1, 3, 8))
