@@ -1,18 +1,17 @@
 """How bad input is refused, and how a missing package is named."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-def require(condition: bool, message: str) -> None:
+def require(condition: bool, message: str | Callable[[], str]) -> None:
     """Raise a ValueError with `message` unless `condition` holds.
 
-    The message reads `<callable>: <what must hold>; got <name> <value>. <repair>`. Where it holds
-    a number that may be symbolic in a compiled graph, raise the error instead: there a text of
-    such a number breaks the graph or fixes the number, even if the text is not used.
+    The message reads `<callable>: <what must hold>; got <name> <value>. <repair>`. A function
+    writes it only when it is needed: a compiler cannot write out a symbolic length.
     """
     if not condition:
-        raise ValueError(message)
+        raise ValueError(message if isinstance(message, str) else message())
 
 
 @contextmanager

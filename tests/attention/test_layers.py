@@ -1,5 +1,8 @@
+import copy
+
 import pytest
 import torch
+from adapters import WRAPPERS, merge
 from laws import check_causal, check_layer_laws
 from torch import nn
 
@@ -167,3 +170,65 @@ def test_causal_attention_refuses_a_source():
     layer = AsymmetricAttention(8, num_heads=2, causal=True)
     with pytest.raises(ValueError, match="reads its own stream; got a source"):
         layer(torch.zeros(1, 2, 8), torch.zeros(1, 2, 8))
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize(("queries", "keys"), [(1, 30), (30, 2)])
+def test_what_is_put_around_the_bridge_counts_at_every_length(wrapper, queries, keys):
+    layer, (x, source) = primes_layer(), streams(queries, keys)
+    weight = WRAPPERS[wrapper](layer, "bridge")
+    wrapped = layer(x, source).output
+    if wrapper == "adapter":
+        wrapped.square().sum().backward()
+        assert all(p.grad.any() for p in layer.bridge.parameters())
+    merge(layer, "bridge", weight)
+    torch.testing.assert_close(wrapped, layer(x, source).output)
+
+
+def test_what_is_put_around_a_table_of_biases_counts():
+    layer = AsymmetricAttention(12, num_heads=2, window=(2, 1), position="relative")
+    nn.init.normal_(layer.position.table)
+    x = torch.randn(1, 7, 12)
+    hooked, table = copy.deepcopy(layer), layer.position.table
+    hooked.position.register_forward_hook(lambda _, args, output: 2 * output)
+    with torch.no_grad():
+        table.mul_(2)
+    torch.testing.assert_close(hooked(x).output, layer(x).output)
+
+
+@pytest.mark.filterwarnings("ignore:torch.ao.quantization is", "ignore:torch.quantize_per_tensor")
+def test_a_dynamically_quantized_bridge_is_used_at_every_length():
+    for queries, keys in ((1, 30), (30, 2)):
+        layer, (x, source) = primes_layer().eval(), streams(queries, keys)
+        expected = layer(x, source).output
+        quantized = torch.ao.quantization.quantize_dynamic(layer, {nn.Linear}, torch.qint8)
+        torch.testing.assert_close(quantized(x, source).output, expected, atol=0.1, rtol=0.1)
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (1, 7), (7,), (3, 6), (2, 7)])
+def test_a_key_mask_of_another_shape_is_refused(shape):
+    layer, (x, source) = primes_layer(), streams()
+    with pytest.raises(ValueError, match=r"key_mask must be \[batch, keys\] \(3, 7\)"):
+        layer(x, source, key_mask=torch.ones(shape, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("window", [None, (2, 0)])
+def test_a_key_mask_of_the_new_token_alone_is_refused_with_a_cache(window):
+    layer = AsymmetricAttention(12, num_heads=2, causal=True, window=window)
+    x, cache = torch.randn(3, 6, 12), layer.new_cache()
+    layer(x[:, :5], cache=cache, key_mask=torch.ones(3, 5, dtype=torch.bool))
+    message = r"\[batch, keys\] \(3, 6\), with a cache for all positions so far; got .* \(3, 1\)"
+    with pytest.raises(ValueError, match=message):
+        layer(x[:, 5:], cache=cache, key_mask=torch.ones(3, 1, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"visible_mask: key_mask must have all 6 positions"):
+        cache.visible_mask(torch.ones(3, 1, dtype=torch.bool), 3)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "repair"),
+    [(torch.long, r"key_mask=attention_mask.bool\(\)"), (torch.float, "additive scores as bias")],
+)
+def test_a_key_mask_that_is_not_boolean_is_refused(dtype, repair):
+    layer, (x, source) = primes_layer(), streams()
+    with pytest.raises(TypeError, match=f"key_mask must be boolean.*got dtype {dtype}. .*{repair}"):
+        layer(x, source, key_mask=torch.ones(3, 7, dtype=dtype))

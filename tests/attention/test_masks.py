@@ -4,7 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import naive_window
 
-from askew.attention import band_mask, causal_mask, padding_mask, prefix_mask, sinusoidal_positions
+from askew.attention import (
+    AsymmetricAttention,
+    band_mask,
+    causal_mask,
+    mask_from_torch,
+    padding_mask,
+    prefix_mask,
+    sinusoidal_positions,
+)
 
 
 @pytest.mark.parametrize(("queries", "keys"), [(1, 1), (3, 3), (2, 5), (5, 2), (0, 3)])
@@ -77,3 +85,30 @@ def test_positions_shift_by_a_rotation():
 def test_positions_need_an_even_width():
     with pytest.raises(ValueError, match="d_model must be even; got d_model 7"):
         sinusoidal_positions(3, 7)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_a_mask_of_three_axes_is_read_as_torch_reads_it(batch):
+    theirs = torch.nn.MultiheadAttention(12, 3, batch_first=True)
+    hidden, x = torch.rand(batch * 3, 5, 5) < 0.4, torch.randn(batch, 5, 12)
+    hidden[:, :, 0] = False
+    expected, weights = theirs(x, x, x, attn_mask=hidden, average_attn_weights=False)
+    ours = AsymmetricAttention.from_torch(theirs)
+    result = ours(x, attn_mask=mask_from_torch(hidden, batch=batch), return_weights=True)
+    torch.testing.assert_close(result.output, expected)
+    torch.testing.assert_close(result.weights, weights)
+
+
+def test_a_mask_for_each_row_of_the_batch_holds_for_all_heads():
+    hidden = torch.rand(3, 5, 5) < 0.4  # as many rows as heads
+    layer, x = AsymmetricAttention(12, num_heads=3), torch.randn(3, 5, 12)
+    result = layer(x, attn_mask=mask_from_torch(hidden, batch=3), return_weights=True)
+    assert torch.equal(result.weights == 0, hidden[:, None].expand(3, 3, 5, 5))
+
+
+@pytest.mark.parametrize("batch", [None, 0, 4])
+def test_a_mask_of_three_axes_needs_the_batch(batch):
+    hidden = torch.zeros(6, 4, 5, dtype=torch.bool)
+    message = rf"mask_from_torch: a mask of three axes .*; got mask \(6, 4, 5\), batch {batch}"
+    with pytest.raises(ValueError, match=message):
+        mask_from_torch(hidden, batch=batch)

@@ -84,6 +84,62 @@ def test_each_direction_has_its_slope():
     assert not bias.state_dict()
 
 
+def reset_all(layer):
+    for module in layer.modules():
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+
+
+PREPARATIONS = {
+    "to_empty": lambda layer: layer.to_empty(device="cpu"),
+    "to_empty, reset": lambda layer: layer.to_empty(device="cpu").reset_parameters(),
+    "to_empty, every reset": lambda layer: reset_all(layer.to_empty(device="cpu")),
+    "assign alone": lambda layer: None,
+}
+
+
+@pytest.mark.parametrize("prepare", PREPARATIONS)
+@pytest.mark.parametrize("assign", [False, True])
+@pytest.mark.parametrize("position", ["alibi", "given slopes", "relative", "rotary", None])
+def test_a_layer_made_on_meta_and_loaded_is_the_saved_one(position, assign, prepare):
+    if prepare == "assign alone" and not assign:
+        pytest.skip("torch cannot copy into a parameter on meta")
+    given = position == "given slopes"
+
+    def made(**place):
+        slopes = ALiBi(2, slopes_before=(0.1, 0.2), slopes_after=(3.0, 1.0), **place)
+        return AsymmetricAttention(8, num_heads=2, position=slopes if given else position, **place)
+
+    saved, layer = made(), made(device="meta")
+    if position == "relative":
+        nn.init.normal_(saved.position.table)
+    PREPARATIONS[prepare](layer)
+    if isinstance(layer.position, ALiBi) and prepare == "to_empty":
+        layer.position.slopes_before.fill_(1e30)  # as memory may hold anything
+    layer.load_state_dict(saved.state_dict(), assign=assign)
+    x = torch.randn(1, 6, 8)
+    assert torch.equal(layer(x).output, saved(x).output)
+
+
+def test_a_reset_gives_slopes_back_and_clears_trained_biases():
+    layer = AsymmetricAttention(8, num_heads=2, position="alibi")
+    layer.position.slopes_before.fill_(torch.nan)
+    layer.position.slopes_after.fill_(torch.nan)
+    layer.reset_parameters()
+    assert torch.equal(layer.position.slopes_before, ALiBi(2).slopes_before)
+    assert torch.equal(layer.position.slopes_after, ALiBi(2).slopes_after)
+    layer = AsymmetricAttention(8, num_heads=2, position="relative")
+    nn.init.ones_(layer.position.table)
+    layer.reset_parameters()
+    assert not layer.position.table.any()
+
+
+def test_a_new_layer_keeps_the_entries_of_the_bias_it_is_given():
+    bias = RelativeBias(2)
+    nn.init.ones_(bias.table)
+    assert AsymmetricAttention(8, num_heads=2, position=bias).position.table.all()
+
+
 # RotaryPositions.
 
 

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from adapters import WRAPPERS, merge
 from laws import check_causal, check_layer_laws
 from torch import nn
 
@@ -243,3 +244,35 @@ def test_each_dropout_acts_in_training_on_its_own_side_alone(name):
         assert torch.equal(net.encode(source), net.encode(source)) == (side == "decoder")
         net.eval()
         assert torch.equal(net(source, target), net(source, target))
+
+
+@pytest.mark.parametrize("wrapper", ["adapter", "parametrization", "offload"])
+@pytest.mark.parametrize("name", ["target_embedding", "target_projection", "source_projection"])
+def test_what_is_put_around_a_table_or_its_map_counts_on_both_sides(name, wrapper):
+    net = model(tie_embeddings="all", target_vocab=31, d_embedding=6)
+    source, target = tokens()[0], tokens()[0][:, :6]
+    weight = WRAPPERS[wrapper](net, name)
+    wrapped = net(source, target)
+    merge(net, name, weight)
+    torch.testing.assert_close(wrapped, net(source, target))
+
+
+def test_noise_that_a_hook_adds_to_the_input_stays_away_from_the_output():
+    net = model()
+    source, target = tokens()
+    memory = net.encode(source)
+    states = []
+    net.decoder.register_forward_hook(lambda _, args, output: states.append(output))
+    net.target_embedding.register_forward_hook(lambda _, args, output: output + 1)
+    logits = net.decode(target, memory)
+    torch.testing.assert_close(logits, states[0] @ net.target_embedding.weight.T)
+
+
+@pytest.mark.parametrize("name", ["source_mask", "target_mask"])
+def test_masks_that_do_not_fit_are_refused_by_their_names(name):
+    net, (source, target) = model(), tokens()
+    length = {"source_mask": 8, "target_mask": 6}[name]
+    with pytest.raises(ValueError, match=rf"{name} must be \[batch, keys\] \(3, {length}\)"):
+        net(source, target, **{name: torch.ones(3, 1, dtype=torch.bool)})
+    with pytest.raises(TypeError, match=rf"{name} must be boolean.*{name}=attention_mask.bool"):
+        net(source, target, **{name: torch.ones(3, length, dtype=torch.long)})

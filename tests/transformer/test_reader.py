@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from adapters import WRAPPERS, merge
 
 from askew.transformer import Reader, ReaderConfig, ReaderLayer, SpanScores
 
@@ -129,3 +130,27 @@ def test_a_layer_alone_keeps_shapes():
 def test_wrong_numbers_are_refused(changed, message):
     with pytest.raises(ValueError, match=message):
         replace(CONFIG, **changed)
+
+
+@pytest.mark.parametrize("wrapper", ["parametrization", "offload"])
+def test_what_is_put_around_the_convolution_counts(wrapper):
+    layer = ReaderLayer(CONFIG).eval()
+    context, question = torch.randn(2, 7, 16), torch.randn(2, 3, 16)
+    weight = WRAPPERS[wrapper](layer, "neighbours")
+    wrapped, _ = layer(context, question)
+    merge(layer, "neighbours", weight)
+    torch.testing.assert_close(wrapped, layer(context, question)[0])
+
+
+def test_hooks_of_the_convolution_run():
+    layer, seen = ReaderLayer(CONFIG).eval(), []
+    layer.neighbours.register_forward_hook(lambda _, args, output: seen.append(output.shape))
+    layer(torch.randn(2, 7, 16), torch.randn(2, 3, 16))
+    assert seen == [(2, 16, 7)]
+
+
+@pytest.mark.parametrize("name", ["question_mask", "context_mask", "answer_mask"])
+def test_masks_that_do_not_fit_are_refused_by_their_names(name):
+    net, (question, context) = reader(), inputs()
+    with pytest.raises(ValueError, match=rf"Reader: {name} must be \[batch, keys\]"):
+        net(question, context, **{name: torch.ones(2, 1, dtype=torch.bool)})

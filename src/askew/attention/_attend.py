@@ -83,7 +83,8 @@ def attend(
     Raises:
         ValueError: If shapes do not fit, a setting is out of range, or the named route
             cannot compute the call.
-        TypeError: If `attn_mask` is not boolean.
+        TypeError: If `attn_mask` is not boolean, or the dtypes of `q`, `k` and `v` differ outside
+            autocast.
 
     Numerics:
         Half precision is summed in float32. A key or value that is not finite turns the rows
@@ -105,8 +106,7 @@ def attend(
     masks = (attn_mask, bias, relative_bias, causal, window, num_sinks)
     call = Call(q, k, v, *masks, scale, dropout_p, return_weights)
     if not _is_plain(call):
-        _check_tensors(call)
-        _check_settings(call)
+        call = _checked(call)
     chosen = choose_route(call, route).route
     if chosen == "banded":
         return AttentionOutput(_attend_in_band(call), None)
@@ -167,9 +167,7 @@ def explain_route(
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     masks = (attn_mask, bias, relative_bias, causal, window, num_sinks)
     call = Call(q, k, v, *masks, scale, dropout_p, return_weights)
-    _check_tensors(call)
-    _check_settings(call)
-    return choose_route(call, route)
+    return choose_route(_checked(call), route)
 
 
 def _attend_in_band(call: Call) -> Tensor:
@@ -179,6 +177,16 @@ def _attend_in_band(call: Call) -> Tensor:
         mask = mask.expand(call.k.shape[0], call.k.shape[2])
     band = Band(*(call.window or (0, 0)), call.num_sinks)
     return attend_banded(call.q, call.k, call.v, call.relative_bias, mask, band, call.scale)
+
+
+def _checked(call: Call) -> Call:
+    """Check all arguments, and return the call with a mask and a bias of four axes."""
+    _check_tensors(call)
+    _check_settings(call)
+    mask, bias = (
+        t if t is None else t[(None,) * (4 - t.dim())] for t in (call.attn_mask, call.bias)
+    )
+    return call._replace(attn_mask=mask, bias=bias)
 
 
 def _is_plain(call: Call) -> bool:
@@ -199,6 +207,7 @@ def _is_plain(call: Call) -> bool:
         and call.window is None
         and call.num_sinks == 0
         and call.dropout_p == 0
+        and q.dtype == k.dtype == v.dtype
         and q.shape[0] == k.shape[0]
         and q.shape[3] == k.shape[3]
         and k.shape[:3] == v.shape[:3]
@@ -211,24 +220,37 @@ def _check_tensors(call: Call) -> None:
     q, k, v = call.q, call.k, call.v
     require(
         q.dim() == k.dim() == v.dim() == 4,
-        "attend: q, k and v must have four axes [batch, heads, length, width]; "
-        f"got q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}",
+        lambda: (
+            "attend: q, k and v must have four axes [batch, heads, length, width]; "
+            f"got q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
+        ),
     )
     require(
         q.shape[0] == k.shape[0] and q.shape[-1] == k.shape[-1],
-        "attend: q and k must agree in batch and width; "
-        f"got q {tuple(q.shape)}, k {tuple(k.shape)}",
+        lambda: (
+            "attend: q and k must agree in batch and width; "
+            f"got q {tuple(q.shape)}, k {tuple(k.shape)}"
+        ),
     )
     require(
         k.shape[:3] == v.shape[:3],
-        "attend: k and v must agree in batch, heads and length; "
-        f"got k {tuple(k.shape)}, v {tuple(v.shape)}",
+        lambda: (
+            "attend: k and v must agree in batch, heads and length; "
+            f"got k {tuple(k.shape)}, v {tuple(v.shape)}"
+        ),
     )
     require(
         k.shape[1] > 0 and q.shape[1] % k.shape[1] == 0,
-        "attend: the heads of q must be a multiple of those of k; "
-        f"got q {q.shape[1]}, k {k.shape[1]}",
+        lambda: (
+            "attend: the heads of q must be a multiple of those of k; "
+            f"got q {q.shape[1]}, k {k.shape[1]}"
+        ),
     )
+    if not q.dtype == k.dtype == v.dtype and not _autocasts(q.device.type):
+        raise TypeError(
+            "attend: q, k and v must have one dtype outside autocast; "
+            f"got q {q.dtype}, k {k.dtype}, v {v.dtype}"
+        )
     if call.attn_mask is not None and call.attn_mask.dtype != torch.bool:
         raise TypeError(
             "attend: attn_mask must be boolean, True = may attend; "
@@ -243,6 +265,10 @@ def _check_tensors(call: Call) -> None:
         )
 
 
+def _autocasts(device: str) -> bool:
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
 def _broadcasts(shape: torch.Size, target: tuple[int, ...]) -> bool:
     if len(shape) > len(target):
         return False
@@ -251,29 +277,37 @@ def _broadcasts(shape: torch.Size, target: tuple[int, ...]) -> bool:
 
 
 def _check_settings(call: Call) -> None:
-    if not 0.0 <= call.dropout_p < 1.0:  # a compiler's symbolic number cannot be written out
-        require(False, f"attend: dropout_p must be in [0, 1); got dropout_p {call.dropout_p}")
+    require(
+        0.0 <= call.dropout_p < 1.0,
+        lambda: f"attend: dropout_p must be in [0, 1); got dropout_p {call.dropout_p}",
+    )
     before, after = call.window or (0, 0)
     require(
         before >= 0 and after >= 0,
-        f"attend: window must be (before, after), both >= 0; got window {call.window}",
+        lambda: f"attend: window must be (before, after), both >= 0; got window {call.window}",
     )
     require(
         not (call.causal and after > 0),
-        f"attend: causal attention sees nothing after a query; got causal True, "
-        f"window {call.window}. Pass window=({before}, 0)",
+        lambda: (
+            f"attend: causal attention sees nothing after a query; got causal True, "
+            f"window {call.window}. Pass window=({before}, 0)"
+        ),
     )
     require(
         call.num_sinks >= 0 and (call.num_sinks == 0 or call.window is not None),
-        "attend: num_sinks must be >= 0 and needs a window; "
-        f"got num_sinks {call.num_sinks}, window {call.window}",
+        lambda: (
+            "attend: num_sinks must be >= 0 and needs a window; "
+            f"got num_sinks {call.num_sinks}, window {call.window}"
+        ),
     )
     if call.relative_bias is None:
         return
     expected = (call.q.shape[1], before + after + 1)
     require(
         call.window is not None and tuple(call.relative_bias.shape) == expected,
-        "attend: relative_bias must be [heads, before + after + 1] and needs a window; "
-        f"got relative_bias {tuple(call.relative_bias.shape)}, heads {expected[0]}, "
-        f"window {call.window}",
+        lambda: (
+            "attend: relative_bias must be [heads, before + after + 1] and needs a window; "
+            f"got relative_bias {tuple(call.relative_bias.shape)}, heads {expected[0]}, "
+            f"window {call.window}"
+        ),
     )

@@ -1,8 +1,10 @@
 """Attention in a window at a cost that grows with what is seen: the registered operator."""
 
 import math
+from contextlib import nullcontext
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import forward_ad
 
@@ -27,17 +29,14 @@ def attend_banded(
     for forward-mode derivatives, the same mathematics runs by differentiable operations.
     """
     device = q.device.type
-    if torch.is_autocast_enabled(device):
+    has_autocast = torch.amp.is_autocast_available(device)  # the meta device has none
+    if has_autocast and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         q, k, v = (t.to(dtype) for t in (q, k, v))
-    clipped = band.clip(q.shape[2], k.shape[2])
-    if relative_bias is not None:  # index 0 is the oldest key: clipping cuts at both ends
-        first = band.before - clipped.before
-        relative_bias = relative_bias[:, first : first + clipped.before + clipped.after + 1]
-    with torch.autocast(device, enabled=False):
+    with torch.autocast(device, enabled=False) if has_autocast else nullcontext():
         if device == "cpu" and not _needs_composition(q, k, v, relative_bias):
-            return _operator(q, k, v, relative_bias, key_mask, *clipped, scale)[0]
-        return banded_by_blocks(q, k, v, relative_bias, key_mask, clipped, scale)
+            return _operator(q, k, v, relative_bias, key_mask, *band, scale)[0]
+        return banded_by_blocks(q, k, v, relative_bias, key_mask, band, scale)
 
 
 def _needs_composition(*tensors: Tensor | None) -> bool:
@@ -68,6 +67,7 @@ def _operator(
     one of them become NaN.
     """
     tiles = make_tiles(Band(before, after, num_sinks), q.shape[2], k.shape[2])
+    relative_bias = tiles.clip_bias(relative_bias, before)
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
         output, lse = banded_forward(q, k, v, relative_bias, key_mask, tiles, scale)
         if output.sum().isfinite():
@@ -112,6 +112,7 @@ def _backward_operator(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Compute the gradients of q, k, v and, where there is one, of the bias."""
     tiles = make_tiles(Band(before, after, num_sinks), q.shape[2], k.shape[2])
+    relative_bias = tiles.clip_bias(relative_bias, before)
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
         bad = None  # as in the forward pass, whose output and lse of broken rows are of no use
         if not output.sum().isfinite():
@@ -122,7 +123,10 @@ def _backward_operator(
         dq, dk, dv, dbias = banded_backward(grad, inputs, output, lse, tiles, scale)
         if bad is not None:
             dk, dv = (t.masked_fill_(bad, 0.0) for t in (dk, dv))
-        return dq, dk, dv, dbias if relative_bias is None else dbias.to(relative_bias.dtype)
+        if relative_bias is not None:  # offsets that no query can reach have no gradient
+            unreached = before - tiles.band.before, after - tiles.band.after
+            dbias = F.pad(dbias.to(relative_bias.dtype), unreached)
+        return dq, dk, dv, dbias
 
 
 @_backward_operator.register_fake

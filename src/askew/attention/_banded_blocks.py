@@ -19,13 +19,14 @@ def banded_by_blocks(
     band: Band,
     scale: float,
 ) -> Tensor:
-    """Compute the output [B, H, Lq, d_v]; `bias` is [H, offsets] of the clipped band, mask [B, Lk].
+    """Compute the output [B, H, Lq, d_v]; `bias` is [H, offsets] of the band, mask [B, Lk].
 
     The tiles are those of the operator (`Tiles`), all at once. Autograd keeps the weights of every
     tile for the backward pass, which the operator does not.
     """
     kind, dtype, kv_heads = q.dtype, compute_dtype(q.dtype), k.shape[1]
     tiles = make_tiles(band, q.shape[2], k.shape[2])
+    bias = tiles.clip_bias(bias, band.before)
     k, v, nan_rows = _contain(k, v, key_mask, tiles, q.shape[1])
     q, k, v = (t.to(dtype) for t in (q, k, v))
     blocks = _pad_queries(q, tiles).unflatten(2, (-1, tiles.block)).unflatten(1, (kv_heads, -1))

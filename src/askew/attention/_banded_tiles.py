@@ -84,6 +84,13 @@ class Tiles(NamedTuple):
             penalty[place].masked_fill_(hidden[keys], -math.inf)
         return penalty
 
+    def clip_bias(self, bias: Tensor | None, before: int) -> Tensor | None:
+        """Return the entries of the clipped band, of a bias that begins `before` keys back."""
+        if bias is None:
+            return None
+        first = before - self.band.before  # index 0 is the oldest key: clipping cuts at both ends
+        return bias[:, first : first + self.band.before + self.band.after + 1]
+
     def bias_tile(self, bias: Tensor | None, heads: int, like: Tensor) -> Tensor:
         """Make the bias of a tile in base 2, [heads, block, width], -inf outside the band.
 

@@ -89,7 +89,17 @@ class KeyValueCache:
 
         Returns:
             The mask of these keys.
+
+        Raises:
+            ValueError: If the mask has not as many positions.
         """
+        require(
+            key_mask.shape[1] == self.length,
+            lambda: (
+                f"KeyValueCache.visible_mask: key_mask must have all {self.length} positions "
+                f"so far; got key_mask {tuple(key_mask.shape)}"
+            ),
+        )
         if keys == key_mask.shape[1]:
             return key_mask
         recent = key_mask[:, key_mask.shape[1] - (keys - self.num_sinks) :]

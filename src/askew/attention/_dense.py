@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from askew.attention._masks import band_mask, causal_mask
+from askew.attention._relative import slide
 from askew.attention._routes import Call
 
 PRODUCTS_MIN_KEYS = 256
@@ -42,7 +43,7 @@ def _attend(call: Call, pad: bool) -> Tensor:
         dropout_p=call.dropout_p,
         is_causal=call.causal,
         scale=call.scale,
-        enable_gqa=q.shape[1] != k.shape[1],
+        enable_gqa=bool(q.shape[1] != k.shape[1]),  # under torch.jit.trace sizes are tensors
     )[..., :d_v]
 
 
@@ -75,7 +76,7 @@ def _one_query(call: Call) -> Tensor:
 
 def _by_group(t: Tensor, kv_heads: int) -> Tensor:
     """Reshape [.., H or 1, 1, Lk] to [.., kv or 1, group or 1, Lk]."""
-    t = t[(None,) * (4 - t.dim())].squeeze(2)  # up to two leading axes may be absent
+    t = t.squeeze(2)
     return t.unsqueeze(1) if t.shape[1] == 1 else t.unflatten(1, (kv_heads, -1))
 
 
@@ -125,8 +126,7 @@ def _explicit(call: Call) -> Call:
 
 def _trim(call: Call) -> Call:
     """Drop the keys that no query reaches; the sinks stay, at the front."""
-    keys, sinks = call.k.shape[2], call.num_sinks
-    start = keys - call.reach
+    sinks, start = call.num_sinks, call.unreached
     if start <= sinks:
         return call
     k, v = _kept(call.k, 2, sinks, start), _kept(call.v, 2, sinks, start)
@@ -152,7 +152,7 @@ def _with_window(call: Call) -> Call:
         seen = band_mask(queries, keys, before, after, call.num_sinks, device=call.q.device)
         mask = _both(mask, seen)
     if call.relative_bias is not None:
-        relative = _spread(call.relative_bias, queries, keys, before, after)
+        relative = _spread(call.relative_bias, queries, keys, before, after)[None]
         bias = relative if bias is None else bias + relative
     return call._replace(
         attn_mask=mask, bias=bias, causal=False, window=None, num_sinks=0, relative_bias=None
@@ -164,13 +164,12 @@ def _spread(bias: Tensor, queries: int, keys: int, before: int, after: int) -> T
     if queries == 0 or keys == 0:
         return bias.new_zeros(bias.shape[0], queries, keys)
     # Offsets j - position(i) run from 1 - keys (last query, first key) to queries - 1 (first
-    # query, last key). `line` holds one number for each; negative padding crops. The last query
-    # reads it from index 0 on, every earlier query one place further: unfold, then reverse.
-    line = F.pad(bias, (keys - 1 - before, queries - 1 - after))
-    return line.unfold(-1, keys, 1).flip(1)
+    # query, last key). The line holds one number for each; negative padding crops.
+    return slide(F.pad(bias, (keys - 1 - before, queries - 1 - after)), queries, keys)
 
 
 def _both(mask: Tensor | None, seen: Tensor) -> Tensor:
+    seen = seen[None, None]
     return seen if mask is None else mask & seen
 
 
@@ -195,10 +194,12 @@ def _sees_all_keys(call: Call) -> bool:
 
 
 def _can_read_without_sync(call: Call) -> bool:
-    """Whether the output's values may be read at no cost: in eager mode on a CPU."""
+    """Whether the output's values exist and may be read at no cost: in eager mode on a CPU."""
     return (
         call.q.device.type == "cpu"
+        and type(call.v) is Tensor  # fake tensors have no values, distributed ones are elsewhere
         and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
         and not torch._C._are_functorch_transforms_active()
     )
 
@@ -212,8 +213,7 @@ def _contain(call: Call) -> tuple[Call, Tensor | None]:
     k, v = call.k, call.v
     mask = None
     if call.attn_mask is not None:
-        mask = call.attn_mask[(None,) * (4 - call.attn_mask.dim())]
-        mask = mask.expand(*mask.shape[:3], k.shape[2])
+        mask = call.attn_mask.expand(*call.attn_mask.shape[:3], k.shape[2])
         if mask.shape[1] == mask.shape[2] == 1:  # no query sees the hidden keys: zero them all
             hidden = ~mask.transpose(-2, -1)
             k, v = k.masked_fill(hidden, 0.0), v.masked_fill(hidden, 0.0)

@@ -1,6 +1,6 @@
 """Multi-head attention in which every width can be set by itself."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +8,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from askew._check import require
+from askew._key_mask import check_key_mask
+from askew._plain import is_plain
 from askew.attention._attend import AttentionOutput, attend
 from askew.attention._cache import KeyValueCache
 from askew.attention._relative import ALiBi, RelativeBias, spread_offsets, window_offsets
@@ -118,8 +120,8 @@ class AsymmetricAttention(nn.Module):
             nn.Linear(self.head_query, self.head_key, bias=False, **place) if bridged else None
         )
         self.log_temperature = nn.Parameter(torch.zeros(num_heads, **place)) if qk_norm else None
+        self._draw_weights()
         self.position = self._make_position(position, place)
-        self.reset_parameters()
 
     def _make_position(
         self, position: Position | None, place: dict
@@ -178,15 +180,22 @@ class AsymmetricAttention(nn.Module):
         )
 
     def reset_parameters(self) -> None:
-        """Initialise the weights again: Glorot uniform, zero biases, temperature 1.
+        """Initialise again: Glorot uniform weights, zero biases, temperature 1, new positions."""
+        self._draw_weights()
+        if isinstance(self.position, RelativeBias | ALiBi):
+            self.position.reset_parameters()
 
-        The parameters of positions stay as they are.
-        """
+    def _draw_weights(self) -> None:
         for name, parameter in self.named_parameters():
             if name.endswith("weight"):
                 nn.init.xavier_uniform_(parameter)
             elif not name.startswith("position."):
                 nn.init.zeros_(parameter)
+
+    def _load_from_state_dict(self, state_dict: dict, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(state_dict, *args, **kwargs)
+        if isinstance(self.position, ALiBi):
+            self.position.restore(next((t.device for t in state_dict.values()), None))
 
     @classmethod
     def from_torch(cls, theirs: nn.MultiheadAttention) -> "AsymmetricAttention":
@@ -266,6 +275,7 @@ class AsymmetricAttention(nn.Module):
         Raises:
             ValueError: If `causal`, a window or positions are set and a `source` is given, or
                 shapes do not fit.
+            TypeError: If a mask is not boolean.
         """
         needs_self = self.causal or self.window is not None or self.position is not None
         require(
@@ -277,7 +287,10 @@ class AsymmetricAttention(nn.Module):
         q = self._queries(x, start)
         k, v = self._keys_values(x, source, cache, start)
         if key_mask is not None:
-            if cache is not None and source is None:
+            growing = cache is not None and source is None
+            positions = cache.length if growing else k.shape[2]
+            check_key_mask("AsymmetricAttention", "key_mask", key_mask, x.shape[0], positions)
+            if growing:
                 key_mask = cache.visible_mask(key_mask, k.shape[2])
             key_mask = key_mask[:, None, None, :]
             attn_mask = key_mask if attn_mask is None else attn_mask & key_mask
@@ -352,9 +365,13 @@ class AsymmetricAttention(nn.Module):
         # area per stored key, then the scores head_query each.
         queries, keys = q.shape[2] * self.num_heads, k.shape[2]
         area, both = self.head_query * self.head_key, queries * keys
-        if queries * area + both * self.head_key <= (
-            keys * self.num_kv_heads * area + both * self.head_query
-        ):
+        cheaper = self.head_key <= self.head_query
+        if not torch.compiler.is_compiling():  # else the graph would be for some lengths only
+            cheaper = queries * area + both * self.head_key <= (
+                keys * self.num_kv_heads * area + both * self.head_query
+            )
+        # The other side needs the transpose of the map, and only a plain one is its weight.
+        if cheaper or not is_plain(self.bridge, nn.Linear):
             return self.bridge(q), k
         return q, k @ self.bridge.weight
 

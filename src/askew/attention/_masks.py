@@ -33,8 +33,10 @@ def causal_mask(
     num_keys = num_queries if num_keys is None else num_keys
     require(
         num_queries >= 0 and num_keys >= 0,
-        "causal_mask: lengths must not be negative; "
-        f"got num_queries {num_queries}, num_keys {num_keys}",
+        lambda: (
+            "causal_mask: lengths must not be negative; "
+            f"got num_queries {num_queries}, num_keys {num_keys}"
+        ),
     )
     query = torch.arange(num_queries, device=device)[:, None] + num_keys - num_queries
     return torch.arange(num_keys, device=device) <= query
@@ -81,9 +83,11 @@ def band_mask(
         Efficient Streaming Language Models with Attention Sinks, 2023, arXiv:2309.17453.
     """
     require(
-        min(queries, keys, before, after, num_sinks) >= 0,
-        f"band_mask: numbers must not be negative; got queries {queries}, keys {keys}, "
-        f"before {before}, after {after}, num_sinks {num_sinks}",
+        all(n >= 0 for n in (queries, keys, before, after, num_sinks)),
+        lambda: (
+            f"band_mask: numbers must not be negative; got queries {queries}, keys {keys}, "
+            f"before {before}, after {after}, num_sinks {num_sinks}"
+        ),
     )
     position = torch.arange(queries, device=device)[:, None] + keys - queries
     key = torch.arange(keys, device=device)
@@ -147,25 +151,38 @@ def padding_mask(tokens: torch.Tensor, padding_token: int) -> Bool[Tensor, "batc
     return tokens != padding_token
 
 
-def mask_from_torch(mask: Bool[Tensor, "..."]) -> Bool[Tensor, "..."]:
+def mask_from_torch(mask: Bool[Tensor, "..."], *, batch: int | None = None) -> Bool[Tensor, "..."]:
     """Invert a mask of `torch.nn.MultiheadAttention`, in which True hides a key.
 
     Args:
-        mask: Its `attn_mask` or `key_padding_mask`, boolean.
+        mask: Its `attn_mask` or `key_padding_mask`, boolean. One of three axes is
+            [batch · heads, queries, keys], or [batch, queries, keys] for all heads alike.
+        batch: Number of rows of the batch, >= 1; needed for a mask of three axes.
 
     Returns:
-        A mask of the same shape in which True shows a key, for `attn_mask` or `key_mask` here.
+        A mask in which True shows a key, for `attn_mask` or `key_mask` here: of the same shape, or
+        [batch, heads or 1, queries, keys] from three axes.
 
     Raises:
         TypeError: If the mask is additive; pass that to `attend` as `bias`.
+        ValueError: If `batch` is missing for a mask of three axes, or does not divide the first.
 
     Example:
         >>> mask_from_torch(torch.tensor([False, True])).tolist()
         [True, False]
+        >>> mask_from_torch(torch.zeros(6, 4, 5, dtype=torch.bool), batch=2).shape
+        torch.Size([2, 3, 4, 5])
     """
     if mask.dtype != torch.bool:
         raise TypeError(
             f"mask_from_torch: mask must be boolean; got dtype {mask.dtype}. "
             "Pass an additive mask as bias"
         )
-    return ~mask
+    if mask.dim() != 3:
+        return ~mask
+    require(
+        batch is not None and batch >= 1 and mask.shape[0] % batch == 0,
+        "mask_from_torch: a mask of three axes is [batch · heads, queries, keys] and needs the "
+        f"number of rows of the batch; got mask {tuple(mask.shape)}, batch {batch}",
+    )
+    return ~mask.unflatten(0, (batch, -1))

@@ -1,12 +1,15 @@
 """Biases that depend on how far a key stands from a query, and on which side."""
 
 import math
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from askew._check import require
+from askew._plain import is_plain
 
 
 class RelativeBias(nn.Module):
@@ -74,6 +77,10 @@ class RelativeBias(nn.Module):
         self.max_distance = max_distance
         entries = num_buckets if window is None else sum(window) + 1
         self.table = nn.Parameter(torch.zeros(num_heads, entries, device=device, dtype=dtype))
+
+    def reset_parameters(self) -> None:
+        """Set all entries to zero again."""
+        nn.init.zeros_(self.table)
 
     def forward(self, offsets: Int[Tensor, " n"]) -> Float[Tensor, "heads n"]:
         """Look up the bias of every head at the given offsets.
@@ -164,11 +171,36 @@ class ALiBi(nn.Module):
                 f"ALiBi: {name} must be {num_heads} numbers >= 0, one per head; "
                 f"got {name} {tuple(slopes)}",
             )
+        self._slopes = {"slopes_before": before, "slopes_after": after}
         self.slopes_before: Tensor
         self.slopes_after: Tensor
-        for name, slopes in (("slopes_before", before), ("slopes_after", after)):
-            values = torch.tensor(slopes, dtype=torch.float32, device=device)
+        for name in self._slopes:
+            values = torch.empty(num_heads, dtype=torch.float32, device=device)
             self.register_buffer(name, values, persistent=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Write the slopes again, which `to_empty` leaves undefined."""
+        for name, slopes in self._slopes.items():
+            buffer = getattr(self, name)
+            buffer.copy_(torch.tensor(slopes, device=buffer.device))
+
+    def restore(self, device: torch.device | str | None = None) -> None:
+        """Make and write the slopes, also of a module that was built on the meta device.
+
+        Loading calls it, since no file has the slopes.
+
+        Args:
+            device: Where they are made if they have no memory yet.
+        """
+        for name in self._slopes:
+            if getattr(self, name).is_meta:
+                setattr(self, name, torch.empty_like(getattr(self, name), device=device or "cpu"))
+        self.reset_parameters()
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self.restore()
 
     def forward(self, offsets: Int[Tensor, " n"]) -> Float[Tensor, "heads n"]:
         """Compute the bias of every head at the given offsets.
@@ -204,16 +236,29 @@ def spread_offsets(
     bias: RelativeBias | ALiBi, queries: int, keys: int, device: torch.device
 ) -> Float[Tensor, "heads queries keys"]:
     """Compute the bias at every pair of positions; the last query stands at the last key."""
-    # All offsets, from the last query to the first key up to the first query to the last key. The
-    # last query reads them from index 0 on, every earlier query one place further.
+    # All offsets, from the last query to the first key up to the first query to the last key.
     offsets = torch.arange(1 - keys, max(queries, 1), device=device)
-    return bias(offsets).unfold(-1, keys, 1).flip(1)
+    return slide(bias(offsets), queries, keys)
+
+
+def slide(line: Tensor, queries: int, keys: int) -> Tensor:
+    """Spread [H, queries + keys - 1] over all pairs, [H, queries, keys].
+
+    The last query reads the line from index 0 on, every earlier query one place further.
+    """
+    if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+        return line.unfold(-1, keys, 1).flip(1)
+    # `unfold` would fix the number of keys. Here each row is one longer than the rows that it is
+    # read as afterwards, so row i moves i places right: out[i, c] = line[c - i].
+    rows = F.pad(line, (0, 1))[:, None].expand(-1, queries, -1).flatten(1)
+    length = queries + keys - 1
+    return rows[:, : queries * length].unflatten(1, (queries, length))[..., queries - 1 :]
 
 
 def window_offsets(
     bias: RelativeBias | ALiBi, window: tuple[int, int], device: torch.device
 ) -> Float[Tensor, "heads offsets"]:
     """Compute the bias within a window, oldest key first."""
-    if isinstance(bias, RelativeBias) and bias.window == window:
+    if isinstance(bias, RelativeBias) and bias.window == window and is_plain(bias, RelativeBias):
         return bias.table
     return bias(torch.arange(-window[0], window[1] + 1, device=device))

@@ -24,7 +24,7 @@ class RouteChoice(NamedTuple):
 
 
 class Call(NamedTuple):
-    """The arguments of one call of `attend`; `scale` is a number."""
+    """The arguments of one call of `attend`; `scale` is a number, mask and bias have four axes."""
 
     q: Tensor
     k: Tensor
@@ -40,11 +40,10 @@ class Call(NamedTuple):
     return_weights: bool
 
     @property
-    def reach(self) -> int:
-        """Number of keys, counted from the end, that some query's window reaches."""
+    def unreached(self) -> int:
+        """Number of first keys that no query's window reaches; negative if there is more room."""
         # The first of n queries stands n - 1 positions before the last key.
-        keys = self.k.shape[2]
-        return keys if self.window is None else min(keys, self.q.shape[2] + self.window[0])
+        return self.k.shape[2] - self.q.shape[2] - (self.window or (0, 0))[0]
 
 
 def choose_route(call: Call, route: Route) -> RouteChoice:
@@ -66,10 +65,9 @@ def choose_route(call: Call, route: Route) -> RouteChoice:
 
 def key_mask_of(attn_mask: Tensor) -> Tensor | None:
     """Return the mask as [batch or 1, keys], or None if it differs between queries or heads."""
-    shape = (1,) * (4 - attn_mask.dim()) + tuple(attn_mask.shape)
-    if shape[1] != 1 or shape[2] != 1:
+    if attn_mask.shape[1] != 1 or attn_mask.shape[2] != 1:
         return None
-    return attn_mask.reshape(shape[0], shape[3])
+    return attn_mask[:, 0, 0]
 
 
 def expanded_mask(call: Call) -> Tensor | None:
@@ -82,7 +80,12 @@ def expanded_mask(call: Call) -> Tensor | None:
 def _best(call: Call) -> RouteChoice:
     obstacle = _no_banded(call)
     if call.window is not None and obstacle is None:
-        seen, reach = sum(call.window) + 1, call.reach
+        if torch.compiler.is_compiling() and call.q.device.type != "cuda":
+            # A route that depends on the length would take a graph for each range of lengths.
+            if torch.onnx.is_in_onnx_export():
+                return _dense(call, "ONNX has no operator for a band")
+            return RouteChoice("banded", "one compiled graph is for all lengths")
+        seen, reach = sum(call.window) + 1, call.k.shape[2] - max(call.unreached, 0)
         if reach <= DENSE_MAX_KEYS:
             return _dense(call, f"{reach} keys in reach are few (up to {DENSE_MAX_KEYS})")
         if 2 * seen >= reach and reach <= DENSE_MAX_KEYS_WIDE_WINDOW:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from askew._check import require
 from askew.attention import AsymmetricAttention
+from askew.inspection._effective import effective_weight, input_width
 
 _CROSS = ("cross", "encdec", "encoder_attn", "question_attention", "context_attention")
 _PAIRS = (("query", "key"), ("q_proj", "k_proj"), ("q", "k"), ("q_lin", "k_lin"))
@@ -53,6 +54,9 @@ def query_key_maps(model: nn.Module) -> list[QueryKeyMap]:
     their product is left out: biases, normalisation, and rotation by positions (which changes
     nothing where query and key have the same position).
 
+    A matrix is the one that the layer applies, with its adapters and parametrizations. Layers that
+    keep no such matrix (adapters, quantized and offloaded layers) are called to find it.
+
     Args:
         model: Any module.
 
@@ -60,7 +64,8 @@ def query_key_maps(model: nn.Module) -> list[QueryKeyMap]:
         The maps in the order of the model's modules.
 
     Raises:
-        ValueError: If there is no attention, or one of an unknown kind.
+        ValueError: If there is no attention, one of an unknown kind, or a projection that is not
+            linear.
 
     Example:
         >>> [attention.kind for attention in query_key_maps(nn.TransformerDecoderLayer(8, 2))]
@@ -68,7 +73,10 @@ def query_key_maps(model: nn.Module) -> list[QueryKeyMap]:
     """
     maps, unknown = [], []
     for name, module in model.named_modules():
-        weights = _head_weights(module)
+        base = getattr(module, "base_layer", None)
+        if isinstance(base, nn.MultiheadAttention | AsymmetricAttention):
+            unknown.append(f"{name} ({type(module).__name__} around a {type(base).__name__})")
+        weights = _head_weights(name, module)
         if weights is not None:
             maps.append(_map(name, *weights))
         elif _looks_like_attention(module):
@@ -98,14 +106,15 @@ def _map(name: str, query: Tensor, key: Tensor, kv_heads: int) -> QueryKeyMap:
 
 
 @torch.no_grad()
-def _head_weights(module: nn.Module) -> tuple[Tensor, Tensor, int] | None:
+def _head_weights(path: str, module: nn.Module) -> tuple[Tensor, Tensor, int] | None:
     """Return query and key weights of each head and the number of stored key heads, if known."""
     if isinstance(module, AsymmetricAttention):
-        query = module.query.weight.unflatten(0, (module.num_heads, -1))
-        if module.bridge is not None:
-            query = module.bridge.weight @ query
-        return _grouped(query, module.key.weight, module.head_key)
-    rows = _projections(module)
+        query, key, bridge = (_rows(path, module, name) for name in ("query", "key", "bridge"))
+        if query is None or key is None:
+            return None
+        query = query.unflatten(0, (module.num_heads, -1))
+        return _grouped(query if bridge is None else bridge @ query, key, module.head_key)
+    rows = _projections(path, module)
     if rows is None:
         return None
     width = _first(module, _WIDTHS)
@@ -124,7 +133,7 @@ def _grouped(query: Tensor, key: Tensor, width: int) -> tuple[Tensor, Tensor, in
     return query, key.repeat_interleave(len(query) // len(key), dim=0), len(key)
 
 
-def _projections(module: nn.Module) -> tuple[Tensor, Tensor] | None:
+def _projections(path: str, module: nn.Module) -> tuple[Tensor, Tensor] | None:
     """Return the weights [out, in] of all queries and of all keys, in another library's layer."""
     if isinstance(module, nn.MultiheadAttention):
         if module.in_proj_weight is None:
@@ -134,40 +143,36 @@ def _projections(module: nn.Module) -> tuple[Tensor, Tensor] | None:
     if _first(module, _WIDTHS) is None and _first(module, _HEADS) is None:
         return None
     for names in _PAIRS:
-        query, key = (_rows(module, name) for name in names)
+        query, key = (_rows(path, module, name) for name in names)
         if query is not None and key is not None:
             return query, key
-    return _fused(module)
+    return _fused(path, module)
 
 
-def _fused(module: nn.Module) -> tuple[Tensor, Tensor] | None:
+def _fused(path: str, module: nn.Module) -> tuple[Tensor, Tensor] | None:
     """Split a matrix that makes queries, keys and values together, as each family orders it."""
-    joined, query = _rows(module, "c_attn"), _rows(module, "q_attn")
+    joined, query = _rows(path, module, "c_attn"), _rows(path, module, "q_attn")
     if joined is not None and query is not None:  # cross-attention of GPT-2: keys and values
         return query, joined.chunk(2)[0]
     if joined is not None:  # GPT-2
         return joined.chunk(3)[0], joined.chunk(3)[1]
-    joined = _rows(module, "Wqkv")
+    joined = _rows(path, module, "Wqkv")
     if joined is not None:  # ModernBERT
         return joined.chunk(3)[0], joined.chunk(3)[1]
-    joined, shared = _rows(module, "qkv_proj"), getattr(module, "num_key_value_heads", None)
+    joined, shared = _rows(path, module, "qkv_proj"), getattr(module, "num_key_value_heads", None)
     if joined is not None and shared:  # Phi-3
         stored = shared * module.head_dim
         return joined[: len(joined) - 2 * stored], joined[-2 * stored : -stored]
-    joined = _rows(module, "query_key_value")
+    joined = _rows(path, module, "query_key_value")
     if joined is not None and type(module).__name__.startswith("GPTNeoX"):  # head after head
         query, key, _ = joined.unflatten(0, (-1, 3, module.head_size)).unbind(1)
         return query.flatten(0, 1), key.flatten(0, 1)
     return None
 
 
-def _rows(module: nn.Module, name: str) -> Tensor | None:
-    """Return a linear map's weight as [out, in]; the Conv1D of transformers keeps [in, out]."""
-    layer = getattr(module, name, None)
-    weight = getattr(layer, "weight", None)
-    if not isinstance(layer, nn.Module) or not isinstance(weight, Tensor) or weight.dim() != 2:
-        return None
-    return weight.detach().T if type(layer).__name__ == "Conv1D" else weight.detach()
+def _rows(path: str, module: nn.Module, name: str) -> Tensor | None:
+    """Return the matrix [out, in] that the linear layer `name` applies, if the module has it."""
+    return effective_weight(f"{path}.{name}".lstrip("."), getattr(module, name, None))
 
 
 def _first(owner: object, names: tuple[str, ...]) -> int | None:
@@ -177,6 +182,5 @@ def _first(owner: object, names: tuple[str, ...]) -> int | None:
 
 def _looks_like_attention(module: nn.Module) -> bool:
     """Whether a module is called attention and has projections, though of an unknown kind."""
-    weights = [getattr(child, "weight", None) for child in module.children()]
-    linear = [w for w in weights if isinstance(w, Tensor) and w.dim() == 2]
+    linear = [child for child in module.children() if input_width(child) is not None]
     return "Attention" in type(module).__name__ and len(linear) > 1

@@ -177,20 +177,31 @@ def _entropy(weights: list[Tensor]) -> Tensor:
 
 
 def _shapes(model: nn.Module, maps: list[QueryKeyMap]) -> list[StackShape]:
-    total = sum(p.numel() for p in model.parameters())
-    counted: set[nn.Parameter] = set()
+    total = sum(_numbers(model).values())
+    counted: dict[object, int] = {}
     shapes = []
     for stack in dict.fromkeys(attention.stack for attention in maps):
         module = model.get_submodule(stack)
-        parameters = set(module.parameters()) - counted
-        counted |= parameters
+        numbers = {key: n for key, n in _numbers(module).items() if key not in counted}
+        counted |= numbers
         first = next(attention for attention in maps if attention.stack == stack)
         depth = len(module) if isinstance(module, nn.ModuleList) else 1
         heads, _, width = first.query.shape
-        count = sum(p.numel() for p in parameters)
+        count = sum(numbers.values())
         shapes.append(StackShape(stack, depth, width, heads, first.kv_heads, count, count / total))
-    rest = total - sum(p.numel() for p in counted)
+    rest = total - sum(counted.values())
     return [*shapes, StackShape("the rest", 0, 0, 0, 0, rest, rest / total)]
+
+
+def _numbers(module: nn.Module) -> dict[object, int]:
+    """Return the size of every parameter; quantized layers pack theirs behind methods."""
+    sizes: dict[object, int] = {p: p.numel() for p in module.parameters()}
+    for layer in module.modules():
+        if ".quantized." in type(layer).__module__:
+            packed = [getattr(layer, name, None) for name in ("weight", "bias")]
+            tensors = [pack() for pack in packed if callable(pack)]
+            sizes[layer] = sum(t.numel() for t in tensors if t is not None)
+    return sizes
 
 
 def _plain(value: object) -> object:

@@ -156,9 +156,10 @@ def attention_entropy(
     """
     seen = torch.ones_like(weights, dtype=torch.bool) if visible is None else visible
     count = seen.expand(weights.shape).sum(-1)
-    entropies = torch.special.entr(weights).sum(-1) / count.clamp(min=2).log()
+    wide = weights.to(torch.promote_types(weights.dtype, torch.float32))
+    entropies = torch.special.entr(wide).sum(-1) / count.clamp(min=2).log()
     chosen = count > 1
-    return (entropies * chosen).sum(-1) / chosen.sum(-1)
+    return entropies.where(chosen, 0.0).sum(-1) / chosen.sum(-1)
 
 
 def _pair(caller: str, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:

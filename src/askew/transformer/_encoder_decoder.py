@@ -2,15 +2,20 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from askew._key_mask import check_key_mask
+from askew._plain import is_plain
 from askew.attention import KeyValueCache
 from askew.transformer._config import EncoderDecoderConfig
 from askew.transformer._layers import LayerCache
 from askew.transformer._stacks import Decoder, Encoder
 from askew.transformer._token_encoder import embed_tokens, token_table
+
+_NAME = "AsymmetricEncoderDecoder"
 
 
 class AsymmetricEncoderDecoder(nn.Module):
@@ -106,6 +111,8 @@ class AsymmetricEncoderDecoder(nn.Module):
         Returns:
             The states that the decoder reads.
         """
+        if source_mask is not None:
+            check_key_mask(_NAME, "source_mask", source_mask, *source.shape)
         table = self.target_embedding if self.source_embedding is None else self.source_embedding
         x = self.encoder_dropout(embed_tokens(table, self.source_projection, source, start=0))
         x = self.encoder(x, source_mask)
@@ -133,13 +140,18 @@ class AsymmetricEncoderDecoder(nn.Module):
             Logits of the next token at every given target position.
         """
         start = 0 if caches is None else caches[0].self_attention.length
+        if source_mask is not None:
+            check_key_mask(_NAME, "source_mask", source_mask, *memory.shape[:2])
+        if target_mask is not None:
+            batch, new = target.shape
+            check_key_mask(_NAME, "target_mask", target_mask, batch, start + new)
         table, projection = self.target_embedding, self.target_projection
         x = self.decoder_dropout(embed_tokens(table, projection, target, start=start))
         x = self.decoder(x, memory, source_mask=source_mask, target_mask=target_mask, caches=caches)
         if self.output is not None:
             return self.output(x)
-        x = x if projection is None else x @ projection.weight  # the transpose of the input's map
-        return F.linear(x, table.weight)
+        x = x if projection is None else x @ _map_weight(projection, x, table.weight.shape[1])
+        return F.linear(x, _table_weight(table, x))
 
     def new_caches(self) -> list[LayerCache]:
         """Make an empty cache for every decoder layer.
@@ -148,6 +160,23 @@ class AsymmetricEncoderDecoder(nn.Module):
             One cache per decoder layer.
         """
         return [LayerCache(KeyValueCache(), KeyValueCache()) for _ in self.decoder.layers]
+
+
+def _map_weight(projection: nn.Linear, like: Tensor, width: int) -> Tensor:
+    """Return the weight [d_model, width] that a call of the map applies."""
+    if is_plain(projection, nn.Linear, hooks=False):
+        return projection.weight
+    return projection(torch.eye(width, dtype=like.dtype, device=like.device)).mT
+
+
+def _table_weight(table: nn.Embedding, like: Tensor) -> Tensor:
+    """Return the rows [vocab, width] that a call of the table yields.
+
+    Hooks do not count: noise that one adds to the input's embeddings is not for the output layer.
+    """
+    if is_plain(table, nn.Embedding, hooks=False):
+        return table.weight
+    return table(torch.arange(table.weight.shape[0], device=like.device))
 
 
 def _projection(width: int, d_model: int) -> nn.Linear | None:

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from askew._check import require
+from askew._key_mask import check_key_mask
 from askew.attention import sinusoidal_positions
 from askew.transformer._config import StackConfig
 from askew.transformer._stacks import Encoder
@@ -29,7 +30,8 @@ def embed_tokens(
     x = x if projection is None else projection(x)
     x = x * x.shape[-1] ** 0.5  # numbers of size about 1, like those of positions
     length, width = tokens.shape[1], x.shape[-1]
-    if length == 1 and start < _CACHED_POSITIONS and not torch.is_grad_enabled():  # decoding
+    decoding = length == 1 and start < _CACHED_POSITIONS and not torch.is_grad_enabled()
+    if decoding and type(x) is Tensor:  # a fake tensor must not be cached for real ones
         return x + _first_positions(width, x.device, x.dtype)[start]
     return x + sinusoidal_positions(length, width, start=start, device=x.device, dtype=x.dtype)
 
@@ -84,4 +86,6 @@ class TokenEncoder(nn.Module):
         Returns:
             One state per token.
         """
+        if mask is not None:
+            check_key_mask("TokenEncoder", "mask", mask, *tokens.shape)
         return self.stack(self.dropout(embed_tokens(self.embedding, None, tokens, start=0)), mask)
