@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from askew.models._encoders import PretrainedEncoder
+from askew.models._missing_weights import draw_missing_weights
 from askew.models._qa_configuration import AsymmetricQAConfig
 from askew.transformer import Reader, SpanScores, StackConfig, TokenEncoder
 
@@ -102,7 +103,10 @@ class AsymmetricQAModel(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Keep the weights that every layer draws for itself when it is built."""
+        draw_missing_weights(self, module)
+
+    def init_weights(self) -> None:
+        """Keep the weights, which every layer has drawn when it was built."""
 
     def encode_questions(
         self,

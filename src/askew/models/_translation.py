@@ -11,6 +11,7 @@ from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 
 from askew.attention import KeyValueCache
 from askew.models._configuration import AsymmetricTranslationConfig
+from askew.models._missing_weights import draw_missing_weights
 from askew.transformer import AsymmetricEncoderDecoder, LayerCache
 
 
@@ -41,7 +42,10 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Keep the weights that every layer draws for itself when it is built."""
+        draw_missing_weights(self, module)
+
+    def init_weights(self) -> None:
+        """Keep the weights, which every layer has drawn when it was built."""
 
     def get_encoder(self, modality: str | None = None) -> nn.Module:
         """Return what `generate` calls once per source.
