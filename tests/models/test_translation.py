@@ -1,6 +1,14 @@
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForSeq2SeqLM
+from transformers import (
+    AutoConfig,
+    AutoModelForSeq2SeqLM,
+    DynamicCache,
+    EncoderDecoderCache,
+    QuantizedCache,
+    StaticCache,
+)
+from transformers.cache_utils import Cache, DynamicSlidingWindowLayer, StaticSlidingWindowLayer
 
 from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel
 from askew.transformer import EncoderDecoderConfig, StackConfig
@@ -161,3 +169,68 @@ def test_shared_parts_decode_with_a_cache_as_without_and_come_back(tmp_path, cha
     again = AsymmetricTranslationModel.from_pretrained(tmp_path).eval()
     assert again.config.to_plain() == plain_config(**changes)
     assert torch.equal(again.generate(tokens, num_beams=num_beams, **call), cached)
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_generate_with_a_static_cache_changes_nothing(num_beams):
+    model, (tokens, mask) = translation_model(1), batch()
+    call = {"attention_mask": mask, "max_new_tokens": 9, "do_sample": False, "num_beams": num_beams}
+    static = model.generate(tokens, cache_implementation="static", **call)
+    assert torch.equal(static, model.generate(tokens, **call))
+
+
+CACHES = {  # and the message of those that cannot keep every position as it was
+    "dynamic": (lambda config: DynamicCache(), None),
+    "static": (lambda config: StaticCache(config=config, max_cache_len=20), None),
+    "wide window": (lambda config: sliding(DynamicSlidingWindowLayer, sliding_window=20), None),
+    "window": (
+        lambda config: sliding(DynamicSlidingWindowLayer, sliding_window=4),
+        r"must keep the keys of every position; got DynamicSlidingWindowLayer with 3 of \d",
+    ),
+    "static window": (
+        lambda config: sliding(StaticSlidingWindowLayer, max_cache_len=20, sliding_window=4),
+        "must have room for every position; got 4 positions for",
+    ),
+    "short": (
+        lambda config: StaticCache(config=config, max_cache_len=5),
+        "must have room for every position; got 5 positions for",
+    ),
+    "quantized": (
+        lambda config: QuantizedCache("fp8", config),
+        r"must keep the keys of every position; got Fp8QuantizedLayer with 0 of \d",
+    ),
+}
+
+
+def sliding(layer, **settings):
+    return Cache(layers=[layer(**settings) for _ in range(2)])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("steps", [(9,), (1,) * 9, (3, 4, 2)], ids=str)
+@pytest.mark.parametrize("crossing", [False, True], ids=["self", "cross"])
+@pytest.mark.parametrize(("make", "message"), CACHES.values(), ids=CACHES)
+def test_every_cache_of_transformers_gives_the_logits_without_one_or_is_refused(
+    make, message, crossing, steps
+):
+    model, (tokens, mask) = translation_model(), batch()
+    target = torch.randint(3, 29, (4, 9), generator=torch.Generator().manual_seed(2))
+    caches = (DynamicCache(), make(model.config))
+    cache = EncoderDecoderCache(*(caches if crossing else caches[::-1]))
+    call = {"input_ids": tokens, "attention_mask": mask}
+
+    def decode():
+        rows = target.split(steps, dim=1)
+        return torch.cat([model(**call, decoder_input_ids=r, cache=cache).logits for r in rows], 1)
+
+    if message is None:
+        torch.testing.assert_close(decode(), model(**call, decoder_input_ids=target).logits)
+    else:
+        with pytest.raises(ValueError, match=message):
+            decode()
+
+
+def test_a_cache_of_one_attention_alone_is_refused():
+    model, (tokens, _) = translation_model(), batch()
+    with pytest.raises(TypeError, match="must be an EncoderDecoderCache; got DynamicCache"):
+        model(tokens, decoder_input_ids=tokens, cache=DynamicCache())

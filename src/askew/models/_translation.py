@@ -58,6 +58,21 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
         """
         return _GenerationEncoder(self.model)
 
+    @staticmethod
+    def create_masks_for_generate(
+        attention_mask: Int[Tensor, "batch keys"] | None = None, **kwargs: object
+    ) -> Tensor | None:
+        """Return the mask of target tokens that `generate` passes on with a static cache.
+
+        Args:
+            attention_mask: 1 = a real target token.
+            **kwargs: Not needed, since the decoder itself hides what comes later.
+
+        Returns:
+            The mask as it is.
+        """
+        return attention_mask
+
     def get_input_embeddings(self) -> nn.Module:
         """Return the table of source tokens.
 
@@ -103,12 +118,18 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
 
         Raises:
             ValueError: If neither `input_ids` nor `encoder_outputs` is given, or no
-                `decoder_input_ids`.
+                `decoder_input_ids`, or the cache cannot keep all positions.
+            TypeError: If the cache is not one of an encoder-decoder.
         """
         if decoder_input_ids is None or (input_ids is None and encoder_outputs is None):
             raise ValueError(
                 "AsymmetricTranslationModel: input_ids (or encoder_outputs) and "
                 "decoder_input_ids are needed; got None"
+            )
+        if not (cache is None or isinstance(cache, EncoderDecoderCache)):
+            raise TypeError(
+                "AsymmetricTranslationModel: cache must be an EncoderDecoderCache; "
+                f"got {type(cache).__name__}. Put one for self- and one for cross-attention into it"
             )
         source_mask = None if attention_mask is None else attention_mask.bool()
         if encoder_outputs is not None:
@@ -156,17 +177,45 @@ class _SharedCache(KeyValueCache):
 
     @property
     def length(self) -> int:
-        return self.cache.get_seq_length(self.layer)
+        return int(self.cache.get_seq_length(self.layer))  # a tensor in static caches
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        return self.cache.update(keys, values, self.layer)
+        length, room = self.length + keys.shape[2], self._room()
+        if room is not None and length > room:
+            raise ValueError(
+                "AsymmetricTranslationModel: the cache must have room for every position; "
+                f"got {room} positions for {length}. Make it longer"
+            )
+        keys, values = self.cache.update(keys, values, self.layer)
+        self._stored(length)
+        return keys[:, :, :length], values[:, :, :length]
 
     def read(self) -> tuple[Tensor, Tensor]:
-        layer: Any = self.cache.layers[self.layer]  # not every kind of layer holds keys
-        return layer.keys, layer.values
+        length = self.length
+        layer = self._stored(length)
+        # A cache that is offloaded keeps on the CPU what it computed on `layer.device`.
+        keys, values = (tensor.to(layer.device) for tensor in (layer.keys, layer.values))
+        return keys[:, :, :length], values[:, :, :length]
 
     def reorder(self, rows: Tensor) -> None:
         raise RuntimeError("the cache of transformers reorders all its layers itself")
+
+    def _room(self) -> int | None:
+        """Return the positions for which a static cache has memory, or None."""
+        made = self.cache.layers[self.layer : self.layer + 1]  # none before the first use
+        return getattr(made[0], "max_cache_len", None) if made else None
+
+    def _stored(self, length: int) -> Any:
+        """Return the layer of the cache, if it keeps the keys of all positions as they were."""
+        layer: Any = self.cache.layers[self.layer]
+        kept = layer.keys.shape[2] if layer.keys.dim() == 4 else 0
+        if kept < length:
+            raise ValueError(
+                "AsymmetricTranslationModel: the cache must keep the keys of every position; "
+                f"got {type(layer).__name__} with {kept} of {length}. Take a DynamicCache or a "
+                "StaticCache"
+            )
+        return layer
 
 
 def _layer_caches(cache: EncoderDecoderCache, num_layers: int) -> Sequence[LayerCache]:
