@@ -308,3 +308,9 @@ def test_wrong_numbers_are_refused():
         plain(d_pool=0)
     with pytest.raises(ValueError, match="max_answer_tokens must be positive and at most overlap"):
         plain(max_answer_tokens=6)
+
+
+@pytest.mark.parametrize("name", ["num_hidden_layers", "hidden_size", "tie_word_embeddings"])
+def test_a_field_that_nothing_reads_is_refused(name):
+    with pytest.raises(ValueError, match=rf"must be set in question_stack, .*; got {name}"):
+        AsymmetricQAConfig(**{name: 5})

@@ -153,6 +153,43 @@ def test_refuses_missing_inputs_and_broken_configurations():
         config.to_plain()
 
 
+CONTRADICTIONS = {
+    "encoder_layers": (5, "encoder_layers must be num_layers of encoder_stack; got .* 5"),
+    "decoder_layers": (5, "decoder_layers must be num_layers of decoder_stack; got .* 5"),
+    "num_hidden_layers": (5, "decoder_layers must be num_layers of decoder_stack; got .* 5"),
+    "tie_word_embeddings": (True, r"must be False; got tie_word_embeddings True\. Set tie_emb"),
+}
+
+
+@pytest.mark.parametrize(("name", "value", "message"), [(k, *v) for k, v in CONTRADICTIONS.items()])
+def test_a_field_that_contradicts_the_stacks_is_refused_whenever_it_is_set(
+    tmp_path, name, value, message
+):
+    with pytest.raises(ValueError, match=message):
+        AsymmetricTranslationConfig(**{name: value})
+    config = AsymmetricTranslationConfig()
+    config.save_pretrained(tmp_path)
+    setattr(config, name, value)
+    with pytest.raises(ValueError, match=message):
+        AsymmetricTranslationModel(config)
+    with pytest.raises(ValueError, match=message):
+        AsymmetricTranslationConfig.from_pretrained(tmp_path, **{name: value}).to_plain()
+
+
+def test_a_field_that_says_what_the_stacks_say_is_read():
+    plain = plain_config()
+    config = AsymmetricTranslationConfig.from_plain(plain)
+    assert (config.encoder_layers, config.decoder_layers) == (3, 2)
+    assert config.num_hidden_layers == 2
+    again = AsymmetricTranslationConfig(**config.to_dict())
+    assert again.to_plain() == plain
+
+
+def test_a_size_under_the_name_of_another_model_is_refused():
+    with pytest.raises(ValueError, match="must be set in encoder_stack, decoder_stack; got d_mod"):
+        AsymmetricTranslationConfig(d_model=512)
+
+
 @pytest.mark.parametrize("num_beams", [1, 3])
 @pytest.mark.parametrize(
     "changes",
