@@ -3,6 +3,7 @@ import torch
 from transformers import (
     AutoConfig,
     AutoModelForSeq2SeqLM,
+    DataCollatorForSeq2Seq,
     DynamicCache,
     EncoderDecoderCache,
     QuantizedCache,
@@ -271,3 +272,35 @@ def test_a_cache_of_one_attention_alone_is_refused():
     model, (tokens, _) = translation_model(), batch()
     with pytest.raises(TypeError, match="must be an EncoderDecoderCache; got DynamicCache"):
         model(tokens, decoder_input_ids=tokens, cache=DynamicCache())
+
+
+@torch.no_grad()
+def test_a_plain_tuple_holds_the_same_as_the_named_output():
+    model, (tokens, mask) = translation_model(), batch()
+    call = {"input_ids": tokens, "attention_mask": mask, "decoder_input_ids": tokens}
+    named = model(**call, use_cache=True)
+    plain = model(**call, use_cache=True, return_dict=False)
+    assert type(plain) is tuple
+    assert torch.equal(plain[0], named.logits)
+    assert isinstance(plain[1], EncoderDecoderCache)
+    assert torch.equal(plain[2], named.encoder_last_hidden_state)
+    model.config.return_dict = False
+    assert type(model(**call)) is tuple
+    assert model.generate(tokens, attention_mask=mask, max_new_tokens=3).shape == (4, 4)
+
+
+def test_a_collator_of_transformers_makes_the_inputs_of_the_decoder():
+    class Padding:
+        padding_side = "right"
+
+        def pad(self, features, **_):
+            rows = [feature["input_ids"] for feature in features]
+            longest = max(map(len, rows))
+            ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+            return {"input_ids": ids}
+
+    features = [{"input_ids": [5, 2], "labels": [7, 8, 2]}, {"input_ids": [6, 2], "labels": [9, 2]}]
+    collate = DataCollatorForSeq2Seq(Padding(), model=translation_model())
+    collated = collate(features)
+    assert collated["labels"].tolist() == [[7, 8, 2], [9, 2, -100]]
+    assert collated["decoder_input_ids"].tolist() == [[1, 7, 8], [1, 9, 2]]

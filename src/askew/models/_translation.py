@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
@@ -100,7 +101,7 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
         cache: EncoderDecoderCache | None = None,
         use_cache: bool | None = None,
         return_dict: bool | None = None,
-    ) -> Seq2SeqLMOutput:
+    ) -> Seq2SeqLMOutput | tuple[Any, ...]:
         """Score the next target token at every position.
 
         Args:
@@ -111,7 +112,8 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
             encoder_outputs: States of an earlier encoding.
             cache: Keys and values of earlier steps.
             use_cache: Whether to keep keys and values for the next step.
-            return_dict: The result is always an object with named fields.
+            return_dict: Whether the result has named fields or is a plain tuple, by default as
+                the config says.
 
         Returns:
             Logits [batch, target, vocab], the cache and the encoder's states.
@@ -147,7 +149,24 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
             target_mask=None if decoder_attention_mask is None else decoder_attention_mask.bool(),
             caches=None if cache is None else _layer_caches(cache, len(self.model.decoder.layers)),
         )
-        return Seq2SeqLMOutput(logits=logits, cache=cache, encoder_last_hidden_state=memory)
+        output = Seq2SeqLMOutput(logits=logits, cache=cache, encoder_last_hidden_state=memory)
+        named = self.config.return_dict if return_dict is None else return_dict
+        return output if named else output.to_tuple()
+
+    def prepare_decoder_input_ids_from_labels(
+        self, labels: Int[Tensor, "batch target"]
+    ) -> Int[Tensor, "batch target"]:
+        """Shift labels to the right, as the decoder reads them; collators of transformers call it.
+
+        Args:
+            labels: Target tokens with an end; -100 = padding, which is not predicted.
+
+        Returns:
+            The start token and all but the last label, with padding tokens.
+        """
+        start = labels.new_full((len(labels), 1), self.config.decoder_start_token_id)
+        shifted = torch.cat([start, labels[:, :-1]], dim=1)
+        return shifted.masked_fill(shifted == -100, self.config.pad_token_id)
 
 
 class _GenerationEncoder(nn.Module):
