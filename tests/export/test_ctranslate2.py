@@ -26,7 +26,7 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
-def test_log_probabilities_and_greedy_output_are_ours(tmp_path, config):
+def test_log_probabilities_and_output_of_both_searches_are_ours(tmp_path, config):
     model = saved(tmp_path, config)
     engine = CTranslate2Engine(export_ctranslate2(tmp_path))
     sources, targets = sentences(40), sentences(40)[::-1]
@@ -38,29 +38,60 @@ def test_log_probabilities_and_greedy_output_are_ours(tmp_path, config):
         expected = logits.log_softmax(-1)[torch.arange(len(target) + 1), [*target, 2]]
         torch.testing.assert_close(torch.tensor(found), expected, rtol=0, atol=1e-4)
     limits = [2 * len(source) + 16 for source in sources]
-    greedy = DecodingConfig()
-    ours = TorchEngine(model).decode(sources, limits, greedy)
-    theirs = engine.decode(sources, limits, greedy)
-    assert [own[0].tokens for own in ours] == [own[0].tokens for own in theirs]
-    assert len({tuple(own[0].tokens) for own in ours}) > 5
+    for search in (DecodingConfig(), DecodingConfig(num_beams=4, num_hypotheses=2)):
+        ours = TorchEngine(model).decode(sources, limits, search)
+        assert_same(ours, engine.decode(sources, limits, search))
+        assert len({tuple(best[0].tokens) for best in ours}) > 5
 
 
-def test_beams_find_what_ours_find_with_scores_on_one_scale(tmp_path):
+def assert_same(ours, theirs):
+    for one, other in zip(ours, theirs, strict=True):
+        assert [h.tokens for h in one] == [h.tokens for h in other]
+        assert [h.score for h in one] == pytest.approx([h.score for h in other], abs=1e-3)
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0])
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_what_is_cut_at_the_limit_has_the_score_of_its_end_too(tmp_path, num_beams, length_penalty):
     model = saved(tmp_path)
     engine = CTranslate2Engine(export_ctranslate2(tmp_path))
-    sources, config = sentences(30), DecodingConfig(num_beams=4, num_hypotheses=2)
-    limits = [2 * len(source) + 16 for source in sources]
-    same = 0
-    for one, other in zip(
-        TorchEngine(model).decode(sources, limits, config),
-        engine.decode(sources, limits, config),
-        strict=True,
+    search = DecodingConfig(num_beams=num_beams, length_penalty=length_penalty)
+    sources, limits = sentences(30), [1 + row % 4 for row in range(30)]
+    ours = TorchEngine(model).decode(sources, limits, search)
+    assert_same(ours, engine.decode(sources, limits, search))
+    assert all(len(best.tokens) == limit for (best,), limit in zip(ours, limits, strict=True))
+
+
+def test_samples_are_scored_as_the_model_scores_them_whole(tmp_path):
+    saved(tmp_path)
+    engine = CTranslate2Engine(export_ctranslate2(tmp_path))
+    search = DecodingConfig(sample=True, num_hypotheses=3, temperature=0.7, length_penalty=0.5)
+    for source, samples in zip(
+        sentences(9), engine.decode(sentences(9), [5] * 9, search), strict=True
     ):
-        assert len(one) == len(other) == 2
-        assert one[0].score >= one[1].score
-        if one[0].tokens == other[0].tokens:
-            same += 1
-    assert same >= 20  # the rules by which both stop differ a little
+        assert len(samples) == 3
+        scores = engine.score([source] * 3, [sample.tokens for sample in samples])
+        expected = [sum(of_tokens) / len(of_tokens) ** 0.5 for of_tokens in scores]
+        assert [sample.score for sample in samples] == pytest.approx(expected, abs=1e-3)
+
+
+def test_beams_go_on_after_the_first_ends_as_ours_do(tmp_path):
+    config = replace(CONFIG, tie_embeddings="none")
+    model = saved(tmp_path, config)
+    with torch.no_grad():  # translations of very different lengths become about equally good
+        model.model.output.weight.mul_(0.25)
+        model.model.decoder.norm.bias.copy_(5 * model.model.output.weight[2])
+    model.save_pretrained(tmp_path)
+    engine = CTranslate2Engine(export_ctranslate2(tmp_path))
+    sources, search = sentences(60), DecodingConfig(num_beams=4)
+    limits = [2 * len(source) + 16 for source in sources]
+    ours = TorchEngine(model).decode(sources, limits, search)
+    theirs = engine.decode(sources, limits, search)
+    assert len({len(best.tokens) for (best,) in ours}) > 10
+    same = [one[0].tokens == other[0].tokens for one, other in zip(ours, theirs, strict=True)]
+    assert sum(same) >= 57  # 52 with a patience of 1; the rules by which both stop still differ
+    for (one,), (other,), equal in zip(ours, theirs, same, strict=True):
+        assert not equal or one.score == pytest.approx(other.score, abs=1e-3)
 
 
 @pytest.mark.parametrize("quantization", ["int8", "int16"])

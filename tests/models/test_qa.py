@@ -156,6 +156,37 @@ def bert(tmp_path):
     return tmp_path / "bert"
 
 
+@pytest.mark.parametrize("name", ["question", "context"])
+def test_a_text_without_tokens_is_finite_and_leaves_other_rows_their_gradients(name):
+    net, inputs = model(), batch()
+    inputs[f"{name}_mask"][0] = False  # of the first pair alone
+    rows = inputs["question_rows"], inputs["context_rows"]
+
+    def loss(output, kept):
+        return output.nothing[kept].sum() + output.spans[kept].exp().sum()
+
+    output = net(**inputs)
+    assert output.nothing.isfinite().all()
+    assert not any(scores.isnan().any() for scores in output)
+    loss(output, slice(1, None)).backward()
+    gradients = {
+        key: weight.grad.clone()
+        for key, weight in net.named_parameters()
+        if weight.grad is not None
+    }
+    net.zero_grad()
+    others = {"question_rows": rows[0][1:], "context_rows": rows[1][1:]}
+    loss(net(**(inputs | others)), slice(None)).backward()
+    for key, weight in net.named_parameters():
+        if weight.grad is not None:
+            torch.testing.assert_close(gradients[key], weight.grad)
+
+    inputs[f"{name}_ids"][0] = 7  # what padding holds says nothing
+    again = net(**inputs)
+    assert torch.equal(again.nothing, output.nothing)
+    assert torch.equal(again.spans, output.spans)
+
+
 def test_an_encoder_of_transformers_reads_as_it_does_itself(bert, tmp_path):
     values = read_encoder_config(bert)
     assert values["hidden_dropout_prob"] == 0.0
@@ -277,3 +308,9 @@ def test_wrong_numbers_are_refused():
         plain(d_pool=0)
     with pytest.raises(ValueError, match="max_answer_tokens must be positive and at most overlap"):
         plain(max_answer_tokens=6)
+
+
+@pytest.mark.parametrize("name", ["num_hidden_layers", "hidden_size", "tie_word_embeddings"])
+def test_a_field_that_nothing_reads_is_refused(name):
+    with pytest.raises(ValueError, match=rf"must be set in question_stack, .*; got {name}"):
+        AsymmetricQAConfig(**{name: 5})

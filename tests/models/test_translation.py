@@ -1,6 +1,15 @@
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForSeq2SeqLM
+from transformers import (
+    AutoConfig,
+    AutoModelForSeq2SeqLM,
+    DataCollatorForSeq2Seq,
+    DynamicCache,
+    EncoderDecoderCache,
+    QuantizedCache,
+    StaticCache,
+)
+from transformers.cache_utils import Cache, DynamicSlidingWindowLayer, StaticSlidingWindowLayer
 
 from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel
 from askew.transformer import EncoderDecoderConfig, StackConfig
@@ -145,6 +154,43 @@ def test_refuses_missing_inputs_and_broken_configurations():
         config.to_plain()
 
 
+CONTRADICTIONS = {
+    "encoder_layers": (5, "encoder_layers must be num_layers of encoder_stack; got .* 5"),
+    "decoder_layers": (5, "decoder_layers must be num_layers of decoder_stack; got .* 5"),
+    "num_hidden_layers": (5, "decoder_layers must be num_layers of decoder_stack; got .* 5"),
+    "tie_word_embeddings": (True, r"must be False; got tie_word_embeddings True\. Set tie_emb"),
+}
+
+
+@pytest.mark.parametrize(("name", "value", "message"), [(k, *v) for k, v in CONTRADICTIONS.items()])
+def test_a_field_that_contradicts_the_stacks_is_refused_whenever_it_is_set(
+    tmp_path, name, value, message
+):
+    with pytest.raises(ValueError, match=message):
+        AsymmetricTranslationConfig(**{name: value})
+    config = AsymmetricTranslationConfig()
+    config.save_pretrained(tmp_path)
+    setattr(config, name, value)
+    with pytest.raises(ValueError, match=message):
+        AsymmetricTranslationModel(config)
+    with pytest.raises(ValueError, match=message):
+        AsymmetricTranslationConfig.from_pretrained(tmp_path, **{name: value}).to_plain()
+
+
+def test_a_field_that_says_what_the_stacks_say_is_read():
+    plain = plain_config()
+    config = AsymmetricTranslationConfig.from_plain(plain)
+    assert (config.encoder_layers, config.decoder_layers) == (3, 2)
+    assert config.num_hidden_layers == 2
+    again = AsymmetricTranslationConfig(**config.to_dict())
+    assert again.to_plain() == plain
+
+
+def test_a_size_under_the_name_of_another_model_is_refused():
+    with pytest.raises(ValueError, match="must be set in encoder_stack, decoder_stack; got d_mod"):
+        AsymmetricTranslationConfig(d_model=512)
+
+
 @pytest.mark.parametrize("num_beams", [1, 3])
 @pytest.mark.parametrize(
     "changes",
@@ -161,3 +207,100 @@ def test_shared_parts_decode_with_a_cache_as_without_and_come_back(tmp_path, cha
     again = AsymmetricTranslationModel.from_pretrained(tmp_path).eval()
     assert again.config.to_plain() == plain_config(**changes)
     assert torch.equal(again.generate(tokens, num_beams=num_beams, **call), cached)
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_generate_with_a_static_cache_changes_nothing(num_beams):
+    model, (tokens, mask) = translation_model(1), batch()
+    call = {"attention_mask": mask, "max_new_tokens": 9, "do_sample": False, "num_beams": num_beams}
+    static = model.generate(tokens, cache_implementation="static", **call)
+    assert torch.equal(static, model.generate(tokens, **call))
+
+
+CACHES = {  # and the message of those that cannot keep every position as it was
+    "dynamic": (lambda config: DynamicCache(), None),
+    "static": (lambda config: StaticCache(config=config, max_cache_len=20), None),
+    "wide window": (lambda config: sliding(DynamicSlidingWindowLayer, sliding_window=20), None),
+    "window": (
+        lambda config: sliding(DynamicSlidingWindowLayer, sliding_window=4),
+        r"must keep the keys of every position; got DynamicSlidingWindowLayer with 3 of \d",
+    ),
+    "static window": (
+        lambda config: sliding(StaticSlidingWindowLayer, max_cache_len=20, sliding_window=4),
+        "must have room for every position; got 4 positions for",
+    ),
+    "short": (
+        lambda config: StaticCache(config=config, max_cache_len=5),
+        "must have room for every position; got 5 positions for",
+    ),
+    "quantized": (
+        lambda config: QuantizedCache("fp8", config),
+        r"must keep the keys of every position; got Fp8QuantizedLayer with 0 of \d",
+    ),
+}
+
+
+def sliding(layer, **settings):
+    return Cache(layers=[layer(**settings) for _ in range(2)])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("steps", [(9,), (1,) * 9, (3, 4, 2)], ids=str)
+@pytest.mark.parametrize("crossing", [False, True], ids=["self", "cross"])
+@pytest.mark.parametrize(("make", "message"), CACHES.values(), ids=CACHES)
+def test_every_cache_of_transformers_gives_the_logits_without_one_or_is_refused(
+    make, message, crossing, steps
+):
+    model, (tokens, mask) = translation_model(), batch()
+    target = torch.randint(3, 29, (4, 9), generator=torch.Generator().manual_seed(2))
+    caches = (DynamicCache(), make(model.config))
+    cache = EncoderDecoderCache(*(caches if crossing else caches[::-1]))
+    call = {"input_ids": tokens, "attention_mask": mask}
+
+    def decode():
+        rows = target.split(steps, dim=1)
+        return torch.cat([model(**call, decoder_input_ids=r, cache=cache).logits for r in rows], 1)
+
+    if message is None:
+        torch.testing.assert_close(decode(), model(**call, decoder_input_ids=target).logits)
+    else:
+        with pytest.raises(ValueError, match=message):
+            decode()
+
+
+def test_a_cache_of_one_attention_alone_is_refused():
+    model, (tokens, _) = translation_model(), batch()
+    with pytest.raises(TypeError, match="must be an EncoderDecoderCache; got DynamicCache"):
+        model(tokens, decoder_input_ids=tokens, cache=DynamicCache())
+
+
+@torch.no_grad()
+def test_a_plain_tuple_holds_the_same_as_the_named_output():
+    model, (tokens, mask) = translation_model(), batch()
+    call = {"input_ids": tokens, "attention_mask": mask, "decoder_input_ids": tokens}
+    named = model(**call, use_cache=True)
+    plain = model(**call, use_cache=True, return_dict=False)
+    assert type(plain) is tuple
+    assert torch.equal(plain[0], named.logits)
+    assert isinstance(plain[1], EncoderDecoderCache)
+    assert torch.equal(plain[2], named.encoder_last_hidden_state)
+    model.config.return_dict = False
+    assert type(model(**call)) is tuple
+    assert model.generate(tokens, attention_mask=mask, max_new_tokens=3).shape == (4, 4)
+
+
+def test_a_collator_of_transformers_makes_the_inputs_of_the_decoder():
+    class Padding:
+        padding_side = "right"
+
+        def pad(self, features, **_):
+            rows = [feature["input_ids"] for feature in features]
+            longest = max(map(len, rows))
+            ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+            return {"input_ids": ids}
+
+    features = [{"input_ids": [5, 2], "labels": [7, 8, 2]}, {"input_ids": [6, 2], "labels": [9, 2]}]
+    collate = DataCollatorForSeq2Seq(Padding(), model=translation_model())
+    collated = collate(features)
+    assert collated["labels"].tolist() == [[7, 8, 2], [9, 2, -100]]
+    assert collated["decoder_input_ids"].tolist() == [[1, 7, 8], [1, 9, 2]]

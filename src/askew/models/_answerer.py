@@ -13,6 +13,7 @@ from askew.models._answers import Answer, find_answers
 from askew.models._context_encoding import ContextEncoder, Progress
 from askew.models._context_index import ContextIndex
 from askew.models._context_shards import DTYPES
+from askew.models._devices import input_device
 from askew.models._encoders import PretrainedEncoder
 from askew.models._folder import load_qa_model, model_fingerprint
 from askew.models._qa import AsymmetricQAModel, Encoded
@@ -257,7 +258,7 @@ class QuestionAnswerer:
             f"QuestionAnswerer: the question must have 1 to {most} tokens; got {len(ids)} with "
             f"{self.question_tokenizer.num_special} around it. Ask in other words",
         )
-        return self.model.encode_questions(torch.tensor([ids], device=self.model.device))
+        return self.model.encode_questions(torch.tensor([ids], device=input_device(self.model)))
 
     def _check_index(self, caller: str, index: ContextIndex) -> None:
         require(

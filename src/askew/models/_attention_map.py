@@ -12,6 +12,7 @@ from torch import Tensor
 from askew._check import require
 from askew.inspection import AttentionPicture, record_attention, write_picture_page
 from askew.models._decoding import DecodingConfig
+from askew.models._devices import input_device
 from askew.models._torch_engine import TorchEngine
 from askew.models._translator import Translator
 from askew.text import END, START
@@ -86,7 +87,7 @@ def greedy_attention(
     ids = translator.tokenizer.encode(masked).ids
     ((best,),) = engine.decode([ids], [2 * len(ids) + 16], DecodingConfig())
     source, target = [*ids, END], [*best.tokens, END]
-    model, device = engine.model, engine.model.device
+    model, device = engine.model, input_device(engine.model)
     with record_attention(model) as recorded:
         model.model(
             torch.tensor([source], device=device),

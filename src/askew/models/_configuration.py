@@ -8,6 +8,7 @@ from transformers import PreTrainedConfig
 
 from askew._check import require
 from askew._config import load_config, to_dict
+from askew.models._foreign_sizes import refuse_foreign_sizes
 from askew.transformer import EncoderDecoderConfig, StackConfig
 
 
@@ -22,11 +23,13 @@ class AsymmetricTranslationConfig(PreTrainedConfig):
         tie_embeddings: As in `EncoderDecoderConfig`.
         d_embedding: As in `EncoderDecoderConfig`.
         adapter: As in `EncoderDecoderConfig`.
-        encoder_layers: Depth of the encoder, derived.
-        decoder_layers: Depth of the decoder, derived; sizes the key/value cache.
+        encoder_layers: Depth of the encoder, derived from `encoder_stack`.
+        decoder_layers: Depth of the decoder, derived from `decoder_stack`; sizes the key/value
+            cache.
 
     Raises:
-        ValueError: If is_encoder_decoder is not True.
+        ValueError: If is_encoder_decoder is not True, tie_word_embeddings is not False, a depth
+            is not that of its stack, or a size has a name that this class does not know.
 
     Example:
         >>> from askew.transformer import EncoderDecoderConfig, StackConfig
@@ -47,8 +50,8 @@ class AsymmetricTranslationConfig(PreTrainedConfig):
     tie_embeddings: str = "output"
     d_embedding: int | None = None
     adapter: str = "none"
-    encoder_layers: int = 1
-    decoder_layers: int = 1
+    encoder_layers: int | None = None
+    decoder_layers: int | None = None
     is_encoder_decoder: bool = True
     use_cache: bool = True
     pad_token_id: int | None = 0
@@ -64,12 +67,31 @@ class AsymmetricTranslationConfig(PreTrainedConfig):
             "AsymmetricTranslationConfig: is_encoder_decoder must be True; "
             f"got is_encoder_decoder {self.is_encoder_decoder!r}",
         )
+        refuse_foreign_sizes("AsymmetricTranslationConfig", kwargs, "encoder_stack, decoder_stack")
         tiny = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16)
         self.encoder_stack = dict(self.encoder_stack or to_dict(tiny))
         self.decoder_stack = dict(self.decoder_stack or to_dict(tiny))
-        self.encoder_layers = self.encoder_stack["num_layers"]
-        self.decoder_layers = self.decoder_stack["num_layers"]
-        super().__post_init__(**kwargs)
+        super().__post_init__(**kwargs)  # sets decoder_layers too, under its other name
+        for side in ("encoder", "decoder"):
+            if getattr(self, f"{side}_layers") is None:
+                setattr(self, f"{side}_layers", getattr(self, f"{side}_stack").get("num_layers"))
+        self._check_derived()
+
+    def _check_derived(self) -> None:
+        """Refuse what says something else than the fields from which the model is built."""
+        for side in ("encoder", "decoder"):
+            depth = (getattr(self, f"{side}_stack") or {}).get("num_layers")
+            layers = getattr(self, f"{side}_layers")
+            require(
+                layers == depth,
+                f"AsymmetricTranslationConfig: {side}_layers must be num_layers of {side}_stack; "
+                f"got {side}_layers {layers!r}, num_layers {depth!r}. Set num_layers",
+            )
+        require(
+            self.tie_word_embeddings is False,
+            "AsymmetricTranslationConfig: tie_word_embeddings must be False; "
+            f"got tie_word_embeddings {self.tie_word_embeddings!r}. Set tie_embeddings",
+        )
 
     @classmethod
     def from_plain(cls, config: EncoderDecoderConfig) -> "AsymmetricTranslationConfig":
@@ -101,6 +123,7 @@ class AsymmetricTranslationConfig(PreTrainedConfig):
         Raises:
             ValueError: If a saved configuration holds unknown or unfit values.
         """
+        self._check_derived()
         return load_config(
             EncoderDecoderConfig,
             {

@@ -8,6 +8,7 @@ from tokenizers import Tokenizer
 
 from askew._check import require
 from askew.models._context_shards import Shard
+from askew.models._devices import input_device
 from askew.models._qa import AsymmetricQAModel
 from askew.text import Context, SpanTokenizer, TextTokens, cut_windows, pad_batch
 
@@ -91,7 +92,8 @@ class ContextEncoder:
         states = torch.zeros(0, self.model.reader.config.d_model)
         vectors = torch.zeros(0, self.d_pool)
         if windows:
-            tokens, mask = (tensor.to(self.model.device) for tensor in pad_batch(rows))
+            device = input_device(self.model)
+            tokens, mask = (tensor.to(device) for tensor in pad_batch(rows))
             encoded = self.model.encode_contexts(tokens, mask.bool())
             states, vectors = encoded.states[encoded.mask], encoded.vectors
         return Shard(

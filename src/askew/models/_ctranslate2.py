@@ -94,6 +94,7 @@ class CTranslate2Engine:
         order = sorted(range(len(sources)), key=lambda row: limits[row])
         for limit, group in itertools.groupby(order, key=lambda row: limits[row]):
             rows = list(group)
+            limit = min(limit, self.longest - 1)
             texts = [[self.source_words[token] for token in sources[row]] for row in rows]
             results = self._model.translate_batch(texts, **self._call(limit, config))
             for row, result in zip(rows, results, strict=True):
@@ -102,7 +103,32 @@ class CTranslate2Engine:
                     TokenHypothesis([self.numbers[word] for word in words], score)
                     for words, score in pairs
                 ]
-        return [sorted(of_source, key=lambda h: -h.score) for of_source in hypotheses]
+            self._score_ends(sources, hypotheses, rows, limit, config.length_penalty)
+        return [
+            sorted(of_source, key=lambda h: -h.score)[: config.num_hypotheses]
+            for of_source in hypotheses
+        ]
+
+    def _score_ends(
+        self,
+        sources: Sequence[Sequence[int]],
+        hypotheses: list[list[TokenHypothesis]],
+        rows: list[int],
+        limit: int,
+        length_penalty: float,
+    ) -> None:
+        """Add the end, which CTranslate2 leaves out, to the scores of what was cut at the limit."""
+        cut = [
+            (row, place)
+            for row in rows
+            for place, hypothesis in enumerate(hypotheses[row])
+            if len(hypothesis.tokens) == limit
+        ]
+        targets = [hypotheses[row][place].tokens for row, place in cut]
+        scores = self.score([sources[row] for row, _ in cut], targets) if cut else []
+        for (row, place), of_tokens in zip(cut, scores, strict=True):
+            score = sum(of_tokens) / len(of_tokens) ** length_penalty
+            hypotheses[row][place] = hypotheses[row][place]._replace(score=score)
 
     def _call(self, limit: int, config: DecodingConfig) -> dict[str, object]:
         sampling = {
@@ -112,9 +138,11 @@ class CTranslate2Engine:
         }
         return {
             "beam_size": config.num_beams,
-            "num_hypotheses": config.num_hypotheses,
+            "patience": 2.0,  # with 1 it stops at the first `num_beams` ends, before the best one
+            # All beams, because the scores of ends may change which are the best.
+            "num_hypotheses": max(config.num_beams, config.num_hypotheses),
             "length_penalty": config.length_penalty,
-            "max_decoding_length": min(limit, self.longest - 1),
+            "max_decoding_length": limit,
             "min_decoding_length": 0,
             "max_input_length": 0,
             "return_scores": True,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from askew.models._encoders import PretrainedEncoder
+from askew.models._missing_weights import draw_missing_weights
 from askew.models._qa_configuration import AsymmetricQAConfig
 from askew.transformer import Reader, SpanScores, StackConfig, TokenEncoder
 
@@ -102,7 +103,10 @@ class AsymmetricQAModel(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Keep the weights that every layer draws for itself when it is built."""
+        draw_missing_weights(self, module)
+
+    def init_weights(self) -> None:
+        """Keep the weights, which every layer has drawn when it was built."""
 
     def encode_questions(
         self,
@@ -145,6 +149,8 @@ class AsymmetricQAModel(PreTrainedModel):
     ) -> SpanScores:
         """Score the spans of each context as answers to the question of the same row.
 
+        A text without a real token is read as one whose states are all zero.
+
         Args:
             question: Encoded questions.
             context: As many encoded contexts.
@@ -156,8 +162,8 @@ class AsymmetricQAModel(PreTrainedModel):
         return self.reader(
             question.states,
             context.states,
-            question_mask=question.mask,
-            context_mask=context.mask,
+            question_mask=_never_empty(question.mask),
+            context_mask=_never_empty(context.mask),
             answer_mask=answer_mask,
             max_answer_tokens=self.max_answer_tokens,
         )
@@ -216,6 +222,12 @@ def _pool(width: int, d_pool: int) -> nn.Linear:
 def _encode(encoder: nn.Module, pool: nn.Linear, tokens: Tensor, mask: Tensor | None) -> Encoded:
     mask = torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask
     states = encoder(tokens, mask)
+    states = states.masked_fill(~mask.any(1)[:, None, None], 0.0)
     shown = mask.unsqueeze(-1).to(states.dtype)
     vectors = pool((states * shown).sum(1) / shown.sum(1).clamp(min=1))
     return Encoded(states, F.normalize(vectors, dim=-1), mask)
+
+
+def _never_empty(mask: Tensor) -> Tensor:
+    """Show every position of a text without real tokens: there is no mean of no states."""
+    return mask | ~mask.any(1, keepdim=True)

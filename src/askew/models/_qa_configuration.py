@@ -6,6 +6,7 @@ from transformers import PreTrainedConfig
 
 from askew._check import require
 from askew._config import load_config, to_dict
+from askew.models._foreign_sizes import refuse_foreign_sizes
 from askew.transformer import ReaderConfig, StackConfig
 
 
@@ -77,6 +78,9 @@ class AsymmetricQAConfig(PreTrainedConfig):
         reader: The fields of a `ReaderConfig`.
         d_pool: As in `QAConfig`, as are the rest.
 
+    Raises:
+        ValueError: If a size has a name that this class does not know.
+
     Example:
         >>> plain = QAConfig(question_vocab=9, context_vocab=11)
         >>> AsymmetricQAConfig.from_plain(plain).to_plain() == plain
@@ -100,6 +104,12 @@ class AsymmetricQAConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: object) -> None:
         """Fill in stacks and reader, and pass the rest to transformers."""
+        refuse_foreign_sizes(
+            "AsymmetricQAConfig",
+            kwargs,
+            "question_stack, context_stack, reader",
+            more=("num_hidden_layers", "vocab_size", "tie_word_embeddings"),
+        )
         tiny = to_dict(StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16))
         small = to_dict(ReaderConfig(d_model=8, num_layers=1, num_heads=2, d_key=4, d_ff=8))
         self.question_stack = dict(self.question_stack or tiny)

@@ -7,6 +7,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from askew.models._decoding import DecodingConfig, TokenHypothesis
+from askew.models._devices import input_device
 from askew.models._translation import AsymmetricTranslationModel
 from askew.text import END, pad_batch
 
@@ -37,7 +38,7 @@ class TorchEngine:
         self, sources: Sequence[Sequence[int]], limits: Sequence[int], config: DecodingConfig
     ) -> list[list[TokenHypothesis]]:
         """Search as `Engine.decode` describes."""
-        device = self.model.device
+        device = input_device(self.model)
         tokens, mask = pad_batch([[*source, END] for source in sources])
         width = config.num_hypotheses if config.sample else config.num_beams
         end_at_limit = _EndAtLimit(torch.tensor(limits, device=device).repeat_interleave(width))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
@@ -11,6 +12,7 @@ from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 
 from askew.attention import KeyValueCache
 from askew.models._configuration import AsymmetricTranslationConfig
+from askew.models._missing_weights import draw_missing_weights
 from askew.transformer import AsymmetricEncoderDecoder, LayerCache
 
 
@@ -41,7 +43,10 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Keep the weights that every layer draws for itself when it is built."""
+        draw_missing_weights(self, module)
+
+    def init_weights(self) -> None:
+        """Keep the weights, which every layer has drawn when it was built."""
 
     def get_encoder(self, modality: str | None = None) -> nn.Module:
         """Return what `generate` calls once per source.
@@ -53,6 +58,21 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
             A callable that maps tokens and their mask to the encoder's states.
         """
         return _GenerationEncoder(self.model)
+
+    @staticmethod
+    def create_masks_for_generate(
+        attention_mask: Int[Tensor, "batch keys"] | None = None, **kwargs: object
+    ) -> Tensor | None:
+        """Return the mask of target tokens that `generate` passes on with a static cache.
+
+        Args:
+            attention_mask: 1 = a real target token.
+            **kwargs: Not needed, since the decoder itself hides what comes later.
+
+        Returns:
+            The mask as it is.
+        """
+        return attention_mask
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the table of source tokens.
@@ -81,7 +101,7 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
         cache: EncoderDecoderCache | None = None,
         use_cache: bool | None = None,
         return_dict: bool | None = None,
-    ) -> Seq2SeqLMOutput:
+    ) -> Seq2SeqLMOutput | tuple[Any, ...]:
         """Score the next target token at every position.
 
         Args:
@@ -92,19 +112,26 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
             encoder_outputs: States of an earlier encoding.
             cache: Keys and values of earlier steps.
             use_cache: Whether to keep keys and values for the next step.
-            return_dict: The result is always an object with named fields.
+            return_dict: Whether the result has named fields or is a plain tuple, by default as
+                the config says.
 
         Returns:
             Logits [batch, target, vocab], the cache and the encoder's states.
 
         Raises:
             ValueError: If neither `input_ids` nor `encoder_outputs` is given, or no
-                `decoder_input_ids`.
+                `decoder_input_ids`, or the cache cannot keep all positions.
+            TypeError: If the cache is not one of an encoder-decoder.
         """
         if decoder_input_ids is None or (input_ids is None and encoder_outputs is None):
             raise ValueError(
                 "AsymmetricTranslationModel: input_ids (or encoder_outputs) and "
                 "decoder_input_ids are needed; got None"
+            )
+        if not (cache is None or isinstance(cache, EncoderDecoderCache)):
+            raise TypeError(
+                "AsymmetricTranslationModel: cache must be an EncoderDecoderCache; "
+                f"got {type(cache).__name__}. Put one for self- and one for cross-attention into it"
             )
         source_mask = None if attention_mask is None else attention_mask.bool()
         if encoder_outputs is not None:
@@ -122,7 +149,24 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
             target_mask=None if decoder_attention_mask is None else decoder_attention_mask.bool(),
             caches=None if cache is None else _layer_caches(cache, len(self.model.decoder.layers)),
         )
-        return Seq2SeqLMOutput(logits=logits, cache=cache, encoder_last_hidden_state=memory)
+        output = Seq2SeqLMOutput(logits=logits, cache=cache, encoder_last_hidden_state=memory)
+        named = self.config.return_dict if return_dict is None else return_dict
+        return output if named else output.to_tuple()
+
+    def prepare_decoder_input_ids_from_labels(
+        self, labels: Int[Tensor, "batch target"]
+    ) -> Int[Tensor, "batch target"]:
+        """Shift labels to the right, as the decoder reads them; collators of transformers call it.
+
+        Args:
+            labels: Target tokens with an end; -100 = padding, which is not predicted.
+
+        Returns:
+            The start token and all but the last label, with padding tokens.
+        """
+        start = labels.new_full((len(labels), 1), self.config.decoder_start_token_id)
+        shifted = torch.cat([start, labels[:, :-1]], dim=1)
+        return shifted.masked_fill(shifted == -100, self.config.pad_token_id)
 
 
 class _GenerationEncoder(nn.Module):
@@ -152,17 +196,45 @@ class _SharedCache(KeyValueCache):
 
     @property
     def length(self) -> int:
-        return self.cache.get_seq_length(self.layer)
+        return int(self.cache.get_seq_length(self.layer))  # a tensor in static caches
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        return self.cache.update(keys, values, self.layer)
+        length, room = self.length + keys.shape[2], self._room()
+        if room is not None and length > room:
+            raise ValueError(
+                "AsymmetricTranslationModel: the cache must have room for every position; "
+                f"got {room} positions for {length}. Make it longer"
+            )
+        keys, values = self.cache.update(keys, values, self.layer)
+        self._stored(length)
+        return keys[:, :, :length], values[:, :, :length]
 
     def read(self) -> tuple[Tensor, Tensor]:
-        layer: Any = self.cache.layers[self.layer]  # not every kind of layer holds keys
-        return layer.keys, layer.values
+        length = self.length
+        layer = self._stored(length)
+        # A cache that is offloaded keeps on the CPU what it computed on `layer.device`.
+        keys, values = (tensor.to(layer.device) for tensor in (layer.keys, layer.values))
+        return keys[:, :, :length], values[:, :, :length]
 
     def reorder(self, rows: Tensor) -> None:
         raise RuntimeError("the cache of transformers reorders all its layers itself")
+
+    def _room(self) -> int | None:
+        """Return the positions for which a static cache has memory, or None."""
+        made = self.cache.layers[self.layer : self.layer + 1]  # none before the first use
+        return getattr(made[0], "max_cache_len", None) if made else None
+
+    def _stored(self, length: int) -> Any:
+        """Return the layer of the cache, if it keeps the keys of all positions as they were."""
+        layer: Any = self.cache.layers[self.layer]
+        kept = layer.keys.shape[2] if layer.keys.dim() == 4 else 0
+        if kept < length:
+            raise ValueError(
+                "AsymmetricTranslationModel: the cache must keep the keys of every position; "
+                f"got {type(layer).__name__} with {kept} of {length}. Take a DynamicCache or a "
+                "StaticCache"
+            )
+        return layer
 
 
 def _layer_caches(cache: EncoderDecoderCache, num_layers: int) -> Sequence[LayerCache]:

@@ -1,0 +1,27 @@
+"""Sizes under the names of other models, which transformers would keep and nobody would read."""
+
+from collections.abc import Iterable
+
+from askew._check import require
+
+_SIZES = {
+    *("d_model", "hidden_size", "n_embd", "d_ff", "intermediate_size", "num_heads", "num_layers"),
+    *("num_attention_heads", "n_head", "n_layer", "encoder_attention_heads", "encoder_ffn_dim"),
+    *("decoder_attention_heads", "decoder_ffn_dim", "head_dim", "num_key_value_heads"),
+}
+"""What models of transformers call their sizes."""
+
+
+def refuse_foreign_sizes(
+    caller: str, names: Iterable[str], fields: str, *, more: Iterable[str] = ()
+) -> None:
+    """Refuse the names of sizes, and `more`, among the names of unknown fields.
+
+    Raises:
+        ValueError: If there is one; the message says in which fields sizes are set.
+    """
+    foreign = sorted((_SIZES | set(more)).intersection(names))
+    require(
+        not foreign,
+        f"{caller}: sizes must be set in {fields}; got {', '.join(foreign)}",
+    )
