@@ -207,7 +207,9 @@ class _SharedCache(KeyValueCache):
             )
         keys, values = self.cache.update(keys, values, self.layer)
         self._stored(length)
-        return keys[:, :, :length], values[:, :, :length]
+        if keys.shape[2] == length:
+            return keys, values
+        return keys[:, :, :length], values[:, :, :length]  # the rest of a static cache is empty
 
     def read(self) -> tuple[Tensor, Tensor]:
         length = self.length
