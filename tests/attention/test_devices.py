@@ -94,6 +94,7 @@ class Output(nn.Module):
 @pytest.mark.filterwarnings(
     "ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:DeprecationWarning"
 )
+@pytest.mark.unhooked
 def test_a_trace_is_the_layer(settings, length):
     layer, x = make(settings), torch.randn(2, length, 12)
     traced = torch.jit.trace(Output(layer), (x,))

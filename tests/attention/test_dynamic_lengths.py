@@ -101,6 +101,7 @@ def test_for_onnx_a_window_needs_no_operator_of_ours(name, monkeypatch):
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 @each_layer
+@pytest.mark.unhooked
 def test_a_trace_is_right_at_other_lengths(settings):
     net = Output(settings)
     traced = torch.jit.trace(net, streams(9), check_trace=False)

@@ -206,6 +206,7 @@ def test_a_dynamically_quantized_bridge_is_used_at_every_length():
 
 
 @pytest.mark.parametrize("shape", [(3, 1), (1, 7), (7,), (3, 6), (2, 7)])
+@pytest.mark.unhooked
 def test_a_key_mask_of_another_shape_is_refused(shape):
     layer, (x, source) = primes_layer(), streams()
     with pytest.raises(ValueError, match=r"key_mask must be \[batch, keys\] \(3, 7\)"):
@@ -228,6 +229,7 @@ def test_a_key_mask_of_the_new_token_alone_is_refused_with_a_cache(window):
     ("dtype", "repair"),
     [(torch.long, r"key_mask=attention_mask.bool\(\)"), (torch.float, "additive scores as bias")],
 )
+@pytest.mark.unhooked
 def test_a_key_mask_that_is_not_boolean_is_refused(dtype, repair):
     layer, (x, source) = primes_layer(), streams()
     with pytest.raises(TypeError, match=f"key_mask must be boolean.*got dtype {dtype}. .*{repair}"):

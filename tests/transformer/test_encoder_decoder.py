@@ -248,6 +248,7 @@ def test_each_dropout_acts_in_training_on_its_own_side_alone(name):
 
 @pytest.mark.parametrize("wrapper", ["adapter", "parametrization", "offload"])
 @pytest.mark.parametrize("name", ["target_embedding", "target_projection", "source_projection"])
+@pytest.mark.unhooked
 def test_what_is_put_around_a_table_or_its_map_counts_on_both_sides(name, wrapper):
     net = model(tie_embeddings="all", target_vocab=31, d_embedding=6)
     source, target = tokens()[0], tokens()[0][:, :6]
@@ -269,6 +270,7 @@ def test_noise_that_a_hook_adds_to_the_input_stays_away_from_the_output():
 
 
 @pytest.mark.parametrize("name", ["source_mask", "target_mask"])
+@pytest.mark.unhooked
 def test_masks_that_do_not_fit_are_refused_by_their_names(name):
     net, (source, target) = model(), tokens()
     length = {"source_mask": 8, "target_mask": 6}[name]

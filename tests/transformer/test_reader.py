@@ -150,6 +150,7 @@ def test_hooks_of_the_convolution_run():
 
 
 @pytest.mark.parametrize("name", ["question_mask", "context_mask", "answer_mask"])
+@pytest.mark.unhooked
 def test_masks_that_do_not_fit_are_refused_by_their_names(name):
     net, (question, context) = reader(), inputs()
     with pytest.raises(ValueError, match=rf"Reader: {name} must be \[batch, keys\]"):

@@ -49,6 +49,7 @@ def test_wrong_numbers_are_refused():
         TokenEncoder(9, StackConfig(d_model=9, num_layers=1, num_heads=3, d_ff=8))
 
 
+@pytest.mark.unhooked
 def test_a_mask_that_does_not_fit_is_refused():
     config = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16)
     with pytest.raises(TypeError, match=r"TokenEncoder: mask must be boolean"):
