@@ -89,6 +89,7 @@ def graphs_of(loss, make, backend, *, dynamic):
     return counter.frame_count
 
 
+@pytest.mark.slow
 @pytest.mark.unhooked
 @pytest.mark.parametrize(("loss", "make"), OF_PAIRS.values(), ids=OF_PAIRS)
 def test_losses_of_pairs_compile_for_every_batch_size(loss, make):

@@ -107,7 +107,7 @@ def ldam_loss(
     paper also need its deferred schedule: a `weight` per class in the last fifth of the epochs.
 
     Args:
-        logits: Scores before the softmax, cosines in [−1, 1] [batch, classes, *rest].
+        logits: Scores before the softmax [batch, classes, *rest], cosines in [−1, 1].
         targets: Class indices [batch, *rest].
         class_counts: Training rows of every class, > 0; only their ratios matter.
         max_margin: Margin m of the rarest class, >= 0, in units of the logits.
