@@ -17,7 +17,7 @@ CASES = {
     "--results t.csv --seeds 3": "there is no --seeds here; it is an option of translation, qa",
     "--search training.lr=1..2": "--search goes with --tune",
     "--tune 2 --search training.lr=a..2": "--search must be KEY=LOW..HIGH",
-    "--tune 2 --search training.lr=2..1": "LOW must be below HIGH",
+    "--tune 2 --search training.lr=2..1": "low must be below high, both finite; got low",
     "--tune 2 --search training.lr=0..1:log": "low must be positive",
     "--until-decided --seeds 7": "--seeds has no meaning with --until-decided",
     "--max-seeds 7": "--max-seeds goes with --until-decided",

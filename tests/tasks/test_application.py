@@ -84,6 +84,15 @@ def test_settings_of_the_model_and_of_the_training_are_told_apart():
         SettingOptions(set_=["width"])
 
 
+def test_a_file_of_settings_is_read_once_and_its_values_belong_to_the_options(tmp_path):
+    file = tmp_path / "numbers.toml"
+    file.write_text("[encoder]\nd_ff = 12\n")
+    options = SettingOptions(config=file)
+    file.unlink()
+    options.settings()["encoder"]["d_ff"] = 13
+    assert options.model_settings() == {"encoder": {"d_ff": 12}}
+
+
 def test_a_model_of_translation_is_scored_by_its_row(tmp_path):
     from saved_model import saved
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from askew._budget import Range, Tuning
 from askew._check import requires_extra
 from askew.cli._exits import exit_on_interrupt, exit_on_user_error, fail, print_notes, set_up_torch
 from askew.cli._options import (
@@ -23,12 +24,12 @@ from askew.cli._options import (
     paragraphs,
 )
 from askew.cli._report import show_results, write_page
-from askew.cli._requests import NumberRange, load_experiment, parse_metric, parse_range
+from askew.cli._requests import load_experiment, parse_metric, parse_range
 from askew.tasks import Application, option
 
 if TYPE_CHECKING:
     from askew.tasks import Setup
-    from askew.tradeoffs import Tuning, Verdict
+    from askew.tradeoffs import Verdict
 
 _FEWEST_SEEDS = 5  # for a verdict
 _TRAINED = """
@@ -118,7 +119,7 @@ class TrialOptions(VerdictOptions, BudgetOptions):
         return list(range((self.max_seeds or 20) if self.until_decided else (self.seeds or 5)))
 
     @property
-    def space(self) -> dict[str, NumberRange]:
+    def space(self) -> dict[str, Range]:
         """The ranges of --search."""
         return dict(map(parse_range, self.search or ()))
 
@@ -277,7 +278,7 @@ def run_teacher(teach: Any, folder: Path, *, quiet: bool) -> Any:
         return teach(store, progress.reach)
 
 
-def _call(setup: "Setup", trials: TrialOptions, tuning: "Tuning | None") -> dict[str, Any]:
+def _call(setup: "Setup", trials: TrialOptions, tuning: Tuning | None) -> dict[str, Any]:
     """Return the arguments of a comparison besides task, arms and folder."""
     return {
         "seeds": trials.seed_numbers,
@@ -290,7 +291,7 @@ def _call(setup: "Setup", trials: TrialOptions, tuning: "Tuning | None") -> dict
     }
 
 
-def _prepare(setup: "Setup", trials: TrialOptions, tuning: "Tuning | None") -> Path:
+def _prepare(setup: "Setup", trials: TrialOptions, tuning: Tuning | None) -> Path:
     """Refuse a comparison that cannot run, and return its folder."""
     from askew.tasks import default_folder
     from askew.tradeoffs import prepare_comparison
@@ -302,7 +303,7 @@ def _prepare(setup: "Setup", trials: TrialOptions, tuning: "Tuning | None") -> P
     return folder
 
 
-def _run(setup: "Setup", trials: TrialOptions, tuning: "Tuning | None", folder: Path) -> None:
+def _run(setup: "Setup", trials: TrialOptions, tuning: Tuning | None, folder: Path) -> None:
     from askew import tradeoffs
     from askew.cli._progress import ComparisonProgress
 
@@ -350,13 +351,8 @@ def _check_report() -> None:
         import plotly  # noqa: F401
 
 
-def _tuning(trials: TrialOptions, usual: Mapping[str, Any]) -> "Tuning | None":
-    from askew.tradeoffs import Range, Tuning
-
-    if trials.tune == 0:
-        return None
-    space = {key: Range(**ends._asdict()) for key, ends in trials.space.items()}
-    return Tuning(draws=trials.tune, space=space or usual)
+def _tuning(trials: TrialOptions, usual: Mapping[str, Range]) -> Tuning | None:
+    return None if trials.tune == 0 else Tuning(draws=trials.tune, space=trials.space or usual)
 
 
 def _command_line() -> str:

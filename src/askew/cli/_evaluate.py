@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from askew.cli._exits import exit_on_failure, exit_on_user_error, print_notes, set_up_torch
-from askew.cli._options import OneLineCommand, OutputOptions, make_command, paragraphs
+from askew.cli._options import OneLineCommand, OutputOptions, make_command
 from askew.cli._streams import check_writable
 from askew.tasks import Application, option
 
@@ -35,17 +35,13 @@ def add_evaluate_command(app: typer.Typer, applications: Mapping[str, Applicatio
         EvaluateOptions,
         *(scoring.options for scoring in scored.values()),
     )
-    app.command("evaluate", cls=OneLineCommand, help=paragraphs(_HELP))(command)
-
-
-_HELP = """Score a trained model on test data, by the metrics of its kind.
-
-    Translations are scored by BLEU, chrF, exact match and the placeholders kept, from --data or
-    --test-source and --test-target; each score has its 95 % interval over sentences and
-    sacreBLEU's signature. Answers to questions are scored by F1, exact match and how well contexts
-    are found, next to baselines, with intervals over articles. An option for another kind of model
-    is refused.
-    """
+    metrics = " ".join(scoring.help for scoring in scored.values())
+    app.command(
+        "evaluate",
+        cls=OneLineCommand,
+        help="Score a trained model on test data, by the metrics of its kind.\n\n"
+        f"{metrics} An option for another kind of model is refused.",
+    )(command)
 
 
 def _evaluate(scored: Mapping[str, Any], run: EvaluateOptions, *each: Any) -> None:

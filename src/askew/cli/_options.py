@@ -3,16 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from inspect import Parameter, Signature
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
+from askew._budget import Budget
 from askew.cli._exits import exit_on_user_error, fail
 from askew.tasks import option
-
-if TYPE_CHECKING:
-    from askew.tradeoffs import Budget
 
 Threads = Annotated[int, typer.Option(min=1, help="Threads.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
@@ -38,17 +36,10 @@ class BudgetOptions:
     minutes: float | None = option(None, "Instead of --steps: CPU-minutes of one training.")
 
     def __post_init__(self) -> None:
-        both = self.steps is not None and self.minutes is not None
-        if both or (self.minutes is not None and not self.minutes > 0):
-            raise ValueError(
-                "budget: exactly one of steps and minutes must be given, and positive; got steps "
-                f"{self.steps}, minutes {self.minutes}"
-            )
+        self.budget()
 
-    def budget(self) -> "Budget | None":
+    def budget(self) -> Budget | None:
         """Return the budget, or None if no option sets it."""
-        from askew.tradeoffs import Budget
-
         if self.steps is None and self.minutes is None:
             return None
         return Budget(steps=self.steps, minutes=self.minutes)

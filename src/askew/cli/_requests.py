@@ -3,35 +3,27 @@
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from askew._budget import Range
 
 if TYPE_CHECKING:
     from askew.tradeoffs import Experiment
 
 
-class NumberRange(NamedTuple):
-    """The fields of `askew.tradeoffs.Range`, without importing torch."""
-
-    low: float
-    high: float
-    log: bool
-
-
-def parse_range(text: str) -> tuple[str, NumberRange]:
-    """Parse KEY=LOW..HIGH or KEY=LOW..HIGH:log."""
+def parse_range(text: str) -> tuple[str, Range]:
+    """Read KEY=LOW..HIGH or KEY=LOW..HIGH:log."""
     key, _, ends = text.partition("=")
     ends, _, scale = ends.partition(":")
     low, _, high = ends.partition("..")
-    wanted = f"compare: --search must be KEY=LOW..HIGH or KEY=LOW..HIGH:log; got {text!r}"
     try:
-        drawn = NumberRange(float(low), float(high), scale == "log")
+        if not key or scale not in ("", "log"):
+            raise ValueError
+        return key, Range(low=float(low), high=float(high), log=scale == "log")
     except ValueError as error:
-        raise ValueError(f"{wanted} {error}") from None
-    if not key or scale not in ("", "log") or not drawn.low < drawn.high:
-        raise ValueError(f"{wanted}. LOW must be below HIGH")
-    if drawn.log and drawn.low <= 0:
-        raise ValueError(f"{wanted}. low must be positive where logarithms are drawn")
-    return key, drawn
+        raise ValueError(
+            f"compare: --search must be KEY=LOW..HIGH or KEY=LOW..HIGH:log; got {text!r} {error}"
+        ) from None
 
 
 def parse_metric(text: str) -> dict[str, Any]:

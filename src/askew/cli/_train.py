@@ -19,7 +19,7 @@ from askew.cli._options import (
     make_command,
     paragraphs,
 )
-from askew.tasks import Application, option
+from askew.tasks import Application, Training, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +38,16 @@ def make_train_app(applications: Mapping[str, Application]) -> typer.Typer:
     for name, application in applications.items():
         if application.train is not None:
             command = make_command(
-                partial(_train, application), application.train.options, RunOptions
+                partial(_train, application, application.train),
+                application.train.options,
+                RunOptions,
             )
             app.command(name, cls=OneLineCommand, help=paragraphs(application.train.help))(command)
     return app
 
 
-def _train(application: Application, options: Any, run: RunOptions) -> None:
+def _train(application: Application, training: Training, options: Any, run: RunOptions) -> None:
     """Train into a folder; the first process prints the scores."""
-    assert application.train is not None
     with exit_on_user_error():
         if run.tensorboard is not None:
             with requires_extra("train", "track"):
@@ -54,13 +55,13 @@ def _train(application: Application, options: Any, run: RunOptions) -> None:
         from askew import tasks
 
         task = application.make_task(options)
-        config, training = application.train.make_model(task, options)
+        config, numbers = training.make_model(task, options)
         call = {
             "budget": run.budget() or application.budget(options),
             "seed": run.seed,
             "threads": run.threads,
             "out": run.out,
-            "training": training,
+            "training": numbers,
         }
         identity = tasks.prepare_training(task, config, **call)
     from askew.cli._progress import TrainingProgress

@@ -114,16 +114,34 @@ __all__ = [
     "translation_task",
 ]
 
-_HOMES = """_arms _data _evaluate _labels _presets _qa _qa_contexts _qa_data _qa_evaluate
-_qa_presets _retrieval _tabular _tabular_data _tabular_losses _teacher _train _translation"""
+_HOMES = {
+    "_arms": "default_folder",
+    "_data": "load_text read_any",
+    "_evaluate": "Evaluated evaluate_translator load_test",
+    "_labels": "LabelTask LabelTrainingConfig best_threshold",
+    "_presets": "SHAPES SIZES translation_preset",
+    "_qa": "Pretrained QATask qa_task",
+    "_qa_contexts": "references",
+    "_qa_data": "load_questions load_test_questions shipped_questions describe_refused",
+    "_qa_evaluate": "evaluate_answerer",
+    "_qa_presets": "QA_SHAPES qa_preset",
+    "_retrieval": "RetrievalTask RetrievalTrainingConfig retrieval_scores",
+    "_tabular": "MLP MLPConfig TableTask TableTrainingConfig",
+    "_tabular_data": (
+        "SplitTable TableRows load_eights load_unseen_digits load_yeast read_table_file split_table"
+    ),
+    "_tabular_losses": "LabelLossConfig RetrievalLossConfig",
+    "_teacher": "Teacher find_teacher teach",
+    "_train": "is_first_process prepare_training train_into",
+    "_translation": "TranslationTask translation_task",
+}
 
 
 def __getattr__(name: str) -> object:
     """Import a name on first use: `--help` must not wait for torch."""
-    for home in _HOMES.split() if name in __all__ else ():
-        module = import_module(f"askew.tasks.{home}")
-        if hasattr(module, name):
-            return getattr(module, name)
+    for home, names in _HOMES.items():
+        if name in names.split():
+            return getattr(import_module(f"askew.tasks.{home}"), name)
     raise AttributeError(f"module 'askew.tasks' has no attribute {name!r}")
 
 

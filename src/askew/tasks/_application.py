@@ -1,7 +1,9 @@
 """What an application is. Importing this module is cheap: it needs neither torch nor data."""
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import MISSING, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 
 Match = Literal["parameters", "flops", "latency", "time"]
 """The cost that a model and its symmetric twin have in common."""
+Size = Literal["tiny", "small", "base"]
+"""Size of the models of an application."""
 Split = Literal["all", "valid", "test"]
 """All of a file, or the split of it that training sets aside."""
 
@@ -80,14 +84,18 @@ class SettingOptions:
     config: Path | None = option(None, "A TOML file of what --set takes.")
 
     def __post_init__(self) -> None:
-        self.settings()
+        _ = self._settings  # read once: the file may change while the command runs
 
-    def settings(self) -> dict[str, Any]:
-        """Return the settings of the file and of `set_` as nested values."""
+    @cached_property
+    def _settings(self) -> dict[str, Any]:
         joined = {} if self.config is None else read_toml(self.config)
         for text in self.set_ or ():
             merge(joined, parse_setting(text))
         return joined
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings of the file and of `set_` as nested values."""
+        return deepcopy(self._settings)
 
     def model_settings(self) -> dict[str, Any]:
         """Return the settings of the model alone."""
@@ -213,6 +221,7 @@ class Scoring:
         options: A dataclass of `option` fields that inherits `ScoringOptions`.
         score: Takes the model's folder and the options; returns notes for the user, and a function
             that takes a progress callback and scores.
+        help: What `askew evaluate --help` says of the metrics.
 
     Example:
         >>> from askew.tasks import APPLICATIONS
@@ -222,6 +231,7 @@ class Scoring:
 
     options: type
     score: "Callable[[Path, Any], tuple[list[str], Callable[[Progress], Scored]]]"
+    help: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from askew.tasks._application import (
     MatchedOptions,
@@ -11,6 +11,7 @@ from askew.tasks._application import (
     Scoring,
     ScoringOptions,
     SettingOptions,
+    Size,
     Training,
     option,
 )
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 # A pretrained encoder gets a lower rate, and its lowest layers are frozen if it has more.
 _PRETRAINED_RATE, _FROZEN_LAYERS = 2e-4, 2
-Size = Literal["tiny", "small", "base"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,4 +227,9 @@ TRAINING = Training(
     again.
     """,
 )
-SCORING = Scoring(options=QAScoring, score=score)
+SCORING = Scoring(
+    options=QAScoring,
+    score=score,
+    help="Answers to questions are scored by F1, exact match and how well contexts are found, next "
+    "to baselines, with intervals over articles.",
+)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from askew._check import require
 from askew.tasks._application import (
@@ -12,6 +12,7 @@ from askew.tasks._application import (
     Scoring,
     ScoringOptions,
     SettingOptions,
+    Size,
     Training,
     option,
 )
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from askew.tasks._translation import TranslationTask
     from askew.tradeoffs import Arm, Budget, Progress
     from askew.transformer import EncoderDecoderConfig
-
-Size = Literal["tiny", "small", "base"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,4 +269,10 @@ TRAINING = Training(
     training.accumulate is their number.
     """,
 )
-SCORING = Scoring(options=TranslationScoring, score=score)
+SCORING = Scoring(
+    options=TranslationScoring,
+    score=score,
+    help="Translations are scored by BLEU, chrF, exact match and the placeholders kept, from "
+    "--data or --test-source and --test-target; each score has its 95 % interval over sentences "
+    "and sacreBLEU's signature.",
+)

@@ -1,5 +1,6 @@
 """Does the asymmetry pay? Matched twins, paired trials, verdicts with their uncertainty."""
 
+from askew._budget import Budget, Range, Tuning
 from askew.tradeoffs._compare import Comparison, compare, prepare_comparison
 from askew.tradeoffs._experiment import Experiment
 from askew.tradeoffs._experiment_settings import ACCURACY, ModelConfig, Score, adamw
@@ -11,13 +12,12 @@ from askew.tradeoffs._report.results_view import Run, read_run
 from askew.tradeoffs._report.summary import summary_sentence
 from askew.tradeoffs._report.terminal import print_results
 from askew.tradeoffs._results import SPEED_METRICS
-from askew.tradeoffs._running.budget import Budget, Watcher
 from askew.tradeoffs._running.flops import count_flops, count_parameters
 from askew.tradeoffs._running.train_loop import train_loop
 from askew.tradeoffs._running.trial import Trial, load_trial
 from askew.tradeoffs._running.trials import calibrate
 from askew.tradeoffs._running.tuning import Draw, Tuned, expected_best, tune, with_values
-from askew.tradeoffs._space import Range, Tuning
+from askew.tradeoffs._running.watcher import Watcher
 from askew.tradeoffs._statistics.sequential import interim_schedule, sequential_confidence
 from askew.tradeoffs._statistics.table import COLUMNS
 from askew.tradeoffs._statistics.verdicts import Metric, Row, Verdict, analyze, shared_confidence

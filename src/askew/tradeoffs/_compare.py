@@ -7,17 +7,17 @@ from typing import NamedTuple
 
 import filelock
 
+from askew._budget import Budget, Tuning
 from askew._check import require
 from askew._files import read_json, write_json, write_text
 from askew._folders import check_resumable
 from askew.tradeoffs._results import results_of, trials_csv
-from askew.tradeoffs._running.budget import Budget, Watcher
 from askew.tradeoffs._running.cost_measurement import measure_costs
 from askew.tradeoffs._running.plan import RunPlan
 from askew.tradeoffs._running.trial import load_trial
 from askew.tradeoffs._running.trials import calibrate, run_trials
 from askew.tradeoffs._running.tuning import Tuned, check_space, tune
-from askew.tradeoffs._space import Tuning
+from askew.tradeoffs._running.watcher import Watcher
 from askew.tradeoffs._statistics.sequential import sequential_confidence
 from askew.tradeoffs._statistics.verdicts import Metric, Verdict
 from askew.tradeoffs._task import Arm, Model, Task

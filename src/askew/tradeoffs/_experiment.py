@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from askew._budget import Budget, Range, Tuning
 from askew._check import require
 from askew.tradeoffs._compare import Comparison, compare
 from askew.tradeoffs._experiment_models import ArmModels
@@ -34,10 +35,9 @@ from askew.tradeoffs._running.batches import (
     ordered_batches,
     training_batches,
 )
-from askew.tradeoffs._running.budget import Budget, Watcher
 from askew.tradeoffs._running.flops import count_flops, count_parameters
 from askew.tradeoffs._running.train_loop import train_loop
-from askew.tradeoffs._space import Range, Tuning
+from askew.tradeoffs._running.watcher import Watcher
 from askew.tradeoffs._statistics.verdicts import Metric
 from askew.tradeoffs._task import Arm, Evaluation, OnRecord, Progress, Records, Task
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
 from torch import nn
 
+from askew._budget import Range
 from askew._check import require
-from askew.tradeoffs._space import Range
 from askew.tradeoffs._statistics.verdicts import Metric
 
 Model = TypeVar("Model", bound=nn.Module)

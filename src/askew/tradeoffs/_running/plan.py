@@ -5,10 +5,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Generic
 
+from askew._budget import Budget, Tuning
 from askew._check import require
 from askew._config import to_dict
-from askew.tradeoffs._running.budget import Budget
-from askew.tradeoffs._space import Tuning
 from askew.tradeoffs._task import Arm, Model, Task
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from askew._budget import Range, Tuning
 from askew._check import require, requires_extra
 from askew._config import load_config
 from askew._files import in_short
 from askew.tradeoffs._running.trials import trial_processes
-from askew.tradeoffs._space import Range, Tuning
 from askew.tradeoffs._task import Arm, Model, Progress, Task
 
 if TYPE_CHECKING:

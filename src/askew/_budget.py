@@ -1,10 +1,41 @@
-"""What tuning draws, and how often."""
+"""What a comparison spends: the budget of a trial and the draws of tuning."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from askew._check import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """The training budget of every trial: steps, or CPU-minutes that are turned into steps once.
+
+    Attributes:
+        steps: Optimizer steps.
+        minutes: CPU-minutes of training, > 0.
+
+    Raises:
+        ValueError: Unless exactly one is given, and positive.
+
+    Example:
+        >>> Budget(steps=100).steps
+        100
+        >>> Budget(steps=100, minutes=2.0)
+        Traceback (most recent call last):
+        ValueError: Budget: exactly one of steps and minutes must be given, and positive; g...
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        given = [value for value in (self.steps, self.minutes) if value is not None]
+        require(
+            len(given) == 1 and given[0] > 0,
+            "Budget: exactly one of steps and minutes must be given, and positive; "
+            f"got steps {self.steps}, minutes {self.minutes}",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
