@@ -130,11 +130,3 @@ def test_the_places_that_contributing_names_exist():
     places = PLACE.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
     assert len(places) > 20
     assert [place for place in places if not (ROOT / place).exists()] == []
-
-
-def test_the_addresses_are_of_one_repository():
-    urls = PROJECT["urls"]
-    assert all(url.startswith(urls["Repository"]) for url in urls.values())
-    contact = yaml.safe_load((ROOT / ".github/ISSUE_TEMPLATE/config.yml").read_text())
-    assert contact["contact_links"][0]["url"].startswith(urls["Repository"])
-    assert contact["contact_links"][0]["url"] in (ROOT / "SECURITY.md").read_text(encoding="utf-8")
