@@ -34,11 +34,7 @@ def checked_settings(
     label_smoothing: float,
 ) -> ClassSettings:
     """Convert settings to numbers and tensors, and refuse those out of range."""
-    check_numbers(name, {"label_smoothing": label_smoothing})
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(
-            f"{name}: label_smoothing must be in [0, 1]; got label_smoothing {label_smoothing}"
-        )
+    check_label_smoothing(name, label_smoothing)
     given = {label: side for label, side in sides.items() if side is not None}
     check_numbers(name, given)
     classes = None
@@ -56,13 +52,34 @@ def checked_settings(
             "Give positive_classes"
         )
     alpha, gamma = as_setting(name, "alpha", alpha), as_setting(name, "gamma", gamma)
+    for label, setting in {"alpha": alpha, "gamma": gamma, **given}.items():
+        _check_not_negative(name, label, setting)
+    return ClassSettings(alpha, gamma, checked_weight(name, weight), classes)
+
+
+def check_label_smoothing(name: str, label_smoothing: float) -> None:
+    """Refuse a share of the label outside [0, 1]."""
+    check_numbers(name, {"label_smoothing": label_smoothing})
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(
+            f"{name}: label_smoothing must be in [0, 1]; got label_smoothing {label_smoothing}"
+        )
+
+
+def checked_weight(name: str, weight: Numbers | None) -> Tensor | None:
+    """Convert the weights of classes to a tensor, and refuse those below 0."""
     weight = as_setting(name, "weight", weight)
-    if weight is not None and not isinstance(weight, Tensor):
+    if weight is None:
+        return None
+    if not isinstance(weight, Tensor):
         raise TypeError(f"{name}: weight must be one number per class; got weight {weight}")
-    for label, setting in {"alpha": alpha, "gamma": gamma, "weight": weight, **given}.items():
-        if setting is not None and not _lowest(setting) >= 0:
-            raise ValueError(f"{name}: {label} must be at least 0; got {label} {setting}")
-    return ClassSettings(alpha, gamma, weight, classes)
+    _check_not_negative(name, "weight", weight)
+    return weight
+
+
+def _check_not_negative(name: str, label: str, setting: PerClass) -> None:
+    if not _lowest(setting) >= 0:
+        raise ValueError(f"{name}: {label} must be at least 0; got {label} {setting}")
 
 
 def _lowest(setting: PerClass) -> float:
