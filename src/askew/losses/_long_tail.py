@@ -193,8 +193,10 @@ def _counts_like(name: str, counts: Tensor, logits: Tensor) -> Tensor:
     """Return the counts as [classes, 1, …], in the precision in which the loss is computed."""
     require(
         counts.shape == logits.shape[1:2],
-        f"{name}: class_counts must be one number per class; "
-        f"got class_counts {tuple(counts.shape)}, logits {tuple(logits.shape)}",
+        lambda: (
+            f"{name}: class_counts must be one number per class; "
+            f"got class_counts {tuple(counts.shape)}, logits {tuple(logits.shape)}"
+        ),
     )
     counts = counts.to(logits.device, compute_dtype(logits))
     return counts if logits.dim() == 2 else counts.view(-1, *(1,) * (logits.dim() - 2))

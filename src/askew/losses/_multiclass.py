@@ -247,7 +247,8 @@ def focal_loss(
         check_setting(name, label, setting, logits)
     x = logits.flatten(2) if logits.dim() > 2 else logits
     kept = None if where is None else where.expand(rest).reshape(x.shape[:1] + x.shape[2:])
-    settings = FocalSettings(*(_upcast(setting, x) for setting in settings))
+    alpha, gamma, weight = settings
+    settings = FocalSettings(_upcast(alpha, x), _upcast(gamma, x), _upcast(weight, x))
     if targets.is_floating_point():
         loss = _of_probabilities(x, targets.reshape(x.shape), settings, label_smoothing, kept)
         loss = reduce(loss, reduction, kept, dtype)

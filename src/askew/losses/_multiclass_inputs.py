@@ -78,16 +78,13 @@ def checked_weight(name: str, weight: Numbers | None) -> Tensor | None:
 
 
 def _check_not_negative(name: str, label: str, setting: PerClass) -> None:
-    if not _lowest(setting) >= 0:
+    """Refuse a setting below 0 or NaN; a tensor only where reading it needs no synchronisation."""
+    low = setting
+    if isinstance(setting, Tensor):
+        readable = can_read_without_sync(setting) and setting.numel()
+        low = float(setting.detach().min()) if readable else 0.0
+    if not low >= 0:
         raise ValueError(f"{name}: {label} must be at least 0; got {label} {setting}")
-
-
-def _lowest(setting: PerClass) -> float:
-    """Return the smallest value; 0 of a tensor that must not be read."""
-    if not isinstance(setting, Tensor):
-        return setting
-    readable = can_read_without_sync(setting) and setting.numel()
-    return float(setting.detach().min()) if readable else 0.0
 
 
 def by_side(
@@ -161,15 +158,17 @@ def check_shapes(name: str, logits: Tensor, targets: Tensor) -> None:
     check_floating(name, "logits", logits)
     require(
         logits.dim() >= 2,
-        f"{name}: logits must be [batch, classes, …]; got logits {tuple(logits.shape)}",
+        lambda: f"{name}: logits must be [batch, classes, …]; got logits {tuple(logits.shape)}",
     )
     soft = targets.is_floating_point()
     wanted = logits.shape if soft else logits.shape[:1] + logits.shape[2:]
     kind = "probabilities" if soft else "class indices"
     require(
         targets.shape == wanted,
-        f"{name}: targets that are {kind} must be {tuple(wanted)}; "
-        f"got targets {tuple(targets.shape)}, logits {tuple(logits.shape)}",
+        lambda: (
+            f"{name}: targets that are {kind} must be {tuple(wanted)}; "
+            f"got targets {tuple(targets.shape)}, logits {tuple(logits.shape)}"
+        ),
     )
 
 
