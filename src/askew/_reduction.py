@@ -16,7 +16,7 @@ def check_reduction(name: str, reduction: str) -> None:
     """Refuse a reduction that `name` does not know."""
     require(
         reduction in get_args(Reduction),
-        f'{name}: reduction must be "mean", "sum" or "none"; got reduction {reduction!r}',
+        lambda: f'{name}: reduction must be "mean", "sum" or "none"; got reduction {reduction!r}',
     )
 
 
@@ -56,7 +56,7 @@ def can_read_without_sync(*tensors: Tensor) -> bool:
     return (
         not torch.compiler.is_compiling()
         and not is_transformed()
-        and all(t.device.type == "cpu" and has_memory(t) for t in tensors)
+        and all(t.is_cpu and has_memory(t) for t in tensors)
     )
 
 
@@ -87,9 +87,7 @@ def is_forward_mode() -> bool:
 def has_memory(tensor: Tensor) -> bool:
     """Whether the values are in memory; not those of meta and fake tensors or other subclasses."""
     return (
-        type(tensor) in _PLAIN
-        and tensor.device.type != "meta"
-        and torch._C._get_dispatch_mode(_FAKE) is None
+        type(tensor) in _PLAIN and not tensor.is_meta and torch._C._get_dispatch_mode(_FAKE) is None
     )
 
 

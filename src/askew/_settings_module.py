@@ -30,8 +30,9 @@ def as_setting(name: str, label: str, setting: float | Numbers | None) -> Any:
 def check_numbers(name: str, settings: Mapping[str, object]) -> None:
     """Refuse a setting that is not a single number."""
     for label, setting in settings.items():
-        single = isinstance(setting, Tensor) and setting.numel() == 1
-        if not single and not isinstance(setting, (int, float, np.number)):
+        if isinstance(setting, (int, float, np.number)):
+            continue
+        if not (isinstance(setting, Tensor) and setting.numel() == 1):
             raise TypeError(f"{name}: {label} must be one number; got {label} {setting!r}")
 
 

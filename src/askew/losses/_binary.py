@@ -278,7 +278,7 @@ def _choose(name: str, route: Route, obstacle: str, logits: Tensor) -> Route:
         obstacle = obstacle or f"logits on {logits.device}"
     require(
         not obstacle or route == "composed",
-        f"{name}: route {route!r} cannot serve; got {obstacle}. Leave it at 'auto'",
+        lambda: f"{name}: route {route!r} cannot serve; got {obstacle}. Leave it at 'auto'",
     )
     return route
 
@@ -296,7 +296,7 @@ def _obstacle(logits: Tensor, targets: Tensor, sides: Sides, reduction: Reductio
 def _check_route(name: str, route: str) -> None:
     require(
         route in get_args(Route),
-        f"{name}: route must be one of {', '.join(get_args(Route))}; got route {route!r}",
+        lambda: f"{name}: route must be one of {', '.join(get_args(Route))}; got route {route!r}",
     )
 
 
@@ -306,8 +306,10 @@ def _check_inputs(
     check_floating(name, "logits", logits)
     require(
         logits.shape == targets.shape,
-        f"{name}: targets must have the shape of logits; "
-        f"got targets {tuple(targets.shape)}, logits {tuple(logits.shape)}",
+        lambda: (
+            f"{name}: targets must have the shape of logits; "
+            f"got targets {tuple(targets.shape)}, logits {tuple(logits.shape)}"
+        ),
     )
     check_where(name, where, logits.shape)
     for setting in (*sides.pos, *sides.neg):

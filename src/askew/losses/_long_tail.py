@@ -10,14 +10,16 @@ from askew._check import require
 from askew._reduction import (
     Reduction,
     can_read_without_sync,
-    check_floating,
     check_reduction,
     compute_dtype,
     result_dtype,
 )
 from askew._settings_module import Numbers, SettingsModule, as_setting, check_integer, check_numbers
-from askew.losses._multiclass import asymmetric_focal_loss
-from askew.losses._multiclass_inputs import check_shapes, checked_settings
+from askew.losses._multiclass import FocalSettings, focal_loss
+from askew.losses._multiclass_inputs import check_label_smoothing, check_shapes, checked_weight
+
+PLAIN = FocalSettings(alpha=1.0, gamma=0.0, weight=None)
+"""Settings with which the focal loss is cross-entropy."""
 
 
 def logit_adjusted_cross_entropy(
@@ -70,17 +72,22 @@ def logit_adjusted_cross_entropy(
     """
     name = "logit_adjusted_cross_entropy"
     _check_tau(name, tau)
+    check_label_smoothing(name, label_smoothing)
+    check_reduction(name, reduction)
+    check_shapes(name, logits, targets)
     counts = _counts_like(name, _checked_counts(name, class_counts), logits)
     log_shares = tau * (counts.log() - counts.sum().log())
-    loss = asymmetric_focal_loss(
-        logits.to(counts.dtype) + log_shares,
+    return focal_loss(
+        name,
+        logits + log_shares,  # in the dtype of the counts, which is single precision at least
         targets,
+        PLAIN,
         label_smoothing=label_smoothing,
         ignore_index=ignore_index,
         where=where,
         reduction=reduction,
+        dtype=result_dtype(logits),
     )
-    return loss.to(result_dtype(logits))
 
 
 def ldam_loss(
@@ -135,23 +142,25 @@ def ldam_loss(
     """
     name = "ldam_loss"
     _check_margin(name, max_margin, scale)
-    counts = _counts_like(name, _checked_counts(name, class_counts), logits)
+    check_reduction(name, reduction)
     check_shapes(name, logits, targets)
+    counts = _counts_like(name, _checked_counts(name, class_counts), logits)
     if targets.is_floating_point():
         raise TypeError(f"{name}: targets must be class indices; got dtype {targets.dtype}")
     margins = max_margin * (counts.min() / counts) ** 0.25
     classes = torch.arange(logits.shape[1], device=logits.device).view(counts.shape)
     is_target = classes == targets.unsqueeze(1)
-    x = logits.to(counts.dtype)
-    loss = asymmetric_focal_loss(
-        scale * torch.where(is_target, x - margins, x),
+    return focal_loss(
+        name,
+        scale * torch.where(is_target, logits - margins, logits),  # in the dtype of the counts
         targets,
-        weight=weight,
+        PLAIN._replace(weight=checked_weight(name, weight)),
+        label_smoothing=0.0,
         ignore_index=ignore_index,
         where=where,
         reduction=reduction,
+        dtype=result_dtype(logits),
     )
-    return loss.to(result_dtype(logits))
 
 
 def _check_tau(name: str, tau: float) -> None:
@@ -182,14 +191,15 @@ def _checked_counts(name: str, class_counts: Numbers) -> Tensor:
 
 def _counts_like(name: str, counts: Tensor, logits: Tensor) -> Tensor:
     """Return the counts as [classes, 1, …], in the precision in which the loss is computed."""
-    check_floating(name, "logits", logits)
     require(
-        logits.dim() >= 2 and counts.shape == logits.shape[1:2],
-        f"{name}: class_counts must be one number per class; "
-        f"got class_counts {tuple(counts.shape)}, logits {tuple(logits.shape)}",
+        counts.shape == logits.shape[1:2],
+        lambda: (
+            f"{name}: class_counts must be one number per class; "
+            f"got class_counts {tuple(counts.shape)}, logits {tuple(logits.shape)}"
+        ),
     )
     counts = counts.to(logits.device, compute_dtype(logits))
-    return counts.view(-1, *(1,) * (logits.dim() - 2))
+    return counts if logits.dim() == 2 else counts.view(-1, *(1,) * (logits.dim() - 2))
 
 
 class LogitAdjustedCrossEntropy(SettingsModule):
@@ -228,7 +238,7 @@ class LogitAdjustedCrossEntropy(SettingsModule):
         check_reduction(name, reduction)
         check_integer(name, "ignore_index", ignore_index)
         _check_tau(name, tau)
-        checked_settings(name, 1.0, 0.0, None, None, {}, label_smoothing)
+        check_label_smoothing(name, label_smoothing)
         self.register_buffer("class_counts", _checked_counts(name, class_counts))
         self.tau = tau
         self.label_smoothing = label_smoothing
@@ -284,8 +294,7 @@ class LDAMLoss(SettingsModule):
         check_integer(name, "ignore_index", ignore_index)
         _check_margin(name, max_margin, scale)
         self.register_buffer("class_counts", _checked_counts(name, class_counts))
-        settings = checked_settings(name, 1.0, 0.0, weight, None, {}, 0.0)
-        self.register_buffer("weight", settings.weight)
+        self.register_buffer("weight", checked_weight(name, weight))
         self.max_margin = max_margin
         self.scale = scale
         self.ignore_index = ignore_index

@@ -28,8 +28,10 @@ def checked_elements(
     check_floating(name, "logits", logits)
     require(
         logits.shape == targets.shape,
-        f"{name}: targets must have the shape of logits; "
-        f"got targets {tuple(targets.shape)}, logits {tuple(logits.shape)}",
+        lambda: (
+            f"{name}: targets must have the shape of logits; "
+            f"got targets {tuple(targets.shape)}, logits {tuple(logits.shape)}"
+        ),
     )
     check_where(name, where, logits.shape)
     dtype = compute_dtype(logits)

@@ -37,7 +37,7 @@ ONE_PASS_MIN_LOGITS = 1 << 20
 """Number of logits from which on `FocalSum` is faster than autograd over `F.cross_entropy`."""
 
 
-class _Settings(NamedTuple):
+class FocalSettings(NamedTuple):
     """Settings per class or for all classes, in the precision the loss is computed in."""
 
     alpha: PerClass
@@ -136,29 +136,18 @@ def asymmetric_focal_loss(
     alpha, gamma, weight, positive_classes = checked_settings(
         name, alpha, gamma, weight, positive_classes, sides, label_smoothing
     )
-    rest = logits.shape[:1] + logits.shape[2:]
-    check_where(name, where, rest)
     alpha, gamma = by_side(name, logits, positive_classes, alpha, gamma, tuple(sides.values()))
-    for label, setting in (("alpha", alpha), ("gamma", gamma), ("weight", weight)):
-        check_setting(name, label, setting, logits)
-    x = logits.flatten(2) if logits.dim() > 2 else logits
-    kept = None if where is None else where.expand(rest).reshape(x.shape[:1] + x.shape[2:])
-    settings = _Settings(_upcast(alpha, x), _upcast(gamma, x), _upcast(weight, x))
-    if targets.is_floating_point():
-        loss = _of_probabilities(x, targets.reshape(x.shape), settings, label_smoothing, kept)
-        loss = reduce(loss, reduction, kept, result_dtype(x))
-        return loss.reshape(rest) if reduction == "none" else loss
-    indices = targets.reshape(x.shape[:1] + x.shape[2:]).long()
-    target, kept = valid_targets(name, indices, kept, ignore_index, logits.shape[1])
-    rows, scale = _rows(target, kept, settings, label_smoothing, reduction, compute_dtype(x))
-    smoothing = _smoothing(x, settings.weight, label_smoothing)
-    if x.numel() >= ONE_PASS_MIN_LOGITS and _is_plain_sum(reduction, x, settings):
-        if torch.is_grad_enabled() and logits.requires_grad:
-            return FocalSum.apply(x, rows, smoothing, scale)
-        return blockwise_sum(x, rows, smoothing, scale, None)
-    loss = _composed(x, rows, smoothing)
-    loss = loss.reshape(rest) if reduction == "none" else loss.sum() * scale
-    return loss.to(result_dtype(x))
+    return focal_loss(
+        name,
+        logits,
+        targets,
+        FocalSettings(alpha, gamma, weight),
+        label_smoothing=label_smoothing,
+        ignore_index=ignore_index,
+        where=where,
+        reduction=reduction,
+        dtype=result_dtype(logits),
+    )
 
 
 class AsymmetricFocalLoss(SettingsModule):
@@ -239,10 +228,48 @@ class AsymmetricFocalLoss(SettingsModule):
         return asymmetric_focal_loss(logits, targets, where=where, **self._settings())
 
 
+def focal_loss(
+    name: str,
+    logits: Tensor,
+    targets: Tensor,
+    settings: FocalSettings,
+    *,
+    label_smoothing: float,
+    ignore_index: int,
+    where: Tensor | None,
+    reduction: Reduction,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Return the loss in `dtype`, of logits and settings that `name` has checked one by one."""
+    rest = logits.shape[:1] + logits.shape[2:]
+    check_where(name, where, rest)
+    for label, setting in zip(FocalSettings._fields, settings, strict=True):
+        check_setting(name, label, setting, logits)
+    x = logits.flatten(2) if logits.dim() > 2 else logits
+    kept = None if where is None else where.expand(rest).reshape(x.shape[:1] + x.shape[2:])
+    alpha, gamma, weight = settings
+    settings = FocalSettings(_upcast(alpha, x), _upcast(gamma, x), _upcast(weight, x))
+    if targets.is_floating_point():
+        loss = _of_probabilities(x, targets.reshape(x.shape), settings, label_smoothing, kept)
+        loss = reduce(loss, reduction, kept, dtype)
+        return loss.reshape(rest) if reduction == "none" else loss
+    indices = targets.reshape(x.shape[:1] + x.shape[2:]).long()
+    target, kept = valid_targets(name, indices, kept, ignore_index, logits.shape[1])
+    rows, scale = _rows(target, kept, settings, label_smoothing, reduction, compute_dtype(x))
+    smoothing = _smoothing(x, settings.weight, label_smoothing)
+    if x.numel() >= ONE_PASS_MIN_LOGITS and _is_plain_sum(reduction, x, settings):
+        if torch.is_grad_enabled() and x.requires_grad:
+            return FocalSum.apply(x, rows, smoothing, scale).to(dtype)
+        return blockwise_sum(x, rows, smoothing, scale, None).to(dtype)
+    loss = _composed(x, rows, smoothing)
+    loss = loss.reshape(rest) if reduction == "none" else loss.sum() * scale
+    return loss.to(dtype)
+
+
 def _rows(
     target: Tensor,
     kept: Tensor | None,
-    settings: _Settings,
+    settings: FocalSettings,
     label_smoothing: float,
     reduction: Reduction,
     dtype: torch.dtype,
@@ -286,7 +313,7 @@ def _smoothing(x: Tensor, weight: Tensor | None, label_smoothing: float) -> Tens
     return share.view(classes, *(1,) * (x.dim() - 2))
 
 
-def _is_plain_sum(reduction: Reduction, x: Tensor, settings: _Settings) -> bool:
+def _is_plain_sum(reduction: Reduction, x: Tensor, settings: FocalSettings) -> bool:
     """Whether it is a mean or sum of which only the logits need a gradient, in plain eager mode."""
     constants = [s for s in settings if isinstance(s, Tensor)]
     return (
@@ -313,7 +340,7 @@ def _hide_and_upcast(x: Tensor, kept: Tensor | None) -> Tensor:
 def _of_probabilities(
     x: Tensor,
     targets: Tensor,
-    settings: _Settings,
+    settings: FocalSettings,
     label_smoothing: float,
     kept: Tensor | None,
 ) -> Tensor:

@@ -34,11 +34,7 @@ def checked_settings(
     label_smoothing: float,
 ) -> ClassSettings:
     """Convert settings to numbers and tensors, and refuse those out of range."""
-    check_numbers(name, {"label_smoothing": label_smoothing})
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(
-            f"{name}: label_smoothing must be in [0, 1]; got label_smoothing {label_smoothing}"
-        )
+    check_label_smoothing(name, label_smoothing)
     given = {label: side for label, side in sides.items() if side is not None}
     check_numbers(name, given)
     classes = None
@@ -56,21 +52,39 @@ def checked_settings(
             "Give positive_classes"
         )
     alpha, gamma = as_setting(name, "alpha", alpha), as_setting(name, "gamma", gamma)
+    for label, setting in {"alpha": alpha, "gamma": gamma, **given}.items():
+        _check_not_negative(name, label, setting)
+    return ClassSettings(alpha, gamma, checked_weight(name, weight), classes)
+
+
+def check_label_smoothing(name: str, label_smoothing: float) -> None:
+    """Refuse a share of the label outside [0, 1]."""
+    check_numbers(name, {"label_smoothing": label_smoothing})
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(
+            f"{name}: label_smoothing must be in [0, 1]; got label_smoothing {label_smoothing}"
+        )
+
+
+def checked_weight(name: str, weight: Numbers | None) -> Tensor | None:
+    """Convert the weights of classes to a tensor, and refuse those below 0."""
     weight = as_setting(name, "weight", weight)
-    if weight is not None and not isinstance(weight, Tensor):
+    if weight is None:
+        return None
+    if not isinstance(weight, Tensor):
         raise TypeError(f"{name}: weight must be one number per class; got weight {weight}")
-    for label, setting in {"alpha": alpha, "gamma": gamma, "weight": weight, **given}.items():
-        if setting is not None and not _lowest(setting) >= 0:
-            raise ValueError(f"{name}: {label} must be at least 0; got {label} {setting}")
-    return ClassSettings(alpha, gamma, weight, classes)
+    _check_not_negative(name, "weight", weight)
+    return weight
 
 
-def _lowest(setting: PerClass) -> float:
-    """Return the smallest value; 0 of a tensor that must not be read."""
-    if not isinstance(setting, Tensor):
-        return setting
-    readable = can_read_without_sync(setting) and setting.numel()
-    return float(setting.detach().min()) if readable else 0.0
+def _check_not_negative(name: str, label: str, setting: PerClass) -> None:
+    """Refuse a setting below 0 or NaN; a tensor only where reading it needs no synchronisation."""
+    low = setting
+    if isinstance(setting, Tensor):
+        readable = can_read_without_sync(setting) and setting.numel()
+        low = float(setting.detach().min()) if readable else 0.0
+    if not low >= 0:
+        raise ValueError(f"{name}: {label} must be at least 0; got {label} {setting}")
 
 
 def by_side(
@@ -144,15 +158,17 @@ def check_shapes(name: str, logits: Tensor, targets: Tensor) -> None:
     check_floating(name, "logits", logits)
     require(
         logits.dim() >= 2,
-        f"{name}: logits must be [batch, classes, …]; got logits {tuple(logits.shape)}",
+        lambda: f"{name}: logits must be [batch, classes, …]; got logits {tuple(logits.shape)}",
     )
     soft = targets.is_floating_point()
     wanted = logits.shape if soft else logits.shape[:1] + logits.shape[2:]
     kind = "probabilities" if soft else "class indices"
     require(
         targets.shape == wanted,
-        f"{name}: targets that are {kind} must be {tuple(wanted)}; "
-        f"got targets {tuple(targets.shape)}, logits {tuple(logits.shape)}",
+        lambda: (
+            f"{name}: targets that are {kind} must be {tuple(wanted)}; "
+            f"got targets {tuple(targets.shape)}, logits {tuple(logits.shape)}"
+        ),
     )
 
 

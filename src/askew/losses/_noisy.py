@@ -333,8 +333,10 @@ def _label_log_probs(
         raise TypeError(f"{name}: targets must be class indices; got dtype {targets.dtype}")
     require(
         logits.dim() >= 2 and targets.shape == logits.shape[:1] + logits.shape[2:],
-        f"{name}: logits must be [batch, classes, *rest] and targets [batch, *rest]; "
-        f"got logits {tuple(logits.shape)}, targets {tuple(targets.shape)}",
+        lambda: (
+            f"{name}: logits must be [batch, classes, *rest] and targets [batch, *rest]; "
+            f"got logits {tuple(logits.shape)}, targets {tuple(targets.shape)}"
+        ),
     )
     check_where(name, where, targets.shape)
     kept = None if where is None else where.expand(targets.shape)

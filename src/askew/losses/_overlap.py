@@ -99,11 +99,11 @@ def asymmetric_tversky_loss(
     weight_fn, weight_fp = check_tversky(name, weight_fn, weight_fp, gamma, smooth)
     check_reduction(name, reduction)
     for label, weight in (("weight_fn", weight_fn), ("weight_fp", weight_fp)):
-        require(
-            not isinstance(weight, Tensor) or weight.shape in ((), logits.shape[1:2]),
-            f"{name}: {label} must be a number or one per class; "
-            f"got {label} {tuple(torch.as_tensor(weight).shape)}, logits {tuple(logits.shape)}",
-        )
+        if isinstance(weight, Tensor) and weight.shape not in ((), logits.shape[1:2]):
+            raise ValueError(
+                f"{name}: {label} must be a number or one per class; "
+                f"got {label} {tuple(weight.shape)}, logits {tuple(logits.shape)}"
+            )
     pixels = to_pixels(name, logits, targets, where)
     dims = (2,) if per_image else (0, 2)
     cost = tversky_cost(pixels, weight_fn, weight_fp, smooth, dims)
@@ -181,14 +181,18 @@ def to_pixels(name: str, logits: Tensor, targets: Tensor, where: Tensor | None) 
     check_floating(name, "logits", logits)
     require(
         logits.dim() >= 2 and logits.shape[1] > 0,
-        f"{name}: logits must be [batch, classes, *space]; got logits {tuple(logits.shape)}",
+        lambda: (
+            f"{name}: logits must be [batch, classes, *space]; got logits {tuple(logits.shape)}"
+        ),
     )
     image = logits.shape[:1] + logits.shape[2:]
     check_where(name, where, image)
     require(
         targets.shape in (image, logits.shape),
-        f"{name}: targets must be [batch, *space] or have the shape of logits; "
-        f"got targets {tuple(targets.shape)}, logits {tuple(logits.shape)}",
+        lambda: (
+            f"{name}: targets must be [batch, *space] or have the shape of logits; "
+            f"got targets {tuple(targets.shape)}, logits {tuple(logits.shape)}"
+        ),
     )
     seen = None if where is None else where.expand(image).unsqueeze(1)
     y = _shares(name, targets, logits, seen)

@@ -310,15 +310,19 @@ def residual(
     if isinstance(level, Tensor) and level.dim() == 1:
         require(
             level.shape == prediction.shape[-1:],
-            f"{name}: the last axis of prediction must have one entry for each level; "
-            f"got levels {tuple(level.shape)}, prediction {tuple(prediction.shape)}",
+            lambda: (
+                f"{name}: the last axis of prediction must have one entry for each level; "
+                f"got levels {tuple(level.shape)}, prediction {tuple(prediction.shape)}"
+            ),
         )
         if target.shape == prediction.shape[:-1]:
             target = target.unsqueeze(-1).expand(prediction.shape)
     require(
         target.shape == prediction.shape,
-        f"{name}: target must have the shape of prediction; "
-        f"got target {tuple(target.shape)}, prediction {tuple(prediction.shape)}",
+        lambda: (
+            f"{name}: target must have the shape of prediction; "
+            f"got target {tuple(target.shape)}, prediction {tuple(prediction.shape)}"
+        ),
     )
     dtype = compute_dtype(prediction)
     return hide(target, where).to(dtype) - hide(prediction, where).to(dtype)

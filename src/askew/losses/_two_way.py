@@ -184,7 +184,9 @@ def _check_inputs(name: str, logits: Tensor, targets: Tensor, where: Tensor | No
     check_floating(name, "logits", logits)
     require(
         logits.dim() == 2 and logits.shape == targets.shape,
-        f"{name}: logits and targets must both be [batch, classes]; "
-        f"got logits {tuple(logits.shape)}, targets {tuple(targets.shape)}",
+        lambda: (
+            f"{name}: logits and targets must both be [batch, classes]; "
+            f"got logits {tuple(logits.shape)}, targets {tuple(targets.shape)}"
+        ),
     )
     check_where(name, where, logits.shape)
