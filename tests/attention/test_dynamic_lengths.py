@@ -42,7 +42,6 @@ def streams(length):
 
 
 @pytest.mark.slow
-@pytest.mark.unhooked
 @pytest.mark.parametrize("name", ["relative, causal", "alibi", "sinks", "bridge to wider keys"])
 def test_two_graphs_serve_all_lengths(name):
     torch._dynamo.reset()
@@ -54,7 +53,6 @@ def test_two_graphs_serve_all_lengths(name):
     assert graphs.frame_count <= 2
 
 
-@pytest.mark.unhooked
 @pytest.mark.parametrize("name", ["relative", "alibi, window"])
 def test_a_dynamic_graph_learns_as_the_layer_does(name):
     torch._dynamo.reset()
@@ -79,7 +77,6 @@ def exported(net):
         )
 
 
-@pytest.mark.unhooked
 @each_layer
 def test_an_exported_program_is_right_at_other_lengths(settings):
     net = Output(settings)
@@ -89,7 +86,6 @@ def test_an_exported_program_is_right_at_other_lengths(settings):
         torch.testing.assert_close(program(*inputs), net(*inputs))
 
 
-@pytest.mark.unhooked
 @pytest.mark.parametrize("name", WINDOWS)
 def test_for_onnx_a_window_needs_no_operator_of_ours(name, monkeypatch):
     net = Output(SETTINGS[name])
@@ -104,7 +100,6 @@ def test_for_onnx_a_window_needs_no_operator_of_ours(name, monkeypatch):
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 @each_layer
-@pytest.mark.unhooked
 def test_a_trace_is_right_at_other_lengths(settings):
     net = Output(settings)
     traced = torch.jit.trace(net, streams(9), check_trace=False)
