@@ -53,7 +53,7 @@ def test_two_graphs_serve_all_lengths(name):
     assert graphs.frame_count <= 2
 
 
-@pytest.mark.parametrize("name", ["relative", "alibi, window"])
+@pytest.mark.parametrize("name", ["relative", "large window"])
 def test_a_dynamic_graph_learns_as_the_layer_does(name):
     torch._dynamo.reset()
     net = Output(SETTINGS[name])
@@ -62,11 +62,11 @@ def test_a_dynamic_graph_learns_as_the_layer_does(name):
         inputs = streams(length)
         net.zero_grad()
         net(*inputs).square().sum().backward()
-        expected = {name: p.grad.clone() for name, p in net.named_parameters()}
+        expected = {path: p.grad.clone() for path, p in net.named_parameters()}
         net.zero_grad()
         compiled(*inputs).square().sum().backward()
-        for own, p in net.named_parameters():
-            torch.testing.assert_close(p.grad, expected[own], rtol=1e-4, atol=1e-3)
+        for path, p in net.named_parameters():
+            torch.testing.assert_close(p.grad, expected[path], rtol=1e-4, atol=1e-3)
 
 
 def exported(net):
@@ -91,7 +91,8 @@ def test_for_onnx_a_window_needs_no_operator_of_ours(name, monkeypatch):
     net = Output(SETTINGS[name])
     monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
     program = exported(net)
-    assert "askew" not in program.graph_module.code
+    graphs = [m for m in program.graph_module.modules() if isinstance(m, torch.fx.GraphModule)]
+    assert not any("askew" in graph.code for graph in graphs)
     for length in (2, 700):
         inputs = streams(length)
         torch.testing.assert_close(program.module()(*inputs), net(*inputs))
