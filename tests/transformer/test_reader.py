@@ -85,6 +85,23 @@ def test_both_sides_and_the_order_of_the_context_matter():
     assert not torch.allclose(base.isfinite() * base.nan_to_num(), turned.nan_to_num())
 
 
+@pytest.mark.parametrize("name", ["question_mask", "context_mask"])
+def test_a_row_without_real_tokens_is_finite_and_leaves_the_others_as_they_are(name):
+    net, (question, context) = reader(), inputs()
+    masks = {"question_mask": mask(ASKED), "context_mask": mask(LENGTHS)}
+    expected = net(question, context, **masks)
+    masks[name][0] = False
+    scores = net(question, context, **masks)
+    allowed = torch.ones(scores.spans.shape[1:], dtype=torch.bool).triu()
+    assert scores.spans[:, allowed].isfinite().all()
+    assert scores.nothing.isfinite().all()
+    for ours, theirs in zip(scores, expected, strict=True):
+        torch.testing.assert_close(ours[1:], theirs[1:])
+    (scores.spans[:, allowed].sum() + scores.nothing.sum()).backward()
+    gradients = [weight.grad for weight in net.parameters() if weight.grad is not None]
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
 def test_every_weight_gets_a_gradient():
     net, (question, context) = reader().train(), inputs()
     scores = read(net, question, net.context_states(torch.randn(2, 7, 20)))

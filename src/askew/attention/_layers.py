@@ -194,7 +194,7 @@ class AsymmetricAttention(nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(state_dict, *args, **kwargs)
-        if isinstance(self.position, ALiBi):
+        if isinstance(self.position, ALiBi):  # whose own state is empty and names no device
             self.position.restore(next((t.device for t in state_dict.values()), None))
 
     @classmethod

@@ -183,7 +183,7 @@ class ALiBi(nn.Module):
         """Write the slopes again, which `to_empty` leaves undefined."""
         for name, slopes in self._slopes.items():
             buffer = getattr(self, name)
-            buffer.copy_(torch.tensor(slopes, device=buffer.device))
+            buffer.copy_(torch.tensor(slopes, dtype=buffer.dtype, device=buffer.device))
 
     def restore(self, device: torch.device | str | None = None) -> None:
         """Make and write the slopes, also of a module that was built on the meta device.

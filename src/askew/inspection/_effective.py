@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from askew._check import require
+from askew._plain import is_plain
 
 
 def effective_weight(path: str, layer: object) -> Tensor | None:
@@ -14,14 +15,14 @@ def effective_weight(path: str, layer: object) -> Tensor | None:
     That of a plain or parametrized layer is its weight. Adapters, quantized and offloaded layers
     have it only inside their call, so they are called with unit vectors.
     """
-    if not isinstance(layer, nn.Module) or isinstance(layer, nn.Embedding):
+    if not isinstance(layer, nn.Module):
         return None
     width, weight = input_width(layer), getattr(layer, "weight", None)
     if width is None:
         return None
     transposed = type(layer).__name__ == "Conv1D"  # of transformers, which keeps [in, out]
-    plain = transposed or type(layer).forward is nn.Linear.forward
-    if plain and "forward" not in vars(layer) and isinstance(weight, Tensor):
+    plain = is_plain(layer, type(layer) if transposed else nn.Linear, hooks=False)
+    if plain and isinstance(weight, Tensor):
         return weight.detach().T if transposed else weight.detach()
     return _probe(path, layer, width)
 

@@ -162,8 +162,8 @@ class AsymmetricQAModel(PreTrainedModel):
         return self.reader(
             question.states,
             context.states,
-            question_mask=_never_empty(question.mask),
-            context_mask=_never_empty(context.mask),
+            question_mask=question.mask,
+            context_mask=context.mask,
             answer_mask=answer_mask,
             max_answer_tokens=self.max_answer_tokens,
         )
@@ -222,12 +222,8 @@ def _pool(width: int, d_pool: int) -> nn.Linear:
 def _encode(encoder: nn.Module, pool: nn.Linear, tokens: Tensor, mask: Tensor | None) -> Encoded:
     mask = torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask
     states = encoder(tokens, mask)
+    # The reader reads all tokens of a text without a real one: what padding holds must not count.
     states = states.masked_fill(~mask.any(1)[:, None, None], 0.0)
     shown = mask.unsqueeze(-1).to(states.dtype)
     vectors = pool((states * shown).sum(1) / shown.sum(1).clamp(min=1))
     return Encoded(states, F.normalize(vectors, dim=-1), mask)
-
-
-def _never_empty(mask: Tensor) -> Tensor:
-    """Show every position of a text without real tokens: there is no mean of no states."""
-    return mask | ~mask.any(1, keepdim=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from askew._check import require
+from askew._files import replacing
 from askew.text._pairs import ParallelText
 from askew.text._placeholders import find_placeholders
 from askew.text._po_file import PoFile, PoMessage, quote_po, read_po_file
@@ -175,6 +176,5 @@ def _write(out: Path, text: str, encoding: str) -> None:
             f"got {encoding}, which has no {error.object[error.start]!r}. "
             "Convert it to UTF-8, for example with msgconv"
         ) from None
-    partial = out.with_name(f"{out.name}.part")
-    partial.write_bytes(raw)
-    partial.replace(out)
+    with replacing(out) as partial:
+        partial.write_bytes(raw)

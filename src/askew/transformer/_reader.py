@@ -232,6 +232,8 @@ class Reader(nn.Module):
     ) -> SpanScores:
         """Score all spans.
 
+        In a row whose mask has no real token, all tokens count as real.
+
         Args:
             question: States of the encoder of questions.
             context: States from `context_states`.
@@ -250,6 +252,7 @@ class Reader(nn.Module):
         ):
             if mask is not None:
                 check_key_mask("Reader", name, mask, *stream.shape[:2])
+        question_mask, context_mask = _never_empty(question_mask), _never_empty(context_mask)
         question = self.question_norm(self.question_in(question))
         context = context + self.joined(_matched(question, context, question_mask))
         context = context * (1 + torch.tanh(self.gate(_mean(question, question_mask))).unsqueeze(1))
@@ -301,6 +304,11 @@ def _convolved(x: Tensor, convolution: nn.Conv1d) -> Tensor:
     groups = convolution.groups
     flat = F.conv2d(flat, weight, convolution.bias, padding=(0, around), groups=groups)
     return flat.squeeze(2).transpose(1, 2)
+
+
+def _never_empty(mask: Tensor | None) -> Tensor | None:
+    """Show all positions of a row that shows none: no states have no mean and no maximum."""
+    return None if mask is None else mask | ~mask.any(1, keepdim=True)
 
 
 def _mean(x: Tensor, mask: Tensor | None) -> Tensor:
