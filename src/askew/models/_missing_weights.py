@@ -18,16 +18,16 @@ def draw_missing_weights(model: PreTrainedModel, module: nn.Module) -> None:
     A table that `model` does not have yet is drawn by itself: transformers makes one to change the
     number of tokens.
     """
-    if not any(part is module for part in model.modules()):
+    if not any(map(_is_missing, module.parameters(recurse=False))):
+        return
+    if not any(module is other for other in model.modules()):
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=module.embedding_dim**-0.5)
         return
-    if not any(map(_is_missing, module.parameters(recurse=False))):
-        return
     inner = tuple(
         f"{name}."
-        for name, part in model.named_modules()
-        if name and isinstance(part, PreTrainedModel)
+        for name, other in model.named_modules()
+        if name and isinstance(other, PreTrainedModel)
     )
     with torch.device("cpu"):  # a second model obeys every rule by which the layers are drawn
         drawn = dict(type(model)(model.config).named_parameters())
