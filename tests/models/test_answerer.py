@@ -1,71 +1,16 @@
 """Answers are spans of the texts they come from, from contexts encoded once."""
 
 import json
-import random
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from small_answerer import QUESTION, TOKENIZER, answerer, contexts
 
-from askew.models import (
-    Answer,
-    AsymmetricQAConfig,
-    AsymmetricQAModel,
-    ContextIndex,
-    QAConfig,
-    QuestionAnswerer,
-)
-from askew.text import Context, train_tokenizer
-from askew.transformer import ReaderConfig, SpanScores, StackConfig
-
-WORDS = [
-    "where",
-    "anna",
-    "ben",
-    "rome",
-    "oslo",
-    "lives",
-    "in",
-    "the",
-    "a",
-    "red",
-    "blue",
-    "house",
-    "tree",
-    "and",
-    "or",
-    "with",
-]
-TOKENIZER = train_tokenizer([" ".join(WORDS)] * 3, vocab_size=330)
-
-
-def answerer(seed=0, window=20, overlap=6, longest=4, batch_windows=3):
-    torch.manual_seed(seed)
-    vocab = TOKENIZER.get_vocab_size()
-    plain = QAConfig(
-        question_vocab=vocab,
-        context_vocab=vocab,
-        question=StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16),
-        context=StackConfig(d_model=12, num_layers=2, num_heads=2, d_ff=16),
-        reader=ReaderConfig(d_model=8, num_layers=1, num_heads=2, d_key=4, d_ff=8),
-        d_pool=6,
-        max_question_tokens=12,
-        max_context_tokens=window,
-        overlap=overlap,
-        max_answer_tokens=longest,
-    )
-    model = AsymmetricQAModel(AsymmetricQAConfig.from_plain(plain))
-    return QuestionAnswerer(model, TOKENIZER, TOKENIZER, batch_windows=batch_windows)
-
-
-def contexts(count, seed=0):
-    draw = random.Random(seed)
-    texts = [" ".join(draw.choices(WORDS, k=draw.randint(3, 40))) for _ in range(count)]
-    return [Context(f"title {i}", text) for i, text in enumerate(texts)]
-
-
-ASKED = "where is anna"
+from askew.models import Answer, ContextIndex
+from askew.text import Context
+from askew.transformer import SpanScores
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -75,7 +20,7 @@ def test_contexts_read_from_disk_give_bit_equal_answers(tmp_path, dtype):
     reader.encode(texts, dtype=dtype).save(tmp_path / "index")
     loaded = ContextIndex.load(tmp_path / "index", fingerprint=reader.fingerprint)
     assert loaded.contexts == texts
-    for question in (ASKED, "the red house"):
+    for question in (QUESTION, "the red house"):
         found = reader.answer(question, loaded, top_k=9)
         assert found == reader.answer(question, fresh, top_k=9)
         assert reader.rank(question, loaded) == reader.rank(question, fresh)
@@ -83,7 +28,7 @@ def test_contexts_read_from_disk_give_bit_equal_answers(tmp_path, dtype):
 
 def test_answers_are_different_spans_in_falling_order():
     reader, texts = answerer(), contexts(9)
-    found = reader.answer(ASKED, reader.encode(texts), top_k=50)
+    found = reader.answer(QUESTION, reader.encode(texts), top_k=50)
     assert len({(a.context, a.start, a.end) for a in found}) == len(found) == 50
     assert [a.score for a in found] == sorted((a.score for a in found), reverse=True)
     for answer in found:
@@ -95,10 +40,10 @@ def test_answers_are_different_spans_in_falling_order():
 
 
 def test_the_best_answers_are_those_of_the_scores():
-    reader, texts = answerer(window=60), contexts(4)
+    reader, texts = answerer(window=120), contexts(4)
     index = reader.encode(texts, dtype="float32")
     expected = {}
-    question = reader.model.encode_questions(torch.tensor([TOKENIZER.encode(ASKED).ids]))
+    question = reader.model.encode_questions(torch.tensor([TOKENIZER.encode(QUESTION).ids]))
     for row, context in enumerate(texts):
         encoding = TOKENIZER.encode(context.text)
         states = reader.model.encode_contexts(torch.tensor([encoding.ids]))
@@ -112,7 +57,7 @@ def test_the_best_answers_are_those_of_the_scores():
                 if piece.strip():
                     expected[place] = max(margin, expected.get(place, margin))
     best = sorted(expected, key=expected.get, reverse=True)[:10]
-    found = reader.answer(ASKED, index, top_k=10)
+    found = reader.answer(QUESTION, index, top_k=10)
     assert [(a.context, a.start, a.end) for a in found] == best
     assert [a.score for a in found] == pytest.approx([expected[p] for p in best], abs=1e-4)
 
@@ -120,20 +65,20 @@ def test_the_best_answers_are_those_of_the_scores():
 def test_a_shortlist_of_all_windows_is_no_shortlist():
     reader = answerer()
     index = reader.encode(contexts(9))
-    whole = reader.answer(ASKED, index, top_k=5, shortlist=None)
-    assert reader.answer(ASKED, index, top_k=5, shortlist=index.num_windows) == whole
-    near = reader.rank(ASKED, index)[0][0]
-    assert {a.context for a in reader.answer(ASKED, index, top_k=5, shortlist=1)} == {near}
+    whole = reader.answer(QUESTION, index, top_k=5, shortlist=None)
+    assert reader.answer(QUESTION, index, top_k=5, shortlist=index.num_windows) == whole
+    near = reader.rank(QUESTION, index)[0][0]
+    assert {a.context for a in reader.answer(QUESTION, index, top_k=5, shortlist=1)} == {near}
 
 
 def test_contexts_can_be_chosen_and_ranked():
     reader, texts = answerer(), contexts(9)
     index = reader.encode(texts)
-    assert {a.context for a in reader.answer(ASKED, index, top_k=9, contexts=[3])} == {3}
-    assert reader.answer(ASKED, index, contexts=[]) == []
-    ranked = reader.rank(ASKED, index)
+    assert {a.context for a in reader.answer(QUESTION, index, top_k=9, contexts=[3])} == {3}
+    assert reader.answer(QUESTION, index, contexts=[]) == []
+    ranked = reader.rank(QUESTION, index)
     assert sorted(row for row, _ in ranked) == list(range(9))
-    vectors = reader.model.encode_questions(torch.tensor([TOKENIZER.encode(ASKED).ids])).vectors
+    vectors = reader.model.encode_questions(torch.tensor([TOKENIZER.encode(QUESTION).ids])).vectors
     for row, score in ranked:
         own = index.vectors[index.window_contexts == row] @ vectors[0]
         assert score == pytest.approx(float(own.detach().max()), abs=1e-6)
@@ -185,7 +130,7 @@ def test_what_is_added_later_is_as_if_it_had_been_there(tmp_path):
     assert reader.append(ContextIndex.load(tmp_path / "index"), texts[3:]) == 2
     loaded, whole = ContextIndex.load(tmp_path / "index"), reader.encode(texts, dtype="float32")
     assert loaded.contexts == whole.contexts
-    one, other = (reader.answer(ASKED, held, top_k=5) for held in (loaded, whole))
+    one, other = (reader.answer(QUESTION, held, top_k=5) for held in (loaded, whole))
     assert [a[:3] for a in one] == [a[:3] for a in other]
     assert [a.score for a in one] == pytest.approx([a.score for a in other], abs=1e-4)
 
@@ -216,7 +161,7 @@ def test_an_index_that_is_not_whole_is_refused(tmp_path):
     (folder / "index.json").write_text(manifest)
     assert len(ContextIndex.load(folder).contexts) == 5
     with pytest.raises(ValueError, match="must be of this model"):
-        answerer(seed=1).answer(ASKED, ContextIndex.load(folder))
+        answerer(seed=1).answer(QUESTION, ContextIndex.load(folder))
 
 
 def test_an_append_that_dies_leaves_the_index_as_it_was(tmp_path, monkeypatch):
@@ -243,9 +188,9 @@ def test_texts_without_tokens_and_twice_the_same():
     reader = answerer()
     index = reader.encode([Context("a", ""), Context("b", "anna"), Context("b", "anna")])
     assert len(index.contexts) == 2
-    assert reader.answer(ASKED, index)[0].context == 1
-    assert reader.answer(ASKED, reader.encode([Context("a", "")])) == []
-    assert reader.rank(ASKED, reader.encode([])) == []
+    assert reader.answer(QUESTION, index)[0].context == 1
+    assert reader.answer(QUESTION, reader.encode([Context("a", "")])) == []
+    assert reader.rank(QUESTION, reader.encode([])) == []
 
 
 def test_questions_that_cannot_be_read_are_refused_in_one_line():
@@ -259,13 +204,13 @@ def test_questions_that_cannot_be_read_are_refused_in_one_line():
         with pytest.raises(ValueError, match=message) as error:
             reader.answer(question, index)
         assert "\n" not in str(error.value)
-    assert [reader.can_read(q) for q in (ASKED, " ", "red " * 30)] == [True, False, False]
+    assert [reader.can_read(q) for q in (QUESTION, " ", "red " * 30)] == [True, False, False]
     with pytest.raises(ValueError, match="top_k must be positive"):
-        reader.answer(ASKED, index, top_k=0)
+        reader.answer(QUESTION, index, top_k=0)
     with pytest.raises(ValueError, match="shortlist must be positive or None"):
-        reader.answer(ASKED, index, shortlist=0)
+        reader.answer(QUESTION, index, shortlist=0)
     with pytest.raises(ValueError, match="contexts must be rows of the index"):
-        reader.answer(ASKED, index, contexts=[2])
+        reader.answer(QUESTION, index, contexts=[2])
 
 
 @pytest.mark.slow
@@ -273,5 +218,5 @@ def test_five_megabytes_are_read():
     reader = answerer(window=256, overlap=64, batch_windows=16)
     text = "anna lives in the red house . " * (5 * 2**20 // 30)
     index = reader.encode([Context("big", text)])
-    found = reader.answer(ASKED, index, top_k=3)
+    found = reader.answer(QUESTION, index, top_k=3)
     assert all(text[a.start : a.end] == a.text for a in found)

@@ -1,67 +1,21 @@
 """An index in a folder is the index in memory, whatever files it is cut into."""
 
 import json
-import random
 from pathlib import Path
 
 import pytest
 import torch
+from small_answerer import QUESTION, answerer, contexts
 
-from askew.models import (
-    AsymmetricQAConfig,
-    AsymmetricQAModel,
-    ContextIndex,
-    QAConfig,
-    QuestionAnswerer,
-    _context_encoding,
-)
-from askew.text import Context, train_tokenizer
-from askew.transformer import ReaderConfig, StackConfig
+from askew.models import ContextIndex, _context_encoding
+from askew.text import Context
 
-WORDS = [
-    "where",
-    "anna",
-    "ben",
-    "rome",
-    "oslo",
-    "lives",
-    "in",
-    "the",
-    "a",
-    "red",
-    "blue",
-    "house",
-    "tree",
-    "and",
-    "or",
-    "with",
-]
-TOKENIZER = train_tokenizer([" ".join(WORDS)] * 3, vocab_size=330)
-ASKED = "where is anna"
+MAPS = Path("/proc/self/maps")
 
 
 @pytest.fixture
 def reader():
-    vocab = TOKENIZER.get_vocab_size()
-    plain = QAConfig(
-        question_vocab=vocab,
-        context_vocab=vocab,
-        question=StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16),
-        context=StackConfig(d_model=12, num_layers=1, num_heads=2, d_ff=16),
-        reader=ReaderConfig(d_model=8, num_layers=1, num_heads=2, d_key=4, d_ff=8),
-        d_pool=6,
-        max_context_tokens=20,
-        overlap=6,
-        max_answer_tokens=4,
-    )
-    model = AsymmetricQAModel(AsymmetricQAConfig.from_plain(plain))
-    return QuestionAnswerer(model, TOKENIZER, TOKENIZER, batch_windows=3)
-
-
-def contexts(count):
-    draw = random.Random(0)
-    texts = [" ".join(draw.choices(WORDS, k=draw.randint(3, 60))) for _ in range(count)]
-    return [Context(f"title {i}", text) for i, text in enumerate(texts)]
+    return answerer()
 
 
 def windows(index):
@@ -97,7 +51,7 @@ def test_many_small_files_are_one_large_one(reader, tmp_path, monkeypatch, small
         assert one[:2] == other[:2]
         assert torch.equal(one[2], other[2])
     for held in (index, loaded):
-        assert reader.answer(ASKED, held, top_k=9) == reader.answer(ASKED, whole, top_k=9)
+        assert reader.answer(QUESTION, held, top_k=9) == reader.answer(QUESTION, whole, top_k=9)
 
 
 def test_windows_of_several_files_come_together_in_the_order_asked_for(reader, small_files):
@@ -138,16 +92,14 @@ def test_texts_come_back_to_the_character(reader, tmp_path):
     assert loaded.row(Context("", "x")) is None
 
 
+@pytest.mark.skipif(not MAPS.exists(), reason="only Linux lists mapped files, in /proc/self/maps")
 def test_states_are_mapped_not_read(reader, tmp_path):
     reader.encode(contexts(4)).save(tmp_path)
     ContextIndex.load(tmp_path)
     name = str(tmp_path / "shard-00000.safetensors")
-    maps = Path("/proc/self/maps")
-    if not maps.exists():
-        pytest.skip("what is mapped is told by /proc alone, which this system lacks")
-    assert name not in maps.read_text()
+    assert name not in MAPS.read_text()
     index = ContextIndex.load(tmp_path)
-    assert name in maps.read_text()
+    assert name in MAPS.read_text()
     assert index.num_windows
 
 
@@ -174,7 +126,7 @@ def test_wherever_an_append_dies_the_index_stays_whole(
     assert reader.append(index, texts) == 2
     again = ContextIndex.load(tmp_path)
     assert again.contexts == texts
-    assert reader.answer(ASKED, again, top_k=5) == reader.answer(ASKED, index, top_k=5)
+    assert reader.answer(QUESTION, again, top_k=5) == reader.answer(QUESTION, index, top_k=5)
 
 
 def test_an_encoding_that_dies_leaves_the_index_in_memory_as_it_was(
@@ -266,6 +218,6 @@ def test_no_file_outside_the_folder_is_opened(reader, tmp_path):
 
 def test_blank_texts_have_no_answers_and_no_trouble(reader):
     index = reader.encode([Context("", " \n" * 200), Context("", "  anna ")])
-    found = reader.answer(ASKED, index, top_k=99, shortlist=None)
+    found = reader.answer(QUESTION, index, top_k=99, shortlist=None)
     assert {answer.context for answer in found} == {1}
     assert "anna" in {answer.text for answer in found}

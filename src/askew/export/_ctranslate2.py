@@ -142,17 +142,12 @@ def _specification(
     settings.bos_token = settings.decoder_start_token = "<s>"
     settings.eos_token, settings.unk_token = "</s>", "<pad>"
     settings.layer_norm_epsilon = core.encoder.norm.eps
-    words = [_words(tokenizer) for tokenizer in tokenizers]
+    words = [[t.id_to_token(n) for n in range(t.get_vocab_size())] for t in tokenizers]
     spec.register_source_vocabulary(words[0])
     spec.register_target_vocabulary(words[1])
     spec.validate()
     spec.optimize(quantization=quantization)
     return spec
-
-
-def _words(tokenizer) -> list[str]:
-    vocabulary = tokenizer.get_vocab()
-    return sorted(vocabulary, key=vocabulary.__getitem__)
 
 
 def _tables(core: AsymmetricEncoderDecoder) -> tuple[Tensor, Tensor, Tensor]:

@@ -68,7 +68,7 @@ class CTranslate2Engine:
             "altered. Export again",
         )
         self.source_words, self.target_words = (
-            _words(tokenizer) for tokenizer in load_tokenizers(folder)
+            [t.id_to_token(n) for n in range(t.get_vocab_size())] for t in load_tokenizers(folder)
         )
         self.numbers = {word: number for number, word in enumerate(self.target_words)}
 
@@ -167,8 +167,3 @@ class CTranslate2Engine:
             max_input_length=0,
         )
         return [result.log_probs for result in results]
-
-
-def _words(tokenizer) -> list[str]:
-    vocabulary = tokenizer.get_vocab()
-    return sorted(vocabulary, key=vocabulary.__getitem__)

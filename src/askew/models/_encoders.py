@@ -66,7 +66,7 @@ class PretrainedEncoder(nn.Module):
         kind = self.encoder.config.model_type
         try:
             table = self.encoder.get_input_embeddings()
-        except NotImplementedError:  # transformers raises this where there is none
+        except NotImplementedError:  # of models without a table; no attribute says so before
             table = None
         if not isinstance(table, nn.Embedding):
             raise ValueError(
