@@ -165,7 +165,7 @@ def _compare(
 
 
 def targets(tables: dict[str, list[dict[str, object]]]) -> list[list[object]]:
-    """Print the targets next to the measured figures."""
+    """Return the rows of a table: every target, the measured figure, and whether it is reached."""
 
     def get(table: str, shape: str, loss: str = "askew", over: str | None = None) -> dict:
         rows = {(r["shape"], r["loss"]): r for r in tables[table]}

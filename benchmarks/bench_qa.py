@@ -25,9 +25,9 @@ from askew.text import Context, QuestionSet
 SAMPLE = 64
 
 
-def passages(part: QuestionSet, number: int) -> list[Context]:
+def passages(test: QuestionSet, number: int) -> list[Context]:
     """Return the contexts of a set, and copies of them that begin with a number."""
-    contexts = part.contexts
+    contexts = test.contexts
     count = len(contexts)
     return [
         contexts[i] if i < count else Context(f"{i}", f"{i}. {contexts[i % count].text}")
@@ -52,12 +52,12 @@ def seconds(run) -> float:
     return time.process_time() - started
 
 
-def quality(reader: QuestionAnswerer, index, part: QuestionSet, shortlist: int | None) -> float:
+def quality(reader: QuestionAnswerer, index, test: QuestionSet, shortlist: int | None) -> float:
     """Compute F1 if every question is answered from all passages."""
-    kept = part.questions[::5]
+    kept = test.questions[::5]
     ranked = [reader.answer(q.text, index, shortlist=shortlist) for q in kept]
     texts = [answers[0].text if answers else "" for answers in ranked]
-    return answer_f1(texts, [part.answer_texts(q) for q in kept]).value
+    return answer_f1(texts, [test.answer_texts(q) for q in kept]).value
 
 
 def main() -> None:

@@ -136,8 +136,8 @@ def trainer(model: nn.Module, batches: list[dict], *, bf16: bool = False) -> Cal
             batch = dict(batches[next(given) % len(batches)])
             labels = batch.pop("labels").flatten()
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                found = model(**batch)
-            logits = found if isinstance(found, torch.Tensor) else found.logits
+                output = model(**batch)
+            logits = output if isinstance(output, torch.Tensor) else output.logits
             loss = F.cross_entropy(
                 logits.flatten(0, 1).float(), labels, ignore_index=-100, label_smoothing=0.1
             )
@@ -250,15 +250,15 @@ def main() -> None:
             for kind in ("float32", "int8"):
                 run = ctranslate2(models[name], tokenizers, sources, size, beams, kind)
                 runs[f"{name}, CTranslate2 {kind}"] = run
-        found = race(runs, "Marian", options.rounds)
-        results[f"decoding, batch {size}, beam {beams}"] = found
-        table(f"decoding, batch {size}, beam {beams}, sentences per CPU-second", found)
+        rates = race(runs, "Marian", options.rounds)
+        results[f"decoding, batch {size}, beam {beams}"] = rates
+        table(f"decoding, batch {size}, beam {beams}, sentences per CPU-second", rates)
     write(options.out, results)
 
 
-def table(title: str, found: dict[str, dict[str, float]]) -> None:
+def table(title: str, rates: dict[str, dict[str, float]]) -> None:
     print(f"\n{title}")
-    print_table(["", "per second", "to Marian"], [[n, *f.values()] for n, f in found.items()])
+    print_table(["", "per second", "to Marian"], [[n, *r.values()] for n, r in rates.items()])
     sys.stdout.flush()
 
 

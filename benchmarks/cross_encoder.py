@@ -61,11 +61,11 @@ class CrossEncoder:
         )
 
 
-def examples(cross: CrossEncoder, part: QuestionSet) -> list[list[tuple]]:
+def examples(cross: CrossEncoder, data: QuestionSet) -> list[list[tuple]]:
     """Return rows of every question: tokens, start of the window, its first token, right spans."""
-    read = cross.spans.encode_all([context.text for context in part.contexts])
+    read = cross.spans.encode_all([context.text for context in data.contexts])
     made = []
-    for question in part.questions:
+    for question in data.questions:
         question_ids = cross.spans.encode(question.text).ids.tolist()[:MAX_QUESTION]
         tokens = read[question.context]
         right = [tokens_of_span(tokens, *span) for span in question.answers]
@@ -82,9 +82,9 @@ def examples(cross: CrossEncoder, part: QuestionSet) -> list[list[tuple]]:
     return made
 
 
-def train(cross: CrossEncoder, part: QuestionSet, *, minutes: float, seed: int) -> list[dict]:
+def train(cross: CrossEncoder, data: QuestionSet, *, minutes: float, seed: int) -> list[dict]:
     """Train for some CPU time, and return the losses."""
-    rows = [row for question in examples(cross, part) for row in question]
+    rows = [row for question in examples(cross, data) for row in question]
     optimizer = torch.optim.AdamW(cross.model.parameters(), lr=RATE, weight_decay=0.01)
     draw, spent, total, records = random.Random(seed), 0.0, minutes * 60, []
     torch.manual_seed(seed)
@@ -126,12 +126,12 @@ def train(cross: CrossEncoder, part: QuestionSet, *, minutes: float, seed: int) 
 
 
 @torch.inference_mode()
-def answer(cross: CrossEncoder, part: QuestionSet) -> list[str]:
+def answer(cross: CrossEncoder, data: QuestionSet) -> list[str]:
     """Answer every question from its own context, by the best span of all its windows."""
     cross.model.eval()
     predictions = []
-    read = cross.spans.encode_all([context.text for context in part.contexts])
-    for question, rows in zip(part.questions, examples(cross, part), strict=True):
+    read = cross.spans.encode_all([context.text for context in data.contexts])
+    for question, rows in zip(data.questions, examples(cross, data), strict=True):
         tokens, best = read[question.context], (-torch.inf, "")
         starts, ends = cross.scores([row[0] for row in rows], [row[1] for row in rows])
         both = starts[:, :, None] + ends[:, None, :]
@@ -144,7 +144,7 @@ def answer(cross: CrossEncoder, part: QuestionSet) -> list[str]:
             rows, scores, places, nothing, strict=True
         ):
             a, b = (int(p) - first + start for p in divmod(int(place), starts.shape[1]))
-            text = part.contexts[question.context].text[tokens.starts[a] : tokens.ends[b]]
+            text = data.contexts[question.context].text[tokens.starts[a] : tokens.ends[b]]
             best = max(best, (float(score - none), text.strip()))
         predictions.append(best[1])
     return predictions

@@ -28,8 +28,8 @@ def main() -> None:
     options = parser.parse_args()
     result = {}
     for name in ("multilabel", "imbalanced"):
-        options = APPLICATIONS[name].options(challenger="bce", baseline="bce")
-        task, arms, _, _ = APPLICATIONS[name].setup(options)
+        application = APPLICATIONS[name]
+        task, arms, _, _ = application.setup(application.options(challenger="bce", baseline="bce"))
         folder = options.out / name
         compare(task, arms, range(SEEDS), budget=Budget(steps=STEPS), out=folder, jobs=options.jobs)
         trials = [load_trial(folder, arm.name, seed) for arm in arms for seed in range(SEEDS)]

@@ -75,11 +75,11 @@ def main() -> None:
 
 def multi30k(folder: Path, teacher: Path) -> TranslationTask:
     files = (
-        folder / f"{part}.{side}.gz"
-        for part in ("train", "val", "test_2016_flickr")
+        folder / f"{split}.{side}.gz"
+        for split in ("train", "val", "test_2016_flickr")
         for side in ("en", "de")
     )
-    names = (f"{part}{side}" for part in ("", "valid_", "test_") for side in ("source", "target"))
+    names = (f"{split}{side}" for split in ("", "valid_", "test_") for side in ("source", "target"))
     _, text = load_text(Sources(**dict(zip(names, files, strict=True))))
     return translation_task(
         "Multi30k English → German",

@@ -28,11 +28,11 @@ def rows() -> list[tuple[Tensor, Tensor]]:
     x, y = torch.tensor(digits.data / 16).float(), torch.tensor(digits.target == 8).float()
     kept = ((y == 0) | (torch.rand(len(y), generator=chance) < 0.25)).nonzero().flatten()
     order = kept[torch.randperm(len(kept), generator=chance)]
-    return [(x[part], y[part]) for part in order.tensor_split([700, 1100])]
+    return [(x[split], y[split]) for split in order.tensor_split([700, 1100])]
 
 
-def figures(loss: nn.Module, seed: int, parts: list[tuple[Tensor, Tensor]]) -> list[float]:
-    (x, y), (x_valid, y_valid), (x_test, y_test) = parts
+def figures(loss: nn.Module, seed: int, splits: list[tuple[Tensor, Tensor]]) -> list[float]:
+    (x, y), (x_valid, y_valid), (x_test, y_test) = splits
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1), nn.Flatten(0))
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
@@ -48,10 +48,10 @@ def figures(loss: nn.Module, seed: int, parts: list[tuple[Tensor, Tensor]]) -> l
 
 
 if __name__ == "__main__":
-    lines, parts = ["arm,seed,item,metric,value"], rows()
+    lines, splits = ["arm,seed,item,metric,value"], rows()
     for seed in range(10):
         for arm, loss in LOSSES.items():
-            for metric, value in zip(LABELS, figures(loss, seed, parts), strict=True):
+            for metric, value in zip(LABELS, figures(loss, seed, splits), strict=True):
                 lines.append(f"{arm},{seed},,{metric},{value}")
     metrics = [Metric(name=name, label=label, equivalence=1.0) for name, label in LABELS.items()]
     with tempfile.TemporaryDirectory() as folder:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1] / "src" / "askew"
 FILES = sorted(ROOT.rglob("*.py"))
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 TIERS = [
-    {"_check", "_settings_module", "_types", "_plain"},
+    {"_check", "_plain", "_settings_module"},
     {"_budget", "_files", "_key_mask", "_reduction"},
     {"_folders"},
     {"_config", "attention", "losses", "metrics", "optim", "regularizers", "text"},
@@ -57,6 +57,10 @@ def modules_after(code: str) -> set[str]:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return set(done.stdout.splitlines()[-1].split())
+
+
+def test_every_tier_names_what_there_is():
+    assert TIER.keys() == {part_of(path) for path in FILES} - {"__init__"}
 
 
 @each_file

@@ -142,9 +142,10 @@ def _specification(
     settings.bos_token = settings.decoder_start_token = "<s>"
     settings.eos_token, settings.unk_token = "</s>", "<pad>"
     settings.layer_norm_epsilon = core.encoder.norm.eps
-    words = [[t.id_to_token(n) for n in range(t.get_vocab_size())] for t in tokenizers]
-    spec.register_source_vocabulary(words[0])
-    spec.register_target_vocabulary(words[1])
+    registers = spec.register_source_vocabulary, spec.register_target_vocabulary
+    for register, tokenizer in zip(registers, tokenizers, strict=True):
+        numbers = tokenizer.get_vocab()
+        register(sorted(numbers, key=numbers.__getitem__))
     spec.validate()
     spec.optimize(quantization=quantization)
     return spec

@@ -36,11 +36,11 @@ def task_cost_metrics(
     """
     first = _costs_of(costs, trials[0])
     for trial in trials:
-        others_costs = _costs_of(costs, trial)
+        of_trial = _costs_of(costs, trial)
         require(
-            _without_values(others_costs) == _without_values(first),
+            _without_values(of_trial) == _without_values(first),
             "compare: every trained model must have the same costs; "
-            f"got {list(others_costs)} of {trial.arm}, seed {trial.seed}, and {list(first)} of "
+            f"got {list(of_trial)} of {trial.arm}, seed {trial.seed}, and {list(first)} of "
             f"{trials[0].arm}, seed {trials[0].seed}",
         )
     taken = {metric.name for metric in others}.union(_RESERVED)

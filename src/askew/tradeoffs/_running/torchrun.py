@@ -34,9 +34,8 @@ def run_shared_trial(
     """
     name = trial_name(arm.name, seed)
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    with (
-        TemporaryDirectory() as folder
-    ):  # readable by this user alone: whoever writes the file can run code
+    with TemporaryDirectory() as folder:
+        # Only this user can open the folder: whoever writes the file can run code.
         arguments = Path(folder) / "arguments"
         arguments.write_bytes(
             cloudpickle.dumps((task, arm, seed, steps, out.resolve(), os.getpid()))
