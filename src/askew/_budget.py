@@ -46,18 +46,24 @@ class Range:
         low: Smallest value.
         high: Largest value, above it.
         log: Whether the logarithm is uniform; then `low` must be positive.
+        step: Distance of neighbouring values, counted from `low`; None draws any number. With an
+            integer `low` and `step` all values are integers.
 
     Raises:
-        ValueError: If `low` is not below `high`, or not positive with `log`.
+        ValueError: If `low` is not below `high`, or not positive with `log`, or `step` is not
+            positive.
 
     Example:
-        >>> Range(low=1e-4, high=1e-2, log=True).log
-        True
+        >>> Range(low=1e-4, high=1e-2, log=True).at(0.5)
+        0.001
+        >>> Range(low=32, high=128, step=32).at(0.4)
+        64
     """
 
     low: float
     high: float
     log: bool = False
+    step: float | None = None
 
     def __post_init__(self) -> None:
         require(
@@ -68,6 +74,62 @@ class Range:
             self.low > 0 or not self.log,
             f"Range: low must be positive where logarithms are drawn; got low {self.low}",
         )
+        require(
+            self.step is None or 0 < self.step <= self.high - self.low,
+            f"Range: step must be positive and at most the width; got step {self.step}",
+        )
+
+    def at(self, share: float) -> float:
+        """Return the value at a share of the range, 0 for `low` and 1 for `high`."""
+        if self.step is None:
+            if not self.log:
+                return self.low + share * (self.high - self.low)
+            return float(f"{self.low * (self.high / self.low) ** share:.12g}")
+        last = math.floor((self.high - self.low) / self.step + 1e-9)
+        if self.log:
+            steps = round((self.low * (self.high / self.low) ** share - self.low) / self.step)
+        else:
+            steps = int(share * (last + 1))
+        return self.low + self.step * min(last, steps)
+
+    def __contains__(self, value: object) -> bool:
+        """Return whether the range has this number."""
+        if not isinstance(value, int | float) or not self.low <= value <= self.high:
+            return False
+        steps = 0.0 if self.step is None else (value - self.low) / self.step
+        return abs(steps - round(steps)) < 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A list of values, one of which is drawn; all are equally likely.
+
+    Attributes:
+        values: One or more different numbers, words or truth values.
+
+    Raises:
+        ValueError: If there is none, or one is given twice.
+
+    Example:
+        >>> Choice(values=(2, 4, 8)).at(0.5)
+        4
+    """
+
+    values: tuple[float | str | bool | None, ...]
+
+    def __post_init__(self) -> None:
+        require(
+            0 < len(self.values) == len(set(self.values)),
+            f"Choice: values must be one or more and different; got values {self.values}",
+        )
+
+    def at(self, share: float) -> float | str | bool | None:
+        """Return the value at a share of the list in [0, 1]."""
+        return self.values[min(len(self.values) - 1, int(share * len(self.values)))]
+
+    def __contains__(self, value: object) -> bool:
+        """Return whether the list has this value."""
+        return value in self.values
 
 
 @dataclass(frozen=True, kw_only=True)

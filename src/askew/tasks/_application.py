@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from askew._config import parse_setting, read_toml
 
 if TYPE_CHECKING:
-    from askew.tradeoffs import Arm, Budget, Progress, Task
+    from askew.tradeoffs import Arm, Budget, Progress, Space, Task
 
 Match = Literal["parameters", "flops", "latency", "time"]
 """The cost that a model and its symmetric twin have in common."""
@@ -252,6 +252,7 @@ class Application:
         teach: Takes the task and the options; returns None, or a function that does work before
             the first trial. It takes a file for its results and a progress callback, and returns
             the task.
+        space: Takes the task and the options; returns what `askew find` searches.
         train: How `askew train` trains one model; None if it does not.
         evaluate: How `askew evaluate` scores a trained model; None if it does not.
 
@@ -271,6 +272,7 @@ class Application:
     teach: "Callable[[Any, Any], Callable[[Path, Progress], Task] | None]" = lambda task, options: (
         None
     )
+    space: "Callable[[Any, Any], Space] | None" = None
     train: Training | None = None
     evaluate: Scoring | None = None
 

@@ -13,6 +13,7 @@ APPLICATIONS = {
         make_task=translation.make_task,
         make_arms=translation.make_arms,
         budget=translation.budget,
+        space=translation.space,
         notes=translation.notes,
         teach=translation.teach,
         train=translation.TRAINING,
@@ -25,6 +26,7 @@ APPLICATIONS = {
         make_task=qa.make_task,
         make_arms=qa.make_arms,
         budget=qa.budget,
+        space=qa.space,
         notes=qa.notes,
         train=qa.TRAINING,
         evaluate=qa.SCORING,
@@ -36,6 +38,7 @@ APPLICATIONS = {
         make_task=table.make_multilabel_task,
         make_arms=table.make_label_arms,
         budget=table.budget,
+        space=table.label_space,
     ),
     "imbalanced": Application(
         name="imbalanced",
@@ -44,6 +47,7 @@ APPLICATIONS = {
         make_task=table.make_imbalanced_task,
         make_arms=table.make_label_arms,
         budget=table.budget,
+        space=table.label_space,
     ),
     "retrieval": Application(
         name="retrieval",
@@ -52,6 +56,7 @@ APPLICATIONS = {
         make_task=table.make_retrieval_task,
         make_arms=table.make_retrieval_arms,
         budget=table.budget,
+        space=table.retrieval_space,
     ),
 }
 """The applications, by their names on the command line."""

@@ -10,7 +10,18 @@ from typing import Any, TypeVar
 from askew._config import errors_name_file, load_config, read_toml, to_dict
 from askew._files import read_json, write_json
 from askew.tasks._application import MatchedOptions, merge
-from askew.tradeoffs import Arm, Budget, Task, Tuning, Twin, measured_twin, symmetric_twin
+from askew.tradeoffs import (
+    Arm,
+    Budget,
+    Choice,
+    Range,
+    Space,
+    Task,
+    Tuning,
+    Twin,
+    measured_twin,
+    symmetric_twin,
+)
 
 RUNS = Path("askew-runs")
 OTHER_WEIGHTS = 10_000
@@ -110,6 +121,35 @@ def find_twin(
     stack = to_dict(getattr(twin.config, sides[0]))
     write_json(path, {"version": 1, "stack": stack, "residual": twin.residual})
     return twin
+
+
+def sides_space(
+    sides: tuple[str, str],
+    width: int,
+    rates: Mapping[str, Range],
+) -> Space:
+    """Return the space of two stacks: depth, width, heads and rate of each, the rest solved.
+
+    Args:
+        sides: Names of the stacks in the config.
+        width: Width of the usual model; the widest is twice as wide.
+        rates: Range of the learning rate of each side.
+    """
+    stack = {
+        "num_layers": Range(low=1, high=6, step=1),
+        "d_model": Range(low=32, high=2 * width, step=32),
+        "num_heads": Choice(values=(2, 4, 8)),
+        "d_ff": Range(low=16, high=16 * width, step=8),
+    }
+    numbers = {f"{side}.{name}": kind for side in sides for name, kind in stack.items()}
+    numbers |= {f"training.{side}.lr": rates[side] for side in sides}
+    one, other = sides
+    ties = {f"{other}.{name}": f"{one}.{name}" for name in stack}
+    return Space(
+        numbers=numbers,
+        ties=ties | {f"training.{other}.lr": f"training.{one}.lr"},
+        solved=tuple(f"{side}.d_ff" for side in sides),
+    )
 
 
 def usual_budget(*, is_user_data: bool) -> Budget:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from askew._check import require
 from askew.tasks._application import (
     MatchedOptions,
     Scored,
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from askew.models import QAConfig
     from askew.tasks._qa import Pretrained, QATask
     from askew.text import QuestionSet
-    from askew.tradeoffs import Arm, Budget, Progress
+    from askew.tradeoffs import Arm, Budget, Progress, Space
 
 # A pretrained encoder gets a lower rate, and its lowest layers are frozen if it has more.
 _PRETRAINED_RATE, _FROZEN_LAYERS = 2e-4, 2
@@ -175,6 +176,21 @@ def budget(options: QAOptions) -> "Budget":
     from askew.tasks._arms import usual_budget
 
     return usual_budget(is_user_data=options.data is not None)
+
+
+def space(task: "QATask", options: QAComparison) -> "Space":
+    """Return what a search for models of questions draws: shape and rate of each encoder."""
+    from askew.tasks._arms import sides_space
+    from askew.tasks._qa_presets import QA_SIZES
+
+    require(
+        not any(task.pretrained[:2]),
+        "find: the encoders must be trained from scratch; got a pretrained one. Leave out "
+        "--context-encoder and --question-encoder",
+    )
+    sides = ("question", "context")
+    rates = {side: task.search_space()[f"training.{side}.lr"] for side in sides}
+    return sides_space(sides, QA_SIZES[options.preset], rates)
 
 
 def notes(task: "QATask", options: QAOptions) -> Iterator[str]:

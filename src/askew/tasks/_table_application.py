@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from askew.tasks._retrieval import RetrievalTask
     from askew.tasks._tabular import TableTask
     from askew.tasks._tabular_data import SplitTable
-    from askew.tradeoffs import Arm, Budget
+    from askew.tradeoffs import Arm, Budget, Range, Space
 
 _SIDES = ("_first", "_head")
 _MODELS: dict[str, dict[str, Any]] = {
@@ -238,3 +238,59 @@ def budget(options: TableOptions) -> "Budget":
     from askew.tradeoffs import Budget
 
     return Budget(steps=600)
+
+
+def label_space(task: "LabelTask", options: LabelComparison) -> "Space":
+    """Return what a search for labels draws: the two-sided loss, the rates and the dropout."""
+    from askew.tradeoffs import Range, Space
+
+    gamma, weight = Range(low=0.0, high=4.0), Range(low=0.25, high=4.0, log=True)
+    loss = {
+        "gamma_pos": gamma,
+        "gamma_neg": gamma,
+        "weight_pos": weight,
+        "weight_neg": weight,
+        "margin": Range(low=0.0, high=0.2),
+    }
+    return Space(
+        numbers={f"training.loss.{name}": kind for name, kind in loss.items()} | _layer_space(),
+        ties={
+            "training.loss.gamma_neg": "training.loss.gamma_pos",
+            "training.loss.weight_neg": "training.loss.weight_pos",
+            **_LAYER_TIES,
+        },
+        fixed={"training.loss.margin": 0.0},
+    )
+
+
+def retrieval_space(task: "RetrievalTask", options: RetrievalComparison) -> "Space":
+    """Return what a search for retrieval draws: the pair loss, the rates and the dropout."""
+    from askew.tradeoffs import Range, Space
+
+    scale = Range(low=0.25, high=4.0, log=True)
+    loss = {
+        "margin_pos": Range(low=0.0, high=0.8),
+        "margin_neg": Range(low=0.8, high=1.6),
+        "scale_pos": scale,
+        "scale_neg": scale,
+    }
+    return Space(
+        numbers={f"training.loss.{name}": kind for name, kind in loss.items()} | _layer_space(),
+        ties={"training.loss.scale_neg": "training.loss.scale_pos", **_LAYER_TIES},
+    )
+
+
+_LAYER_TIES = {
+    "training.lr_first": "training.lr",
+    "training.lr_head": "training.lr",
+    "dropout_second": "dropout",
+}
+
+
+def _layer_space() -> "dict[str, Range]":
+    """Return the ranges of the rates of three layers, and of the dropout of two halves."""
+    from askew.tradeoffs import Range
+
+    rate, dropout = Range(low=1e-4, high=1e-2, log=True), Range(low=0.0, high=0.6)
+    rates = {f"training.{name}": rate for name in ("lr", "lr_first", "lr_head")}
+    return rates | {"dropout": dropout, "dropout_second": dropout}

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from askew._config import load_config
 from askew.metrics import CorpusScore
 from askew.tradeoffs import Evaluation, OnRecord, Progress, Records, Task
-from askew.training import train_model
+from askew.training import PartConfig, train_model
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 
@@ -64,6 +64,19 @@ class TextTask(Task[Model]):
             on_record=on_record,
             tensorboard=tensorboard,
         )
+
+    def extendable_training(self, steps: int) -> Mapping[str, object]:
+        """Return a warm-up that the shortest training has, too, and a rate that falls as 1/√step.
+
+        No part has a warm-up or a schedule of its own.
+        """
+        warmup = min(self.training.warmup_steps, max(1, steps // self.warmup_divisor))
+        parts = [f.name for f in fields(self.training) if isinstance(getattr(self.training, f.name), PartConfig)]
+        return {
+            "warmup_steps": warmup,
+            "schedule": "inverse_sqrt",
+            **{part: {"warmup_steps": None, "schedule": None} for part in parts},
+        }
 
     def evaluate(self, model: Model) -> Evaluation:
         """Score on the test set."""

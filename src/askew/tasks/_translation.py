@@ -21,6 +21,7 @@ from askew.models import (
 from askew.tasks._teacher import Teacher
 from askew.tasks._text_task import TextTask
 from askew.text import (
+    END,
     ParallelText,
     SplitText,
     Tokenizers,
@@ -152,6 +153,20 @@ class TranslationTask(TextTask[AsymmetricTranslationModel]):
         return {f"training.{side}.lr": rate for side in sides} | {
             f"{side}.dropout": dropout for side in sides
         }
+
+    def validation_quality(self, model: AsymmetricTranslationModel, *, items: int) -> float:
+        """Compute chrF on the first validation pairs."""
+        pairs = ParallelText(*(side[:items] for side in self.text.valid))
+        return chrf(self.translator(model).translate(pairs.sources), pairs.targets).value
+
+    @torch.inference_mode()
+    def time_answers(self, model: AsymmetricTranslationModel) -> None:
+        """Translate ten test sentences one by one, each into as many tokens as the mean target."""
+        lengths = self.examples[1].lengths
+        tokens = round(sum(target for _, target in lengths) / len(lengths))
+        for source in self.text.test.sources[:10]:
+            numbers = torch.tensor([[*self.tokenizers.source.encode(source).ids, END]])
+            model.generate(numbers, min_new_tokens=tokens, max_new_tokens=tokens, num_beams=1)
 
     def train_score(self, model: AsymmetricTranslationModel) -> float:
         """Compute chrF on the first training pairs, as many as the test set has."""

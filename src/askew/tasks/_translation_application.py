@@ -21,7 +21,7 @@ from askew.tasks._sources import Sources, check_sources, is_catalogue
 if TYPE_CHECKING:
     from askew.models import Translator
     from askew.tasks._translation import TranslationTask
-    from askew.tradeoffs import Arm, Budget, Progress
+    from askew.tradeoffs import Arm, Budget, Progress, Space
     from askew.transformer import EncoderDecoderConfig
 
 
@@ -194,6 +194,16 @@ def budget(options: TranslationOptions) -> "Budget":
     from askew.tasks._arms import usual_budget
 
     return usual_budget(is_user_data=options.data is not None or options.source is not None)
+
+
+def space(task: "TranslationTask", options: TranslationComparison) -> "Space":
+    """Return what a search for translation models draws: shape and rate of each side."""
+    from askew.tasks._arms import sides_space
+    from askew.tasks._presets import SIZES
+
+    sides = ("encoder", "decoder")
+    rates = {side: task.search_space()[f"training.{side}.lr"] for side in sides}
+    return sides_space(sides, SIZES[options.preset][0], rates)
 
 
 def notes(task: "TranslationTask", options: TranslationOptions) -> Iterator[str]:

@@ -1,10 +1,11 @@
 """Does the asymmetry pay? Matched twins, paired trials, verdicts with their uncertainty."""
 
-from askew._budget import Budget, Range, Tuning
+from askew._budget import Budget, Choice, Range, Tuning
 from askew.tradeoffs._compare import Comparison, compare, prepare_comparison
 from askew.tradeoffs._experiment import Experiment
 from askew.tradeoffs._experiment_settings import ACCURACY, ModelConfig, Score, adamw
 from askew.tradeoffs._external_results import Judged, judge_results
+from askew.tradeoffs._find import Found, find, prepare_search
 from askew.tradeoffs._measured_twin import measured_twin
 from askew.tradeoffs._report.item_differences import items_of
 from askew.tradeoffs._report.page import write_joint_report, write_report
@@ -13,11 +14,13 @@ from askew.tradeoffs._report.summary import summary_sentence
 from askew.tradeoffs._report.terminal import print_results
 from askew.tradeoffs._results import SPEED_METRICS
 from askew.tradeoffs._running.flops import count_flops, count_parameters
+from askew.tradeoffs._running.search_plan import SearchPlan, effort
 from askew.tradeoffs._running.train_loop import train_loop
 from askew.tradeoffs._running.trial import Trial, load_trial
 from askew.tradeoffs._running.trials import calibrate
 from askew.tradeoffs._running.tuning import Draw, Tuned, expected_best, tune, with_values
 from askew.tradeoffs._running.watcher import Watcher
+from askew.tradeoffs._space import Space
 from askew.tradeoffs._statistics.sequential import interim_schedule, sequential_confidence
 from askew.tradeoffs._statistics.table import COLUMNS
 from askew.tradeoffs._statistics.verdicts import Metric, Row, Verdict, analyze, shared_confidence
@@ -31,11 +34,13 @@ __all__ = [
     "SPEED_METRICS",
     "Arm",
     "Budget",
+    "Choice",
     "Comparison",
     "Cost",
     "Draw",
     "Evaluation",
     "Experiment",
+    "Found",
     "Judged",
     "Metric",
     "ModelConfig",
@@ -46,6 +51,8 @@ __all__ = [
     "Row",
     "Run",
     "Score",
+    "SearchPlan",
+    "Space",
     "Task",
     "Tradeoffs",
     "Trial",
@@ -61,13 +68,16 @@ __all__ = [
     "compare",
     "count_flops",
     "count_parameters",
+    "effort",
     "expected_best",
+    "find",
     "interim_schedule",
     "items_of",
     "judge_results",
     "load_trial",
     "measured_twin",
     "prepare_comparison",
+    "prepare_search",
     "print_results",
     "read_run",
     "sequential_confidence",

@@ -16,7 +16,7 @@ from askew.tradeoffs._task import Arm, Task
 from askew.tradeoffs._twin import FF_STEP, Config, Twin, candidates, middle, sides_of, with_both
 from askew.transformer import StackConfig
 
-_LATENCY_ITEMS, _LATENCY_ROUNDS, _STEP_ROUNDS = 10, 7, 3
+_LATENCY_ROUNDS, _STEP_ROUNDS = 7, 3
 
 
 def measured_twin(
@@ -105,16 +105,22 @@ def _bisect(
 
 def latency_ratio(task: Task[Any], config: Any, other: Any) -> float:
     """Time single answers of both models in turn; return the ratio of the medians."""
-    models = [task.build(each, 0).eval() for each in (config, other)]
-    spent: list[list[float]] = [[], []]
+    one, two = latencies(task, config, other)
+    return one / two
+
+
+def latencies(task: Task[Any], *configs: Any) -> list[float]:
+    """Time the answers of models with initial weights in turn; return the median seconds of each."""
+    models = [task.build(each, 0).eval() for each in configs]
+    spent: list[list[float]] = [[] for _ in models]
     with torch.no_grad():
         for turn in range(_LATENCY_ROUNDS + 1):
             for seconds, model in zip(spent, models, strict=True):
                 started = time.perf_counter()
-                task.predict(model, items=_LATENCY_ITEMS, batch_size=1)
+                task.time_answers(model)
                 if turn:
                     seconds.append(time.perf_counter() - started)
-    return median(spent[0]) / median(spent[1])
+    return [median(seconds) for seconds in spent]
 
 
 def time_ratio(task: Task[Any], config: Any, other: Any) -> float:

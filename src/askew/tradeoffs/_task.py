@@ -225,6 +225,37 @@ class Task(ABC, Generic[Model]):
         """
         return None
 
+    def validation_quality(self, model: Model, *, items: int) -> float | None:
+        """Compute the first metric on validation data, with its sign turned if lower is better.
+
+        A search chooses by it among the candidates that were trained fully. None, the default,
+        means that it chooses by `validate`.
+
+        Args:
+            model: A trained model.
+            items: Validation items at most.
+        """
+        return None
+
+    def extendable_training(self, steps: int) -> Mapping[str, object]:
+        """Return numbers of training with which a short training is the beginning of a longer one.
+
+        A search trains candidates for a few steps, and the better ones further. A learning rate
+        that ends at zero does not fit this. By default nothing is changed.
+
+        Args:
+            steps: Of the shortest training.
+        """
+        return {}
+
+    def time_answers(self, model: Model) -> None:
+        """Answer ten items one by one; the work must not depend on the weights.
+
+        The time of this call is the latency of a model before it is trained. By default it calls
+        `predict`.
+        """
+        self.predict(model, items=10, batch_size=1)
+
     def train_score(self, model: Model) -> float | None:
         """Compute the first metric on training data, on as many items as the test set has.
 

@@ -83,7 +83,7 @@ def _seeds(say: Language, verdicts: Sequence[Verdict]) -> str:
 
 def _phrase(say: Language, verdict: Verdict, metric: Metric) -> str:
     label = say.name(metric.label)
-    size, interval = _amounts(say, verdict, metric)
+    size, interval = amounts(say, verdict, metric)
     region = _region(say, metric, verdict.equivalence)
     if metric.unit and metric.scale == "difference":
         size = f"{size} {say.name(metric.unit)}"
@@ -101,7 +101,7 @@ def _phrase(say: Language, verdict: Verdict, metric: Metric) -> str:
     )
 
 
-def _amounts(say: Language, verdict: Verdict, metric: Metric) -> tuple[str, str]:
+def amounts(say: Language, verdict: Verdict, metric: Metric) -> tuple[str, str]:
     """Write size and interval; a worse arm is worse by a positive size."""
     low = verdict.difference if verdict.low is None else verdict.low
     high = verdict.difference if verdict.high is None else verdict.high

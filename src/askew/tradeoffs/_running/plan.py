@@ -91,10 +91,7 @@ class RunPlan(Generic[Model]):
             len(names) >= 2 and len(set(names)) == len(names),
             f"compare: arms must be two or more with different names; got {names}",
         )
-        require(
-            len(self.seeds) >= 1 and len(set(self.seeds)) == len(self.seeds),
-            f"compare: seeds must be one or more and different; got {list(self.seeds)}",
-        )
+        self.check_seeds(self.seeds)
         for arm in self.arms:
             taken = sorted({"init_offset", "training"} & to_dict(arm.config).keys())
             require(
@@ -102,6 +99,14 @@ class RunPlan(Generic[Model]):
                 f"compare: a config must not have the fields of its arm; got {taken} of {arm.name}",
             )
         self._check_processes()
+
+    @staticmethod
+    def check_seeds(seeds: Sequence[int]) -> None:
+        """Refuse seeds that repeat, or none."""
+        require(
+            len(seeds) >= 1 and len(set(seeds)) == len(seeds),
+            f"compare: seeds must be one or more and different; got {list(seeds)}",
+        )
 
     def _check_processes(self) -> None:
         processes = self.processes

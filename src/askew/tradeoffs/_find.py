@@ -1,0 +1,291 @@
+"""A search: which asymmetry pays here, with a verdict on fresh seeds and untouched test data."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import filelock
+
+from askew._check import require, requires_extra
+from askew._config import to_dict
+from askew._files import write_json, write_text
+from askew._folders import check_resumable
+from askew.tradeoffs._compare import Comparison, compare
+from askew.tradeoffs._report.search_summary import search_sentence
+from askew.tradeoffs._results import trials_csv
+from askew.tradeoffs._running.promotion import Standing, choose_finalists, pareto_ranks
+from askew.tradeoffs._running.search import FAMILIES, Candidate, Searched, flat, search
+from askew.tradeoffs._running.search_plan import SearchPlan
+from askew.tradeoffs._running.watcher import Watcher
+from askew.tradeoffs._space import Space
+from askew.tradeoffs._statistics.verdicts import Verdict
+from askew.tradeoffs._task import Arm, Model, Task
+
+_OTHER_WEIGHTS = 10_000
+"""Added to the seed of the initial weights where an arm equals its baseline."""
+
+
+class Found(NamedTuple):
+    """The outcome of a search.
+
+    Attributes:
+        space: What was searched.
+        candidates: All candidates, with their rungs, as results.json holds them.
+        fronts: Names of the candidates of the last rung that no other one of their family beats in
+            quality and latency, by family: "asymmetric" and "symmetric".
+        finalists: Names of those that were confirmed, the best of the search first.
+        comparison: The confirmation.
+        sentence: The answer in words.
+    """
+
+    space: Space
+    candidates: list[dict]
+    fronts: dict[str, list[str]]
+    finalists: list[str]
+    comparison: Comparison
+    sentence: str
+
+
+def find(
+    task: Task[Model],
+    space: Space,
+    start: Sequence[Arm],
+    *,
+    steps: int,
+    out: Path,
+    candidates: int = 36,
+    finalists: int = 2,
+    seeds: Sequence[int] = range(8),
+    match: str = "parameters",
+    at_most: Mapping[str, float] | None = None,
+    jobs: int = 1,
+    threads: int = 1,
+    looks: Sequence[int] | None = None,
+    settings: Mapping[str, object] | None = None,
+    command: str = "",
+    watcher: Watcher | None = None,
+) -> Found:
+    r"""Search for the asymmetry that pays, and confirm it on fresh seeds.
+
+    Two families are searched with equal effort: asymmetric candidates, and symmetric ones of the
+    same space. All train for a ninth of the steps; the better third of each family trains on to a
+    third of them, and the better third of these to the end. Half of the candidates are drawn at
+    random, the others are proposed by what the first half reached. Candidates of a rung share their
+    seed, every rung has another one, and a promoted training continues from its checkpoint where
+    the task keeps one.
+
+    The search sees training and validation data alone. At most `finalists` asymmetric candidates
+    (the best, the fastest within the equivalence margin, the knee of the Pareto front) then meet
+    the best symmetric one on seeds that the search did not use and on the test data, by `compare`.
+
+    Args:
+        task: Data, training and scoring.
+        space: What candidates differ in.
+        start: Arms that are among the candidates if they meet the limits; all others have the
+            settings of the first.
+        steps: Optimizer steps of a full training.
+        out: Folder of the search; called again with the same settings, it is continued.
+        candidates: Of both families together.
+        finalists: 1 to 3.
+        seeds: Of the confirmation; five or more give verdicts.
+        match: What all candidates have in common with the first of `start`: "parameters" or
+            "flops" within 1 %, at most its "latency", or "nothing".
+        at_most: Upper bounds of "parameters", "flops" (of a training step) or "latency_ms".
+        jobs: Trainings at the same time.
+        threads: Threads of PyTorch in each.
+        looks: Numbers of seeds after which the finalists are judged, as in `compare`.
+        settings: More to write into the results.
+        command: What to type to get these results again.
+        watcher: Receives the progress.
+
+    Returns:
+        The candidates, the comparison that confirms the finalists, and the answer in words. The
+        folder holds search.json, results.json, trials.csv and, if a finalist pays, found.toml.
+
+    Raises:
+        ValueError: If settings do not fit, no model meets the limits, or the folder holds another
+            search.
+        RuntimeError: If another process runs a search in this folder.
+        ModuleNotFoundError: If optuna is not installed.
+
+    References:
+        A System for Massively Parallel Hyperparameter Tuning, 2020, Li et al. (successive halving).
+    """
+    with requires_extra("find", "sweep"):
+        import optuna  # noqa: F401
+    plan = SearchPlan(
+        task=task,
+        space=space if match in ("parameters", "flops") else replace(space, solved=()),
+        start=start,
+        steps=steps,
+        candidates=candidates,
+        finalists=finalists,
+        seeds=seeds,
+        match=match,
+        at_most=at_most or {},
+        out=out,
+        jobs=jobs,
+        threads=threads,
+        looks=[len(seeds)] if looks is None else list(looks),
+        settings=settings or {},
+        command=command,
+    )
+    identity = prepare_search(plan)
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(out / ".lock", timeout=0):
+            write_json(out / "search.json", identity)
+            return _run(plan, watcher or Watcher())
+    except filelock.Timeout:
+        raise RuntimeError(f"find: another process is at work in {out}") from None
+
+
+def prepare_search(plan: SearchPlan[Model]) -> dict:
+    """Check that a search can run in its folder, before any work and without a trace.
+
+    Returns:
+        The settings that identify it.
+
+    Raises:
+        ValueError: If they do not fit, or the folder holds something else.
+    """
+    plan.check()
+    identity = plan.identity()
+    check_resumable(plan.out, "search.json", identity, caller="find")
+    return identity
+
+
+def _run(plan: SearchPlan[Model], watcher: Watcher) -> Found:
+    searched = search(plan, watcher)
+    last = {symmetric: _last_rung(plan, searched, symmetric) for symmetric in (False, True)}
+    fronts = {name: _front(last[name == "symmetric"]) for name in FAMILIES}
+    margin = plan.task.metrics[0].equivalence
+    finalists = choose_finalists(last[False], plan.finalists, margin=margin)
+    control = max(last[True], key=lambda one: (one.score, -one.cost)).name
+    by_name = {one.arm.name: one for one in searched.candidates}
+    arms = [by_name[name].arm for name in finalists if not _is_same(by_name, name, control)]
+    if not arms:  # the best asymmetric candidate is the best symmetric one
+        arms = [replace(by_name[finalists[0]].arm, init_offset=_OTHER_WEIGHTS)]
+    finalists = [arm.name for arm in arms]
+    comparison = _confirm(plan, [*arms, by_name[control].arm], watcher)
+    entries = [_entry(plan, one, searched) for one in searched.candidates]
+    results = {
+        "space": to_dict(plan.space),
+        "rungs": [rung.steps for rung in plan.rungs],
+        "candidates": entries,
+        "rank_correlations": searched.correlations,
+        "promoted_one_in": searched.shares,
+        "fronts": fronts,
+        "finalists": finalists,
+        "control": control,
+        "train_seconds": sum(entry["train_seconds"] for entry in entries),
+    }
+    sentence = search_sentence(results, comparison.verdicts, plan.task.metrics)
+    comparison.results.update(version=2, search={"sentence": sentence, **results})
+    write_text(plan.out / "trials.csv", trials_csv(comparison.results["trials"]))
+    winner = winner_of(comparison.verdicts, plan.task.metrics[0].name)
+    if winner is not None:
+        write_text(plan.out / "found.toml", found_toml(by_name[winner], plan.space))
+    write_json(plan.out / "results.json", comparison.results)
+    return Found(
+        plan.space, entries, fronts, finalists, comparison._replace(folder=plan.out), sentence
+    )
+
+
+def _last_rung(plan: SearchPlan[Model], searched: Searched, symmetric: bool) -> list[Standing]:
+    """Return the candidates of a family that were trained fully, by the metric that decides."""
+    standings = []
+    for one in searched.candidates:
+        results = searched.results[one.arm.name]
+        if one.symmetric != symmetric or len(results) < len(plan.rungs):
+            continue
+        last = results[-1]
+        score = last.score if last.quality is None else last.quality
+        if score is not None:
+            standings.append(Standing(one.arm.name, score, one.latency_ms))
+    require(
+        bool(standings),
+        f"find: a training must not diverge; got {FAMILIES[symmetric]} candidates of the last rung "
+        "that all did. Lower the learning rates of the space",
+    )
+    return standings
+
+
+def _front(standings: Sequence[Standing]) -> list[str]:
+    ranks = pareto_ranks(standings)
+    return [one.name for one, rank in zip(standings, ranks, strict=True) if rank == 0]
+
+
+def _is_same(candidates: Mapping[str, Candidate], name: str, other: str) -> bool:
+    one, two = candidates[name].arm, candidates[other].arm
+    return (one.config, one.training) == (two.config, two.training)
+
+
+def _confirm(plan: SearchPlan[Model], arms: Sequence[Arm], watcher: Watcher) -> Comparison:
+    """Compare the finalists with the best symmetric candidate on seeds that no search uses."""
+    run = plan.confirmation(arms)
+    return compare(
+        run.task,
+        run.arms,
+        run.seeds,
+        budget=run.budget,
+        out=run.out,
+        jobs=run.jobs,
+        threads=run.threads,
+        settings=run.settings,
+        command=run.command,
+        watcher=watcher,
+        looks=run.looks,
+    )
+
+
+def _entry(plan: SearchPlan[Model], candidate: Candidate, searched: Searched) -> dict:
+    """Describe a candidate as results.json holds it."""
+    results = searched.results[candidate.arm.name]
+    return {
+        "name": candidate.arm.name,
+        "symmetric": candidate.symmetric,
+        "origin": candidate.origin,
+        "values": dict(candidate.values),
+        "parameters": plan.task.parameters(candidate.arm.config),
+        "latency_ms": candidate.latency_ms,
+        "scores": [result.score for result in results],
+        "quality": results[-1].quality,
+        "train_seconds": results[-1].train_seconds,
+        "curve": results[-1].curve,
+    }
+
+
+def winner_of(verdicts: Sequence[Verdict], metric: str) -> str | None:
+    """Return the finalist with the largest confirmed gain; None if none pays.
+
+    Args:
+        verdicts: Of the confirmation.
+        metric: Name of the metric that decides.
+
+    Returns:
+        Its name.
+    """
+    paying = [v for v in verdicts if v.metric == metric and v.verdict == "pays"]
+    return max(paying, key=lambda v: v.difference).challenger if paying else None
+
+
+def found_toml(candidate: Candidate, space: Space) -> str:
+    """Write a candidate as a file of settings, which `--challenger` and `--shape` take.
+
+    Args:
+        candidate: The candidate.
+        space: Its space.
+
+    Returns:
+        One line for each setting of the model's parts, of the space and of the training.
+    """
+    settings = flat({**to_dict(candidate.arm.config), "training": candidate.arm.training})
+    lines = [
+        f"{name} = {json.dumps(value)}"
+        for name, value in settings.items()
+        if value is not None and ("." in name or name in space.numbers)
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,152 @@
+"""Candidates of a search: drawn at random, then proposed by what has been tried."""
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from askew._budget import Choice, Range
+from askew._check import require
+from askew.tradeoffs._space import Space, Values
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+_ATTEMPTS = 400
+
+
+class Offer(NamedTuple):
+    """Numbers of a possible candidate, and how far its cost is from the limit if it is too far.
+
+    Attributes:
+        values: All its numbers.
+        distance: Relative distance of its cost from what it may cost; 0 if it is near enough.
+    """
+
+    values: dict[str, Any]
+    distance: float
+
+
+Complete = Callable[[Values], Offer | None]
+"""Sets the solved numbers of a draw; None if no model has these numbers."""
+
+
+def draw_random(
+    space: Space,
+    count: int,
+    taken: Sequence[Values],
+    complete: Complete,
+    *,
+    symmetric: bool,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Draw different candidates that meet the limit, uniformly.
+
+    Args:
+        space: What is drawn.
+        count: Number of candidates.
+        taken: Candidates that must not be drawn again.
+        complete: Sets the solved numbers of a draw.
+        symmetric: Whether they are symmetric.
+        seed: Of the draws.
+
+    Returns:
+        The numbers of each; fewer than `count` if the space has no more.
+
+    Raises:
+        ValueError: If no draw meets the limit.
+    """
+    generator = np.random.default_rng([seed, int(symmetric)])
+    draws = (space.draw(generator, symmetric=symmetric) for _ in range(_ATTEMPTS * count))
+    return _accept(map(complete, draws), count, taken)
+
+
+def propose(
+    space: Space,
+    count: int,
+    tried: Sequence[tuple[Values, float]],
+    taken: Sequence[Values],
+    complete: Complete,
+    *,
+    symmetric: bool,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Propose different candidates that meet the limit, by a tree-structured Parzen estimator.
+
+    Args:
+        space: What is drawn.
+        count: Number of candidates.
+        tried: Numbers and scores, higher is better.
+        taken: Candidates that must not be proposed again.
+        complete: Sets the solved numbers of a draw.
+        symmetric: Whether they are symmetric.
+        seed: Of the proposals.
+
+    Returns:
+        The numbers of each; fewer than `count` if the space has no more.
+
+    References:
+        Algorithms for Hyper-Parameter Optimization, 2011, Bergstra et al.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    drawn = space.drawn(symmetric=symmetric)
+    spread = {name: _distribution(kind) for name, kind in drawn.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = optuna.samplers.TPESampler(
+            seed=seed + int(symmetric), n_startup_trials=1, multivariate=True, constant_liar=True
+        )
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    for values, score in tried:
+        if all(values.get(name) in kind for name, kind in drawn.items()):
+            parameters = {name: values[name] for name in spread}
+            study.add_trial(
+                optuna.create_trial(params=parameters, distributions=spread, value=score)
+            )
+
+    def offers() -> Iterator[Offer | None]:
+        for _ in range(_ATTEMPTS * count):
+            trial = study.ask(spread)
+            offer = complete(space.completed(trial.params, symmetric=symmetric))
+            if offer is None or offer.distance != 0:
+                study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            yield offer
+
+    return _accept(offers(), count, taken)
+
+
+def _accept(
+    offers: Iterable[Offer | None], count: int, taken: Sequence[Values]
+) -> list[dict[str, Any]]:
+    """Keep the first offers that meet the limit and differ from all others."""
+    accepted: list[dict[str, Any]] = []
+    nearest = math.inf
+    for offer in offers:
+        if len(accepted) == count:
+            break
+        if offer is None:
+            continue
+        nearest = min(nearest, offer.distance, key=abs)
+        if offer.distance == 0 and offer.values not in [*taken, *accepted]:
+            accepted.append(offer.values)
+    got = "no model" if nearest == math.inf else f"{nearest:+.1%} from it at the nearest"
+    require(
+        bool(accepted or taken or count == 0),
+        f"find: a candidate must meet the limit; got {got}. Widen the space or the limit",
+    )
+    return accepted
+
+
+def _distribution(kind: Range | Choice) -> "BaseDistribution":
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(kind, Choice):
+        return CategoricalDistribution(kind.values)
+    if isinstance(kind.low, int) and isinstance(kind.step, int):
+        last = kind.at(1.0)
+        return IntDistribution(kind.low, int(last), step=kind.step, log=kind.log and kind.step == 1)
+    return FloatDistribution(kind.low, kind.high, log=kind.log, step=kind.step)

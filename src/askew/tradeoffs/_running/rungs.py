@@ -1,0 +1,166 @@
+"""Candidates of a search, trained rung by rung; a promoted one is trained further."""
+
+import math
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import NamedTuple
+
+from askew._files import read_json, write_json
+from askew.tradeoffs._running.trial import ProgressFile, learning_curve
+from askew.tradeoffs._running.trials import trial_processes
+from askew.tradeoffs._task import Arm, Model, Task
+
+FIRST_SEARCH_SEED = 2_000_000
+"""Rung number r has the seed FIRST_SEARCH_SEED + r: far from the seeds of trials and of tuning."""
+_POLL_SECONDS = 0.5
+_MAX_LOSSES = 3
+
+
+class Rung(NamedTuple):
+    """A length of training after which candidates are compared.
+
+    Attributes:
+        number: From 0.
+        steps: Optimizer steps from the beginning of the training.
+        items: Validation items on which the deciding metric is computed; 0 leaves it out.
+    """
+
+    number: int
+    steps: int
+    items: int = 0
+
+    @property
+    def seed(self) -> int:
+        """Seed of the data order, the same for all candidates and another one on every rung."""
+        return FIRST_SEARCH_SEED + self.number
+
+
+class RungResult(NamedTuple):
+    """What a candidate reached on a rung.
+
+    Attributes:
+        score: On validation data, higher is better; None if the training diverged.
+        quality: The deciding metric on validation items, higher is better; None where it was not
+            computed.
+        train_seconds: CPU time of the whole training up to here.
+        curve: Losses by step.
+    """
+
+    score: float | None
+    quality: float | None
+    train_seconds: float
+    curve: list[dict[str, float]]
+
+
+def climb(
+    task: Task[Model],
+    candidates: Sequence[Arm],
+    rung: Rung,
+    *,
+    out: Path,
+    jobs: int,
+    threads: int,
+    progress: Callable[[int], None],
+) -> dict[str, RungResult]:
+    """Train candidates up to a rung, side by side; what is stored of earlier runs is read.
+
+    If a process is lost, its candidate continues from its last checkpoint.
+
+    Args:
+        task: Data, training and scoring.
+        candidates: Arms with different names.
+        rung: The rung.
+        out: Folder of the search.
+        jobs: Candidates at the same time.
+        threads: Threads of PyTorch in each.
+        progress: Called with the number of candidates that are done.
+
+    Returns:
+        The result of every candidate, by its name.
+
+    Raises:
+        RuntimeError: If the process of a candidate was lost three times.
+    """
+    losses: Counter[str] = Counter()
+    while missing := [c for c in candidates if not result_path(out, c.name, rung).is_file()]:
+        progress(len(candidates) - len(missing))
+        alone = max(losses[candidate.name] for candidate in missing) >= _MAX_LOSSES - 1
+        batch = missing[:1] if alone else missing
+        workers = min(jobs, len(batch))
+        try:
+            with trial_processes(workers, threads) as executor:
+                running = {
+                    executor.submit(run_rung, task, arm, rung, out=out): arm.name for arm in batch
+                }
+                while running:
+                    for future in wait(running, _POLL_SECONDS, FIRST_COMPLETED).done:
+                        future.result()
+                        del running[future]
+                    progress(len(candidates) - len(missing) + len(batch) - len(running))
+        except BrokenProcessPool as error:
+            names = [candidate.name for candidate in batch]
+            begun = [name for name in names if (out / "work" / name / "progress").exists()]
+            losses.update(begun[:workers] or names[:1])
+            name, times = losses.most_common(1)[0]
+            if times >= _MAX_LOSSES:
+                raise RuntimeError(
+                    f"find: the process of {name} was lost {times} times, killed from outside or "
+                    "out of memory"
+                ) from error
+    progress(len(candidates))
+    return {candidate.name: read_result(out, candidate.name, rung) for candidate in candidates}
+
+
+def run_rung(task: Task[Model], arm: Arm, rung: Rung, *, out: Path) -> None:
+    """Train one candidate up to a rung and store its result; a killed one resumes."""
+    work = out / "work" / arm.name
+    work.mkdir(parents=True, exist_ok=True)
+    model = task.build(arm.config, FIRST_SEARCH_SEED + arm.init_offset)
+    try:
+        records = task.train(
+            model,
+            training=arm.training,
+            steps=rung.steps,
+            seed=rung.seed,
+            folder=work,
+            progress=ProgressFile(work / "progress"),
+        )
+    except FloatingPointError:
+        _store(out, arm, rung, RungResult(None, None, 0.0, []))
+        return
+    score = task.validate(model)
+    if score is None:
+        losses = [record["eval_loss"] for record in records if "eval_loss" in record]
+        score = -losses[-1] if losses else math.nan
+    quality = task.validation_quality(model, items=rung.items) if rung.items else None
+    finite = math.isfinite(score) and (quality is None or math.isfinite(quality))
+    seconds = max(record["train_seconds"] for record in records)
+    result = RungResult(score if finite else None, quality, seconds, learning_curve(records))
+    _store(out, arm, rung, result)
+
+
+def _store(out: Path, arm: Arm, rung: Rung, result: RungResult) -> None:
+    path = result_path(out, arm.name, rung)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"version": 1, **result._asdict()})
+
+
+def result_path(out: Path, candidate: str, rung: Rung) -> Path:
+    """Return the file that holds a finished rung of a candidate."""
+    return out / "rungs" / f"{candidate}-{rung.number}.json"
+
+
+def read_result(out: Path, candidate: str, rung: Rung) -> RungResult:
+    """Read a finished rung of a candidate."""
+    stored = read_json(result_path(out, candidate, rung))
+    return RungResult(*(stored[name] for name in RungResult._fields))
+
+
+def drop_training(out: Path, candidates: Sequence[Arm]) -> None:
+    """Remove the checkpoints of candidates that are not trained further."""
+    for candidate in candidates:
+        shutil.rmtree(out / "work" / candidate.name, ignore_errors=True)

@@ -1,0 +1,341 @@
+"""The search itself: candidates are drawn, trained rung by rung, and the better ones promoted."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, NamedTuple
+
+import torch
+
+from askew._check import require
+from askew._files import read_json, write_json
+from askew.tradeoffs._measured_twin import latencies
+from askew.tradeoffs._running.promotion import Standing, promote, rank_correlation
+from askew.tradeoffs._running.proposals import Offer, draw_random, propose
+from askew.tradeoffs._running.rungs import FIRST_SEARCH_SEED, RungResult, climb, drop_training
+from askew.tradeoffs._running.search_plan import ETA, SearchPlan
+from askew.tradeoffs._running.tuning import with_values
+from askew.tradeoffs._running.watcher import Watcher
+from askew.tradeoffs._space import Values
+from askew.tradeoffs._task import Arm, Model
+
+TOLERANCE = 0.01
+"""Relative distance from a matched cost that a candidate may have."""
+LATENCY_TOLERANCE = 0.05
+"""The same of a matched latency, which is measured."""
+LOWEST_CORRELATION = 0.5
+"""Below this rank correlation of two rungs, half of the candidates are promoted to the next."""
+FAMILIES = ("asymmetric", "symmetric")
+
+
+class Candidate(NamedTuple):
+    """One model of a search, with its training.
+
+    Attributes:
+        arm: As it is trained.
+        symmetric: Whether it is of the symmetric family.
+        origin: "given", "random" or "proposed".
+        values: Its numbers of the space.
+        latency_ms: Time of one answer, with initial weights.
+    """
+
+    arm: Arm
+    symmetric: bool
+    origin: str
+    values: Values
+    latency_ms: float
+
+
+class Searched(NamedTuple):
+    """All that a search has measured.
+
+    Attributes:
+        candidates: In the order in which they were drawn.
+        results: By candidate, its result on every rung that it reached.
+        correlations: Rank correlation of each rung with the next one; None where too few are on
+            both.
+        shares: One in how many was promoted from each rung but the last.
+    """
+
+    candidates: list[Candidate]
+    results: dict[str, list[RungResult]]
+    correlations: list[float | None]
+    shares: list[int]
+
+
+def search(plan: SearchPlan[Model], watcher: Watcher) -> Searched:
+    """Draw candidates, train them rung by rung, and promote the better ones of each family.
+
+    What is stored of an earlier run is read: the same plan always has the same end.
+    """
+    costs = CandidateCosts(plan)
+    candidates: list[Candidate] = []
+    results: dict[str, list[RungResult]] = {}
+    for wave in range(2):
+        watcher.stage(f"drawing candidates, {wave + 1} of 2")
+        candidates = _candidates(plan, costs, wave, candidates, results)
+        results = _climb(plan, 0, candidates, {}, watcher)
+    correlations: list[float | None] = []
+    shares: list[int] = []
+    share = ETA
+    running = candidates
+    for number in range(1, len(plan.rungs)):
+        chosen = {
+            name for family in FAMILIES for name in _promoted(plan, family, running, results, share)
+        }
+        shares.append(share)
+        drop_training(plan.out, [one.arm for one in running if one.arm.name not in chosen])
+        running = [one for one in running if one.arm.name in chosen]
+        results = _climb(plan, number, running, results, watcher)
+        correlation = rank_correlation(*(_scores(running, results, n) for n in (number - 1, number)))
+        correlations.append(correlation)
+        low = correlation is not None and correlation < LOWEST_CORRELATION
+        share = 2 if low else ETA
+    drop_training(plan.out, [one.arm for one in running])
+    return Searched(candidates, results, correlations, shares)
+
+
+def _climb(
+    plan: SearchPlan[Model],
+    number: int,
+    candidates: list[Candidate],
+    results: Mapping[str, list[RungResult]],
+    watcher: Watcher,
+) -> dict[str, list[RungResult]]:
+    rung = plan.rungs[number]
+    watcher.stage(
+        f"rung {number + 1} of {len(plan.rungs)}: {len(candidates)} candidates, {rung.steps} steps"
+    )
+    new = climb(
+        plan.task,
+        [candidate.arm for candidate in candidates],
+        rung,
+        out=plan.out,
+        jobs=plan.jobs,
+        threads=plan.threads,
+        progress=lambda done: watcher.costs(done, len(candidates)),
+    )
+    added = {name: [*results.get(name, ()), result] for name, result in new.items()}
+    return {**results, **added}
+
+
+def _promoted(
+    plan: SearchPlan[Model],
+    family: str,
+    running: list[Candidate],
+    results: Mapping[str, list[RungResult]],
+    share: int,
+) -> list[str]:
+    standings = [
+        Standing(one.arm.name, score, one.latency_ms)
+        for one in running
+        if one.symmetric == (family == "symmetric")
+        and (score := results[one.arm.name][-1].score) is not None
+    ]
+    require(
+        bool(standings),
+        f"find: a training must not diverge; got {family} candidates that all did. Lower the "
+        "learning rates of the space",
+    )
+    return promote(standings, plan.promoted(len(standings), share))
+
+
+def _scores(
+    candidates: list[Candidate], results: Mapping[str, list[RungResult]], number: int
+) -> dict[str, float]:
+    scores = {one.arm.name: results[one.arm.name][number].score for one in candidates}
+    return {name: score for name, score in scores.items() if score is not None}
+
+
+def _candidates(
+    plan: SearchPlan[Model],
+    costs: "CandidateCosts",
+    wave: int,
+    candidates: list[Candidate],
+    results: Mapping[str, list[RungResult]],
+) -> list[Candidate]:
+    """Read the candidates of a wave and of those before it, or draw and store them."""
+    path = plan.out / f"candidates-{wave}.json"
+    if not path.is_file():
+        drawn = [_entry(one) for one in candidates]
+        for symmetric in (False, True):
+            family = [one for one in candidates if one.symmetric == symmetric]
+            drawn += _drawn(plan, costs, family, results, wave=wave, symmetric=symmetric)
+        write_json(path, {"version": 1, "candidates": drawn})
+    stored = read_json(path)["candidates"]
+    return [_candidate(plan, costs, entry) for entry in stored]
+
+
+def _entry(candidate: Candidate) -> dict:
+    return {
+        "name": candidate.arm.name,
+        "symmetric": candidate.symmetric,
+        "origin": candidate.origin,
+        "values": dict(candidate.values),
+        "latency_ms": candidate.latency_ms,
+    }
+
+
+def _candidate(plan: SearchPlan[Model], costs: "CandidateCosts", entry: Mapping) -> Candidate:
+    arm = costs.arm_of(entry["values"])
+    named = Arm(name=entry["name"], config=arm.config, training=arm.training)
+    return Candidate(
+        named, entry["symmetric"], entry["origin"], entry["values"], entry["latency_ms"]
+    )
+
+
+def _drawn(
+    plan: SearchPlan[Model],
+    costs: "CandidateCosts",
+    family: list[Candidate],
+    results: Mapping[str, list[RungResult]],
+    *,
+    wave: int,
+    symmetric: bool,
+) -> list[dict]:
+    """Draw the candidates of one family: given and random ones first, then proposed ones."""
+
+    def complete(values: Values) -> Offer | None:
+        return costs.complete(values, symmetric=symmetric)
+
+    taken = [one.values for one in family]
+    if wave == 0:
+        given = _given(plan, complete, symmetric=symmetric)
+        wanted = plan.per_family - plan.per_family // 2 - len(given)
+        random = draw_random(
+            plan.space, max(0, wanted), given, complete, symmetric=symmetric, seed=FIRST_SEARCH_SEED
+        )
+        origins = [("given", values) for values in given] + [("random", each) for each in random]
+    else:
+        scores = [(one, results[one.arm.name][0].score) for one in family]
+        finite = [score for _, score in scores if score is not None]
+        worst = min(finite, default=0.0)  # diverged trainings are as bad as the worst
+        tried = [(one.values, worst if score is None else score) for one, score in scores]
+        proposed = propose(
+            plan.space,
+            plan.per_family - len(family),
+            tried,
+            taken,
+            complete,
+            symmetric=symmetric,
+            seed=FIRST_SEARCH_SEED,
+        )
+        origins = [("proposed", values) for values in proposed]
+    name = FAMILIES[symmetric]
+    return [
+        {
+            "name": f"{name}-{len(family) + place + 1}",
+            "symmetric": symmetric,
+            "origin": origin,
+            "values": values,
+            "latency_ms": costs.latency_ms(values),
+        }
+        for place, (origin, values) in enumerate(origins)
+    ]
+
+
+def _given(
+    plan: SearchPlan[Model], complete: Callable[[Values], Offer | None], *, symmetric: bool
+) -> list[dict[str, Any]]:
+    """Return the numbers of the given arms of a family that meet the limits, perhaps when solved."""
+    given: list[dict[str, Any]] = []
+    for arm in plan.start:
+        values = plan.space.values_of(arm)
+        if plan.space.is_symmetric(values) != symmetric:
+            continue
+        offer = complete(values)
+        if offer is not None and offer.distance == 0 and offer.values not in given:
+            given.append(offer.values)
+    return given
+
+
+class CandidateCosts(Generic[Model]):
+    """Costs of possible candidates, and whether they meet the limits of a plan.
+
+    Args:
+        plan: The plan.
+    """
+
+    def __init__(self, plan: SearchPlan[Model]) -> None:
+        self.plan = plan
+        self.base = plan.start[0]
+        self.training = plan.task.extendable_training(plan.rungs[0].steps)
+        self._latencies: dict[tuple[float, float], float] = {}
+        if plan.match in ("parameters", "flops"):
+            self.limit = self._counted(plan.match, self.base)
+
+    def arm_of(self, values: Values) -> Arm:
+        """Return the arm with these numbers, as a search trains it.
+
+        Raises:
+            ValueError: If no model has these numbers.
+        """
+        shared = {f"training.{key}": value for key, value in flat(self.training).items()}
+        return with_values(self.base, {**shared, **values})
+
+    def complete(self, values: Values, *, symmetric: bool) -> Offer | None:
+        """Set the solved numbers of a draw; None if no model has its numbers."""
+        plan = self.plan
+        try:
+            if plan.match not in ("parameters", "flops"):
+                return Offer(dict(values), self._excess(values))
+
+            def cost(tried: Values) -> float:
+                return self._counted(plan.match, self.arm_of(tried))
+
+            whole, distance = dict(values), cost(values) / self.limit - 1
+            if abs(distance) > TOLERANCE:
+                whole, distance = plan.space.solve(values, cost, self.limit, symmetric=symmetric)
+            if abs(distance) > TOLERANCE:
+                return Offer(whole, distance)
+            return Offer(whole, self._excess(whole))
+        except ValueError:  # a width that is no multiple of the heads, for instance
+            return None
+
+    def _excess(self, values: Values) -> float:
+        """Return by which share a candidate costs more than it may; 0 if it does not."""
+        arm = self.arm_of(values)
+        bounds = dict(self.plan.at_most)
+        latency_bound = bounds.pop("latency_ms", None)
+        excesses = [self._counted(name, arm) / bound - 1 for name, bound in bounds.items()]
+        worst = max(excesses, default=0.0)
+        if worst > 0:
+            return worst
+        if self.plan.match == "latency":
+            own = self.latency_ms(self.plan.space.values_of(self.base)) * (1 + LATENCY_TOLERANCE)
+            latency_bound = own if latency_bound is None else min(own, latency_bound)
+        if latency_bound is None:
+            return 0.0
+        return max(0.0, self.latency_ms(values) / latency_bound - 1)
+
+    def _counted(self, name: str, arm: Arm) -> float:
+        task = self.plan.task
+        count = task.parameters if name == "parameters" else task.flops_per_step
+        return float(count(arm.config))
+
+    def latency_ms(self, values: Values) -> float:
+        """Time one answer with initial weights; models of equal parameters and FLOPs are one."""
+        arm = self.arm_of(values)
+        key = (self._counted("parameters", arm), self._counted("flops", arm))
+        if key not in self._latencies:
+            torch.set_num_threads(self.plan.threads)
+            reference, own = latencies(self.plan.task, self.base.config, arm.config)
+            base = (
+                self._counted("parameters", self.base),
+                self._counted("flops", self.base),
+            )
+            first = self._latencies.setdefault(base, 1000 * reference / 10)
+            self._latencies.setdefault(key, first * own / reference)
+        return self._latencies[key]
+
+
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested values by dotted names.
+
+    Example:
+        >>> flat({"encoder": {"d_model": 64}})
+        {'encoder.d_model': 64}
+    """
+    named: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = flat(value) if isinstance(value, Mapping) else {"": value}
+        named |= {f"{key}.{name}" if name else key: one for name, one in inner.items()}
+    return named

@@ -1,0 +1,169 @@
+"""What the candidates of a search may differ in, and which of them are symmetric."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+from askew._budget import Choice, Range
+from askew._check import require
+from askew._config import to_dict
+from askew.tradeoffs._task import Arm
+
+Values = Mapping[str, Any]
+"""Numbers of a candidate, by the names that `with_values` takes."""
+
+_GRID = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """What the candidates of a search may differ in, and what symmetric candidates have in common.
+
+    Attributes:
+        numbers: What is drawn, by the names that `with_values` takes.
+        ties: In a symmetric candidate each of these numbers equals another one.
+        fixed: In a symmetric candidate these numbers have one value each.
+        solved: Ranges among `numbers` that are not drawn: they are set so that a candidate costs
+            what it may cost. They move together, each from its lowest to its highest value.
+
+    Raises:
+        ValueError: If there is nothing to draw, or a name is unknown.
+
+    Example:
+        >>> depth = Range(low=1, high=6, step=1)
+        >>> space = Space(
+        ...     numbers={"encoder.num_layers": depth, "decoder.num_layers": depth},
+        ...     ties={"decoder.num_layers": "encoder.num_layers"},
+        ... )
+        >>> values = space.draw(np.random.default_rng(0), symmetric=True)
+        >>> values["encoder.num_layers"] == values["decoder.num_layers"]
+        True
+    """
+
+    numbers: Mapping[str, Range | Choice]
+    ties: Mapping[str, str] = field(default_factory=dict)
+    fixed: Mapping[str, object] = field(default_factory=dict)
+    solved: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        require(bool(self.drawn(symmetric=False)), "Space: numbers must be one or more; got none")
+        for name in (*self.ties, *self.ties.values(), *self.solved):
+            self._check_name(name)
+        for name in self.solved:
+            require(
+                isinstance(self.numbers[name], Range),
+                f"Space: a solved number must be a range; got {name} {self.numbers[name]}",
+            )
+        require(
+            not self.ties.keys() & self.ties.values() and not self.ties.keys() & self.fixed.keys(),
+            f"Space: a tied number must equal one that is not; got ties {dict(self.ties)}",
+        )
+
+    def _check_name(self, name: str) -> None:
+        close = get_close_matches(name, self.numbers, n=1)
+        known = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(self.numbers)}"
+        require(name in self.numbers, f"Space: unknown number {name!r}; {known}")
+
+    def drawn(self, *, symmetric: bool) -> dict[str, Range | Choice]:
+        """Return the numbers that are drawn for a candidate."""
+        left_out = {*self.solved, *((*self.ties, *self.fixed) if symmetric else ())}
+        return {name: kind for name, kind in self.numbers.items() if name not in left_out}
+
+    def draw(self, generator: np.random.Generator, *, symmetric: bool) -> dict[str, Any]:
+        """Draw a candidate; solved numbers are left out."""
+        numbers = self.drawn(symmetric=symmetric)
+        values = {name: kind.at(generator.random()) for name, kind in numbers.items()}
+        return self.completed(values, symmetric=symmetric)
+
+    def completed(self, values: Values, *, symmetric: bool) -> dict[str, Any]:
+        """Add what a symmetric candidate has in common."""
+        if not symmetric:
+            return dict(values)
+        tied = {name: values[other] for name, other in self.ties.items() if other in values}
+        return {**values, **tied, **self.fixed}
+
+    def solve(
+        self, values: Values, cost: Callable[[Values], float], limit: float, *, symmetric: bool
+    ) -> tuple[dict[str, Any], float]:
+        """Set the solved numbers so that a candidate costs as nearly `limit` as they allow.
+
+        Args:
+            values: All other numbers.
+            cost: Computes the cost of a whole candidate; it must grow with the solved numbers.
+            limit: The wanted cost, > 0.
+            symmetric: Whether the candidate is symmetric.
+
+        Returns:
+            All numbers, and the relative distance of their cost from the limit.
+
+        Example:
+            >>> space = Space(
+            ...     numbers={"depth": Range(low=1, high=4, step=1), "d_ff": Range(low=8, high=99)},
+            ...     solved=("d_ff",),
+            ... )
+            >>> cost = lambda values: values["depth"] * values["d_ff"]
+            >>> values, distance = space.solve({"depth": 2}, cost, 100.0, symmetric=False)
+            >>> round(values["d_ff"]), abs(distance) < 0.01
+            (50, True)
+        """
+
+        def at(place: int) -> dict[str, Any]:
+            solved = {name: self.numbers[name].at(place / _GRID) for name in self.solved}
+            return self.completed({**values, **solved}, symmetric=symmetric)
+
+        low, high = 0, _GRID
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if cost(at(middle)) < limit else (low, middle)
+        both = [(whole, cost(whole) / limit - 1) for whole in (at(low), at(high))]
+        return min(both, key=lambda pair: abs(pair[1]))
+
+    def values_of(self, arm: Arm) -> dict[str, Any]:
+        """Return the numbers that an arm has, without those that it leaves to a default."""
+        values = {}
+        plain = {**to_dict(arm.config), "training": dict(arm.training)}
+        for name in self.numbers:
+            value: Any = plain
+            for key in name.split("."):
+                value = value.get(key) if isinstance(value, Mapping) else None
+            if value is not None:
+                values[name] = value
+        return values
+
+    def is_symmetric(self, values: Values) -> bool:
+        """Return whether the numbers are those of a symmetric candidate."""
+        tied = all(values.get(name) == values.get(other) for name, other in self.ties.items())
+        return tied and all(values.get(name) == value for name, value in self.fixed.items())
+
+    def frozen(self, values: Values) -> "Space":
+        """Return the space in which some numbers have one value each.
+
+        Raises:
+            ValueError: If a number is unknown.
+        """
+        for name in values:
+            self._check_name(name)
+        numbers = {**self.numbers, **{name: Choice(values=(v,)) for name, v in values.items()}}
+        return Space(
+            numbers=numbers,
+            ties=self.ties,
+            fixed=self.fixed,
+            solved=tuple(name for name in self.solved if name not in values),
+        )
+
+    @property
+    def size(self) -> float:
+        """How many different candidates there are; infinite if a range has no step."""
+        counts = []
+        for kind in self.drawn(symmetric=False).values():
+            if isinstance(kind, Choice):
+                counts.append(len(kind.values))
+            elif kind.step is None:
+                return math.inf
+            else:
+                counts.append(1 + math.floor((kind.high - kind.low) / kind.step + 1e-9))
+        return math.prod(counts)
