@@ -1,4 +1,4 @@
-"""What a comparison spends: the budget of a trial and the draws of tuning."""
+"""What comparisons and searches spend, and the ranges from which numbers are drawn."""
 
 import math
 from collections.abc import Mapping
@@ -154,3 +154,58 @@ class Tuning:
     def __post_init__(self) -> None:
         require(self.draws >= 1, f"Tuning: draws must be >= 1; got draws {self.draws}")
         require(bool(self.space), "Tuning: space must have a number to draw; got none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchBudget:
+    """What a search spends, its confirmation included.
+
+    Attributes:
+        minutes: CPU-minutes of all training, > 0: 60 % for the search and 40 % for the
+            confirmation. They decide the numbers below that are None.
+        steps: Optimizer steps of a full training; by default it takes a fortieth of the minutes.
+        candidates: Number of candidates, of both families together.
+        finalists: Candidates to confirm at most, 1 to 3.
+        seeds: Number of seeds of the confirmation; five or more give verdicts.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Example:
+        >>> SearchBudget(minutes=20.0).finalists
+        2
+    """
+
+    minutes: float = 40.0
+    steps: int | None = None
+    candidates: int | None = None
+    finalists: int = 2
+    seeds: int | None = None
+
+    def __post_init__(self) -> None:
+        require(
+            0 < self.minutes < math.inf,
+            f"SearchBudget: minutes must be finite and > 0; got minutes {self.minutes}",
+        )
+        require(
+            1 <= self.finalists <= 3,
+            f"SearchBudget: finalists must be 1, 2 or 3; got finalists {self.finalists}",
+        )
+        require(
+            self.steps is None or self.steps >= 1,
+            f"SearchBudget: steps must be >= 1; got steps {self.steps}",
+        )
+        require(
+            self.candidates is None or self.candidates >= self.fewest_candidates,
+            f"SearchBudget: candidates must be at least {self.fewest_candidates}, more of each "
+            f"family than finalists; got candidates {self.candidates}",
+        )
+        require(
+            self.seeds is None or 1 <= self.seeds <= 1000,
+            f"SearchBudget: seeds must be from 1 to 1000; got seeds {self.seeds}",
+        )
+
+    @property
+    def fewest_candidates(self) -> int:
+        """The smallest number of candidates that leaves a choice of finalists."""
+        return 2 * self.finalists + 2

@@ -11,6 +11,7 @@ from askew.cli._compare import make_compare_app
 from askew.cli._doctor import doctor_command
 from askew.cli._evaluate import add_evaluate_command
 from askew.cli._export import export_command
+from askew.cli._find import make_find_app
 from askew.cli._inspect import inspect_command
 from askew.cli._options import OneLineCommand, paragraphs
 from askew.cli._parts import parts_command
@@ -54,6 +55,7 @@ def make_app(applications: Mapping[str, Application]) -> typer.Typer:
     app.callback()(_top)
     app.add_typer(make_train_app(applications), name="train")
     app.add_typer(make_compare_app(applications), name="compare")
+    app.add_typer(make_find_app(applications), name="find")
     add_evaluate_command(app, applications)
     for name, command in _COMMANDS.items():
         app.command(name, cls=OneLineCommand, help=paragraphs(command.__doc__))(command)

@@ -160,7 +160,7 @@ class ResultOptions(VerdictOptions):
 def make_compare_app(applications: Mapping[str, Application]) -> typer.Typer:
     """Make `askew compare`: a sub-command per application, `experiment` and `results`."""
     app = typer.Typer(
-        cls=_AnyOrder,
+        cls=AnyOrder,
         no_args_is_help=False,
         help="Train an asymmetric model and its symmetric twin, and say whether the asymmetry "
         "pays.\n\nThe report says for quality and for speed: pays, does not pay, or cannot tell, "
@@ -187,7 +187,7 @@ def make_compare_app(applications: Mapping[str, Application]) -> typer.Typer:
     return app
 
 
-class _AnyOrder(TyperGroup):
+class AnyOrder(TyperGroup):
     """A group whose sub-command may stand anywhere among the options, or be left out."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -211,11 +211,12 @@ class _AnyOrder(TyperGroup):
                 is_value = "=" not in arg and arg not in flags
             elif arg in self.commands:
                 return [arg, *args[:place], *args[place + 1 :]]
-            elif ":" in arg:
+            elif ":" in arg and "experiment" in self.commands:
                 return ["experiment", *args]
             else:
                 names = ", ".join(n for n in self.commands if n not in ("experiment", "results"))
-                fail(f"compare: task must be {names} or MODULE:NAME; got {arg!r}", 2)
+                names += " or MODULE:NAME" if "experiment" in self.commands else ""
+                fail(f"{self.name}: task must be {names}; got {arg!r}", 2)
         has_results = any(arg.partition("=")[0] == "--results" for arg in args)
         return ["results" if has_results else next(iter(self.commands)), *args]
 
@@ -249,7 +250,7 @@ def _compare_experiment(options: ExperimentOptions, trials: TrialOptions) -> Non
 
 def _judge(options: ResultOptions) -> None:
     with exit_on_user_error():
-        _check_report()
+        check_report()
         from askew import tradeoffs
         from askew._files import write_json
         from askew._folders import check_writable
@@ -259,7 +260,7 @@ def _judge(options: ResultOptions) -> None:
             baseline=options.baseline,
             metrics=[tradeoffs.Metric(**settings) for settings in options.metrics],
             name=options.results.name,
-            command=_command_line(),
+            command=command_line(),
         )
         if options.out is not None:
             check_writable(options.out)
@@ -318,7 +319,7 @@ def _run(setup: "Setup", trials: TrialOptions, tuning: Tuning | None, folder: Pa
             setup.arms,
             out=folder,
             jobs=trials.jobs or max(1, (os.cpu_count() or 1) // trials.processes),
-            command=_command_line(),
+            command=command_line(),
             watcher=watcher,
             looks=tradeoffs.interim_schedule(len(seeds)) if trials.until_decided else None,
             **_call(setup, trials, tuning),
@@ -339,13 +340,13 @@ def _finish(
 
 
 def _check_packages(trials: TrialOptions) -> None:
-    _check_report()
+    check_report()
     if trials.cluster:
         with requires_extra("compare", "cluster"):
             import_module("ray")
 
 
-def _check_report() -> None:
+def check_report() -> None:
     with requires_extra("compare", "report"):
         import jinja2  # noqa: F401  (needed last, but checked before any work)
         import plotly  # noqa: F401
@@ -355,7 +356,7 @@ def _tuning(trials: TrialOptions, usual: Mapping[str, Range]) -> Tuning | None:
     return None if trials.tune == 0 else Tuning(draws=trials.tune, space=trials.space or usual)
 
 
-def _command_line() -> str:
+def command_line() -> str:
     return shlex.join(["askew", *sys.argv[1:]])
 
 

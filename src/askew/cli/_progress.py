@@ -89,6 +89,24 @@ class ComparisonProgress(_Bar, Watcher):
         self.bar.update(self.line, completed=done, total=total)
 
 
+class SearchProgress(_Bar, Watcher):
+    """Shows the progress of a search and of its confirmation."""
+
+    def stage(self, name: str) -> None:
+        """Show the name of the current stage."""
+        self.bar.update(self.line, description=name, completed=0, total=None)
+        self.print(f"{name} …")
+
+    def trials(self, done: Mapping[tuple[str, int], int], steps: Mapping[str, int]) -> None:
+        """Show the finished steps of the confirmation."""
+        total = sum(steps[arm] for arm, _ in done)
+        self.bar.update(self.line, completed=sum(done.values()), total=total)
+
+    def costs(self, done: int, total: int) -> None:
+        """Show the finished candidates or measurements."""
+        self.bar.update(self.line, completed=done, total=total)
+
+
 class TrainingProgress(_Bar):
     """Shows the progress of one training; called with the number of steps done and of all."""
 

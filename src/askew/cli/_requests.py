@@ -1,14 +1,15 @@
-"""Options of `askew compare` that are parsed: ranges, metrics and experiments."""
+"""Options of `askew compare` and `askew find` that are parsed."""
 
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from askew._budget import Range
+from askew._budget import Choice, Range
+from askew._config import errors_name_file, parse_setting, read_toml
 
 if TYPE_CHECKING:
-    from askew.tradeoffs import Experiment
+    from askew.tradeoffs import Experiment, Space
 
 
 def parse_range(text: str) -> tuple[str, Range]:
@@ -24,6 +25,87 @@ def parse_range(text: str) -> tuple[str, Range]:
         raise ValueError(
             f"compare: --search must be KEY=LOW..HIGH or KEY=LOW..HIGH:log; got {text!r} {error}"
         ) from None
+
+
+def parse_numbers(text: str) -> tuple[str, Range | Choice]:
+    """Read KEY=LOW..HIGH, with :log, :int or :step=STEP after it, or KEY=a,b,c."""
+    key, _, written = text.partition("=")
+    try:
+        if not key or not written:
+            raise ValueError
+        return key, _numbers(written)
+    except ValueError as error:
+        raise ValueError(
+            "find: --search must be KEY=LOW..HIGH, with :log, :int or :step=STEP after it, or "
+            f"KEY=a,b,c; got {text!r} {error}"
+        ) from None
+
+
+def _numbers(written: str) -> Range | Choice:
+    ends, *scales = written.split(":")
+    low, dots, high = ends.partition("..")
+    if not dots:
+        if scales:
+            raise ValueError
+        return Choice(values=tuple(_value(word) for word in ends.split(",")))
+    step = None
+    for scale in scales:
+        if scale == "int":
+            step = 1
+        elif scale.startswith("step="):
+            step = _number(scale.removeprefix("step="))
+        elif scale != "log":
+            raise ValueError
+    return Range(low=_number(low), high=_number(high), log="log" in scales, step=step)
+
+
+def _number(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+def _value(word: str) -> Any:
+    (value,) = parse_setting(f"value={word}").values()
+    return value
+
+
+def parse_bound(text: str) -> tuple[str, float]:
+    """Read NAME=NUMBER."""
+    name, _, number = text.partition("=")
+    try:
+        return name, float(number)
+    except ValueError:
+        raise ValueError(f"find: --at-most must be NAME=NUMBER; got {text!r}") from None
+
+
+def read_space(path: Path) -> "Space":
+    """Read a space from a TOML file with the tables numbers, ties and fixed, and a list, solved.
+
+    A number is written as --search writes it, or as a list of values.
+    """
+    from askew.tradeoffs import Space
+
+    tables = read_toml(path)
+    known = ("numbers", "ties", "fixed", "solved")
+    unknown = [name for name in tables if name not in known]
+    numbers: Any = tables.get("numbers", {})
+    with errors_name_file(path):
+        if unknown or not isinstance(numbers, dict):
+            raise ValueError(f"find: a space has {', '.join(known)}; got {unknown or numbers}")
+        return Space(
+            numbers={name: _listed(name, value) for name, value in numbers.items()},
+            ties=cast("Any", tables.get("ties", {})),
+            fixed=cast("Any", tables.get("fixed", {})),
+            solved=tuple(cast("Any", tables.get("solved", ()))),
+        )
+
+
+def _listed(name: str, value: object) -> Range | Choice:
+    if isinstance(value, list):
+        return Choice(values=tuple(value))
+    return parse_numbers(f"{name}={value}")[1]
 
 
 def parse_metric(text: str) -> dict[str, Any]:

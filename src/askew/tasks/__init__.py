@@ -19,7 +19,7 @@ from askew.tasks._applications import APPLICATIONS
 from askew.tasks._sources import QuestionSources, Sources, is_catalogue
 
 if TYPE_CHECKING:
-    from askew.tasks._arms import default_folder
+    from askew.tasks._arms import default_folder, search_folder
     from askew.tasks._data import load_text, read_any
     from askew.tasks._evaluate import Evaluated, evaluate_translator, load_test
     from askew.tasks._labels import LabelTask, LabelTrainingConfig, best_threshold
@@ -106,6 +106,7 @@ __all__ = [
     "read_table_file",
     "references",
     "retrieval_scores",
+    "search_folder",
     "shipped_questions",
     "split_table",
     "teach",
@@ -115,7 +116,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "_arms": "default_folder",
+    "_arms": "default_folder search_folder",
     "_data": "load_text read_any",
     "_evaluate": "Evaluated evaluate_translator load_test",
     "_labels": "LabelTask LabelTrainingConfig best_threshold",

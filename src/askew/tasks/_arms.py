@@ -15,6 +15,7 @@ from askew.tradeoffs import (
     Budget,
     Choice,
     Range,
+    SearchBudget,
     Space,
     Task,
     Tuning,
@@ -45,11 +46,34 @@ def shaped_config(
     """
     is_file = shape not in shapes and Path(shape).suffix == ".toml"
     joined = deepcopy(dict(values or {}))
-    merge(joined, read_toml(shape) if is_file else {})
+    merge(joined, _without_training(read_toml(shape)) if is_file else {})
     merge(joined, settings)
     base: Any = preset(usual if is_file else shape)
     with errors_name_file(shape if is_file else None):
         return load_config(type(base), joined, base=base)
+
+
+def _without_training(values: Mapping[str, object]) -> dict[str, object]:
+    return {key: value for key, value in values.items() if key != "training"}
+
+
+def shape_training(task: Any, shape: str, settings: Mapping[str, object]) -> dict[str, object]:
+    """Return the numbers of training of a shape: those of its file, none of a named shape.
+
+    `settings` override the file.
+
+    Raises:
+        ValueError: If the task has no such numbers.
+    """
+    if Path(shape).suffix != ".toml":
+        return {}
+    training: Any = read_toml(shape).get("training", {})
+    if training:
+        merge(training, settings)
+    base: Any = task.training
+    with errors_name_file(shape):
+        load_config(type(base), training, base=base, where="training")
+    return training
 
 
 def matched_arms(
@@ -62,12 +86,14 @@ def matched_arms(
     settings: Mapping[str, object],
     sides: tuple[str, str],
     parameters: Callable[[Any], Any],
-    training: Mapping[str, object] | None = None,
+    training_of: Callable[[str], Mapping[str, object]],
+    taught: Mapping[str, object] | None = None,
 ) -> tuple[list[Arm], dict[str, object]]:
     """Make the challenger and its baseline, and describe how they were matched.
 
     The settings change the challenger and its twin, but no other baseline. The challenger "twin"
     is the twin of the `usual` shape, compared with itself. Equal arms start from different weights.
+    The challenger alone has the numbers of training in `taught`.
     """
     is_itself = challenger == "twin"
     first = config_of(usual if is_itself else challenger, settings)
@@ -82,8 +108,13 @@ def matched_arms(
         names[0] += "-again"
     offset = OTHER_WEIGHTS if first == other else 0
     arms = [
-        Arm(name=names[0], config=first, init_offset=offset, training=training or {}),
-        Arm(name=names[1], config=other),
+        Arm(
+            name=names[0],
+            config=first,
+            init_offset=offset,
+            training={**training_of(challenger), **(taught or {})},
+        ),
+        Arm(name=names[1], config=other, training=training_of(options.baseline)),
     ]
     if twin is not None:
         return arms, {"match": twin.match, "match_residual": twin.residual}
@@ -188,6 +219,34 @@ def default_folder(
     others = [repr(setting) for setting in (tuning, processes) if setting not in (None, 1)]
     digest = _digest(task.describe(), [repr(arm) for arm in arms], repr(budget), threads, *others)
     return RUNS / f"{task.name}-{arms[0].name}-{digest}"
+
+
+def search_folder(
+    task: Task[Any],
+    space: Space,
+    start: Sequence[Arm],
+    budget: SearchBudget,
+    match: str,
+    at_most: Mapping[str, float],
+    threads: int,
+) -> Path:
+    """Return the folder of a search: the same settings always have the same folder.
+
+    Args:
+        task: As for `find`, and so are all others.
+        space: What candidates differ in.
+        start: Arms that are among the candidates.
+        budget: What it may spend.
+        match: The cost that candidates have in common.
+        at_most: Upper bounds of costs.
+        threads: Threads of every training.
+
+    Returns:
+        A folder under askew-runs.
+    """
+    arms = [repr(arm) for arm in start]
+    settings = (to_dict(space), arms, repr(budget), match, dict(at_most), threads)
+    return RUNS / f"find-{task.name}-{_digest(task.describe(), *settings)}"
 
 
 def _digest(*identity: object) -> str:

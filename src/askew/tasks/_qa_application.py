@@ -128,7 +128,7 @@ def make_task(options: QAOptions) -> "QATask":
 def make_arms(task: "QATask", options: QAComparison) -> "tuple[list[Arm], dict[str, object]]":
     """Make the challenger and its baseline, such as a twin with equal encoders."""
     from askew.models import qa_parameter_count
-    from askew.tasks._arms import matched_arms
+    from askew.tasks._arms import matched_arms, shape_training
 
     arms, matched = matched_arms(
         task,
@@ -139,13 +139,17 @@ def make_arms(task: "QATask", options: QAComparison) -> "tuple[list[Arm], dict[s
         settings=options.model_settings(),
         sides=("question", "context"),
         parameters=qa_parameter_count,
+        training_of=lambda shape: shape_training(task, shape, options.training_settings()),
     )
     return arms, matched | {"preset": options.preset}
 
 
 def make_model(task: "QATask", options: QATraining) -> "tuple[QAConfig, Mapping[str, object]]":
     """Make the config of the one model that is trained."""
-    return _config(task, options, options.shape, options.model_settings()), {}
+    from askew.tasks._arms import shape_training
+
+    config = _config(task, options, options.shape, options.model_settings())
+    return config, shape_training(task, options.shape, options.training_settings())
 
 
 def _config(task: "QATask", options: QAOptions, shape: str, settings: Mapping) -> "QAConfig":

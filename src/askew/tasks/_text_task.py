@@ -71,7 +71,11 @@ class TextTask(Task[Model]):
         No part has a warm-up or a schedule of its own.
         """
         warmup = min(self.training.warmup_steps, max(1, steps // self.warmup_divisor))
-        parts = [f.name for f in fields(self.training) if isinstance(getattr(self.training, f.name), PartConfig)]
+        parts = [
+            f.name
+            for f in fields(self.training)
+            if isinstance(getattr(self.training, f.name), PartConfig)
+        ]
         return {
             "warmup_steps": warmup,
             "schedule": "inverse_sqrt",

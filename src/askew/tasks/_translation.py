@@ -160,11 +160,11 @@ class TranslationTask(TextTask[AsymmetricTranslationModel]):
         return chrf(self.translator(model).translate(pairs.sources), pairs.targets).value
 
     @torch.inference_mode()
-    def time_answers(self, model: AsymmetricTranslationModel) -> None:
-        """Translate ten test sentences one by one, each into as many tokens as the mean target."""
+    def time_answers(self, model: AsymmetricTranslationModel, *, items: int) -> None:
+        """Translate the first test sentences, each into as many tokens as the mean target has."""
         lengths = self.examples[1].lengths
         tokens = round(sum(target for _, target in lengths) / len(lengths))
-        for source in self.text.test.sources[:10]:
+        for source in self.text.test.sources[:items]:
             numbers = torch.tensor([[*self.tokenizers.source.encode(source).ids, END]])
             model.generate(numbers, min_new_tokens=tokens, max_new_tokens=tokens, num_beams=1)
 

@@ -141,7 +141,7 @@ def make_arms(
     task: "TranslationTask", options: TranslationComparison
 ) -> "tuple[list[Arm], dict[str, object]]":
     """Make the challenger and its baseline; only the challenger learns from a teacher."""
-    from askew.tasks._arms import matched_arms
+    from askew.tasks._arms import matched_arms, shape_training
     from askew.transformer import parameter_count
 
     arms, matched = matched_arms(
@@ -153,7 +153,8 @@ def make_arms(
         settings=options.model_settings(),
         sides=("encoder", "decoder"),
         parameters=parameter_count,
-        training=teacher_training(options),
+        training_of=lambda shape: shape_training(task, shape, options.training_settings()),
+        taught=teacher_training(options),
     )
     return arms, matched | {"preset": options.preset}
 
@@ -162,8 +163,13 @@ def make_model(
     task: "TranslationTask", options: TranslationTraining
 ) -> "tuple[EncoderDecoderConfig, Mapping[str, object]]":
     """Make the config of the one model that is trained."""
+    from askew.tasks._arms import shape_training
+
     config = _config(task, options, options.shape, options.model_settings())
-    return config, teacher_training(options)
+    return config, {
+        **shape_training(task, options.shape, options.training_settings()),
+        **teacher_training(options),
+    }
 
 
 def _config(

@@ -1,6 +1,6 @@
 """Does the asymmetry pay? Matched twins, paired trials, verdicts with their uncertainty."""
 
-from askew._budget import Budget, Choice, Range, Tuning
+from askew._budget import Budget, Choice, Range, SearchBudget, Tuning
 from askew.tradeoffs._compare import Comparison, compare, prepare_comparison
 from askew.tradeoffs._experiment import Experiment
 from askew.tradeoffs._experiment_settings import ACCURACY, ModelConfig, Score, adamw
@@ -14,7 +14,7 @@ from askew.tradeoffs._report.summary import summary_sentence
 from askew.tradeoffs._report.terminal import print_results
 from askew.tradeoffs._results import SPEED_METRICS
 from askew.tradeoffs._running.flops import count_flops, count_parameters
-from askew.tradeoffs._running.search_plan import SearchPlan, effort
+from askew.tradeoffs._running.search_plan import SearchPlan
 from askew.tradeoffs._running.train_loop import train_loop
 from askew.tradeoffs._running.trial import Trial, load_trial
 from askew.tradeoffs._running.trials import calibrate
@@ -51,6 +51,7 @@ __all__ = [
     "Row",
     "Run",
     "Score",
+    "SearchBudget",
     "SearchPlan",
     "Space",
     "Task",
@@ -68,7 +69,6 @@ __all__ = [
     "compare",
     "count_flops",
     "count_parameters",
-    "effort",
     "expected_best",
     "find",
     "interim_schedule",

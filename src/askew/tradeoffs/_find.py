@@ -8,16 +8,18 @@ from typing import NamedTuple
 
 import filelock
 
+from askew._budget import SearchBudget
 from askew._check import require, requires_extra
 from askew._config import to_dict
-from askew._files import write_json, write_text
+from askew._files import read_json, write_json, write_text
 from askew._folders import check_resumable
 from askew.tradeoffs._compare import Comparison, compare
 from askew.tradeoffs._report.search_summary import search_sentence
 from askew.tradeoffs._results import trials_csv
 from askew.tradeoffs._running.promotion import Standing, choose_finalists, pareto_ranks
 from askew.tradeoffs._running.search import FAMILIES, Candidate, Searched, flat, search
-from askew.tradeoffs._running.search_plan import SearchPlan
+from askew.tradeoffs._running.search_plan import Schedule, SearchPlan, schedule_of
+from askew.tradeoffs._running.trials import calibrate
 from askew.tradeoffs._running.watcher import Watcher
 from askew.tradeoffs._space import Space
 from askew.tradeoffs._statistics.verdicts import Verdict
@@ -53,16 +55,12 @@ def find(
     space: Space,
     start: Sequence[Arm],
     *,
-    steps: int,
     out: Path,
-    candidates: int = 36,
-    finalists: int = 2,
-    seeds: Sequence[int] = range(8),
+    budget: SearchBudget | None = None,
     match: str = "parameters",
     at_most: Mapping[str, float] | None = None,
     jobs: int = 1,
     threads: int = 1,
-    looks: Sequence[int] | None = None,
     settings: Mapping[str, object] | None = None,
     command: str = "",
     watcher: Watcher | None = None,
@@ -76,7 +74,7 @@ def find(
     seed, every rung has another one, and a promoted training continues from its checkpoint where
     the task keeps one.
 
-    The search sees training and validation data alone. At most `finalists` asymmetric candidates
+    The search sees training and validation data alone. At most three asymmetric candidates
     (the best, the fastest within the equivalence margin, the knee of the Pareto front) then meet
     the best symmetric one on seeds that the search did not use and on the test data, by `compare`.
 
@@ -85,17 +83,13 @@ def find(
         space: What candidates differ in.
         start: Arms that are among the candidates if they meet the limits; all others have the
             settings of the first.
-        steps: Optimizer steps of a full training.
         out: Folder of the search; called again with the same settings, it is continued.
-        candidates: Of both families together.
-        finalists: 1 to 3.
-        seeds: Of the confirmation; five or more give verdicts.
+        budget: What it may spend; 40 CPU-minutes by default.
         match: What all candidates have in common with the first of `start`: "parameters" or
             "flops" within 1 %, at most its "latency", or "nothing".
         at_most: Upper bounds of "parameters", "flops" (of a training step) or "latency_ms".
         jobs: Trainings at the same time.
         threads: Threads of PyTorch in each.
-        looks: Numbers of seeds after which the finalists are judged, as in `compare`.
         settings: More to write into the results.
         command: What to type to get these results again.
         watcher: Receives the progress.
@@ -117,44 +111,99 @@ def find(
         import optuna  # noqa: F401
     plan = SearchPlan(
         task=task,
-        space=space if match in ("parameters", "flops") else replace(space, solved=()),
+        space=space,
         start=start,
-        steps=steps,
-        candidates=candidates,
-        finalists=finalists,
-        seeds=seeds,
+        budget=budget or SearchBudget(),
         match=match,
         at_most=at_most or {},
         out=out,
         jobs=jobs,
         threads=threads,
-        looks=[len(seeds)] if looks is None else list(looks),
         settings=settings or {},
         command=command,
     )
-    identity = prepare_search(plan)
+    identity = _prepare(plan)
     out.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(out / ".lock", timeout=0):
-            write_json(out / "search.json", identity)
-            return _run(plan, watcher or Watcher())
+            return _run(_scheduled(plan, identity, watcher or Watcher()), watcher or Watcher())
     except filelock.Timeout:
         raise RuntimeError(f"find: another process is at work in {out}") from None
 
 
-def prepare_search(plan: SearchPlan[Model]) -> dict:
-    """Check that a search can run in its folder, before any work and without a trace.
+def prepare_search(
+    task: Task[Model],
+    space: Space,
+    start: Sequence[Arm],
+    *,
+    out: Path,
+    budget: SearchBudget,
+    match: str,
+    at_most: Mapping[str, float],
+    threads: int,
+) -> dict:
+    """Check that a search can run in a folder, before any work and without a trace.
+
+    Args:
+        task: As for `find`, and so are all others.
+        space: What candidates differ in.
+        start: Arms that are among the candidates.
+        out: Folder of the search.
+        budget: What it may spend.
+        match: The cost that candidates have in common.
+        at_most: Upper bounds of costs.
+        threads: Threads of PyTorch in each training.
 
     Returns:
-        The settings that identify it.
+        The settings that identify the search.
 
     Raises:
         ValueError: If they do not fit, or the folder holds something else.
     """
+    plan = SearchPlan(
+        task=task,
+        space=space,
+        start=start,
+        out=out,
+        budget=budget,
+        match=match,
+        at_most=at_most,
+        threads=threads,
+    )
+    return _prepare(plan)
+
+
+def _prepare(plan: SearchPlan[Model]) -> dict:
     plan.check()
     identity = plan.identity()
     check_resumable(plan.out, "search.json", identity, caller="find")
     return identity
+
+
+def _scheduled(plan: SearchPlan[Model], identity: dict, watcher: Watcher) -> SearchPlan[Model]:
+    """Return the plan with its numbers, which are found once and stored before any training."""
+    path = plan.out / "search.json"
+    if path.is_file():
+        schedule = Schedule(**read_json(path)["schedule"])
+    else:
+        budget = plan.budget
+        if budget.steps and budget.candidates and budget.seeds:
+            schedule = Schedule(budget.steps, budget.candidates, budget.seeds)
+        else:
+            watcher.stage("calibrating")
+            arm = plan.start[0]
+            steps = calibrate(plan.task, [arm], minutes=1.0, jobs=plan.jobs, threads=plan.threads)
+            schedule = schedule_of(budget, steps[arm.name])
+        rungs = replace(plan, steps=schedule.steps).rungs
+        stored = {"schedule": schedule._asdict(), "rungs": [rung._asdict() for rung in rungs]}
+        write_json(path, {**identity, **stored})
+    watcher.stage(
+        f"{schedule.candidates} candidates, {schedule.steps} steps each at most; then at most "
+        f"{plan.budget.finalists} finalists on {schedule.seeds} fresh seeds"
+    )
+    return replace(
+        plan, steps=schedule.steps, candidates=schedule.candidates, seeds=range(schedule.seeds)
+    )
 
 
 def _run(plan: SearchPlan[Model], watcher: Watcher) -> Found:
@@ -162,7 +211,7 @@ def _run(plan: SearchPlan[Model], watcher: Watcher) -> Found:
     last = {symmetric: _last_rung(plan, searched, symmetric) for symmetric in (False, True)}
     fronts = {name: _front(last[name == "symmetric"]) for name in FAMILIES}
     margin = plan.task.metrics[0].equivalence
-    finalists = choose_finalists(last[False], plan.finalists, margin=margin)
+    finalists = choose_finalists(last[False], plan.budget.finalists, margin=margin)
     control = max(last[True], key=lambda one: (one.score, -one.cost)).name
     by_name = {one.arm.name: one for one in searched.candidates}
     arms = [by_name[name].arm for name in finalists if not _is_same(by_name, name, control)]
@@ -237,7 +286,6 @@ def _confirm(plan: SearchPlan[Model], arms: Sequence[Arm], watcher: Watcher) -> 
         settings=run.settings,
         command=run.command,
         watcher=watcher,
-        looks=run.looks,
     )
 
 

@@ -16,7 +16,7 @@ from askew.tradeoffs._task import Arm, Task
 from askew.tradeoffs._twin import FF_STEP, Config, Twin, candidates, middle, sides_of, with_both
 from askew.transformer import StackConfig
 
-_LATENCY_ROUNDS, _STEP_ROUNDS = 7, 3
+_LATENCY_ITEMS, _LATENCY_ROUNDS, _STEP_ROUNDS = 4, 9, 3
 
 
 def measured_twin(
@@ -110,16 +110,16 @@ def latency_ratio(task: Task[Any], config: Any, other: Any) -> float:
 
 
 def latencies(task: Task[Any], *configs: Any) -> list[float]:
-    """Time the answers of models with initial weights in turn; return the median seconds of each."""
+    """Time single answers of models with initial weights in turn; return the median seconds."""
     models = [task.build(each, 0).eval() for each in configs]
     spent: list[list[float]] = [[] for _ in models]
     with torch.no_grad():
         for turn in range(_LATENCY_ROUNDS + 1):
             for seconds, model in zip(spent, models, strict=True):
                 started = time.perf_counter()
-                task.time_answers(model)
+                task.time_answers(model, items=_LATENCY_ITEMS)
                 if turn:
-                    seconds.append(time.perf_counter() - started)
+                    seconds.append((time.perf_counter() - started) / _LATENCY_ITEMS)
     return [median(seconds) for seconds in spent]
 
 

@@ -79,6 +79,30 @@ class _Tuning(TypedDict):
     draws: Sequence[_Draw]
 
 
+class _Candidate(TypedDict):
+    name: str
+    symmetric: bool
+    origin: str
+    values: Mapping[str, Any]
+    parameters: FiniteFloat
+    latency_ms: FiniteFloat
+    scores: Sequence[FiniteFloat | None]
+    quality: FiniteFloat | None
+    train_seconds: FiniteFloat
+
+
+class _Search(TypedDict):
+    sentence: str
+    rungs: Sequence[int]
+    candidates: Sequence[_Candidate]
+    rank_correlations: Sequence[FiniteFloat | None]
+    promoted_one_in: Sequence[int]
+    fronts: Mapping[str, Sequence[str]]
+    finalists: Sequence[str]
+    control: str
+    train_seconds: FiniteFloat
+
+
 class _Results(TypedDict):
     task: str
     summary: str
@@ -90,6 +114,7 @@ class _Results(TypedDict):
     trials: Sequence[_Trial]
     verdicts: Sequence[_Verdict]
     tuning: NotRequired[Mapping[str, _Tuning]]
+    search: NotRequired[_Search]
 
 
 class _StoredPoint(TypedDict):
@@ -133,7 +158,7 @@ def _mismatch(results: Mapping[str, Any]) -> str:
     """Describe which name is unknown, or which verdict contradicts itself."""
     arms = {arm["name"] for arm in results["arms"]}
     scales = {metric["name"]: metric["scale"] for metric in results["metrics"]}
-    unknown = {trial["arm"] for trial in results["trials"]} - arms
+    unknown = {trial["arm"] for trial in results["trials"]} - arms | _unknown_candidates(results)
     for verdict in results["verdicts"]:
         unknown |= {verdict["challenger"], verdict["baseline"]} - arms
         unknown |= {verdict["metric"]} - scales.keys()
@@ -156,3 +181,12 @@ def _mismatch(results: Mapping[str, Any]) -> str:
             if far:
                 return f"a logarithm of a ratio out of range, {far[0]} {about}"
     return ""
+
+
+def _unknown_candidates(results: Mapping[str, Any]) -> set[str]:
+    """Return the finalists and the control that are no candidates of the search."""
+    if "search" not in results:
+        return set()
+    search = results["search"]
+    names = {candidate["name"] for candidate in search["candidates"]}
+    return {*search["finalists"], search["control"]} - names

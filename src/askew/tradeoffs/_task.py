@@ -248,13 +248,13 @@ class Task(ABC, Generic[Model]):
         """
         return {}
 
-    def time_answers(self, model: Model) -> None:
-        """Answer ten items one by one; the work must not depend on the weights.
+    def time_answers(self, model: Model, *, items: int) -> None:
+        """Answer the first test items one by one, with as much work whatever the weights are.
 
         The time of this call is the latency of a model before it is trained. By default it calls
         `predict`.
         """
-        self.predict(model, items=10, batch_size=1)
+        self.predict(model, items=items, batch_size=1)
 
     def train_score(self, model: Model) -> float | None:
         """Compute the first metric on training data, on as many items as the test set has.

@@ -115,6 +115,7 @@ def _section(run: Run, results: dict, say: Language, *, place: int | None) -> di
     from askew.tradeoffs._report.learning_curves import learning_charts
     from askew.tradeoffs._report.pareto_charts import tradeoff_charts
     from askew.tradeoffs._report.quality_charts import quality_charts
+    from askew.tradeoffs._report.search_section import search_section
 
     quality, costs = split_metrics(results)
     names = [arm["name"] for arm in results["arms"]]
@@ -135,6 +136,7 @@ def _section(run: Run, results: dict, say: Language, *, place: int | None) -> di
             for m in quality
         ],
         "tradeoffs": tradeoff_charts(results, quality[0], costs, say) if quality else [],
+        "search": search_section(results, say),
         "cost_table": cost_table(results, say),
         "learning": learning_charts(results, say),
         "details": [table for table in details if table.rows],

@@ -11,6 +11,7 @@ from askew._check import require
 from askew._files import is_version, read_json
 from askew.tradeoffs._report.item_differences import items_of
 from askew.tradeoffs._report.language import Language
+from askew.tradeoffs._report.search_summary import search_sentence
 from askew.tradeoffs._report.summary import headline, summary_sentence
 from askew.tradeoffs._results_schema import results_fault
 from askew.tradeoffs._statistics.verdicts import Metric, Verdict
@@ -64,15 +65,17 @@ def read_run(folder: str | Path) -> Run:
         "comparison has none: run its command again to continue it",
     )
     results = checked("read_run", read_json(path, version=None), of=f" in {path}")
-    return Run(folder.resolve().name, results, items_of(folder, results))
+    trials = folder / "confirmation" if "search" in results else folder
+    return Run(folder.resolve().name, results, items_of(trials, results))
 
 
 def checked(caller: str, results: Mapping[str, Any], *, of: str = "") -> dict:
     """Refuse results that cannot be shown, and fill in what older ones lack."""
     version = results.get("version")
+    known = 2 if "search" in results else 1
     require(
-        is_version(version, 1),
-        f"{caller}: results must be of version 1; got version {version!r}{of}",
+        is_version(version, known),
+        f"{caller}: results must be of version {known}; got version {version!r}{of}",
     )
     fault = results_fault(results)
     require(not fault, f"{caller}: results must be complete; got {fault}{of}")
@@ -98,19 +101,35 @@ def localised(results: dict, say: Language) -> dict:
     ]
     verdicts = [v | {"reason": say.reason(v["reason"])} for v in results["verdicts"]]
     summary = results["summary"] if say.code == "en" else _summary(results, say)
+    if "search" in results:
+        summary = f"{_searched(results, say)} {summary}"
     return results | {"metrics": metrics, "verdicts": verdicts, "summary": summary}
 
 
 def _summary(results: dict, say: Language) -> str:
     """Write the summary anew on its metrics: all of them, or those of the headline."""
-    verdicts = [
+    verdicts, metrics = _verdicts(results), _metrics(results)
+    whole = summary_sentence(verdicts, metrics) == results["summary"]
+    return (summary_sentence if whole else headline)(verdicts, metrics, language=say.code)
+
+
+def _searched(results: dict, say: Language) -> str:
+    """Write the sentence of a search on the metrics of its confirmation."""
+    return search_sentence(
+        results["search"], _verdicts(results), _metrics(results), language=say.code
+    )
+
+
+def _verdicts(results: dict) -> list[Verdict]:
+    return [
         Verdict(**{name: verdict.get(name, 0) for name in Verdict._fields})
         for verdict in results["verdicts"]
     ]
+
+
+def _metrics(results: dict) -> list[Metric]:
     names = [field.name for field in fields(Metric)]
-    metrics = [Metric(**{name: metric[name] for name in names}) for metric in results["metrics"]]
-    whole = summary_sentence(verdicts, metrics) == results["summary"]
-    return (summary_sentence if whole else headline)(verdicts, metrics, language=say.code)
+    return [Metric(**{name: metric[name] for name in names}) for metric in results["metrics"]]
 
 
 def _comparatives(metric: dict) -> tuple[str, str, str]:

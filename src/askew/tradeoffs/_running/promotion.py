@@ -58,7 +58,8 @@ def pareto_ranks(standings: Sequence[Standing]) -> list[int]:
     """Return the rank of each: 0 on the Pareto front, 1 on that of the others, and so on.
 
     Example:
-        >>> pareto_ranks([Standing("a", 3.0, 9.0), Standing("b", 2.0, 1.0), Standing("c", 1.0, 5.0)])
+        >>> rivals = [Standing("a", 3.0, 9.0), Standing("b", 2.0, 1.0), Standing("c", 1.0, 5.0)]
+        >>> pareto_ranks(rivals)
         [0, 0, 1]
     """
     ranks = [-1] * len(standings)

@@ -15,7 +15,7 @@ from askew.tradeoffs._running.trials import trial_processes
 from askew.tradeoffs._task import Arm, Model, Task
 
 FIRST_SEARCH_SEED = 2_000_000
-"""Rung number r has the seed FIRST_SEARCH_SEED + r: far from the seeds of trials and of tuning."""
+"""Seeds from here on are those of searches: far from the seeds of trials and of tuning."""
 _POLL_SECONDS = 0.5
 _MAX_LOSSES = 3
 
@@ -26,17 +26,14 @@ class Rung(NamedTuple):
     Attributes:
         number: From 0.
         steps: Optimizer steps from the beginning of the training.
+        seed: Of the data order: the same for all candidates, another one on every rung.
         items: Validation items on which the deciding metric is computed; 0 leaves it out.
     """
 
     number: int
     steps: int
-    items: int = 0
-
-    @property
-    def seed(self) -> int:
-        """Seed of the data order, the same for all candidates and another one on every rung."""
-        return FIRST_SEARCH_SEED + self.number
+    seed: int
+    items: int
 
 
 class RungResult(NamedTuple):
@@ -93,13 +90,11 @@ def climb(
         workers = min(jobs, len(batch))
         try:
             with trial_processes(workers, threads) as executor:
-                running = {
-                    executor.submit(run_rung, task, arm, rung, out=out): arm.name for arm in batch
-                }
+                running = {executor.submit(run_rung, task, arm, rung, out=out) for arm in batch}
                 while running:
-                    for future in wait(running, _POLL_SECONDS, FIRST_COMPLETED).done:
+                    finished, running = wait(running, _POLL_SECONDS, FIRST_COMPLETED)
+                    for future in finished:
                         future.result()
-                        del running[future]
                     progress(len(candidates) - len(missing) + len(batch) - len(running))
         except BrokenProcessPool as error:
             names = [candidate.name for candidate in batch]

@@ -1,6 +1,6 @@
 """The search itself: candidates are drawn, trained rung by rung, and the better ones promoted."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple
 
 import torch
@@ -23,6 +23,7 @@ LATENCY_TOLERANCE = 0.05
 """The same of a matched latency, which is measured."""
 LOWEST_CORRELATION = 0.5
 """Below this rank correlation of two rungs, half of the candidates are promoted to the next."""
+_TIMED_TOGETHER = 6
 FAMILIES = ("asymmetric", "symmetric")
 
 
@@ -85,7 +86,9 @@ def search(plan: SearchPlan[Model], watcher: Watcher) -> Searched:
         drop_training(plan.out, [one.arm for one in running if one.arm.name not in chosen])
         running = [one for one in running if one.arm.name in chosen]
         results = _climb(plan, number, running, results, watcher)
-        correlation = rank_correlation(*(_scores(running, results, n) for n in (number - 1, number)))
+        correlation = rank_correlation(
+            *(_scores(running, results, n) for n in (number - 1, number))
+        )
         correlations.append(correlation)
         low = correlation is not None and correlation < LOWEST_CORRELATION
         share = 2 if low else ETA
@@ -201,7 +204,12 @@ def _drawn(
         given = _given(plan, complete, symmetric=symmetric)
         wanted = plan.per_family - plan.per_family // 2 - len(given)
         random = draw_random(
-            plan.space, max(0, wanted), given, complete, symmetric=symmetric, seed=FIRST_SEARCH_SEED
+            plan.open_space,
+            max(0, wanted),
+            given,
+            complete,
+            symmetric=symmetric,
+            seed=FIRST_SEARCH_SEED,
         )
         origins = [("given", values) for values in given] + [("random", each) for each in random]
     else:
@@ -210,7 +218,7 @@ def _drawn(
         worst = min(finite, default=0.0)  # diverged trainings are as bad as the worst
         tried = [(one.values, worst if score is None else score) for one, score in scores]
         proposed = propose(
-            plan.space,
+            plan.open_space,
             plan.per_family - len(family),
             tried,
             taken,
@@ -220,6 +228,7 @@ def _drawn(
         )
         origins = [("proposed", values) for values in proposed]
     name = FAMILIES[symmetric]
+    costs.time([values for _, values in origins])
     return [
         {
             "name": f"{name}-{len(family) + place + 1}",
@@ -235,11 +244,11 @@ def _drawn(
 def _given(
     plan: SearchPlan[Model], complete: Callable[[Values], Offer | None], *, symmetric: bool
 ) -> list[dict[str, Any]]:
-    """Return the numbers of the given arms of a family that meet the limits, perhaps when solved."""
+    """Return the numbers of the given arms of a family that meet the limits."""
     given: list[dict[str, Any]] = []
     for arm in plan.start:
-        values = plan.space.values_of(arm)
-        if plan.space.is_symmetric(values) != symmetric:
+        values = plan.open_space.values_of(arm)
+        if plan.open_space.is_symmetric(values) != symmetric:
             continue
         offer = complete(values)
         if offer is not None and offer.distance == 0 and offer.values not in given:
@@ -283,7 +292,9 @@ class CandidateCosts(Generic[Model]):
 
             whole, distance = dict(values), cost(values) / self.limit - 1
             if abs(distance) > TOLERANCE:
-                whole, distance = plan.space.solve(values, cost, self.limit, symmetric=symmetric)
+                whole, distance = plan.open_space.solve(
+                    values, cost, self.limit, symmetric=symmetric
+                )
             if abs(distance) > TOLERANCE:
                 return Offer(whole, distance)
             return Offer(whole, self._excess(whole))
@@ -300,7 +311,9 @@ class CandidateCosts(Generic[Model]):
         if worst > 0:
             return worst
         if self.plan.match == "latency":
-            own = self.latency_ms(self.plan.space.values_of(self.base)) * (1 + LATENCY_TOLERANCE)
+            own = self.latency_ms(self.plan.open_space.values_of(self.base)) * (
+                1 + LATENCY_TOLERANCE
+            )
             latency_bound = own if latency_bound is None else min(own, latency_bound)
         if latency_bound is None:
             return 0.0
@@ -313,18 +326,24 @@ class CandidateCosts(Generic[Model]):
 
     def latency_ms(self, values: Values) -> float:
         """Time one answer with initial weights; models of equal parameters and FLOPs are one."""
-        arm = self.arm_of(values)
-        key = (self._counted("parameters", arm), self._counted("flops", arm))
-        if key not in self._latencies:
-            torch.set_num_threads(self.plan.threads)
-            reference, own = latencies(self.plan.task, self.base.config, arm.config)
-            base = (
-                self._counted("parameters", self.base),
-                self._counted("flops", self.base),
-            )
-            first = self._latencies.setdefault(base, 1000 * reference / 10)
-            self._latencies.setdefault(key, first * own / reference)
-        return self._latencies[key]
+        self.time([values])
+        return self._latencies[self._key(self.arm_of(values))]
+
+    def time(self, candidates: Sequence[Values]) -> None:
+        """Time the candidates that were not timed yet, some at a time in turn with the base."""
+        torch.set_num_threads(self.plan.threads)
+        arms = {self._key(arm): arm for arm in map(self.arm_of, candidates)}
+        new = [key for key in arms if key not in self._latencies]
+        for start in range(0, len(new), _TIMED_TOGETHER):
+            keys = new[start : start + _TIMED_TOGETHER]
+            configs = [arms[key].config for key in keys]
+            reference, *others = latencies(self.plan.task, self.base.config, *configs)
+            base = self._latencies.setdefault(self._key(self.base), 1000 * reference)
+            for key, seconds in zip(keys, others, strict=True):
+                self._latencies.setdefault(key, base * seconds / reference)
+
+    def _key(self, arm: Arm) -> tuple[float, float]:
+        return self._counted("parameters", arm), self._counted("flops", arm)
 
 
 def flat(values: Mapping[str, Any]) -> dict[str, Any]:

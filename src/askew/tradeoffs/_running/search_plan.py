@@ -4,11 +4,11 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Generic, NamedTuple
 
-from askew._budget import Budget
+from askew._budget import Budget, SearchBudget
 from askew._check import require
 from askew._config import to_dict
 from askew.tradeoffs._running.plan import RunPlan
@@ -17,24 +17,16 @@ from askew.tradeoffs._space import Space
 from askew.tradeoffs._task import Arm, Model, Task
 
 ETA = 3
-"""The share of candidates that is promoted is one in ETA; a rung is ETA times as long."""
+"""One candidate in ETA is promoted, to a rung that is ETA times as long."""
 COSTS = ("parameters", "flops", "latency_ms")
 MATCHES = ("parameters", "flops", "latency", "nothing")
 _RUNGS = 3
 _VALIDATION_ITEMS = 300
-_STEPS_OF_A_RUNG = 20  # rungs end where a checkpoint is written
-
-
-class Effort(NamedTuple):
-    """Numbers of candidates of one family by rung, and what they cost together.
-
-    Attributes:
-        counts: Candidates that are trained on each rung.
-        trainings: Steps of both families, as a multiple of those of a full training.
-    """
-
-    counts: list[int]
-    trainings: float
+_STEPS_OF_A_RUNG = 20  # trainings write a checkpoint at such steps
+_SEARCH_SHARE = 0.6
+_TRAININGS = 40  # of full length that a budget in minutes stands for
+_MOST_CANDIDATES = 600
+_FEWEST_SEEDS, _MOST_SEEDS = 5, 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,45 +37,51 @@ class SearchPlan(Generic[Model]):
         task: Data, training and scoring.
         space: What candidates differ in.
         start: Arms that are among the candidates; all others have the settings of the first.
-        steps: Optimizer steps of a full training.
-        candidates: Number of candidates, of both families together.
-        finalists: Candidates to confirm, at most.
-        seeds: Seeds of the confirmation.
+        budget: What it may spend.
         match: The cost that all candidates have in common with the first of `start`.
         at_most: Upper bounds of costs.
         out: Folder of the search.
+        threads: Threads of PyTorch in each training.
         jobs: Trainings at the same time.
-        threads: Threads of PyTorch in each.
-        looks: Numbers of seeds after which the finalists are judged.
         settings: More to write into the results.
         command: What to type to get these results again.
+        steps: Optimizer steps of a full training, once they are known.
+        candidates: Number of candidates, of both families together, once it is known.
+        seeds: Seeds of the confirmation, once they are known.
     """
 
     task: Task[Model]
     space: Space
     start: Sequence[Arm]
-    steps: int
-    candidates: int
-    finalists: int
-    seeds: Sequence[int]
+    budget: SearchBudget
     match: str
     at_most: Mapping[str, float]
     out: Path
-    jobs: int
     threads: int
-    looks: Sequence[int] = ()
+    jobs: int = 1
     settings: Mapping[str, object] = field(default_factory=dict)
     command: str = ""
+    steps: int = 0
+    candidates: int = 0
+    seeds: Sequence[int] = ()
+
+    @property
+    def open_space(self) -> Space:
+        """The space; without a cost to match, nothing is solved for it."""
+        is_solved = self.match in ("parameters", "flops")
+        return self.space if is_solved else replace(self.space, solved=())
 
     @property
     def rungs(self) -> list[Rung]:
         """Lengths of training, the full one last, where the deciding metric is computed, too."""
-        steps = [self.steps / ETA**place for place in reversed(range(_RUNGS))]
-        rounded = [_rounded(one) for one in steps[:-1]] + [self.steps]
-        last = len(rounded) - 1
         return [
-            Rung(number, one, _VALIDATION_ITEMS if number == last else 0)
-            for number, one in enumerate(rounded)
+            Rung(
+                number,
+                steps,
+                seed=FIRST_SEARCH_SEED + number,
+                items=_VALIDATION_ITEMS if number == _RUNGS - 1 else 0,
+            )
+            for number, steps in enumerate(rung_steps(self.steps))
         ]
 
     @property
@@ -91,14 +89,9 @@ class SearchPlan(Generic[Model]):
         """Number of candidates of each family."""
         return self.candidates // 2
 
-    @property
-    def effort(self) -> Effort:
-        """Number of candidates on each rung, if as many are promoted as usual."""
-        return effort(self.candidates, self.finalists, [rung.steps for rung in self.rungs])
-
     def promoted(self, number: int, share: int) -> int:
-        """Return how many candidates of a family leave a rung of `number` candidates."""
-        return min(number, max(self.finalists, math.ceil(number / share)))
+        """Return how many of `number` candidates of a family leave a rung."""
+        return min(number, max(self.budget.finalists, math.ceil(number / share)))
 
     def identity(self) -> dict:
         """Return the plain values that two runs must share to be one search."""
@@ -109,11 +102,7 @@ class SearchPlan(Generic[Model]):
             "deciding_metric": self.task.metrics[0].name,
             "space": to_dict(self.space),
             "start": {arm.name: {**to_dict(arm.config), **arm.training} for arm in self.start},
-            "rungs": [rung.steps for rung in self.rungs],
-            "search_seeds": [rung.seed for rung in self.rungs],
-            "candidates": self.candidates,
-            "finalists": self.finalists,
-            "confirmation_seeds": list(self.seeds),
+            "budget": asdict(self.budget),
             "match": self.match,
             "at_most": dict(self.at_most),
             "threads": self.threads,
@@ -125,19 +114,9 @@ class SearchPlan(Generic[Model]):
         """Refuse a plan that cannot run.
 
         Raises:
-            ValueError: If a number does not fit.
+            ValueError: If a setting does not fit.
         """
         require(bool(self.start), "find: start must have one arm or more; got none")
-        require(self.steps >= 1, f"find: steps must be >= 1; got steps {self.steps}")
-        require(
-            1 <= self.finalists <= _RUNGS,
-            f"find: finalists must be 1, 2 or 3; got finalists {self.finalists}",
-        )
-        require(
-            self.per_family >= self.finalists + 1,
-            f"find: candidates must be at least {2 * self.finalists + 2}, more of each family than "
-            f"finalists; got candidates {self.candidates}",
-        )
         require(
             self.match in MATCHES,
             f"find: match must be {', '.join(MATCHES)}; got match {self.match!r}",
@@ -145,12 +124,15 @@ class SearchPlan(Generic[Model]):
         unknown = [name for name in self.at_most if name not in COSTS]
         require(not unknown, f"find: a bound must be of {', '.join(COSTS)}; got {unknown}")
         for name, bound in self.at_most.items():
-            require(0 < bound < math.inf, f"find: a bound must be positive; got {name} {bound}")
+            require(
+                0 < bound < math.inf,
+                f"find: a bound must be finite and positive; got {name} {bound}",
+            )
+        fewest = self.budget.fewest_candidates
         require(
-            max(self.seeds, default=0) < FIRST_SEARCH_SEED,
-            f"find: seeds must be below those of the search; got seeds {list(self.seeds)}",
+            self.space.size >= fewest,
+            f"find: the space must have {fewest} candidates or more; got {self.space.size:g}",
         )
-        RunPlan.check_seeds(self.seeds)
 
     def confirmation(self, arms: Sequence[Arm]) -> RunPlan[Model]:
         """Return the comparison that confirms finalists; the baseline is the last arm."""
@@ -164,32 +146,94 @@ class SearchPlan(Generic[Model]):
             jobs=self.jobs,
             settings=self.settings,
             command=self.command,
-            looks=self.looks,
         )
 
 
-def effort(candidates: int, finalists: int, rungs: Sequence[int]) -> Effort:
-    """Count the candidates of a family on each rung, and the trainings of both families.
+class Schedule(NamedTuple):
+    """How long and how often a search trains.
+
+    Attributes:
+        steps: Optimizer steps of a full training.
+        candidates: Number of candidates, of both families together.
+        seeds: Number of seeds of the confirmation.
+    """
+
+    steps: int
+    candidates: int
+    seeds: int
+
+
+def schedule_of(budget: SearchBudget, steps_per_minute: float) -> Schedule:
+    """Find the numbers that a budget leaves open.
+
+    Args:
+        budget: The budget.
+        steps_per_minute: Of one training, in CPU time.
+
+    Returns:
+        All numbers.
+
+    Raises:
+        ValueError: If the minutes do not buy five seeds of one finalist.
+
+    Example:
+        >>> schedule_of(SearchBudget(minutes=40.0), steps_per_minute=540.0)
+        Schedule(steps=540, candidates=92, seeds=5)
+    """
+    steps = budget.steps or max(_RUNGS, round(budget.minutes / _TRAININGS * steps_per_minute))
+    trainings = budget.minutes * steps_per_minute / steps
+    candidates = budget.candidates or _affordable(budget, steps, _SEARCH_SHARE * trainings)
+    arms = budget.finalists + 1
+    affordable = min(_MOST_SEEDS, int((1 - _SEARCH_SHARE) * trainings / arms + 1e-9))
+    seeds = budget.seeds or affordable
+    require(
+        budget.seeds is not None or affordable >= _FEWEST_SEEDS,
+        f"find: minutes must buy {_FEWEST_SEEDS} seeds of {arms} models for the confirmation; got "
+        f"minutes {budget.minutes:g}, which buy {affordable}. Use at least "
+        f"{_FEWEST_SEEDS * arms * steps / steps_per_minute / (1 - _SEARCH_SHARE):.3g} minutes, or "
+        "fewer steps or finalists",
+    )
+    return Schedule(steps, candidates, seeds)
+
+
+def _affordable(budget: SearchBudget, steps: int, trainings: float) -> int:
+    """Return the largest number of candidates whose search costs at most so many trainings."""
+    for candidates in range(_MOST_CANDIDATES, budget.fewest_candidates, -2):
+        if search_trainings(candidates, budget.finalists, steps) <= trainings:
+            return candidates
+    return budget.fewest_candidates
+
+
+def rung_steps(steps: int) -> list[int]:
+    """Return the steps after which candidates are compared, the last ones those of all.
+
+    Example:
+        >>> rung_steps(540)
+        [60, 180, 540]
+    """
+    shorter = [steps / ETA**power for power in range(_RUNGS - 1, 0, -1)]
+    rounded = [round(one / _STEPS_OF_A_RUNG) * _STEPS_OF_A_RUNG or round(one) for one in shorter]
+    return [*rounded, steps]
+
+
+def search_trainings(candidates: int, finalists: int, steps: int) -> float:
+    """Return what a search costs, as a multiple of one full training.
 
     Args:
         candidates: Of both families together.
         finalists: Candidates to confirm.
-        rungs: Steps of each rung.
+        steps: Of a full training.
 
     Returns:
-        Both numbers.
+        The steps of all candidates divided by `steps`.
 
     Example:
-        >>> effort(36, 2, [60, 180, 540])
-        Effort(counts=[18, 6, 2], trainings=9.33...)
+        >>> round(search_trainings(36, 2, 540), 2)
+        9.33
     """
-    counts = [candidates // 2]
-    for _ in rungs[1:]:
-        counts.append(min(counts[-1], max(finalists, math.ceil(counts[-1] / ETA))))
-    lengths = [steps - before for before, steps in zip([0, *rungs], rungs, strict=False)]
-    steps = sum(count * length for count, length in zip(counts, lengths, strict=True))
-    return Effort(counts, 2 * steps / rungs[-1])
-
-
-def _rounded(steps: float) -> int:
-    return max(1, round(steps / _STEPS_OF_A_RUNG) * _STEPS_OF_A_RUNG or round(steps))
+    running, done, total = candidates // 2, 0, 0
+    for rung in rung_steps(steps):
+        total += running * (rung - done)
+        running = min(running, max(finalists, math.ceil(running / ETA)))
+        done = rung
+    return 2 * total / steps
