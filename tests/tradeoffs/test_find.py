@@ -1,0 +1,349 @@
+import json
+import math
+import os
+
+import numpy as np
+import pytest
+import torch
+from stub_task import StubTask, line_config
+
+from askew._config import load_config, read_toml
+from askew.tradeoffs import (
+    Arm,
+    Choice,
+    Evaluation,
+    Found,
+    Range,
+    SearchBudget,
+    Space,
+    find,
+    prepare_search,
+    read_run,
+    with_values,
+    write_report,
+)
+from askew.tradeoffs._running import search as search_module
+from askew.tradeoffs._running.rungs import FIRST_SEARCH_SEED
+from askew.transformer import EncoderDecoderConfig
+
+DEPTH = Range(low=1, high=8, step=1)
+SPACE = Space(
+    numbers={"encoder.num_layers": DEPTH, "decoder.num_layers": DEPTH},
+    ties={"decoder.num_layers": "encoder.num_layers"},
+)
+START = [Arm(name="given", config=line_config(2))]
+BUDGET = SearchBudget(steps=180, candidates=24, finalists=2, seeds=5)
+
+
+class Planted(StubTask):
+    """A task whose best model is known: its quality is read off its depths, plus noise."""
+
+    def build(self, config, seed):
+        model = super().build(config, seed)
+        model.config = config
+        return model
+
+    def quality(self, config, seed):
+        noise = np.random.default_rng([seed, config.encoder.num_layers]).normal(0, 0.1)
+        return self.truth(config.encoder.num_layers, config.decoder.num_layers) + noise
+
+    @staticmethod
+    def truth(encoder, decoder):
+        return -abs(encoder - 2) - abs(decoder - 7)
+
+    def train(self, model, *, steps, seed, folder, **_):
+        done = int((folder / "done").read_text()) if (folder / "done").exists() else 0
+        folder.mkdir(parents=True, exist_ok=True)
+        self.note("train", folder.name, steps - done, seed)
+        if os.environ.get("CRASH") == f"{folder.name}:{steps}":
+            raise ValueError("crashed on purpose")
+        (folder / "done").write_text(str(steps))
+        model.seed = torch.nn.Parameter(torch.tensor(float(seed)), requires_grad=False)
+        depths = [model.config.encoder.num_layers, model.config.decoder.num_layers]
+        model.depths = torch.nn.Parameter(torch.tensor(depths).float(), requires_grad=False)
+        loss = {"loss": 1.0, "eval_loss": 2.0}
+        return [{"step": s, "train_seconds": s / 8, **loss} for s in range(1, steps + 1)]
+
+    def validate(self, model):
+        return self.quality(model.config, int(model.seed))
+
+    def validation_quality(self, model, *, items):
+        self.note("quality", "", items, int(model.seed))
+        return self.quality(model.config, int(model.seed))
+
+    def evaluate(self, model):
+        self.note("test", "", 0, int(model.seed))
+        value = self.quality(model.config, int(model.seed))
+        items = np.random.default_rng(0).normal(0, 0.01, 20)
+        items = value + items - items.mean()
+        return Evaluation({"fit": value, "sign": 1.0}, {"fit": items.tolist(), "sign": [1.0] * 20})
+
+    def load(self, folder):
+        return torch.nn.Linear(2, 1)
+
+    def note(self, *what):
+        with open(os.environ["NOTES"], "a") as file:
+            file.write(json.dumps(what) + "\n")
+
+
+class Even(Planted):
+    """A task in which equal depths are best."""
+
+    @staticmethod
+    def truth(encoder, decoder):
+        return -abs(encoder - 4) - abs(decoder - 4)
+
+
+@pytest.fixture
+def notes(tmp_path, in_process, monkeypatch):
+    monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
+    monkeypatch.setattr(
+        search_module, "latencies", lambda task, *configs: [c.encoder.num_layers for c in configs]
+    )
+    (tmp_path / "notes").touch()
+    return lambda: [json.loads(line) for line in (tmp_path / "notes").read_text().splitlines()]
+
+
+def search(out, task=None, **changes):
+    settings = {"out": out, "budget": BUDGET, "match": "nothing"}
+    return find(task or Planted(), SPACE, START, **settings | changes)
+
+
+def test_a_planted_asymmetry_is_found_and_confirmed(notes, tmp_path):
+    found = search(tmp_path / "out")
+    assert isinstance(found, Found)
+    best = next(c for c in found.candidates if c["name"] == found.finalists[0])
+    assert best["values"] == {"encoder.num_layers": 2, "decoder.num_layers": 7}
+    assert found.sentence.startswith("Of 20 candidates tried in ")
+    assert f"{found.finalists[0]} " in found.sentence
+    assert "pays" in found.sentence
+    control = next(
+        c for c in found.candidates if c["name"] == found.comparison.results["search"]["control"]
+    )
+    assert control["symmetric"]
+    # The best of the eight symmetric shapes, (2, 2) to (7, 7), all lose 5.
+    assert 2 <= control["values"]["encoder.num_layers"] <= 7
+    verdict = next(v for v in found.comparison.verdicts if v.metric == "fit")
+    assert verdict.difference == pytest.approx(5, abs=0.3)
+
+
+def test_found_toml_is_the_winner(notes, tmp_path):
+    found = search(tmp_path / "out")
+    values = read_toml(tmp_path / "out" / "found.toml")
+    config = load_config(EncoderDecoderConfig, values, base=START[0].config)
+    assert (config.encoder.num_layers, config.decoder.num_layers) == (2, 7)
+    assert found.comparison.folder == tmp_path / "out"
+
+
+def test_symmetry_is_an_answer(notes, tmp_path):
+    found = search(tmp_path / "out", Even())
+    assert "none was confirmed on 5 fresh seeds" in found.sentence
+    assert all(v.verdict != "pays" for v in found.comparison.verdicts)
+    assert not (tmp_path / "out" / "found.toml").exists()
+
+
+def test_search_and_confirmation_share_neither_seeds_nor_test_items(notes, tmp_path):
+    search(tmp_path / "out")
+    kinds = {kind: {seed for k, *_, seed in notes() if k == kind} for kind in ("quality", "test")}
+    trained = [(name, seed) for kind, name, _, seed in notes() if kind == "train"]
+    assert kinds["test"] == set(range(5))
+    assert kinds["quality"] == {FIRST_SEARCH_SEED + 2}
+    for name, seed in trained:
+        assert (seed >= FIRST_SEARCH_SEED) == ("seed" not in name)
+
+
+def test_both_families_get_as_many_steps_and_promoted_trainings_go_on(notes, tmp_path):
+    search(tmp_path / "out")
+    steps = {"asymmetric": [], "symmetric": []}
+    for kind, name, count, seed in notes():
+        if kind == "train" and seed >= FIRST_SEARCH_SEED:
+            steps[name.split("-")[0]].append((seed - FIRST_SEARCH_SEED, count))
+    # The symmetric family has eight members alone: all of them are tried.
+    assert sorted(steps["asymmetric"]) == [(0, 20)] * 12 + [(1, 40)] * 4 + [(2, 120)] * 2
+    assert sorted(steps["symmetric"]) == [(0, 20)] * 8 + [(1, 40)] * 3 + [(2, 120)] * 2
+    assert not list((tmp_path / "out" / "work").iterdir())
+
+
+@pytest.mark.parametrize("crash", ["symmetric-3:20", "asymmetric-11:20", "last", "confirmation"])
+def test_a_search_that_died_has_the_same_end(crash, notes, tmp_path, monkeypatch):
+    whole = search(tmp_path / "whole")
+    if crash == "last":
+        crash = f"{whole.finalists[0]}:180"
+    elif crash == "confirmation":
+        crash = f"{whole.finalists[0]}-seed3:180"
+    monkeypatch.setenv("CRASH", crash)
+    with pytest.raises(ValueError, match="crashed on purpose"):
+        search(tmp_path / "died")
+    monkeypatch.delenv("CRASH")
+    again = search(tmp_path / "died")
+    assert again.candidates == whole.candidates
+    assert again.sentence == whole.sentence
+    names = [sorted(p.name for p in (tmp_path / f).iterdir()) for f in ("whole", "died")]
+    assert names[0] == names[1]
+
+
+def test_a_finished_search_is_read(notes, tmp_path):
+    first = search(tmp_path / "out")
+    count = len(notes())
+    again = search(tmp_path / "out")
+    assert len(notes()) == count
+    assert again.sentence == first.sentence
+
+
+def test_a_diverged_candidate_is_no_finalist(notes, tmp_path):
+    class Diverging(Planted):
+        def validate(self, model):
+            deep = model.config.encoder.num_layers > 6
+            return math.nan if deep else super().validate(model)
+
+    found = search(tmp_path / "out", Diverging())
+    diverged = [c for c in found.candidates if c["scores"] == [None]]
+    assert diverged
+    assert all(c["values"]["encoder.num_layers"] > 6 for c in diverged)
+    assert not {c["name"] for c in diverged} & set(found.finalists)
+
+
+def test_all_diverged_is_one_line(notes, tmp_path):
+    class Hopeless(Planted):
+        def validate(self, model):
+            return math.nan
+
+    with pytest.raises(ValueError, match="a training must not diverge; got asymmetric candidates"):
+        search(tmp_path / "out", Hopeless())
+
+
+def test_candidates_cost_what_they_may(notes, tmp_path):
+    space = Space(
+        numbers={**SPACE.numbers, "encoder.d_model": Range(low=2, high=400, step=1)},
+        ties=SPACE.ties,
+        solved=("encoder.d_model",),
+    )
+    start = [Arm(name="given", config=line_config(100))]
+    found = find(Planted(), space, start, out=tmp_path / "out", budget=BUDGET, match="parameters")
+    assert {c["parameters"] for c in found.candidates} == {101}
+
+
+def test_a_bound_holds(notes, tmp_path):
+    found = search(tmp_path / "out", at_most={"latency_ms": 3000.0})
+    assert all(c["latency_ms"] <= 3000 for c in found.candidates)
+    assert max(c["values"]["encoder.num_layers"] for c in found.candidates) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"match": "weight"}, "match must be parameters, flops, latency, nothing; got match 'wei"),
+        ({"at_most": {"size": 3}}, "a bound must be of parameters, flops, latency_ms; got"),
+        ({"at_most": {"parameters": -1.0}}, "a bound must be finite and positive; got parameters"),
+        ({"at_most": {"parameters": 2.0}}, r"a candidate must meet the limit; got \+50.0% from it"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(changes, message, notes, tmp_path):
+    with pytest.raises(ValueError, match=f"find: {message}"):
+        search(tmp_path / "out", **changes)
+    assert not [note for note in notes() if note[0] == "train"]
+
+
+def test_a_space_that_is_too_small_is_refused(notes, tmp_path):
+    small = Space(numbers={"encoder.num_layers": Choice(values=(1, 2))})
+    with pytest.raises(ValueError, match="space must have 6 candidates or more; got 2"):
+        find(Planted(), small, START, out=tmp_path / "out", budget=BUDGET, match="nothing")
+
+
+def test_the_folder_of_another_search_is_refused(notes, tmp_path):
+    search(tmp_path / "out")
+    other = {"at_most": {"parameters": 9.0}, "threads": 1, "match": "nothing"}
+    with pytest.raises(ValueError, match="with other at_most and hash"):
+        prepare_search(Planted(), SPACE, START, out=tmp_path / "out", budget=BUDGET, **other)
+
+
+def test_the_contract_is_written_before_the_first_training(notes, tmp_path, monkeypatch):
+    monkeypatch.setenv("CRASH", "asymmetric-1:20")
+    with pytest.raises(ValueError, match="crashed on purpose"):
+        search(tmp_path / "out")
+    contract = json.loads((tmp_path / "out" / "search.json").read_text())
+    assert contract["deciding_metric"] == "fit"
+    assert contract["schedule"] == {"steps": 180, "candidates": 24, "seeds": 5}
+    assert [rung["steps"] for rung in contract["rungs"]] == [20, 60, 180]
+    assert len(contract["hash"]) == 64
+
+
+def test_minutes_buy_candidates_and_seeds(notes, tmp_path):
+    # A step takes an eighth of a second: 480 steps a minute.
+    found = search(tmp_path / "out", budget=SearchBudget(minutes=10.0))
+    contract = json.loads((tmp_path / "out" / "search.json").read_text())
+    assert contract["schedule"] == {"steps": 120, "candidates": 92, "seeds": 5}
+    assert len(found.candidates) < 92  # the space has no more
+    with pytest.raises(ValueError, match="minutes must buy 5 seeds of 3 models"):
+        search(tmp_path / "other", budget=SearchBudget(minutes=10.0, steps=1000))
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "The search"), ("pt", "A busca")])
+def test_the_report_shows_the_search(language, words, notes, tmp_path):
+    found = search(tmp_path / "out")
+    run = read_run(tmp_path / "out")
+    assert run.items["fit"]
+    write_report(found.comparison.results, tmp_path / "page.html", language=language)
+    page = (tmp_path / "page.html").read_text()
+    assert f"<h2>{words}</h2>" in page
+    for candidate in found.finalists:
+        assert candidate in page
+
+
+def test_numbers_of_a_candidate_are_those_of_its_arm():
+    arm = with_values(START[0], {"encoder.num_layers": 3, "training.lr": 0.1})
+    space = Space(
+        numbers={**SPACE.numbers, "training.lr": Range(low=0.01, high=1.0, log=True)},
+        ties=SPACE.ties,
+    )
+    assert space.values_of(arm) == {
+        "encoder.num_layers": 3,
+        "decoder.num_layers": 1,
+        "training.lr": 0.1,
+    }
+    assert not space.is_symmetric(space.values_of(arm))
+    assert space.is_symmetric(space.completed(space.values_of(arm), symmetric=True))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"numbers": {}}, "numbers must be one or more; got none"),
+        (
+            {"ties": {"encoder.num_layer": "decoder.num_layers"}},
+            "did you mean 'encoder.num_layers'",
+        ),
+        ({"solved": ("depth",)}, "unknown number 'depth'; known: encoder.num_layers, decoder"),
+        (
+            {"fixed": {"decoder.num_layers": 2}},
+            "a tied number must equal one that is not; got ties",
+        ),
+    ],
+)
+def test_a_space_refuses_what_contradicts_itself(settings, message):
+    kept = {"numbers": SPACE.numbers, "ties": SPACE.ties}
+    if "numbers" in settings:
+        kept = {}
+    with pytest.raises(ValueError, match=f"Space: .*{message}"):
+        Space(**kept | settings)
+
+
+def test_frozen_numbers_are_not_drawn():
+    space = SPACE.frozen({"encoder.num_layers": 2})
+    generator = np.random.default_rng(0)
+    drawn = [space.draw(generator, symmetric=False) for _ in range(20)]
+    assert {values["encoder.num_layers"] for values in drawn} == {2}
+    assert len({values["decoder.num_layers"] for values in drawn}) > 3
+    with pytest.raises(ValueError, match="unknown number 'encoder\\.layers'"):
+        SPACE.frozen({"encoder.layers": 2})
+
+
+def test_draws_of_a_range_are_its_values_and_equally_likely():
+    widths = Range(low=32, high=130, step=32)
+    assert {widths.at(share) for share in np.linspace(0, 1, 50)} == {32, 64, 96}
+    counts = [sum(DEPTH.at(u) == n for u in np.linspace(0, 1, 801)) for n in range(1, 9)]
+    assert max(counts) - min(counts) <= 1
+    assert 64 in widths
+    assert 65 not in widths
+    assert "x" not in widths
+    assert Range(low=1, high=100, log=True, step=1).at(0.5) == 10
