@@ -14,7 +14,8 @@ from askew.tradeoffs._space import Space, Values
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-_ATTEMPTS = 400
+_ATTEMPTS = 200  # draws for each candidate that is wanted
+_PROPOSED_ATTEMPTS = 10  # the same of proposals, which are dearer
 
 
 class Offer(NamedTuple):
@@ -75,6 +76,8 @@ def propose(
 ) -> list[dict[str, Any]]:
     """Propose different candidates that meet the limit, by a tree-structured Parzen estimator.
 
+    Proposals that do not meet it are drawn again some times.
+
     Args:
         space: What is drawn.
         count: Number of candidates.
@@ -85,7 +88,7 @@ def propose(
         seed: Of the proposals.
 
     Returns:
-        The numbers of each; fewer than `count` if the space has no more.
+        The numbers of each; fewer than `count` if too few proposals meet the limit.
 
     References:
         Algorithms for Hyper-Parameter Optimization, 2011, Bergstra et al.
@@ -109,7 +112,7 @@ def propose(
             )
 
     def offers() -> Iterator[Offer | None]:
-        for _ in range(_ATTEMPTS * count):
+        for _ in range(_PROPOSED_ATTEMPTS * count):
             trial = study.ask(spread)
             offer = complete(space.completed(trial.params, symmetric=symmetric))
             if offer is None or offer.distance != 0:

@@ -213,20 +213,17 @@ def _drawn(
         )
         origins = [("given", values) for values in given] + [("random", each) for each in random]
     else:
-        scores = [(one, results[one.arm.name][0].score) for one in family]
-        finite = [score for _, score in scores if score is not None]
-        worst = min(finite, default=0.0)  # diverged trainings are as bad as the worst
-        tried = [(one.values, worst if score is None else score) for one, score in scores]
-        proposed = propose(
+        proposed = _proposed(plan, family, results, complete, symmetric=symmetric)
+        missing = plan.per_family - len(family) - len(proposed)
+        random = draw_random(
             plan.open_space,
-            plan.per_family - len(family),
-            tried,
-            taken,
+            missing,
+            [*taken, *proposed],
             complete,
             symmetric=symmetric,
-            seed=FIRST_SEARCH_SEED,
+            seed=FIRST_SEARCH_SEED + 1,
         )
-        origins = [("proposed", values) for values in proposed]
+        origins = [("proposed", each) for each in proposed] + [("random", each) for each in random]
     name = FAMILIES[symmetric]
     costs.time([values for _, values in origins])
     return [
@@ -239,6 +236,30 @@ def _drawn(
         }
         for place, (origin, values) in enumerate(origins)
     ]
+
+
+def _proposed(
+    plan: SearchPlan[Model],
+    family: list[Candidate],
+    results: Mapping[str, list[RungResult]],
+    complete: Callable[[Values], Offer | None],
+    *,
+    symmetric: bool,
+) -> list[dict[str, Any]]:
+    """Propose candidates by the scores of the family on the first rung."""
+    scores = {one.arm.name: results[one.arm.name][0].score for one in family}
+    finite = [score for score in scores.values() if score is not None]
+    worst = min(finite, default=0.0)  # diverged trainings count as the worst
+    tried = [(one.values, scores[one.arm.name]) for one in family]
+    return propose(
+        plan.open_space,
+        plan.per_family - len(family),
+        [(values, worst if score is None else score) for values, score in tried],
+        [one.values for one in family],
+        complete,
+        symmetric=symmetric,
+        seed=FIRST_SEARCH_SEED,
+    )
 
 
 def _given(
