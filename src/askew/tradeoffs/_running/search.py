@@ -6,6 +6,7 @@ from typing import Any, Generic, NamedTuple
 import torch
 
 from askew._check import require
+from askew._config import to_dict
 from askew._files import read_json, write_json
 from askew.tradeoffs._measured_twin import latencies
 from askew.tradeoffs._running.promotion import Standing, promote, rank_correlation
@@ -288,7 +289,7 @@ class CandidateCosts(Generic[Model]):
         self.plan = plan
         self.base = plan.start[0]
         self.training = plan.task.extendable_training(plan.rungs[0].steps)
-        self._latencies: dict[tuple[float, float], float] = {}
+        self._latencies: dict[tuple[object, ...], float] = {}
         if plan.match in ("parameters", "flops"):
             self.limit = self._counted(plan.match, self.base)
 
@@ -346,7 +347,7 @@ class CandidateCosts(Generic[Model]):
         return float(count(arm.config))
 
     def latency_ms(self, values: Values) -> float:
-        """Time one answer with initial weights; models of equal parameters and FLOPs are one."""
+        """Return the time of one answer with initial weights."""
         self.time([values])
         return self._latencies[self._key(self.arm_of(values))]
 
@@ -363,8 +364,10 @@ class CandidateCosts(Generic[Model]):
             for key, seconds in zip(keys, others, strict=True):
                 self._latencies.setdefault(key, base * seconds / reference)
 
-    def _key(self, arm: Arm) -> tuple[float, float]:
-        return self._counted("parameters", arm), self._counted("flops", arm)
+    def _key(self, arm: Arm) -> tuple[object, ...]:
+        """Return what the latency depends on: costs and sizes; rates of dropout change nothing."""
+        sizes = [one for one in flat(to_dict(arm.config)).items() if not isinstance(one[1], float)]
+        return self._counted("parameters", arm), self._counted("flops", arm), *sizes
 
 
 def flat(values: Mapping[str, Any]) -> dict[str, Any]:
