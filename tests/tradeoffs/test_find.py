@@ -334,7 +334,7 @@ def test_frozen_numbers_are_not_drawn():
     drawn = [space.draw(generator, symmetric=False) for _ in range(20)]
     assert {values["encoder.num_layers"] for values in drawn} == {2}
     assert len({values["decoder.num_layers"] for values in drawn}) > 3
-    with pytest.raises(ValueError, match="unknown number 'encoder.layers'"):
+    with pytest.raises(ValueError, match=r"unknown number 'encoder\.layers'"):
         SPACE.frozen({"encoder.layers": 2})
 
 
