@@ -4,9 +4,9 @@
 
 Every candidate has a true quality. What the search sees of it on the first two rungs correlates
 with it as --correlations say; on the last rung it sees the quality of one training, and on each
-seed of the confirmation that of another. A difference of two models on one seed has a standard deviation
-of .5, true qualities one of .8, as in trials on short phrases. Promotion, finalists and the shared
-error are those of `askew find`.
+seed of the confirmation that of another. A difference of two models on one seed has a standard
+deviation of .5, true qualities one of .8, as in trials on short phrases. Promotion, finalists and
+the shared error are those of `askew find`.
 
 Rows: "equal" (all candidates are equal: "pays" is false), "third" (a third of the asymmetric ones
 beat the best symmetric one), "one" (one of them does). The naive rule, beside it, judges the best of
