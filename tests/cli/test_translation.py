@@ -112,8 +112,9 @@ def test_samples_are_repeated_by_their_seed(folder):
     assert one == again != other
 
 
-def test_a_catalogue_is_filled_in(folder, tmp_path):
-    source, out = tmp_path / "a.po", tmp_path / "b.po"
+@pytest.mark.parametrize("name", ["a.po", "A.PO", "a.pot"])
+def test_a_catalogue_is_filled_in(folder, tmp_path, name):
+    source, out = tmp_path / name, tmp_path / "b.po"
     source.write_text('msgid ""\nmsgstr ""\n\nmsgid "three trees"\nmsgstr ""\n')
     assert "needs --out" in run("translate", folder, source).stderr
     result = run("translate", folder, source, "--out", out)

@@ -1,6 +1,9 @@
 """gettext catalogues, read and written back, with all that is not a translation left as it was."""
 
+import shutil
+import subprocess
 from difflib import unified_diff
+from gettext import GNUTranslations
 from pathlib import Path
 
 import pytest
@@ -290,3 +293,127 @@ def test_reads_all_of_a_large_documentation(tmp_path):
         with path.open("rb") as file:
             theirs = [(m.id, m.string) for m in babel_read(file) if m.id and m.string]
         assert not theirs or list(zip(*read_po(path), strict=True)) == list(dict.fromkeys(theirs))
+
+
+def plural_head(rule):
+    return HEAD.replace("nplurals=2; plural=(n != 1)", rule)
+
+
+SLOVENIAN = "nplurals=4; plural=(n%100==1 ? 1 : n%100==2 ? 2 : n%100==3 || n%100==4 ? 3 : 0)"
+ARABIC = (
+    "nplurals=6; plural=(n==0 ? 0 : n==1 ? 1 : n==2 ? 2 : n%100>=3 && n%100<=10 ? 3 "
+    ": n%100>=11 ? 4 : 5)"
+)
+COUNTED = 'msgid "file"\nmsgid_plural "files"\n'
+
+
+def forms_of(*texts):
+    return "".join(f'msgstr[{i}] "{text}"\n' for i, text in enumerate(texts))
+
+
+@pytest.mark.parametrize(
+    ("rule", "forms", "pairs"),
+    [
+        (SLOVENIAN, "0123", [("file", "1")]),
+        (ARABIC, "012345", [("file", "1")]),
+        ("nplurals=2; plural=(n > 1)", "01", [("file", "0"), ("files", "1")]),
+        ("nplurals=2; plural=(n == 1)", "01", [("files", "0"), ("file", "1")]),
+        ("nplurals=1; plural=0", "0", [("files", "0")]),
+        ("nplurals=INTEGER; plural=EXPRESSION", "01", [("file", "0"), ("files", "1")]),
+    ],
+)
+def test_plural_forms_are_paired_by_the_rule_of_the_catalogue(tmp_path, rule, forms, pairs):
+    path, out = tmp_path / "one.po", tmp_path / "out.po"
+    path.write_text(plural_head(rule) + COUNTED + forms_of(*forms))
+    assert sorted(zip(*read_po(path), strict=True)) == sorted(pairs)
+    path.write_text(plural_head(rule) + COUNTED + forms_of(*("" for _ in forms)))
+    translate_po(path, shout, out)
+    singular = dict(pairs).get("file")
+    assert out.read_text().endswith(
+        forms_of(*("FILE" if i == singular else "FILES" for i in forms))
+    )
+
+
+def test_of_a_plural_message_only_empty_and_missing_forms_are_filled_in(tmp_path):
+    path, out = tmp_path / "one.po", tmp_path / "out.po"
+    start = plural_head(SLOVENIAN) + COUNTED
+    path.write_text(start + forms_of("", "datoteka", ""))
+    assert translate_po(path, shout, out) == 1
+    assert out.read_text() == start.replace('msgid "file"', '#, fuzzy\nmsgid "file"') + forms_of(
+        "FILES", "datoteka", "FILES", "FILES"
+    )
+    assert translate_po(out, lambda texts: 1 / 0, path) == 0
+    assert translate_po(out, shout, path, overwrite=True) == 1
+    assert "datoteka" not in path.read_text()
+
+
+def test_a_header_may_stand_anywhere_and_a_context_alone_is_no_message(tmp_path):
+    path = tmp_path / "one.po"
+    head = plural_head(SLOVENIAN).replace("UTF-8", "ISO-8859-2")
+    text = 'msgid "a"\nmsgstr "č"\n\nmsgctxt "x"\nmsgid ""\nmsgstr ""\n"charset=UTF-8\\n"\n\n'
+    path.write_bytes((text + head + COUNTED + forms_of("č", "š", "", "")).encode("iso-8859-2"))
+    assert read_po(path) == ParallelText(["a", "file"], ["č", "š"])
+
+
+TAKEN_BY_MSGFMT = {
+    "strings on one line": ('msgid "a" "b"\nmsgstr "c" "d"\n', "ab", "cd"),
+    "a domain": ('domain "x"\nmsgid "ab"\nmsgstr "cd"\n', "ab", "cd"),
+    "octal": (r'msgid "\101\x42"' + "\n" + r'msgstr "\303\251"' + "\n", "AB", "é"),
+    "control letters": (r'msgid "\a\b\f\v"' + '\nmsgstr "c"\n', "\a\b\f\v", "c"),
+    "one line": ('msgid "a" msgstr "b"\n', "a", "b"),
+    "no spaces": ('msgid"a"\nmsgstr"b"\n', "a", "b"),
+    "a continued line": ('msgid "a\\\nb"\nmsgstr "c"\n', "ab", "c"),
+    "a comment after it": ('msgid "a"\nmsgstr "b" # of the next\n', "a", "b"),
+    "spaces in a form": ('msgid "a"\nmsgid_plural "b"\nmsgstr [ 0 ]"c"\nmsgstr[1]"d"', "a", "c"),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "target"), TAKEN_BY_MSGFMT.values(), ids=TAKEN_BY_MSGFMT
+)
+def test_what_msgfmt_takes_is_read(tmp_path, text, source, target):
+    path = tmp_path / "one.po"
+    path.write_text(HEAD + text, encoding="utf-8")
+    pairs = read_po(path)
+    assert (pairs.sources[0], pairs.targets[0]) == (source, target)
+    if shutil.which("msgfmt"):
+        compiled = tmp_path / "one.mo"
+        subprocess.run(["msgfmt", "-o", compiled, path], check=True)
+        with compiled.open("rb") as file:
+            assert GNUTranslations(file).gettext(source) == target
+
+
+def test_messages_on_one_line_are_filled_in_where_they_stand(tmp_path):
+    path, out = tmp_path / "one.po", tmp_path / "out.po"
+    path.write_text('msgid "a" msgstr "b" msgid "c" msgstr "" # end\n# x\nmsgid "d" "e" msgstr ""')
+    assert translate_po(path, shout, out) == 2
+    assert out.read_text() == (
+        'msgid "a" msgstr "b" \n#, fuzzy\nmsgid "c" msgstr "C" # end\n'
+        '# x\n#, fuzzy\nmsgid "d" "e" msgstr "DE"'
+    )
+
+
+def test_names_of_catalogues_in_any_case(tmp_path, catalogue):
+    (tmp_path / "deep").mkdir()
+    catalogue.rename(tmp_path / "deep" / "A.PO")
+    (tmp_path / "messages.pot").write_text('msgid "a"\nmsgstr ""\n')
+    assert len(read_po(tmp_path).sources) == 4
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (HEAD.encode("utf-16"), r"with ASCII in it; got UTF-16 or a NUL byte in .*one\.po"),
+        (HEAD.encode("utf-16-le"), r"with ASCII in it; got UTF-16 or a NUL byte in .*one\.po"),
+        (plural_head("nplurals=2; plural=n%0").encode(), "have a rule such as .*; got .*one.po"),
+        (plural_head("nplurals=2; plural=(n").encode(), "have a rule such as .*; got .*one.po"),
+        (plural_head("nplurals=2").encode(), "have a rule such as .*; got .*one.po"),
+        (plural_head("nplurals=2; plural=n").encode(), "one of 2 forms; got nplurals=2; plural=n"),
+        (rb'msgid "\303"', r"escaped bytes must be UTF-8; got \\303 at .*one\.po, line 1"),
+    ],
+)
+def test_names_what_is_wrong_with_encodings_and_plural_rules(tmp_path, raw, message):
+    path = tmp_path / "one.po"
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=message):
+        read_po(path)

@@ -66,6 +66,7 @@ def translate_command(
     """
     with exit_on_user_error():
         from askew.models import DecodingConfig
+        from askew.tasks import is_catalogue
 
         decoding = DecodingConfig(
             num_beams=max(beams, 1 if sample else n_best),
@@ -79,12 +80,12 @@ def translate_command(
         )
         if file is not None and not file.is_file():
             raise ValueError(f"translate: the file must exist; got {file}")
-        if file is not None and file.suffix == ".po" and out is None:
+        catalogue = is_catalogue(file)
+        if catalogue and out is None:
             raise ValueError(f"translate: a .po file needs --out; got {file} without")
         if show_attention is not None and engine != "torch":
             raise ValueError(f"translate: --show-attention needs --engine torch; got {engine}")
         translator = _translator(folder, engine, batch_size, threads)
-        catalogue = file is not None and file.suffix == ".po"
         check_writable(out, "translate", unlike=None if catalogue else file)
         check_writable(show_attention, "translate", unlike=file)
     if file is not None and out is not None and catalogue:

@@ -83,7 +83,7 @@ def is_catalogue(data: str | Path | None) -> bool:
         data: As `read_any` takes it, or None.
 
     Returns:
-        True for a `.po` file or a folder.
+        True for a `.po` or `.pot` file or a folder.
 
     Example:
         >>> is_catalogue("pt.po"), is_catalogue("pairs.tsv")
@@ -91,4 +91,4 @@ def is_catalogue(data: str | Path | None) -> bool:
     """
     if data is None or str(data).startswith("datasets:"):
         return False
-    return Path(data).is_dir() or Path(data).suffix == ".po"
+    return Path(data).is_dir() or Path(data).suffix.lower() in (".po", ".pot")
