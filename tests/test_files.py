@@ -60,6 +60,32 @@ def test_a_folder_is_new_empty_or_of_the_same_run(tmp_path):
         check_resumable(tmp_path, "other.json", identity, caller="train")
 
 
+@pytest.mark.parametrize(
+    ("stored", "given", "goes_on"),
+    [
+        ({"name": "a", "fingerprint": "1"}, {"name": "b", "fingerprint": "1"}, True),
+        ({"name": "a", "fingerprint": "1"}, {"name": "a", "fingerprint": "2"}, False),
+        ({"name": "a"}, {"name": "b"}, False),
+        ({"name": "a", "fingerprint": [None, "1"]}, {"name": "b", "fingerprint": [None]}, False),
+        ({"pretrained": ["x"]}, {"pretrained": ["x"], "pretrained_sha256": ["1"]}, True),
+        ({"pretrained": ["x"]}, {"pretrained": ["y"], "pretrained_sha256": ["1"]}, False),
+        (
+            {"pretrained": ["x"], "pretrained_sha256": ["1"]},
+            {"pretrained": ["y"], "pretrained_sha256": ["1"]},
+            True,
+        ),
+    ],
+)
+def test_data_are_the_same_by_their_content(tmp_path, stored, given, goes_on):
+    write_json(tmp_path / "run.json", {"version": 1, "data": stored})
+    call = (tmp_path, "run.json", {"version": 1, "data": given})
+    if goes_on:
+        check_resumable(*call, caller="train")
+        return
+    with pytest.raises(ValueError, match="with other data"):
+        check_resumable(*call, caller="train")
+
+
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("x")
     for out in (tmp_path / "file", tmp_path / "file" / "below", tmp_path.__class__("/proc/askew")):

@@ -70,6 +70,13 @@ def test_a_training_is_not_gone_on_with_in_the_other_way(data, trained):
     assert result.stderr.count("\n") == 1
 
 
+def test_a_training_goes_on_from_another_folder(data, trained, monkeypatch):
+    monkeypatch.chdir(data)
+    for path in ("pt.po", data / ".." / data.name / "pt.po"):
+        result = run("train", "translation", "--data", path, "--out", trained[1], *TINY)
+        assert result.exit_code == 0, result.output
+
+
 @pytest.mark.parametrize("flag", ["--protect", "--no-protect"])
 def test_what_a_teacher_that_protects_says_is_learnt(data, trained, tmp_path, flag):
     out = tmp_path / "student"

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from askew._config import errors_name_file, load_config, read_toml, to_dict
 from askew._files import read_json, write_json
+from askew._folders import content_of
 from askew.tasks._application import MatchedOptions, merge
 from askew.tradeoffs import Arm, Budget, Task, Tuning, Twin, measured_twin, symmetric_twin
 
@@ -100,7 +101,7 @@ def find_twin(
         raise ValueError(
             f"find_twin: match must be parameters, flops, latency or time; got match {match!r}"
         )
-    path = RUNS / f"twin-{_digest(task.describe(), to_dict(config), match)}.json"
+    path = _path_of(task, lambda data: RUNS / f"twin-{_digest(data, to_dict(config), match)}.json")
     if path.is_file():
         stored = read_json(path)
         values = dict.fromkeys(sides, stored["stack"])
@@ -125,7 +126,7 @@ def default_folder(
     tuning: Tuning | None = None,
     processes: int = 1,
 ) -> Path:
-    """Return the folder of a comparison: the same settings always have the same folder.
+    """Return the folder of a comparison: the same settings and data always have the same folder.
 
     Args:
         task: The task.
@@ -146,8 +147,19 @@ def default_folder(
         PosixPath('askew-runs')
     """
     others = [repr(setting) for setting in (tuning, processes) if setting not in (None, 1)]
-    digest = _digest(task.describe(), [repr(arm) for arm in arms], repr(budget), threads, *others)
-    return RUNS / f"{task.name}-{arms[0].name}-{digest}"
+
+    def folder(data: Mapping[str, object]) -> Path:
+        digest = _digest(data, [repr(arm) for arm in arms], repr(budget), threads, *others)
+        return RUNS / f"{task.name}-{arms[0].name}-{digest}"
+
+    return _path_of(task, folder)
+
+
+def _path_of(task: Task[Any], named: Callable[[Mapping[str, object]], Path]) -> Path:
+    """Name a path by the content of the data, or as earlier releases did if that one exists."""
+    data = task.describe()
+    earlier = named({key: value for key, value in data.items() if key != "pretrained_sha256"})
+    return earlier if earlier.exists() else named(content_of(data))
 
 
 def _digest(*identity: object) -> str:

@@ -1,5 +1,6 @@
 """Question answering as a task: its data, its training and its scores."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +12,7 @@ from tokenizers import Tokenizer
 
 from askew._check import require
 from askew._config import to_dict
+from askew._files import file_sha256
 from askew.metrics import CorpusScore
 from askew.models import (
     AsymmetricQAConfig,
@@ -98,8 +100,14 @@ class QATask(TextTask[AsymmetricQAModel]):
             "fingerprint": [split.fingerprint for split in self.text],
             "language": self.language,
             "pretrained": [None if p is None else str(p) for p in self.pretrained],
+            **({"pretrained_sha256": self._pretrained_sha256} if any(self.pretrained) else {}),
             "training": training,
         }
+
+    @cached_property
+    def _pretrained_sha256(self) -> list[str]:
+        question, context, layers = self.pretrained
+        return [_folder_sha256(question), _folder_sha256(context), f"{layers} layers"]
 
     def vocabularies(self) -> tuple[int, int]:
         """Count the tokens of questions and of contexts."""
@@ -256,6 +264,15 @@ class QATask(TextTask[AsymmetricQAModel]):
     def load(self, folder: Path) -> AsymmetricQAModel:
         """Read a model that `save` wrote."""
         return load_qa_model(folder).eval()
+
+
+def _folder_sha256(folder: Path | None) -> str:
+    """Hash names and bytes of the files in a folder."""
+    if folder is None:
+        return "none"
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    sums = "".join(f"{file_sha256(file)} {file.name}\n" for file in files)
+    return hashlib.sha256(sums.encode()).hexdigest()
 
 
 def encoder_depth(folder: Path, layers: int | None) -> int:
