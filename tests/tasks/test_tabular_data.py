@@ -58,3 +58,43 @@ def test_what_cannot_be_read_is_refused(tmp_path, name, text, labels, message):
         write(tmp_path, text, name)
     with pytest.raises(ValueError, match=message):
         read_table_file(path, labels)
+
+
+def test_words_for_0_and_1_are_read(tmp_path):
+    text = ARFF.replace("{0,1}", "{no,yes}", 1).replace("2,0,1", "2,no,1").replace(",1,1", ",yes,1")
+    x, y = read_table_file(write(tmp_path, text, "rows.arff"), "2")
+    assert (x.tolist(), y.tolist()) == ([[1, 2], [3, 4.5]], [[0, 1], [1, 1]])
+    backwards = text.replace("{no,yes}", "{yes,no}")
+    assert read_table_file(write(tmp_path, backwards, "rows.arff"), "2")[1].tolist() == y.tolist()
+    x, y = read_table_file(write(tmp_path, "a,b,sick\n1,True,Yes\n2, false,no\n"), "1")
+    assert (x.tolist(), y.tolist()) == ([[1, 1], [2, 0]], [[1], [0]])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "1,2,0\n3,4,1\n", r"must name the columns; got numbers, \['1', '2', '0'\], in"),
+        ("a.csv", "a;b;sick\n1;2,5;0\n", r"must have commas .*; got \['a;b;sick'\] in .*, line 1"),
+        ("a.csv", "a\tsick\n1\t0\n", r"must have commas between its fields and points"),
+        ("a.csv", 'a,sick\n"2,5",0\n', r"got '2,5' in .*a\.csv, line 2, a\. Write a decimal point"),
+        ("a.csv", "a,sick\n1,0\n,1\n", r"got '' in .*a\.csv, line 3, a\. Fill in missing values"),
+        ("a.csv", "a,sick\nNaN,0\n", r"got 'NaN' in .*a\.csv, line 2, a\. Fill in"),
+        ("a.csv", "a,sick\ninf,0\n", r"finite numbers; got inf in .*a\.csv, line 2, a"),
+        ("a.csv", "a,sick\nred,0\n", r"got 'red' in .*, line 2, a\. Write a column of 0 and 1"),
+        ("a.csv", "a,sick\n1,0,7\n", r"must have 2 finite numbers; got 3 fields"),
+        ("a.arff", ARFF.replace("3,4.5", "3,?"), r"got a missing value in .*\. Fill in"),
+        ("a.arff", ARFF.replace("1,1\n", "?,1\n"), r"got '\?' in .*a\.arff, sick\. Fill in"),
+        ("a.arff", ARFF.replace("real", "{red,blue}").replace("4.5", "red"), "dense ARFF"),
+        ("a.arff", ARFF.replace("real", "{2,red}").replace("4.5", "red"), "got 'red' in .*, b c"),
+        ("a.arff", ARFF.replace("1,2,0,1", "{0 1, 1 2, 3 1}"), "dense ARFF; .* Sparse rows and"),
+        ("a.arff", ARFF.replace("a numeric", "a string"), "dense ARFF; .* columns of text have"),
+        (
+            "a.arff",
+            ARFF.replace("3,4.5,1,1", "3,4.5,1,1,7"),
+            "must have 4 values; got 5 in .*, line 8",
+        ),
+    ],
+)
+def test_what_people_have_is_named(tmp_path, name, text, message):
+    with pytest.raises(ValueError, match=message):
+        read_table_file(write(tmp_path, text, name), "1")

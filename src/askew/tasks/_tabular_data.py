@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from askew._check import require, requires_extra
 
 _SPLIT_SEED = 20_261_123
+_WORDS = {"no": 0.0, "yes": 1.0, "false": 0.0, "true": 1.0}
 
 
 class TableRows(NamedTuple):
@@ -157,7 +158,9 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_table_file(path: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read features and labels of a CSV file with a header, or of an ARFF file.
+    """Read features and labels of a CSV file with a header, or of a dense ARFF file.
+
+    Values are numbers, with a point, or the words no and yes or false and true, which are 0 and 1.
 
     Args:
         path: FILE.csv or FILE.arff.
@@ -168,8 +171,8 @@ def read_table_file(path: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
         Features, shape (rows, width), and labels 0 or 1, shape (rows, labels).
 
     Raises:
-        ValueError: If the file cannot be read, a column is missing, or a value is not a number;
-            the message has the line.
+        ValueError: If the file cannot be read, the first line of a CSV names no columns, a column
+            is missing, or a value is missing or not a number; the message has the line.
 
     Example:
         >>> import tempfile
@@ -234,37 +237,120 @@ def _csv_numbers(path: Path) -> tuple[list[str], np.ndarray]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
         header = [name.strip() for name in next(reader, [])]
+        _check_header(header, path)
         rows = []
         for row in filter(None, reader):
-            try:
-                rows.append([float(value) for value in row])
-            except ValueError as error:
-                raise ValueError(
-                    f"read_table_file: values must be numbers; got {error} in {path}, line "
-                    f"{reader.line_num}"
-                ) from None
-            if len(row) != len(header) or not np.isfinite(rows[-1]).all():
-                raise ValueError(
+            place = f"{path}, line {reader.line_num}"
+            require(
+                len(row) == len(header),
+                lambda row=row, place=place: (
                     f"read_table_file: a line must have {len(header)} finite numbers; got "
-                    f"{len(row)} fields, {row[:5]}, in {path}, line {reader.line_num}"
-                )
+                    f"{len(row)} fields, {row[:5]}, in {place}"
+                ),
+            )
+            cells = zip(row, header, strict=True)
+            rows.append([_number(value, f"{place}, {name}") for value, name in cells])
     require(bool(rows), f"read_table_file: the file must have a header and lines; got {path}")
     return header, np.array(rows)
+
+
+def _check_header(header: list[str], path: Path) -> None:
+    """Refuse a first line that is a row, or has other separators than commas."""
+    require(
+        len(header) != 1 or not any(mark in header[0] for mark in ";\t"),
+        "read_table_file: a CSV must have commas between its fields and points in its numbers; "
+        f"got {header[:1]} in {path}, line 1. Write it anew with commas",
+    )
+    require(
+        not header or not all(map(_is_number, header)),
+        "read_table_file: the first line of a CSV must name the columns; "
+        f"got numbers, {header[:5]}, in {path}. Write a line of names above them",
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _number(text: str, place: str) -> float:
+    """Read a number, or one of the words for 0 and 1."""
+    word = text.strip().lower()
+    if word in _WORDS:
+        return _WORDS[word]
+    require(
+        word not in ("", "?", "na", "n/a", "nan", "null", "none"),
+        lambda: (
+            f"read_table_file: values must be there and finite; got {text!r} in {place}. "
+            "Fill in missing values, or leave the row or the column out"
+        ),
+    )
+    if not _is_number(word):
+        comma = _is_number(word.replace(",", "."))
+        repair = "Write a decimal point" if comma else "Write a column of 0 and 1 for each word"
+        raise ValueError(
+            "read_table_file: values must be numbers, no or yes, or false or true; "
+            f"got {text!r} in {place}. {repair}"
+        )
+    number = float(word)
+    require(
+        bool(np.isfinite(number)),
+        lambda: f"read_table_file: values must be there and finite numbers; got {text} in {place}",
+    )
+    return number
 
 
 def _read_arff(path: Path) -> tuple[list[str], np.ndarray]:
     from scipy.io import arff
 
     try:
+        text = path.read_text(encoding="utf-8")
         table, meta = arff.loadarff(path)
-        columns = [np.asarray(table[name]).astype(np.float64) for name in meta.names()]
     except Exception as error:  # scipy raises many kinds of exceptions
         raise ValueError(
-            f"read_table_file: the file must be dense ARFF; got {path}: {error}"
+            f"read_table_file: the file must be dense ARFF; got {path}: {error}. Sparse rows "
+            "and columns of text have to be written as numbers"
         ) from None
+    names = list(meta.names())
+    _check_arff_rows(text, len(names), path)
+    columns = [_arff_column(table[name], f"{path}, {name}") for name in names]
     rows = np.stack(columns, axis=1) if columns else np.empty((0, 0))
     require(
         rows.size > 0 and bool(np.isfinite(rows).all()),
-        f"read_table_file: values must be there and finite; got {rows.shape[0]} rows in {path}",
+        "read_table_file: values must be there and finite; "
+        f"got {'a missing value' if rows.size else 'no rows'} in {path}. "
+        "Fill in missing values, or leave the row or the column out",
     )
-    return list(meta.names()), rows
+    return names, rows
+
+
+def _arff_column(values: np.ndarray, place: str) -> np.ndarray:
+    if values.dtype.kind != "S":  # a nominal column has bytes
+        return np.asarray(values).astype(np.float64)
+    return np.array([_number(value.decode(), place) for value in values])
+
+
+def _check_arff_rows(text: str, width: int, path: Path) -> None:
+    """Refuse rows with more values than columns, which scipy would cut off."""
+    for number, line in _arff_rows(text):
+        fields = next(csv.reader([line], quotechar="'", escapechar="\\", skipinitialspace=True))
+        require(
+            len(fields) <= width,
+            lambda number=number, fields=fields: (
+                f"read_table_file: a row must have {width} values; "
+                f"got {len(fields)} in {path}, line {number}"
+            ),
+        )
+
+
+def _arff_rows(text: str) -> Iterator[tuple[int, str]]:
+    lines = iter(enumerate(text.splitlines(), 1))
+    for _, line in lines:
+        if line.strip().lower() == "@data":
+            break
+    for number, line in lines:
+        if line.strip() and not line.startswith("%"):
+            yield number, line
