@@ -1,6 +1,6 @@
 """How bad input is refused, and how a missing package is named."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -12,6 +12,13 @@ def require(condition: bool, message: str | Callable[[], str]) -> None:
     """
     if not condition:
         raise ValueError(message if isinstance(message, str) else message())
+
+
+def in_words(faults: Sequence[str], *, most: int = 10) -> str:
+    """Join faults to one text; of many, their number and the first ones."""
+    if len(faults) <= most:
+        return "; ".join(faults)
+    return f"{len(faults)} of these: {'; '.join(faults[:most])}; …"
 
 
 @contextmanager

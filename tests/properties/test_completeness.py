@@ -21,6 +21,8 @@ EXCEPT = {
     "text": {
         "load_tokenizer": READS,
         "load_tokenizers": READS,
+        "numbered_aligned": READS,
+        "numbered_pairs": READS,
         "read_aligned": READS,
         "read_dataset": READS,
         "read_documents": READS,

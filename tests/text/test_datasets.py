@@ -62,6 +62,17 @@ def test_refuses_other_rows(library, rows, message):
         read_dataset("n")
 
 
+def test_all_rows_without_a_text_are_named_or_left_out(library):
+    library.rows = [{"src": "a", "tgt": "x"}, {"src": "", "tgt": "y"}, {"src": "b", "tgt": None}]
+    with pytest.raises(ValueError, match=r"got row 1 of n with \['tgt'\]; row 2 of n with .*drop"):
+        read_dataset("n")
+    assert read_dataset("n", drop_empty=True) == ParallelText(["a"], ["x"])
+    with pytest.raises(
+        ValueError, match=r"must have en and de; got row 0 of n with \['src', 'tgt'\]"
+    ):
+        read_dataset("n", source="en", target="de", drop_empty=True)
+
+
 def test_refuses_unknown_splits_and_languages(library):
     library.rows = {"train": [{"translation": TREE}]}
     with pytest.raises(ValueError, match=r"one of \['train'\]; got split 'test'"):

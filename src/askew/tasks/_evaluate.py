@@ -11,7 +11,7 @@ from askew.metrics import bleu, chrf, exact_match, placeholder_survival
 from askew.models import DecodingConfig, Translator
 from askew.tasks._application import Split
 from askew.tasks._data import load_text, read_any
-from askew.tasks._sources import Sources
+from askew.tasks._sources import Sources, check_columns
 from askew.text import ParallelText, find_placeholders, placeholder_kind, read_aligned
 
 _CHUNK = 1024
@@ -34,7 +34,13 @@ class Evaluated(NamedTuple):
 
 
 def load_test(
-    data: Path | None, source: Path | None, target: Path | None, *, part: Split = "all"
+    data: Path | None,
+    source: Path | None,
+    target: Path | None,
+    *,
+    part: Split = "all",
+    columns: str | None = None,
+    drop_empty: bool = False,
 ) -> ParallelText:
     """Read the pairs to test with.
 
@@ -43,6 +49,8 @@ def load_test(
         source: Instead of `data`: a file of source lines.
         target: A file of their references.
         part: "all" of `data`, or the "valid" or "test" pairs that training splits off.
+        columns: Which columns of `data` hold source and target, as `read_any` takes them.
+        drop_empty: Whether pairs with an empty side are left out; otherwise they are refused.
 
     Returns:
         The pairs.
@@ -68,10 +76,12 @@ def load_test(
         f"load_test: part needs data; got part {part!r} and no data. Give --data",
     )
     if source is not None and target is not None:
-        return read_aligned(source, target)
+        check_columns(columns, None)
+        return read_aligned(source, target, drop_empty=drop_empty)
     if part != "all":
-        return getattr(load_text(Sources(data=data))[1], part)
-    return read_any(str(data))
+        sources = Sources(data=data, columns=columns, drop_empty=drop_empty)
+        return getattr(load_text(sources)[1], part)
+    return read_any(str(data), columns=columns, drop_empty=drop_empty)
 
 
 def evaluate_translator(

@@ -21,6 +21,8 @@ class Sources(NamedTuple):
         valid_target: Their translations.
         test_source: Test lines.
         test_target: Their translations.
+        columns: Which columns of `data` hold source and target, "NAME,NAME" or "1,2".
+        drop_empty: Whether pairs with an empty side are left out; otherwise they are refused.
 
     Example:
         >>> Sources(pair="en-de").data is None
@@ -35,6 +37,8 @@ class Sources(NamedTuple):
     valid_target: Path | None = None
     test_source: Path | None = None
     test_target: Path | None = None
+    columns: str | None = None
+    drop_empty: bool = False
 
 
 class QuestionSources(NamedTuple):
@@ -68,11 +72,29 @@ def check_sources(sources: Sources) -> None:
         sources.data is None or sources.source is None,
         "load_text: data and source/target exclude each other; got both. Give one of them",
     )
+    check_columns(sources.columns, sources.data)
     extra = sources.valid_source is not None or sources.test_source is not None
     require(
         sources.data is not None or sources.source is not None or not extra,
         "load_text: validation and test files need training files; got none. "
         "Give --data, or --source and --target",
+    )
+
+
+def check_columns(columns: str | None, data: str | Path | None) -> None:
+    """Refuse columns that are not two, or of data that have none."""
+    if columns is None:
+        return
+    names = [name.strip() for name in columns.split(",")]
+    require(
+        len(names) == 2 and all(names) and names[0] != names[1],
+        "load_text: columns must be two with a comma between them, source and target; "
+        f"got columns {columns!r}",
+    )
+    require(
+        data is not None and not is_catalogue(data),
+        "load_text: columns belong to data with columns; "
+        f"got columns {columns!r}, data {data}. Leave --columns out",
     )
 
 

@@ -32,8 +32,13 @@ class TranslationOptions(SettingOptions):
     pair: str = option("en-pt", "Two locales of the phrases that are made without --data.")
     data: Path | None = option(
         None,
-        "Your pairs: FILE.tsv (source TAB target) or FILE.jsonl, also .gz; a gettext .po file or a "
-        "folder of such; or datasets:NAME#SPLIT?config=…&source=en&target=de.",
+        "Your pairs: FILE.tsv (source TAB target), FILE.csv, FILE.jsonl or FILE.json, also .gz; a "
+        "gettext .po file or a folder of such; or "
+        "datasets:NAME#SPLIT?config=…&source=en&target=de.",
+    )
+    columns: str | None = option(
+        None,
+        "Which columns of --data are source and target: names, as en,de, or numbers, as 2,4.",
     )
     source: Path | None = option(None, "Your source lines; needs --target.")
     target: Path | None = option(None, "Your target lines, one for each source line.")
@@ -41,6 +46,15 @@ class TranslationOptions(SettingOptions):
     valid_target: Path | None = option(None, "Validation targets.")
     test_source: Path | None = option(None, "Test sources; else split off.")
     test_target: Path | None = option(None, "Test targets.")
+    drop_empty: bool = option(
+        False, "Leave out pairs with an empty side.", name="--drop-empty", show_default=False
+    )
+    drop_long: bool = option(
+        False,
+        "Leave out training and validation pairs longer than training.batch_tokens.",
+        name="--drop-long",
+        show_default=False,
+    )
     preset: Size = option("small", "Size of the models.")
     vocab_size: int = option(2000, "Tokens of the joint vocabulary, or of each of two, at most.")
     separate_vocabularies: bool = option(False, "A vocabulary for each side.")
@@ -103,6 +117,10 @@ class TranslationScoring(ScoringOptions):
 
     test_source: Path | None = option(None, "Test sources, one a line, instead of --data.")
     test_target: Path | None = option(None, "Their references.")
+    columns: str | None = option(None, "Which columns of --data are source and target.")
+    drop_empty: bool = option(
+        False, "Leave out pairs with an empty side.", name="--drop-empty", show_default=False
+    )
     beams: int = option(1, "Hypotheses kept; 1 is greedy.")
     length_penalty: float = option(1.0, "Scores are divided by the length to this power.")
     engine: str = option("torch", "torch, or ctranslate2 for a model that askew export wrote.")
@@ -112,7 +130,7 @@ class TranslationScoring(ScoringOptions):
 def make_task(options: TranslationOptions) -> "TranslationTask":
     """Read the data, train the vocabulary and make the task."""
     from askew._config import load_config
-    from askew.tasks._data import load_text
+    from askew.tasks._data import load_text, places_of
     from askew.tasks._teacher import find_teacher
     from askew.tasks._translation import translation_task
     from askew.training import TrainingConfig
@@ -134,6 +152,8 @@ def make_task(options: TranslationOptions) -> "TranslationTask":
         training=training,
         teacher=teacher,
         protect=options.protects,
+        drop_long=options.drop_long,
+        places=lambda pairs: places_of(options.sources(), pairs),
     )
 
 
@@ -198,8 +218,13 @@ def budget(options: TranslationOptions) -> "Budget":
 
 def notes(task: "TranslationTask", options: TranslationOptions) -> Iterator[str]:
     """Describe what the user should know about the data."""
+    from askew.tasks._data import count_empty
     from askew.text import count_overlap
 
+    if options.drop_empty and not str(options.data).startswith("datasets:"):
+        yield f"{count_empty(options.sources())} pairs with an empty side are left out"
+    if options.drop_long:
+        yield f"{task.dropped} pairs longer than a batch are left out"
     repeated = count_overlap(task.text.train, task.text.test)
     if repeated:
         yield (
@@ -235,7 +260,14 @@ def score(
     from askew.models import DecodingConfig, Translator
     from askew.tasks._evaluate import load_test
 
-    pairs = load_test(options.data, options.test_source, options.test_target, part=options.part)
+    pairs = load_test(
+        options.data,
+        options.test_source,
+        options.test_target,
+        part=options.part,
+        columns=options.columns,
+        drop_empty=options.drop_empty,
+    )
     decoding = DecodingConfig(num_beams=options.beams, length_penalty=options.length_penalty)
     translator = Translator.from_pretrained(
         folder, batch_size=options.batch_size, engine=options.engine, threads=options.threads

@@ -18,7 +18,7 @@ from askew.text._questions import (
     split_by_article,
     with_unanswerable,
 )
-from askew.text._readers import read_aligned, read_pairs
+from askew.text._readers import numbered_aligned, numbered_pairs, read_aligned, read_pairs
 from askew.text._squad import read_question_lines, read_questions, read_squad
 from askew.text._tfidf import TfidfIndex
 from askew.text._tokenizer import (
@@ -59,6 +59,8 @@ __all__ = [
     "load_tokenizers",
     "localisation_phrases",
     "nearest_neighbour",
+    "numbered_aligned",
+    "numbered_pairs",
     "pad_batch",
     "placeholder_kind",
     "protect",
