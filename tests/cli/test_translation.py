@@ -267,3 +267,23 @@ def test_refuses_in_one_line(folder, arguments, message):
     assert result.exit_code == 2, result.stderr
     assert re.search(message, result.stderr), result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_scores_are_chosen_and_their_signatures_shown(folder, tmp_path):
+    (tmp_path / "a").write_text("three trees\nsee\n")
+    (tmp_path / "b").write_text("那只猫坐在垫子上\n三\n", encoding="utf-8")
+    call = ("evaluate", folder, "--test-source", tmp_path / "a", "--test-target", tmp_path / "b")
+    scores = json.loads(run(*call, "--json", "--also", "chrf++").stdout)["scores"]
+    assert list(scores) == ["bleu", "chrf", "exact_match", "chrf++"]
+    assert "tok:zh" in scores["bleu"]["signature"]
+    assert "nw:2" in scores["chrf++"]["signature"]
+    result = run(*call, "--bleu-tokenizer", "char")
+    assert "tok:char" in result.stdout
+    for flags, message in (
+        (["--bleu-tokenizer", "de"], "tokenizer must be one of 13a"),
+        (["--also", "spbleu"], "the tokenizer flores200 needs"),
+        (["--also", "comet"], "also must name chrf++ or spbleu; got also 'comet'"),
+    ):
+        result = run(*call, *flags)
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+        assert message in result.stderr

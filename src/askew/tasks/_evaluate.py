@@ -1,20 +1,27 @@
 """Scores of a trained translation model on the user's pairs."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import NormalDist, stdev
 from typing import NamedTuple
 
 from askew._check import require
-from askew.metrics import bleu, chrf, exact_match, placeholder_survival
+from askew.metrics import CorpusScore, bleu, chrf, exact_match, placeholder_survival
 from askew.models import DecodingConfig, Translator
 from askew.tasks._application import Split
 from askew.tasks._data import load_text, read_any
 from askew.tasks._sources import Sources, check_columns
 from askew.text import ParallelText, find_placeholders, placeholder_kind, read_aligned
 
+Score = Callable[[Sequence[str], Sequence[str]], CorpusScore]
+
 _CHUNK = 1024
+_MORE_SCORES: dict[str, Score] = {
+    "chrf++": partial(chrf, word_order=2),
+    "spbleu": partial(bleu, tokenizer="flores200"),
+}
 
 
 class Evaluated(NamedTuple):
@@ -84,12 +91,25 @@ def load_test(
     return read_any(str(data), columns=columns, drop_empty=drop_empty)
 
 
+def chosen_scores(tokenizer: str | None = None, also: str = "") -> dict[str, Score]:
+    """Return BLEU with a tokenizer, chrF, exact match, and the scores named in `also`."""
+    names = [name.strip().lower() for name in also.split(",") if name.strip()]
+    unknown = sorted(set(names) - _MORE_SCORES.keys())
+    require(
+        not unknown,
+        f"chosen_scores: also must name {' or '.join(_MORE_SCORES)}; got also {also!r}",
+    )
+    usual = {"bleu": partial(bleu, tokenizer=tokenizer), "chrf": chrf, "exact_match": exact_match}
+    return usual | {name: _MORE_SCORES[name] for name in names}
+
+
 def evaluate_translator(
     translator: Translator,
     pairs: ParallelText,
     decoding: DecodingConfig,
     *,
     progress: Callable[[int, int], None],
+    scores: Mapping[str, Score] | None = None,
 ) -> Evaluated:
     """Translate sources and score the translations.
 
@@ -98,6 +118,8 @@ def evaluate_translator(
         pairs: Sources and references.
         decoding: How to search.
         progress: Called with the number of lines done and of all.
+        scores: Functions of translations and references by the name of the score; by default
+            BLEU, chrF and exact match.
 
     Returns:
         The translations; `scores`, each with `value`, `interval` (95 %, normal, from jackknife
@@ -123,11 +145,11 @@ def evaluate_translator(
         translations += translator.translate(chunk, decoding=decoding)
         progress(len(translations), len(pairs.sources))
     seconds = time.perf_counter() - started
-    scores = {}
-    for metric in (bleu, chrf, exact_match):
+    results = {}
+    for name, metric in (scores or chosen_scores()).items():
         score = metric(translations, pairs.targets)
         half = NormalDist().inv_cdf(0.975) * _standard_error(score.items)
-        scores[metric.__name__] = {
+        results[name] = {
             "value": score.value,
             "interval": [score.value - half, score.value + half],
             "signature": score.signature,
@@ -140,7 +162,7 @@ def evaluate_translator(
         {
             "version": 1,
             "sentences": len(translations),
-            "scores": scores,
+            "scores": results,
             "placeholders": kept._asdict(),
             "sentences_per_second": len(translations) / seconds,
         },

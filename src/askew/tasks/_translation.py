@@ -10,7 +10,7 @@ import torch
 
 from askew._check import in_words, require
 from askew._config import to_dict
-from askew.metrics import CorpusScore, bleu, chrf, exact_match
+from askew.metrics import CorpusScore, bleu, bleu_tokenizer, chrf, exact_match
 from askew.models import (
     AsymmetricTranslationConfig,
     AsymmetricTranslationModel,
@@ -178,14 +178,23 @@ class TranslationTask(TextTask[AsymmetricTranslationModel]):
         references = self.text.test.targets
         return {
             "chrf": chrf(hypotheses, references),
-            "bleu": bleu(hypotheses, references),
+            "bleu": bleu(hypotheses, references, tokenizer=self.bleu_tokenizer),
             "exact_match": exact_match(hypotheses, references),
         }
+
+    @cached_property
+    def bleu_tokenizer(self) -> str:
+        """SacreBLEU's tokenizer for the script of the test targets."""
+        return bleu_tokenizer(self.text.test.targets)
 
     def signatures(self) -> dict[str, str]:
         """Return the signature of each score, as its scorer writes it."""
         pair = self.text.test.targets[:1]
-        return {m.__name__: m(pair, pair).signature for m in (chrf, bleu, exact_match)}
+        return {
+            "chrf": chrf(pair, pair).signature,
+            "bleu": bleu(pair, pair, tokenizer=self.bleu_tokenizer).signature,
+            "exact_match": exact_match(pair, pair).signature,
+        }
 
     def baselines(self) -> Mapping[str, Mapping[str, float]]:
         """Score the target of the nearest training source."""

@@ -121,6 +121,12 @@ class TranslationScoring(ScoringOptions):
     drop_empty: bool = option(
         False, "Leave out pairs with an empty side.", name="--drop-empty", show_default=False
     )
+    bleu_tokenizer: str | None = option(
+        None,
+        "sacreBLEU's tokenizer, such as 13a, intl, zh, ja-mecab, ko-mecab, char; by default the "
+        "one for the script of the references.",
+    )
+    also: str = option("", "More scores, with commas: chrf++, spbleu.", show_default=False)
     beams: int = option(1, "Hypotheses kept; 1 is greedy.")
     length_penalty: float = option(1.0, "Scores are divided by the length to this power.")
     engine: str = option("torch", "torch, or ctranslate2 for a model that askew export wrote.")
@@ -218,8 +224,13 @@ def budget(options: TranslationOptions) -> "Budget":
 
 def notes(task: "TranslationTask", options: TranslationOptions) -> Iterator[str]:
     """Describe what the user should know about the data."""
+    from askew.metrics import tokenizer_note
     from askew.tasks._data import count_empty
     from askew.text import count_overlap
+
+    note = tokenizer_note(task.text.test.targets)
+    if note:
+        yield note
 
     if options.drop_empty and not str(options.data).startswith("datasets:"):
         yield f"{count_empty(options.sources())} pairs with an empty side are left out"
@@ -257,8 +268,9 @@ def score(
     folder: Path, options: TranslationScoring
 ) -> "tuple[list[str], Callable[[Progress], Scored]]":
     """Read the pairs and the model, and return a function that scores it."""
+    from askew.metrics import tokenizer_note
     from askew.models import DecodingConfig, Translator
-    from askew.tasks._evaluate import load_test
+    from askew.tasks._evaluate import chosen_scores, load_test
 
     pairs = load_test(
         options.data,
@@ -268,17 +280,27 @@ def score(
         columns=options.columns,
         drop_empty=options.drop_empty,
     )
+    scores = chosen_scores(options.bleu_tokenizer, options.also)
+    for compute in scores.values():
+        compute(pairs.targets[:1], pairs.targets[:1])  # refuses what is missing before any work
     decoding = DecodingConfig(num_beams=options.beams, length_penalty=options.length_penalty)
     translator = Translator.from_pretrained(
         folder, batch_size=options.batch_size, engine=options.engine, threads=options.threads
     )
-    return [], lambda progress: _scored(translator, pairs, decoding, progress)
+    note = tokenizer_note(pairs.targets) if options.bleu_tokenizer is None else ""
+    return [note] if note else [], lambda progress: _scored(
+        translator, pairs, decoding, scores, progress
+    )
 
 
-def _scored(translator: "Translator", pairs: Any, decoding: Any, progress: "Progress") -> Scored:
+def _scored(
+    translator: "Translator", pairs: Any, decoding: Any, scores: Any, progress: "Progress"
+) -> Scored:
     from askew.tasks._evaluate import evaluate_translator
 
-    translations, results = evaluate_translator(translator, pairs, decoding, progress=progress)
+    translations, results = evaluate_translator(
+        translator, pairs, decoding, progress=progress, scores=scores
+    )
     lines = []
     for name, value in results["scores"].items():
         low, high = value["interval"]
