@@ -15,11 +15,15 @@ from askew.models._configuration import AsymmetricTranslationConfig
 from askew.models._missing_weights import draw_missing_weights
 from askew.transformer import AsymmetricEncoderDecoder, LayerCache
 
+_LONGEST = 512
+"""Target tokens after which `generate` stops by default, the start token included."""
+
 
 class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
     """Translation with an encoder and a decoder, each with its own width, depth and heads.
 
-    `generate` decodes greedily, by beam or by sampling, with a key/value cache.
+    `generate` decodes greedily, by beam or by sampling, with a key/value cache, up to 512 tokens
+    by default.
 
     Args:
         config: Its numbers.
@@ -41,6 +45,7 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
         super().__init__(config)
         self.model = AsymmetricEncoderDecoder(config.to_plain())
         self.post_init()
+        self.generation_config.max_length = _LONGEST
 
     def _init_weights(self, module: nn.Module) -> None:
         draw_missing_weights(self, module)
@@ -73,6 +78,26 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
             The mask as it is.
         """
         return attention_mask
+
+    def prepare_inputs_for_generation(
+        self,
+        *args: Any,
+        tokenizer: object = None,
+        assistant_tokenizer: object = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Return the arguments of `forward`, to which `generate` hands its tokenizers too.
+
+        Args:
+            *args: As `generate` gives them.
+            tokenizer: Left out: `stop_strings` alone need it.
+            assistant_tokenizer: Left out.
+            **kwargs: As `generate` gives them.
+
+        Returns:
+            Arguments by name.
+        """
+        return super().prepare_inputs_for_generation(*args, **kwargs)
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the table of source tokens.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Int
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor
 
 from askew._check import require
@@ -18,6 +18,14 @@ START = 1
 END = 2
 """Number of the token that ends a text."""
 _SPECIAL = ("<pad>", "<s>", "</s>")
+AUTO_TOKENIZER = {
+    "tokenizer_class": "PreTrainedTokenizerFast",
+    **dict(zip(("pad_token", "bos_token", "eos_token"), _SPECIAL, strict=True)),
+    "split_special_tokens": True,  # in a text they are text
+    "clean_up_tokenization_spaces": False,
+    "model_input_names": ["input_ids", "attention_mask"],
+}
+"""What AutoTokenizer of transformers reads in tokenizer_config.json."""
 _SMALLEST = 256 + len(_SPECIAL)
 
 
@@ -73,6 +81,16 @@ def train_tokenizer(
     return tokenizer
 
 
+def ending(tokenizer: Tokenizer) -> Tokenizer:
+    """Return a copy that ends every text with the end token, as training does."""
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    end = _SPECIAL[END]
+    copy.post_processor = processors.TemplateProcessing(
+        single=f"$A {end}", pair=f"$A {end} $B {end}", special_tokens=[(end, END)]
+    )
+    return copy
+
+
 def is_protecting(tokenizer: Tokenizer) -> bool:
     """Whether the marks of `askew.text.protect` are tokens.
 
@@ -96,7 +114,7 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         path: The file.
 
     Returns:
-        The tokenizer.
+        The tokenizer, which adds no token to a text.
 
     Raises:
         ValueError: If the file is missing, is not a tokenizer, or numbers its special tokens
@@ -120,6 +138,7 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         numbers == (PADDING, START, END),
         f"load_tokenizer: {', '.join(_SPECIAL)} must be tokens 0, 1, 2; got {numbers} in {path}",
     )
+    tokenizer.post_processor = None  # which ends texts for transformers; here batches do
     return tokenizer
 
 

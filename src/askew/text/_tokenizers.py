@@ -1,5 +1,6 @@
 """The tokenizers of both sides: one vocabulary for both languages, or one each."""
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,9 +9,15 @@ from tokenizers import Tokenizer
 from askew._check import require
 from askew._files import write_text
 from askew.text._pairs import ParallelText
-from askew.text._tokenizer import is_protecting, load_tokenizer, train_tokenizer
+from askew.text._tokenizer import (
+    AUTO_TOKENIZER,
+    ending,
+    is_protecting,
+    load_tokenizer,
+    train_tokenizer,
+)
 
-_JOINT, _TARGET = "tokenizer.json", "target_tokenizer.json"
+_JOINT, _TARGET, _SETTINGS = "tokenizer.json", "target_tokenizer.json", "tokenizer_config.json"
 
 
 class Tokenizers(NamedTuple):
@@ -64,6 +71,10 @@ def train_tokenizers(
 def save_tokenizers(tokenizers: Tokenizers, folder: str | Path) -> None:
     """Write tokenizer.json, and target_tokenizer.json if the target has its own.
 
+    In these files a text ends with its end token, as in training, and tokenizer_config.json names
+    the special tokens, so that AutoTokenizer of transformers reads the folder. The tokenizers
+    themselves, and what `load_tokenizers` returns, add no token.
+
     Each file is written as a whole or not at all. A target_tokenizer.json that is no longer needed
     is removed.
 
@@ -88,7 +99,8 @@ def save_tokenizers(tokenizers: Tokenizers, folder: str | Path) -> None:
     if joint:
         (folder / _TARGET).unlink(missing_ok=True)
     for tokenizer, name in zip(tokenizers[: 1 if joint else 2], (_JOINT, _TARGET), strict=False):
-        write_text(folder / name, tokenizer.to_str(pretty=True))
+        write_text(folder / name, ending(tokenizer).to_str(pretty=True))
+    write_text(folder / _SETTINGS, json.dumps(AUTO_TOKENIZER, indent=2) + "\n")
 
 
 def load_tokenizers(folder: str | Path) -> Tokenizers:
