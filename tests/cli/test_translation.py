@@ -1,5 +1,6 @@
 """The commands of translation, as typed: any bytes in, one line out, clear refusals."""
 
+import gzip
 import io
 import json
 import random
@@ -287,3 +288,22 @@ def test_scores_are_chosen_and_their_signatures_shown(folder, tmp_path):
         result = run(*call, *flags)
         assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
         assert message in result.stderr
+
+
+def test_packed_lines_are_read_and_written(folder, tmp_path):
+    plain, packed, out = tmp_path / "a.txt", tmp_path / "A.GZ", tmp_path / "out.gz"
+    plain.write_text("three trees\n\nsee bees\n")
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    expected = run("translate", folder, plain).stdout
+    assert run("translate", folder, packed).stdout == expected
+    assert run("translate", folder, packed, "--out", out).exit_code == 0
+    assert gzip.decompress(out.read_bytes()).decode() == expected
+    for raw in (plain.read_bytes(), packed.read_bytes()[:-9]):
+        packed.write_bytes(raw)
+        result = run("translate", folder, packed)
+        assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+        assert f"a .gz file must be whole gzip; got {packed} damaged" in result.stderr
+    catalogue = tmp_path / "pt.po.gz"
+    catalogue.write_bytes(gzip.compress(b'msgid "a"\nmsgstr ""\n'))
+    result = run("translate", folder, catalogue, "--out", tmp_path / "b.po")
+    assert (result.exit_code, "a catalogue must be unpacked" in result.stderr) == (2, True)

@@ -1,9 +1,11 @@
 """Streams of lines of any bytes, read in bounded memory."""
 
+import gzip
 import sys
 import time
+import zlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
@@ -66,10 +68,21 @@ def check_writable(path: Path | None, caller: str, *, unlike: Path | None = None
 
 
 def opened(path: Path | None, mode: str, standard: TextIO) -> AbstractContextManager[BinaryIO]:
-    """Open a file for bytes, or a standard stream, which is left open."""
+    """Open a file for bytes, packed if its name ends with .gz, or a standard stream, left open."""
     if path is None:
         return nullcontext(standard.buffer)
+    if path.suffix.lower() == ".gz":
+        return _packed(path, mode)
     return cast(BinaryIO, path.open(mode))
+
+
+@contextmanager
+def _packed(path: Path, mode: str) -> Iterator[BinaryIO]:
+    try:
+        with cast(BinaryIO, gzip.open(path, mode)) as file:
+            yield file
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise OSError(f"a .gz file must be whole gzip; got {path} damaged: {error}") from None
 
 
 def windows(stream: BinaryIO, stats: LineStats) -> Iterator[tuple[int, list[str]]]:

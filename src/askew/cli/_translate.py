@@ -29,7 +29,8 @@ Folder = Annotated[Path, typer.Argument(help="A folder that training wrote.")]
 def translate_command(
     folder: Folder,
     file: Annotated[
-        Path | None, typer.Argument(help="Lines to translate, or a .po file; by default stdin.")
+        Path | None,
+        typer.Argument(help="Lines to translate, also .gz, or a .po file; by default stdin."),
     ] = None,
     *,
     out: Annotated[Path | None, typer.Option(help="Output file; required for a .po file.")] = None,
@@ -81,6 +82,8 @@ def translate_command(
         if file is not None and not file.is_file():
             raise ValueError(f"translate: the file must exist; got {file}")
         catalogue = is_catalogue(file)
+        if file is not None and file.suffix.lower() == ".gz" and is_catalogue(file.stem):
+            raise ValueError(f"translate: a catalogue must be unpacked; got {file}")
         if catalogue and out is None:
             raise ValueError(f"translate: a .po file needs --out; got {file} without")
         if show_attention is not None and engine != "torch":
@@ -93,7 +96,9 @@ def translate_command(
         return
     form = _json_line if as_json else partial(_plain_lines, scored=scores or n_best > 1)
     shown = not quiet and sys.stderr.isatty() and (out is not None or not sys.stdout.isatty())
-    stats = LineStats(file.stat().st_size if file is not None else None, shown=shown)
+    packed = file is not None and file.suffix.lower() == ".gz"
+    size = file.stat().st_size if file is not None and not packed else None
+    stats = LineStats(size, shown=shown)
     with (
         exit_on_failure(),
         opened(file, "rb", sys.stdin) as source,
