@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import time
 from difflib import unified_diff
 from gettext import GNUTranslations
 from pathlib import Path
@@ -251,6 +252,30 @@ def test_flags_of_obsolete_messages_are_not_those_of_the_next(tmp_path):
         ("`the docs <https://a.b/c>`_ and `x`__", ["`<https://a.b/c>`_", "`…`_"]),
         ("%s %s", ["%s", "%s"]),
         ("%1$s %-5.2f %lu %.*f %(a.b)s 5%% 100%%d", ["%(a.b)s", "%-5.2f", "%.*f", "%1$s", "%lu"]),
+        ("%n files, %1 of %L2 (%10)", ["%1", "%10", "%L2", "%n"]),
+        ("%(user-name)s and %(a b)d", ["%(a b)d", "%(user-name)s"]),
+        ("in %ds, %dpx, 3 %s, 100%s", ["%d", "%d", "%s", "%s"]),
+        ("100%ige Lösung, 100 %ige, 50%der, 20%änd, 5 %1", []),
+        ("a<b and c>d, x < y > z, <file name>", []),
+        (
+            '<a href="x>y" download>t</a> <br/> <0>r</0>',
+            ['<a href="x>y" download>', "</0>", "</a>", "<0>", "<br/>"],
+        ),
+        (
+            "&amp; &#160; &#xA0; &brandShortName; &File AT&T; x",
+            ["&#160;", "&#xA0;", "&amp;", "&brandShortName;"],
+        ),
+        (
+            "{$n} { $user } { -brand-name } {{ a.b }} {{c}} ${d} %{e}",
+            ["${d}", "%{e}", "{ $user }", "{ -brand-name }", "{$n}", "{{ a.b }}", "{{c}}"],
+        ),
+        ("{n, plural, one {# file} other {# of {m, number}}} left", ["{n, plural, …}"]),
+        ("{ $n ->\n [one] a\n *[other] { $n } b\n}", ["{$n -> …}"]),
+        (
+            "{d, date, short} {g, select, male {he} other {they}}",
+            ["{d, date, …}", "{g, select, …}"],
+        ),
+        ("<me@x.org>, (you+a@y.co.uk)", ["me@x.org", "you+a@y.co.uk"]),
     ],
 )
 def test_placeholders_and_markup_are_found(text, expected):
@@ -266,6 +291,8 @@ def test_every_kind_has_its_name():
         "substitution": "|a|",
         "address": "https://a.b",
         "tag": "<a>",
+        "entity": "&amp;",
+        "message": "{n, plural, other {#}}",
         "printf": "%(a)s",
         "field": "{a}",
         "strong": "**a**",
@@ -417,3 +444,28 @@ def test_names_what_is_wrong_with_encodings_and_plural_rules(tmp_path, raw, mess
     path.write_bytes(raw)
     with pytest.raises(ValueError, match=message):
         read_po(path)
+
+
+@pytest.mark.parametrize(
+    "placeholder",
+    ["%n", "%1", "%(user-name)s", "{ $n }", "{{name}}", "&nbsp;", "{n, plural, other {#}}", "%{a}"],
+)
+def test_a_lost_placeholder_is_always_marked(tmp_path, placeholder):
+    path, out = tmp_path / "one.po", tmp_path / "out.po"
+    path.write_text(f'msgid "a {placeholder} b"\nmsgstr ""\n')
+    translate_po(path, lambda texts: [text.replace(placeholder, "") for text in texts], out)
+    (kept,) = find_placeholders(placeholder)
+    assert out.read_text().startswith(f"# lost: {kept}\n#, fuzzy\n")
+    translate_po(path, list, out)
+    assert "# lost:" not in out.read_text()
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["{n, plural, ", "{ $n -> ", "a", "<a b=", "%(", "&a", "{{a", "a@b.", "100%i", "{a,plural,{b}"],
+)
+def test_long_texts_are_searched_in_little_time(piece):
+    text = piece * (20_000 // len(piece))
+    start = time.process_time()
+    find_placeholders(text)
+    assert time.process_time() - start < 2
