@@ -72,10 +72,11 @@ def read_question_lines(path: str | Path) -> QuestionSet:
     """Read one question per line, each a JSON object; a `.gz` is unpacked.
 
     An object has the strings "question" and "context", and either "answers", a list of
-    objects with "text" and "start", or one "answer" and its "start". An empty list means that
-    the context has no answer. "title" and "id" are optional; the default id is "line-" and the
-    number of the line. Other keys are ignored. Equal contexts of one title are merged. Answers
-    must fit as in `read_squad`, or are refused.
+    objects with "text" and "start" (or "answer_start"), or one "answer" and its "start". Rows of
+    the datasets library have in "answers" an object with a list "text" and a list "answer_start".
+    An empty list means that the context has no answer. "title" and "id" are optional; the default
+    id is "line-" and the number of the line. Other keys are ignored. Equal contexts of one title
+    are merged. Answers must fit as in `read_squad`, or are refused.
 
     Args:
         path: The file.
@@ -105,7 +106,7 @@ def read_question_lines(path: str | Path) -> QuestionSet:
         title = record.string("title") if "title" in record else ""
         context = Context(title, record.string("context"))
         several = "answers" in record
-        answers = record.answers("text", "start") if several else [record.span("answer", "start")]
+        answers = record.line_answers() if several else [record.span("answer", "start")]
         name = record.name() if "id" in record else f"line-{number}"
         collected.add(name, record.string("question"), context, answers)
     return collected.questions()
@@ -248,6 +249,27 @@ class _Record:
 
     def answers(self, text: str, start: str) -> list[tuple[str, int]]:
         return [answer.span(text, start) for answer in self.records("answers")]
+
+    def line_answers(self) -> list[tuple[str, int]]:
+        """Return the answers of a line: a list of objects, or an object of two lists."""
+        if not isinstance(self._fields["answers"], dict):
+            return [
+                answer.span("text", "answer_start" if "answer_start" in answer else "start")
+                for answer in self.records("answers")
+            ]
+        columns = _Record(self._fields["answers"], self._caller, self._path, self._trail)
+        texts, starts = (columns._get(key, list, "a list") for key in ("text", "answer_start"))
+        require(
+            len(texts) == len(starts),
+            f'{self._caller}: "text" and "answer_start" must have the same length; '
+            f"got {len(texts)} and {len(starts)} at {self._place}",
+        )
+        pairs = zip(texts, starts, strict=True)
+        rows = [{"text": text, "answer_start": start} for text, start in pairs]
+        return [
+            _Record(row, self._caller, self._path, self._trail).span("text", "answer_start")
+            for row in rows
+        ]
 
     def span(self, text: str, start: str) -> tuple[str, int]:
         return self.string(text), self._get(start, int, "a whole number")
