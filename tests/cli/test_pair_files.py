@@ -85,3 +85,18 @@ def test_columns_are_chosen_for_training_and_scoring(tmp_path):
     assert json.loads(scored.stdout)["sentences"] == 2
     refused = run(*call)
     assert (refused.exit_code, "must name the columns" in refused.stderr) == (2, True)
+
+
+def test_a_translation_memory_and_xliff_are_trained_on(tmp_path):
+    pairs = [line.split("\t") for line in LINES]
+    tuv = '<tuv xml:lang="{}"><seg>{}</seg></tuv>'
+    units = [f"<tu>{tuv.format('en', s)}{tuv.format('pt', t)}</tu>" for s, t in pairs]
+    lines = ["<tmx><header/><body>", *units, "</body></tmx>"]
+    result, out = train(tmp_path, lines, "--columns", "en,pt", name="a.tmx")
+    assert result.exit_code == 0, result.output
+    assert size(out) == 40
+    units = [f"<trans-unit><source>{s}</source><target>{t}</target></trans-unit>" for s, t in pairs]
+    result, out = train(tmp_path, ["<xliff>", *units, "</xliff>"], name="a.xlf")
+    assert result.exit_code == 0, result.output
+    assert size(out) == 40
+    assert "protected" in result.stderr

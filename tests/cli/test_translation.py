@@ -307,3 +307,17 @@ def test_packed_lines_are_read_and_written(folder, tmp_path):
     catalogue.write_bytes(gzip.compress(b'msgid "a"\nmsgstr ""\n'))
     result = run("translate", folder, catalogue, "--out", tmp_path / "b.po")
     assert (result.exit_code, "a catalogue must be unpacked" in result.stderr) == (2, True)
+
+
+def test_xliff_is_filled_in(folder, tmp_path):
+    source, out = tmp_path / "a.XLF", tmp_path / "b.xlf"
+    source.write_text("<xliff><trans-unit><source>three trees</source></trans-unit></xliff>")
+    assert "a .xlf file needs --out" in run("translate", folder, source).stderr
+    result = run("translate", folder, source, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "1 messages filled in and marked for review" in result.stdout
+    assert 'state="needs-review-translation"' in out.read_text(encoding="utf-8")
+    memory = tmp_path / "a.tmx"
+    memory.write_text("<tmx/>")
+    result = run("translate", folder, memory, "--out", out)
+    assert (result.exit_code, "must be .po or .xlf" in result.stderr) == (2, True)

@@ -33,6 +33,7 @@ EXCEPT = {
         "read_squad": READS,
         "save_tokenizers": WRITES,
         "translate_po": READS,
+        "translate_xliff": READS,
     },
     "tradeoffs": {
         "adamw": CHOOSES,
@@ -66,7 +67,7 @@ EXCEPT = {
     "tasks": {
         **dict.fromkeys(
             (
-                *("default_folder", "is_catalogue", "is_first_process", "option"),
+                *("default_folder", "is_catalogue", "is_first_process", "is_xliff", "option"),
                 *("qa_preset", "qa_task", "describe_refused"),
                 *("translation_preset", "translation_task"),
             ),

@@ -212,7 +212,7 @@ def test_csv_may_have_quotes_and_lines_in_them(tmp_path):
         ),
         ("p.json", '{"source": "a", "target": "x"}', None, r"unlike a \.jsonl; got dict at"),
         ("p.json", "[", None, r"a list of objects, unlike a \.jsonl; got Expecting value"),
-        ("p.json", "[1]", None, r"must be a JSON object; got int at \S+p\.json, object 1$"),
+        ("p.json", "[1]", None, r"must be a JSON object; got int at \S+p\.json, entry 1$"),
     ],
 )
 def test_rows_of_another_form_are_refused(tmp_path, name, text, columns, message):

@@ -30,10 +30,12 @@ def translate_command(
     folder: Folder,
     file: Annotated[
         Path | None,
-        typer.Argument(help="Lines to translate, also .gz, or a .po file; by default stdin."),
+        typer.Argument(
+            help="Lines to translate, also .gz, or a .po or .xlf file; by default stdin."
+        ),
     ] = None,
     *,
-    out: Annotated[Path | None, typer.Option(help="Output file; required for a .po file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output file; needed for .po and .xlf.")] = None,
     engine: Engine = "torch",
     beams: Beams = 1,
     length_penalty: LengthPenalty = 1.0,
@@ -67,7 +69,6 @@ def translate_command(
     """
     with exit_on_user_error():
         from askew.models import DecodingConfig
-        from askew.tasks import is_catalogue
 
         decoding = DecodingConfig(
             num_beams=max(beams, 1 if sample else n_best),
@@ -79,13 +80,7 @@ def translate_command(
             top_p=top_p,
             seed=seed,
         )
-        if file is not None and not file.is_file():
-            raise ValueError(f"translate: the file must exist; got {file}")
-        catalogue = is_catalogue(file)
-        if file is not None and file.suffix.lower() == ".gz" and is_catalogue(file.stem):
-            raise ValueError(f"translate: a catalogue must be unpacked; got {file}")
-        if catalogue and out is None:
-            raise ValueError(f"translate: a .po file needs --out; got {file} without")
+        catalogue = _is_filled_in(file, out)
         if show_attention is not None and engine != "torch":
             raise ValueError(f"translate: --show-attention needs --engine torch; got {engine}")
         translator = _translator(folder, engine, batch_size, threads)
@@ -116,6 +111,25 @@ def translate_command(
     stats.end()
 
 
+def _is_filled_in(file: Path | None, out: Path | None) -> bool:
+    """Return whether the file is a catalogue; refuse files that are no lines, and no catalogue."""
+    if file is None:
+        return False
+    from askew.tasks import is_catalogue, is_xliff
+
+    if not file.is_file():
+        raise ValueError(f"translate: the file must exist; got {file}")
+    suffix = file.suffix.lower()
+    if suffix == ".gz" and (is_catalogue(file.stem) or is_xliff(file.stem)):
+        raise ValueError(f"translate: a catalogue must be unpacked; got {file}")
+    if suffix == ".tmx":
+        raise ValueError(f"translate: a file to fill in must be .po or .xlf; got {file}")
+    catalogue = is_catalogue(file) or is_xliff(file)
+    if catalogue and out is None:
+        raise ValueError(f"translate: a {suffix} file needs --out; got {file} without")
+    return catalogue
+
+
 def _translator(folder: Path, engine: str, batch_size: int, threads: int) -> "Translator":
     from askew.models import Translator
 
@@ -126,13 +140,14 @@ def _translator(folder: Path, engine: str, batch_size: int, threads: int) -> "Tr
 def _translate_catalogue(
     translator: "Translator", decoding: "DecodingConfig", file: Path, out: Path
 ) -> None:
-    from askew.text import translate_po
+    from askew.tasks import is_xliff
+    from askew.text import translate_po, translate_xliff
 
+    fill = translate_xliff if is_xliff(file) else translate_po
     with exit_on_user_error():
-        count = translate_po(
-            file, lambda texts: translator.translate(texts, decoding=decoding), out
-        )
-    print(f"{count} messages filled in and marked fuzzy: {out}")
+        count = fill(file, lambda texts: translator.translate(texts, decoding=decoding), out)
+    marked = "for review" if is_xliff(file) else "fuzzy"
+    print(f"{count} messages filled in and marked {marked}: {out}")
 
 
 def _plain_lines(number: int, hypotheses: "list[Hypothesis]", *, scored: bool) -> str:

@@ -16,7 +16,7 @@ from askew.tasks._application import (
     option,
 )
 from askew.tasks._applications import APPLICATIONS
-from askew.tasks._sources import QuestionSources, Sources, is_catalogue
+from askew.tasks._sources import QuestionSources, Sources, is_catalogue, is_xliff
 
 if TYPE_CHECKING:
     from askew.tasks._arms import default_folder
@@ -91,6 +91,7 @@ __all__ = [
     "find_teacher",
     "is_catalogue",
     "is_first_process",
+    "is_xliff",
     "load_eights",
     "load_questions",
     "load_test",

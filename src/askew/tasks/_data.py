@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from askew._check import require
-from askew.tasks._sources import Sources, check_columns, check_sources, is_catalogue
+from askew.tasks._sources import XML, Sources, check_columns, check_sources, is_catalogue
 from askew.text import (
     ParallelText,
     SplitText,
@@ -55,9 +55,10 @@ def read_any(
     r"""Read pairs in any of the supported formats.
 
     Args:
-        data: A `.tsv`, `.csv`, `.jsonl` or `.json` file (`askew.text.read_pairs`), a `.po` file,
-            a folder of `.po` files, or "datasets:NAME#SPLIT?config=CONFIG&source=en&target=de",
-            where only the name is required (`askew.text.read_dataset`).
+        data: A `.tsv`, `.csv`, `.jsonl`, `.json`, `.tmx` or `.xlf` file
+            (`askew.text.read_pairs`), a `.po` file, a folder of `.po` files, or
+            "datasets:NAME#SPLIT?config=CONFIG&source=en&target=de", where only the name is
+            required (`askew.text.read_dataset`).
         columns: Which columns hold source and target: "en,de" by name, or "2,4" by number.
         drop_empty: Whether pairs with an empty side are left out; otherwise they are refused.
 
@@ -89,7 +90,8 @@ def places_of(sources: Sources, wanted: Collection[tuple[str, str]]) -> dict[tup
     """Find file and line of pairs in the files that have lines."""
     found: dict[tuple[str, str], str] = {}
     for path, rows in _numbered(sources):
-        unit = "object" if path.name.lower().endswith((".json", ".json.gz")) else "line"
+        has_entries = path.name.lower().removesuffix(".gz").endswith((".json", *XML))
+        unit = "entry" if has_entries else "line"
         for number, source, target in rows:
             if (source, target) in wanted:
                 found.setdefault((source, target), f"{path}, {unit} {number}")

@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 from askew._check import require
 
+XLIFF = (".xlf", ".xliff")
+XML = (*XLIFF, ".tmx")
+
 
 class Sources(NamedTuple):
     """Where parallel text is.
@@ -79,6 +82,11 @@ def check_sources(sources: Sources) -> None:
         "load_text: validation and test files need training files; got none. "
         "Give --data, or --source and --target",
     )
+
+
+def is_xliff(data: str | Path | None) -> bool:
+    """Return whether a file is XLIFF, by its name."""
+    return data is not None and Path(data).suffix.lower() in XLIFF
 
 
 def check_columns(columns: str | None, data: str | Path | None) -> None:

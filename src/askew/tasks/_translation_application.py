@@ -16,7 +16,7 @@ from askew.tasks._application import (
     Training,
     option,
 )
-from askew.tasks._sources import Sources, check_sources, is_catalogue
+from askew.tasks._sources import Sources, check_sources, is_catalogue, is_xliff
 
 if TYPE_CHECKING:
     from askew.models import Translator
@@ -32,7 +32,7 @@ class TranslationOptions(SettingOptions):
     pair: str = option("en-pt", "Two locales of the phrases that are made without --data.")
     data: Path | None = option(
         None,
-        "Your pairs: FILE.tsv (source TAB target), FILE.csv, FILE.jsonl or FILE.json, also .gz; a "
+        "Your pairs: FILE.tsv (source TAB target), .csv, .jsonl, .json, .tmx or .xlf, also .gz; a "
         "gettext .po file or a folder of such; or "
         "datasets:NAME#SPLIT?config=…&source=en&target=de.",
     )
@@ -100,7 +100,7 @@ class TranslationTraining(TranslationOptions):
     protect: bool | None = option(
         None,
         "Replace placeholders, roles, literals, tags and addresses by marks, so that they are "
-        "copied word for word. On by default for .po files.",
+        "copied word for word. On by default for .po and .xlf files.",
         name="--protect/--no-protect",
         show_default=False,
     )
@@ -108,7 +108,9 @@ class TranslationTraining(TranslationOptions):
     @property
     def protects(self) -> bool:
         """Whether placeholders and markup are replaced by marks, which the model copies."""
-        return is_catalogue(self.data) if self.protect is None else self.protect
+        if self.protect is not None:
+            return self.protect
+        return is_catalogue(self.data) or is_xliff(self.data)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,7 @@ from askew.text._tokenizer import (
 )
 from askew.text._tokenizers import Tokenizers, load_tokenizers, save_tokenizers, train_tokenizers
 from askew.text._windows import SpanTokenizer, TextTokens, cut_windows, tokens_of_span
+from askew.text._xliff import translate_xliff
 
 __all__ = [
     "END",
@@ -82,5 +83,6 @@ __all__ = [
     "train_tokenizer",
     "train_tokenizers",
     "translate_po",
+    "translate_xliff",
     "with_unanswerable",
 ]

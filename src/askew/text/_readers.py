@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from askew._check import in_words, require
+from askew.text._bitext import bitext_pairs
 from askew.text._pair_rows import (
     check_csv_header,
     csv_rows,
@@ -19,17 +20,19 @@ from askew.text._pairs import ParallelText
 
 _BOM = "\ufeff"
 _SIDES = ("source", "target")
+_BITEXTS = (".tmx", ".xlf", ".xliff")
 
 
 def read_pairs(
     path: str | Path, *, columns: tuple[str, str] | None = None, drop_empty: bool = False
 ) -> ParallelText:
-    r"""Read pairs from a `.tsv`, `.csv`, `.jsonl` or `.json` file, plain or with a further `.gz`.
+    r"""Read pairs from a `.tsv`, `.csv`, `.jsonl`, `.json`, `.tmx` or `.xlf`, also with a `.gz`.
 
     A line of a `.tsv` is source, tab, target. If its first line has the names source and target,
     or src and tgt, the columns with these names are read; a `.csv`, with commas and double
     quotes, needs this line. A line of a `.jsonl` is an object with the strings "source" and
-    "target", or "src" and "tgt"; other keys are ignored. A `.json` is a list of such objects.
+    "target", or "src" and "tgt"; other keys are ignored. A `.json` is a list of such objects. Of
+    XLIFF (`.xlf`, `.xliff`) the finished units are read, of a TMX those with both languages.
     Text is UTF-8, a byte order mark at the beginning is dropped, and only "\n" or "\r\n" ends a
     line.
 
@@ -37,7 +40,7 @@ def read_pairs(
         path: The file, whose name decides the format.
         columns: Names of the source and the target column in the first line, or their numbers,
             from 1 on, if no line names them; in JSON the keys of an object, or of the object
-            "translation" in it.
+            "translation" in it; in a TMX the languages.
         drop_empty: Whether pairs with an empty side are left out; otherwise they are refused.
 
     Returns:
@@ -71,7 +74,8 @@ def numbered_pairs(
         columns: As there.
 
     Yields:
-        Number of the line, from 1 on (in a `.json`: of the object), source and target.
+        Number of the line, from 1 on (in a `.json` of the object, in XML of the unit), source and
+        target.
 
     Raises:
         ValueError: If the file is missing, damaged or not of this form.
@@ -92,19 +96,23 @@ def numbered_pairs(
     elif suffix == ".csv":
         rows = csv_rows(_lines(path, "read_pairs"), path)
         yield from table_pairs(check_csv_header(rows, columns, path), columns, path)
+    elif suffix in _BITEXTS:
+        yield from bitext_pairs(path, columns)
     elif suffix in (".jsonl", ".json"):
         for number, record in _records(path):
             yield number, *json_pair(record, columns, place_of(path, number))
     else:
         raise ValueError(
-            "read_pairs: the name must end with .tsv, .csv, .jsonl or .json, also with .gz; "
+            "read_pairs: the name must end with .tsv, .csv, .jsonl, .json, .tmx, .xlf or .xliff, "
+            "also with .gz; "
             f"got {path}. Two aligned files are for read_aligned"
         )
 
 
 def place_of(path: str | Path, number: int) -> str:
     """Name a pair that `numbered_pairs` numbers."""
-    return f"{path}, {'object' if _suffix(Path(path)) == '.json' else 'line'} {number}"
+    has_lines = _suffix(Path(path)) not in (".json", *_BITEXTS)
+    return f"{path}, {'line' if has_lines else 'entry'} {number}"
 
 
 def read_aligned(
