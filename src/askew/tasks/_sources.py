@@ -85,7 +85,18 @@ def check_sources(sources: Sources) -> None:
 
 
 def is_xliff(data: str | Path | None) -> bool:
-    """Return whether a file is XLIFF, by its name."""
+    """Return whether pairs come from XLIFF.
+
+    Args:
+        data: As `read_any` takes it, or None.
+
+    Returns:
+        True for a `.xlf` or `.xliff` file.
+
+    Example:
+        >>> is_xliff("pt.xlf"), is_xliff("pt.po")
+        (True, False)
+    """
     return data is not None and Path(data).suffix.lower() in XLIFF
 
 
