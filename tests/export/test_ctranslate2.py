@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from adapters import WRAPPERS, parametrize_weight
 from saved_model import CONFIG, DECODER, PAIRS, saved, sentences
 
 from askew.export import QUANTIZATIONS, export_ctranslate2
@@ -42,6 +43,29 @@ def test_log_probabilities_and_output_of_both_searches_are_ours(tmp_path, config
         ours = TorchEngine(model).decode(sources, limits, search)
         assert_same(ours, engine.decode(sources, limits, search))
         assert len({tuple(best[0].tokens) for best in ours}) > 5
+
+
+@pytest.mark.parametrize("place", ["encoder.layers.0.attention.query", "target_embedding"])
+@pytest.mark.parametrize("wrapper", ["adapter", "hook", "offload"])
+def test_what_its_weights_do_not_say_is_refused_by_name(tmp_path, monkeypatch, wrapper, place):
+    model = saved(tmp_path)
+    owner, _, name = f"model.{place}".rpartition(".")
+    WRAPPERS[wrapper](model.get_submodule(owner), name)
+    monkeypatch.setattr("askew.export._ctranslate2.load_translation_model", lambda folder: model)
+    with pytest.raises(ValueError, match=f"apply its weights as they are; got {place} "):
+        export_ctranslate2(tmp_path)
+    assert not (tmp_path / "ctranslate2").exists()
+
+
+def test_a_parametrized_weight_is_exported_as_it_is_applied(tmp_path, monkeypatch):
+    model = saved(tmp_path)
+    parametrize_weight(model.model.decoder.layers[0].feed_forward, "expand")
+    monkeypatch.setattr("askew.export._ctranslate2.load_translation_model", lambda folder: model)
+    engine = CTranslate2Engine(export_ctranslate2(tmp_path))
+    sources = sentences(10)
+    limits = [20] * len(sources)
+    ours = TorchEngine(model).decode(sources, limits, DecodingConfig())
+    assert_same(ours, engine.decode(sources, limits, DecodingConfig()))
 
 
 def assert_same(ours, theirs):

@@ -8,6 +8,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
 from askew._check import require
 from askew._files import in_short, parse_json
+from askew.models._adapter_files import refuse_adapter
 
 _FILES = ("config.json", "model.safetensors", "tokenizer.json")
 _DROPOUTS = ("dropout", "dropout_prob", "pdrop")  # how the names of rates end
@@ -147,7 +148,8 @@ def read_encoder_config(
         The config, with the width under the name `hidden_size`.
 
     Raises:
-        ValueError: If a file is missing, the kind of model is unknown, or it has fewer layers.
+        ValueError: If a file is missing, an adapter lies beside the model, the kind of model is
+            unknown, or it has fewer layers.
             No code of the folder is run and nothing is unpickled.
 
     Example:
@@ -162,6 +164,7 @@ def read_encoder_config(
             f"read_encoder_config: an encoder folder holds {', '.join(_FILES)}; got folder "
             f"{folder} without {name}. Give the folder of a transformers model",
         )
+    refuse_adapter("read_encoder_config", folder)
     try:
         values = parse_json((folder / "config.json").read_text(encoding="utf-8"))
     except ValueError as error:

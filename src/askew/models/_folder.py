@@ -11,6 +11,7 @@ from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from askew._check import require
 from askew._files import file_sha256, in_short, is_version, parse_json, write_json
 from askew.inspection import query_key_maps
+from askew.models._adapter_files import refuse_adapter
 from askew.models._configuration import AsymmetricTranslationConfig
 from askew.models._qa import AsymmetricQAModel
 from askew.models._qa_configuration import AsymmetricQAConfig
@@ -114,8 +115,10 @@ def load_pretrained(folder: Path) -> PreTrainedModel:
     """Load a model that transformers knows, without its head.
 
     Raises:
-        ValueError: If the folder holds no such model, or weights of its attention are missing.
+        ValueError: If the folder holds no such model, weights of its attention are missing, or an
+            adapter lies beside them.
     """
+    refuse_adapter("load_checkpoint", folder)
     if (folder / "model.safetensors").is_file():  # else of several files, named by their index
         check_depth("load_checkpoint", folder, read_config_values(folder))
     try:
@@ -198,6 +201,7 @@ def _load(folder: Path, expected: _Expected[_Model]) -> _Model:
             f"{expected.caller}: a model folder holds {name}; got folder {folder}. "
             "Give the folder that training wrote"
         )
+    refuse_adapter(expected.caller, folder)
     _check_sums(folder, expected)
     config = _read_config(folder / "config.json", expected)
     try:
