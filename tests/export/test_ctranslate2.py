@@ -99,13 +99,37 @@ def test_samples_are_scored_as_the_model_scores_them_whole(tmp_path):
         assert [sample.score for sample in samples] == pytest.approx(expected, abs=1e-3)
 
 
-def test_beams_go_on_after_the_first_ends_as_ours_do(tmp_path):
-    config = replace(CONFIG, tie_embeddings="none")
-    model = saved(tmp_path, config)
-    with torch.no_grad():  # translations of very different lengths become about equally good
+def undecided(folder):
+    """Save a model to which translations of very different lengths are about equally good."""
+    model = saved(folder, replace(CONFIG, tie_embeddings="none"))
+    with torch.no_grad():
         model.model.output.weight.mul_(0.25)
         model.model.decoder.norm.bias.copy_(5 * model.model.output.weight[2])
-    model.save_pretrained(tmp_path)
+    model.save_pretrained(folder)
+    return model
+
+
+def test_the_best_few_are_ours_and_none_is_lost_to_what_the_limit_cuts(tmp_path):
+    model = undecided(tmp_path)
+    engine = CTranslate2Engine(export_ctranslate2(tmp_path))
+    sources, search = sentences(60), DecodingConfig(num_beams=4, num_hypotheses=4)
+    limits = [2 * len(source) + 16 for source in sources]
+    ours, theirs = (e.decode(sources, limits, search) for e in (TorchEngine(model), engine))
+    same = 0
+    for one, other in zip(ours, theirs, strict=True):
+        assert len(other) == 4
+        assert [h.score for h in other] == sorted([h.score for h in other], reverse=True)
+        same += [h.tokens for h in one] == [h.tokens for h in other]
+        scores = {tuple(h.tokens): h.score for h in one}
+        shared = [h for h in other if tuple(h.tokens) in scores]
+        assert [h.score for h in shared] == pytest.approx(
+            [scores[tuple(h.tokens)] for h in shared], abs=1e-3
+        )
+    assert same >= 56  # 52 of 60 if only `num_beams` are asked for
+
+
+def test_beams_go_on_after_the_first_ends_as_ours_do(tmp_path):
+    model = undecided(tmp_path)
     engine = CTranslate2Engine(export_ctranslate2(tmp_path))
     sources, search = sentences(60), DecodingConfig(num_beams=4)
     limits = [2 * len(source) + 16 for source in sources]
