@@ -9,14 +9,19 @@ Tensors = tuple[Tensor, ...] | None
 
 
 def new_trace(
-    config: PreTrainedConfig, attentions: bool | None, states: bool | None
+    config: PreTrainedConfig,
+    attentions: bool | None,
+    states: bool | None,
+    *,
+    ours: bool = True,
 ) -> Trace | None:
     """Make the lists for what is asked for, here or in the config.
 
-    With the implementation "eager" weights are always computed, since that is what it means.
+    With the implementation "eager" layers of ours always compute weights: that is what it means.
     """
     states = config.output_hidden_states if states is None else states
-    weights = _wants_weights(config, attentions) or config._attn_implementation == "eager"
+    eager = ours and config._attn_implementation == "eager"
+    weights = eager or _wants_weights(config, attentions)
     if not (weights or states):
         return None
     return Trace([] if states else None, *(([], []) if weights else ()))
