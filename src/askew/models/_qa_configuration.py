@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from transformers import PreTrainedConfig
-
 from askew._check import require
 from askew._config import load_config, to_dict
 from askew.models._foreign_sizes import refuse_foreign_sizes
+from askew.models._transformers_versions import ModelConfig
 from askew.transformer import ReaderConfig, StackConfig
 
 
@@ -65,7 +64,7 @@ class QAConfig:
 _LENGTHS = ("d_pool", "max_question_tokens", "max_context_tokens", "overlap", "max_answer_tokens")
 
 
-class AsymmetricQAConfig(PreTrainedConfig):
+class AsymmetricQAConfig(ModelConfig):
     """A `QAConfig` in the form of transformers; either encoder may be one of transformers.
 
     Attributes:

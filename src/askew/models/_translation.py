@@ -13,10 +13,11 @@ from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 from askew.attention import KeyValueCache
 from askew.models._configuration import AsymmetricTranslationConfig
 from askew.models._missing_weights import draw_missing_weights
+from askew.models._transformers_versions import DecodesWithCache, seq2seq_output
 from askew.transformer import AsymmetricEncoderDecoder, LayerCache
 
 
-class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
+class AsymmetricTranslationModel(PreTrainedModel, DecodesWithCache, GenerationMixin):
     """Translation with an encoder and a decoder, each with its own width, depth and heads.
 
     `generate` decodes greedily, by beam or by sampling, with a key/value cache.
@@ -149,7 +150,7 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
             target_mask=None if decoder_attention_mask is None else decoder_attention_mask.bool(),
             caches=None if cache is None else _layer_caches(cache, len(self.model.decoder.layers)),
         )
-        output = Seq2SeqLMOutput(logits=logits, cache=cache, encoder_last_hidden_state=memory)
+        output = seq2seq_output(logits=logits, cache=cache, encoder_last_hidden_state=memory)
         named = self.config.return_dict if return_dict is None else return_dict
         return output if named else output.to_tuple()
 
