@@ -4,12 +4,17 @@ import inspect
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
 from transformers import GenerationMixin, PreTrainedConfig
-from transformers.cache_utils import Cache
+from transformers.cache_utils import Cache, StaticLayer
 from transformers.modeling_outputs import Seq2SeqLMOutput
 
 CACHE = next(f.name for f in fields(Seq2SeqLMOutput) if f.name in ("cache", "past_key_values"))
 """What transformers calls the keys and values of earlier steps, in calls and in results."""
+
+_POSITIONS_ARE_GIVEN = "cache_kwargs" in inspect.signature(Cache.update).parameters
+"""Whether a cache is told the positions of new keys; in later versions it counts for itself."""
 
 
 class ModelConfig(PreTrainedConfig):
@@ -53,3 +58,24 @@ class DecodesWithCache(GenerationMixin):
 def seq2seq_output(*, cache: Cache | None, **others: Any) -> Seq2SeqLMOutput:
     """Make the result of an encoder-decoder with the name of its cache that `generate` reads."""
     return Seq2SeqLMOutput(**{CACHE: cache}, **others)
+
+
+def cached_length(cache: Cache, layer: int) -> int:
+    """Count the positions of which a cache has keys."""
+    made = cache.layers[layer : layer + 1]  # none before the first use
+    if _POSITIONS_ARE_GIVEN and made and type(made[0]) is StaticLayer and made[0].is_initialized:
+        # `get_seq_length` would count the keys of one head that are not 0; those of padding are.
+        filled = made[0].keys.ne(0).any(-1).any(1).any(0).nonzero()
+        return int(filled[-1]) + 1 if len(filled) else 0
+    return int(cache.get_seq_length(layer))  # a tensor in static caches
+
+
+def append_to_cache(
+    cache: Cache, keys: Tensor, values: Tensor, layer: int
+) -> tuple[Tensor, Tensor]:
+    """Put the keys and values of new positions into a cache, and return all of a layer."""
+    if not _POSITIONS_ARE_GIVEN:
+        return cache.update(keys, values, layer)
+    start = cached_length(cache, layer)
+    positions = torch.arange(start, start + keys.shape[2], device=keys.device)
+    return cache.update(keys, values, layer, {"cache_position": positions})

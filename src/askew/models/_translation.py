@@ -13,7 +13,12 @@ from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 from askew.attention import KeyValueCache
 from askew.models._configuration import AsymmetricTranslationConfig
 from askew.models._missing_weights import draw_missing_weights
-from askew.models._transformers_versions import DecodesWithCache, seq2seq_output
+from askew.models._transformers_versions import (
+    DecodesWithCache,
+    append_to_cache,
+    cached_length,
+    seq2seq_output,
+)
 from askew.transformer import AsymmetricEncoderDecoder, LayerCache
 
 
@@ -197,7 +202,7 @@ class _SharedCache(KeyValueCache):
 
     @property
     def length(self) -> int:
-        return int(self.cache.get_seq_length(self.layer))  # a tensor in static caches
+        return cached_length(self.cache, self.layer)
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         length, room = self.length + keys.shape[2], self._room()
@@ -206,7 +211,7 @@ class _SharedCache(KeyValueCache):
                 "AsymmetricTranslationModel: the cache must have room for every position; "
                 f"got {room} positions for {length}. Make it longer"
             )
-        keys, values = self.cache.update(keys, values, self.layer)
+        keys, values = append_to_cache(self.cache, keys, values, self.layer)
         self._stored(length)
         if keys.shape[2] == length:
             return keys, values
