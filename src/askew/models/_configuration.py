@@ -4,11 +4,10 @@ The fields are called `encoder_stack` and `decoder_stack` because transformers e
 `PreTrainedConfig` in a field called `encoder` or `decoder`.
 """
 
-from transformers import PreTrainedConfig
-
 from askew._check import require
 from askew._config import load_config, to_dict
 from askew.models._foreign_sizes import derived_size, refuse_foreign_sizes
+from askew.models._transformers_versions import CACHE, ModelConfig
 from askew.transformer import EncoderDecoderConfig, StackConfig
 
 _STACKS = "encoder_stack, decoder_stack"
@@ -19,7 +18,7 @@ def _stack_size(side: str, name: str) -> property:
     return derived_size(_STACKS, lambda config: (getattr(config, f"{side}_stack") or {}).get(name))
 
 
-class AsymmetricTranslationConfig(PreTrainedConfig):
+class AsymmetricTranslationConfig(ModelConfig):
     """An `EncoderDecoderConfig` in the form of transformers.
 
     Attributes:
@@ -50,7 +49,7 @@ class AsymmetricTranslationConfig(PreTrainedConfig):
     """
 
     model_type = "askew-translation"
-    keys_to_ignore_at_inference = ["cache"]  # noqa: RUF012  (read by transformers)
+    keys_to_ignore_at_inference = [CACHE]  # noqa: RUF012  (read by transformers)
     attribute_map = {"num_hidden_layers": "decoder_layers"}  # noqa: RUF012
 
     source_vocab: int = 4

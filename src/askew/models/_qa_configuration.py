@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from transformers import PreTrainedConfig
-
 from askew._check import require
 from askew._config import load_config, to_dict
 from askew.models._encoders import encoder_config
 from askew.models._foreign_sizes import derived_size, refuse_foreign_sizes
+from askew.models._transformers_versions import ModelConfig
 from askew.transformer import ReaderConfig, StackConfig
 
 
@@ -80,7 +79,7 @@ def _context_size(ours: str, theirs: str) -> property:
     return derived_size(_FIELDS, read)
 
 
-class AsymmetricQAConfig(PreTrainedConfig):
+class AsymmetricQAConfig(ModelConfig):
     """A `QAConfig` in the form of transformers; either encoder may be one of transformers.
 
     Attributes:

@@ -19,10 +19,16 @@ from askew.models._configuration import AsymmetricTranslationConfig
 from askew.models._generation_encoder import GenerationEncoder, tokens_or_rows
 from askew.models._label_losses import token_loss
 from askew.models._missing_weights import draw_missing_weights
+from askew.models._transformers_versions import (
+    DecodesWithCache,
+    append_to_cache,
+    cached_length,
+    seq2seq_output,
+)
 from askew.transformer import AsymmetricEncoderDecoder, LayerCache
 
 
-class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
+class AsymmetricTranslationModel(PreTrainedModel, DecodesWithCache, GenerationMixin):
     """Translation with an encoder and a decoder, each with its own width, depth and heads.
 
     `generate` decodes greedily, by beam or by sampling, with a key/value cache.
@@ -256,7 +262,7 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
             trace=trace,
         )
         states, weights, cross_weights = asked_for(trace, self.config, output_attentions)
-        output = Seq2SeqLMOutput(
+        output = seq2seq_output(
             loss=None if labels is None else token_loss(logits, labels),
             logits=logits,
             cache=cache,
@@ -312,7 +318,7 @@ class _SharedCache(KeyValueCache):
 
     @property
     def length(self) -> int:
-        return int(self.cache.get_seq_length(self.layer))  # a tensor in static caches
+        return cached_length(self.cache, self.layer)
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         length, room = self.length + keys.shape[2], self._room()
@@ -321,7 +327,7 @@ class _SharedCache(KeyValueCache):
                 "AsymmetricTranslationModel: the cache must have room for every position; "
                 f"got {room} positions for {length}. Make it longer"
             )
-        keys, values = self.cache.update(keys, values, self.layer)
+        keys, values = append_to_cache(self.cache, keys, values, self.layer)
         self._stored(length)
         if keys.shape[2] == length:
             return keys, values
