@@ -3,12 +3,17 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from askew._check import require
+
+_LONGEST_NAME = 100
+"""Bytes; a name of a file has at most 255, and ours are put together of two and a number."""
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 
 
 @contextmanager
@@ -83,6 +88,26 @@ def parse_json(text: str) -> Any:
 def is_version(value: object, version: int) -> bool:
     """Check the version that a file states; True does not count as 1."""
     return type(value) is int and value == version
+
+
+def check_name(caller: str, kind: str, name: object) -> None:
+    """Check a name that becomes a part of the name of a file or folder, on any system.
+
+    Raises:
+        ValueError: If it is empty, too long, reserved, or has characters that lead out of a folder
+            or that nobody sees.
+    """
+    require(
+        isinstance(name, str)
+        and name == name.strip().rstrip(".")
+        and name.isprintable()
+        and not {"/", "\\"} & set(name)
+        and 0 < len(name.encode()) <= _LONGEST_NAME
+        and not _RESERVED.fullmatch(name),
+        f"{caller}: {kind} must be a name that a folder can have: 1 to {_LONGEST_NAME} bytes, all "
+        "visible, without / and \\, no space or dot at an end, and no device of Windows; got "
+        f"{kind} {str(name)[:60]!a}",
+    )
 
 
 def in_short(error: Exception, length: int = 200) -> str:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from askew._check import require
-from askew._files import in_short, read_json, write_json
+from askew._files import check_name, in_short, read_json, write_json
 from askew.tradeoffs._results_schema import trial_fault
 from askew.tradeoffs._task import Arm, Evaluation, Model, Records, Task
 
@@ -50,7 +50,12 @@ class Trial(NamedTuple):
 
 
 def trial_name(arm: str, seed: int) -> str:
-    """Name the folder of a trial."""
+    """Name the folder of a trial.
+
+    Raises:
+        ValueError: If the name of the arm leads out of a folder.
+    """
+    check_name("trial_name", "arm", arm)
     return f"{arm}-seed{seed}"
 
 
