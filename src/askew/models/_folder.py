@@ -19,7 +19,8 @@ from askew.models._translation import AsymmetricTranslationModel
 _SUMS = "checksums.json"
 _FILES = ("config.json", "model.safetensors", "tokenizer.json")
 _QUESTIONS = "question_tokenizer.json"
-_SUMMED = (*_FILES, "target_tokenizer.json", _QUESTIONS)
+_TARGET = "target_tokenizer.json"
+_SUMMED = (*_FILES, _TARGET, _QUESTIONS, "generation_config.json")
 
 
 _Model = TypeVar("_Model", bound=PreTrainedModel)
@@ -32,10 +33,15 @@ class _Expected(NamedTuple, Generic[_Model]):
     config: type[PreTrainedConfig]
     model: type[_Model]
     files: tuple[str, ...]
+    optional: tuple[str, ...] = ()
 
 
 _TRANSLATION = _Expected(
-    "load_translation_model", AsymmetricTranslationConfig, AsymmetricTranslationModel, _FILES
+    "load_translation_model",
+    AsymmetricTranslationConfig,
+    AsymmetricTranslationModel,
+    _FILES,
+    (_TARGET,),
 )
 _QA = _Expected("load_qa_model", AsymmetricQAConfig, AsymmetricQAModel, (*_FILES, _QUESTIONS))
 
@@ -235,7 +241,18 @@ def _check_sums(folder: Path, expected: _Expected) -> None:
         f"{expected.caller}: checksums must be of version 1; got version {version!r} in {path}. "
         "Read it with the release that wrote it",
     )
+    read = (*expected.files, *(name for name in expected.optional if (folder / name).exists()))
+    added = [name for name in read if name not in sums]
+    require(
+        not added,
+        f"{expected.caller}: a file that is read must be one that training wrote; got {added} in "
+        f"{folder}, not in {_SUMS}. Remove it, or train again",
+    )
     for name, digest in sums.items():
+        require(
+            name == Path(name).name,
+            f"{expected.caller}: checksums must be of files in the folder; got {name!r} in {path}",
+        )
         require(
             (folder / name).is_file() and file_sha256(folder / name) == digest,
             f"{expected.caller}: a file must be as it was written; "
