@@ -97,8 +97,9 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setenv("RAN", str(tmp_path / "ran"))
     monkeypatch.setattr(hf.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.chdir(tmp_path)
-    question = {"context": "anna lives in rome", "question": "where is anna", "answer": "rome"}
-    (tmp_path / "data.jsonl").write_text((json.dumps(question) + "\n") * 30)
+    question = {"question": "where is anna", "answer": "rome", "start": 14}
+    questions = [question | {"context": f"anna lives in rome {n}"} for n in range(30)]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(one) + "\n" for one in questions))
     (tmp_path / "pairs.tsv").write_text("".join(f"one {n}\tum {n}\n" for n in range(40)))
     (tmp_path / "page.md").write_text("anna lives in rome")
     return tmp_path

@@ -76,13 +76,13 @@ def read_pretrained(model: PreTrainedModel, folder: Path, text: str) -> Attentio
     """Read the text with a model of transformers, on both sides where it has two."""
     try:
         tokenizer = read_tokenizer(folder)
+        ids = tokenizer.encode(text)
+        words = [str(word) for word in tokenizer.convert_ids_to_tokens(ids)]
     except Exception as error:  # transformers raises what the files lead to
         raise ValueError(
             "read_attention: the folder must hold the model's tokenizer; "
             f"got {folder}: {in_short(error)}"
         ) from None
-    ids = tokenizer.encode(text)
-    words = [str(word) for word in tokenizer.convert_ids_to_tokens(ids)]
     _check_length(words, text)
     tokens = torch.tensor([ids])
     model.set_attn_implementation("eager")  # the others return no weights
