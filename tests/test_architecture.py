@@ -152,6 +152,16 @@ def test_models_of_transformers_are_made_in_one_place(path):
         assert all(call.endswith(".register") for call in calls if call.startswith("Auto"))
 
 
+@pytest.mark.parametrize("path", sorted(ROOT.glob("cli/*.py")), ids=lambda path: path.name)
+def test_commands_print_by_one_function(path):
+    """`show` and `tell` make visible what would steer a terminal."""
+    for node in nodes(path):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "typer.echo"):
+            constant = all(isinstance(one, ast.Constant) for one in node.args)
+            ours = path.name in ("_streams.py", "_exits.py")
+            assert constant or ours, f"line {node.lineno}: {ast.unparse(node)}"
+
+
 def test_the_package_offers_its_sub_packages_lazily():
     assert sorted([*askew.__all__, "cli"]) == PACKAGES  # the command line is no library
     assert set(askew.__all__) <= set(dir(askew))

@@ -13,6 +13,9 @@ from askew._check import require
 
 _LONGEST_NAME = 100
 """Bytes; a name of a file has at most 255, and ours are put together of two and a number."""
+_STEERING = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
+)
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 
 
@@ -98,19 +101,33 @@ def check_name(caller: str, kind: str, name: object) -> None:
             or that nobody sees.
     """
     require(
-        isinstance(name, str)
-        and name == name.strip().rstrip(".")
-        and name.isprintable()
-        and not {"/", "\\"} & set(name)
-        and 0 < len(name.encode()) <= _LONGEST_NAME
-        and not _RESERVED.fullmatch(name),
+        is_name(name),
         f"{caller}: {kind} must be a name that a folder can have: 1 to {_LONGEST_NAME} bytes, all "
         "visible, without / and \\, no space or dot at an end, and no device of Windows; got "
         f"{kind} {str(name)[:60]!a}",
     )
 
 
+def is_name(name: object) -> bool:
+    """Return whether `check_name` takes a name."""
+    return (
+        isinstance(name, str)
+        and name == name.strip().rstrip(".")
+        and name.isprintable()
+        and not {"/", "\\"} & set(name)
+        and 0 < len(name.encode()) <= _LONGEST_NAME
+        and not _RESERVED.fullmatch(name)
+    )
+
+
 def in_short(error: Exception, length: int = 200) -> str:
     """Return the message of an error in one line that any terminal can print."""
-    message = " ".join(str(error).split())[:length] or type(error).__name__
-    return message.encode("utf-8", "backslashreplace").decode()
+    return visible(" ".join(str(error).split())[:length] or type(error).__name__)
+
+
+def visible(text: str) -> str:
+    r"""Write what would steer a terminal, or turn the order of a line around, as `\u001b`.
+
+    Tabs and ends of lines stay.
+    """
+    return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from askew._files import write_json
 from askew.cli import app
 from askew.models import ContextIndex
-from askew.tradeoffs import Arm, Experiment, Row, analyze, items_of, read_run
+from askew.tradeoffs import Arm, Experiment, Row, analyze, load_trial, read_run
 
 NAMES = [
     *("", " ", ".", "..", "../x", "a/b", "/etc", "a\\b", "a\0b", "a\nb", "\x1b[31mred", "a\u202eb"),
@@ -80,12 +80,16 @@ def test_a_table_of_a_file_is_refused_in_one_line(name, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["../elsewhere", "/etc/x", "a\0b", ".."])
-def test_results_that_name_a_trial_outside_their_folder_are_refused(name, tmp_path):
+def test_results_that_name_a_trial_outside_their_folder_read_none(name, tmp_path):
+    """Results of a table may have any arms; no trial of theirs is in a folder."""
     results = example_results()
+    (tmp_path / "run" / "trials").mkdir(parents=True)
     text = json.dumps(results).replace('"deep"', json.dumps(name))
-    write_json(tmp_path / "results.json", json.loads(text))
-    with pytest.raises(ValueError, match=r"read_run: .*arm must be a name that a folder can have"):
-        read_run(tmp_path)
+    write_json(tmp_path / "run" / "results.json", json.loads(text))
+    for seed in range(5):
+        (tmp_path / "run" / f"elsewhere-seed{seed}").mkdir()
+        (tmp_path / "run" / f"elsewhere-seed{seed}" / "trial.json").write_text("no trial")
+    assert read_run(tmp_path / "run").items == {}
 
 
 def test_a_name_in_the_list_of_an_index_stays_inside(tmp_path):
@@ -102,8 +106,6 @@ def test_a_name_in_the_list_of_an_index_stays_inside(tmp_path):
             ContextIndex.load(tmp_path / "index")
 
 
-def test_items_of_a_trial_outside_are_not_read(tmp_path):
-    results = example_results()
-    results["trials"][0]["arm"] = "../../elsewhere"
-    with pytest.raises(ValueError, match="arm must be a name that a folder can have"):
-        items_of(tmp_path, results)
+def test_a_trial_outside_is_not_read(tmp_path):
+    with pytest.raises(ValueError, match=r"trial_name: arm must be a name that a folder can have"):
+        load_trial(tmp_path, "../../elsewhere", 0)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
 from askew._check import require
+from askew._files import visible
 
 if TYPE_CHECKING:
     from askew.models import Translator
@@ -49,6 +50,11 @@ class LineStats:
         counts = ", ".join(f"{count} {what}" for count, what in notes if count)
         if counts:
             print(f"askew: note: of {self.lines} lines: {counts}", file=sys.stderr)
+
+
+def show(text: str) -> None:
+    """Print on stdout: exactly into a file or a pipe, and so that all can be seen on a terminal."""
+    print(visible(text) if sys.stdout.isatty() else text)
 
 
 def check_writable(path: Path | None, caller: str, *, unlike: Path | None = None) -> None:

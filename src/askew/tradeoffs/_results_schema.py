@@ -6,8 +6,6 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic takes that of typing from Python 3.12 on
 
-from askew._files import check_name
-
 _MAX_ERRORS = 3
 _LARGEST_LOG_RATIO = 700.0
 """Its exponential is near the largest number there is."""
@@ -114,7 +112,7 @@ def results_fault(results: Mapping[str, Any]) -> str:
     missing = [key for key in needed if key not in results]
     if missing:
         return f"none of {', '.join(missing)}"
-    return _fault(_RESULTS, results) or _odd_arm(results) or _mismatch(results)
+    return _fault(_RESULTS, results) or _mismatch(results)
 
 
 def trial_fault(stored: Mapping[str, Any]) -> str:
@@ -128,16 +126,6 @@ def _fault(kind: TypeAdapter, values: Mapping[str, Any]) -> str:
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False)[:_MAX_ERRORS]
         return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in errors)
-    return ""
-
-
-def _odd_arm(results: Mapping[str, Any]) -> str:
-    """Describe which arm has a name that no folder of a trial can have."""
-    try:
-        for arm in results["arms"]:
-            check_name("results", "arm", arm["name"])
-    except ValueError as error:
-        return str(error)
     return ""
 
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from askew._check import require
-from askew._files import check_name, in_short, read_json, write_json
+from askew._files import check_name, in_short, is_name, read_json, write_json
 from askew.tradeoffs._results_schema import trial_fault
 from askew.tradeoffs._task import Arm, Evaluation, Model, Records, Task
 
@@ -61,7 +61,7 @@ def trial_name(arm: str, seed: int) -> str:
 
 def is_finished(out: Path, arm: str, seed: int) -> bool:
     """Return whether a finished trial is on disk, so that it need not run again."""
-    return (out / "trials" / trial_name(arm, seed) / "trial.json").is_file()
+    return is_name(arm) and (out / "trials" / trial_name(arm, seed) / "trial.json").is_file()
 
 
 def start_worker(parent: int, threads: int) -> None:
