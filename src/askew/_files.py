@@ -54,7 +54,7 @@ def read_json(path: Path, *, version: int | None = 1) -> dict:
     Raises:
         ValueError: If there is no such file, it is no JSON object, or of another version.
     """
-    require(path.is_file(), f"read_json: the file must exist; got {path}")
+    existing_file("read_json", path)
     try:
         values = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -66,6 +66,29 @@ def read_json(path: Path, *, version: int | None = 1) -> dict:
         f"{values.get('version')!r} in {path}. Read it with the release that wrote it",
     )
     return values
+
+
+def existing_file(caller: str, path: Path, *, pipe: bool = False) -> Path:
+    """Return the path of an ordinary file: reading a pipe or a device could go on for ever.
+
+    With `pipe`, one that is open already also counts, as `<(command)` of a shell gives it.
+
+    Raises:
+        ValueError: If there is no such file.
+    """
+    require(path.exists(), f"{caller}: the file must exist; got {path}")
+    require(not path.is_dir(), f"{caller}: a file is needed; got the directory {path}")
+    require(
+        path.is_file() or (pipe and is_open_pipe(path)),
+        f"{caller}: an ordinary file is needed; got {path}, a pipe or a device. Write its content "
+        "to a file",
+    )
+    return path
+
+
+def is_open_pipe(path: Path) -> bool:
+    """Return whether a path is a pipe that this process has open: opening it waits for nobody."""
+    return path.is_fifo() and str(path.absolute()).startswith(("/dev/fd/", "/dev/stdin", "/proc/"))
 
 
 def file_sha256(path: Path) -> str:

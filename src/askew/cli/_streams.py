@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
 from askew._check import require
-from askew._files import visible
+from askew._files import is_open_pipe, visible
 
 if TYPE_CHECKING:
     from askew.models import Translator
@@ -64,6 +64,10 @@ def check_writable(path: Path | None, caller: str, *, unlike: Path | None = None
     require(
         unlike is None or not path.exists() or not path.samefile(unlike),
         f"{caller}: the output must be another file than the input; got {path} for both",
+    )
+    require(
+        not path.is_fifo() or is_open_pipe(path),
+        f"{caller}: the output must be a file; got {path}, a pipe that may wait for ever",
     )
     try:
         path.open("ab").close()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from askew._files import visible
+from askew._files import existing_file, visible
 from askew.cli._exits import exit_on_failure, exit_on_user_error, set_up_torch, tell
 from askew.cli._options import Quiet, Threads
 from askew.cli._streams import LineStats, check_writable, count_special, opened, show, windows
@@ -78,8 +78,8 @@ def translate_command(
             top_p=top_p,
             seed=seed,
         )
-        if file is not None and not file.is_file():
-            raise ValueError(f"translate: the file must exist; got {file}")
+        if file is not None:
+            existing_file("translate", file, pipe=True)
         if file is not None and file.suffix == ".po" and out is None:
             raise ValueError(f"translate: a .po file needs --out; got {file} without")
         if show_attention is not None and engine != "torch":

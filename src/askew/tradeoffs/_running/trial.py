@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from askew._check import require
-from askew._files import check_name, in_short, is_name, read_json, write_json
+from askew._files import check_name, existing_file, in_short, is_name, read_json, write_json
 from askew.tradeoffs._results_schema import trial_fault
 from askew.tradeoffs._task import Arm, Evaluation, Model, Records, Task
 
@@ -152,7 +152,7 @@ def load_trial(out: Path, arm: str, seed: int) -> Trial:
     stored = read_json(folder / "trial.json")
     fault, items = trial_fault(stored), {}
     try:
-        items = load_file(folder / "items.safetensors")
+        items = load_file(existing_file("load_trial", folder / "items.safetensors"))
     except (OSError, SafetensorError) as error:
         fault = fault or f"items.safetensors: {in_short(error)}"
     malformed = [
