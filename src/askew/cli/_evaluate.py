@@ -11,7 +11,7 @@ import typer
 
 from askew.cli._exits import exit_on_failure, exit_on_user_error, print_notes, set_up_torch
 from askew.cli._options import OneLineCommand, OutputOptions, make_command
-from askew.cli._streams import check_writable
+from askew.cli._streams import check_writable, show
 from askew.tasks import Application, option
 
 
@@ -61,9 +61,9 @@ def _evaluate(scored: Mapping[str, Any], run: EvaluateOptions, *each: Any) -> No
         texts = (" ".join(text.splitlines()) + "\n" for text in outputs)
         run.out.write_text("".join(texts), encoding="utf-8")
     if run.as_json:
-        print(json.dumps(results, indent=2, ensure_ascii=False))
+        show(json.dumps(results, indent=2, ensure_ascii=False))
     else:
-        print("\n".join(lines))
+        show("\n".join(lines))
 
 
 def _application_of(folder: Path) -> str:

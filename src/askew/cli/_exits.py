@@ -9,6 +9,8 @@ from typing import NoReturn
 
 import typer
 
+from askew._files import visible
+
 
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
@@ -50,14 +52,19 @@ def exit_on_failure() -> Iterator[None]:
 
 def fail(message: str, code: int) -> NoReturn:
     """Print one line on stderr and end with an exit code."""
-    print(f"askew: {message}", file=sys.stderr)
+    tell(message)
     raise typer.Exit(code)
 
 
 def print_notes(notes: Iterable[str]) -> None:
     """Print notes for the user on stderr, one per line."""
     for note in notes:
-        print(f"askew: note: {note}", file=sys.stderr)
+        tell(f"note: {note}")
+
+
+def tell(message: str) -> None:
+    """Print one line for the user on stderr, with nothing in it that steers a terminal."""
+    print(f"askew: {visible(message)}", file=sys.stderr)
 
 
 def set_up_torch(threads: int) -> None:

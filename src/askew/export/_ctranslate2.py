@@ -54,7 +54,7 @@ def export_ctranslate2(
 
     Returns:
         The folder written: model.bin, vocabularies, tokenizers, and askew.json with the SHA-256 of
-        the weights.
+        the weights and of every file.
 
     Raises:
         ValueError: If the model has what CTranslate2 cannot compute (normalised queries and
@@ -91,6 +91,7 @@ def export_ctranslate2(
             "max_length": _POSITIONS,
             "fingerprint": file_sha256(folder / "model.safetensors"),
             "sha256": file_sha256(partial / "model.bin"),
+            "files": {path.name: file_sha256(path) for path in sorted(partial.iterdir())},
         }
         write_json(partial / MARK, manifest)
         CTranslate2Engine(partial).decode([[3]], [1], DecodingConfig())  # it loads and runs

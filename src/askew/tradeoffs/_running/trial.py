@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from askew._check import require
-from askew._files import in_short, read_json, write_json
+from askew._files import check_name, existing_file, in_short, is_name, read_json, write_json
 from askew.tradeoffs._results_schema import trial_fault
 from askew.tradeoffs._task import Arm, Evaluation, Model, Records, Task
 
@@ -50,13 +50,18 @@ class Trial(NamedTuple):
 
 
 def trial_name(arm: str, seed: int) -> str:
-    """Name the folder of a trial."""
+    """Name the folder of a trial.
+
+    Raises:
+        ValueError: If the name of the arm leads out of a folder.
+    """
+    check_name("trial_name", "arm", arm)
     return f"{arm}-seed{seed}"
 
 
 def is_finished(out: Path, arm: str, seed: int) -> bool:
     """Return whether a finished trial is on disk, so that it need not run again."""
-    return (out / "trials" / trial_name(arm, seed) / "trial.json").is_file()
+    return is_name(arm) and (out / "trials" / trial_name(arm, seed) / "trial.json").is_file()
 
 
 def start_worker(parent: int, threads: int) -> None:
@@ -148,7 +153,7 @@ def load_trial(out: Path, arm: str, seed: int) -> Trial:
     stored = read_json(folder / "trial.json")
     fault, items = trial_fault(stored), {}
     try:
-        items = load_file(folder / "items.safetensors")
+        items = load_file(existing_file("load_trial", folder / "items.safetensors"))
     except (OSError, SafetensorError) as error:
         fault = fault or f"items.safetensors: {in_short(error)}"
     malformed = [
