@@ -10,14 +10,21 @@ from typing import Any
 
 from askew._check import require
 
+_PARTIAL = ".partial"
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary file to write; without an error it then replaces `path` in one step.
 
-    A reader, also after a crash, finds the old file or the new one and never half of it.
+    A reader, also after a crash, finds the old file or the new one and never half of it. A pipe or
+    a device is yielded itself, and a symbolic link keeps pointing to the file.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    if path.exists() and not path.is_file() and not path.is_dir():
+        yield path
+        return
+    path = path.resolve()
+    partial = path.with_name(f".{path.name}{_PARTIAL}")
     try:
         yield partial
         with partial.open("r+b") as file:
@@ -25,6 +32,11 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def is_partial(path: Path) -> bool:
+    """Return whether a file is what `replacing` leaves if the process is killed."""
+    return path.name.startswith(".") and path.name.endswith(_PARTIAL)
 
 
 def write_text(path: Path, text: str) -> None:

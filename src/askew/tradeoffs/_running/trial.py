@@ -5,7 +5,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +16,12 @@ from safetensors.numpy import load_file, save_file
 
 from askew._check import require
 from askew._files import in_short, read_json, write_json
+from askew._folders import WORK
 from askew.tradeoffs._results_schema import trial_fault
 from askew.tradeoffs._task import Arm, Evaluation, Model, Records, Task
 
 GAP = "generalisation_gap"
+_SEED = "-seed"
 
 
 class Trial(NamedTuple):
@@ -51,12 +53,22 @@ class Trial(NamedTuple):
 
 def trial_name(arm: str, seed: int) -> str:
     """Name the folder of a trial."""
-    return f"{arm}-seed{seed}"
+    return f"{arm}{_SEED}{seed}"
 
 
 def is_finished(out: Path, arm: str, seed: int) -> bool:
     """Return whether a finished trial is on disk, so that it need not run again."""
     return (out / "trials" / trial_name(arm, seed) / "trial.json").is_file()
+
+
+def unfinished(out: Path, arms: Sequence[str]) -> list[str]:
+    """Name the trials of some arms whose work is not finished and can be continued."""
+    names = []
+    for path in (out / WORK).glob("*"):
+        arm, _, seed = path.name.rpartition(_SEED)
+        if arm in arms and seed.isdecimal() and not is_finished(out, arm, int(seed)):
+            names.append(path.name)
+    return names
 
 
 def start_worker(parent: int, threads: int) -> None:
@@ -80,7 +92,7 @@ def run_trial(task: Task[Model], arm: Arm, seed: int, *, steps: int, out: Path) 
     The seed is that of the data order, of dropout and, with the arm's offset, of the weights.
     """
     name = trial_name(arm.name, seed)
-    work, final = out / "work" / name, out / "trials" / name
+    work, final = out / WORK / name, out / "trials" / name
     work.mkdir(parents=True, exist_ok=True)
     model = task.build(arm.config, seed + arm.init_offset)
     records = task.train(
@@ -205,6 +217,6 @@ class ProgressFile:
 def read_progress(out: Path, arm: str, seed: int) -> int:
     """Read how many steps a running trial has done; 0 if there is no such file."""
     try:
-        return int((out / "work" / trial_name(arm, seed) / "progress").read_text("ascii"))
+        return int((out / WORK / trial_name(arm, seed) / "progress").read_text("ascii"))
     except (OSError, ValueError):
         return 0
