@@ -182,7 +182,7 @@ def test_an_output_is_a_file_that_can_be_written_and_no_input(tmp_path):
         check(tmp_path / "hard.json")
     with pytest.raises(ValueError, match="the output must be another file than"):
         check_output(tmp_path / "new", caller="inspect", reads=[folder / ".." / "new"])
-    with pytest.raises(ValueError, match=r"must be a file; got folder .*model\. Choose .* --page"):
+    with pytest.raises(ValueError, match=r"writable; got .*model, a folder\. Choose .* --page"):
         check(folder, option="--page")
     for path in (data / "below", tmp_path / "none" / "a", folder.__class__("/proc/askew")):
         with pytest.raises(ValueError, match=r"a file must be writable; got .* Choose another wi"):

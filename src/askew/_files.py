@@ -24,7 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield path
         return
     path = path.resolve()
-    partial = path.with_name(f".{path.name}{_PARTIAL}")
+    partial = partial_of(path)
     try:
         yield partial
         with partial.open("r+b") as file:
@@ -32,6 +32,11 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def partial_of(path: Path) -> Path:
+    """Name the temporary file or folder that is to replace a path."""
+    return path.with_name(f".{path.name}{_PARTIAL}")
 
 
 def is_partial(path: Path) -> bool:

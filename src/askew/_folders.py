@@ -111,7 +111,7 @@ def check_output(
         ValueError: If it is a folder or an input, or cannot be written.
     """
     again = f"Choose another with {option}"
-    require(not path.is_dir(), f"{caller}: the output must be a file; got folder {path}. {again}")
+    require(not path.is_dir(), f"{caller}: a file must be writable; got {path}, a folder. {again}")
     for read in reads:
         files = [read, *(file for file in read.rglob("*") if file.suffix != ".html")]
         require(

@@ -119,7 +119,9 @@ def test_minutes_are_turned_into_steps_once(monkeypatch, tmp_path):
     for _ in range(2):
         with pytest.raises(CrashError):
             train(tmp_path, budget=Budget(minutes=0.5), threads=2, progress=crash)
-    assert calls == [(TASK, [CONFIG], {"minutes": 0.5, "jobs": 1, "threads": 2})]
+    assert calls == [
+        (TASK, [CONFIG], {"minutes": 0.5, "jobs": 1, "threads": 2, "folder": tmp_path / "work"})
+    ]
     assert json.loads((tmp_path / "training.json").read_text("utf-8"))["steps"] == 4
 
 

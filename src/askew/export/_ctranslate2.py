@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from askew._check import require, requires_extra
 from askew._files import file_sha256, write_json
 from askew.attention import AsymmetricAttention, sinusoidal_positions
-from askew.export._files import MARK, replacing_folder
+from askew.export._files import MARK, check_replaceable, replacing_folder
 from askew.models import (
     AsymmetricTranslationModel,
     CTranslate2Engine,
@@ -71,6 +71,7 @@ def export_ctranslate2(
 
     folder = Path(folder)
     out = folder / "ctranslate2" if out is None else Path(out)
+    check_replaceable(out, caller="export_ctranslate2")
     require(
         quantization in QUANTIZATIONS,
         f"export_ctranslate2: quantization must be one of {', '.join(QUANTIZATIONS)}; "
@@ -80,7 +81,7 @@ def export_ctranslate2(
     config = model.config.to_plain()
     for name, side in (("encoder", config.encoder), ("decoder", config.decoder)):
         _check_side(name, side)
-    with replacing_folder(out, caller="export_ctranslate2") as partial:
+    with replacing_folder(out) as partial:
         _specification(model, config, tokenizers, quantization).save(str(partial))
         save_tokenizers(tokenizers, partial)
         manifest = {

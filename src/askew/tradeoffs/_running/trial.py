@@ -3,10 +3,14 @@
 import os
 import shutil
 import signal
+import site
+import sysconfig
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from traceback import extract_tb
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +26,7 @@ from askew.tradeoffs._task import Arm, Evaluation, Model, Records, Task
 
 GAP = "generalisation_gap"
 _SEED = "-seed"
+_PACKAGE = Path(__file__).parents[2]
 
 
 class Trial(NamedTuple):
@@ -86,11 +91,37 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
+@contextmanager
+def errors_name(trial: str) -> Iterator[None]:
+    """Add the trial and the place in the user's code to what PyTorch says of a model."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise RuntimeError(f"compare: {trial}{_place(error)}: {error}") from error
+
+
+def _place(error: Exception) -> str:
+    """Name the innermost line of an error that is in no package."""
+    packages = (*site.getsitepackages(), sysconfig.get_path("stdlib"), str(_PACKAGE), "<")
+    for frame in reversed(extract_tb(error.__traceback__)):
+        if not frame.filename.startswith(packages):
+            return f", {Path(frame.filename).name}:{frame.lineno} in {frame.name}"
+    return ""
+
+
 def run_trial(task: Task[Model], arm: Arm, seed: int, *, steps: int, out: Path) -> None:
     """Train, score and store one trial; called again after a crash, continue.
 
     The seed is that of the data order, of dropout and, with the arm's offset, of the weights.
+
+    Raises:
+        RuntimeError: What PyTorch raises, with arm, seed and the place in the user's code.
     """
+    with errors_name(f"{arm.name}, seed {seed}"):
+        _run_trial(task, arm, seed, steps=steps, out=out)
+
+
+def _run_trial(task: Task[Model], arm: Arm, seed: int, *, steps: int, out: Path) -> None:
     name = trial_name(arm.name, seed)
     work, final = out / WORK / name, out / "trials" / name
     work.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from askew.tradeoffs._running.plan import RunPlan
 from askew.tradeoffs._running.ray import run_on_ray
 from askew.tradeoffs._running.torchrun import run_shared_trial
 from askew.tradeoffs._running.trial import (
+    errors_name,
     is_finished,
     read_progress,
     run_trial,
@@ -68,7 +69,7 @@ def run_trials(plan: RunPlan[Model], progress: TrialProgress) -> None:
             if times >= _MAX_LOSSES:
                 raise RuntimeError(
                     f"compare: the process of {name} was lost {times} times, killed from outside "
-                    "or out of memory"
+                    "or out of memory; called again, the comparison continues"
                 ) from error
 
 
@@ -152,7 +153,7 @@ def _work(arm: Arm) -> tuple[object, object]:
 
 
 def _seconds_per_step(task: Task[Model], arm: Arm, parent: Path | None) -> float:
-    with tempfile.TemporaryDirectory(dir=parent) as folder:
+    with errors_name(f"{arm.name}, seed 0"), tempfile.TemporaryDirectory(dir=parent) as folder:
         return step_seconds(task, arm, Path(folder))
 
 

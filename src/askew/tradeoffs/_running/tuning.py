@@ -15,6 +15,7 @@ from askew._check import require, requires_extra
 from askew._config import load_config
 from askew._files import in_short
 from askew._folders import WORK, one_writer
+from askew.tradeoffs._running.trial import errors_name
 from askew.tradeoffs._running.trials import trial_processes
 from askew.tradeoffs._task import Arm, Model, Progress, Task
 
@@ -324,6 +325,11 @@ def _best(arm: Arm, finished: Mapping[int, Draw], draws: int) -> Tuned:
 
 
 def _try(task: Task[Model], arm: Arm, number: int, steps: int, parent: Path) -> float:
+    with errors_name(f"{arm.name}, draw {number}"):
+        return _score(task, arm, number, steps, parent)
+
+
+def _score(task: Task[Model], arm: Arm, number: int, steps: int, parent: Path) -> float:
     seed = _FIRST_SEED + number
     model = task.build(arm.config, seed + arm.init_offset)
     with TemporaryDirectory(dir=parent) as folder:
