@@ -13,7 +13,7 @@ from accelerate import PartialState
 from askew._check import require
 from askew._config import to_dict
 from askew._files import read_json, write_json
-from askew._folders import WORK, check_resumable, clear_work, one_writer
+from askew._folders import WORK, check_resumable, one_writer
 from askew.tradeoffs import Arm, Budget, OnRecord, Progress, Task, calibrate
 
 _SCORES = "scores.json"
@@ -140,7 +140,7 @@ def train_into(
     training = dict(training or {})
     with one_writer(out, caller="train") if is_first_process() else nullcontext() as was_killed:
         if was_killed:
-            clear_work(out)
+            shutil.rmtree(out / WORK, ignore_errors=True)
         if scores.is_file():
             metrics = read_json(scores)["scores"]
         else:
