@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from askew.cli._exits import exit_on_failure, exit_on_user_error, set_up_torch
-from askew.cli._options import Quiet, Threads
-from askew.cli._streams import LineStats, check_writable, count_special, opened, windows
+from askew._files import existing_file, visible
+from askew._folders import check_output
+from askew.cli._exits import exit_on_failure, exit_on_user_error, set_up_torch, tell
+from askew.cli._options import MAX_SEED, Quiet, Threads
+from askew.cli._streams import LineStats, count_special, opened, show, windows
 
 if TYPE_CHECKING:
     from askew.models import DecodingConfig, Hypothesis, Translator
@@ -46,7 +48,7 @@ def translate_command(
     temperature: Annotated[float, typer.Option(help="Temperature of sampling.")] = 1.0,
     top_k: Annotated[int, typer.Option(help="Sample from this many tokens; 0 means all.")] = 0,
     top_p: Annotated[float, typer.Option(help="Sample from this share of probability.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Seed of sampling.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of sampling.")] = 0,
     batch_size: BatchSize = 64,
     threads: Threads = 1,
     show_attention: Annotated[
@@ -84,13 +86,23 @@ def translate_command(
         if show_attention is not None and engine != "torch":
             raise ValueError(f"translate: --show-attention needs --engine torch; got {engine}")
         translator = _translator(folder, engine, batch_size, threads)
-        check_writable(out, "translate", unlike=None if catalogue else file)
-        check_writable(show_attention, "translate", unlike=file)
+        reads = [folder] if file is None else [folder, file]
+        if out is not None:
+            check_output(out, caller="translate", reads=reads)
+        if show_attention is not None:
+            written = [] if out is None else [out]
+            check_output(
+                show_attention,
+                caller="translate",
+                reads=[*reads, *written],
+                option="--show-attention",
+            )
     if file is not None and out is not None and catalogue:
         _translate_catalogue(translator, decoding, file, out)
         return
     form = _json_line if as_json else partial(_plain_lines, scored=scores or n_best > 1)
     shown = not quiet and sys.stderr.isatty() and (out is not None or not sys.stdout.isatty())
+    on_terminal = out is None and sys.stdout.isatty()
     packed = file is not None and file.suffix.lower() == ".gz"
     size = file.stat().st_size if file is not None and not packed else None
     stats = LineStats(size, shown=shown)
@@ -105,7 +117,8 @@ def translate_command(
                 _show_attention(translator, lines, show_attention)
             translations = translator.hypotheses(lines, decoding)
             for line, hypotheses in enumerate(translations, start=number):
-                target.write(form(line, hypotheses).encode())
+                text = form(line, hypotheses)
+                target.write((visible(text) if on_terminal else text).encode())
             target.flush()
             stats.progress()
     stats.end()
@@ -117,8 +130,7 @@ def _is_filled_in(file: Path | None, out: Path | None) -> bool:
         return False
     from askew.tasks import is_catalogue, is_xliff
 
-    if not file.is_file():
-        raise ValueError(f"translate: the file must exist; got {file}")
+    existing_file("translate", file, pipe=True)
     suffix = file.suffix.lower()
     if suffix == ".gz" and (is_catalogue(file.stem) or is_xliff(file.stem)):
         raise ValueError(f"translate: a catalogue must be unpacked; got {file}")
@@ -147,7 +159,7 @@ def _translate_catalogue(
     with exit_on_user_error():
         count = fill(file, lambda texts: translator.translate(texts, decoding=decoding), out)
     marked = "for review" if is_xliff(file) else "fuzzy"
-    print(f"{count} messages filled in and marked {marked}: {out}")
+    show(f"{count} messages filled in and marked {marked}: {out}")
 
 
 def _plain_lines(number: int, hypotheses: "list[Hypothesis]", *, scored: bool) -> str:
@@ -169,4 +181,4 @@ def _show_attention(translator: "Translator", lines: list[str], path: Path) -> N
     if chosen:
         write_attention_page([attention_map(translator, line) for line in chosen], path)
     else:
-        print("askew: note: no line is short enough to show its attention", file=sys.stderr)
+        tell("note: no line is short enough to show its attention")

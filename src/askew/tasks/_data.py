@@ -106,14 +106,19 @@ def count_empty(sources: Sources) -> int:
 
 def _numbered(sources: Sources) -> Iterator[tuple[Path, Iterator[tuple[int, str, str]]]]:
     data = sources.data
-    if data is not None and not (is_catalogue(data) or str(data).startswith("datasets:")):
+    if (
+        data is not None
+        and Path(data).is_file()
+        and not (is_catalogue(data) or str(data).startswith("datasets:"))
+    ):
         yield Path(data), numbered_pairs(data, columns=_names(sources.columns))
     for source, target in (
         (sources.source, sources.target),
         (sources.valid_source, sources.valid_target),
         (sources.test_source, sources.test_target),
     ):
-        if source is not None and target is not None:
+        # A pipe has been read, and is empty now.
+        if source is not None and target is not None and source.is_file() and target.is_file():
             yield source, numbered_aligned(source, target)
 
 

@@ -234,8 +234,9 @@ def notes(task: "TranslationTask", options: TranslationOptions) -> Iterator[str]
     if note:
         yield note
 
-    if options.drop_empty and not str(options.data).startswith("datasets:"):
-        yield f"{count_empty(options.sources())} pairs with an empty side are left out"
+    empty = count_empty(options.sources()) if options.drop_empty else 0
+    if empty:
+        yield f"{empty} pairs with an empty side are left out"
     if options.drop_long:
         yield f"{task.dropped} pairs longer than a batch are left out"
     repeated = count_overlap(task.text.train, task.text.test)

@@ -14,6 +14,7 @@ from string import printable
 from typing import NamedTuple
 
 from askew._check import require
+from askew._files import existing_file
 
 _INSIDE = r'(?:[^"\\\n]|\\\r?\n|\\.)*'
 _TOKEN = re.compile(
@@ -98,7 +99,7 @@ class PoFile(NamedTuple):
 
 def read_po_file(path: Path) -> PoFile:
     """Read a file; the header and messages without a text are not among the messages."""
-    require(path.is_file(), f"read_po: the file must exist; got {path}")
+    existing_file("read_po", path)
     raw = path.read_bytes()
     require(
         not raw.startswith((BOM_UTF16_BE, BOM_UTF16_LE)) and b"\0" not in raw,

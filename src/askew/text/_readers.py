@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from askew._check import in_words, require
+from askew._files import existing_file
 from askew.text._bitext import bitext_pairs
 from askew.text._pair_rows import (
     check_csv_header,
@@ -247,8 +248,7 @@ def _records(path: Path) -> Iterator[tuple[int, object]]:
 
 def _lines(path: Path, caller: str) -> Iterator[tuple[int, str]]:
     """Yield number and text of each line; a damaged file is a ValueError that names the line."""
-    require(path.exists(), f"{caller}: the file must exist; got {path}")
-    require(not path.is_dir(), f"{caller}: a file is needed; got the directory {path}")
+    existing_file(caller, path, pipe=True)
     number = 0
     packed = path.name.lower().endswith(".gz")
     with cast(BinaryIO, gzip.open(path)) if packed else path.open("rb") as file:
