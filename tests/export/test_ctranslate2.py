@@ -8,6 +8,7 @@ import torch
 from adapters import WRAPPERS, parametrize_weight
 from saved_model import CONFIG, DECODER, PAIRS, saved, sentences
 
+from askew._files import file_sha256
 from askew.export import QUANTIZATIONS, export_ctranslate2
 from askew.models import CTranslate2Engine, DecodingConfig, TorchEngine, Translator
 from askew.text import Tokenizers, train_tokenizers
@@ -211,6 +212,12 @@ def test_refuses_unknown_quantizations_and_folders_without_an_export(tmp_path):
         Translator.from_pretrained(tmp_path, engine="ctranslate2")
     out = export_ctranslate2(tmp_path)
     (out / "model.bin").write_bytes((out / "model.bin").read_bytes()[:999])
+    with pytest.raises(ValueError, match=r"got .*model\.bin altered\. Export again"):
+        CTranslate2Engine(out)
+    manifest = json.loads((out / "askew.json").read_text())
+    sum_of_cut = file_sha256(out / "model.bin")
+    manifest["sha256"] = manifest["files"]["model.bin"] = sum_of_cut
+    (out / "askew.json").write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match=r"the export must be whole; got .*Export again"):
         CTranslate2Engine(out)
 

@@ -12,7 +12,7 @@ from askew._check import require, requires_extra
 from askew._files import file_sha256, write_json
 from askew._plain import is_plain
 from askew.attention import AsymmetricAttention, sinusoidal_positions
-from askew.export._files import MARK, replacing_folder
+from askew.export._files import MARK, check_replaceable, replacing_folder
 from askew.models import (
     AsymmetricTranslationModel,
     CTranslate2Engine,
@@ -54,7 +54,7 @@ def export_ctranslate2(
 
     Returns:
         The folder written: model.bin, vocabularies, tokenizers, and askew.json with the SHA-256 of
-        the weights.
+        the weights and of every file.
 
     Raises:
         ValueError: If the model has what CTranslate2 cannot compute (normalised queries and
@@ -72,6 +72,7 @@ def export_ctranslate2(
 
     folder = Path(folder)
     out = folder / "ctranslate2" if out is None else Path(out)
+    check_replaceable(out, caller="export_ctranslate2")
     require(
         quantization in QUANTIZATIONS,
         f"export_ctranslate2: quantization must be one of {', '.join(QUANTIZATIONS)}; "
@@ -81,7 +82,7 @@ def export_ctranslate2(
     config = model.config.to_plain()
     for name, side in (("encoder", config.encoder), ("decoder", config.decoder)):
         _check_side(name, side)
-    with replacing_folder(out, caller="export_ctranslate2") as partial:
+    with replacing_folder(out) as partial:
         _specification(model, config, tokenizers, quantization).save(str(partial))
         save_tokenizers(tokenizers, partial)
         manifest = {
@@ -91,6 +92,7 @@ def export_ctranslate2(
             "max_length": _POSITIONS,
             "fingerprint": file_sha256(folder / "model.safetensors"),
             "sha256": file_sha256(partial / "model.bin"),
+            "files": {path.name: file_sha256(path) for path in sorted(partial.iterdir())},
         }
         write_json(partial / MARK, manifest)
         CTranslate2Engine(partial).decode([[3]], [1], DecodingConfig())  # it loads and runs

@@ -206,7 +206,9 @@ def _speed_metrics(task: Task[Model]) -> tuple[Metric, ...]:
 
 def versions() -> dict[str, str]:
     """Return the versions of the packages that made the results, of those installed."""
-    packages = ("askew", "torch", "transformers", "tokenizers", "sacrebleu", "numpy", "scipy")
+    models = ("askew", "torch", "transformers", "tokenizers")
+    data_and_scores = ("babel", "sacrebleu", "numpy", "scipy")
+    packages = (*models, *data_and_scores)
     return {
         "python": sys.version.split()[0],
         **{name: version(name) for name in packages if find_spec(name) is not None},

@@ -8,6 +8,7 @@ from typing import Generic
 from askew._budget import Budget, Tuning
 from askew._check import require
 from askew._config import to_dict
+from askew._files import check_name
 from askew.tradeoffs._statistics.sequential import sequential_confidence
 from askew.tradeoffs._statistics.verdicts import shared_confidence
 from askew.tradeoffs._task import Arm, Model, Task
@@ -97,6 +98,7 @@ class RunPlan(Generic[Model]):
             isinstance(self.task, Task),
             f"compare: task must be derived from askew.tradeoffs.Task; got task {self.task!r}",
         )
+        check_name("compare", "the name of the task", self.task.name)
         names = [arm.name for arm in self.arms]
         require(
             len(names) >= 2 and len(set(names)) == len(names),

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from askew._check import require
+from askew._files import check_name
 
 COLUMNS = ("arm", "seed", "item", "metric", "value")
 """Header of a table of results."""
@@ -95,6 +96,13 @@ def read_table(results: str | Path | Iterable[Row]) -> ResultTable:
 def _checked_table(rows: Iterable[Sequence]) -> ResultTable:
     columns = _sort(_read_columns(rows))
     metrics, arms = columns.labels[0], columns.labels[1]
+    for arm in arms:
+        check_name("analyze", "arm", arm)
+    for metric in metrics:
+        require(
+            str(metric).isprintable() and bool(str(metric).strip()),
+            f"analyze: metric must be a name of visible characters; got metric {metric!a}",
+        )
     samples = {}
     for m, metric in enumerate(metrics):
         start, stop = np.searchsorted(columns.codes[0], (m, m + 1))
