@@ -42,8 +42,12 @@ def nodes(path: Path) -> list[ast.AST]:
 
 def imported(path: Path) -> list[str]:
     """Full names of all modules, and of all names taken from modules, that a file imports."""
+    return imported_by(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def imported_by(tree: ast.AST) -> list[str]:
     names = []
-    for node in nodes(path):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -94,6 +98,21 @@ def test_the_judge_knows_no_model(path):
     assert not [
         name for name in imported(path) if f"{name}.".startswith(tuple(f"{t}." for t in tops))
     ]
+
+
+@each_file
+def test_one_module_knows_the_versions_of_transformers(path):
+    if path.name == "_transformers_versions.py":
+        return
+    assert not [name for name in imported(path) if name.startswith("packaging.version")]
+    looked_at = {ast.unparse(node) for node in nodes(path) if isinstance(node, ast.Attribute)}
+    assert not {"transformers.__version__", "torch.__version__", "torch.version"} & looked_at
+    words = {node.value for node in nodes(path) if isinstance(node, ast.Constant)}
+    assert not {"cache_position", "cache_kwargs"} & words
+    for node in nodes(path):
+        if isinstance(node, ast.Try):
+            tried = [name for step in node.body for name in imported_by(step)]
+            assert not [name for name in tried if name.startswith("transformers")]
 
 
 @each_file

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from askew._check import require, requires_extra
 from askew._files import file_sha256, write_json
+from askew._plain import is_plain
 from askew.attention import AsymmetricAttention, sinusoidal_positions
 from askew.export._files import MARK, replacing_folder
 from askew.models import (
@@ -57,8 +58,8 @@ def export_ctranslate2(
 
     Raises:
         ValueError: If the model has what CTranslate2 cannot compute (normalised queries and
-            keys, heads of another width than d_model / num_heads), the quantization is
-            unknown, or `out` holds something else.
+            keys, heads of another width than d_model / num_heads), a layer does not apply its
+            weights as they are, the quantization is unknown, or `out` holds something else.
         ModuleNotFoundError: If ctranslate2 is not installed.
 
     Example:
@@ -125,6 +126,7 @@ def _specification(
         ),
     )
     core = model.model
+    _check_plain(core)
     source, target, output = _tables(core)
     _write_stack(spec.encoder, core.encoder, encoder.d_model)
     _write_stack(spec.decoder, core.decoder, decoder.d_model)
@@ -150,6 +152,20 @@ def _specification(
     spec.validate()
     spec.optimize(quantization=quantization)
     return spec
+
+
+def _check_plain(core: AsymmetricEncoderDecoder) -> None:
+    """Refuse what the weights do not say: adapters, quantized layers, hooks."""
+    for name, module in core.named_modules():
+        if ".parametrizations" in name:  # they make the weight that is read
+            continue
+        known = type(module).__module__.startswith(("torch.nn.", "askew."))
+        require(
+            known and is_plain(module, type(module)),
+            "export_ctranslate2: every layer must apply its weights as they are; "
+            f"got {name} ({type(module).__name__}) with an adapter, quantized or with a hook. "
+            "Merge or remove it first",
+        )
 
 
 def _tables(core: AsymmetricEncoderDecoder) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,6 +11,8 @@ from askew.text import load_tokenizers
 
 MARK = "askew.json"
 
+_PATIENCE = 2
+
 
 class CTranslate2Engine:
     """Searches with CTranslate2, which is several times faster than PyTorch on a CPU.
@@ -111,6 +113,7 @@ class CTranslate2Engine:
             hypotheses[row][place] = hypotheses[row][place]._replace(score=score)
 
     def _call(self, limit: int, config: DecodingConfig) -> dict[str, object]:
+        found = config.num_beams * _PATIENCE
         sampling = {
             "sampling_topk": config.top_k or len(self.target_words),
             "sampling_topp": config.top_p,
@@ -118,9 +121,10 @@ class CTranslate2Engine:
         }
         return {
             "beam_size": config.num_beams,
-            "patience": 2.0,  # with 1 it stops at the first `num_beams` ends, before the best one
-            # All beams, because the scores of ends may change which are the best.
-            "num_hypotheses": max(config.num_beams, config.num_hypotheses),
+            # With 1 it stops at the first `num_beams` ends, before the best one.
+            "patience": float(_PATIENCE),
+            # All that it found: what was cut at the limit looks better before its end is scored.
+            "num_hypotheses": found if config.num_beams > 1 else config.num_hypotheses,
             "length_penalty": config.length_penalty,
             "max_decoding_length": limit,
             "min_decoding_length": 0,

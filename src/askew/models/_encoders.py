@@ -8,6 +8,7 @@ from transformers import PreTrainedConfig
 
 from askew._check import require
 from askew._files import in_short
+from askew.models._adapter_files import refuse_adapter
 from askew.models._config_values import read_checked_config
 from askew.models._transformers_models import (
     check_fits,
@@ -16,6 +17,7 @@ from askew.models._transformers_models import (
     make_model,
     read_weights,
 )
+from askew.transformer import Trace
 
 _FILES = ("config.json", "model.safetensors", "tokenizer.json")
 _DROPOUTS = ("dropout", "dropout_prob", "pdrop")  # how the names of rates end
@@ -47,10 +49,29 @@ class PretrainedEncoder(nn.Module):
         if getattr(self.encoder, "pooler", None) is not None:
             self.encoder.pooler = None  # its output is not used
 
-    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Read tokens [batch, length]; `mask` is True at real ones."""
+    def forward(
+        self, tokens: Tensor, mask: Tensor | None = None, trace: Trace | None = None
+    ) -> Tensor:
+        """Read tokens [batch, length], or rows of their table; `mask` is True at real ones."""
+        inputs = {"inputs_embeds" if tokens.is_floating_point() else "input_ids": tokens}
         attention = None if mask is None else mask.long()
-        return self.encoder(input_ids=tokens, attention_mask=attention).last_hidden_state
+        if trace is None:
+            return self.encoder(attention_mask=attention, **inputs).last_hidden_state
+        route = self.encoder.config._attn_implementation
+        require(
+            trace.attention is None or route == "eager",
+            "PretrainedEncoder: an encoder of transformers returns its weights only if attention "
+            f"is eager; got {route!r}. Call model.set_attn_implementation('eager')",
+        )
+        wanted = {
+            "output_hidden_states": trace.states is not None,
+            "output_attentions": trace.attention is not None,
+        }
+        output = self.encoder(attention_mask=attention, **inputs, **wanted)
+        for kept, name in ((trace.states, "hidden_states"), (trace.attention, "attentions")):
+            if kept is not None:
+                kept.extend(output[name])
+        return output.last_hidden_state
 
     def read_weights(self, folder: str | Path) -> None:
         """Load the weights of a folder of transformers."""
@@ -154,7 +175,8 @@ def read_encoder_config(
         The config, with the width under the name `hidden_size`.
 
     Raises:
-        ValueError: If a file is missing, the kind of model is unknown, or it has fewer layers.
+        ValueError: If a file is missing, an adapter lies beside the model, the kind of model is
+            unknown, or it has fewer layers.
             No code of the folder is run and nothing is unpickled.
 
     Example:
@@ -169,6 +191,7 @@ def read_encoder_config(
             f"read_encoder_config: an encoder folder holds {', '.join(_FILES)}; got folder "
             f"{folder} without {name}. Give the folder of a transformers model",
         )
+    refuse_adapter("read_encoder_config", folder)
     values = read_checked_config("read_encoder_config", folder)
     try:
         config = encoder_config(values)

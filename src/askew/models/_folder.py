@@ -9,6 +9,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from askew._check import require
 from askew._files import file_sha256, in_short, is_version, parse_json, write_json
 from askew.inspection import query_key_maps
+from askew.models._adapter_files import refuse_adapter
 from askew.models._config_values import check_depth, read_checked_config, read_config_values
 from askew.models._configuration import AsymmetricTranslationConfig
 from askew.models._qa import AsymmetricQAModel
@@ -115,8 +116,10 @@ def load_pretrained(folder: Path) -> PreTrainedModel:
     """Load a model that transformers knows, without its head.
 
     Raises:
-        ValueError: If the folder holds no such model, or weights of its attention are missing.
+        ValueError: If the folder holds no such model, weights of its attention are missing, or an
+            adapter lies beside them.
     """
+    refuse_adapter("load_checkpoint", folder)
     values = read_checked_config("load_checkpoint", folder)
     try:
         config = make_config(values)
@@ -186,6 +189,7 @@ def _load(folder: Path, expected: _Expected[_Model]) -> _Model:
             f"{expected.caller}: a model folder holds {name}; got folder {folder}. "
             "Give the folder that training wrote"
         )
+    refuse_adapter(expected.caller, folder)
     _check_sums(folder, expected)
     values = read_checked_config(expected.caller, folder)
     _check_type(values.get("model_type"), folder / "config.json", expected)

@@ -9,6 +9,8 @@ from askew._budget import Budget, Tuning
 from askew._check import require
 from askew._config import to_dict
 from askew._files import check_name
+from askew.tradeoffs._statistics.sequential import sequential_confidence
+from askew.tradeoffs._statistics.verdicts import shared_confidence
 from askew.tradeoffs._task import Arm, Model, Task
 
 
@@ -62,6 +64,15 @@ class RunPlan(Generic[Model]):
         if self.tuning is not None:
             settings["tuning"] = to_dict(self.tuning)
         return settings
+
+    def interval_confidence(self) -> float:
+        """Return that of each interval for which all arms and looks err as often as a single one.
+
+        Raises:
+            ValueError: If the looks do not increase, or they and the arms are too many.
+        """
+        shared = shared_confidence(0.95, len(self.arms) - 1)
+        return sequential_confidence(self.looks, confidence=shared)
 
     def identity(self) -> dict:
         """Return the plain values that two runs must share to be one comparison."""

@@ -103,12 +103,13 @@ def run_trial(task: Task[Model], arm: Arm, seed: int, *, steps: int, out: Path) 
     task.save(model, whole / "model")
     items = {metric: np.asarray(values, float) for metric, values in evaluation.items.items()}
     save_file(items, whole / "items.safetensors")
+    figures = dict(evaluation.metrics) | _gap(task, model, evaluation)
     values = {
         "version": 1,
         "arm": arm.name,
         "seed": seed,
         "steps": steps,
-        "metrics": dict(evaluation.metrics) | _gap(task, model, evaluation),
+        "metrics": {name: float(value) for name, value in figures.items()},
         "train_seconds": max(r["train_seconds"] for r in records),
         "curve": learning_curve(records),
     }
