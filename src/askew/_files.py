@@ -17,15 +17,21 @@ _STEERING = re.compile(
     "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
 )
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+_PARTIAL = ".partial"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary file to write; without an error it then replaces `path` in one step.
 
-    A reader, also after a crash, finds the old file or the new one and never half of it.
+    A reader, also after a crash, finds the old file or the new one and never half of it. A pipe or
+    a device is yielded itself, and a symbolic link keeps pointing to the file.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    if path.exists() and not path.is_file() and not path.is_dir():
+        yield path
+        return
+    path = path.resolve()
+    partial = partial_of(path)
     try:
         yield partial
         with partial.open("r+b") as file:
@@ -33,6 +39,16 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def partial_of(path: Path) -> Path:
+    """Name the temporary file or folder that is to replace a path."""
+    return path.with_name(f".{path.name}{_PARTIAL}")
+
+
+def is_partial(path: Path) -> bool:
+    """Return whether a file is what `replacing` leaves if the process is killed."""
+    return path.name.startswith(".") and path.name.endswith(_PARTIAL)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,6 +2,7 @@ import csv
 import dataclasses
 import json
 import math
+import shutil
 
 import filelock
 import numpy as np
@@ -27,6 +28,7 @@ from askew.tradeoffs._running.trial import learning_curve
 
 ARMS = [Arm(name="wide", config=line_config(8)), Arm(name="narrow", config=line_config(2))]
 BUDGET = Budget(steps=12)
+FILES = ["comparison.json", "costs.json", "results.json", "trials", "trials.csv", "work"]
 
 
 def run(out, task=None, seeds=(0, 1), arms=ARMS, budget=BUDGET, **settings) -> Comparison:
@@ -117,6 +119,49 @@ def test_a_comparison_that_died_goes_on_where_it_stopped(tmp_path, five_seeds, i
     after = stamps(out)
     assert {path: after[path] for path in before} == before
     assert not any((out / "work").iterdir())
+
+
+def test_what_a_killed_run_left_is_taken_up_or_cleared(tmp_path, five_seeds, in_process):
+    out = tmp_path / "out"
+    (out / "work" / "tmpcalibration").mkdir(parents=True)
+    (out / ".lock").touch()
+    (out / ".comparison.json.partial").write_text("{")
+    run(out)
+    assert sorted(path.name for path in out.iterdir()) == FILES
+    left = out / "work" / "wide-seed1" / "checkpoint-3"
+    left.mkdir(parents=True)  # killed while the work of a finished trial was cleared
+    (out / "work" / "wide-seed7").mkdir()
+    (out / ".costs.json.partial").write_text("{")
+    again = run(out).results
+    expected = scores(five_seeds.results)
+    assert scores(again) == {trial: expected[trial] for trial in scores(again)}
+    assert sorted(path.name for path in out.iterdir()) == FILES
+    assert [path.name for path in (out / "work").iterdir()] == ["wide-seed7"], "not finished yet"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("costs.json", '{"version": 2}', "must be of version 1; got version 2 in .*costs.json"),
+        ("trials/wide-seed1/trial.json", '{"version": 1}', "a trial must be whole; got .*trial.js"),
+    ],
+)
+def test_stored_files_that_cannot_be_used_are_refused_first(
+    tmp_path, five_seeds, file, text, message
+):
+    out = tmp_path / "out"
+    shutil.copytree(five_seeds.folder, out)
+    (out / file).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        prepare_comparison(
+            StubTask(),
+            ARMS,
+            range(6),
+            budget=BUDGET,
+            out=out,
+            threads=1,
+            settings={"match": "nothing"},
+        )
 
 
 def test_processes_and_jobs_do_not_change_the_scores(tmp_path, five_seeds, in_process):

@@ -3,11 +3,13 @@
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from askew._folders import check_writable, one_writer
 from askew.cli._exits import exit_on_user_error, set_up_torch, tell
 from askew.cli._options import Quiet, Threads
 from askew.cli._streams import show
@@ -56,9 +58,15 @@ def answer_command(
         from askew.text import read_documents
 
         documents = read_documents(context) if context else []
+        is_written = index is not None and bool(documents)
+        if is_written:
+            check_writable(index, option="--index")
         answerer = _answerer(folder, threads)
+    with (
+        exit_on_user_error(),
+        one_writer(index, caller="answer") if is_written else nullcontext(),
+    ):
         stored = _stored_index(folder, index)
-    with exit_on_user_error():
         contexts = _encoded(answerer, stored, documents, index, half=half, quiet=quiet)
     questions = [question] if question is not None else _typed_questions(quiet)
     refused = 0
@@ -129,10 +137,7 @@ def _encoded(
             answerer.append(stored, documents, progress=progress.reach)
             return stored
         dtype = "float16" if half else "float32"
-        encoded = answerer.encode(documents, dtype=dtype, progress=progress.reach)
-    if index is not None:
-        encoded.save(index)
-    return encoded
+        return answerer.encode(documents, dtype=dtype, folder=index, progress=progress.reach)
 
 
 def _as_json(question: str, answers: "list[Answer]") -> str:

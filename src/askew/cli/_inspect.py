@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from askew._files import visible
+from askew._folders import check_output
 from askew.cli._exits import exit_on_user_error, set_up_torch
 from askew.cli._options import Json
-from askew.cli._streams import check_writable, show
+from askew.cli._streams import show
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -53,7 +54,8 @@ def inspect_command(
         from askew import inspection
         from askew.models import load_checkpoint, read_attention
 
-        check_writable(out, "inspect")
+        if out is not None:
+            check_output(out, caller="inspect", reads=[folder])
         set_up_torch(1)
         model = load_checkpoint(folder)
         readings = {

@@ -37,7 +37,9 @@ def report_command(
     path = out or (folders[0] / "report.html" if len(folders) == 1 else Path("report.html"))
     with exit_on_user_error():
         from askew import tradeoffs
+        from askew._folders import check_output
 
+        check_output(path, caller="report", reads=folders)
         runs = [tradeoffs.read_run(folder) for folder in folders]
         tradeoffs.write_joint_report(runs, path, language=language)
     if not quiet:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from askew._files import existing_file, visible
+from askew._folders import check_output
 from askew.cli._exits import exit_on_failure, exit_on_user_error, set_up_torch, tell
-from askew.cli._options import Quiet, Threads
-from askew.cli._streams import LineStats, check_writable, count_special, opened, show, windows
+from askew.cli._options import MAX_SEED, Quiet, Threads
+from askew.cli._streams import LineStats, count_special, opened, show, windows
 
 if TYPE_CHECKING:
     from askew.models import DecodingConfig, Hypothesis, Translator
@@ -44,7 +45,7 @@ def translate_command(
     temperature: Annotated[float, typer.Option(help="Temperature of sampling.")] = 1.0,
     top_k: Annotated[int, typer.Option(help="Sample from this many tokens; 0 means all.")] = 0,
     top_p: Annotated[float, typer.Option(help="Sample from this share of probability.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Seed of sampling.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of sampling.")] = 0,
     batch_size: BatchSize = 64,
     threads: Threads = 1,
     show_attention: Annotated[
@@ -86,8 +87,17 @@ def translate_command(
             raise ValueError(f"translate: --show-attention needs --engine torch; got {engine}")
         translator = _translator(folder, engine, batch_size, threads)
         catalogue = file is not None and file.suffix == ".po"
-        check_writable(out, "translate", unlike=None if catalogue else file)
-        check_writable(show_attention, "translate", unlike=file)
+        reads = [folder] if file is None else [folder, file]
+        if out is not None:
+            check_output(out, caller="translate", reads=reads)
+        if show_attention is not None:
+            written = [] if out is None else [out]
+            check_output(
+                show_attention,
+                caller="translate",
+                reads=[*reads, *written],
+                option="--show-attention",
+            )
     if file is not None and out is not None and catalogue:
         _translate_catalogue(translator, decoding, file, out)
         return

@@ -12,7 +12,7 @@ from askew._check import require, requires_extra
 from askew._files import file_sha256, write_json
 from askew._plain import is_plain
 from askew.attention import AsymmetricAttention, sinusoidal_positions
-from askew.export._files import MARK, replacing_folder
+from askew.export._files import MARK, check_replaceable, replacing_folder
 from askew.models import (
     AsymmetricTranslationModel,
     CTranslate2Engine,
@@ -72,6 +72,7 @@ def export_ctranslate2(
 
     folder = Path(folder)
     out = folder / "ctranslate2" if out is None else Path(out)
+    check_replaceable(out, caller="export_ctranslate2")
     require(
         quantization in QUANTIZATIONS,
         f"export_ctranslate2: quantization must be one of {', '.join(QUANTIZATIONS)}; "
@@ -81,7 +82,7 @@ def export_ctranslate2(
     config = model.config.to_plain()
     for name, side in (("encoder", config.encoder), ("decoder", config.decoder)):
         _check_side(name, side)
-    with replacing_folder(out, caller="export_ctranslate2") as partial:
+    with replacing_folder(out) as partial:
         _specification(model, config, tokenizers, quantization).save(str(partial))
         save_tokenizers(tokenizers, partial)
         manifest = {

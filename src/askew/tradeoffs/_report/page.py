@@ -8,6 +8,7 @@ import numpy as np
 
 from askew._check import require, requires_extra
 from askew._files import visible, write_text
+from askew._folders import check_output
 from askew.tradeoffs._report.cards import findings_by_challenger
 from askew.tradeoffs._report.language import TIMES, Language, language_of
 from askew.tradeoffs._report.results_view import Run, checked, localised, split_metrics
@@ -79,6 +80,7 @@ def _write(caller: str, runs: Sequence[Run], path: Path, language: str) -> None:
         checked(caller, run.results, of=f" in {run.name}" * bool(run.name)) for run in runs
     ]
     require(path.parent.is_dir(), f"{caller}: the folder must exist; got path {path}")
+    check_output(path, caller=caller, option="path")
     with requires_extra(caller, "report"):
         from jinja2 import Environment, PackageLoader, StrictUndefined
         from markupsafe import Markup
