@@ -149,6 +149,38 @@ def test_nothing_is_unpickled(path):
             assert "weights_only" in {word.arg for word in node.keywords}
 
 
+@each_file
+def test_models_of_transformers_are_made_in_one_place(path):
+    """Where code, adapters and pickles of a folder are kept out, see tests/fuzz."""
+    one_place = "models/_transformers_models.py"
+    if str(path.relative_to(ROOT)) == one_place:
+        return
+    ours = {"Translator.from_pretrained", "QuestionAnswerer.from_pretrained"}
+    makes = ("from_pretrained", "from_config", "_from_config", "for_model")
+    for node in nodes(path):
+        if isinstance(node, ast.Attribute) and node.attr in makes:
+            assert ast.unparse(node) in ours, f"{ast.unparse(node)}: only {one_place} may"
+        if isinstance(node, ast.Name | ast.Attribute):
+            name = ast.unparse(node)
+            if name.rpartition(".")[2].startswith("Auto") and "transformers" in "".join(
+                imported(path)
+            ):
+                assert str(path.relative_to(ROOT)) == "models/__init__.py", f"{name} in {path}"
+    if str(path.relative_to(ROOT)) == "models/__init__.py":
+        calls = [ast.unparse(n.func) for n in nodes(path) if isinstance(n, ast.Call)]
+        assert all(call.endswith(".register") for call in calls if call.startswith("Auto"))
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("cli/*.py")), ids=lambda path: path.name)
+def test_commands_print_by_one_function(path):
+    """`show` and `tell` make visible what would steer a terminal."""
+    for node in nodes(path):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "typer.echo"):
+            constant = all(isinstance(one, ast.Constant) for one in node.args)
+            ours = path.name in ("_streams.py", "_exits.py")
+            assert constant or ours, f"line {node.lineno}: {ast.unparse(node)}"
+
+
 def test_the_package_offers_its_sub_packages_lazily():
     assert sorted([*askew.__all__, "cli"]) == PACKAGES  # the command line is no library
     assert set(askew.__all__) <= set(dir(askew))

@@ -1,11 +1,14 @@
 """Questions on the command line: trained, evaluated, answered, compared."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
 
 from askew.cli import app
+from askew.models import ContextIndex
 from askew.tasks import load_test_questions
 
 SMALL = ["--preset", "tiny", "--vocab-size", "400", "--quiet"]
@@ -79,6 +82,30 @@ def test_an_index_is_kept_extended_and_guarded(model, documents, tmp_path):
     done = run("answer", other, "who", "--index", index, "--quiet", code=2)
     assert "must be of the model that answers" in done.output
     assert done.output.count("\n") == 1
+
+
+def test_two_processes_that_write_one_index_leave_it_whole(model, tmp_path):
+    index, texts, commands = tmp_path / "index", [], []
+    for name in ("Anna", "Ben"):
+        (tmp_path / f"{name}.md").write_text(f"{name} lives in Rome. " * 2000)
+        texts.append(tmp_path / f"{name}.md")
+        commands.append(["answer", model, "who", "--index", index, "--context", texts[-1]])
+    calls = [[sys.executable, "-m", "askew", *map(str, call), "--quiet"] for call in commands]
+    both = [subprocess.Popen(call, stderr=subprocess.PIPE, text=True) for call in calls]
+    written = []
+    for text, process in zip(texts, both, strict=True):
+        _, errors = process.communicate(timeout=300)
+        if process.returncode:
+            assert process.returncode == 2
+            assert "another process is at work in" in errors
+        else:
+            written.append(text.name)
+    assert written
+    assert sorted(c.title for c in ContextIndex.load(index).contexts) == sorted(written)
+    for command in commands:
+        run(*command, "--quiet")
+    assert len(ContextIndex.load(index).contexts) == 2
+    assert not (index / ".lock").exists()
 
 
 def test_many_questions_from_stdin(model, documents):

@@ -162,7 +162,10 @@ CONTRADICTIONS = {
     "encoder_layers": (5, "encoder_layers must be num_layers of encoder_stack; got .* 5"),
     "decoder_layers": (5, "decoder_layers must be num_layers of decoder_stack; got .* 5"),
     "num_hidden_layers": (5, "decoder_layers must be num_layers of decoder_stack; got .* 5"),
-    "tie_word_embeddings": (True, r"must be False; got tie_word_embeddings True\. Set tie_emb"),
+    "tie_word_embeddings": (
+        1,
+        r"must be False, or True .* got tie_word_embeddings 1, .*Set tie_emb",
+    ),
 }
 
 

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 
 from askew._check import require
 from askew._config import to_dict
+from askew._files import in_short, write_text
 from askew.metrics import CorpusScore
 from askew.models import (
     AsymmetricQAConfig,
@@ -249,8 +250,9 @@ class QATask(TextTask[AsymmetricQAModel]):
     def save(self, model: AsymmetricQAModel, folder: Path) -> None:
         """Write a folder that `load`, `QuestionAnswerer` and `askew answer` read."""
         model.save_pretrained(folder)
-        self.context_tokenizer.save(str(folder / "tokenizer.json"))
-        self.question_tokenizer.save(str(folder / "question_tokenizer.json"))
+        # The library's own `save` raises a bare Exception where the disk is full.
+        write_text(folder / "tokenizer.json", self.context_tokenizer.to_str(pretty=True))
+        write_text(folder / "question_tokenizer.json", self.question_tokenizer.to_str(pretty=True))
         write_checksums(folder)
 
     def load(self, folder: Path) -> AsymmetricQAModel:
@@ -317,7 +319,13 @@ def qa_task(
             assert trained is not None
             return trained
         read_encoder_config(folder)
-        return Tokenizer.from_file(str(folder / "tokenizer.json"))
+        path = folder / "tokenizer.json"
+        try:
+            return Tokenizer.from_file(str(path))
+        except Exception as error:  # tokenizers raises bare Exception
+            raise ValueError(
+                f"qa_task: no tokenizer can be read; got {path}: {in_short(error)}"
+            ) from None
 
     return QATask(
         source_name=source_name,
