@@ -17,7 +17,7 @@ from askew.models._devices import input_device
 from askew.models._encoders import PretrainedEncoder
 from askew.models._folder import load_qa_model, model_fingerprint
 from askew.models._qa import AsymmetricQAModel, Encoded
-from askew.text import Context, SpanTokenizer
+from askew.text import Context, SpanTokenizer, load_any_tokenizer
 from askew.transformer import TokenEncoder
 
 
@@ -91,7 +91,7 @@ class QuestionAnswerer:
         folder = Path(folder)
         model = load_qa_model(folder)
         names = ("tokenizer.json", "question_tokenizer.json")
-        tokenizers = (_read_tokenizer(folder / name) for name in names)
+        tokenizers = (load_any_tokenizer(folder / name) for name in names)
         return cls(
             model, *tokenizers, batch_windows=batch_windows, fingerprint=model_fingerprint(folder)
         )
@@ -306,12 +306,3 @@ def _check_vocabulary(
         f"QuestionAnswerer: the {side} tokenizer must be the model's; got token {largest} of "
         f"{table.num_embeddings}. Give the tokenizer that it was trained with",
     )
-
-
-def _read_tokenizer(path: Path) -> Tokenizer:
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises bare Exception
-        raise ValueError(
-            f"QuestionAnswerer.from_pretrained: no tokenizer can be read; got {path}: {error}"
-        ) from None

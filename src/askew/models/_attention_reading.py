@@ -75,7 +75,7 @@ def read_pretrained(model: PreTrainedModel, folder: Path, text: str) -> Attentio
     """Read the text with a model of transformers, on both sides where it has two."""
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
+            folder, local_files_only=True, trust_remote_code=False, split_special_tokens=True
         )
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(

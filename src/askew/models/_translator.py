@@ -13,7 +13,14 @@ from askew.models._folder import check_export, load_translation_model
 from askew.models._split_text import split_text
 from askew.models._torch_engine import TorchEngine
 from askew.models._translation import AsymmetricTranslationModel
-from askew.text import Protected, is_protecting, load_tokenizers, protect, restore
+from askew.text import (
+    Protected,
+    is_protecting,
+    load_tokenizers,
+    protect,
+    read_special_tokens_as_text,
+    restore,
+)
 
 _BATCH_TOKENS = 8192  # source tokens times hypotheses of one batch
 
@@ -80,6 +87,7 @@ class Translator:
             require(value > 0, f"Translator: {name} must be positive; got {name} {value}")
         is_model = isinstance(model, AsymmetricTranslationModel)
         self.engine: Engine = TorchEngine(model) if is_model else model
+        read_special_tokens_as_text(tokenizer)
         self.tokenizer = tokenizer
         self.target_tokenizer = tokenizer if target_tokenizer is None else target_tokenizer
         self.batch_size = batch_size

@@ -27,7 +27,13 @@ from askew.models import (
 from askew.tasks._qa_contexts import question_scores, read_own_contexts, tfidf_answers
 from askew.tasks._qa_presets import METRICS, SPEEDS, search_space
 from askew.tasks._text_task import TextTask
-from askew.text import QuestionSet, SpanTokenizer, SplitQuestions, train_tokenizer
+from askew.text import (
+    QuestionSet,
+    SpanTokenizer,
+    SplitQuestions,
+    load_any_tokenizer,
+    train_tokenizer,
+)
 from askew.tradeoffs import Cost, Metric, Range, count_parameters
 from askew.training import QAObjective, QATrainingConfig, QuestionExamples
 
@@ -238,12 +244,10 @@ class QATask(TextTask[AsymmetricQAModel]):
     def _mean_lengths(self) -> tuple[float, float, float]:
         """Mean tokens of a question and of a context, and questions per context."""
         train = self.text.train
-        questions = self.question_tokenizer.encode_batch([q.text for q in train.questions])
-        contexts = self.context_tokenizer.encode_batch([c.text for c in train.contexts])
         return (
-            sum(len(e.ids) for e in questions) / len(questions),
-            sum(len(e.ids) for e in contexts) / len(contexts),
-            len(questions) / len(contexts),
+            _mean_length([q.text for q in train.questions], self.question_tokenizer),
+            _mean_length([c.text for c in train.contexts], self.context_tokenizer),
+            len(train.questions) / len(train.contexts),
         )
 
     def save(self, model: AsymmetricQAModel, folder: Path) -> None:
@@ -256,6 +260,12 @@ class QATask(TextTask[AsymmetricQAModel]):
     def load(self, folder: Path) -> AsymmetricQAModel:
         """Read a model that `save` wrote."""
         return load_qa_model(folder).eval()
+
+
+def _mean_length(texts: list[str], tokenizer: Tokenizer) -> float:
+    """Mean number of tokens, with the special ones around a text."""
+    spans = SpanTokenizer(tokenizer)
+    return spans.num_special + sum(len(t.ids) for t in spans.encode_all(texts)) / len(texts)
 
 
 def encoder_depth(folder: Path, layers: int | None) -> int:
@@ -317,7 +327,7 @@ def qa_task(
             assert trained is not None
             return trained
         read_encoder_config(folder)
-        return Tokenizer.from_file(str(folder / "tokenizer.json"))
+        return load_any_tokenizer(folder / "tokenizer.json")
 
     return QATask(
         source_name=source_name,

@@ -26,8 +26,10 @@ from askew.text._tokenizer import (
     PADDING,
     START,
     is_protecting,
+    load_any_tokenizer,
     load_tokenizer,
     pad_batch,
+    read_special_tokens_as_text,
     train_tokenizer,
 )
 from askew.text._tokenizers import Tokenizers, load_tokenizers, save_tokenizers, train_tokenizers
@@ -55,6 +57,7 @@ __all__ = [
     "find_placeholders",
     "fingerprint",
     "is_protecting",
+    "load_any_tokenizer",
     "load_tokenizer",
     "load_tokenizers",
     "localisation_phrases",
@@ -71,6 +74,7 @@ __all__ = [
     "read_po",
     "read_question_lines",
     "read_questions",
+    "read_special_tokens_as_text",
     "read_squad",
     "restore",
     "save_tokenizers",

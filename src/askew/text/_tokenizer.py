@@ -1,11 +1,12 @@
 """One byte-pair vocabulary for both languages, and token numbers in padded batches."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 from jaxtyping import Int
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
 from askew._check import require
@@ -26,7 +27,8 @@ def train_tokenizer(
 ) -> Tokenizer:
     """Train byte-level byte-pair encoding; every digit is a token of its own.
 
-    Any text can be encoded and decodes to itself, since bytes are the smallest pieces.
+    Any text can be encoded and decodes to itself, since bytes are the smallest pieces. A special
+    token in a text is text too.
 
     Args:
         texts: Texts to learn from, usually both sides of the training pairs.
@@ -70,7 +72,41 @@ def train_tokenizer(
     tokenizer.train_from_iterator(texts, trainer)
     # Not "special" to the tokenizers library, which drops special tokens when it decodes.
     tokenizer.add_tokens([AddedToken(mark, special=False, normalized=False) for mark in marks])
+    read_special_tokens_as_text(tokenizer)
     return tokenizer
+
+
+def read_special_tokens_as_text(tokenizer: Tokenizer) -> None:
+    """Make a tokenizer cut "<s>" or "[CLS]" in a text as it cuts any other text.
+
+    Otherwise a user's text could hold the end of a sentence. The setting is in no tokenizer.json
+    and in no copy of a tokenizer, so all that encodes texts makes it anew.
+
+    Args:
+        tokenizer: Any tokenizer of the tokenizers library; it is changed.
+
+    Example:
+        >>> from tokenizers import models
+        >>> tokenizer = Tokenizer(models.WordLevel({"?": 0, "</s>": 1}, unk_token="?"))
+        >>> _ = tokenizer.add_special_tokens(["</s>"])
+        >>> read_special_tokens_as_text(tokenizer)
+        >>> tokenizer.encode("</s>").ids
+        [0, 0]
+    """
+    tokenizer.encode_special_tokens = True
+    added = tokenizer.get_added_tokens_decoder()
+    contents = {number: token.content for number, token in added.items() if token.special}
+    # Some models, as Unigram, have the whole special token as a piece.
+    found = [
+        content
+        for number, content in contents.items()
+        if len(content) > 1 and number in tokenizer.encode(content, add_special_tokens=False).ids
+    ]
+    if found:
+        inside = "|".join(f"{re.escape(one[0])}(?={re.escape(one[1:])})" for one in found)
+        cut = pre_tokenizers.Split(Regex(inside), "isolated")
+        usual = tokenizer.pre_tokenizer
+        tokenizer.pre_tokenizer = cut if usual is None else pre_tokenizers.Sequence([usual, cut])
 
 
 def is_protecting(tokenizer: Tokenizer) -> bool:
@@ -110,17 +146,33 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         ...     load_tokenizer(path).encode("cat").tokens
         ['cat']
     """
-    require(Path(path).is_file(), f"load_tokenizer: the file must exist; got {path}")
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises bare Exception
-        raise ValueError(f"load_tokenizer: no tokenizer can be read; got {path}: {error}") from None
+    tokenizer = _read(path, "load_tokenizer")
     numbers = tuple(tokenizer.token_to_id(token) for token in _SPECIAL)
     require(
         numbers == (PADDING, START, END),
         f"load_tokenizer: {', '.join(_SPECIAL)} must be tokens 0, 1, 2; got {numbers} in {path}",
     )
     return tokenizer
+
+
+def load_any_tokenizer(path: str | Path) -> Tokenizer:
+    """Load the tokenizer.json of any model, whose special tokens then match nothing in a text.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The tokenizer, changed as `read_special_tokens_as_text` does.
+
+    Raises:
+        ValueError: If the file is missing or is not a tokenizer.
+
+    Example:
+        >>> load_any_tokenizer("/nowhere/tokenizer.json")
+        Traceback (most recent call last):
+        ValueError: load_any_tokenizer: the file must exist; got /nowhere/tokenizer.json
+    """
+    return _read(path, "load_any_tokenizer")
 
 
 def pad_batch(
@@ -146,3 +198,13 @@ def pad_batch(
         tokens[i, : len(row)] = torch.tensor(row, dtype=torch.long)
         mask[i, : len(row)] = 1
     return tokens, mask
+
+
+def _read(path: str | Path, caller: str) -> Tokenizer:
+    require(Path(path).is_file(), f"{caller}: the file must exist; got {path}")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+        read_special_tokens_as_text(tokenizer)
+    except Exception as error:  # tokenizers raises bare Exception
+        raise ValueError(f"{caller}: no tokenizer can be read; got {path}: {error}") from None
+    return tokenizer

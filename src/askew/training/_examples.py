@@ -7,7 +7,16 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from askew._check import require
-from askew.text import END, START, BpeDropout, ParallelText, TokenBatches, Tokenizers, pad_batch
+from askew.text import (
+    END,
+    START,
+    BpeDropout,
+    ParallelText,
+    TokenBatches,
+    Tokenizers,
+    pad_batch,
+    read_special_tokens_as_text,
+)
 
 IGNORED = -100
 
@@ -94,6 +103,7 @@ class _TokenizedTexts:
 
     def __init__(self, texts: Sequence[str], tokenizer: Tokenizer, p: float, key: str) -> None:
         self.texts = texts
+        read_special_tokens_as_text(tokenizer)
         self.tokens = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
         self.dropout = BpeDropout(tokenizer, p) if p > 0 else None
         self.key = key
