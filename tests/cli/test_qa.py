@@ -1,6 +1,7 @@
 """Questions on the command line: trained, evaluated, answered, compared."""
 
 import json
+import shutil
 
 import pytest
 from typer.testing import CliRunner
@@ -79,6 +80,43 @@ def test_an_index_is_kept_extended_and_guarded(model, documents, tmp_path):
     done = run("answer", other, "who", "--index", index, "--quiet", code=2)
     assert "must be of the model that answers" in done.output
     assert done.output.count("\n") == 1
+
+
+def test_an_index_never_answers_from_what_documents_held_before(model, documents, tmp_path):
+    index = tmp_path / "index"
+    one = documents / "one.md"
+    old = one.read_text(encoding="utf-8")
+    made = ["--context", documents, "--index", index, "--quiet"]
+    run("answer", model, "who", *made)
+    run("answer", model, "who", *made)
+    for change, word in (
+        (lambda: one.write_text("Anna lives in Lima."), "changed"),
+        (one.unlink, "deleted"),
+    ):
+        change()
+        for words in (["--index", index, "--quiet"], made):
+            done = run("answer", model, "who", *words, code=2)
+            assert f"{one} {word}. Remove {index} and encode" in done.output
+            assert done.output.count("\n") == 1
+    one.write_text(old, encoding="utf-8")
+    done = run("answer", model, "who", "--index", index, "--json", "--quiet")
+    assert not done.stderr
+    shutil.rmtree(documents)
+    assert "deleted" in run("answer", model, "who", "--index", index, code=2).output
+
+
+def test_an_index_alone_answers_with_a_word_where_its_documents_cannot_be_compared(model, tmp_path):
+    index, there = tmp_path / "index", tmp_path / "there" / "documents"
+    there.mkdir(parents=True)
+    (there / "one.md").write_text("Anna lives in Rome.")
+    run("answer", model, "who", "--context", there, "--index", index, "--quiet")
+    shutil.rmtree(there.parent)
+    done = run("answer", model, "who", "--index", index, "--json", "--quiet")
+    assert json.loads(done.stdout)["answers"]
+    assert "note: 1 documents of the index are not here" in done.stderr
+    (index / "documents.json").write_text('{"version": 1, "documents": {"a": 3}}')
+    done = run("answer", model, "who", "--index", index, code=2)
+    assert "the list must hold documents with their sums" in done.output
 
 
 def test_many_questions_from_stdin(model, documents):

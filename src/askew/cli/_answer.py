@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from askew.cli._exits import exit_on_user_error, set_up_torch
+from askew.cli._exits import exit_on_user_error, print_notes, set_up_torch
+from askew.cli._indexed_documents import check_documents, document_sums, record_documents
 from askew.cli._options import Quiet, Threads
 
 if TYPE_CHECKING:
@@ -52,12 +53,17 @@ def answer_command(
             raise ValueError("answer: a question is needed; got an empty one")
         if not context and index is None:
             raise ValueError("answer: documents are needed; got none. Give --context or --index")
+        if index is not None:
+            print_notes(check_documents(index))
         from askew.text import read_documents
 
+        sums = document_sums(context) if context and index is not None else {}
         documents = read_documents(context) if context else []
         answerer = _answerer(folder, threads)
         stored = _stored_index(folder, index)
     with exit_on_user_error():
+        if sums and index is not None:  # before the index: a list too long does no harm
+            record_documents(index, sums)
         contexts = _encoded(answerer, stored, documents, index, half=half, quiet=quiet)
     questions = [question] if question is not None else _typed_questions(quiet)
     refused = 0

@@ -3,7 +3,7 @@
 from askew.text._batches import TokenBatches
 from askew.text._bpe_dropout import BpeDropout
 from askew.text._datasets import read_dataset
-from askew.text._documents import read_documents
+from askew.text._documents import list_documents, read_documents
 from askew.text._gettext import read_po, translate_po
 from askew.text._neighbours import nearest_neighbour
 from askew.text._pairs import ParallelText, SplitText, count_overlap, fingerprint, split_pairs
@@ -57,6 +57,7 @@ __all__ = [
     "find_placeholders",
     "fingerprint",
     "is_protecting",
+    "list_documents",
     "load_any_tokenizer",
     "load_tokenizer",
     "load_tokenizers",

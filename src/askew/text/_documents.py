@@ -68,6 +68,29 @@ def read_documents(paths: str | Path | Iterable[str | Path]) -> list[Context]:
     ]
 
 
+def list_documents(top: str | Path) -> list[Path]:
+    """List the files that `read_documents` reads, blank ones included.
+
+    Args:
+        top: A file or folder.
+
+    Returns:
+        The file itself, or the files of the folder and below in the order of their paths.
+
+    Raises:
+        ValueError: If there is no such path, or a file has another ending.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("b.md", "a.txt", "c.pdf"):
+        ...         Path(folder, name).touch()
+        ...     [file.name for file in list_documents(folder)]
+        ['a.txt', 'b.md']
+    """
+    return [file for file, _ in _documents(Path(top))]
+
+
 def _documents(top: Path) -> list[tuple[Path, str]]:
     """List the files of a folder, or the file itself, with their titles."""
     require(top.exists(), f"read_documents: the path must exist; got {top}")
