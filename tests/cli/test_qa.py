@@ -129,6 +129,15 @@ def test_many_questions_from_stdin(model, documents):
     ]
 
 
+def test_a_byte_order_mark_is_no_part_of_a_question_and_utf16_is_named(model, documents):
+    words = ["answer", model, "--context", documents, "--json", "--quiet"]
+    done = run(*words, input=b"\xef\xbb\xbfwho\r\n\xe9\xff\r\nwho\r\n", code=2)
+    assert [json.loads(line)["question"] for line in done.stdout.splitlines()] == ["who", "who"]
+    assert "a question must be text without lone surrogates" in done.stderr
+    done = run(*words, input="who\n".encode("utf-16"), code=2)
+    assert "text must be UTF-8; got UTF-16 in stdin" in done.stderr
+
+
 def test_what_cannot_be_answered_is_refused_in_one_line(model, documents, tmp_path):
     for words, message in (
         (["  ", "--context", documents], "a question is needed"),

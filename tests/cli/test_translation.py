@@ -2,11 +2,13 @@
 
 import io
 import json
+import os
 import random
 import re
 import resource
 import subprocess
 import sys
+import threading
 
 import pytest
 from saved_model import saved
@@ -82,6 +84,36 @@ def test_ten_thousand_hostile_and_huge_lines_within_bounded_memory(folder):
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     print(f"peak {peak:.2f} GiB")
     assert peak < 2.5
+
+
+def test_a_byte_order_mark_is_no_text_and_utf16_is_named(folder, tmp_path):
+    plain = run("translate", folder, stdin=b"see bees\nthree\n").stdout
+    assert run("translate", folder, stdin=b"\xef\xbb\xbfsee bees\r\nthree\r\n").stdout == plain
+    lines, out = tmp_path / "lines.txt", tmp_path / "out.txt"
+    lines.write_text("see bees\nthree\n", encoding="utf-16")
+    out.write_text("before")
+    for words, name in (([lines], lines), ([], "stdin")):
+        stdin = lines.read_bytes() if name == "stdin" else None
+        result = run("translate", folder, *words, "--out", out, stdin=stdin)
+        assert result.exit_code == 2
+        assert result.stderr.startswith(
+            f"askew: translate: text must be UTF-8; got UTF-16 in {name}"
+        )
+        assert result.stderr.count("\n") == 1
+    assert out.read_text() == "before"
+
+
+def test_a_pipe_is_translated_as_a_file(folder, tmp_path):
+    plain = run("translate", folder, stdin=b"see bees\nthree\n").stdout
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=[b"see bees\nthree\n"])
+    writer.start()
+    result = run("translate", folder, pipe)
+    writer.join()
+    assert (result.exit_code, result.stdout) == (0, plain)
+    for path in (tmp_path, "/dev/zero", tmp_path / "gone"):
+        assert "must exist" in run("translate", folder, path).stderr
 
 
 def test_a_reader_that_goes_away_ends_it_quietly(folder):

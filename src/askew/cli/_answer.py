@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from askew._encoding import BOM, refuse_utf16
 from askew.cli._exits import exit_on_user_error, print_notes, set_up_torch
 from askew.cli._indexed_documents import check_documents, document_sums, record_documents
 from askew.cli._options import Quiet, Threads
@@ -88,12 +89,20 @@ def answer_command(
 def _typed_questions(quiet: bool) -> Iterator[str]:
     """Read lines of stdin, with a prompt if it is a terminal."""
     prompts = sys.stdin.isatty() and not quiet
+    is_first = True
     while True:
         if prompts:
             print("? ", end="", file=sys.stderr, flush=True)
-        line = sys.stdin.readline()
-        if not line:
+        raw = sys.stdin.buffer.readline()
+        if not raw:
             return
+        if is_first:
+            with exit_on_user_error():
+                refuse_utf16(raw, "answer", "stdin")
+        # Half a surrogate pair stands for a byte that is no UTF-8; such a question is refused.
+        line = raw.decode("utf-8", "surrogateescape")
+        line = line.removeprefix(BOM) if is_first else line
+        is_first = False
         if line.strip():
             yield line.strip()
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,8 +62,9 @@ def translate_command(
     """Translate lines from a file or from stdin; the output has one line per line of input.
 
     Only a newline byte ends a line; other line ends within a translation become spaces. Empty lines
-    stay empty, bytes that are not UTF-8 become U+FFFD, and lines that are too long for the model
-    are translated in pieces; a note on stderr counts them at the end.
+    stay empty, and a byte order mark at the start is dropped. Bytes that are not UTF-8 become
+    U+FFFD, and lines that are too long for the model are translated in pieces; a note on stderr
+    counts them at the end.
     """
     with exit_on_user_error():
         from askew.models import DecodingConfig
@@ -77,7 +79,7 @@ def translate_command(
             top_p=top_p,
             seed=seed,
         )
-        if file is not None and not file.is_file():
+        if file is not None and not (file.is_file() or file.is_fifo()):
             raise ValueError(f"translate: the file must exist; got {file}")
         if file is not None and file.suffix == ".po" and out is None:
             raise ValueError(f"translate: a .po file needs --out; got {file} without")
@@ -92,21 +94,21 @@ def translate_command(
         return
     form = _json_line if as_json else partial(_plain_lines, scored=scores or n_best > 1)
     shown = not quiet and sys.stderr.isatty() and (out is not None or not sys.stdout.isatty())
-    stats = LineStats(file.stat().st_size if file is not None else None, shown=shown)
-    with (
-        exit_on_failure(),
-        opened(file, "rb", sys.stdin) as source,
-        opened(out, "wb", sys.stdout) as target,
-    ):
-        for number, lines in windows(source, stats):
-            count_special(translator, lines, stats)
-            if show_attention is not None and number == 1:
-                _show_attention(translator, lines, show_attention)
-            translations = translator.hypotheses(lines, decoding)
-            for line, hypotheses in enumerate(translations, start=number):
-                target.write(form(line, hypotheses).encode())
-            target.flush()
-            stats.progress()
+    size = file.stat().st_size if file is not None and file.is_file() else None
+    stats = LineStats(size, shown=shown)
+    with exit_on_user_error(), exit_on_failure(), opened(file, "rb", sys.stdin) as source:
+        read = windows(source, stats, name=file or "stdin")
+        first = list(islice(read, 1))  # what cannot be read leaves the output as it is
+        with opened(out, "wb", sys.stdout) as target:
+            for number, lines in chain(first, read):
+                count_special(translator, lines, stats)
+                if show_attention is not None and number == 1:
+                    _show_attention(translator, lines, show_attention)
+                translations = translator.hypotheses(lines, decoding)
+                for line, hypotheses in enumerate(translations, start=number):
+                    target.write(form(line, hypotheses).encode())
+                target.flush()
+                stats.progress()
     stats.end()
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from askew._check import require, requires_extra
+from askew._encoding import decode_file
 
 _SPLIT_SEED = 20_261_123
 
@@ -222,32 +224,30 @@ def _label_columns(labels: str, header: list[str], path: Path) -> list[int]:
 
 
 def _read_csv(path: Path) -> tuple[list[str], np.ndarray]:
+    text = decode_file(path.read_bytes(), "read_table_file", path)
     try:
-        return _csv_numbers(path)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(
-            f"read_table_file: the file must be CSV in UTF-8; got {path}: {error}"
-        ) from None
+        return _csv_numbers(text, path)
+    except csv.Error as error:
+        raise ValueError(f"read_table_file: the file must be CSV; got {path}: {error}") from None
 
 
-def _csv_numbers(path: Path) -> tuple[list[str], np.ndarray]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        header = [name.strip() for name in next(reader, [])]
-        rows = []
-        for row in filter(None, reader):
-            try:
-                rows.append([float(value) for value in row])
-            except ValueError as error:
-                raise ValueError(
-                    f"read_table_file: values must be numbers; got {error} in {path}, line "
-                    f"{reader.line_num}"
-                ) from None
-            if len(row) != len(header) or not np.isfinite(rows[-1]).all():
-                raise ValueError(
-                    f"read_table_file: a line must have {len(header)} finite numbers; got "
-                    f"{len(row)} fields, {row[:5]}, in {path}, line {reader.line_num}"
-                )
+def _csv_numbers(text: str, path: Path) -> tuple[list[str], np.ndarray]:
+    reader = csv.reader(io.StringIO(text, newline=""))
+    header = [name.strip() for name in next(reader, [])]
+    rows = []
+    for row in filter(None, reader):
+        try:
+            rows.append([float(value) for value in row])
+        except ValueError as error:
+            raise ValueError(
+                f"read_table_file: values must be numbers; got {error} in {path}, line "
+                f"{reader.line_num}"
+            ) from None
+        if len(row) != len(header) or not np.isfinite(rows[-1]).all():
+            raise ValueError(
+                f"read_table_file: a line must have {len(header)} finite numbers; got "
+                f"{len(row)} fields, {row[:5]}, in {path}, line {reader.line_num}"
+            )
     require(bool(rows), f"read_table_file: the file must have a header and lines; got {path}")
     return header, np.array(rows)
 
@@ -255,8 +255,9 @@ def _csv_numbers(path: Path) -> tuple[list[str], np.ndarray]:
 def _read_arff(path: Path) -> tuple[list[str], np.ndarray]:
     from scipy.io import arff
 
+    text = decode_file(path.read_bytes(), "read_table_file", path)
     try:
-        table, meta = arff.loadarff(path)
+        table, meta = arff.loadarff(io.StringIO(text, newline=None))
         columns = [np.asarray(table[name]).astype(np.float64) for name in meta.names()]
     except Exception as error:  # scipy raises many kinds of exceptions
         raise ValueError(

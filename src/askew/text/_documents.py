@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from askew._check import require
+from askew._encoding import BOM, refuse_utf16
 from askew.text._questions import Context
-from askew.text._squad import BOM, read_bytes
+from askew.text._squad import read_bytes
 
 _SUFFIXES = (".txt", ".md", ".rst", ".markdown")
 
@@ -20,7 +21,7 @@ def read_documents(paths: str | Path | Iterable[str | Path]) -> list[Context]:
     folder) and blank ones are left out. A file that is reached twice is read once.
 
     Text is unchanged, except that a byte order mark is dropped. Bytes that are not UTF-8 become
-    U+FFFD, and a warning says in how many files.
+    U+FFFD, and a warning says in how many files. A file in UTF-16 is refused.
 
     Args:
         paths: A file or folder, or several.
@@ -31,7 +32,7 @@ def read_documents(paths: str | Path | Iterable[str | Path]) -> list[Context]:
 
     Raises:
         ValueError: If there is no such path, a file given directly has another ending, is blank
-            or damaged, or a folder has no such file with text.
+            or damaged, a file is in UTF-16, or a folder has no such file with text.
 
     Example:
         >>> import tempfile
@@ -117,5 +118,6 @@ def _is_document(path: Path) -> bool:
 def _document(path: Path) -> tuple[str, bool]:
     """Read the text of a file, and whether all of it is UTF-8."""
     raw = read_bytes(path, "read_documents")
+    refuse_utf16(raw, "read_documents", path)
     text = raw.decode("utf-8", "replace")
     return text.removeprefix(BOM), text.encode() == raw
