@@ -7,7 +7,7 @@ import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from askew._check import require
+from askew._check import refuse_string, require
 
 
 class CorpusScore(NamedTuple):
@@ -45,6 +45,7 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusScore:
 
     Raises:
         ValueError: If there are no sentences or the counts differ.
+        TypeError: If one side is a string and not a list of them.
 
     Example:
         >>> round(bleu(["a b c d e"], ["a b c d e"]).value)
@@ -68,6 +69,7 @@ def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusScore:
 
     Raises:
         ValueError: If there are no sentences or the counts differ.
+        TypeError: If one side is a string and not a list of them.
 
     Example:
         >>> round(chrf(["12 de maio"], ["12 de maio"]).value)
@@ -93,6 +95,7 @@ def exact_match(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusS
 
     Raises:
         ValueError: If there are no sentences or the counts differ.
+        TypeError: If one side is a string and not a list of them.
 
     Example:
         >>> exact_match(["a", "b"], ["a", "c"]).value
@@ -105,6 +108,8 @@ def exact_match(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusS
 
 
 def _check_counts(name: str, hypotheses: Sequence[str], references: Sequence[str]) -> None:
+    refuse_string(name, "hypotheses", hypotheses)
+    refuse_string(name, "references", references)
     require(
         len(hypotheses) == len(references) > 0,
         f"{name}: there must be one hypothesis per reference and at least one; "

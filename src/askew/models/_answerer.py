@@ -127,6 +127,7 @@ class QuestionAnswerer:
 
         Raises:
             ValueError: If the dtype is unknown or a text has lone surrogates.
+            TypeError: If `contexts` is a string or a single context.
         """
         index = ContextIndex(self.fingerprint, dtype=dtype)
         self.append(index, contexts, progress=progress)
@@ -151,7 +152,13 @@ class QuestionAnswerer:
 
         Raises:
             ValueError: If the index is of another model or a text has lone surrogates.
+            TypeError: If `contexts` is a string or a single context.
         """
+        if isinstance(contexts, str | Context):  # both could be gone through one by one
+            raise TypeError(
+                "QuestionAnswerer: contexts must be a list of Context; "
+                f"got {type(contexts).__name__} {str(contexts)[:40]!r}. Put it into a list"
+            )
         self._check_index("append", index)
         new = [c for c in dict.fromkeys(contexts) if index.row(c) is None]
         for context in new:

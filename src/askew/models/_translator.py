@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
-from askew._check import require
+from askew._check import refuse_string, require
 from askew.models._ctranslate2 import MARK, CTranslate2Engine
 from askew.models._decoding import DecodingConfig, Engine
 from askew.models._folder import check_export, load_translation_model
@@ -153,6 +153,7 @@ class Translator:
 
         Raises:
             ValueError: If `num_beams` is not positive.
+            TypeError: If `texts` is a string and not a list of them.
         """
         decoding = DecodingConfig(num_beams=num_beams) if decoding is None else decoding
         return [best[0].text for best in self.hypotheses(texts, decoding)]
@@ -167,7 +168,11 @@ class Translator:
         Returns:
             `num_hypotheses` translations per text, the best first. An empty text has empty
             ones; one translated in pieces has the mean of its pieces' scores.
+
+        Raises:
+            TypeError: If `texts` is a string and not a list of them.
         """
+        refuse_string("Translator", "texts", texts)
         masked = [self.protect(text) for text in texts]
         pieces = [self._split(text) for text, _ in masked]
         flat = [piece for of_text in pieces for piece, _ in of_text]

@@ -9,7 +9,7 @@ from jaxtyping import Int
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
-from askew._check import require
+from askew._check import refuse_string, require
 from askew.text._protect import MARK, MARKS
 
 PADDING = 0
@@ -41,12 +41,14 @@ def train_tokenizer(
 
     Raises:
         ValueError: If `vocab_size` is too small.
+        TypeError: If `texts` is a string and not a list of them.
 
     Example:
         >>> tokenizer = train_tokenizer(["one 12", "two 12"], vocab_size=300)
         >>> tokenizer.decode(tokenizer.encode("two 21 ü").ids)
         'two 21 ü'
     """
+    refuse_string("train_tokenizer", "texts", texts)
     marks = MARKS if protect else ()
     smallest = _SMALLEST + len(marks)
     require(

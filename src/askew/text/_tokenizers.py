@@ -7,7 +7,7 @@ from tokenizers import Tokenizer
 
 from askew._check import require
 from askew._files import write_text
-from askew.text._pairs import ParallelText
+from askew.text._pairs import ParallelText, refuse_strings
 from askew.text._tokenizer import is_protecting, load_tokenizer, train_tokenizer
 
 _JOINT, _TARGET = "tokenizer.json", "target_tokenizer.json"
@@ -46,6 +46,7 @@ def train_tokenizers(
 
     Raises:
         ValueError: If `vocab_size` is too small.
+        TypeError: If a side is a string and not a list of them.
 
     Example:
         >>> pairs = ParallelText(["one two"], ["um dois"])
@@ -53,6 +54,7 @@ def train_tokenizers(
         >>> joint.source is joint.target
         True
     """
+    refuse_strings("train_tokenizers", pairs)
     if separate:
         sides = (train_tokenizer(side, vocab_size=vocab_size, protect=protect) for side in pairs)
         return Tokenizers(*sides)

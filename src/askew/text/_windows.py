@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
-from askew._check import require
+from askew._check import refuse_string, require
 from askew.text._tokenizer import read_special_tokens_as_text
 
 
@@ -79,7 +79,11 @@ class SpanTokenizer:
 
         Returns:
             The tokens of each.
+
+        Raises:
+            TypeError: If `texts` is a string and not a list of them.
         """
+        refuse_string("SpanTokenizer.encode_all", "texts", texts)
         encodings = self.tokenizer.encode_batch(texts, add_special_tokens=False)
         return [_tokens(encoding.ids, encoding.offsets) for encoding in encodings]
 

@@ -6,7 +6,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from askew._check import require
+from askew._check import refuse_string, require
 from askew.text import (
     END,
     START,
@@ -103,6 +103,7 @@ class _TokenizedTexts:
 
     def __init__(self, texts: Sequence[str], tokenizer: Tokenizer, p: float, key: str) -> None:
         self.texts = texts
+        refuse_string("TranslationExamples", "each side of the pairs", texts)
         read_special_tokens_as_text(tokenizer)
         self.tokens = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
         self.dropout = BpeDropout(tokenizer, p) if p > 0 else None
