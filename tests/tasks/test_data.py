@@ -158,3 +158,18 @@ def test_a_data_set_is_asked_for_by_name_part_and_languages(monkeypatch, spec, g
 def test_refuses_half_a_name_of_a_data_set(spec):
     with pytest.raises(ValueError, match=r"read_any: a data set must be datasets:NAME#SPLIT\?"):
         read_any(f"datasets:{spec}")
+
+
+def test_a_folder_of_catalogues_gives_the_language_that_is_named(tmp_path):
+    for language in ("de", "fr"):
+        folder = tmp_path / language / "LC_MESSAGES"
+        folder.mkdir(parents=True)
+        messages = (f'msgid "{i}"\nmsgstr "{language} {i}"\n' for i in range(9))
+        (folder / "a.po").write_text("\n".join(messages))
+    with pytest.raises(ValueError, match=r"must be of one language; got de, fr in "):
+        load_text(Sources(data=tmp_path))
+    split = load_text(Sources(data=tmp_path, language="fr"))[1]
+    assert {text[:2] for side in split for text in side.targets} == {"fr"}
+    for data in (None, tmp_path / "pairs.tsv", "datasets:org/books"):
+        with pytest.raises(ValueError, match=r"language goes with a folder of \.po files"):
+            load_text(Sources(data=data, language="fr"))

@@ -37,20 +37,23 @@ def load_text(sources: Sources, *, seed: int = 0) -> tuple[str, SplitText]:
     """
     check_sources(sources)
     if sources.data is not None:
-        return str(sources.data), _split(read_any(sources.data), sources, seed)
+        return str(sources.data), _split(
+            read_any(sources.data, language=sources.language), sources, seed
+        )
     if sources.source is not None and sources.target is not None:
         name = f"{sources.source} → {sources.target}"
         return name, _split(read_aligned(sources.source, sources.target), sources, seed)
     return f"localisation phrases {sources.pair}", localisation_phrases(sources.pair, seed=seed)
 
 
-def read_any(data: str | Path) -> ParallelText:
+def read_any(data: str | Path, *, language: str | None = None) -> ParallelText:
     r"""Read pairs in any of the supported formats.
 
     Args:
         data: A `.tsv` or `.jsonl` file, a `.po` file, a folder of `.po` files, or
             "datasets:NAME#SPLIT?config=CONFIG&source=en&target=de", where only the name is
             required (`askew.text.read_dataset`).
+        language: The one to read of a folder of `.po` files in several languages.
 
     Returns:
         The pairs.
@@ -70,7 +73,7 @@ def read_any(data: str | Path) -> ParallelText:
     kind, _, spec = str(data).partition(":")
     if kind == "datasets":
         return _read_dataset(spec)
-    return read_po(data) if is_catalogue(data) else read_pairs(data)
+    return read_po(data, language=language) if is_catalogue(data) else read_pairs(data)
 
 
 def _read_dataset(spec: str) -> ParallelText:

@@ -21,6 +21,7 @@ class Sources(NamedTuple):
         valid_target: Their translations.
         test_source: Test lines.
         test_target: Their translations.
+        language: The one to take of a folder of catalogues in several languages.
 
     Example:
         >>> Sources(pair="en-de").data is None
@@ -35,6 +36,7 @@ class Sources(NamedTuple):
     valid_target: Path | None = None
     test_source: Path | None = None
     test_target: Path | None = None
+    language: str | None = None
 
 
 class QuestionSources(NamedTuple):
@@ -67,6 +69,12 @@ def check_sources(sources: Sources) -> None:
     require(
         sources.data is None or sources.source is None,
         "load_text: data and source/target exclude each other; got both. Give one of them",
+    )
+    require(
+        sources.language is None
+        or (is_catalogue(sources.data) and Path(sources.data or "").is_dir()),
+        "load_text: language goes with a folder of .po files as data; "
+        f"got language {sources.language}, data {sources.data}",
     )
     extra = sources.valid_source is not None or sources.test_source is not None
     require(

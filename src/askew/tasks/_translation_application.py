@@ -35,6 +35,9 @@ class TranslationOptions(SettingOptions):
         "Your pairs: FILE.tsv (source TAB target) or FILE.jsonl, also .gz; a gettext .po file or a "
         "folder of such; or datasets:NAME#SPLIT?config=…&source=en&target=de.",
     )
+    language: str | None = option(
+        None, "The language to take of a --data folder that holds several, e.g. pt_BR."
+    )
     source: Path | None = option(None, "Your source lines; needs --target.")
     target: Path | None = option(None, "Your target lines, one for each source line.")
     valid_source: Path | None = option(None, "Validation sources; else split off.")
