@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +14,11 @@ from torch import Tensor
 
 from askew._check import require, requires_extra
 from askew._encoding import decode_file
+from askew.tasks._tabular_columns import FEWEST_ROWS, features_of
 
 _SPLIT_SEED = 20_261_123
+_LARGEST = 1e100
+"""Of a feature: the square of more could overflow."""
 
 
 class TableRows(NamedTuple):
@@ -59,6 +63,26 @@ class SplitTable(NamedTuple):
         return hashlib.sha256(b"".join(tensors)).hexdigest()[:16]
 
 
+class NamedTable(NamedTuple):
+    """What a file holds, and what to tell the user about its columns.
+
+    Args:
+        x: Features, shape (rows, width).
+        y: Labels 0 or 1, shape (rows, labels).
+        names: Of the features.
+        notes: Sentences about columns that are left out or should be.
+
+    Example:
+        >>> NamedTable(np.zeros((1, 1)), np.zeros((1, 1)), ["age"], []).names
+        ['age']
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    names: list[str]
+    notes: list[str]
+
+
 def split_table(x: np.ndarray, y: np.ndarray) -> SplitTable:
     """Split rows 60 / 20 / 20, always in the same way, and standardise the features.
 
@@ -70,7 +94,7 @@ def split_table(x: np.ndarray, y: np.ndarray) -> SplitTable:
         The split table.
 
     Raises:
-        ValueError: If there are fewer than 10 rows.
+        ValueError: If there are fewer than 10 rows, or a feature is not finite or too large.
 
     Example:
         >>> table = split_table(np.arange(40.0).reshape(20, 2), np.zeros((20, 1)))
@@ -78,16 +102,30 @@ def split_table(x: np.ndarray, y: np.ndarray) -> SplitTable:
         [12, 4, 4]
     """
     rows = len(x)
-    require(rows >= 10, f"split_table: x must have 10 rows or more; got {rows} rows")
+    require(
+        rows >= FEWEST_ROWS,
+        f"split_table: x must have {FEWEST_ROWS} rows or more; got {rows} rows",
+    )
+    for row, column in np.argwhere(~(np.abs(x) <= _LARGEST))[:1]:
+        raise ValueError(
+            f"split_table: features must be finite and at most {_LARGEST:g}; "
+            f"got {x[row, column]} in row {row + 1}, column {column + 1}"
+        )
     order = np.random.default_rng(_SPLIT_SEED).permutation(rows)
     places = np.split(order, [round(0.6 * rows), round(0.8 * rows)])
     return _standardise([(x[place], y[place]) for place in places])
 
 
 def _standardise(splits: Sequence[tuple[np.ndarray, np.ndarray]]) -> SplitTable:
-    """Scale features to mean 0 and variance 1 over the training rows; constant ones become 0."""
-    mean, std = splits[0][0].mean(0), splits[0][0].std(0)
-    std = np.where(std > 0, std, np.inf)
+    """Scale features to mean 0 and variance 1 over the training rows; constant ones become 0.
+
+    Constant is what differs by rounding alone, by the rule of scikit-learn's StandardScaler.
+    """
+    train = splits[0][0]
+    mean, std = train.mean(0), train.std(0)
+    epsilon = np.finfo(np.float64).eps
+    is_constant = std**2 <= len(train) * epsilon * std**2 + (len(train) * mean * epsilon) ** 2
+    std = np.where(is_constant, np.inf, std)
     return SplitTable(
         *(
             TableRows(torch.tensor((x - mean) / std, dtype=torch.float32), torch.tensor(y))
@@ -161,6 +199,9 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
 def read_table_file(path: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
     """Read features and labels of a CSV file with a header, or of an ARFF file.
 
+    Columns that are no features are left out with a warning: the index that pandas writes (a column
+    without a name), whole numbers that only rise or only fall, and constants.
+
     Args:
         path: FILE.csv or FILE.arff.
         labels: Names of the label columns with commas between them, or how many of the last
@@ -170,8 +211,8 @@ def read_table_file(path: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
         Features, shape (rows, width), and labels 0 or 1, shape (rows, labels).
 
     Raises:
-        ValueError: If the file cannot be read, a column is missing, or a value is not a number;
-            the message has the line.
+        ValueError: If the file cannot be read, a column is missing, a value is not a number (the
+            message has the line), or a feature tells a label in every row.
 
     Example:
         >>> import tempfile
@@ -181,6 +222,14 @@ def read_table_file(path: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
         ...     read_table_file(path, "sick")[1].tolist()
         [[0.0], [1.0]]
     """
+    table = read_named_table(path, labels)
+    for note in table.notes:
+        warnings.warn(f"read_table_file: {note}", stacklevel=2)
+    return table.x, table.y
+
+
+def read_named_table(path: Path, labels: str) -> NamedTable:
+    """Read a table as `read_table_file` does, with names and notes."""
     require(path.is_file(), f"read_table_file: there must be such a file; got {path}")
     header, rows = _read_arff(path) if path.suffix.lower() == ".arff" else _read_csv(path)
     repeated = sorted({name for name in header if header.count(name) > 1})
@@ -195,13 +244,14 @@ def read_table_file(path: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
             f"read_table_file: labels must be 0 or 1; got {y[row, column]} in {path}, "
             f"row {row + 1}, {header[columns[column]]}"
         )
-    features = [column for column in range(len(header)) if column not in columns]
+    features, notes = features_of(header, rows, columns, f"{path}")
     require(
         bool(features),
         "read_table_file: a column must be no label; "
-        f"got labels {[header[column] for column in columns]}",
+        f"got labels {[header[column] for column in columns]}{''.join(f'; {n}' for n in notes)}",
     )
-    return rows[:, features], y.astype(np.float32)
+    names = [header[column] for column in features]
+    return NamedTable(rows[:, features], y.astype(np.float32), names, notes)
 
 
 def _label_columns(labels: str, header: list[str], path: Path) -> list[int]:
