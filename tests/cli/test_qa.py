@@ -43,6 +43,14 @@ def test_evaluation_by_the_kind_of_model(model, tmp_path):
     assert "f1_wrong_question" in results["scores"]
 
 
+def test_evaluation_refuses_what_would_have_no_effect(model, tmp_path):
+    lines = tmp_path / "lines.txt"
+    lines.write_text("one\n")
+    for words in (["--test-source", lines], ["--test-source", lines, "--test-target", lines]):
+        done = run("evaluate", model, *words, code=2)
+        assert "--test-source must be left out for a model of qa" in done.output
+
+
 def test_only_the_part_that_training_did_not_see_is_scored(model):
     done = run("evaluate", model, "--part", "test", "--json", "--quiet")
     results = json.loads(done.stdout)

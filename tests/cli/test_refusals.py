@@ -24,6 +24,8 @@ CASES = {
     "--require-verdict --seeds 2": "--require-verdict needs five seeds",
     "--steps 3 --minutes 1": "exactly one of steps and minutes",
     "--minutes -1": "got steps None, minutes -1.0",
+    "--minutes nan": "got steps None, minutes nan",
+    "--minutes inf": "got steps None, minutes inf",
     "--seeds 0": "Invalid value for '--seeds'",
     "--preset huge": "'huge' is not one of 'tiny', 'small', 'base'",
     "--match luck": "'luck' is not one of",

@@ -289,10 +289,28 @@ def test_exports_and_translates_with_the_export_as_without(folder):
         (["translate", "--n-best", "0"], "num_beams must be positive|num_hypotheses must be"),
         (["translate", "--sample", "--beams", "3"], "sampling needs one beam"),
         (["translate", "--top-p", "0"], "top_p must be in"),
+        (["translate", "--top-p", "0.9"], "top_p needs sample; got top_p 0.9"),
+        (["translate", "--seed", "3"], "seed needs sample; got seed 3"),
+        (["translate", "--length-penalty", "nan"], "length_penalty must be in .*; got .* nan"),
+        (["translate", "--beams", "2", "--length-penalty", "400"], "length_penalty must be in"),
+        (["translate", "--length-penalty", "2"], "--length-penalty must be left out here"),
+        (["translate", "--json", "--scores"], "--scores must be left out here"),
+        (["translate", "--beams", "0"], "num_beams must be positive; got num_beams 0"),
+        (
+            ["translate", "--beams", "2", "--n-best", "5"],
+            "num_hypotheses must be at most num_beams",
+        ),
+        (["translate", "a.po", "--out", "b.po", "--json"], "--json must be left out here"),
+        (["translate", "a.po", "--out", "b.po", "--n-best", "2"], "--n-best must be left out here"),
+        (["evaluate", "--data", "a.tsv", "--beams", "0"], "num_beams must be positive|'--beams'"),
+        (["evaluate", "--data", "a.tsv", "--length-penalty", "2"], "length_penalty needs beams"),
         (["translate", "gone.txt"], "the file must exist; got gone.txt"),
     ],
 )
-def test_refuses_in_one_line(folder, arguments, message):
+def test_refuses_in_one_line(folder, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.po").write_text('msgid "three"\nmsgstr ""\n')
+    (tmp_path / "a.tsv").write_text("three\ttrês\n", encoding="utf-8")
     command, *rest = arguments
     result = run(command, folder, *rest)
     assert result.exit_code == 2, result.stderr

@@ -1,6 +1,5 @@
 """The command `askew answer`: answers from the user's documents."""
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from askew._encoding import BOM, refuse_utf16
+from askew._files import to_json
 from askew.cli._exits import exit_on_user_error, print_notes, set_up_torch
 from askew.cli._indexed_documents import check_documents, document_sums, record_documents
 from askew.cli._options import Quiet, Threads
@@ -151,7 +151,7 @@ def _encoded(
 def _as_json(question: str, answers: "list[Answer]") -> str:
     keys = ("text", "start", "end", "score", "title")
     rows = [{key: getattr(answer, key) for key in keys} for answer in answers]
-    return json.dumps({"question": question, "answers": rows}, ensure_ascii=False)
+    return to_json({"question": question, "answers": rows}, indent=None)
 
 
 def _show(answers: "list[Answer]", index: "ContextIndex") -> None:

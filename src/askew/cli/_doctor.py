@@ -1,10 +1,10 @@
 """The command `askew doctor`: check an installation."""
 
-import json
 from typing import Annotated
 
 import typer
 
+from askew._files import to_json
 from askew.cli._exits import exit_on_user_error
 from askew.cli._options import Json
 
@@ -47,7 +47,7 @@ def doctor_command(
     if as_json:
         installed = {"versions": versions, "devices": devices, "routes": routes, "missing": missing}
         results = [check._asdict() | {"passed": check.passed} for check in checks]
-        print(json.dumps(installed | {"checks": results}, indent=2))
+        print(to_json(installed | {"checks": results}))
     if not all(check.passed for check in checks):
         raise typer.Exit(1)
 

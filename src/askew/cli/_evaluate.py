@@ -1,6 +1,5 @@
 """The command `askew evaluate`: score a trained model of any application."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import partial
@@ -9,6 +8,7 @@ from typing import Any
 
 import typer
 
+from askew._files import to_json
 from askew.cli._exits import exit_on_failure, exit_on_user_error, print_notes, set_up_torch
 from askew.cli._options import OneLineCommand, OutputOptions, make_command
 from askew.cli._streams import check_writable
@@ -61,7 +61,7 @@ def _evaluate(scored: Mapping[str, Any], run: EvaluateOptions, *each: Any) -> No
         texts = (" ".join(text.splitlines()) + "\n" for text in outputs)
         run.out.write_text("".join(texts), encoding="utf-8")
     if run.as_json:
-        print(json.dumps(results, indent=2, ensure_ascii=False))
+        print(to_json(results))
     else:
         print("\n".join(lines))
 

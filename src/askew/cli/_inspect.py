@@ -1,11 +1,11 @@
 """The command `askew inspect`: show what the attention of a model has learnt."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from askew._files import to_json
 from askew.cli._exits import exit_on_user_error, set_up_torch
 from askew.cli._options import Json
 from askew.cli._streams import check_writable
@@ -64,7 +64,7 @@ def inspect_command(
             pictures = [picture for reading in readings.values() for picture in reading.pictures]
             inspection.write_inspection_page(report, out, pictures)
     if as_json:
-        print(json.dumps(report.to_plain(), indent=2, ensure_ascii=False))
+        print(to_json(report.to_plain()))
         return
     _show(report)
     if out is not None:

@@ -1,11 +1,11 @@
 """The command `askew parts`: show which parameters would be trained at which rate."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from askew._files import to_json
 from askew.cli._exits import exit_on_user_error
 from askew.cli._options import Json
 
@@ -48,7 +48,7 @@ def parts_command(
                 rules.setdefault(part, [part])
         table = parts_table(build_on_meta(folder), rules, rates, rest=rest)
     if as_json:
-        print(json.dumps([row._asdict() for row in table.rows], indent=2))
+        print(to_json([row._asdict() for row in table.rows]))
         return
     print(table)
     if names:

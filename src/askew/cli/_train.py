@@ -1,6 +1,5 @@
 """The command `askew train`: train one model of an application."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +9,7 @@ from typing import Any
 import typer
 
 from askew._check import requires_extra
+from askew._files import to_json
 from askew.cli._compare import run_teacher
 from askew.cli._exits import exit_on_interrupt, exit_on_user_error, print_notes, set_up_torch
 from askew.cli._options import (
@@ -90,7 +90,7 @@ def _train(application: Application, training: Training, options: Any, run: RunO
 
 def _print_scores(scores: Mapping[str, float], run: RunOptions) -> None:
     if run.as_json:
-        print(json.dumps(scores, indent=2))
+        print(to_json(scores))
     else:
         print("test set: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
         print(f"model: {run.out}")

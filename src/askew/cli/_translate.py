@@ -1,6 +1,5 @@
 """The command `askew translate`: translate lines, or fill in a catalogue."""
 
-import json
 import sys
 from functools import partial
 from itertools import chain, islice
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from askew._files import to_json
 from askew.cli._exits import exit_on_failure, exit_on_user_error, set_up_torch
 from askew.cli._options import Quiet, Threads
 from askew.cli._streams import LineStats, check_writable, count_special, opened, windows
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 Engine = Annotated[
     str, typer.Option(help="torch, or ctranslate2 for a model that askew export wrote.")
 ]
-Beams = Annotated[int, typer.Option(help="Hypotheses kept; 1 is greedy.")]
+Beams = Annotated[
+    int | None,
+    typer.Option(help="Hypotheses kept; 1 is greedy. As many as --n-best by default."),
+]
 LengthPenalty = Annotated[
     float, typer.Option(help="Scores are divided by the length to this power.")
 ]
@@ -35,10 +38,11 @@ def translate_command(
     *,
     out: Annotated[Path | None, typer.Option(help="Output file; required for a .po file.")] = None,
     engine: Engine = "torch",
-    beams: Beams = 1,
+    beams: Beams = None,
     length_penalty: LengthPenalty = 1.0,
     n_best: Annotated[
-        int, typer.Option(help="Translations per line: line number TAB score TAB text, each.")
+        int,
+        typer.Option(help="Translations per line: line number TAB score TAB text, each."),
     ] = 1,
     sample: Annotated[bool, typer.Option("--sample", help="Draw tokens at random.")] = False,
     temperature: Annotated[float, typer.Option(help="Temperature of sampling.")] = 1.0,
@@ -70,7 +74,7 @@ def translate_command(
         from askew.models import DecodingConfig
 
         decoding = DecodingConfig(
-            num_beams=max(beams, 1 if sample else n_best),
+            num_beams=(1 if sample else n_best) if beams is None else beams,
             num_hypotheses=n_best,
             length_penalty=length_penalty,
             sample=sample,
@@ -81,12 +85,24 @@ def translate_command(
         )
         if file is not None and not (file.is_file() or file.is_fifo()):
             raise ValueError(f"translate: the file must exist; got {file}")
-        if file is not None and file.suffix == ".po" and out is None:
+        catalogue = file is not None and file.suffix == ".po"
+        if catalogue and out is None:
             raise ValueError(f"translate: a .po file needs --out; got {file} without")
+        without_effect = {
+            "--n-best": catalogue and n_best > 1,
+            "--scores": scores and (catalogue or as_json),
+            "--json": catalogue and as_json,
+            "--show-attention": catalogue and show_attention is not None,
+            "--length-penalty": length_penalty != 1.0
+            and decoding.num_beams == decoding.num_hypotheses == 1
+            and not (scores or as_json),
+        }
+        for name, is_given in without_effect.items():
+            if is_given:
+                raise ValueError(f"translate: {name} must be left out here, where it has no effect")
         if show_attention is not None and engine != "torch":
             raise ValueError(f"translate: --show-attention needs --engine torch; got {engine}")
         translator = _translator(folder, engine, batch_size, threads)
-        catalogue = file is not None and file.suffix == ".po"
         check_writable(out, "translate", unlike=None if catalogue else file)
         check_writable(show_attention, "translate", unlike=file)
     if file is not None and out is not None and catalogue:
@@ -140,7 +156,7 @@ def _plain_lines(number: int, hypotheses: "list[Hypothesis]", *, scored: bool) -
 
 def _json_line(number: int, hypotheses: "list[Hypothesis]") -> str:
     rows = [hypothesis._asdict() for hypothesis in hypotheses]
-    return json.dumps({"line": number, "hypotheses": rows}) + "\n"
+    return to_json({"line": number, "hypotheses": rows}, indent=None, ascii_only=True) + "\n"
 
 
 def _show_attention(translator: "Translator", lines: list[str], path: Path) -> None:

@@ -7,7 +7,7 @@ from statistics import NormalDist, stdev
 from typing import NamedTuple
 
 from askew._check import require
-from askew.metrics import bleu, chrf, exact_match, placeholder_survival
+from askew.metrics import CorpusScore, bleu, chrf, exact_match, placeholder_survival
 from askew.models import DecodingConfig, Translator
 from askew.tasks._application import Split
 from askew.tasks._data import load_text, read_any
@@ -91,7 +91,8 @@ def evaluate_translator(
 
     Returns:
         The translations; `scores`, each with `value`, `interval` (95 %, normal, from jackknife
-        pseudo-values over sentences) and `signature`; `placeholders`; `sentences_per_second`.
+        pseudo-values over sentences; None for one sentence) and `signature`; `placeholders`;
+        `sentences_per_second`.
 
     Example:
         >>> from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel
@@ -116,10 +117,9 @@ def evaluate_translator(
     scores = {}
     for metric in (bleu, chrf, exact_match):
         score = metric(translations, pairs.targets)
-        half = NormalDist().inv_cdf(0.975) * _standard_error(score.items)
         scores[metric.__name__] = {
             "value": score.value,
-            "interval": [score.value - half, score.value + half],
+            "interval": _interval(score),
             "signature": score.signature,
         }
     kept = placeholder_survival(
@@ -137,5 +137,12 @@ def evaluate_translator(
     )
 
 
+def _interval(score: CorpusScore) -> list[float] | None:
+    if len(score.items) < 2:
+        return None
+    half = NormalDist().inv_cdf(0.975) * _standard_error(score.items)
+    return [score.value - half, score.value + half]
+
+
 def _standard_error(items: tuple[float, ...]) -> float:
-    return stdev(items) / len(items) ** 0.5 if len(items) > 1 else float("nan")
+    return stdev(items) / len(items) ** 0.5

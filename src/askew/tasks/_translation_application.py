@@ -106,7 +106,7 @@ class TranslationScoring(ScoringOptions):
 
     test_source: Path | None = option(None, "Test sources, one a line, instead of --data.")
     test_target: Path | None = option(None, "Their references.")
-    beams: int = option(1, "Hypotheses kept; 1 is greedy.")
+    beams: int = option(1, "Hypotheses kept; 1 is greedy.", minimum=1)
     length_penalty: float = option(1.0, "Scores are divided by the length to this power.")
     engine: str = option("torch", "torch, or ctranslate2 for a model that askew export wrote.")
     batch_size: int = option(64, "Lines decoded together at most.", minimum=1)
@@ -240,6 +240,11 @@ def score(
 
     pairs = load_test(options.data, options.test_source, options.test_target, part=options.part)
     decoding = DecodingConfig(num_beams=options.beams, length_penalty=options.length_penalty)
+    require(
+        options.beams > 1 or options.length_penalty == 1.0,
+        "evaluate: length_penalty needs beams above 1; "
+        f"got length_penalty {options.length_penalty}, beams {options.beams}",
+    )
     translator = Translator.from_pretrained(
         folder, batch_size=options.batch_size, engine=options.engine, threads=options.threads
     )
@@ -252,8 +257,9 @@ def _scored(translator: "Translator", pairs: Any, decoding: Any, progress: "Prog
     translations, results = evaluate_translator(translator, pairs, decoding, progress=progress)
     lines = []
     for name, value in results["scores"].items():
-        low, high = value["interval"]
-        lines.append(f"{name} {value['value']:.4g} ({low:.4g} to {high:.4g})  {value['signature']}")
+        ends = value["interval"]
+        interval = "" if ends is None else f" ({ends[0]:.4g} to {ends[1]:.4g})"
+        lines.append(f"{name} {value['value']:.4g}{interval}  {value['signature']}")
     kept = results["placeholders"]
     if kept["total"]:
         lines.append(f"placeholders and markup kept: {kept['kept']} of {kept['total']}")
