@@ -31,6 +31,8 @@ def exit_on_interrupt(folder: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         fail(f"interrupted; {kept}", 130)
+    except FloatingPointError as error:
+        fail(f"{error}; what was finished before is kept in {folder}", 1)
     except RuntimeError as error:
         fail(f"{error}; {kept}", 1)
 

@@ -66,16 +66,18 @@ def _recorded(index: Path) -> dict[str, dict[str, str]]:
     if not path.is_file():
         return {}
     documents = read_json(path).get("documents")
-    keys = {"top", "sha256"}
+    documents = documents if isinstance(documents, dict) else {"": None}
     require(
-        isinstance(documents, dict)
-        and all(
-            isinstance(record, dict)
-            and set(record) == keys
-            and all(isinstance(value, str) for value in record.values())
-            for record in documents.values()
-        ),
+        all(_is_record(record) for record in documents.values()),
         f"answer: the list must hold documents with their sums; got {path}. "
         f"Remove {index} and encode again with --context",
     )
     return documents
+
+
+def _is_record(record: object) -> bool:
+    return (
+        isinstance(record, dict)
+        and set(record) == {"top", "sha256"}
+        and all(isinstance(value, str) for value in record.values())
+    )
