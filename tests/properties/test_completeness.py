@@ -32,6 +32,7 @@ EXCEPT = {
         "read_questions": READS,
         "read_special_tokens_as_text": "changes a tokenizer: tests/text/test_tokenizer.py",
         "read_squad": READS,
+        "save_tokenizer_settings": WRITES,
         "save_tokenizers": WRITES,
         "translate_po": READS,
     },

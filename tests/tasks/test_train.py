@@ -56,6 +56,7 @@ def test_folder_translates_and_its_scores_are_those_of_its_translations(trained)
         "model.safetensors",
         "scores.json",
         "tokenizer.json",
+        "tokenizer_config.json",
         "training.json",
     ]
     translations = Translator.from_pretrained(out).translate(TEST.sources)

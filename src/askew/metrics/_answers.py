@@ -325,8 +325,8 @@ def _primary(language: str) -> str:
 
 def _check_ranks(name: str, ranks: Sequence[int | None]) -> None:
     require(len(ranks) > 0, f"{name}: there must be a rank; got none")
-    low = [rank for rank in ranks if rank is not None and rank < 1]
-    require(not low, f"{name}: ranks must count from 1; got rank {low[:1]}")
+    wrong = [rank for rank in ranks if rank is not None and not (rank >= 1 and rank % 1 == 0)]
+    require(not wrong, f"{name}: ranks must count from 1; got rank {wrong[:1]}")
 
 
 def _mean(items: list[float], signature: str) -> CorpusScore:

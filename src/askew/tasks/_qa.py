@@ -32,6 +32,7 @@ from askew.text import (
     SpanTokenizer,
     SplitQuestions,
     load_any_tokenizer,
+    save_tokenizer_settings,
     train_tokenizer,
 )
 from askew.tradeoffs import Cost, Metric, Range, count_parameters
@@ -255,6 +256,7 @@ class QATask(TextTask[AsymmetricQAModel]):
         model.save_pretrained(folder)
         self.context_tokenizer.save(str(folder / "tokenizer.json"))
         self.question_tokenizer.save(str(folder / "question_tokenizer.json"))
+        save_tokenizer_settings(self.context_tokenizer, folder)
         write_checksums(folder)
 
     def load(self, folder: Path) -> AsymmetricQAModel:

@@ -32,7 +32,13 @@ from askew.text._tokenizer import (
     read_special_tokens_as_text,
     train_tokenizer,
 )
-from askew.text._tokenizers import Tokenizers, load_tokenizers, save_tokenizers, train_tokenizers
+from askew.text._tokenizers import (
+    Tokenizers,
+    load_tokenizers,
+    save_tokenizer_settings,
+    save_tokenizers,
+    train_tokenizers,
+)
 from askew.text._windows import SpanTokenizer, TextTokens, cut_windows, tokens_of_span
 
 __all__ = [
@@ -78,6 +84,7 @@ __all__ = [
     "read_special_tokens_as_text",
     "read_squad",
     "restore",
+    "save_tokenizer_settings",
     "save_tokenizers",
     "split_by_article",
     "split_pairs",

@@ -18,8 +18,8 @@ START = 1
 """Number of the token that begins a translation."""
 END = 2
 """Number of the token that ends a text."""
-_SPECIAL = ("<pad>", "<s>", "</s>")
-_SMALLEST = 256 + len(_SPECIAL)
+SPECIAL = ("<pad>", "<s>", "</s>")
+_SMALLEST = 256 + len(SPECIAL)
 
 
 def train_tokenizer(
@@ -65,7 +65,7 @@ def train_tokenizer(
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size - len(marks),
-        special_tokens=list(_SPECIAL),
+        special_tokens=list(SPECIAL),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
@@ -149,10 +149,10 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         ['cat']
     """
     tokenizer = _read(path, "load_tokenizer")
-    numbers = tuple(tokenizer.token_to_id(token) for token in _SPECIAL)
+    numbers = tuple(tokenizer.token_to_id(token) for token in SPECIAL)
     require(
         numbers == (PADDING, START, END),
-        f"load_tokenizer: {', '.join(_SPECIAL)} must be tokens 0, 1, 2; got {numbers} in {path}",
+        f"load_tokenizer: {', '.join(SPECIAL)} must be tokens 0, 1, 2; got {numbers} in {path}",
     )
     return tokenizer
 

@@ -6,9 +6,17 @@ from typing import NamedTuple
 from tokenizers import Tokenizer
 
 from askew._check import require
-from askew._files import write_text
+from askew._files import write_json, write_text
 from askew.text._pairs import ParallelText, refuse_strings
-from askew.text._tokenizer import is_protecting, load_tokenizer, train_tokenizer
+from askew.text._tokenizer import (
+    END,
+    PADDING,
+    SPECIAL,
+    START,
+    is_protecting,
+    load_tokenizer,
+    train_tokenizer,
+)
 
 _JOINT, _TARGET = "tokenizer.json", "target_tokenizer.json"
 
@@ -66,6 +74,8 @@ def train_tokenizers(
 def save_tokenizers(tokenizers: Tokenizers, folder: str | Path) -> None:
     """Write tokenizer.json, and target_tokenizer.json if the target has its own.
 
+    A tokenizer_config.json beside them is for AutoTokenizer of transformers alone.
+
     Each file is written as a whole or not at all. A target_tokenizer.json that is no longer needed
     is removed.
 
@@ -91,6 +101,29 @@ def save_tokenizers(tokenizers: Tokenizers, folder: str | Path) -> None:
         (folder / _TARGET).unlink(missing_ok=True)
     for tokenizer, name in zip(tokenizers[: 1 if joint else 2], (_JOINT, _TARGET), strict=False):
         write_text(folder / name, tokenizer.to_str(pretty=True))
+    save_tokenizer_settings(tokenizers.source, folder)
+
+
+def save_tokenizer_settings(tokenizer: Tokenizer, folder: str | Path) -> None:
+    """Write tokenizer_config.json, by which AutoTokenizer reads special tokens as text, too.
+
+    Args:
+        tokenizer: That of tokenizer.json. For one of this package the file also names the special
+            tokens.
+        folder: An existing folder.
+
+    Example:
+        >>> import json, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_tokenizer_settings(train_tokenizer(["one"], vocab_size=262), folder)
+        ...     json.loads((Path(folder) / "tokenizer_config.json").read_text())["eos_token"]
+        '</s>'
+    """
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "split_special_tokens": True}
+    names = {"pad_token": PADDING, "bos_token": START, "eos_token": END}
+    tokens = dict(zip(names, SPECIAL, strict=True))
+    ours = all(tokenizer.token_to_id(tokens[name]) == names[name] for name in names)
+    write_json(Path(folder) / "tokenizer_config.json", settings | (tokens if ours else {}))
 
 
 def load_tokenizers(folder: str | Path) -> Tokenizers:
