@@ -51,6 +51,25 @@ def test_evaluation_refuses_what_would_have_no_effect(model, tmp_path):
         assert "--test-source must be left out for a model of qa" in done.output
 
 
+def test_options_without_effect_are_refused(model, documents, tmp_path):
+    index = tmp_path / "index"
+    run("answer", model, "who", "--context", documents, "--index", index, "--quiet")
+    done = run("answer", model, "who", "--index", index, "--single", "--quiet", code=2)
+    assert "--single goes with a new index" in done.output
+    for words, message in (
+        (["train", "qa", "--out", tmp_path / "m", "--question-layers", 2], "question_layers goes"),
+        (["inspect", model, "--question", "who"], "--question goes with --text"),
+        (["parts", model, "--lr", "all=1", "--names", "--json"], "--names must be left out"),
+        (
+            ["compare", "qa", "--baseline", "symmetric", "--match", "flops"],
+            "match goes with the baseline twin; got match flops, baseline symmetric",
+        ),
+    ):
+        done = run(*words, code=2)
+        assert message in done.output
+        assert done.output.count("\n") == 1
+
+
 def test_only_the_part_that_training_did_not_see_is_scored(model):
     done = run("evaluate", model, "--part", "test", "--json", "--quiet")
     results = json.loads(done.stdout)

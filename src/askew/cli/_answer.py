@@ -133,6 +133,10 @@ def _encoded(
 ) -> "ContextIndex":
     from askew.cli._progress import LineProgress
 
+    if stored is not None and stored.dtype == "float16" and not half:
+        raise ValueError(
+            f"answer: --single goes with a new index; got {index}, which is in half precision"
+        )
     if stored is not None and not documents:
         return stored
     if stored is None and not documents:

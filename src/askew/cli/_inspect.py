@@ -52,6 +52,8 @@ def inspect_command(
         from askew import inspection
         from askew.models import load_checkpoint, read_attention
 
+        if question is not None and not text:
+            raise ValueError("inspect: --question goes with --text; got no text")
         check_writable(out, "inspect")
         set_up_torch(1)
         model = load_checkpoint(folder)

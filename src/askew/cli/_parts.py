@@ -36,6 +36,8 @@ def parts_command(
     The model is built from its config; no weights are read.
     """
     with exit_on_user_error():
+        if names and as_json:
+            raise ValueError("parts: --names must be left out with --json, which has all names")
         from askew.models import build_on_meta
         from askew.optim import parts_table
 

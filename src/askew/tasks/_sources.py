@@ -76,6 +76,11 @@ def check_sources(sources: Sources) -> None:
         "load_text: language goes with a folder of .po files as data; "
         f"got language {sources.language}, data {sources.data}",
     )
+    own = sources.data is not None or sources.source is not None
+    require(
+        not own or sources.pair == Sources().pair,
+        f"load_text: pair goes without data of your own; got pair {sources.pair}. Leave it out",
+    )
     extra = sources.valid_source is not None or sources.test_source is not None
     require(
         sources.data is not None or sources.source is not None or not extra,
