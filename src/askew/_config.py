@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from askew._check import require
 from askew._encoding import BOM, refuse_utf16
+from askew._files import existing_file
 
 T = TypeVar("T")
 
@@ -77,7 +78,8 @@ def read_toml(path: Path | str) -> dict[str, object]:
     """
     path = Path(path)
     require(path.exists(), f"read_toml: the file must exist; got path {str(path)!r}")
-    require(path.is_file(), f"read_toml: path must be a file; got the directory {str(path)!r}")
+    require(not path.is_dir(), f"read_toml: path must be a file; got the directory {str(path)!r}")
+    existing_file("read_toml", path)
     raw = path.read_bytes()
     refuse_utf16(raw, "read_toml", path)
     try:

@@ -43,7 +43,7 @@ def test_a_training_that_diverges_ends_in_one_line_and_writes_no_model(data, tmp
     result = run("train", "translation", "--data", data / "pt.tsv", "--out", out, *TINY, *settings)
     assert result.exit_code == 1
     assert "must stay finite; got" in result.stderr
-    assert f"what was finished before is kept in {out}" in result.stderr
+    assert f"finished work is kept in {out}" in result.stderr
     assert len([line for line in result.stderr.splitlines() if "finite" in line]) == 1
     assert not {"config.json", "model.safetensors", "scores.json"} & {p.name for p in out.iterdir()}
 

@@ -2,11 +2,14 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
 
 from askew.cli import app
+from askew.models import ContextIndex
 from askew.tasks import load_test_questions
 
 SMALL = ["--preset", "tiny", "--vocab-size", "400", "--quiet"]
@@ -144,6 +147,30 @@ def test_an_index_alone_answers_with_a_word_where_its_documents_cannot_be_compar
     (index / "documents.json").write_text('{"version": 1, "documents": {"a": 3}}')
     done = run("answer", model, "who", "--index", index, code=2)
     assert "the list must hold documents with their sums" in done.output
+
+
+def test_two_processes_that_write_one_index_leave_it_whole(model, tmp_path):
+    index, texts, commands = tmp_path / "index", [], []
+    for name in ("Anna", "Ben"):
+        (tmp_path / f"{name}.md").write_text(f"{name} lives in Rome. " * 2000)
+        texts.append(tmp_path / f"{name}.md")
+        commands.append(["answer", model, "who", "--index", index, "--context", texts[-1]])
+    calls = [[sys.executable, "-m", "askew", *map(str, call), "--quiet"] for call in commands]
+    both = [subprocess.Popen(call, stderr=subprocess.PIPE, text=True) for call in calls]
+    written = []
+    for text, process in zip(texts, both, strict=True):
+        _, errors = process.communicate(timeout=300)
+        if process.returncode:
+            assert process.returncode == 2
+            assert "another process is at work in" in errors
+        else:
+            written.append(text.name)
+    assert written
+    assert sorted(c.title for c in ContextIndex.load(index).contexts) == sorted(written)
+    for command in commands:
+        run(*command, "--quiet")
+    assert len(ContextIndex.load(index).contexts) == 2
+    assert not (index / ".lock").exists()
 
 
 def test_many_questions_from_stdin(model, documents):

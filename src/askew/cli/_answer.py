@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,9 +10,11 @@ import typer
 
 from askew._encoding import BOM, refuse_utf16
 from askew._files import to_json
-from askew.cli._exits import exit_on_user_error, print_notes, set_up_torch
+from askew._folders import check_writable, one_writer
+from askew.cli._exits import exit_on_user_error, print_notes, set_up_torch, tell
 from askew.cli._indexed_documents import check_documents, document_sums, record_documents
 from askew.cli._options import Quiet, Threads
+from askew.cli._streams import show
 
 if TYPE_CHECKING:
     from askew.models import Answer, ContextIndex, QuestionAnswerer
@@ -54,17 +57,19 @@ def answer_command(
             raise ValueError("answer: a question is needed; got an empty one")
         if not context and index is None:
             raise ValueError("answer: documents are needed; got none. Give --context or --index")
-        if index is not None:
-            print_notes(check_documents(index))
-        from askew.text import read_documents
-
-        sums = document_sums(context) if context and index is not None else {}
-        documents = read_documents(context) if context else []
+        print_notes(check_documents(index))
+        sums = document_sums(index, context)
+        documents = _documents(context)
+        is_written = index is not None and bool(documents)
+        if is_written:
+            check_writable(index, option="--index")
         answerer = _answerer(folder, threads)
+    with (
+        exit_on_user_error(),
+        one_writer(index, caller="answer") if is_written else nullcontext(),
+    ):
         stored = _stored_index(folder, index)
-    with exit_on_user_error():
-        if sums and index is not None:  # before the index: a list too long does no harm
-            record_documents(index, sums)
+        record_documents(index, sums)  # before the index: a list too long does no harm
         contexts = _encoded(answerer, stored, documents, index, half=half, quiet=quiet)
     questions = [question] if question is not None else _typed_questions(quiet)
     refused = 0
@@ -75,15 +80,22 @@ def answer_command(
             if question is not None:
                 with exit_on_user_error():
                     raise
-            print(f"askew: {error}", file=sys.stderr)
+            tell(str(error))
             refused += 1
             continue
         if as_json:
-            print(_as_json(text, answers), flush=True)
+            show(_as_json(text, answers))
+            sys.stdout.flush()
         else:
             _show(answers, contexts)
     if refused:
         raise typer.Exit(2)
+
+
+def _documents(context: list[Path] | None) -> "list[Context]":
+    from askew.text import read_documents
+
+    return read_documents(context) if context else []
 
 
 def _typed_questions(quiet: bool) -> Iterator[str]:
@@ -146,10 +158,7 @@ def _encoded(
             answerer.append(stored, documents, progress=progress.reach)
             return stored
         dtype = "float16" if half else "float32"
-        encoded = answerer.encode(documents, dtype=dtype, progress=progress.reach)
-    if index is not None:
-        encoded.save(index)
-    return encoded
+        return answerer.encode(documents, dtype=dtype, folder=index, progress=progress.reach)
 
 
 def _as_json(question: str, answers: "list[Answer]") -> str:
@@ -166,7 +175,7 @@ def _show(answers: "list[Answer]", index: "ContextIndex") -> None:
     for answer in answers:
         text = index.contexts[answer.context].text
         first, last = max(0, answer.start - 80), min(len(text), answer.end + 80)
-        line = Text(f"{answer.score:7.2f}  {answer.title}:{answer.start}-{answer.end}  ")
+        line = Text(f"{answer.score:7.2f}  {_flat(answer.title)}:{answer.start}-{answer.end}  ")
         line.append("…" if first else "")
         line.append(_flat(text[first : answer.start]))
         line.append(_flat(answer.text), style="bold reverse")

@@ -9,24 +9,28 @@ from askew._files import file_sha256, read_json, write_json
 _LIST = "documents.json"
 
 
-def document_sums(tops: Iterable[Path]) -> dict[str, dict[str, str]]:
+def document_sums(index: Path | None, tops: Iterable[Path] | None) -> dict[str, dict[str, str]]:
     """Hash the files of documents, before they are read: a change meanwhile is then found."""
+    if index is None:
+        return {}
     from askew.text import list_documents
 
     return {
         str(file.resolve()): {"top": str(top.resolve()), "sha256": file_sha256(file)}
-        for top in tops
+        for top in tops or ()
         for file in list_documents(top)
     }
 
 
-def record_documents(index: Path, sums: Mapping[str, Mapping[str, str]]) -> None:
-    """Add documents to the list beside an index."""
+def record_documents(index: Path | None, sums: Mapping[str, Mapping[str, str]]) -> None:
+    """Add documents to the list beside an index, if there are both."""
+    if index is None or not sums:
+        return
     index.mkdir(parents=True, exist_ok=True)
     write_json(index / _LIST, {"version": 1, "documents": {**_recorded(index), **sums}})
 
 
-def check_documents(index: Path) -> list[str]:
+def check_documents(index: Path | None) -> list[str]:
     """Check that the documents of an index are as they were encoded.
 
     Documents whose whole surroundings are gone, as on another machine, cannot be compared.
@@ -37,6 +41,8 @@ def check_documents(index: Path) -> list[str]:
     Raises:
         ValueError: If a document was changed or deleted.
     """
+    if index is None:
+        return []
     stale, elsewhere = [], []
     for path, record in _recorded(index).items():
         file, top = Path(path), Path(record["top"])

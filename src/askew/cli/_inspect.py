@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from askew._files import to_json
+from askew._folders import check_output
 from askew.cli._exits import exit_on_user_error, set_up_torch
 from askew.cli._options import Json
-from askew.cli._streams import check_writable
+from askew.cli._streams import show
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,7 +55,8 @@ def inspect_command(
 
         if question is not None and not text:
             raise ValueError("inspect: --question goes with --text; got no text")
-        check_writable(out, "inspect")
+        if out is not None:
+            check_output(out, caller="inspect", reads=[folder])
         set_up_torch(1)
         model = load_checkpoint(folder)
         readings = {
@@ -66,11 +68,11 @@ def inspect_command(
             pictures = [picture for reading in readings.values() for picture in reading.pictures]
             inspection.write_inspection_page(report, out, pictures)
     if as_json:
-        print(to_json(report.to_plain()))
+        show(to_json(report.to_plain()))
         return
     _show(report)
     if out is not None:
-        print(f"page: {out}")
+        show(f"page: {out}")
 
 
 def _show(report: "Inspection") -> None:
@@ -85,10 +87,10 @@ def _show(report: "Inspection") -> None:
     console.print(table)
     for stack, kind in dict.fromkeys((layer.stack, layer.kind) for layer in report.attention):
         layers = [x for x in report.attention if (x.stack, x.kind) == (stack, kind)]
-        print(f"\n{stack or 'module'}, {kind}-attention")
+        show(f"\n{stack or 'module'}, {kind}-attention")
         table = _table("layer", "rank", "entropy")
         if kind == "self":
-            print(
+            show(
                 "Σ: the sum of all heads; heads: lowest, median, highest.\nRandom weights give a "
                 f"symmetry of about {1 / layers[0].d_model:.2g}."
             )

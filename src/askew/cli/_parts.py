@@ -8,6 +8,7 @@ import typer
 from askew._files import to_json
 from askew.cli._exits import exit_on_user_error
 from askew.cli._options import Json
+from askew.cli._streams import show
 
 
 def parts_command(
@@ -50,13 +51,13 @@ def parts_command(
                 rules.setdefault(part, [part])
         table = parts_table(build_on_meta(folder), rules, rates, rest=rest)
     if as_json:
-        print(to_json([row._asdict() for row in table.rows]))
+        show(to_json([row._asdict() for row in table.rows]))
         return
-    print(table)
+    show(str(table))
     if names:
         for row in table.rows:
             for aliases in row.names:
-                print(f"{row.part}\t{' = '.join(aliases)}")
+                show(f"{row.part}\t{' = '.join(aliases)}")
 
 
 def _assigned(text: str) -> tuple[str, str]:

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
-from askew._check import require
 from askew._encoding import BOM, refuse_utf16
+from askew._files import visible
 
 if TYPE_CHECKING:
     from askew.models import Translator
@@ -52,18 +52,9 @@ class LineStats:
             print(f"askew: note: of {self.lines} lines: {counts}", file=sys.stderr)
 
 
-def check_writable(path: Path | None, caller: str, *, unlike: Path | None = None) -> None:
-    """Refuse a file that cannot be written, or that is also the input."""
-    if path is None:
-        return
-    require(
-        unlike is None or not path.exists() or not path.samefile(unlike),
-        f"{caller}: the output must be another file than the input; got {path} for both",
-    )
-    try:
-        path.open("ab").close()
-    except OSError as error:
-        raise ValueError(f"{caller}: a file must be writable; got {error}") from None
+def show(text: str) -> None:
+    """Print on stdout: exactly into a file or a pipe, and so that all can be seen on a terminal."""
+    print(visible(text) if sys.stdout.isatty() else text)
 
 
 def opened(path: Path | None, mode: str, standard: TextIO) -> AbstractContextManager[BinaryIO]:

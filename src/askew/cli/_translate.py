@@ -1,6 +1,7 @@
 """The command `askew translate`: translate lines, or fill in a catalogue."""
 
 import sys
+from collections.abc import Mapping
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from askew._files import to_json
-from askew.cli._exits import exit_on_failure, exit_on_user_error, set_up_torch
-from askew.cli._options import Quiet, Threads
-from askew.cli._streams import LineStats, check_writable, count_special, opened, windows
+from askew._files import existing_file, to_json, visible
+from askew._folders import check_output
+from askew.cli._exits import exit_on_failure, exit_on_user_error, set_up_torch, tell
+from askew.cli._options import MAX_SEED, Quiet, Threads
+from askew.cli._streams import LineStats, count_special, opened, show, windows
 
 if TYPE_CHECKING:
     from askew.models import DecodingConfig, Hypothesis, Translator
@@ -48,7 +50,7 @@ def translate_command(
     temperature: Annotated[float, typer.Option(help="Temperature of sampling.")] = 1.0,
     top_k: Annotated[int, typer.Option(help="Sample from this many tokens; 0 means all.")] = 0,
     top_p: Annotated[float, typer.Option(help="Sample from this share of probability.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Seed of sampling.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of sampling.")] = 0,
     batch_size: BatchSize = 64,
     threads: Threads = 1,
     show_attention: Annotated[
@@ -83,49 +85,65 @@ def translate_command(
             top_p=top_p,
             seed=seed,
         )
-        if file is not None and not (file.is_file() or file.is_fifo()):
-            raise ValueError(f"translate: the file must exist; got {file}")
+        if file is not None:
+            existing_file("translate", file, pipe=True)
         catalogue = file is not None and file.suffix == ".po"
         if catalogue and out is None:
             raise ValueError(f"translate: a .po file needs --out; got {file} without")
-        without_effect = {
-            "--n-best": catalogue and n_best > 1,
-            "--scores": scores and (catalogue or as_json),
-            "--json": catalogue and as_json,
-            "--show-attention": catalogue and show_attention is not None,
-            "--length-penalty": length_penalty != 1.0
-            and decoding.num_beams == decoding.num_hypotheses == 1
-            and not (scores or as_json),
-        }
-        for name, is_given in without_effect.items():
-            if is_given:
-                raise ValueError(f"translate: {name} must be left out here, where it has no effect")
+        is_greedy = decoding.num_beams == decoding.num_hypotheses == 1
+        _refuse_given(
+            {
+                "--n-best": catalogue and n_best > 1,
+                "--scores": scores and (catalogue or as_json),
+                "--json": catalogue and as_json,
+                "--show-attention": catalogue and show_attention is not None,
+                "--length-penalty": length_penalty != 1.0 and is_greedy and not (scores or as_json),
+            }
+        )
         if show_attention is not None and engine != "torch":
             raise ValueError(f"translate: --show-attention needs --engine torch; got {engine}")
         translator = _translator(folder, engine, batch_size, threads)
-        check_writable(out, "translate", unlike=None if catalogue else file)
-        check_writable(show_attention, "translate", unlike=file)
+        reads = [folder] if file is None else [folder, file]
+        if out is not None:
+            check_output(out, caller="translate", reads=reads)
+        if show_attention is not None:
+            written = [] if out is None else [out]
+            check_output(
+                show_attention,
+                caller="translate",
+                reads=[*reads, *written],
+                option="--show-attention",
+            )
     if file is not None and out is not None and catalogue:
         _translate_catalogue(translator, decoding, file, out)
         return
     form = _json_line if as_json else partial(_plain_lines, scored=scores or n_best > 1)
     shown = not quiet and sys.stderr.isatty() and (out is not None or not sys.stdout.isatty())
+    on_terminal = out is None and sys.stdout.isatty()
     size = file.stat().st_size if file is not None and file.is_file() else None
     stats = LineStats(size, shown=shown)
-    with exit_on_user_error(), exit_on_failure(), opened(file, "rb", sys.stdin) as source:
+    with exit_on_failure(), opened(file, "rb", sys.stdin) as source:
         read = windows(source, stats, name=file or "stdin")
-        first = list(islice(read, 1))  # what cannot be read leaves the output as it is
+        with exit_on_user_error():
+            first = list(islice(read, 1))  # what cannot be read leaves the output as it is
         with opened(out, "wb", sys.stdout) as target:
             for number, lines in chain(first, read):
                 count_special(translator, lines, stats)
                 if show_attention is not None and number == 1:
                     _show_attention(translator, lines, show_attention)
-                translations = translator.hypotheses(lines, decoding)
-                for line, hypotheses in enumerate(translations, start=number):
-                    target.write(form(line, hypotheses).encode())
+                translations = enumerate(translator.hypotheses(lines, decoding), start=number)
+                text = "".join(form(line, hypotheses) for line, hypotheses in translations)
+                target.write((visible(text) if on_terminal else text).encode())
                 target.flush()
                 stats.progress()
     stats.end()
+
+
+def _refuse_given(without_effect: Mapping[str, bool]) -> None:
+    """Refuse the options that are given although they would have no effect."""
+    for name, is_given in without_effect.items():
+        if is_given:
+            raise ValueError(f"translate: {name} must be left out here, where it has no effect")
 
 
 def _translator(folder: Path, engine: str, batch_size: int, threads: int) -> "Translator":
@@ -144,7 +162,7 @@ def _translate_catalogue(
         count = translate_po(
             file, lambda texts: translator.translate(texts, decoding=decoding), out
         )
-    print(f"{count} messages filled in and marked fuzzy: {out}")
+    show(f"{count} messages filled in and marked fuzzy: {out}")
 
 
 def _plain_lines(number: int, hypotheses: "list[Hypothesis]", *, scored: bool) -> str:
@@ -166,4 +184,4 @@ def _show_attention(translator: "Translator", lines: list[str], path: Path) -> N
     if chosen:
         write_attention_page([attention_map(translator, line) for line in chosen], path)
     else:
-        print("askew: note: no line is short enough to show its attention", file=sys.stderr)
+        tell("note: no line is short enough to show its attention")

@@ -113,6 +113,7 @@ class QuestionAnswerer:
         contexts: Sequence[Context],
         *,
         dtype: str = "float16",
+        folder: str | Path | None = None,
         progress: Progress | None = None,
     ) -> ContextIndex:
         """Encode contexts.
@@ -120,17 +121,25 @@ class QuestionAnswerer:
         Args:
             contexts: Titles and texts. One that comes twice is encoded once.
             dtype: Of the stored states, "float16" or "float32".
+            folder: Where the index is written while it is made, without an index before. By
+                default it stays in memory.
             progress: Called with the characters done and those of all.
 
         Returns:
-            An index in memory. For more than fits in memory, save an empty index and append to it.
+            The index.
 
         Raises:
-            ValueError: If the dtype is unknown or a text has lone surrogates.
+            ValueError: If the dtype is unknown, a text has lone surrogates, or the folder cannot
+                be written or holds an index.
             TypeError: If `contexts` is a string or a single context.
+            RuntimeError: If another process writes into the folder.
         """
         index = ContextIndex(self.fingerprint, dtype=dtype)
+        if folder is not None:
+            index.open_new(folder)
         self.append(index, contexts, progress=progress)
+        if folder is not None and not index.contexts:
+            index.append(())  # the manifest of an empty index
         return index
 
     def append(

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 
 from askew._check import require
 from askew._config import to_dict
+from askew._files import write_text
 from askew.metrics import CorpusScore
 from askew.models import (
     AsymmetricQAConfig,
@@ -254,8 +255,9 @@ class QATask(TextTask[AsymmetricQAModel]):
     def save(self, model: AsymmetricQAModel, folder: Path) -> None:
         """Write a folder that `load`, `QuestionAnswerer` and `askew answer` read."""
         model.save_pretrained(folder)
-        self.context_tokenizer.save(str(folder / "tokenizer.json"))
-        self.question_tokenizer.save(str(folder / "question_tokenizer.json"))
+        # The library's own `save` raises a bare Exception where the disk is full.
+        write_text(folder / "tokenizer.json", self.context_tokenizer.to_str(pretty=True))
+        write_text(folder / "question_tokenizer.json", self.question_tokenizer.to_str(pretty=True))
         save_tokenizer_settings(self.context_tokenizer, folder)
         write_checksums(folder)
 

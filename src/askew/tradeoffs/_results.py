@@ -22,8 +22,7 @@ from askew.tradeoffs._running.task_costs import (
 )
 from askew.tradeoffs._running.trial import GAP, Trial
 from askew.tradeoffs._running.tuning import Tuned
-from askew.tradeoffs._statistics.sequential import sequential_confidence
-from askew.tradeoffs._statistics.verdicts import Metric, Row, Verdict, analyze, shared_confidence
+from askew.tradeoffs._statistics.verdicts import Metric, Row, Verdict, analyze
 from askew.tradeoffs._task import Arm, Model, Task
 
 SPEED_METRICS = (
@@ -68,15 +67,12 @@ def results_of(
     metrics = (*task.metrics, *_gap_metrics(task, finite), *_speed_metrics(task))
     metrics = (*metrics, *task_cost_metrics(costs, finite, metrics))
     judged = [m for m in metrics if _is_judged(costs, m.name)]
-    confidence = sequential_confidence(
-        plan.looks, confidence=shared_confidence(0.95, len(arms) - 1)
-    )
-    verdicts = _judge(trials, costs, [arm.name for arm in arms], judged, confidence)
+    verdicts = _judge(plan, trials, costs, judged)
     results = {
         "version": 1,
         "task": task.name,
         "summary": headline(verdicts, metrics),
-        "settings": _settings_entry(plan, trials, confidence),
+        "settings": _settings_entry(plan, trials),
         "versions": versions(),
         "metrics": [asdict(metric) for metric in metrics],
         "arms": [_arm_entry(task, arm, trials, costs) for arm in arms],
@@ -89,13 +85,10 @@ def results_of(
 
 
 def _judge(
-    trials: Sequence[Trial],
-    costs: dict,
-    arms: Sequence[str],
-    metrics: Sequence[Metric],
-    confidence: float,
+    plan: RunPlan[Model], trials: Sequence[Trial], costs: dict, metrics: Sequence[Metric]
 ) -> list[Verdict]:
     """Judge the arms none of whose trainings diverged; the others get the reason why not."""
+    arms, confidence = [arm.name for arm in plan.arms], plan.interval_confidence()
     *challengers, baseline = arms
     lost = {arm: [t.seed for t in trials if t.arm == arm and t.diverged] for arm in arms}
     whole = [arm for arm in arms if not lost[arm]]
@@ -145,13 +138,13 @@ def _without_verdict(
     )
 
 
-def _settings_entry(plan: RunPlan[Model], trials: Sequence[Trial], confidence: float) -> dict:
+def _settings_entry(plan: RunPlan[Model], trials: Sequence[Trial]) -> dict:
     return {
         "data": dict(plan.task.describe()),
         **plan.whole_settings,
         "seeds": list(dict.fromkeys(trial.seed for trial in trials)),
         "looks": list(plan.looks),
-        "confidence": confidence,
+        "confidence": plan.interval_confidence(),
         "correction": "bonferroni" if len(plan.arms) > 2 else "none",
         "budget": asdict(plan.budget),
         "steps": dict(plan.steps),
@@ -266,7 +259,9 @@ def _speed_metrics(task: Task[Model]) -> tuple[Metric, ...]:
 
 def versions() -> dict[str, str]:
     """Return the versions of the packages that made the results, of those installed."""
-    packages = ("askew", "torch", "transformers", "tokenizers", "sacrebleu", "numpy", "scipy")
+    models = ("askew", "torch", "transformers", "tokenizers")
+    data_and_scores = ("babel", "sacrebleu", "numpy", "scipy")
+    packages = (*models, *data_and_scores)
     return {
         "python": sys.version.split()[0],
         **{name: version(name) for name in packages if find_spec(name) is not None},

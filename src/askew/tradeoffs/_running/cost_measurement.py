@@ -11,6 +11,7 @@ from statistics import median
 import torch
 
 from askew._files import read_json, write_json
+from askew._folders import WORK
 from askew.tradeoffs._running.plan import RunPlan
 from askew.tradeoffs._running.trial import load_trial
 from askew.tradeoffs._running.trials import trial_processes
@@ -18,6 +19,7 @@ from askew.tradeoffs._task import Arm, Model, Progress, Task
 
 LATENCY_ITEMS, THROUGHPUT_ITEMS, THROUGHPUT_BATCH, ROUNDS = 20, 256, 64, 7
 _MEMORY_STEPS = 20
+_COSTS = "costs.json"
 
 
 def measure_costs(plan: RunPlan[Model], progress: Progress) -> dict:
@@ -33,8 +35,7 @@ def measure_costs(plan: RunPlan[Model], progress: Progress) -> dict:
         `peak_memory_mb`: per arm.
     """
     task, arms, seeds = plan.task, plan.arms, plan.seeds
-    path = plan.out / "costs.json"
-    costs = read_json(path) if path.is_file() else {"version": 1, "speed": {}, "peak_memory_mb": {}}
+    path, costs = plan.out / _COSTS, read_costs(plan.out)
     torch.set_num_threads(plan.threads)
     total = len(seeds) + len(arms)
     adds_costs = type(task).costs is not Task.costs  # else no model needs to be loaded for them
@@ -53,10 +54,18 @@ def measure_costs(plan: RunPlan[Model], progress: Progress) -> dict:
     for done, arm in enumerate(arms):
         progress(len(seeds) + done, total)
         if arm.name not in costs["peak_memory_mb"]:
-            costs["peak_memory_mb"][arm.name] = _peak_memory(task, arm, plan.threads)
+            costs["peak_memory_mb"][arm.name] = _peak_memory(
+                task, arm, plan.threads, plan.out / WORK
+            )
             write_json(path, costs)
     progress(total, total)
     return costs
+
+
+def read_costs(out: Path) -> dict:
+    """Read the measurements of an earlier run; none if there was no such run."""
+    path = out / _COSTS
+    return read_json(path) if path.is_file() else {"version": 1, "speed": {}, "peak_memory_mb": {}}
 
 
 def _time_in_turn(task: Task[Model], models: Mapping[str, Model]) -> dict[str, dict[str, float]]:
@@ -92,16 +101,17 @@ def _seconds(task: Task[Model], model: Model, items: int, batch_size: int) -> fl
     return time.perf_counter() - started
 
 
-def _peak_memory(task: Task[Model], arm: Arm, threads: int) -> float:
+def _peak_memory(task: Task[Model], arm: Arm, threads: int, folder: Path) -> float:
     """Measure in a fresh process, which has no freed memory of an earlier model to reuse."""
+    folder.mkdir(exist_ok=True)
     with trial_processes(1, threads) as executor:
-        return executor.submit(_memory_of_training, task, arm).result()
+        return executor.submit(_memory_of_training, task, arm, folder).result()
 
 
-def _memory_of_training(task: Task[Model], arm: Arm) -> float:
+def _memory_of_training(task: Task[Model], arm: Arm, parent: Path) -> float:
     before = _peak_mb()
     # Of a training that diverges, the steps before count.
-    with tempfile.TemporaryDirectory() as folder, suppress(FloatingPointError):
+    with tempfile.TemporaryDirectory(dir=parent) as folder, suppress(FloatingPointError):
         task.train(
             task.build(arm.config, 0),
             training=arm.training,

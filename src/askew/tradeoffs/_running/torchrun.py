@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import cloudpickle
 import torch
 
+from askew._folders import WORK
 from askew.tradeoffs._running.trial import run_trial, trial_name
 from askew.tradeoffs._task import Arm, Model, Task
 
@@ -69,7 +70,7 @@ def main() -> None:
                 training=arm.training,
                 steps=steps,
                 seed=seed,
-                folder=out / "work" / trial_name(arm.name, seed),
+                folder=out / WORK / trial_name(arm.name, seed),
                 progress=lambda step, steps: None,
             )
     if torch.distributed.is_initialized():

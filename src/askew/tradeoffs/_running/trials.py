@@ -12,10 +12,12 @@ from pathlib import Path
 from loky import ProcessPoolExecutor
 
 from askew._check import require
+from askew._folders import WORK
 from askew.tradeoffs._running.plan import RunPlan
 from askew.tradeoffs._running.ray import run_on_ray
 from askew.tradeoffs._running.torchrun import run_shared_trial
 from askew.tradeoffs._running.trial import (
+    errors_name,
     is_finished,
     read_progress,
     run_trial,
@@ -61,13 +63,13 @@ def run_trials(plan: RunPlan[Model], progress: TrialProgress) -> None:
         try:
             _run_here(plan, batch, jobs, report_progress)
         except BrokenProcessPool as error:
-            begun = [name for name in names if (plan.out / "work" / name).exists()]
+            begun = [name for name in names if (plan.out / WORK / name).exists()]
             losses.update(begun[: 1 if alone else plan.jobs] or names[:1])
             name, times = losses.most_common(1)[0]
             if times >= _MAX_LOSSES:
                 raise RuntimeError(
                     f"compare: the process of {name} was lost {times} times, killed from outside "
-                    "or out of memory"
+                    "or out of memory; called again, the comparison continues"
                 ) from error
 
 
@@ -101,7 +103,13 @@ def _missing(plan: RunPlan[Model]) -> list[tuple[Arm, int]]:
 
 
 def calibrate(
-    task: Task[Model], arms: Sequence[Arm], *, minutes: float, jobs: int, threads: int
+    task: Task[Model],
+    arms: Sequence[Arm],
+    *,
+    minutes: float,
+    jobs: int,
+    threads: int,
+    folder: Path | None = None,
 ) -> dict[str, int]:
     """Turn a training budget in CPU-minutes into steps, once, before the first trial.
 
@@ -114,6 +122,7 @@ def calibrate(
         minutes: CPU-minutes of training per trial.
         jobs: Trials that will run at the same time.
         threads: Threads of PyTorch in each.
+        folder: Where checkpoints are written meanwhile; by default that of temporary files.
 
     Returns:
         Steps of each arm.
@@ -126,9 +135,11 @@ def calibrate(
     for arm in arms:
         if all(_work(arm) != _work(other) for other in different):
             different.append(arm)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     with trial_processes(jobs, threads) as executor:
         runs: list[list[Future[float]]] = [
-            [executor.submit(_seconds_per_step, task, arm) for _ in range(max(1, jobs))]
+            [executor.submit(_seconds_per_step, task, arm, folder) for _ in range(max(1, jobs))]
             for arm in different
         ]
         rates = [max(future.result() for future in run) for run in runs]
@@ -141,8 +152,8 @@ def _work(arm: Arm) -> tuple[object, object]:
     return arm.config, arm.training
 
 
-def _seconds_per_step(task: Task[Model], arm: Arm) -> float:
-    with tempfile.TemporaryDirectory() as folder:
+def _seconds_per_step(task: Task[Model], arm: Arm, parent: Path | None) -> float:
+    with errors_name(f"{arm.name}, seed 0"), tempfile.TemporaryDirectory(dir=parent) as folder:
         return step_seconds(task, arm, Path(folder))
 
 
