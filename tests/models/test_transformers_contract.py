@@ -17,6 +17,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from askew.inspection import record_attention
 from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel
+from askew.models._transformers_versions import CACHE
 from askew.transformer import EncoderDecoderConfig, StackConfig
 
 ENCODER = StackConfig(d_model=12, num_layers=3, num_heads=3, d_ff=20)
@@ -173,6 +174,26 @@ def test_the_older_name_of_the_cache_means_the_same():
     torch.testing.assert_close(torch.cat(steps, 1), whole)
 
 
+@pytest.mark.parametrize("name", sorted({CACHE, "past_key_values"}))
+def test_generate_goes_on_from_a_cache(name):
+    model, call = build(), inputs()
+    start = call.pop("decoder_input_ids")
+    start[:, 0] = 1
+    call["decoder_attention_mask"] = torch.ones_like(start)  # as long as what `generate` is given
+    search = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
+    expected = model.generate(**call, decoder_input_ids=start, **search)
+    cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+    with torch.no_grad():
+        states = model.get_encoder()(call["input_ids"], call["attention_mask"])
+        mask = call["attention_mask"]
+        model(None, mask, encoder_outputs=states, decoder_input_ids=start[:, :-1], cache=cache)
+    with warnings.catch_warnings():  # one of the names is old, or not yet known
+        warnings.simplefilter("ignore", FutureWarning)
+        found = model.generate(**call, decoder_input_ids=start, **{name: cache}, **search)
+    assert cache.get_seq_length() == 8
+    assert torch.equal(found, expected)
+
+
 @ties
 @torch.no_grad()
 def test_rows_of_the_tables_stand_for_tokens(tie_embeddings):
@@ -327,7 +348,7 @@ def test_checkpointed_layers_run_twice_and_have_the_same_gradients(use_reentrant
     for asked in ({"use_cache": True}, {"cache": cache}):
         with pytest.raises(ValueError, match="must be no cache in training with gradient checkp"):
             model(**call, **asked)
-    assert model.generate(call["input_ids"], max_new_tokens=3).shape == (4, 4)
+    assert model.eval().generate(call["input_ids"], max_new_tokens=3).shape == (4, 4)
 
 
 class Padding:

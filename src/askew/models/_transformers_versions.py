@@ -46,8 +46,15 @@ class ModelConfig(PreTrainedConfig):
 class DecodesWithCache(GenerationMixin):
     """`generate` for models whose `forward` calls its cache `cache` and counts positions itself."""
 
-    def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def prepare_inputs_for_generation(
+        self,
+        *args: Any,
+        cache: Cache | None = None,
+        past_key_values: Cache | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
         """Return the arguments of `forward` under its own names."""
+        kwargs[CACHE] = past_key_values if cache is None else cache
         inputs = super().prepare_inputs_for_generation(*args, **kwargs)
         inputs.pop("cache_position", None)
         if CACHE in inputs:
