@@ -1,3 +1,5 @@
+import json
+import math
 import os
 import subprocess
 import sys
@@ -6,7 +8,7 @@ import threading
 import pytest
 from full_disk import no_room_beyond
 
-from askew._files import parse_json, read_json, replacing, write_json, write_text
+from askew._files import parse_json, read_json, replacing, to_json, write_json, write_text
 from askew._folders import (
     FolderInUseError,
     check_output,
@@ -41,6 +43,16 @@ def test_without_room_on_the_disk_the_old_file_stays(tmp_path):
 def test_json_that_could_not_be_written_again_is_refused(text):
     with pytest.raises(ValueError, match=r"\w"):
         parse_json(text)
+
+
+def test_every_json_is_one(tmp_path):
+    values = {"a": [math.nan, (1.5, -math.inf)], "b": {"c": math.inf}, "d": "é", "e": None, "f": 3}
+    plain = {"a": [None, [1.5, None]], "b": {"c": None}, "d": "é", "e": None, "f": 3}
+    write_json(tmp_path / "a.json", values)
+    texts = [(tmp_path / "a.json").read_text(encoding="utf-8"), to_json(values, indent=None)]
+    for text in texts:
+        assert json.loads(text, parse_constant=pytest.fail) == plain
+    assert (texts[1].count("\n"), to_json("é", ascii_only=True)) == (0, '"\\u00e9"')
 
 
 def test_what_is_no_json_object_is_refused(tmp_path):

@@ -21,6 +21,15 @@ def in_words(faults: Sequence[str], *, most: int = 10) -> str:
     return f"{len(faults)} of these: {'; '.join(faults[:most])}; …"
 
 
+def refuse_string(caller: str, name: str, texts: object) -> None:
+    """Raise a TypeError for one string where several are due: its letters would count as texts."""
+    if isinstance(texts, str | bytes):
+        raise TypeError(
+            f"{caller}: {name} must be a list of texts; got the string {texts[:40]!r}. "
+            "Put it into a list"
+        )
+
+
 @contextmanager
 def requires_extra(caller: str, extra: str) -> Iterator[None]:
     """Name the extra to install if a package is missing inside the block."""

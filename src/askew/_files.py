@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -59,7 +60,23 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, values: Mapping[str, object]) -> None:
     """Write values as indented JSON, whole or not at all."""
-    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, to_json(values) + "\n")
+
+
+def to_json(values: object, *, indent: int | None = 2, ascii_only: bool = False) -> str:
+    """Return JSON in which a number that is not finite is null, since JSON has no name for it."""
+    plain = _finite(values)
+    return json.dumps(plain, indent=indent, ensure_ascii=ascii_only, allow_nan=False)
+
+
+def _finite(values: object) -> object:
+    if isinstance(values, float):
+        return values if math.isfinite(values) else None
+    if isinstance(values, Mapping):
+        return {name: _finite(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_finite(value) for value in values]
+    return values
 
 
 def read_json(path: Path, *, version: int | None = 1) -> dict:

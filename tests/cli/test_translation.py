@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import random
 import re
 import resource
@@ -83,6 +84,33 @@ def test_ten_thousand_hostile_and_huge_lines_within_bounded_memory(folder):
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     print(f"peak {peak:.2f} GiB")
     assert peak < 2.5
+
+
+def test_a_byte_order_mark_is_no_text_and_utf16_is_named(folder, tmp_path):
+    plain = run("translate", folder, stdin=b"see bees\nthree\n").stdout
+    assert run("translate", folder, stdin=b"\xef\xbb\xbfsee bees\r\nthree\r\n").stdout == plain
+    lines, out = tmp_path / "lines.txt", tmp_path / "out.txt"
+    lines.write_text("see bees\nthree\n", encoding="utf-16")
+    out.write_text("before")
+    for words, name in (([lines], lines), ([], "stdin")):
+        stdin = lines.read_bytes() if name == "stdin" else None
+        result = run("translate", folder, *words, "--out", out, stdin=stdin)
+        assert result.exit_code == 2
+        assert result.stderr.startswith(
+            f"askew: translate: text must be UTF-8; got UTF-16 in {name}"
+        )
+        assert result.stderr.count("\n") == 1
+    assert out.read_text() == "before"
+
+
+def test_a_pipe_is_translated_as_a_file(folder):
+    plain = run("translate", folder, stdin=b"see bees\nthree\n").stdout
+    reader, writer = os.pipe()
+    os.write(writer, b"see bees\nthree\n")
+    os.close(writer)
+    result = run("translate", folder, f"/dev/fd/{reader}")
+    os.close(reader)
+    assert (result.exit_code, result.stdout) == (0, plain)
 
 
 def test_a_reader_that_goes_away_ends_it_quietly(folder):
@@ -259,10 +287,28 @@ def test_exports_and_translates_with_the_export_as_without(folder):
         (["translate", "--n-best", "0"], "num_beams must be positive|num_hypotheses must be"),
         (["translate", "--sample", "--beams", "3"], "sampling needs one beam"),
         (["translate", "--top-p", "0"], "top_p must be in"),
+        (["translate", "--top-p", "0.9"], "top_p needs sample; got top_p 0.9"),
+        (["translate", "--seed", "3"], "seed needs sample; got seed 3"),
+        (["translate", "--length-penalty", "nan"], "length_penalty must be in .*; got .* nan"),
+        (["translate", "--beams", "2", "--length-penalty", "400"], "length_penalty must be in"),
+        (["translate", "--length-penalty", "2"], "--length-penalty must be left out here"),
+        (["translate", "--json", "--scores"], "--scores must be left out here"),
+        (["translate", "--beams", "0"], "num_beams must be positive; got num_beams 0"),
+        (
+            ["translate", "--beams", "2", "--n-best", "5"],
+            "num_hypotheses must be at most num_beams",
+        ),
+        (["translate", "a.po", "--out", "b.po", "--json"], "--json must be left out here"),
+        (["translate", "a.po", "--out", "b.po", "--n-best", "2"], "--n-best must be left out here"),
+        (["evaluate", "--data", "a.tsv", "--beams", "0"], "num_beams must be positive|'--beams'"),
+        (["evaluate", "--data", "a.tsv", "--length-penalty", "2"], "length_penalty needs beams"),
         (["translate", "gone.txt"], "the file must exist; got gone.txt"),
     ],
 )
-def test_refuses_in_one_line(folder, arguments, message):
+def test_refuses_in_one_line(folder, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.po").write_text('msgid "three"\nmsgstr ""\n')
+    (tmp_path / "a.tsv").write_text("three\ttrês\n", encoding="utf-8")
     command, *rest = arguments
     result = run(command, folder, *rest)
     assert result.exit_code == 2, result.stderr

@@ -227,3 +227,15 @@ def test_a_source_beyond_the_positions_is_refused(tmp_path):
     engine = CTranslate2Engine(export_ctranslate2(tmp_path))
     with pytest.raises(ValueError, match=r"at most 2048 tokens; got 2049"):
         engine.decode([[5] * 2048], [4], DecodingConfig())
+
+
+def test_both_engines_read_special_tokens_in_a_text_as_text(tmp_path):
+    saved(tmp_path)
+    export_ctranslate2(tmp_path)
+    texts = ["<s>three</s> trees", "bees <pad> see", "</s>"]
+    one, other = (
+        Translator.from_pretrained(tmp_path, engine=engine).translate(texts)
+        for engine in ("torch", "ctranslate2")
+    )
+    assert one == other
+    assert all(one)

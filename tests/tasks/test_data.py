@@ -182,3 +182,18 @@ def test_columns_of_a_data_set_are_its_languages(monkeypatch):
 def test_columns_that_choose_nothing_are_refused(sources, message):
     with pytest.raises(ValueError, match=message):
         load_text(sources)
+
+
+def test_a_folder_of_catalogues_gives_the_language_that_is_named(tmp_path):
+    for language in ("de", "fr"):
+        folder = tmp_path / language / "LC_MESSAGES"
+        folder.mkdir(parents=True)
+        messages = (f'msgid "{i}"\nmsgstr "{language} {i}"\n' for i in range(9))
+        (folder / "a.po").write_text("\n".join(messages))
+    with pytest.raises(ValueError, match=r"must be of one language; got de, fr in "):
+        load_text(Sources(data=tmp_path))
+    split = load_text(Sources(data=tmp_path, language="fr"))[1]
+    assert {text[:2] for side in split for text in side.targets} == {"fr"}
+    for data in (None, tmp_path / "pairs.tsv", "datasets:org/books"):
+        with pytest.raises(ValueError, match=r"language goes with a folder of \.po files"):
+            load_text(Sources(data=data, language="fr"))

@@ -250,6 +250,8 @@ def test_an_encoder_of_transformers_begins_with_its_weights_and_stays_frozen_bel
     task = make_task(
         {"batch_tokens": 300}, question_encoder=bert, context_encoder=bert, question_layers=2
     )
+    for tokenizer in (task.question_tokenizer, task.context_tokenizer):
+        assert not {0, 1, 2} & {*tokenizer.encode("<s>who</s><pad>").ids}
     assert task.training.context.frozen_layers == 2
     assert task.training.context.lr == 2e-4
     rates = {"question": {"dropout": 0.3}, "context": {"dropout": 0.0}}

@@ -338,8 +338,9 @@ def test_catalogues_are_protected_unless_it_is_said():
 
 
 def test_options_say_where_the_text_lies():
-    options = TranslationComparison(pair="en-de", data=Path("a.tsv"))
-    assert options.sources() == Sources(pair="en-de", data=Path("a.tsv"))
+    assert TranslationComparison(pair="en-de").sources() == Sources(pair="en-de")
+    options = TranslationComparison(data=Path("a.tsv"))
+    assert options.sources() == Sources(data=Path("a.tsv"))
     assert MatchedOptions().match == "parameters"
 
 

@@ -84,6 +84,45 @@ def test_a_folder_is_all_its_files_in_order_in_their_own_encodings(tmp_path, cat
     assert pairs.sources[1:] == read_po(catalogue).sources
 
 
+def put(path, language, target):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'{HEAD}"Language: {language}\\n"\n\nmsgid "one"\nmsgstr "{target}"\n')
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        {"de": "locale/de/LC_MESSAGES/app.po", "fr": "locale/fr/LC_MESSAGES/app.po"},
+        {"pt_BR": "po/pt_BR.po", "pt": "po/pt.po"},
+        {"de": "de/app.po", "fr": "fr/app.po"},
+        {"de": "one.po", "fr": "two.po"},
+    ],
+)
+def test_a_folder_of_several_languages_is_refused_unless_one_is_named(places, tmp_path):
+    for language, name in places.items():
+        put(tmp_path / name, language if name in ("one.po", "two.po") else "", f"in {language}")
+    names = ", ".join(sorted(one.lower() for one in places))
+    with pytest.raises(ValueError, match=rf"must be of one language; got {names} in .*Name the"):
+        read_po(tmp_path)
+    for language, name in places.items():
+        wanted = ParallelText(["one"], [f"in {language}"])
+        assert read_po(tmp_path, language=language) == wanted
+        assert read_po(tmp_path / name) == wanted
+    with pytest.raises(ValueError, match=rf"must be one of {names} in .*; got language 'xx'"):
+        read_po(tmp_path, language="xx")
+    put(tmp_path / "glossary.po", "", "?")
+    with pytest.raises(ValueError, match=r"must say its language.*; got none of .*glossary\.po"):
+        read_po(tmp_path, language=next(iter(places)))
+    with pytest.raises(ValueError, match=r"language goes with a folder; got language 'de', the"):
+        read_po(tmp_path / "glossary.po", language="de")
+
+
+def test_a_file_that_says_no_language_goes_with_the_only_one(tmp_path):
+    put(tmp_path / "de" / "one.po", "", "eins")
+    put(tmp_path / "all.po", "", "zwei")
+    assert len(read_po(tmp_path).sources) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

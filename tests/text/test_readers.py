@@ -119,7 +119,7 @@ def test_paths_that_are_no_such_file_are_refused(tmp_path):
         (b"a\n\n", b"x\ny\n", r"must have text; got an empty source at \S+a.en, line 2\. Mend"),
         (b"Source\na\n", b"target\nb\n", r"names of columns, \['Source'\] and .*\. Remove"),
         (b"", b"", r"must hold a pair; got none in \S+a.en, \S+a.pt$"),
-        (b"a\n", b"\xff\xfex\0", r"got a NUL byte at \S+a.pt, line 1$"),
+        (b"a\n", b"\xff\xfex\0", r"must be UTF-8; got UTF-16 in \S+a.pt\. Convert"),
         (b"a\n", b"x\xc3", r"got byte 0xc3 at \S+a.pt, line 1, byte 2\. Convert"),
     ],
 )

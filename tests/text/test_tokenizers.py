@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 
 from askew.text import (
     END,
@@ -39,7 +40,7 @@ def test_come_back_from_a_folder(tmp_path, separate):
     assert isinstance(read, Tokenizers)
     assert (read.source is not read.target) == separate
     assert [t.to_str() for t in read] == [t.to_str() for t in written]
-    assert len(list(tmp_path.iterdir())) == 2 + separate
+    assert len(list(tmp_path.glob("*tokenizer.json"))) == 1 + separate
 
 
 def test_a_joint_vocabulary_leaves_no_old_one_behind(tmp_path):
@@ -80,3 +81,14 @@ def test_refuses_a_folder_without_them(tmp_path):
         load_tokenizers(tmp_path)
     with pytest.raises(ValueError, match="the folder must exist; got folder"):
         save_tokenizers(train_tokenizers(PAIRS, vocab_size=270), tmp_path / "gone")
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_auto_tokenizer_reads_special_tokens_as_text_too(tmp_path, separate):
+    both = train_tokenizers(ParallelText(["one"], ["um"]), vocab_size=270, separate=separate)
+    save_tokenizers(both, tmp_path)
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    text = "<s>one</s> <pad>"
+    assert theirs.encode(text) == both.source.encode(text).ids
+    assert theirs.decode(theirs.encode(text)) == text
+    assert (theirs.pad_token_id, theirs.bos_token_id, theirs.eos_token_id) == (0, 1, 2)

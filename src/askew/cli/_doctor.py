@@ -1,10 +1,10 @@
 """The command `askew doctor`: check an installation."""
 
-import json
 from typing import Annotated
 
 import typer
 
+from askew._files import to_json
 from askew.cli._exits import exit_on_user_error
 from askew.cli._options import Json
 from askew.cli._streams import show
@@ -48,7 +48,7 @@ def doctor_command(
     if as_json:
         installed = {"versions": versions, "devices": devices, "routes": routes, "missing": missing}
         results = [check._asdict() | {"passed": check.passed} for check in checks]
-        show(json.dumps(installed | {"checks": results}, indent=2))
+        show(to_json(installed | {"checks": results}))
     if not all(check.passed for check in checks):
         raise typer.Exit(1)
 

@@ -1,6 +1,5 @@
 """The command `askew evaluate`: score a trained model of any application."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import partial
@@ -9,7 +8,7 @@ from typing import Any
 
 import typer
 
-from askew._files import write_text
+from askew._files import to_json, write_text
 from askew._folders import check_output
 from askew.cli._exits import exit_on_failure, exit_on_user_error, print_notes, set_up_torch
 from askew.cli._options import OneLineCommand, OutputOptions, make_command
@@ -66,7 +65,7 @@ def _evaluate(scored: Mapping[str, Any], run: EvaluateOptions, *each: Any) -> No
         texts = (" ".join(text.splitlines()) + "\n" for text in outputs)
         write_text(run.out, "".join(texts))
     if run.as_json:
-        show(json.dumps(results, indent=2, ensure_ascii=False))
+        show(to_json(results))
     else:
         show("\n".join(lines))
 

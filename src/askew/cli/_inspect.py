@@ -1,12 +1,11 @@
 """The command `askew inspect`: show what the attention of a model has learnt."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from askew._files import visible
+from askew._files import to_json, visible
 from askew._folders import check_output
 from askew.cli._exits import exit_on_user_error, set_up_torch
 from askew.cli._options import Json
@@ -54,6 +53,8 @@ def inspect_command(
         from askew import inspection
         from askew.models import load_checkpoint, read_attention
 
+        if question is not None and not text:
+            raise ValueError("inspect: --question goes with --text; got no text")
         if out is not None:
             check_output(out, caller="inspect", reads=[folder])
         set_up_torch(1)
@@ -67,7 +68,7 @@ def inspect_command(
             pictures = [picture for reading in readings.values() for picture in reading.pictures]
             inspection.write_inspection_page(report, out, pictures)
     if as_json:
-        show(json.dumps(report.to_plain(), indent=2, ensure_ascii=False))
+        show(to_json(report.to_plain()))
         return
     _show(report)
     if out is not None:

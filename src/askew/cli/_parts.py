@@ -1,11 +1,11 @@
 """The command `askew parts`: show which parameters would be trained at which rate."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from askew._files import to_json
 from askew.cli._exits import exit_on_user_error
 from askew.cli._options import Json
 from askew.cli._streams import show
@@ -37,6 +37,8 @@ def parts_command(
     The model is built from its config; no weights are read.
     """
     with exit_on_user_error():
+        if names and as_json:
+            raise ValueError("parts: --names must be left out with --json, which has all names")
         from askew.models import build_on_meta
         from askew.optim import parts_table
 
@@ -49,7 +51,7 @@ def parts_command(
                 rules.setdefault(part, [part])
         table = parts_table(build_on_meta(folder), rules, rates, rest=rest)
     if as_json:
-        show(json.dumps([row._asdict() for row in table.rows], indent=2))
+        show(to_json([row._asdict() for row in table.rows]))
         return
     show(str(table))
     if names:

@@ -1,12 +1,12 @@
 """The command `askew report`: write the report of finished comparisons again."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from askew._files import to_json
 from askew.cli._exits import exit_on_user_error
 from askew.cli._options import Quiet
 from askew.cli._streams import show
@@ -59,7 +59,7 @@ def show_results(
 ) -> None:
     """Print the results of a comparison and the path of its report."""
     if as_json:
-        show(json.dumps(results, indent=2, ensure_ascii=False))
+        show(to_json(results))
         return
     from rich.console import Console
 

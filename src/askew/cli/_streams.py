@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
+from askew._encoding import BOM, refuse_utf16
 from askew._files import visible
 
 if TYPE_CHECKING:
@@ -76,15 +77,23 @@ def _packed(path: Path, mode: str) -> Iterator[BinaryIO]:
         raise OSError(f"a .gz file must be whole gzip; got {path} damaged: {error}") from None
 
 
-def windows(stream: BinaryIO, stats: LineStats) -> Iterator[tuple[int, list[str]]]:
-    """Read lines in windows, each with the number of its first line."""
+def windows(
+    stream: BinaryIO, stats: LineStats, *, name: Path | str = "stdin"
+) -> Iterator[tuple[int, list[str]]]:
+    """Read lines in windows, each with the number of its first line.
+
+    Raises:
+        ValueError: If the stream is in UTF-16.
+    """
     lines: list[str] = []
     start = 0
     for raw in stream:
+        if not stats.bytes:
+            refuse_utf16(raw, "translate", name)
         line = raw.removesuffix(b"\n").removesuffix(b"\r")
         text = line.decode("utf-8", "replace")
         stats.invalid += text.encode() != line
-        lines.append(text)
+        lines.append(text if stats.bytes else text.removeprefix(BOM))
         stats.bytes += len(raw)
         if stats.bytes - start > _WINDOW_BYTES or len(lines) == _WINDOW_LINES:
             stats.lines += len(lines)

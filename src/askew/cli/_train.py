@@ -1,6 +1,5 @@
 """The command `askew train`: train one model of an application."""
 
-import json
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 import typer
 
 from askew._check import requires_extra
+from askew._files import to_json
 from askew._folders import check_writable, one_writer
 from askew.cli._compare import run_teacher
 from askew.cli._exits import exit_on_interrupt, exit_on_user_error, print_notes, set_up_torch
@@ -97,7 +97,7 @@ def _train(application: Application, training: Training, options: Any, run: RunO
 
 def _print_scores(scores: Mapping[str, float], run: RunOptions) -> None:
     if run.as_json:
-        show(json.dumps(scores, indent=2))
+        show(to_json(scores))
     else:
         show("test set: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
         show(f"model: {run.out}")

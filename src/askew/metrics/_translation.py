@@ -7,7 +7,7 @@ import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from askew._check import require
+from askew._check import refuse_string, require
 from askew.metrics._bleu_tokenizers import bleu_tokenizer, check_tokenizer
 
 
@@ -53,6 +53,7 @@ def bleu(
         ValueError: If there are no sentences, the counts differ, or there is no such tokenizer or
             its model is not on this machine; nothing is downloaded.
         ModuleNotFoundError: If the package of the tokenizer is not installed.
+        TypeError: If one side is a string and not a list of them.
 
     Example:
         >>> round(bleu(["a b c d e"], ["a b c d e"]).value)
@@ -81,6 +82,7 @@ def chrf(
 
     Raises:
         ValueError: If there are no sentences or the counts differ.
+        TypeError: If one side is a string and not a list of them.
 
     Example:
         >>> round(chrf(["12 de maio"], ["12 de maio"]).value)
@@ -108,6 +110,7 @@ def exact_match(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusS
 
     Raises:
         ValueError: If there are no sentences or the counts differ.
+        TypeError: If one side is a string and not a list of them.
 
     Example:
         >>> exact_match(["a", "b"], ["a", "c"]).value
@@ -120,6 +123,8 @@ def exact_match(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusS
 
 
 def _check_counts(name: str, hypotheses: Sequence[str], references: Sequence[str]) -> None:
+    refuse_string(name, "hypotheses", hypotheses)
+    refuse_string(name, "references", references)
     require(
         len(hypotheses) == len(references) > 0,
         f"{name}: there must be one hypothesis per reference and at least one; "

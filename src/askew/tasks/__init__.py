@@ -42,9 +42,9 @@ if TYPE_CHECKING:
         load_eights,
         load_unseen_digits,
         load_yeast,
-        read_table_file,
         split_table,
     )
+    from askew.tasks._tabular_files import read_table_file
     from askew.tasks._tabular_losses import LabelLossConfig, RetrievalLossConfig
     from askew.tasks._teacher import Teacher, find_teacher, teach
     from askew.tasks._train import is_first_process, prepare_training, train_into
@@ -128,9 +128,8 @@ _HOMES = {
     "_qa_presets": "QA_SHAPES qa_preset",
     "_retrieval": "RetrievalTask RetrievalTrainingConfig retrieval_scores",
     "_tabular": "MLP MLPConfig TableTask TableTrainingConfig",
-    "_tabular_data": (
-        "SplitTable TableRows load_eights load_unseen_digits load_yeast read_table_file split_table"
-    ),
+    "_tabular_data": "SplitTable TableRows load_eights load_unseen_digits load_yeast split_table",
+    "_tabular_files": "read_table_file",
     "_tabular_losses": "LabelLossConfig RetrievalLossConfig",
     "_teacher": "Teacher find_teacher teach",
     "_train": "is_first_process prepare_training train_into",

@@ -36,6 +36,7 @@ APPLICATIONS = {
         make_task=table.make_multilabel_task,
         make_arms=table.make_label_arms,
         budget=table.budget,
+        notes=table.notes,
     ),
     "imbalanced": Application(
         name="imbalanced",
@@ -44,6 +45,7 @@ APPLICATIONS = {
         make_task=table.make_imbalanced_task,
         make_arms=table.make_label_arms,
         budget=table.budget,
+        notes=table.notes,
     ),
     "retrieval": Application(
         name="retrieval",

@@ -7,6 +7,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeVar
 
+from askew._check import require
 from askew._config import errors_name_file, load_config, read_toml, to_dict
 from askew._files import read_json, write_json
 from askew._folders import content_of
@@ -59,6 +60,11 @@ def matched_arms(
     The settings change the challenger and its twin, but no other baseline. The challenger "twin"
     is the twin of the `usual` shape, compared with itself. Equal arms start from different weights.
     """
+    require(
+        options.baseline == "twin" or options.match == "parameters",
+        f"compare: match goes with the baseline twin; got match {options.match}, baseline "
+        f"{options.baseline}. Leave it out",
+    )
     is_itself = challenger == "twin"
     first = config_of(usual if is_itself else challenger, settings)
     twin = None

@@ -40,7 +40,12 @@ def load_text(sources: Sources, *, seed: int = 0) -> tuple[str, SplitText]:
     """
     check_sources(sources)
     if sources.data is not None:
-        read = read_any(sources.data, columns=sources.columns, drop_empty=sources.drop_empty)
+        read = read_any(
+            sources.data,
+            columns=sources.columns,
+            drop_empty=sources.drop_empty,
+            language=sources.language,
+        )
         return str(sources.data), _split(read, sources, seed)
     if sources.source is not None and sources.target is not None:
         name = f"{sources.source} → {sources.target}"
@@ -50,7 +55,11 @@ def load_text(sources: Sources, *, seed: int = 0) -> tuple[str, SplitText]:
 
 
 def read_any(
-    data: str | Path, *, columns: str | None = None, drop_empty: bool = False
+    data: str | Path,
+    *,
+    columns: str | None = None,
+    drop_empty: bool = False,
+    language: str | None = None,
 ) -> ParallelText:
     r"""Read pairs in any of the supported formats.
 
@@ -61,6 +70,7 @@ def read_any(
             required (`askew.text.read_dataset`).
         columns: Which columns hold source and target: "en,de" by name, or "2,4" by number.
         drop_empty: Whether pairs with an empty side are left out; otherwise they are refused.
+        language: The one to read of a folder of `.po` files in several languages.
 
     Returns:
         The pairs.
@@ -82,7 +92,7 @@ def read_any(
     if kind == "datasets":
         return _read_dataset(spec, columns, drop_empty)
     if is_catalogue(data):
-        return read_po(data)
+        return read_po(data, language=language)
     return read_pairs(data, columns=_names(columns), drop_empty=drop_empty)
 
 

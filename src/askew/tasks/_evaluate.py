@@ -123,7 +123,8 @@ def evaluate_translator(
 
     Returns:
         The translations; `scores`, each with `value`, `interval` (95 %, normal, from jackknife
-        pseudo-values over sentences) and `signature`; `placeholders`; `sentences_per_second`.
+        pseudo-values over sentences; None for one sentence) and `signature`; `placeholders`;
+        `sentences_per_second`.
 
     Example:
         >>> from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel
@@ -148,10 +149,9 @@ def evaluate_translator(
     results = {}
     for name, metric in (scores or chosen_scores()).items():
         score = metric(translations, pairs.targets)
-        half = NormalDist().inv_cdf(0.975) * _standard_error(score.items)
         results[name] = {
             "value": score.value,
-            "interval": [score.value - half, score.value + half],
+            "interval": _interval(score),
             "signature": score.signature,
         }
     kept = placeholder_survival(
@@ -169,5 +169,12 @@ def evaluate_translator(
     )
 
 
+def _interval(score: CorpusScore) -> list[float] | None:
+    if len(score.items) < 2:
+        return None
+    half = NormalDist().inv_cdf(0.975) * _standard_error(score.items)
+    return [score.value - half, score.value + half]
+
+
 def _standard_error(items: tuple[float, ...]) -> float:
-    return stdev(items) / len(items) ** 0.5 if len(items) > 1 else float("nan")
+    return stdev(items) / len(items) ** 0.5

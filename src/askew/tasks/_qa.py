@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from askew._check import require
 from askew._config import to_dict
-from askew._files import file_sha256, in_short, write_text
+from askew._files import file_sha256, write_text
 from askew.metrics import CorpusScore
 from askew.models import (
     AsymmetricQAConfig,
@@ -29,7 +29,14 @@ from askew.models import (
 from askew.tasks._qa_contexts import question_scores, read_own_contexts, tfidf_answers
 from askew.tasks._qa_presets import METRICS, SPEEDS, search_space
 from askew.tasks._text_task import TextTask
-from askew.text import QuestionSet, SpanTokenizer, SplitQuestions, train_tokenizer
+from askew.text import (
+    QuestionSet,
+    SpanTokenizer,
+    SplitQuestions,
+    load_any_tokenizer,
+    save_tokenizer_settings,
+    train_tokenizer,
+)
 from askew.tradeoffs import Cost, Metric, Range, count_parameters
 from askew.training import QAObjective, QATrainingConfig, QuestionExamples
 
@@ -246,12 +253,10 @@ class QATask(TextTask[AsymmetricQAModel]):
     def _mean_lengths(self) -> tuple[float, float, float]:
         """Mean tokens of a question and of a context, and questions per context."""
         train = self.text.train
-        questions = self.question_tokenizer.encode_batch([q.text for q in train.questions])
-        contexts = self.context_tokenizer.encode_batch([c.text for c in train.contexts])
         return (
-            sum(len(e.ids) for e in questions) / len(questions),
-            sum(len(e.ids) for e in contexts) / len(contexts),
-            len(questions) / len(contexts),
+            _mean_length([q.text for q in train.questions], self.question_tokenizer),
+            _mean_length([c.text for c in train.contexts], self.context_tokenizer),
+            len(train.questions) / len(train.contexts),
         )
 
     def save(self, model: AsymmetricQAModel, folder: Path) -> None:
@@ -260,6 +265,7 @@ class QATask(TextTask[AsymmetricQAModel]):
         # The library's own `save` raises a bare Exception where the disk is full.
         write_text(folder / "tokenizer.json", self.context_tokenizer.to_str(pretty=True))
         write_text(folder / "question_tokenizer.json", self.question_tokenizer.to_str(pretty=True))
+        save_tokenizer_settings(self.context_tokenizer, folder)
         write_checksums(folder)
 
     def load(self, folder: Path) -> AsymmetricQAModel:
@@ -274,6 +280,12 @@ def _folder_sha256(folder: Path | None) -> str:
     files = sorted(file for file in folder.iterdir() if file.is_file())
     sums = "".join(f"{file_sha256(file)} {file.name}\n" for file in files)
     return hashlib.sha256(sums.encode()).hexdigest()
+
+
+def _mean_length(texts: list[str], tokenizer: Tokenizer) -> float:
+    """Mean number of tokens, with the special ones around a text."""
+    spans = SpanTokenizer(tokenizer)
+    return spans.num_special + sum(len(t.ids) for t in spans.encode_all(texts)) / len(texts)
 
 
 def encoder_depth(folder: Path, layers: int | None) -> int:
@@ -335,13 +347,7 @@ def qa_task(
             assert trained is not None
             return trained
         read_encoder_config(folder)
-        path = folder / "tokenizer.json"
-        try:
-            return Tokenizer.from_file(str(path))
-        except Exception as error:  # tokenizers raises bare Exception
-            raise ValueError(
-                f"qa_task: no tokenizer can be read; got {path}: {in_short(error)}"
-            ) from None
+        return load_any_tokenizer(folder / "tokenizer.json")
 
     return QATask(
         source_name=source_name,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from askew._check import require
 from askew.tasks._application import (
     MatchedOptions,
     Scored,
@@ -76,6 +77,14 @@ class QATraining(QAOptions):
         None, "Keep only this many of the lowest layers of --question-encoder.", minimum=1
     )
     shape: str = option("asymmetric", "asymmetric, symmetric or FILE.toml.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self.question_layers is None or self.question_encoder is not None,
+            "train: question_layers goes with question_encoder; "
+            f"got question_layers {self.question_layers} alone",
+        )
 
     def sources(self) -> QuestionSources:
         """Return where the questions are."""

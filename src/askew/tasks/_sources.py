@@ -26,6 +26,7 @@ class Sources(NamedTuple):
         test_target: Their translations.
         columns: Which columns of `data` hold source and target, "NAME,NAME" or "1,2".
         drop_empty: Whether pairs with an empty side are left out; otherwise they are refused.
+        language: The one to take of a folder of catalogues in several languages.
 
     Example:
         >>> Sources(pair="en-de").data is None
@@ -42,6 +43,7 @@ class Sources(NamedTuple):
     test_target: Path | None = None
     columns: str | None = None
     drop_empty: bool = False
+    language: str | None = None
 
 
 class QuestionSources(NamedTuple):
@@ -76,6 +78,17 @@ def check_sources(sources: Sources) -> None:
         "load_text: data and source/target exclude each other; got both. Give one of them",
     )
     check_columns(sources.columns, sources.data)
+    require(
+        sources.language is None
+        or (is_catalogue(sources.data) and Path(sources.data or "").is_dir()),
+        "load_text: language goes with a folder of .po files as data; "
+        f"got language {sources.language}, data {sources.data}",
+    )
+    own = sources.data is not None or sources.source is not None
+    require(
+        not own or sources.pair == Sources().pair,
+        f"load_text: pair goes without data of your own; got pair {sources.pair}. Leave it out",
+    )
     extra = sources.valid_source is not None or sources.test_source is not None
     require(
         sources.data is not None or sources.source is not None or not extra,

@@ -1,5 +1,6 @@
 """What tasks on tables share: the network, its training and how it is stored."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -159,6 +160,12 @@ class TableTrainingConfig:
         for key in ("weight_decay", "warmup_steps"):
             value = getattr(self, key)
             require(value >= 0, f"{name}: {key} must be >= 0; got {key} {value}")
+        for key in ("lr", "lr_first", "lr_head", "weight_decay"):
+            value = getattr(self, key)
+            require(
+                value is None or math.isfinite(value),
+                f"{name}: {key} must be finite; got {key} {value}",
+            )
         require(
             0 <= self.remove_positives < 1,
             f"{name}: remove_positives must be in [0, 1); got remove_positives "

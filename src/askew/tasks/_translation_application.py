@@ -40,6 +40,9 @@ class TranslationOptions(SettingOptions):
         None,
         "Which columns of --data are source and target: names, as en,de, or numbers, as 2,4.",
     )
+    language: str | None = option(
+        None, "The language to take of a --data folder that holds several, e.g. pt_BR."
+    )
     source: Path | None = option(None, "Your source lines; needs --target.")
     target: Path | None = option(None, "Your target lines, one for each source line.")
     valid_source: Path | None = option(None, "Validation sources; else split off.")
@@ -129,7 +132,7 @@ class TranslationScoring(ScoringOptions):
         "one for the script of the references.",
     )
     also: str = option("", "More scores, with commas: chrf++, spbleu.", show_default=False)
-    beams: int = option(1, "Hypotheses kept; 1 is greedy.")
+    beams: int = option(1, "Hypotheses kept; 1 is greedy.", minimum=1)
     length_penalty: float = option(1.0, "Scores are divided by the length to this power.")
     engine: str = option("torch", "torch, or ctranslate2 for a model that askew export wrote.")
     batch_size: int = option(64, "Lines decoded together at most.", minimum=1)
@@ -287,6 +290,11 @@ def score(
     for compute in scores.values():
         compute(pairs.targets[:1], pairs.targets[:1])  # refuses what is missing before any work
     decoding = DecodingConfig(num_beams=options.beams, length_penalty=options.length_penalty)
+    require(
+        options.beams > 1 or options.length_penalty == 1.0,
+        "evaluate: length_penalty needs beams above 1; "
+        f"got length_penalty {options.length_penalty}, beams {options.beams}",
+    )
     translator = Translator.from_pretrained(
         folder, batch_size=options.batch_size, engine=options.engine, threads=options.threads
     )
@@ -306,8 +314,9 @@ def _scored(
     )
     lines = []
     for name, value in results["scores"].items():
-        low, high = value["interval"]
-        lines.append(f"{name} {value['value']:.4g} ({low:.4g} to {high:.4g})  {value['signature']}")
+        ends = value["interval"]
+        interval = "" if ends is None else f" ({ends[0]:.4g} to {ends[1]:.4g})"
+        lines.append(f"{name} {value['value']:.4g}{interval}  {value['signature']}")
     kept = results["placeholders"]
     if kept["total"]:
         lines.append(f"placeholders and markup kept: {kept['kept']} of {kept['total']}")

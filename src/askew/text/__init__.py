@@ -3,7 +3,7 @@
 from askew.text._batches import TokenBatches
 from askew.text._bpe_dropout import BpeDropout
 from askew.text._datasets import read_dataset
-from askew.text._documents import read_documents
+from askew.text._documents import list_documents, read_documents
 from askew.text._gettext import read_po, translate_po
 from askew.text._neighbours import nearest_neighbour
 from askew.text._pairs import ParallelText, SplitText, count_overlap, fingerprint, split_pairs
@@ -26,11 +26,19 @@ from askew.text._tokenizer import (
     PADDING,
     START,
     is_protecting,
+    load_any_tokenizer,
     load_tokenizer,
     pad_batch,
+    read_special_tokens_as_text,
     train_tokenizer,
 )
-from askew.text._tokenizers import Tokenizers, load_tokenizers, save_tokenizers, train_tokenizers
+from askew.text._tokenizers import (
+    Tokenizers,
+    load_tokenizers,
+    save_tokenizer_settings,
+    save_tokenizers,
+    train_tokenizers,
+)
 from askew.text._windows import SpanTokenizer, TextTokens, cut_windows, tokens_of_span
 from askew.text._xliff import translate_xliff
 
@@ -56,6 +64,8 @@ __all__ = [
     "find_placeholders",
     "fingerprint",
     "is_protecting",
+    "list_documents",
+    "load_any_tokenizer",
     "load_tokenizer",
     "load_tokenizers",
     "localisation_phrases",
@@ -74,8 +84,10 @@ __all__ = [
     "read_po",
     "read_question_lines",
     "read_questions",
+    "read_special_tokens_as_text",
     "read_squad",
     "restore",
+    "save_tokenizer_settings",
     "save_tokenizers",
     "split_by_article",
     "split_pairs",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from askew._check import require
 from askew._files import replacing
+from askew.text._catalogues import catalogues
 from askew.text._pairs import ParallelText
 from askew.text._placeholders import find_placeholders
 from askew.text._po_file import PoFile, PoMessage, quote_po, read_po_file
@@ -12,7 +13,7 @@ from askew.text._po_file import PoFile, PoMessage, quote_po, read_po_file
 _LOST = "# lost: "  # the comment that names placeholders missing from a translation
 
 
-def read_po(path: str | Path) -> ParallelText:
+def read_po(path: str | Path, *, language: str | None = None) -> ParallelText:
     r"""Read the translated messages of a `.po` file, or of all in a folder and below.
 
     Fuzzy, obsolete and untranslated messages and the header are left out. Text is read
@@ -24,13 +25,15 @@ def read_po(path: str | Path) -> ParallelText:
     Args:
         path: A file (`.po` or `.pot`), or a folder; its `.po` files are read in the order of
             their names.
+        language: The one to read of a folder that holds several, such as "pt_BR". A file is of the
+            language of the folder above LC_MESSAGES, of its header, or of its path.
 
     Returns:
         The pairs.
 
     Raises:
         ValueError: If there is no such file, it is damaged (the message names file and line),
-            or no message is translated.
+            no message is translated, or a folder holds several languages and none is named.
 
     Example:
         >>> import tempfile
@@ -42,9 +45,11 @@ def read_po(path: str | Path) -> ParallelText:
     """
     path = Path(path)
     require(path.exists(), f"read_po: the file must exist; got {path}")
-    files = [path]
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() == ".po")
+    require(
+        language is None or path.is_dir(),
+        f"read_po: language goes with a folder; got language {language!r}, the file {path}",
+    )
+    files = catalogues(path, language) if path.is_dir() else [path]
     pairs = dict.fromkeys(pair for file in files for pair in _pairs(read_po_file(file)))
     require(
         bool(pairs),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from askew._check import in_words, require
+from askew._encoding import BOM, decode_line, refuse_utf16
 from askew._files import existing_file
 from askew.text._bitext import bitext_pairs
 from askew.text._pair_rows import (
@@ -19,7 +20,6 @@ from askew.text._pair_rows import (
 )
 from askew.text._pairs import ParallelText
 
-_BOM = "\ufeff"
 _SIDES = ("source", "target")
 _BITEXTS = (".tmx", ".xlf", ".xliff")
 
@@ -254,8 +254,10 @@ def _lines(path: Path, caller: str) -> Iterator[tuple[int, str]]:
     with cast(BinaryIO, gzip.open(path)) if packed else path.open("rb") as file:
         try:
             for number, raw in enumerate(file, 1):
+                if number == 1:
+                    refuse_utf16(raw, caller, path)
                 line = _decode(raw, f"{path}, line {number}", caller)
-                yield number, line.removeprefix(_BOM) if number == 1 else line
+                yield number, line.removeprefix(BOM) if number == 1 else line
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise ValueError(
                 f"{caller}: a .gz file must be whole gzip; "
@@ -264,12 +266,5 @@ def _lines(path: Path, caller: str) -> Iterator[tuple[int, str]]:
 
 
 def _decode(raw: bytes, place: str, caller: str) -> str:
-    raw = raw.removesuffix(b"\r\n").removesuffix(b"\n")
     require(b"\0" not in raw, f"{caller}: the file must be text; got a NUL byte at {place}")
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{caller}: text must be UTF-8; got byte 0x{raw[error.start]:02x} at {place}, "
-            f"byte {error.start + 1}. Convert the file, for example with iconv"
-        ) from None
+    return decode_line(raw, caller, place)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from askew._check import require
+from askew._encoding import decode_file
 from askew._files import existing_file
 from askew.text._questions import Context, Question, QuestionSet
 
-BOM = "\ufeff"
 _SHOWN = 60
 _T = TypeVar("_T")
 
@@ -54,7 +54,7 @@ def read_squad(path: str | Path) -> QuestionSet:
     """
     path, caller = Path(path), "read_squad"
     collected = _Collected(caller, path)
-    text = _decode(read_bytes(path, caller), path, caller)
+    text = decode_file(read_bytes(path, caller), caller, path)
     for article in _Record(_parsed(text, caller, f"{path}"), caller, path).records("data"):
         title = article.string("title") if "title" in article else ""
         for paragraph in article.records("paragraphs"):
@@ -100,7 +100,7 @@ def read_question_lines(path: str | Path) -> QuestionSet:
     """
     path, caller = Path(path), "read_question_lines"
     collected = _Collected(caller, path)
-    text = _decode(read_bytes(path, caller), path, caller).removesuffix("\n")
+    text = decode_file(read_bytes(path, caller), caller, path).removesuffix("\n")
     for number, line in enumerate(text.split("\n") if text else [], 1):
         place = f"line {number}"
         record = _Record(_parsed(line, caller, f"{path}, {place}"), caller, path, place)
@@ -309,17 +309,6 @@ def read_bytes(path: Path, caller: str) -> bytes:
         ) from None
 
 
-def _decode(raw: bytes, path: Path, caller: str) -> str:
-    try:
-        return raw.decode("utf-8").removeprefix(BOM)
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"{caller}: text must be UTF-8; got byte 0x{raw[error.start]:02x} at {path}, "
-            f"line {line}. Convert the file, for example with iconv"
-        ) from None
-
-
 def _parsed(text: str, caller: str, place: str) -> object:
     try:
         return json.loads(text)
@@ -329,7 +318,7 @@ def _parsed(text: str, caller: str, place: str) -> object:
 
 def _begins_with_question(path: Path) -> bool:
     caller = "read_questions"
-    first = _decode(read_bytes(path, caller), path, caller).partition("\n")[0]
+    first = decode_file(read_bytes(path, caller), caller, path).partition("\n")[0]
     try:
         record = json.loads(first)
     except (ValueError, RecursionError):

@@ -172,6 +172,8 @@ def compare(
             holds another comparison.
         RuntimeError: If another process runs a comparison in this folder, or a trial fails; its
             message then names arm, seed, and the place in your code.
+        FloatingPointError: If every training diverged. An arm with a training that diverged gets
+            no verdict, the others keep theirs.
 
     Example:
         >>> from askew.tasks import APPLICATIONS
@@ -254,9 +256,13 @@ def _stored_steps(plan: RunPlan[Model], identity: dict, watcher: Watcher) -> dic
     return steps
 
 
+_DECIDED = ("pays", "does not pay")
+
+
 def _is_decided(verdicts: Sequence[Verdict], metric: Metric) -> bool:
     return all(
-        verdict.equivalent or verdict.verdict in ("pays", "does not pay")
+        # More seeds cannot decide about an arm whose training diverged.
+        verdict.equivalent or verdict.difference is None or verdict.verdict in _DECIDED
         for verdict in verdicts
         if verdict.metric == metric.name
     )

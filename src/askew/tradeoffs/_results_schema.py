@@ -47,6 +47,7 @@ class _Trial(TypedDict):
     arm: str
     seed: int
     metrics: Mapping[str, FiniteFloat | None]
+    diverged: NotRequired[str]
     curve: Sequence[_Point]
 
 
@@ -96,7 +97,8 @@ class _StoredPoint(TypedDict):
 
 
 class _StoredTrial(TypedDict):
-    metrics: Mapping[str, float]  # of a training that diverged, not finite
+    metrics: Mapping[str, float]
+    diverged: NotRequired[str]
     train_seconds: Annotated[FiniteFloat, Field(gt=0)]
     curve: Sequence[_StoredPoint]
 

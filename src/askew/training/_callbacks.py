@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 
 from accelerate import PartialState
@@ -78,6 +79,44 @@ class EarlyStopping(TrainerCallback):
             save_best(self.model, Path(str(args.output_dir)))
         if since >= self.patience:
             control.should_training_stop = True
+
+
+class Divergence(TrainerCallback):
+    """Ends a training that diverged before a checkpoint of it replaces a good one."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, float] | None = None,
+        **_: object,
+    ) -> None:
+        for name in ("loss", "eval_loss"):
+            value = (logs or {}).get(name, 0.0)
+            if not isfinite(value):
+                raise FloatingPointError(_diverged(f"{name} {value}", state))
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: nn.Module | None = None,
+        **_: object,
+    ) -> None:
+        if model is None or not (control.should_save or state.global_step == state.max_steps):
+            return
+        broken = [n for n, weight in model.named_parameters() if not weight.isfinite().all()]
+        if broken:
+            raise FloatingPointError(_diverged(f"{', '.join(broken[:3])} not finite", state))
+
+
+def _diverged(what: str, state: TrainerState) -> str:
+    return (
+        f"train_model: losses and weights must stay finite; got {what} at step "
+        f"{state.global_step}. Lower training.lr"
+    )
 
 
 class CompletionMark(TrainerCallback):

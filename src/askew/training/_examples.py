@@ -6,8 +6,17 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from askew._check import in_words, require
-from askew.text import END, START, BpeDropout, ParallelText, TokenBatches, Tokenizers, pad_batch
+from askew._check import in_words, refuse_string, require
+from askew.text import (
+    END,
+    START,
+    BpeDropout,
+    ParallelText,
+    TokenBatches,
+    Tokenizers,
+    pad_batch,
+    read_special_tokens_as_text,
+)
 
 IGNORED = -100
 
@@ -99,6 +108,8 @@ class _TokenizedTexts:
 
     def __init__(self, texts: Sequence[str], tokenizer: Tokenizer, p: float, key: str) -> None:
         self.texts = texts
+        refuse_string("TranslationExamples", "each side of the pairs", texts)
+        read_special_tokens_as_text(tokenizer)
         self.tokens = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
         self.dropout = BpeDropout(tokenizer, p) if p > 0 else None
         self.key = key

@@ -4,7 +4,7 @@ import math
 import re
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,9 @@ _REFUSAL = re.compile(
     r"(?P<needed>\d+) seeds are needed for a verdict(?P<interval>, 2 for an interval)?; "
     r"got (?P<seeds>\d+)"
 )
+
+
+_DIVERGED = re.compile(r"the training of (?P<arm>.+?) diverged with seeds? (?P<seeds>[\d, -]+)")
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,19 @@ class Language:
         """Translate why there is no verdict; other texts stay as they are."""
         refusal = _REFUSAL.fullmatch(text)
         if not refusal:
-            return text
+            return _DIVERGED.sub(self._diverged, text)
         words = self["refusal_interval" if refusal["interval"] else "refusal"]
         return words.format(needed=refusal["needed"], seeds=refusal["seeds"])
+
+    def _diverged(self, match: re.Match[str]) -> str:
+        words = self["diverged_seeds" if "," in match["seeds"] else "diverged_seed"]
+        return words.format(arm=match["arm"], seeds=match["seeds"])
+
+
+def diverged_reason(arm: str, seeds: Sequence[int]) -> str:
+    """Say in English which trainings of an arm diverged."""
+    several = "s" if len(seeds) > 1 else ""
+    return f"the training of {arm} diverged with seed{several} {', '.join(map(str, seeds))}"
 
 
 def _read(code: str) -> Language:

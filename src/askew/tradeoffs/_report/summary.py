@@ -106,9 +106,10 @@ def _phrase(say: Language, verdict: Verdict, metric: Metric) -> str:
 
 def _amounts(say: Language, verdict: Verdict, metric: Metric) -> tuple[str, str]:
     """Write size and interval; a worse arm is worse by a positive size."""
-    low = verdict.difference if verdict.low is None else verdict.low
-    high = verdict.difference if verdict.high is None else verdict.high
-    amounts = [low, verdict.difference, high]
+    middle = verdict.difference or 0.0  # a verdict has a difference
+    low = middle if verdict.low is None else verdict.low
+    high = middle if verdict.high is None else verdict.high
+    amounts = [low, middle, high]
     ratio = metric.scale == "ratio"
     if metric.better == "lower" if ratio else verdict.verdict == "does not pay":
         amounts = [-amount for amount in reversed(amounts)]

@@ -3,6 +3,7 @@
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -25,7 +26,8 @@ def measure_costs(plan: RunPlan[Model], progress: Progress) -> dict:
     """Time every trained model and measure the peak memory of training each arm, once.
 
     For each seed the arms take turns, round by round, in alternating order; a model's figure
-    is its median over the rounds. What costs.json holds is read, not measured again.
+    is its median over the rounds. A training that diverged has no model to time. What costs.json
+    holds is read, not measured again.
 
     Returns:
         `speed`: per arm and seed `latency_ms` (one item at a time) and `throughput` (items per
@@ -42,7 +44,8 @@ def measure_costs(plan: RunPlan[Model], progress: Progress) -> dict:
         timed = str(seed) in costs["speed"]
         if timed and (not adds_costs or str(seed) in costs.get("own", {})):
             continue
-        models = {arm.name: task.load(load_trial(plan.out, arm.name, seed).model) for arm in arms}
+        trials = [load_trial(plan.out, arm.name, seed) for arm in arms]
+        models = {trial.arm: task.load(trial.model) for trial in trials if not trial.diverged}
         if not timed:
             costs["speed"][str(seed)] = _time_in_turn(task, models)
         if adds_costs:
@@ -107,7 +110,8 @@ def _peak_memory(task: Task[Model], arm: Arm, threads: int, folder: Path) -> flo
 
 def _memory_of_training(task: Task[Model], arm: Arm, parent: Path) -> float:
     before = _peak_mb()
-    with tempfile.TemporaryDirectory(dir=parent) as folder:
+    # Of a training that diverges, the steps before count.
+    with tempfile.TemporaryDirectory(dir=parent) as folder, suppress(FloatingPointError):
         task.train(
             task.build(arm.config, 0),
             training=arm.training,

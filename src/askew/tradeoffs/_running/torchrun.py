@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -63,14 +64,15 @@ def main() -> None:
     if int(os.environ["RANK"]) == 0:
         run_trial(task, arm, seed, steps=steps, out=out)
     else:
-        task.train(
-            task.build(arm.config, seed + arm.init_offset),
-            training=arm.training,
-            steps=steps,
-            seed=seed,
-            folder=out / WORK / trial_name(arm.name, seed),
-            progress=lambda step, steps: None,
-        )
+        with suppress(FloatingPointError):  # the first process stores that it diverged
+            task.train(
+                task.build(arm.config, seed + arm.init_offset),
+                training=arm.training,
+                steps=steps,
+                seed=seed,
+                folder=out / WORK / trial_name(arm.name, seed),
+                progress=lambda step, steps: None,
+            )
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 

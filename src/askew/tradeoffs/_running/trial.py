@@ -1,5 +1,6 @@
 """One arm trained with one seed: whole on disk, or not there."""
 
+import math
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from torch import nn
 
 from askew._check import require
 from askew._files import check_name, existing_file, in_short, is_name, read_json, write_json
@@ -25,6 +27,7 @@ from askew.tradeoffs._results_schema import trial_fault
 from askew.tradeoffs._task import Arm, Evaluation, Model, Records, Task
 
 GAP = "generalisation_gap"
+_LARGEST = 1e100
 _SEED = "-seed"
 _PACKAGE = Path(__file__).parents[2]
 
@@ -40,6 +43,8 @@ class Trial(NamedTuple):
         train_seconds: CPU time of the training.
         curve: Losses by step.
         model: Folder of the trained weights.
+        diverged: What was not finite if the training diverged, which then has no metrics, items
+            and weights; "" if it did not.
 
     Example:
         >>> trial = Trial("plain", 0, {"f1": 80.0}, {}, 1.5, [], Path("out/trials/plain-0/model"))
@@ -54,6 +59,7 @@ class Trial(NamedTuple):
     train_seconds: float
     curve: list[dict[str, float]]
     model: Path
+    diverged: str = ""
 
 
 def trial_name(arm: str, seed: int) -> str:
@@ -131,29 +137,39 @@ def _run_trial(task: Task[Model], arm: Arm, seed: int, *, steps: int, out: Path)
     work, final = out / WORK / name, out / "trials" / name
     work.mkdir(parents=True, exist_ok=True)
     model = task.build(arm.config, seed + arm.init_offset)
-    records = task.train(
-        model,
-        training=arm.training,
-        steps=steps,
-        seed=seed,
-        folder=work,
-        progress=ProgressFile(work / "progress"),
-    )
-    evaluation = task.evaluate(model)
+    started, records, items, outcome = time.process_time(), [], {}, {}
+    try:
+        records = task.train(
+            model,
+            training=arm.training,
+            steps=steps,
+            seed=seed,
+            folder=work,
+            progress=ProgressFile(work / "progress"),
+        )
+        _check_training(model, records)
+        evaluation = task.evaluate(model)
+        items = {metric: np.asarray(values, float) for metric, values in evaluation.items.items()}
+        metrics = dict(evaluation.metrics) | _gap(task, model, evaluation)
+        for name, value in metrics.items():
+            _check_scores(name, np.append(items.get(name, ()), value))
+        outcome["metrics"] = {name: float(value) for name, value in metrics.items()}
+    except FloatingPointError as error:
+        items, outcome = {}, {"metrics": {}, "diverged": in_short(error)}
     whole = work / "whole"
     shutil.rmtree(whole, ignore_errors=True)
     whole.mkdir()
-    task.save(model, whole / "model")
-    items = {metric: np.asarray(values, float) for metric, values in evaluation.items.items()}
+    if "diverged" not in outcome:
+        task.save(model, whole / "model")
     save_file(items, whole / "items.safetensors")
-    figures = dict(evaluation.metrics) | _gap(task, model, evaluation)
+    spent = max(time.process_time() - started, 1e-6)
     values = {
         "version": 1,
         "arm": arm.name,
         "seed": seed,
         "steps": steps,
-        "metrics": {name: float(value) for name, value in figures.items()},
-        "train_seconds": max(r["train_seconds"] for r in records),
+        **outcome,
+        "train_seconds": max((r["train_seconds"] for r in records), default=spent),
         "curve": learning_curve(records),
     }
     write_json(whole / "trial.json", values)
@@ -161,6 +177,24 @@ def _run_trial(task: Task[Model], arm: Arm, seed: int, *, steps: int, out: Path)
     shutil.rmtree(final, ignore_errors=True)
     whole.rename(final)
     shutil.rmtree(work)
+
+
+def _check_training(model: nn.Module, records: Records) -> None:
+    """Raise a FloatingPointError if a training diverged without a word."""
+    for record in records:
+        for name in ("loss", "eval_loss"):
+            if not math.isfinite(record.get(name, 0.0)):
+                raise FloatingPointError(f"{name} {record[name]} at step {record['step']}")
+    broken = [name for name, weight in model.named_parameters() if not weight.isfinite().all()]
+    if broken:
+        raise FloatingPointError(f"weights that are not finite in {', '.join(broken[:3])}")
+
+
+def _check_scores(name: str, values: np.ndarray) -> None:
+    """Raise a FloatingPointError if a score is NaN, or so large that its square could overflow."""
+    bad = values[~(np.abs(values) <= _LARGEST)]
+    if bad.size:
+        raise FloatingPointError(f"{name} {bad[0]}, which is not finite or above {_LARGEST:g}")
 
 
 def _gap(task: Task[Model], model: Model, evaluation: Evaluation) -> dict[str, float]:
@@ -216,6 +250,7 @@ def load_trial(out: Path, arm: str, seed: int) -> Trial:
         train_seconds=float(stored["train_seconds"]),
         curve=stored["curve"],
         model=folder / "model",
+        diverged=stored.get("diverged", ""),
     )
 
 

@@ -161,16 +161,22 @@ def step_seconds(task: Task[Model], arm: Arm, folder: Path) -> float:
     """Train an arm from seed 0, and return the CPU-seconds per step after the first record.
 
     Raises:
-        ValueError: If the records have the time of fewer than two steps.
+        ValueError: If the training diverges, or its records have the time of fewer than two steps.
     """
-    records = task.train(
-        task.build(arm.config, 0),
-        training=arm.training,
-        steps=_CALIBRATION_STEPS,
-        seed=0,
-        folder=folder,
-        progress=lambda step, steps: None,
-    )
+    try:
+        records = task.train(
+            task.build(arm.config, 0),
+            training=arm.training,
+            steps=_CALIBRATION_STEPS,
+            seed=0,
+            folder=folder,
+            progress=lambda step, steps: None,
+        )
+    except FloatingPointError as error:
+        raise ValueError(
+            f"calibrate: a training must stay finite to be timed; got {arm.name}: {error}. "
+            "Give the budget in steps"
+        ) from None
     timed = [r for r in records if "loss" in r]
     require(
         len({r["step"] for r in timed}) > 1,

@@ -333,14 +333,17 @@ def _score(task: Task[Model], arm: Arm, number: int, steps: int, parent: Path) -
     seed = _FIRST_SEED + number
     model = task.build(arm.config, seed + arm.init_offset)
     with TemporaryDirectory(dir=parent) as folder:
-        records = task.train(
-            model,
-            training=arm.training,
-            steps=steps,
-            seed=seed,
-            folder=Path(folder),
-            progress=lambda step, steps: None,
-        )
+        try:
+            records = task.train(
+                model,
+                training=arm.training,
+                steps=steps,
+                seed=seed,
+                folder=Path(folder),
+                progress=lambda step, steps: None,
+            )
+        except FloatingPointError:
+            return -math.inf
     score = task.validate(model)
     if score is None:
         losses = [record["eval_loss"] for record in records if "eval_loss" in record]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from askew._check import require
+from askew._encoding import refuse_utf16
 from askew._files import check_name
 
 COLUMNS = ("arm", "seed", "item", "metric", "value")
@@ -119,6 +120,8 @@ def _checked_table(rows: Iterable[Sequence]) -> ResultTable:
 
 
 def _csv_rows(path: Path) -> Iterator[Sequence[str]]:
+    with path.open("rb") as start:
+        refuse_utf16(start.read(4), "analyze", path)
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
         header = next(reader, [])

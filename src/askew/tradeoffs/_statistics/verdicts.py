@@ -101,7 +101,7 @@ class Verdict(NamedTuple):
     challenger: str
     baseline: str
     verdict: Literal["pays", "does not pay", "cannot tell"] | None
-    difference: float
+    difference: float | None
     low: float | None
     high: float | None
     equivalence: float
@@ -109,7 +109,7 @@ class Verdict(NamedTuple):
     minimum_detectable: float | None
     seeds: int
     seed_differences: tuple[float, ...]
-    wins: int
+    wins: int | None
     confidence: float
     reason: str
 
