@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from askew._check import require
-from askew._files import in_short, is_partial, read_json
+from askew._files import in_short, is_open_pipe, is_partial, read_json
 
 _LOCK = ".lock"
 _PROBE = ".askew-probe-"
@@ -118,6 +118,10 @@ def check_output(
             not any(_is_same(path, file) for file in files),
             f"{caller}: the output must be another file than the input; got {path} for both",
         )
+    require(
+        not path.is_fifo() or is_open_pipe(path),
+        f"{caller}: the output must be a file; got {path}, a pipe that may wait for ever. {again}",
+    )
     if path.exists() and not path.is_file():
         return
     try:

@@ -199,7 +199,8 @@ def test_a_damaged_model_is_refused_also_without_checksums(folder, damage):
     [
         ("{", "config.json must be JSON"),
         ('{"model_type": "bert"}', "of an askew-translation model; got model_type 'bert'"),
-        ("[]", "of an askew-translation model; got model_type None"),
+        ("[]", "config.json must hold an object"),
+        ("{}", "of an askew-translation model; got model_type None"),
     ],
 )
 def test_a_foreign_config_is_refused(folder, text, message):

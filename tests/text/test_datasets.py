@@ -14,7 +14,7 @@ TREE = {"en": "tree", "de": "Baum"}
 @pytest.fixture
 def library(monkeypatch):
     """A stand-in that records the requests."""
-    made = SimpleNamespace(rows=None, requests=[])
+    made = SimpleNamespace(rows=None, requests=[], __version__="4.0.0")
 
     def load(*given):
         made.requests.append(given)
@@ -23,6 +23,13 @@ def library(monkeypatch):
     made.load_dataset = made.load_from_disk = load
     monkeypatch.setitem(sys.modules, "datasets", made)
     return made
+
+
+def test_versions_that_would_run_code_are_refused(library):
+    library.__version__ = "3.6.0"
+    with pytest.raises(ValueError, match=r"of version 4 or later, .*; got version 3.6.0"):
+        read_dataset("any/name")
+    assert not library.requests
 
 
 def test_reads_two_columns_of_one_part(library):

@@ -5,7 +5,9 @@ import math
 import shutil
 
 import filelock
+import numpy as np
 import pytest
+import torch
 from stub_task import StubTask, line_config
 
 from askew.tradeoffs import (
@@ -193,6 +195,31 @@ def test_it_stops_once_it_is_decided(tmp_path, in_process):
     assert ours.high - ours.low > theirs.high - theirs.low, "the price of looking twice"
     with pytest.raises(ValueError, match=r"last look must be at all 6 seeds; got looks \[5, 8\]"):
         run(tmp_path / "other", seeds=range(6), looks=looks)
+
+
+def test_more_arms_than_looks_can_be_judged_with_are_refused_before_any_work(tmp_path):
+    arms = [dataclasses.replace(ARMS[0], name=f"arm{place}") for place in range(53)]
+    with pytest.raises(ValueError, match=r"in \[0.5, 0.999\] with several looks; got .* 0.99903"):
+        run(tmp_path / "out", arms=arms, seeds=range(8), looks=[5, 8])
+    assert not (tmp_path / "out").exists()
+
+
+def test_many_arms_are_judged_at_one_look(tmp_path, in_process):
+    arms = [dataclasses.replace(ARMS[0], name=f"arm{place}") for place in range(53)]
+    verdicts = run(tmp_path / "out", arms=arms, seeds=range(2), budget=Budget(steps=1)).verdicts
+    assert len({verdict.challenger for verdict in verdicts}) == 52
+    assert {verdict.confidence for verdict in verdicts} == {1 - 0.05 / 52}
+
+
+def test_figures_of_numpy_and_torch_are_stored(tmp_path, in_process):
+    class Figures(StubTask):
+        def evaluate(self, model):
+            plain = super().evaluate(model)
+            kinds = zip(plain.metrics.items(), (np.float32, torch.tensor), strict=True)
+            return plain._replace(metrics={name: kind(value) for (name, value), kind in kinds})
+
+    trial = run(tmp_path / "out", Figures(), seeds=[0]).results["trials"][0]
+    assert all(type(value) is float for value in trial["metrics"].values())
 
 
 def test_a_model_against_itself_starts_from_other_weights(tmp_path, in_process):

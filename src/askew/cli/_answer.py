@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from askew._folders import check_writable, one_writer
-from askew.cli._exits import exit_on_user_error, set_up_torch
+from askew.cli._exits import exit_on_user_error, set_up_torch, tell
 from askew.cli._options import Quiet, Threads
+from askew.cli._streams import show
 
 if TYPE_CHECKING:
     from askew.models import Answer, ContextIndex, QuestionAnswerer
@@ -76,11 +77,12 @@ def answer_command(
             if question is not None:
                 with exit_on_user_error():
                     raise
-            print(f"askew: {error}", file=sys.stderr)
+            tell(str(error))
             refused += 1
             continue
         if as_json:
-            print(_as_json(text, answers), flush=True)
+            show(_as_json(text, answers))
+            sys.stdout.flush()
         else:
             _show(answers, contexts)
     if refused:
@@ -152,7 +154,7 @@ def _show(answers: "list[Answer]", index: "ContextIndex") -> None:
     for answer in answers:
         text = index.contexts[answer.context].text
         first, last = max(0, answer.start - 80), min(len(text), answer.end + 80)
-        line = Text(f"{answer.score:7.2f}  {answer.title}:{answer.start}-{answer.end}  ")
+        line = Text(f"{answer.score:7.2f}  {_flat(answer.title)}:{answer.start}-{answer.end}  ")
         line.append("…" if first else "")
         line.append(_flat(text[first : answer.start]))
         line.append(_flat(answer.text), style="bold reverse")

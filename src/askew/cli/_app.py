@@ -17,6 +17,7 @@ from askew.cli._inspect import inspect_command
 from askew.cli._options import OneLineCommand, paragraphs
 from askew.cli._parts import parts_command
 from askew.cli._report import report_command
+from askew.cli._streams import show
 from askew.cli._train import make_train_app
 from askew.cli._translate import translate_command
 from askew.tasks import APPLICATIONS, Application
@@ -82,7 +83,7 @@ def make_app(applications: Mapping[str, Application]) -> typer.Typer:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"askew {metadata.version('askew')}")
+        show(f"askew {metadata.version('askew')}")
         raise typer.Exit
 
 

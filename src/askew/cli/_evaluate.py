@@ -13,6 +13,7 @@ from askew._files import write_text
 from askew._folders import check_output
 from askew.cli._exits import exit_on_failure, exit_on_user_error, print_notes, set_up_torch
 from askew.cli._options import OneLineCommand, OutputOptions, make_command
+from askew.cli._streams import show
 from askew.tasks import Application, option
 
 
@@ -65,9 +66,9 @@ def _evaluate(scored: Mapping[str, Any], run: EvaluateOptions, *each: Any) -> No
         texts = (" ".join(text.splitlines()) + "\n" for text in outputs)
         write_text(run.out, "".join(texts))
     if run.as_json:
-        print(json.dumps(results, indent=2, ensure_ascii=False))
+        show(json.dumps(results, indent=2, ensure_ascii=False))
     else:
-        print("\n".join(lines))
+        show("\n".join(lines))
 
 
 def _application_of(folder: Path) -> str:

@@ -15,6 +15,8 @@ from askew._folders import FolderInUseError
 FAILURES = (OSError, RuntimeError, ValueError, ArithmeticError, SafetensorError)
 """What goes wrong in the middle of the work, from a full disk to a loss that is not finite."""
 
+from askew._files import visible
+
 
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
@@ -72,7 +74,7 @@ def every_failure_in_one_line() -> Iterator[None]:
         _drop_output()
     except FAILURES as error:
         _drop_output()
-        _print_line(_in_one_line(error))
+        tell(_in_one_line(error))
         raise SystemExit(1) from None
 
 
@@ -88,19 +90,20 @@ def _in_one_line(error: Exception) -> str:
 
 def fail(message: str, code: int) -> NoReturn:
     """Print one line on stderr and end with an exit code."""
-    _print_line(message)
+    tell(message)
     raise typer.Exit(code)
-
-
-def _print_line(message: str) -> None:
-    with suppress(OSError):  # without room for it, the exit code must do
-        print(f"askew: {message}", file=sys.stderr)
 
 
 def print_notes(notes: Iterable[str]) -> None:
     """Print notes for the user on stderr, one per line."""
     for note in notes:
-        print(f"askew: note: {note}", file=sys.stderr)
+        tell(f"note: {note}")
+
+
+def tell(message: str) -> None:
+    """Print one line for the user on stderr, with nothing in it that steers a terminal."""
+    with suppress(OSError):  # without room for it, the exit code must do
+        print(f"askew: {visible(message)}", file=sys.stderr)
 
 
 def set_up_torch(threads: int) -> None:

@@ -9,6 +9,7 @@ import typer
 from askew._folders import check_output
 from askew.cli._exits import exit_on_user_error, set_up_torch
 from askew.cli._options import Json
+from askew.cli._streams import show
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -65,11 +66,11 @@ def inspect_command(
             pictures = [picture for reading in readings.values() for picture in reading.pictures]
             inspection.write_inspection_page(report, out, pictures)
     if as_json:
-        print(json.dumps(report.to_plain(), indent=2, ensure_ascii=False))
+        show(json.dumps(report.to_plain(), indent=2, ensure_ascii=False))
         return
     _show(report)
     if out is not None:
-        print(f"page: {out}")
+        show(f"page: {out}")
 
 
 def _show(report: "Inspection") -> None:
@@ -84,10 +85,10 @@ def _show(report: "Inspection") -> None:
     console.print(table)
     for stack, kind in dict.fromkeys((layer.stack, layer.kind) for layer in report.attention):
         layers = [x for x in report.attention if (x.stack, x.kind) == (stack, kind)]
-        print(f"\n{stack or 'module'}, {kind}-attention")
+        show(f"\n{stack or 'module'}, {kind}-attention")
         table = _table("layer", "rank", "entropy")
         if kind == "self":
-            print(
+            show(
                 "Σ: the sum of all heads; heads: lowest, median, highest.\nRandom weights give a "
                 f"symmetry of about {1 / layers[0].d_model:.2g}."
             )

@@ -8,6 +8,7 @@ import typer
 
 from askew.cli._exits import exit_on_user_error
 from askew.cli._options import Json
+from askew.cli._streams import show
 
 
 def parts_command(
@@ -48,13 +49,13 @@ def parts_command(
                 rules.setdefault(part, [part])
         table = parts_table(build_on_meta(folder), rules, rates, rest=rest)
     if as_json:
-        print(json.dumps([row._asdict() for row in table.rows], indent=2))
+        show(json.dumps([row._asdict() for row in table.rows], indent=2))
         return
-    print(table)
+    show(str(table))
     if names:
         for row in table.rows:
             for aliases in row.names:
-                print(f"{row.part}\t{' = '.join(aliases)}")
+                show(f"{row.part}\t{' = '.join(aliases)}")
 
 
 def _assigned(text: str) -> tuple[str, str]:

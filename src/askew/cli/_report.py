@@ -9,6 +9,7 @@ import typer
 
 from askew.cli._exits import exit_on_user_error
 from askew.cli._options import Quiet
+from askew.cli._streams import show
 
 
 def report_command(
@@ -42,7 +43,7 @@ def report_command(
         runs = [tradeoffs.read_run(folder) for folder in folders]
         tradeoffs.write_joint_report(runs, path, language=language)
     if not quiet:
-        print(f"report: {path}")
+        show(f"report: {path}")
 
 
 def write_page(results: Mapping[str, object], folder: Path, language: str) -> None:
@@ -58,7 +59,7 @@ def show_results(
 ) -> None:
     """Print the results of a comparison and the path of its report."""
     if as_json:
-        print(json.dumps(results, indent=2, ensure_ascii=False))
+        show(json.dumps(results, indent=2, ensure_ascii=False))
         return
     from rich.console import Console
 
@@ -66,4 +67,4 @@ def show_results(
 
     print_results(results, Console(), language=language)
     if folder is not None:
-        print(f"report: {folder / 'report.html'}")
+        show(f"report: {folder / 'report.html'}")

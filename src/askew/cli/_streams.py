@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
+from askew._files import visible
+
 if TYPE_CHECKING:
     from askew.models import Translator
 
@@ -47,6 +49,11 @@ class LineStats:
         counts = ", ".join(f"{count} {what}" for count, what in notes if count)
         if counts:
             print(f"askew: note: of {self.lines} lines: {counts}", file=sys.stderr)
+
+
+def show(text: str) -> None:
+    """Print on stdout: exactly into a file or a pipe, and so that all can be seen on a terminal."""
+    print(visible(text) if sys.stdout.isatty() else text)
 
 
 def opened(path: Path | None, mode: str, standard: TextIO) -> AbstractContextManager[BinaryIO]:

@@ -22,6 +22,7 @@ from askew.cli._options import (
     make_command,
     paragraphs,
 )
+from askew.cli._streams import show
 from askew.tasks import Application, Training, option
 
 
@@ -96,7 +97,7 @@ def _train(application: Application, training: Training, options: Any, run: RunO
 
 def _print_scores(scores: Mapping[str, float], run: RunOptions) -> None:
     if run.as_json:
-        print(json.dumps(scores, indent=2))
+        show(json.dumps(scores, indent=2))
     else:
-        print("test set: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
-        print(f"model: {run.out}")
+        show("test set: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
+        show(f"model: {run.out}")

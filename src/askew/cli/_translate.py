@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from askew._files import existing_file, visible
 from askew._folders import check_output
-from askew.cli._exits import exit_on_failure, exit_on_user_error, set_up_torch
+from askew.cli._exits import exit_on_failure, exit_on_user_error, set_up_torch, tell
 from askew.cli._options import MAX_SEED, Quiet, Threads
-from askew.cli._streams import LineStats, count_special, opened, windows
+from askew.cli._streams import LineStats, count_special, opened, show, windows
 
 if TYPE_CHECKING:
     from askew.models import DecodingConfig, Hypothesis, Translator
@@ -78,8 +79,8 @@ def translate_command(
             top_p=top_p,
             seed=seed,
         )
-        if file is not None and not file.is_file():
-            raise ValueError(f"translate: the file must exist; got {file}")
+        if file is not None:
+            existing_file("translate", file, pipe=True)
         if file is not None and file.suffix == ".po" and out is None:
             raise ValueError(f"translate: a .po file needs --out; got {file} without")
         if show_attention is not None and engine != "torch":
@@ -102,6 +103,7 @@ def translate_command(
         return
     form = _json_line if as_json else partial(_plain_lines, scored=scores or n_best > 1)
     shown = not quiet and sys.stderr.isatty() and (out is not None or not sys.stdout.isatty())
+    on_terminal = out is None and sys.stdout.isatty()
     stats = LineStats(file.stat().st_size if file is not None else None, shown=shown)
     with (
         exit_on_failure(),
@@ -114,7 +116,8 @@ def translate_command(
                 _show_attention(translator, lines, show_attention)
             translations = translator.hypotheses(lines, decoding)
             for line, hypotheses in enumerate(translations, start=number):
-                target.write(form(line, hypotheses).encode())
+                text = form(line, hypotheses)
+                target.write((visible(text) if on_terminal else text).encode())
             target.flush()
             stats.progress()
     stats.end()
@@ -136,7 +139,7 @@ def _translate_catalogue(
         count = translate_po(
             file, lambda texts: translator.translate(texts, decoding=decoding), out
         )
-    print(f"{count} messages filled in and marked fuzzy: {out}")
+    show(f"{count} messages filled in and marked fuzzy: {out}")
 
 
 def _plain_lines(number: int, hypotheses: "list[Hypothesis]", *, scored: bool) -> str:
@@ -158,4 +161,4 @@ def _show_attention(translator: "Translator", lines: list[str], path: Path) -> N
     if chosen:
         write_attention_page([attention_map(translator, line) for line in chosen], path)
     else:
-        print("askew: note: no line is short enough to show its attention", file=sys.stderr)
+        tell("note: no line is short enough to show its attention")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from askew._check import require
 from askew._config import load_config, to_dict
-from askew._files import read_json, write_json
+from askew._files import existing_file, read_json, write_json
 from askew._folders import whole_model
 from askew.optim import AsymmetricOptimizer, AsymmetricScheduler
 from askew.regularizers import AsymmetricDropout
@@ -325,7 +325,7 @@ class TableTask(Task[MLP]):
         del values["version"]
         with whole_model("load", folder):
             model = MLP(load_config(MLPConfig, values), self.d_in)
-            model.load_state_dict(load_file(folder / "model.safetensors"))
+            model.load_state_dict(load_file(existing_file("load", folder / "model.safetensors")))
         return model.eval()
 
 

@@ -67,6 +67,12 @@ def _load(name: str, config: str | None) -> Any:
             "read_dataset: the datasets library must be installed; got none. pip install datasets",
             name=error.name,
         ) from None
+    version = datasets.__version__
+    require(
+        int(version.partition(".")[0]) >= 4,
+        "read_dataset: datasets must be of version 4 or later, which runs no code of a data set; "
+        f"got version {version}. pip install 'datasets>=4'",
+    )
     saved = ("dataset_info.json", "dataset_dict.json")  # one of them marks save_to_disk
     if any((Path(name) / file).is_file() for file in saved):
         return datasets.load_from_disk(name)

@@ -9,6 +9,7 @@ from string import printable
 from typing import NamedTuple
 
 from askew._check import require
+from askew._files import existing_file
 
 _TEXT = re.compile(r'(msgctxt|msgid_plural|msgid|msgstr(?:\[\d+\])?)?\s*"((?:[^"\\]|\\.)*)"')
 _MAY_FOLLOW = {  # for each keyword those that may stand before it; "" begins a message
@@ -53,7 +54,7 @@ class PoFile(NamedTuple):
 
 def read_po_file(path: Path) -> PoFile:
     """Read a file; the header is not among the messages."""
-    require(path.is_file(), f"read_po: the file must exist; got {path}")
+    existing_file("read_po", path)
     raw = path.read_bytes()
     encoding = _encoding(raw, path)
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from askew._check import require
+from askew._files import existing_file
 from askew.text._pairs import ParallelText
 
 _BOM = "\ufeff"
@@ -117,8 +118,7 @@ def _with_text(line: str, path: str | Path, number: int) -> str:
 
 def _lines(path: Path, caller: str) -> Iterator[tuple[int, str]]:
     """Yield number and text of each line; a damaged file is a ValueError that names the line."""
-    require(path.exists(), f"{caller}: the file must exist; got {path}")
-    require(not path.is_dir(), f"{caller}: a file is needed; got the directory {path}")
+    existing_file(caller, path, pipe=True)
     number = 0
     packed = path.name.lower().endswith(".gz")
     with cast(BinaryIO, gzip.open(path)) if packed else path.open("rb") as file:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from askew._check import require
+from askew._files import existing_file
 from askew.text._questions import Context, Question, QuestionSet
 
 BOM = "\ufeff"
@@ -275,9 +276,7 @@ def _short(text: str) -> str:
 
 
 def read_bytes(path: Path, caller: str) -> bytes:
-    require(path.exists(), f"{caller}: the file must exist; got {path}")
-    require(not path.is_dir(), f"{caller}: a file is needed; got the directory {path}")
-    raw = path.read_bytes()
+    raw = existing_file(caller, path).read_bytes()
     if not path.name.lower().endswith(".gz"):
         return raw
     try:

@@ -16,7 +16,6 @@ from askew.tradeoffs._running.trial import is_finished, load_trial, unfinished
 from askew.tradeoffs._running.trials import calibrate, run_trials
 from askew.tradeoffs._running.tuning import Tuned, check_journal, check_space, tune
 from askew.tradeoffs._running.watcher import Watcher
-from askew.tradeoffs._statistics.sequential import sequential_confidence
 from askew.tradeoffs._statistics.verdicts import Metric, Verdict
 from askew.tradeoffs._task import Arm, Model, Task
 
@@ -201,7 +200,7 @@ def compare(
         bool(plan.looks) and plan.looks[-1] == len(seeds),
         f"compare: the last look must be at all {len(seeds)} seeds; got looks {plan.looks}",
     )
-    sequential_confidence(plan.looks)  # refuses looks that do not increase
+    plan.interval_confidence()  # refuses looks, and too many arms for several looks
     identity = _prepare(plan)
     with one_writer(out, caller="compare"):
         clear_work(out, keep=unfinished(out, [arm.name for arm in arms]))

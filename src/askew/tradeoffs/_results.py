@@ -21,8 +21,7 @@ from askew.tradeoffs._running.task_costs import (
 )
 from askew.tradeoffs._running.trial import GAP, Trial
 from askew.tradeoffs._running.tuning import Tuned
-from askew.tradeoffs._statistics.sequential import sequential_confidence
-from askew.tradeoffs._statistics.verdicts import Metric, Row, Verdict, analyze, shared_confidence
+from askew.tradeoffs._statistics.verdicts import Metric, Row, Verdict, analyze
 from askew.tradeoffs._task import Arm, Model, Task
 
 SPEED_METRICS = (
@@ -64,21 +63,18 @@ def results_of(
     metrics = (*task.metrics, *_gap_metrics(task, trials), *_speed_metrics(task))
     metrics = (*metrics, *task_cost_metrics(costs, trials, metrics))
     judged = [m for m in metrics if _is_judged(costs, m.name)]
-    confidence = sequential_confidence(
-        plan.looks, confidence=shared_confidence(0.95, len(arms) - 1)
-    )
     verdicts = analyze(
         _rows(trials, costs),
         baseline=arms[-1].name,
         metrics=judged,
-        confidence=confidence,
+        confidence=plan.interval_confidence(),
         correction="none",
     )
     results = {
         "version": 1,
         "task": task.name,
         "summary": headline(verdicts, metrics),
-        "settings": _settings_entry(plan, trials, confidence),
+        "settings": _settings_entry(plan, trials),
         "versions": versions(),
         "metrics": [asdict(metric) for metric in metrics],
         "arms": [_arm_entry(task, arm, trials, costs) for arm in arms],
@@ -90,13 +86,13 @@ def results_of(
     return verdicts, results
 
 
-def _settings_entry(plan: RunPlan[Model], trials: Sequence[Trial], confidence: float) -> dict:
+def _settings_entry(plan: RunPlan[Model], trials: Sequence[Trial]) -> dict:
     return {
         "data": dict(plan.task.describe()),
         **plan.whole_settings,
         "seeds": list(dict.fromkeys(trial.seed for trial in trials)),
         "looks": list(plan.looks),
-        "confidence": confidence,
+        "confidence": plan.interval_confidence(),
         "correction": "bonferroni" if len(plan.arms) > 2 else "none",
         "budget": asdict(plan.budget),
         "steps": dict(plan.steps),
@@ -210,7 +206,9 @@ def _speed_metrics(task: Task[Model]) -> tuple[Metric, ...]:
 
 def versions() -> dict[str, str]:
     """Return the versions of the packages that made the results, of those installed."""
-    packages = ("askew", "torch", "transformers", "tokenizers", "sacrebleu", "numpy", "scipy")
+    models = ("askew", "torch", "transformers", "tokenizers")
+    data_and_scores = ("babel", "sacrebleu", "numpy", "scipy")
+    packages = (*models, *data_and_scores)
     return {
         "python": sys.version.split()[0],
         **{name: version(name) for name in packages if find_spec(name) is not None},

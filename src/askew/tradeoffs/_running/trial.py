@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from askew._check import require
-from askew._files import in_short, read_json, write_json
+from askew._files import check_name, existing_file, in_short, is_name, read_json, write_json
 from askew._folders import WORK
 from askew.tradeoffs._results_schema import trial_fault
 from askew.tradeoffs._task import Arm, Evaluation, Model, Records, Task
@@ -57,13 +57,18 @@ class Trial(NamedTuple):
 
 
 def trial_name(arm: str, seed: int) -> str:
-    """Name the folder of a trial."""
+    """Name the folder of a trial.
+
+    Raises:
+        ValueError: If the name of the arm leads out of a folder.
+    """
+    check_name("trial_name", "arm", arm)
     return f"{arm}{_SEED}{seed}"
 
 
 def is_finished(out: Path, arm: str, seed: int) -> bool:
     """Return whether a finished trial is on disk, so that it need not run again."""
-    return (out / "trials" / trial_name(arm, seed) / "trial.json").is_file()
+    return is_name(arm) and (out / "trials" / trial_name(arm, seed) / "trial.json").is_file()
 
 
 def unfinished(out: Path, arms: Sequence[str]) -> list[str]:
@@ -141,12 +146,13 @@ def _run_trial(task: Task[Model], arm: Arm, seed: int, *, steps: int, out: Path)
     task.save(model, whole / "model")
     items = {metric: np.asarray(values, float) for metric, values in evaluation.items.items()}
     save_file(items, whole / "items.safetensors")
+    figures = dict(evaluation.metrics) | _gap(task, model, evaluation)
     values = {
         "version": 1,
         "arm": arm.name,
         "seed": seed,
         "steps": steps,
-        "metrics": dict(evaluation.metrics) | _gap(task, model, evaluation),
+        "metrics": {name: float(value) for name, value in figures.items()},
         "train_seconds": max(r["train_seconds"] for r in records),
         "curve": learning_curve(records),
     }
@@ -190,7 +196,7 @@ def load_trial(out: Path, arm: str, seed: int) -> Trial:
     stored = read_json(folder / "trial.json")
     fault, items = trial_fault(stored), {}
     try:
-        items = load_file(folder / "items.safetensors")
+        items = load_file(existing_file("load_trial", folder / "items.safetensors"))
     except (OSError, SafetensorError) as error:
         fault = fault or f"items.safetensors: {in_short(error)}"
     malformed = [
