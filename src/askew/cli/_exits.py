@@ -10,12 +10,11 @@ from typing import NoReturn
 import typer
 from safetensors import SafetensorError
 
+from askew._files import visible
 from askew._folders import FolderInUseError
 
 FAILURES = (OSError, RuntimeError, ValueError, ArithmeticError, SafetensorError)
 """What goes wrong in the middle of the work, from a full disk to a loss that is not finite."""
-
-from askew._files import visible
 
 
 @contextmanager
