@@ -57,7 +57,8 @@ class DecodesWithCache(GenerationMixin):
 
 def seq2seq_output(*, cache: Cache | None, **others: Any) -> Seq2SeqLMOutput:
     """Make the result of an encoder-decoder with the name of its cache that `generate` reads."""
-    return Seq2SeqLMOutput(**{CACHE: cache}, **others)
+    values: dict[str, Any] = {CACHE: cache, **others}
+    return Seq2SeqLMOutput(**values)
 
 
 def cached_length(cache: Cache, layer: int) -> int:
