@@ -209,6 +209,14 @@ def outside(folder: Path, name: str) -> dict[str, str]:
     return dict.fromkeys(weights, name)
 
 
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"model": {"type": "nothing"}}'])
+def test_a_tokenizer_that_is_none_is_refused_in_one_line(text, place):
+    folder = bert(place / "folder")
+    (folder / "tokenizer.json").write_text(text)
+    for name in ("train", "compare", "inspect"):
+        assert_refused(command(name, folder), place)
+
+
 INDEXED = {
     "a pickle": (pickled, "pytorch_model.bin"),
     "a pickle of another name": (pickled, "model-00001.safetensors"),

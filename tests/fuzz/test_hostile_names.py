@@ -12,6 +12,8 @@ from askew._files import write_json
 from askew.cli import app
 from askew.models import ContextIndex
 from askew.tradeoffs import Arm, Experiment, Row, analyze, load_trial, read_run
+from askew.training import last_checkpoint
+from askew.training._callbacks import mark_complete
 
 NAMES = [
     *("", " ", ".", "..", "../x", "a/b", "/etc", "a\\b", "a\0b", "a\nb", "\x1b[31mred", "a\u202eb"),
@@ -109,3 +111,15 @@ def test_a_name_in_the_list_of_an_index_stays_inside(tmp_path):
 def test_a_trial_outside_is_not_read(tmp_path):
     with pytest.raises(ValueError, match=r"trial_name: arm must be a name that a folder can have"):
         load_trial(tmp_path, "../../elsewhere", 0)
+
+
+def test_a_checkpoint_lists_its_own_files_alone(tmp_path):
+    checkpoint = tmp_path / "checkpoint-1"
+    checkpoint.mkdir()
+    (checkpoint / "weights").write_text("x")
+    (tmp_path / "outside").write_text("x")
+    mark_complete(checkpoint)
+    assert last_checkpoint(tmp_path) == checkpoint
+    (mark,) = (path for path in checkpoint.iterdir() if path.name != "weights")
+    write_json(mark, {"weights": 1, "../outside": 1})
+    assert last_checkpoint(tmp_path) is None

@@ -5,6 +5,7 @@ import json
 import sys
 
 import pytest
+import torch
 from report_pages import example_results
 from rich.console import Console
 from saved_model import saved
@@ -12,10 +13,13 @@ from small_answerer import TOKENIZER, answerer
 from typer.testing import CliRunner
 
 from askew._files import visible
+from askew.attention import AsymmetricAttention
 from askew.cli import app
 from askew.cli._exits import tell
+from askew.cli._inspect import _show
 from askew.cli._progress import ComparisonProgress
 from askew.cli._streams import show
+from askew.inspection import inspect_model
 from askew.tradeoffs import Arm, print_results, write_report
 
 STEERING = [
@@ -141,6 +145,21 @@ def test_answers_steer_nothing(tmp_path):
     assert not steers(result.stdout)
     exact = CliRunner().invoke(app, [*call, "--quiet", "--json"]).stdout
     assert json.loads(exact)["answers"][0]["title"] == "a\x1b[31m\u202e.md"
+
+
+def test_names_of_modules_show_markup(capsys):
+    """Some configs name modules, as those of languages do."""
+    model = torch.nn.ModuleDict({f"[red]{LOUD}x": TransformerStack()})
+    _show(inspect_model(model))
+    told = capsys.readouterr().out.replace("\n", "")
+    assert "[red]" in told
+    assert not steers(told)
+
+
+class TransformerStack(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.ModuleList([AsymmetricAttention(8, num_heads=2)])
 
 
 def test_translations_are_visible_on_a_terminal(tmp_path, monkeypatch):

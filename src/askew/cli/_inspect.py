@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from askew._files import visible
 from askew._folders import check_output
 from askew.cli._exits import exit_on_user_error, set_up_torch
 from askew.cli._options import Json
@@ -75,17 +76,19 @@ def inspect_command(
 
 def _show(report: "Inspection") -> None:
     from rich.console import Console
+    from rich.text import Text
 
     console = Console()
     table = _table("stack", "layers", "width", "heads", "key heads", "parameters", "share")
     for stack in report.stacks:
         numbers = (stack.depth, stack.width, stack.heads, stack.kv_heads)
         shown = [str(n) if stack.depth else "" for n in numbers]
-        table.add_row(stack.name or "module", *shown, f"{stack.parameters:,}", f"{stack.share:.1%}")
+        name = Text(visible(stack.name or "module"))  # else rich would read its markup
+        table.add_row(name, *shown, f"{stack.parameters:,}", f"{stack.share:.1%}")
     console.print(table)
     for stack, kind in dict.fromkeys((layer.stack, layer.kind) for layer in report.attention):
         layers = [x for x in report.attention if (x.stack, x.kind) == (stack, kind)]
-        show(f"\n{stack or 'module'}, {kind}-attention")
+        show(f"\n{visible(stack or 'module')}, {kind}-attention")
         table = _table("layer", "rank", "entropy")
         if kind == "self":
             show(

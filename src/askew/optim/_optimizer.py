@@ -80,7 +80,7 @@ class AsymmetricOptimizer(Optimizer):
     ) -> None:
         if not (isinstance(base, type) and issubclass(base, Optimizer)):
             raise TypeError(f"AsymmetricOptimizer: base must be a class of optimizer; got {base!r}")
-        options = {name: plain_option(option) for name, option in (settings or {}).items()}
+        options: dict = {n: plain_option(option) for n, option in (settings or {}).items()}
         groups = parameter_groups(model, parts, rest=rest, lr=lr, no_decay=no_decay)
         _check_options(base, options, groups)
         options |= _default_rate(base, lr, groups)

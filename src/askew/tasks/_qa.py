@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from askew._check import require
 from askew._config import to_dict
-from askew._files import write_text
+from askew._files import in_short, write_text
 from askew.metrics import CorpusScore
 from askew.models import (
     AsymmetricQAConfig,
@@ -319,7 +319,13 @@ def qa_task(
             assert trained is not None
             return trained
         read_encoder_config(folder)
-        return Tokenizer.from_file(str(folder / "tokenizer.json"))
+        path = folder / "tokenizer.json"
+        try:
+            return Tokenizer.from_file(str(path))
+        except Exception as error:  # tokenizers raises bare Exception
+            raise ValueError(
+                f"qa_task: no tokenizer can be read; got {path}: {in_short(error)}"
+            ) from None
 
     return QATask(
         source_name=source_name,

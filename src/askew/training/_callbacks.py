@@ -105,7 +105,8 @@ def _is_whole(mark: Path) -> bool:
     try:
         sizes = parse_json(mark.read_text(encoding="utf-8"))
         return isinstance(sizes, dict) and all(
-            (mark.parent / name).stat().st_size == size for name, size in sizes.items()
+            name == Path(name).name and (mark.parent / name).stat().st_size == size
+            for name, size in sizes.items()
         )
     except (OSError, ValueError):
         return False

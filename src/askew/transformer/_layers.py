@@ -64,7 +64,7 @@ class FeedForward(nn.Module):
         torch.Size([1, 3, 8])
 
     References:
-        Attention Is All You Need, 2017, arXiv:1706.03762, section 3.3, equation 2.
+        Attention Is All You Need, 2017, arXiv:1706.03762.
     """
 
     def __init__(self, config: StackConfig) -> None:
