@@ -1,7 +1,7 @@
 """Folders that a run writes and reads: free to start or resume in, and with a whole model."""
 
-import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +10,7 @@ from askew._check import require
 from askew._files import in_short, is_open_pipe, is_partial, read_json
 
 _LOCK = ".lock"
-_PROBE = ".askew-probe-"
+_TAKEN_OVER = b"taken over"
 WORK = "work"
 """Sub-folder of what is unfinished; the run that holds the folder may clear it."""
 
@@ -54,7 +54,9 @@ def one_writer(folder: Path, *, caller: str) -> Iterator[bool]:
         if lock.lock_counter == 1:
             for left in filter(_is_left, folder.iterdir()):
                 left.unlink()
-        yield was_killed
+            if was_killed:
+                path.write_bytes(_TAKEN_OVER)  # for whoever holds the folder again within
+        yield path.read_bytes() == _TAKEN_OVER
     finally:
         if lock.lock_counter == 1:
             path.unlink(missing_ok=True)  # while it is held: a waiting process looks again
@@ -63,7 +65,7 @@ def one_writer(folder: Path, *, caller: str) -> Iterator[bool]:
 
 def _is_left(path: Path) -> bool:
     """Return whether a file is what a killed run leaves, besides its lock."""
-    return path.is_file() and (is_partial(path) or path.name.startswith(_PROBE))
+    return path.is_file() and is_partial(path)
 
 
 def clear_work(folder: Path, *, keep: Iterable[str] = ()) -> None:
@@ -106,9 +108,7 @@ def content_of(data: Mapping[str, object]) -> dict[str, object]:
 
 
 def _write_probe(folder: Path) -> None:
-    probe = folder / f"{_PROBE}{os.getpid()}"
-    probe.touch()
-    probe.unlink()
+    tempfile.TemporaryFile(dir=folder).close()  # has no name, so that a kill leaves nothing
 
 
 def check_output(

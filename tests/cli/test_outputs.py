@@ -212,10 +212,10 @@ def test_what_fails_on_the_way_is_one_line_everywhere(
     text = tmp_path / "a.md"
     text.write_text("Anna lives in Rome.")
     later = {
-        "askew.cli._report.print": ["report", compared],
-        "askew.cli._export.print": ["export", translator, "--out", tmp_path / "e"],
+        "askew.cli._report.show": ["report", compared],
+        "askew.cli._export.show": ["export", translator, "--out", tmp_path / "e"],
         "askew.cli._inspect._show": ["inspect", translator],
-        "askew.cli._parts.print": ["parts", translator, "--lr", "rest=1", "--rest", "rest"],
+        "askew.cli._parts.show": ["parts", translator, "--lr", "rest=1", "--rest", "rest"],
         "askew.cli._doctor._show": ["doctor"],
         "askew.cli._answer._show": ["answer", reader, "who", "--context", text, "--quiet"],
         "askew.models.Translator.hypotheses": ["translate", translator, text],

@@ -13,7 +13,7 @@ from askew.tradeoffs._results import results_of, trials_csv
 from askew.tradeoffs._running.cost_measurement import measure_costs, read_costs
 from askew.tradeoffs._running.plan import RunPlan
 from askew.tradeoffs._running.trial import is_finished, load_trial, unfinished
-from askew.tradeoffs._running.trials import calibrate, run_trials
+from askew.tradeoffs._running.trials import calibrate, check_processes, run_trials
 from askew.tradeoffs._running.tuning import Tuned, check_journal, check_space, tune
 from askew.tradeoffs._running.watcher import Watcher
 from askew.tradeoffs._statistics.verdicts import Metric, Verdict
@@ -101,6 +101,7 @@ def prepare_comparison(
 
 def _prepare(plan: RunPlan[Model]) -> dict:
     plan.check()
+    check_processes()
     if plan.tuning is not None:
         check_space(plan.arms, plan.tuning)
     identity = plan.identity()

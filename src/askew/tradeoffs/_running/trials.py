@@ -1,5 +1,6 @@
 """The trials of a comparison that are not finished, run side by side."""
 
+import multiprocessing
 import os
 import tempfile
 from collections import Counter
@@ -187,6 +188,21 @@ def step_seconds(task: Task[Model], arm: Arm, folder: Path) -> float:
     return (last["train_seconds"] - first["train_seconds"]) / (last["step"] - first["step"])
 
 
+def check_processes() -> None:
+    """Refuse a machine on which processes cannot share semaphores, before any work.
+
+    Raises:
+        ValueError: If one cannot be made, as in a container without shared memory.
+    """
+    try:
+        multiprocessing.get_context("fork").Lock()
+    except OSError as error:
+        raise ValueError(
+            "compare: trials run in processes, which need shared memory; "
+            f"got {error.strerror}. Mount /dev/shm"
+        ) from None
+
+
 @contextmanager
 def trial_processes(jobs: int, threads: int) -> Iterator[ProcessPoolExecutor]:
     """Start processes for trials, which end with this one.
@@ -194,6 +210,7 @@ def trial_processes(jobs: int, threads: int) -> Iterator[ProcessPoolExecutor]:
     They are killed in the middle of their work if an exception is raised within, and end in order
     otherwise: killed processes leave semaphores open, about which Python would warn.
     """
+    check_processes()
     executor = ProcessPoolExecutor(
         jobs, initializer=start_worker, initargs=(os.getpid(), threads), timeout=600
     )
