@@ -71,9 +71,10 @@ def seq2seq_output(*, cache: Cache | None, **others: Any) -> Seq2SeqLMOutput:
 def cached_length(cache: Cache, layer: int) -> int:
     """Count the positions of which a cache has keys."""
     made = cache.layers[layer : layer + 1]  # none before the first use
-    if _POSITIONS_ARE_GIVEN and made and type(made[0]) is StaticLayer and made[0].is_initialized:
+    keys = made[0].keys if made and type(made[0]) is StaticLayer else None
+    if _POSITIONS_ARE_GIVEN and keys is not None:
         # `get_seq_length` would count the keys of one head that are not 0; those of padding are.
-        filled = made[0].keys.ne(0).any(-1).any(1).any(0).nonzero()
+        filled = keys.ne(0).any(-1).any(1).any(0).nonzero()
         return int(filled[-1]) + 1 if len(filled) else 0
     return int(cache.get_seq_length(layer))  # a tensor in static caches
 
