@@ -14,7 +14,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 TIERS = [
     {"_check", "_plain", "_settings_module"},
-    {"_budget", "_files", "_key_mask", "_reduction"},
+    {"_budget", "_encoding", "_files", "_key_mask", "_reduction"},
     {"_folders"},
     {"_config", "attention", "losses", "metrics", "optim", "regularizers", "text"},
     {"inspection", "transformer"},
@@ -42,8 +42,12 @@ def nodes(path: Path) -> list[ast.AST]:
 
 def imported(path: Path) -> list[str]:
     """Full names of all modules, and of all names taken from modules, that a file imports."""
+    return imported_by(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def imported_by(tree: ast.AST) -> list[str]:
     names = []
-    for node in nodes(path):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -97,6 +101,21 @@ def test_the_judge_knows_no_model(path):
 
 
 @each_file
+def test_one_module_knows_the_versions_of_transformers(path):
+    if path.name == "_transformers_versions.py":
+        return
+    assert not [name for name in imported(path) if name.startswith("packaging.version")]
+    looked_at = {ast.unparse(node) for node in nodes(path) if isinstance(node, ast.Attribute)}
+    assert not {"transformers.__version__", "torch.__version__", "torch.version"} & looked_at
+    words = {node.value for node in nodes(path) if isinstance(node, ast.Constant)}
+    assert not {"cache_position", "cache_kwargs"} & words
+    for node in nodes(path):
+        if isinstance(node, ast.Try):
+            tried = [name for step in node.body for name in imported_by(step)]
+            assert not [name for name in tried if name.startswith("transformers")]
+
+
+@each_file
 def test_a_file_is_short_and_says_what_it_is(path):
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 400
@@ -128,6 +147,38 @@ def test_nothing_is_unpickled(path):
     for node in nodes(path):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
             assert "weights_only" in {word.arg for word in node.keywords}
+
+
+@each_file
+def test_models_of_transformers_are_made_in_one_place(path):
+    """Where code, adapters and pickles of a folder are kept out, see tests/fuzz."""
+    one_place = "models/_transformers_models.py"
+    if str(path.relative_to(ROOT)) == one_place:
+        return
+    ours = {"Translator.from_pretrained", "QuestionAnswerer.from_pretrained"}
+    makes = ("from_pretrained", "from_config", "_from_config", "for_model")
+    for node in nodes(path):
+        if isinstance(node, ast.Attribute) and node.attr in makes:
+            assert ast.unparse(node) in ours, f"{ast.unparse(node)}: only {one_place} may"
+        if isinstance(node, ast.Name | ast.Attribute):
+            name = ast.unparse(node)
+            if name.rpartition(".")[2].startswith("Auto") and "transformers" in "".join(
+                imported(path)
+            ):
+                assert str(path.relative_to(ROOT)) == "models/__init__.py", f"{name} in {path}"
+    if str(path.relative_to(ROOT)) == "models/__init__.py":
+        calls = [ast.unparse(n.func) for n in nodes(path) if isinstance(n, ast.Call)]
+        assert all(call.endswith(".register") for call in calls if call.startswith("Auto"))
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("cli/*.py")), ids=lambda path: path.name)
+def test_commands_print_by_one_function(path):
+    """`show` and `tell` make visible what would steer a terminal."""
+    for node in nodes(path):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "typer.echo"):
+            constant = all(isinstance(one, ast.Constant) for one in node.args)
+            ours = path.name in ("_streams.py", "_exits.py")
+            assert constant or ours, f"line {node.lineno}: {ast.unparse(node)}"
 
 
 def test_the_package_offers_its_sub_packages_lazily():

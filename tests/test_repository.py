@@ -113,6 +113,44 @@ def test_the_tested_version_is_in_the_range(requirement):
     assert requirement.specifier.contains(pinned()[requirement.name])
 
 
+@pytest.mark.parametrize("requirement", allowed(("all", "cluster", "dev")), ids=str)
+def test_a_range_has_a_lowest_version_and_no_upper_bound_but_of_interfaces_that_break(requirement):
+    operators = sorted(each.operator for each in requirement.specifier)
+    bounded = requirement.name in ("transformers", "pyrefly", "ruff")
+    assert operators == (["<", ">="] if bounded else [">="])
+
+
+def test_torch_and_transformers_are_let_in_as_promised():
+    ranges = {each.name: str(each.specifier) for each in allowed(("apps",))}
+    assert ranges["torch"] == ">=2.9"
+    assert ranges["transformers"] == "<6,>=5.0"
+
+
+def test_the_oldest_versions_are_the_lowest_of_every_range():
+    lines = (ROOT / ".ci/oldest").read_text(encoding="utf-8").splitlines()
+    command = next(line for line in lines if line.startswith("grep")).partition(" >")[0]
+    found = subprocess.check_output(["bash", "-c", command], cwd=ROOT, text=True).split()
+    ranges = allowed(("all", "cluster", "dev"))
+    lowest = {
+        f"{each.name}=={bound.version}"
+        for each in ranges
+        for bound in each.specifier
+        if bound.operator == ">="
+    }
+    assert lowest == set(found)
+
+
+def test_both_ends_of_the_ranges_are_tested_every_night():
+    path = ROOT / ".github/workflows/versions.yml"
+    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+    (nightly,) = workflow[True]["schedule"]  # YAML reads the key `on` as true
+    assert re.fullmatch(r"\d+ \d+ \* \* \*", nightly["cron"])
+    (job,) = workflow["jobs"].values()
+    runs = job["strategy"]["matrix"]["include"]
+    assert [run["script"] for run in runs] == [".ci/oldest", ".ci/newest"]
+    assert PROJECT["requires-python"] == f">={runs[0]['python']}"
+
+
 def test_the_tested_set_has_no_build_of_one_place():
     assert [
         pin for pin in pinned().values() if not re.fullmatch(r"[\d.]+(\.?(post|rc|b)\d+)?", pin)

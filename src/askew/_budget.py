@@ -32,7 +32,7 @@ class Budget:
     def __post_init__(self) -> None:
         given = [value for value in (self.steps, self.minutes) if value is not None]
         require(
-            len(given) == 1 and given[0] > 0,
+            len(given) == 1 and 0 < given[0] < math.inf,
             "Budget: exactly one of steps and minutes must be given, and positive; "
             f"got steps {self.steps}, minutes {self.minutes}",
         )

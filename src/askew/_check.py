@@ -1,6 +1,6 @@
 """How bad input is refused, and how a missing package is named."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -12,6 +12,22 @@ def require(condition: bool, message: str | Callable[[], str]) -> None:
     """
     if not condition:
         raise ValueError(message if isinstance(message, str) else message())
+
+
+def in_words(faults: Sequence[str], *, most: int = 10) -> str:
+    """Join faults to one text; of many, their number and the first ones."""
+    if len(faults) <= most:
+        return "; ".join(faults)
+    return f"{len(faults)} of these: {'; '.join(faults[:most])}; …"
+
+
+def refuse_string(caller: str, name: str, texts: object) -> None:
+    """Raise a TypeError for one string where several are due: its letters would count as texts."""
+    if isinstance(texts, str | bytes):
+        raise TypeError(
+            f"{caller}: {name} must be a list of texts; got the string {texts[:40]!r}. "
+            "Put it into a list"
+        )
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from askew._check import require
+from askew._encoding import BOM, refuse_utf16
+from askew._files import existing_file
 
 T = TypeVar("T")
 
@@ -76,9 +78,12 @@ def read_toml(path: Path | str) -> dict[str, object]:
     """
     path = Path(path)
     require(path.exists(), f"read_toml: the file must exist; got path {str(path)!r}")
-    require(path.is_file(), f"read_toml: path must be a file; got the directory {str(path)!r}")
+    require(not path.is_dir(), f"read_toml: path must be a file; got the directory {str(path)!r}")
+    existing_file("read_toml", path)
+    raw = path.read_bytes()
+    refuse_utf16(raw, "read_toml", path)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(raw.decode("utf-8").removeprefix(BOM))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(
             f"read_toml: the file must be TOML; got path {str(path)!r}: {error}"

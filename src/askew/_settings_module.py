@@ -20,6 +20,8 @@ def as_setting(name: str, label: str, setting: float | Numbers | None) -> Any:
         return setting.item()
     try:
         numbers = torch.tensor(setting)
+        if numbers.is_meta:  # there the values would be lost
+            numbers = torch.tensor(setting, device="cpu")
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(
             f"{name}: {label} must be a number or several of them; got {label} {setting!r}"
@@ -58,6 +60,10 @@ class SettingsModule(nn.Module):
     _setting_names: ClassVar[tuple[str, ...]] = ()
     _unprinted: ClassVar[tuple[str, ...]] = ()
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._initial: dict[str, Tensor] = {}
+
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if SettingsModule in cls.__bases__:  # a subclass of a loss may have another constructor
@@ -72,10 +78,18 @@ class SettingsModule(nn.Module):
 
         A parameter is registered as one, so that it is learned.
         """
+        if isinstance(setting, Tensor) and not setting.is_meta:
+            self._initial[name] = setting.detach().clone()
         if isinstance(setting, Tensor) and not isinstance(setting, nn.Parameter):
             self.register_buffer(name, setting)
         else:
             setattr(self, name, setting)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Write the tensors that were given again, which `to_empty` leaves undefined."""
+        for name, values in self._initial.items():
+            getattr(self, name).copy_(values)
 
     def extra_repr(self) -> str:
         """Return every setting that is not None; a parameter is only said to be learned."""

@@ -287,3 +287,12 @@ def test_one_query_over_many_keys_is_the_naive_loop(dtype, kv_heads, masked):
     assert slope[0].any()
     if masked:
         assert not slope[1].any()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_output_is_computed_from_the_weights_that_are_returned(causal):
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 2, 2, 5, 4, requires_grad=True)
+    output, weights = attend(q, k, v, causal=causal, return_weights=True)
+    (gradient,) = torch.autograd.grad(output.sum(), weights)
+    torch.testing.assert_close(gradient, v.sum(-1)[:, :, None].expand_as(weights))

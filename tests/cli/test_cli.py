@@ -124,6 +124,7 @@ def test_train_and_translate(tmp_path, pairs):
         "model.safetensors",
         "scores.json",
         "tokenizer.json",
+        "tokenizer_config.json",
         "training.json",
     }
     stamp = (model / "model.safetensors").stat().st_mtime_ns

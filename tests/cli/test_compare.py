@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -83,6 +84,44 @@ def test_they_are_tuned(mine, in_process, tmp_path):
     assert (tmp_path / "out" / "tuning.journal").is_file()
 
 
+BROKEN = """
+
+def broken():
+    return nn.Sequential(nn.Linear(4, 8), Picky())
+
+
+class Picky(nn.Module):
+    def forward(self, x):
+        return x @ torch.ones(3, 2, requires_grad=True)  # it has 8 columns
+
+
+failing = Experiment(
+    name="signs", models={"picky": broken, "line": line}, train_data=data, test_data=data,
+    valid_data=data, steps=4, search={"lr": Range(low=0.01, high=0.1)},
+    optimizer=lambda model, **_: torch.optim.SGD([torch.zeros(1, requires_grad=True)]),
+)
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "trial"), [([], "picky, seed 0"), (["--tune", 2], r"picky, draw \d")]
+)
+def test_an_error_of_ones_own_model_names_arm_seed_and_place(mine, in_process, settings, trial):
+    path = Path(f"{mine}.py")
+    path.write_text(EXPERIMENT + BROKEN)
+    line = (
+        path.read_text()
+        .splitlines()
+        .index("        return x @ torch.ones(3, 2, requires_grad=True)  # it has 8 columns")
+    )
+    result = run(f"{mine}:failing", "--seeds", 1, "--out", "out", "--quiet", *settings)
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    place = re.escape(f"{mine}.py:{line + 1} in forward: mat1 and mat2")
+    assert re.search(f"compare: {trial}, {place}", result.stderr)
+    assert result.stderr.endswith("finished work is kept in out\n")
+
+
 def test_a_cluster_and_shared_trainings_are_refused_together(mine, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
     result = run("--processes", 2, "--cluster", "local", "--steps", 1, "--out", "out")
@@ -151,8 +190,6 @@ def test_results_measured_elsewhere(tmp_path):
     ],
 )
 def test_refuses_in_one_line_and_leaves_no_trace(mine, tmp_path, arguments, message):
-    import re
-
     table(tmp_path / "table.csv")
     before = sorted(path for path in tmp_path.iterdir() if path.name != "__pycache__")
     result = run(*(str(a).format(mine) for a in arguments))

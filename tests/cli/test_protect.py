@@ -37,6 +37,17 @@ def trained(data):
     return result, data / "on"
 
 
+def test_a_training_that_diverges_ends_in_one_line_and_writes_no_model(data, tmp_path):
+    out = tmp_path / "broken"
+    settings = ["--set", "training.lr=1e30", "--set", "training.warmup_steps=0", "--steps", 8]
+    result = run("train", "translation", "--data", data / "pt.tsv", "--out", out, *TINY, *settings)
+    assert result.exit_code == 1
+    assert "must stay finite; got" in result.stderr
+    assert f"finished work is kept in {out}" in result.stderr
+    assert len([line for line in result.stderr.splitlines() if "finite" in line]) == 1
+    assert not {"config.json", "model.safetensors", "scores.json"} & {p.name for p in out.iterdir()}
+
+
 def reported(folder):
     return json.loads((folder / "training.json").read_text())["data"].get("protect", False)
 
@@ -68,6 +79,13 @@ def test_a_training_is_not_gone_on_with_in_the_other_way(data, trained):
     result = run(*call, "--no-protect")
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
+
+
+def test_a_training_goes_on_from_another_folder(data, trained, monkeypatch):
+    monkeypatch.chdir(data)
+    for path in ("pt.po", data / ".." / data.name / "pt.po"):
+        result = run("train", "translation", "--data", path, "--out", trained[1], *TINY)
+        assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize("flag", ["--protect", "--no-protect"])

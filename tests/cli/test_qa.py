@@ -1,11 +1,15 @@
 """Questions on the command line: trained, evaluated, answered, compared."""
 
 import json
+import shutil
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
 
 from askew.cli import app
+from askew.models import ContextIndex
 from askew.tasks import load_test_questions
 
 SMALL = ["--preset", "tiny", "--vocab-size", "400", "--quiet"]
@@ -40,6 +44,33 @@ def test_evaluation_by_the_kind_of_model(model, tmp_path):
     assert results["questions"] == 212
     assert len((tmp_path / "answers.txt").read_text().splitlines()) == 212
     assert "f1_wrong_question" in results["scores"]
+
+
+def test_evaluation_refuses_what_would_have_no_effect(model, tmp_path):
+    lines = tmp_path / "lines.txt"
+    lines.write_text("one\n")
+    for words in (["--test-source", lines], ["--test-source", lines, "--test-target", lines]):
+        done = run("evaluate", model, *words, code=2)
+        assert "--test-source must be left out for a model of qa" in done.output
+
+
+def test_options_without_effect_are_refused(model, documents, tmp_path):
+    index = tmp_path / "index"
+    run("answer", model, "who", "--context", documents, "--index", index, "--quiet")
+    done = run("answer", model, "who", "--index", index, "--single", "--quiet", code=2)
+    assert "--single goes with a new index" in done.output
+    for words, message in (
+        (["train", "qa", "--out", tmp_path / "m", "--question-layers", 2], "question_layers goes"),
+        (["inspect", model, "--question", "who"], "--question goes with --text"),
+        (["parts", model, "--lr", "all=1", "--names", "--json"], "--names must be left out"),
+        (
+            ["compare", "qa", "--baseline", "symmetric", "--match", "flops"],
+            "match goes with the baseline twin; got match flops, baseline symmetric",
+        ),
+    ):
+        done = run(*words, code=2)
+        assert message in done.output
+        assert done.output.count("\n") == 1
 
 
 def test_only_the_part_that_training_did_not_see_is_scored(model):
@@ -81,6 +112,67 @@ def test_an_index_is_kept_extended_and_guarded(model, documents, tmp_path):
     assert done.output.count("\n") == 1
 
 
+def test_an_index_never_answers_from_what_documents_held_before(model, documents, tmp_path):
+    index = tmp_path / "index"
+    one = documents / "one.md"
+    old = one.read_text(encoding="utf-8")
+    made = ["--context", documents, "--index", index, "--quiet"]
+    run("answer", model, "who", *made)
+    run("answer", model, "who", *made)
+    for change, word in (
+        (lambda: one.write_text("Anna lives in Lima."), "changed"),
+        (one.unlink, "deleted"),
+    ):
+        change()
+        for words in (["--index", index, "--quiet"], made):
+            done = run("answer", model, "who", *words, code=2)
+            assert f"{one} {word}. Remove {index} and encode" in done.output
+            assert done.output.count("\n") == 1
+    one.write_text(old, encoding="utf-8")
+    done = run("answer", model, "who", "--index", index, "--json", "--quiet")
+    assert not done.stderr
+    shutil.rmtree(documents)
+    assert "deleted" in run("answer", model, "who", "--index", index, code=2).output
+
+
+def test_an_index_alone_answers_with_a_word_where_its_documents_cannot_be_compared(model, tmp_path):
+    index, there = tmp_path / "index", tmp_path / "there" / "documents"
+    there.mkdir(parents=True)
+    (there / "one.md").write_text("Anna lives in Rome.")
+    run("answer", model, "who", "--context", there, "--index", index, "--quiet")
+    shutil.rmtree(there.parent)
+    done = run("answer", model, "who", "--index", index, "--json", "--quiet")
+    assert json.loads(done.stdout)["answers"]
+    assert "note: 1 documents of the index are not here" in done.stderr
+    (index / "documents.json").write_text('{"version": 1, "documents": {"a": 3}}')
+    done = run("answer", model, "who", "--index", index, code=2)
+    assert "the list must hold documents with their sums" in done.output
+
+
+def test_two_processes_that_write_one_index_leave_it_whole(model, tmp_path):
+    index, texts, commands = tmp_path / "index", [], []
+    for name in ("Anna", "Ben"):
+        (tmp_path / f"{name}.md").write_text(f"{name} lives in Rome. " * 2000)
+        texts.append(tmp_path / f"{name}.md")
+        commands.append(["answer", model, "who", "--index", index, "--context", texts[-1]])
+    calls = [[sys.executable, "-m", "askew", *map(str, call), "--quiet"] for call in commands]
+    both = [subprocess.Popen(call, stderr=subprocess.PIPE, text=True) for call in calls]
+    written = []
+    for text, process in zip(texts, both, strict=True):
+        _, errors = process.communicate(timeout=300)
+        if process.returncode:
+            assert process.returncode == 2
+            assert "another process is at work in" in errors
+        else:
+            written.append(text.name)
+    assert written
+    assert sorted(c.title for c in ContextIndex.load(index).contexts) == sorted(written)
+    for command in commands:
+        run(*command, "--quiet")
+    assert len(ContextIndex.load(index).contexts) == 2
+    assert not (index / ".lock").exists()
+
+
 def test_many_questions_from_stdin(model, documents):
     done = run(
         "answer", model, "--context", documents, "--json", "--quiet", input="who\n\nwhere is it\n"
@@ -89,6 +181,15 @@ def test_many_questions_from_stdin(model, documents):
         "who",
         "where is it",
     ]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_question_and_utf16_is_named(model, documents):
+    words = ["answer", model, "--context", documents, "--json", "--quiet"]
+    done = run(*words, input=b"\xef\xbb\xbfwho\r\n\xe9\xff\r\nwho\r\n", code=2)
+    assert [json.loads(line)["question"] for line in done.stdout.splitlines()] == ["who", "who"]
+    assert "a question must be text without lone surrogates" in done.stderr
+    done = run(*words, input="who\n".encode("utf-16"), code=2)
+    assert "text must be UTF-8; got UTF-16 in stdin" in done.stderr
 
 
 def test_what_cannot_be_answered_is_refused_in_one_line(model, documents, tmp_path):

@@ -40,6 +40,49 @@ def test_losses_on_a_file_of_ones_own(tmp_path, in_process):
     assert "micro-F1" in report
 
 
+def test_a_comparison_goes_on_from_another_folder(tmp_path, in_process, monkeypatch):
+    (tmp_path / "below").mkdir()
+    path, moved = tmp_path / "rows.csv", tmp_path / "below" / "other.csv"
+    lines = [f"{i % 7},{i % 3},{int(i % 7 > 3)}" for i in range(60)]
+    path.write_text("a,b,p\n" + "\n".join(lines), encoding="utf-8")
+    moved.write_bytes(path.read_bytes())
+    monkeypatch.chdir(tmp_path)
+
+    def compared(data):
+        return run(
+            "imbalanced", "--data", data, "--labels", 1, "--seeds", 1, "--steps", 2,
+            "--jobs", 1, "--out", tmp_path / "out", "--quiet",
+        )  # fmt: skip
+
+    first = compared("rows.csv")
+    assert first.exit_code == 0, first.output
+    monkeypatch.chdir(tmp_path / "below")
+    for data in ("../rows.csv", path, "other.csv"):
+        again = compared(data)
+        assert again.exit_code == 0, again.output
+    moved.write_text(moved.read_text() + "\n1,2,0")
+    changed = compared("other.csv")
+    assert (changed.exit_code, "with other data" in changed.output) == (2, True)
+
+
+def test_columns_that_are_no_features_are_told(tmp_path, in_process):
+    path = tmp_path / "rows.csv"
+    lines = [f"{i},{i % 7},1.5,{int(i * i % 7 > 3)}" for i in range(60)]
+    path.write_text(",a,b,p\n" + "\n".join(lines), encoding="utf-8")
+    words = ["imbalanced", "--data", path, "--labels", "p", "--seeds", 1, "--steps", 2]
+    result = run(*words, "--jobs", 1, "--out", tmp_path / "out", "--quiet")
+    assert result.exit_code == 0, result.output
+    notes = [line for line in result.stderr.splitlines() if line.startswith("askew: note: column")]
+    assert notes == [
+        "askew: note: column '' is left out: it has no name, as an index that pandas wrote",
+        "askew: note: column 'b' is left out: it is 1.5 in every row",
+    ]
+    path.write_text(",a,b,p\n" + "\n".join(f"{i},{i % 3},{i % 2},{i % 2}" for i in range(60)))
+    result = run(*words, "--out", tmp_path / "other")
+    assert (result.exit_code, result.output.count("\n")) == (2, 1)
+    assert "got column 'b', which tells p in every row" in result.output
+
+
 @pytest.mark.parametrize(("task", "plain"), [("imbalanced", "bce"), ("retrieval", "pair")])
 def test_packaged_data(task, plain, tmp_path, in_process):
     out = tmp_path / "out"

@@ -1,7 +1,9 @@
 """The commands of translation, as typed: any bytes in, one line out, clear refusals."""
 
+import gzip
 import io
 import json
+import os
 import random
 import re
 import resource
@@ -84,6 +86,33 @@ def test_ten_thousand_hostile_and_huge_lines_within_bounded_memory(folder):
     assert peak < 2.5
 
 
+def test_a_byte_order_mark_is_no_text_and_utf16_is_named(folder, tmp_path):
+    plain = run("translate", folder, stdin=b"see bees\nthree\n").stdout
+    assert run("translate", folder, stdin=b"\xef\xbb\xbfsee bees\r\nthree\r\n").stdout == plain
+    lines, out = tmp_path / "lines.txt", tmp_path / "out.txt"
+    lines.write_text("see bees\nthree\n", encoding="utf-16")
+    out.write_text("before")
+    for words, name in (([lines], lines), ([], "stdin")):
+        stdin = lines.read_bytes() if name == "stdin" else None
+        result = run("translate", folder, *words, "--out", out, stdin=stdin)
+        assert result.exit_code == 2
+        assert result.stderr.startswith(
+            f"askew: translate: text must be UTF-8; got UTF-16 in {name}"
+        )
+        assert result.stderr.count("\n") == 1
+    assert out.read_text() == "before"
+
+
+def test_a_pipe_is_translated_as_a_file(folder):
+    plain = run("translate", folder, stdin=b"see bees\nthree\n").stdout
+    reader, writer = os.pipe()
+    os.write(writer, b"see bees\nthree\n")
+    os.close(writer)
+    result = run("translate", folder, f"/dev/fd/{reader}")
+    os.close(reader)
+    assert (result.exit_code, result.stdout) == (0, plain)
+
+
 def test_a_reader_that_goes_away_ends_it_quietly(folder):
     command = f"{sys.executable} -m askew translate {folder} | head -1"
     data = b"three\n" * 1100
@@ -112,8 +141,9 @@ def test_samples_are_repeated_by_their_seed(folder):
     assert one == again != other
 
 
-def test_a_catalogue_is_filled_in(folder, tmp_path):
-    source, out = tmp_path / "a.po", tmp_path / "b.po"
+@pytest.mark.parametrize("name", ["a.po", "A.PO", "a.pot"])
+def test_a_catalogue_is_filled_in(folder, tmp_path, name):
+    source, out = tmp_path / name, tmp_path / "b.po"
     source.write_text('msgid ""\nmsgstr ""\n\nmsgid "three trees"\nmsgstr ""\n')
     assert "needs --out" in run("translate", folder, source).stderr
     result = run("translate", folder, source, "--out", out)
@@ -257,12 +287,83 @@ def test_exports_and_translates_with_the_export_as_without(folder):
         (["translate", "--n-best", "0"], "num_beams must be positive|num_hypotheses must be"),
         (["translate", "--sample", "--beams", "3"], "sampling needs one beam"),
         (["translate", "--top-p", "0"], "top_p must be in"),
+        (["translate", "--top-p", "0.9"], "top_p needs sample; got top_p 0.9"),
+        (["translate", "--seed", "3"], "seed needs sample; got seed 3"),
+        (["translate", "--length-penalty", "nan"], "length_penalty must be in .*; got .* nan"),
+        (["translate", "--beams", "2", "--length-penalty", "400"], "length_penalty must be in"),
+        (["translate", "--length-penalty", "2"], "--length-penalty must be left out here"),
+        (["translate", "--json", "--scores"], "--scores must be left out here"),
+        (["translate", "--beams", "0"], "num_beams must be positive; got num_beams 0"),
+        (
+            ["translate", "--beams", "2", "--n-best", "5"],
+            "num_hypotheses must be at most num_beams",
+        ),
+        (["translate", "a.po", "--out", "b.po", "--json"], "--json must be left out here"),
+        (["translate", "a.po", "--out", "b.po", "--n-best", "2"], "--n-best must be left out here"),
+        (["evaluate", "--data", "a.tsv", "--beams", "0"], "num_beams must be positive|'--beams'"),
+        (["evaluate", "--data", "a.tsv", "--length-penalty", "2"], "length_penalty needs beams"),
         (["translate", "gone.txt"], "the file must exist; got gone.txt"),
     ],
 )
-def test_refuses_in_one_line(folder, arguments, message):
+def test_refuses_in_one_line(folder, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.po").write_text('msgid "three"\nmsgstr ""\n')
+    (tmp_path / "a.tsv").write_text("three\ttrês\n", encoding="utf-8")
     command, *rest = arguments
     result = run(command, folder, *rest)
     assert result.exit_code == 2, result.stderr
     assert re.search(message, result.stderr), result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_scores_are_chosen_and_their_signatures_shown(folder, tmp_path):
+    (tmp_path / "a").write_text("three trees\nsee\n")
+    (tmp_path / "b").write_text("那只猫坐在垫子上\n三\n", encoding="utf-8")
+    call = ("evaluate", folder, "--test-source", tmp_path / "a", "--test-target", tmp_path / "b")
+    scores = json.loads(run(*call, "--json", "--also", "chrf++").stdout)["scores"]
+    assert list(scores) == ["bleu", "chrf", "exact_match", "chrf++"]
+    assert "tok:zh" in scores["bleu"]["signature"]
+    assert "nw:2" in scores["chrf++"]["signature"]
+    result = run(*call, "--bleu-tokenizer", "char")
+    assert "tok:char" in result.stdout
+    for flags, message in (
+        (["--bleu-tokenizer", "de"], "tokenizer must be one of 13a"),
+        (["--also", "spbleu"], "the tokenizer flores200 needs"),
+        (["--also", "comet"], "also must name chrf++ or spbleu; got also 'comet'"),
+    ):
+        result = run(*call, *flags)
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+        assert message in result.stderr
+
+
+def test_packed_lines_are_read_and_written(folder, tmp_path):
+    plain, packed, out = tmp_path / "a.txt", tmp_path / "A.GZ", tmp_path / "out.gz"
+    plain.write_text("three trees\n\nsee bees\n")
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    expected = run("translate", folder, plain).stdout
+    assert run("translate", folder, packed).stdout == expected
+    assert run("translate", folder, packed, "--out", out).exit_code == 0
+    assert gzip.decompress(out.read_bytes()).decode() == expected
+    for raw in (plain.read_bytes(), packed.read_bytes()[:-9]):
+        packed.write_bytes(raw)
+        result = run("translate", folder, packed)
+        assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+        assert f"a .gz file must be whole gzip; got {packed} damaged" in result.stderr
+    catalogue = tmp_path / "pt.po.gz"
+    catalogue.write_bytes(gzip.compress(b'msgid "a"\nmsgstr ""\n'))
+    result = run("translate", folder, catalogue, "--out", tmp_path / "b.po")
+    assert (result.exit_code, "a catalogue must be unpacked" in result.stderr) == (2, True)
+
+
+def test_xliff_is_filled_in(folder, tmp_path):
+    source, out = tmp_path / "a.XLF", tmp_path / "b.xlf"
+    source.write_text("<xliff><trans-unit><source>three trees</source></trans-unit></xliff>")
+    assert "a .xlf file needs --out" in run("translate", folder, source).stderr
+    result = run("translate", folder, source, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "1 messages filled in and marked for review" in result.stdout
+    assert 'state="needs-review-translation"' in out.read_text(encoding="utf-8")
+    memory = tmp_path / "a.tmx"
+    memory.write_text("<tmx/>")
+    result = run("translate", folder, memory, "--out", out)
+    assert (result.exit_code, "must be .po or .xlf" in result.stderr) == (2, True)

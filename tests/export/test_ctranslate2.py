@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from adapters import WRAPPERS, parametrize_weight
 from saved_model import CONFIG, DECODER, PAIRS, saved, sentences
 
+from askew._files import file_sha256
 from askew.export import QUANTIZATIONS, export_ctranslate2
 from askew.models import CTranslate2Engine, DecodingConfig, TorchEngine, Translator
 from askew.text import Tokenizers, train_tokenizers
@@ -44,6 +46,29 @@ def test_log_probabilities_and_output_of_both_searches_are_ours(tmp_path, config
         assert len({tuple(best[0].tokens) for best in ours}) > 5
 
 
+@pytest.mark.parametrize("place", ["encoder.layers.0.attention.query", "target_embedding"])
+@pytest.mark.parametrize("wrapper", ["adapter", "hook", "offload"])
+def test_what_its_weights_do_not_say_is_refused_by_name(tmp_path, monkeypatch, wrapper, place):
+    model = saved(tmp_path)
+    owner, _, name = f"model.{place}".rpartition(".")
+    WRAPPERS[wrapper](model.get_submodule(owner), name)
+    monkeypatch.setattr("askew.export._ctranslate2.load_translation_model", lambda folder: model)
+    with pytest.raises(ValueError, match=f"apply its weights as they are; got {place} "):
+        export_ctranslate2(tmp_path)
+    assert not (tmp_path / "ctranslate2").exists()
+
+
+def test_a_parametrized_weight_is_exported_as_it_is_applied(tmp_path, monkeypatch):
+    model = saved(tmp_path)
+    parametrize_weight(model.model.decoder.layers[0].feed_forward, "expand")
+    monkeypatch.setattr("askew.export._ctranslate2.load_translation_model", lambda folder: model)
+    engine = CTranslate2Engine(export_ctranslate2(tmp_path))
+    sources = sentences(10)
+    limits = [20] * len(sources)
+    ours = TorchEngine(model).decode(sources, limits, DecodingConfig())
+    assert_same(ours, engine.decode(sources, limits, DecodingConfig()))
+
+
 def assert_same(ours, theirs):
     for one, other in zip(ours, theirs, strict=True):
         assert [h.tokens for h in one] == [h.tokens for h in other]
@@ -75,13 +100,37 @@ def test_samples_are_scored_as_the_model_scores_them_whole(tmp_path):
         assert [sample.score for sample in samples] == pytest.approx(expected, abs=1e-3)
 
 
-def test_beams_go_on_after_the_first_ends_as_ours_do(tmp_path):
-    config = replace(CONFIG, tie_embeddings="none")
-    model = saved(tmp_path, config)
-    with torch.no_grad():  # translations of very different lengths become about equally good
+def undecided(folder):
+    """Save a model to which translations of very different lengths are about equally good."""
+    model = saved(folder, replace(CONFIG, tie_embeddings="none"))
+    with torch.no_grad():
         model.model.output.weight.mul_(0.25)
         model.model.decoder.norm.bias.copy_(5 * model.model.output.weight[2])
-    model.save_pretrained(tmp_path)
+    model.save_pretrained(folder)
+    return model
+
+
+def test_the_best_few_are_ours_and_none_is_lost_to_what_the_limit_cuts(tmp_path):
+    model = undecided(tmp_path)
+    engine = CTranslate2Engine(export_ctranslate2(tmp_path))
+    sources, search = sentences(60), DecodingConfig(num_beams=4, num_hypotheses=4)
+    limits = [2 * len(source) + 16 for source in sources]
+    ours, theirs = (e.decode(sources, limits, search) for e in (TorchEngine(model), engine))
+    same = 0
+    for one, other in zip(ours, theirs, strict=True):
+        assert len(other) == 4
+        assert [h.score for h in other] == sorted([h.score for h in other], reverse=True)
+        same += [h.tokens for h in one] == [h.tokens for h in other]
+        scores = {tuple(h.tokens): h.score for h in one}
+        shared = [h for h in other if tuple(h.tokens) in scores]
+        assert [h.score for h in shared] == pytest.approx(
+            [scores[tuple(h.tokens)] for h in shared], abs=1e-3
+        )
+    assert same >= 56  # 52 of 60 if only `num_beams` are asked for
+
+
+def test_beams_go_on_after_the_first_ends_as_ours_do(tmp_path):
+    model = undecided(tmp_path)
     engine = CTranslate2Engine(export_ctranslate2(tmp_path))
     sources, search = sentences(60), DecodingConfig(num_beams=4)
     limits = [2 * len(source) + 16 for source in sources]
@@ -163,6 +212,12 @@ def test_refuses_unknown_quantizations_and_folders_without_an_export(tmp_path):
         Translator.from_pretrained(tmp_path, engine="ctranslate2")
     out = export_ctranslate2(tmp_path)
     (out / "model.bin").write_bytes((out / "model.bin").read_bytes()[:999])
+    with pytest.raises(ValueError, match=r"got .*model\.bin altered\. Export again"):
+        CTranslate2Engine(out)
+    manifest = json.loads((out / "askew.json").read_text())
+    sum_of_cut = file_sha256(out / "model.bin")
+    manifest["sha256"] = manifest["files"]["model.bin"] = sum_of_cut
+    (out / "askew.json").write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match=r"the export must be whole; got .*Export again"):
         CTranslate2Engine(out)
 
@@ -172,3 +227,15 @@ def test_a_source_beyond_the_positions_is_refused(tmp_path):
     engine = CTranslate2Engine(export_ctranslate2(tmp_path))
     with pytest.raises(ValueError, match=r"at most 2048 tokens; got 2049"):
         engine.decode([[5] * 2048], [4], DecodingConfig())
+
+
+def test_both_engines_read_special_tokens_in_a_text_as_text(tmp_path):
+    saved(tmp_path)
+    export_ctranslate2(tmp_path)
+    texts = ["<s>three</s> trees", "bees <pad> see", "</s>"]
+    one, other = (
+        Translator.from_pretrained(tmp_path, engine=engine).translate(texts)
+        for engine in ("torch", "ctranslate2")
+    )
+    assert one == other
+    assert all(one)

@@ -31,6 +31,7 @@ from askew.text import (
     read_squad,
     train_tokenizer,
     translate_po,
+    translate_xliff,
 )
 from askew.tradeoffs import judge_results
 from askew.transformer import EncoderDecoderConfig
@@ -57,6 +58,16 @@ msgstr ""
 
 #~ msgid "old"
 #~ msgstr "velho"
+"""
+XLIFF = """<?xml version="1.0"?>
+<xliff version="1.2"><file><body>
+<trans-unit id="1"><source>Open <x id="1"/></source><target>Abrir <x id="1"/></target></trans-unit>
+<trans-unit id="2"><source>Close &amp; go</source></trans-unit>
+</body></file></xliff>
+"""
+TMX = """<tmx><header srclang="en"/><body>
+<tu><tuv xml:lang="en"><seg>one</seg></tuv><tuv xml:lang="pt"><seg>um</seg></tuv></tu>
+</body></tmx>
 """
 SQUAD = {
     "version": "v2.0",
@@ -187,6 +198,16 @@ def filled(path):
         out.unlink()
 
 
+def filled_xliff(path):
+    """What is filled in can be read again, and nothing is left to fill in."""
+    out = path.with_name("filled.xlf")
+    translate_xliff(path, lambda texts: [f"[{text}]" for text in texts], out)
+    try:
+        assert translate_xliff(out, list, path.with_name("again.xlf")) == 0
+    finally:
+        out.unlink()
+
+
 def table(path):
     x, y = read_table_file(path, "label")
     assert len(x) == len(y) > 0
@@ -229,6 +250,13 @@ BYTES = {
     "tsv.gz": Readable(file("a.tsv.gz", "one two\tum dois\nthree\ttrês\n"), pairs(read_pairs)),
     "jsonl": Readable(file("a.jsonl", json.dumps(PAIR) + "\n"), pairs(read_pairs)),
     "any": Readable(file("a.jsonl.gz", json.dumps(PAIR) + "\n"), pairs(read_any)),
+    "pairs csv": Readable(
+        file("a.csv", 'source,target\n"one, two",um\nthree,três\n'), pairs(read_pairs)
+    ),
+    "pairs json": Readable(file("a.json", json.dumps([PAIR, PAIR])), pairs(read_pairs)),
+    "xliff": Readable(file("a.xlf", XLIFF), pairs(read_pairs)),
+    "xliff filled": Readable(file("a.xlf", XLIFF), filled_xliff),
+    "tmx": Readable(file("a.tmx", TMX), pairs(read_pairs)),
     "aligned": Readable(make_aligned, aligned),
     "po": Readable(file("a.po", PO), pairs(read_po)),
     "po folder": Readable(file("a.po", PO), lambda path: pairs(read_po)(path.parent), of_folder),

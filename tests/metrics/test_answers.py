@@ -1,5 +1,6 @@
 """Answers are scored as by the official programs, and intervals agree with exact resampling."""
 
+import math
 import re
 import string
 from collections import Counter
@@ -161,8 +162,9 @@ def test_ranks_count_from_one():
     for call, name in ((lambda r: recall_at(r, 1), "recall_at"), (mean_reciprocal_rank, "mean_")):
         with pytest.raises(ValueError, match=rf"^{name}.*must be a rank; got none$"):
             call([])
-        with pytest.raises(ValueError, match=rf"^{name}.*count from 1; got rank \[0\]$"):
-            call([None, 1, 0])
+        for wrong in (0, 1.5, math.nan, math.inf):
+            with pytest.raises(ValueError, match=rf"^{name}.*count from 1; got rank \[{wrong}\]$"):
+                call([None, 1, wrong])
 
 
 def test_every_item_its_own_group_is_the_plain_bootstrap():

@@ -119,3 +119,26 @@ def test_refuses_nothing_and_unequal_counts(score):
         score(["a", "b"], ["a"])
     with pytest.raises(ValueError, match=f"^{name}: .*got 0 hypotheses, 3 references$"):
         score([], ["a", "b", "c"])
+
+
+CHINESE = (["那只猫坐在门边的垫子上"], ["那只猫坐在门旁的垫子上"])
+
+
+def test_bleu_cuts_texts_as_their_language_is_written():
+    score = bleu(*CHINESE)
+    assert score.value == pytest.approx(
+        BLEU(tokenize="zh").corpus_score(CHINESE[0], [CHINESE[1]]).score
+    )
+    assert score.value > 50 > bleu(*CHINESE, tokenizer="13a").value
+    assert "tok:zh" in score.signature
+    assert "tok:13a" in bleu(HYPOTHESES, REFERENCES).signature
+    assert "tok:char" in bleu(*CHINESE, tokenizer="char").signature
+
+
+def test_chrf_counts_words_by_choice():
+    score = chrf(HYPOTHESES, REFERENCES, word_order=2)
+    foreign = CHRF(word_order=2)
+    assert score.value == pytest.approx(foreign.corpus_score(HYPOTHESES, [REFERENCES]).score)
+    assert score.signature == str(foreign.get_signature())
+    with pytest.raises(ValueError, match="word_order must not be negative; got word_order -1"):
+        chrf(["a"], ["a"], word_order=-1)

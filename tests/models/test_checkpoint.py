@@ -10,7 +10,13 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from askew.inspection import query_key_maps
-from askew.models import Reading, load_checkpoint, read_attention
+from askew.models import (
+    Reading,
+    load_checkpoint,
+    load_translation_model,
+    read_attention,
+    read_encoder_config,
+)
 
 WORDS = {"[PAD]": 0, "[UNK]": 1, "</s>": 2, "the": 3, "cat": 4, "sat": 5}
 BERT = hf.BertConfig(
@@ -134,3 +140,25 @@ def test_pickled_weights_are_not_read(tmp_path):
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(ValueError, match=r"load_checkpoint: .* as safetensors"):
         load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "load"),
+    [
+        ("bert", load_checkpoint),
+        ("bert", read_encoder_config),
+        ("ours", load_checkpoint),
+        ("ours", load_translation_model),
+    ],
+)
+def test_an_adapter_beside_the_weights_is_refused(tmp_path, kind, load):
+    """Without peft, transformers would load the model without a word of it."""
+    if kind == "ours":
+        saved(tmp_path)
+    else:
+        hf.BertModel(BERT).save_pretrained(tmp_path)
+        with_tokenizer(tmp_path)
+    load(tmp_path)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"must be whole; got .*adapter_config\.json\. Merge"):
+        load(tmp_path)

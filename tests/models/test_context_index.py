@@ -159,6 +159,40 @@ def test_two_who_append_do_not_lose_what_the_other_wrote(reader, tmp_path):
         other.save(tmp_path)
 
 
+def test_a_folder_is_written_while_it_is_encoded(reader, tmp_path, small_files):
+    texts = contexts(5)
+    made = reader.encode(texts, folder=tmp_path / "new")
+    whole = reader.encode(texts)
+    whole.save(tmp_path / "saved")
+    files = [{p.name: p.read_bytes() for p in (tmp_path / n).iterdir()} for n in ("new", "saved")]
+    assert files[0] == files[1]
+    assert reader.answer(QUESTION, made, top_k=9) == reader.answer(QUESTION, whole, top_k=9)
+    assert reader.encode([], folder=tmp_path / "empty").contexts == []
+    assert ContextIndex.load(tmp_path / "empty").num_windows == 0
+    with pytest.raises(ValueError, match=r"ContextIndex\.save: the folder must hold no index"):
+        reader.encode(texts, folder=tmp_path / "new")
+
+
+def test_what_a_killed_writer_left_is_cleared_and_what_is_not_ours_is_kept(reader, tmp_path):
+    texts = contexts(3)
+    killed, mine = tmp_path / "killed", tmp_path / "mine"
+    for folder in (killed, mine):
+        folder.mkdir()
+        for name in ("shard-00000.jsonl", "shard-00007.safetensors"):
+            (folder / name).write_text("half")
+    (killed / ".lock").touch()
+    (killed / ".shard-00009.jsonl.partial").write_text("half")
+    reader.encode(texts, folder=killed)
+    assert sorted(path.name for path in killed.iterdir()) == [
+        *("index.json", "shard-00000.jsonl", "shard-00000.safetensors")
+    ]
+    assert ContextIndex.load(killed).contexts == texts
+    for write in (lambda: reader.encode(texts, folder=mine), lambda: reader.encode([]).save(mine)):
+        with pytest.raises(ValueError, match=r"must hold no other shards; got \['shard-00000.jso"):
+            write()
+        assert {path.read_text() for path in mine.iterdir()} == {"half"}
+
+
 def altered(tmp_path, **changes):
     path = tmp_path / "index.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))

@@ -1,6 +1,7 @@
 """The search: against every possible output, within limits, and alone as in company."""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -146,6 +147,20 @@ def test_sampling_is_cut_to_the_top_is_repeated_by_its_seed_and_leaves_the_gener
         ({"num_hypotheses": 2}, "at most num_beams; got num_hypotheses 2, num_beams 1"),
         ({"sample": True, "num_beams": 2}, "sampling needs one beam; got num_beams 2"),
         ({"temperature": 0.0}, "temperature must be positive"),
+        *(
+            ({"sample": True, "temperature": value}, r"temperature must be in \[0.001, 1000\]")
+            for value in (1e-9, math.inf)
+        ),
+        *(
+            ({"length_penalty": value}, rf"length_penalty must be in \[-10, 10\]; got .* {value}")
+            for value in (math.nan, math.inf, 400.0)
+        ),
+        ({"sample": True, "seed": -1}, "seed must be in .*; got seed -1"),
+        ({"sample": True, "seed": 2**32}, "seed must be in .*; got seed 4294967296"),
+        ({"top_p": 0.9}, "top_p needs sample; got top_p 0.9 without"),
+        ({"top_k": 3}, "top_k needs sample; got top_k 3 without"),
+        ({"temperature": 0.5}, "temperature needs sample; got temperature 0.5 without"),
+        ({"seed": 3}, "seed needs sample; got seed 3 without"),
         ({"top_k": -1}, "top_k must be >= 0; got top_k -1"),
         ({"top_p": 0.0}, r"top_p must be in \(0, 1\]; got top_p 0.0"),
     ],

@@ -1,5 +1,7 @@
 """Text in, text out: in order, within a length, and the same whatever the batches are."""
 
+import pickle
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -14,7 +16,7 @@ from askew.models import (
     load_translation_model,
     write_checksums,
 )
-from askew.text import train_tokenizer
+from askew.text import END, PADDING, START, train_tokenizer
 from askew.transformer import EncoderDecoderConfig, StackConfig
 
 TEXTS = ["two", "one hundred and twenty", "", "ten", "a very long line of words 123", " \t", "é"]
@@ -41,6 +43,22 @@ def model():
         if "norm" not in name:
             torch.nn.init.normal_(parameter, std=1.5 * parameter.shape[-1] ** -0.5)
     return made
+
+
+class Echo:
+    """Writes what it reads."""
+
+    def decode(self, sources, limits, config):
+        assert not {PADDING, START, END} & {token for source in sources for token in source}
+        return [[TokenHypothesis(list(source), -1.0)] for source in sources]
+
+
+def test_special_tokens_in_a_text_reach_the_engine_as_text_in_a_copied_tokenizer_too():
+    texts = ["<s>one</s>", "ten <pad> two", "</s>"]
+    long = "<s>a</s>. " * 40
+    for tokenizer in (TOKENIZER, pickle.loads(pickle.dumps(TOKENIZER))):
+        assert Translator(Echo(), tokenizer).translate(texts) == texts
+        assert Translator(Echo(), tokenizer, max_source_tokens=30).translate([long]) == [long]
 
 
 @pytest.fixture
@@ -199,7 +217,8 @@ def test_a_damaged_model_is_refused_also_without_checksums(folder, damage):
     [
         ("{", "config.json must be JSON"),
         ('{"model_type": "bert"}', "of an askew-translation model; got model_type 'bert'"),
-        ("[]", "of an askew-translation model; got model_type None"),
+        ("[]", "config.json must hold an object"),
+        ("{}", "of an askew-translation model; got model_type None"),
     ],
 )
 def test_a_foreign_config_is_refused(folder, text, message):

@@ -5,6 +5,7 @@ import io
 import pickle
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -623,3 +624,59 @@ def test_a_base_that_fixes_its_rate_or_wraps_another_is_taken():
         train(theirs, [AsymmetricOptimizer(theirs, RATES, base=torch.optim.SGD)])
         for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
             torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
+
+
+NUMPY = {
+    "betas": (np.float32(0.8), np.float64(0.95)),
+    "eps": np.float32(1e-6),
+    "weight_decay": np.float32(0.3),
+    "amsgrad": np.True_,
+}
+PLAIN = {
+    "betas": (float(np.float32(0.8)), 0.95),
+    "eps": float(np.float32(1e-6)),
+    "weight_decay": float(np.float32(0.3)),
+    "amsgrad": True,
+}
+
+
+@pytest.mark.parametrize("place", ["settings", "part", "added"])
+@pytest.mark.parametrize(
+    "betas", [NUMPY["betas"], np.array(PLAIN["betas"])], ids=["tuple", "array"]
+)
+def test_options_of_numpy_are_plain_numbers(tmp_path, place, betas):
+    """Those of single precision would round the decay, and their states could not be loaded."""
+    runs = []
+    for options in (NUMPY | {"betas": betas}, PLAIN):
+        made = model()
+        made["head"].requires_grad_(place != "added")
+        settings = options if place == "settings" else None
+        part = options if place == "part" else {}
+        parts = {"encoder": {"lr": 1e-4, **part}, "decoder": {"lr": 1e-3, **part}}
+        parts |= {} if place == "added" else {"head": {"lr": 1e-2, **part}}
+        optimizer = AsymmetricOptimizer(made, parts, settings=settings)
+        if place == "added":
+            head = made["head"].requires_grad_(True)
+            optimizer.add_param_group({"params": head.parameters(), "lr": 1e-2, **options})
+        train(made, [optimizer])
+        torch.save(optimizer.state_dict(), tmp_path / "state.pt")
+        optimizer.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+        runs.append((made, optimizer.state_dict()["param_groups"]))
+    (one, groups), (two, expected) = runs
+    assert equal(one, two)
+    assert groups == expected
+
+
+@pytest.mark.parametrize("place", ["settings", "part"])
+@pytest.mark.parametrize("name", ["betas", "weight_decay", "eps"])
+def test_options_may_be_tensors_where_pytorch_takes_them(place, name):
+    options = {"betas": (torch.tensor(0.8), torch.tensor(0.95))}
+    options |= {"weight_decay": torch.tensor(0.3), "eps": torch.tensor(1e-6)}
+    given = {name: options[name]}
+    one, two = model(), model()
+    parts = {"**": {"lr": 1e-2, **({} if place == "settings" else given)}}
+    ours = AsymmetricOptimizer(one, parts, settings=given if place == "settings" else None)
+    theirs = torch.optim.AdamW(two.parameters(), lr=1e-2, **given)
+    for made, optimizer in ((one, ours), (two, theirs)):
+        train(made, [optimizer])
+    assert equal(one, two)

@@ -13,6 +13,7 @@ from askew.metrics import (
     answer_exact_match,
     answer_f1,
     bleu,
+    bleu_tokenizer,
     bootstrap_interval,
     chrf,
     exact_match,
@@ -20,6 +21,7 @@ from askew.metrics import (
     normalize_answer,
     placeholder_survival,
     recall_at,
+    tokenizer_note,
 )
 from askew.text import (
     Context,
@@ -262,3 +264,13 @@ def test_tokenizers_know_whether_they_protect(separate, protecting):
     both = train_tokenizers(pairs, vocab_size=300, separate=separate, protect=protecting)
     assert is_protecting(both.source) == is_protecting(both.target) == protecting
     assert (both.source is both.target) != separate
+
+
+SCRIPTS = st.sampled_from(["cat", "кошка", "那只猫", "ねこです", "고양이", "แมว", "12 !", ""])
+
+
+@given(st.lists(SCRIPTS, max_size=6), st.randoms(use_true_random=False))
+def test_the_tokenizer_of_bleu_depends_on_the_letters_alone(texts, rng):
+    mixed = [f"{text} 12, ?" for text in rng.sample(texts, len(texts))]
+    assert bleu_tokenizer(mixed) == bleu_tokenizer(texts)
+    assert tokenizer_note(mixed) == tokenizer_note(texts)

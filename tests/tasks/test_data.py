@@ -149,6 +149,7 @@ def test_a_data_set_is_asked_for_by_name_part_and_languages(monkeypatch, spec, g
     assert name == f"datasets:{spec}"
     assert text == split_pairs(numbered(20), seed=0)
     usual = {"split": "train", "config": None, "source": None, "target": None}
+    usual |= {"drop_empty": False}
     languages = {"source": "en", "target": "de"} if "source=en" in spec else {}
     bare = spec.split("?")[0].split("#")[0]
     assert received == usual | languages | given | {"name": bare}
@@ -158,3 +159,41 @@ def test_a_data_set_is_asked_for_by_name_part_and_languages(monkeypatch, spec, g
 def test_refuses_half_a_name_of_a_data_set(spec):
     with pytest.raises(ValueError, match=r"read_any: a data set must be datasets:NAME#SPLIT\?"):
         read_any(f"datasets:{spec}")
+
+
+def test_columns_of_a_data_set_are_its_languages(monkeypatch):
+    received = {}
+    monkeypatch.setattr(_data, "read_dataset", lambda name, **given: received.update(given))
+    read_any("datasets:n", columns="en, de")
+    assert (received["source"], received["target"]) == ("en", "de")
+    with pytest.raises(ValueError, match="columns must be named once; got columns en,de and"):
+        read_any("datasets:n?source=en&target=de", columns="en,de")
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        (Sources(data=Path("a.tsv"), columns="en"), "two with a comma .*; got columns 'en'"),
+        (Sources(data=Path("a.tsv"), columns="en,en"), "two with a comma .*; got columns 'en,en'"),
+        (Sources(data=Path("a.po"), columns="en,de"), "got columns 'en,de', data a.po"),
+        (Sources(columns="en,de"), "got columns 'en,de', data None"),
+    ],
+)
+def test_columns_that_choose_nothing_are_refused(sources, message):
+    with pytest.raises(ValueError, match=message):
+        load_text(sources)
+
+
+def test_a_folder_of_catalogues_gives_the_language_that_is_named(tmp_path):
+    for language in ("de", "fr"):
+        folder = tmp_path / language / "LC_MESSAGES"
+        folder.mkdir(parents=True)
+        messages = (f'msgid "{i}"\nmsgstr "{language} {i}"\n' for i in range(9))
+        (folder / "a.po").write_text("\n".join(messages))
+    with pytest.raises(ValueError, match=r"must be of one language; got de, fr in "):
+        load_text(Sources(data=tmp_path))
+    split = load_text(Sources(data=tmp_path, language="fr"))[1]
+    assert {text[:2] for side in split for text in side.targets} == {"fr"}
+    for data in (None, tmp_path / "pairs.tsv", "datasets:org/books"):
+        with pytest.raises(ValueError, match=r"language goes with a folder of \.po files"):
+            load_text(Sources(data=data, language="fr"))

@@ -34,6 +34,15 @@ def test_scores_are_those_of_the_metrics_with_an_interval_around_them(tmp_path):
     assert evaluated.results["sentences_per_second"] > 0
 
 
+def test_one_pair_has_scores_without_an_interval(tmp_path):
+    saved(tmp_path)
+    one = ParallelText(["three"], ["três"])
+    translator = Translator.from_pretrained(tmp_path)
+    silent = lambda done, total: None  # noqa: E731
+    results = evaluate_translator(translator, one, DecodingConfig(), progress=silent).results
+    assert [score["interval"] for score in results["scores"].values()] == [None] * 3
+
+
 def test_the_interval_covers_the_mean_of_coins_as_often_as_it_says():
     """Exact match is a mean of zeros and ones: the normal interval of a binomial share."""
     from askew.tasks import _evaluate

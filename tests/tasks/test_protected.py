@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from askew.metrics import placeholder_survival
-from askew.tasks import is_catalogue, translation_task
+from askew.tasks import is_catalogue, is_xliff, translation_task
 from askew.text import ParallelText, SplitText, find_placeholders, is_protecting, protect_pairs
 from askew.training import SideConfig, TrainingConfig
 from askew.transformer import EncoderDecoderConfig, StackConfig
@@ -78,6 +78,10 @@ def test_names_that_were_never_seen_are_copied(tmp_path, p):
 
 def test_catalogues_are_files_and_folders(tmp_path):
     assert is_catalogue("pt.po")
+    assert is_catalogue("pt.POT")
+    assert is_xliff("pt.XLF")
+    assert is_xliff("pt.xliff")
+    assert not any(map(is_xliff, ("pt.po", "xlf", None)))
     assert is_catalogue(tmp_path)
     for other in (None, "pt.tsv", f"datasets:{tmp_path}", "datasets:a.po"):
         assert not is_catalogue(other)

@@ -1,5 +1,6 @@
 """Question answering as a task: trained, scored, saved, compared."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from options import typed
 from transformers import BertConfig, BertModel
 
+from askew._folders import content_of
 from askew.metrics import answer_f1
 from askew.models import PretrainedEncoder, QuestionAnswerer
 from askew.tasks import (
@@ -248,6 +250,8 @@ def test_an_encoder_of_transformers_begins_with_its_weights_and_stays_frozen_bel
     task = make_task(
         {"batch_tokens": 300}, question_encoder=bert, context_encoder=bert, question_layers=2
     )
+    for tokenizer in (task.question_tokenizer, task.context_tokenizer):
+        assert not {0, 1, 2} & {*tokenizer.encode("<s>who</s><pad>").ids}
     assert task.training.context.frozen_layers == 2
     assert task.training.context.lr == 2e-4
     rates = {"question": {"dropout": 0.3}, "context": {"dropout": 0.0}}
@@ -265,6 +269,17 @@ def test_an_encoder_of_transformers_begins_with_its_weights_and_stays_frozen_bel
     changed = {name for name, weight in before.items() if not torch.equal(weight, after[name])}
     assert changed
     assert all(name.startswith("encoder.layer.2.") for name in changed)
+
+
+def test_a_pretrained_encoder_is_the_same_by_its_files(bert, tmp_path_factory):
+    other = shutil.copytree(bert, tmp_path_factory.mktemp("other") / "copy")
+    data = [make_task(context_encoder=folder).describe() for folder in (bert, other)]
+    assert data[0] != data[1]
+    assert content_of(data[0]) == content_of(data[1])
+    assert content_of(make_task(context_encoder=bert, question_layers=2).describe()) not in data
+    (other / "tokenizer.json").write_text((other / "tokenizer.json").read_text() + "\n")
+    assert content_of(data[0]) != content_of(make_task(context_encoder=other).describe())
+    assert "pretrained_sha256" not in TASK.describe()
 
 
 def test_an_encoder_that_cannot_read_so_much_or_be_frozen_so_far_is_refused_beforehand(bert):

@@ -322,7 +322,7 @@ def test_refuses(call, message):
 
 
 def test_one_label_is_not_several(tmp_path):
-    rows = "".join(f"{i},{i % 2}\n" for i in range(40))
+    rows = "".join(f"{i % 7},{i % 2}\n" for i in range(40))
     path = write(tmp_path / "own.csv", "a,b\n" + rows)
     options = LabelComparison(data=path, labels="b")
     assert IMBALANCED.make_task(options).d_out == 1

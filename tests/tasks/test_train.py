@@ -1,11 +1,14 @@
 """One training, into a folder that is complete or can be resumed, and never mixed up."""
 
 import json
+import shutil
+import threading
 from dataclasses import replace
 
 import pytest
 import torch
 
+from askew._folders import one_writer
 from askew.models import AsymmetricTranslationModel, Translator
 from askew.tasks import _train, is_first_process, prepare_training, train_into, translation_task
 from askew.text import ParallelText, SplitText
@@ -56,6 +59,7 @@ def test_folder_translates_and_its_scores_are_those_of_its_translations(trained)
         "model.safetensors",
         "scores.json",
         "tokenizer.json",
+        "tokenizer_config.json",
         "training.json",
     ]
     translations = Translator.from_pretrained(out).translate(TEST.sources)
@@ -119,7 +123,9 @@ def test_minutes_are_turned_into_steps_once(monkeypatch, tmp_path):
     for _ in range(2):
         with pytest.raises(CrashError):
             train(tmp_path, budget=Budget(minutes=0.5), threads=2, progress=crash)
-    assert calls == [(TASK, [CONFIG], {"minutes": 0.5, "jobs": 1, "threads": 2})]
+    assert calls == [
+        (TASK, [CONFIG], {"minutes": 0.5, "jobs": 1, "threads": 2, "folder": tmp_path / "work"})
+    ]
     assert json.loads((tmp_path / "training.json").read_text("utf-8"))["steps"] == 4
 
 
@@ -166,6 +172,45 @@ def test_refuses_a_folder_with_other_things_and_a_file_in_its_place(tmp_path):
     ):
         prepare_training(TASK, CONFIG, out=tmp_path / "thesis.txt" / "out", **CALL)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_another_process_in_the_folder_is_refused_before_training(trained, tmp_path):
+    held, ended = threading.Event(), threading.Event()
+
+    def hold():
+        with one_writer(tmp_path, caller="other"):
+            held.set()
+            ended.wait(60)
+
+    other = threading.Thread(target=hold)  # whose lock is another one, as that of a process
+    other.start()
+    held.wait(60)
+    try:
+        with pytest.raises(RuntimeError, match=r"train: another process is at work in .* Wait"):
+            train(tmp_path, progress=never)
+    finally:
+        ended.set()
+        other.join()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_training_left_is_taken_up_or_cleared(trained, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(trained[1], out)
+    files = sorted(path.name for path in out.iterdir())
+    (out / "checkpoints" / "checkpoint-60").mkdir(parents=True)  # killed while they were cleared
+    (out / ".scores.json.partial").write_text("{")
+    assert train(out, progress=never) == trained[0]
+    assert sorted(path.name for path in out.iterdir()) == files
+    begun = tmp_path / "begun"
+    (begun / "work" / "tmp1").mkdir(parents=True)
+    (begun / ".lock").touch()
+    (begun / ".training.json.partial").write_text("{")
+    assert train(begun) == trained[0]
+    assert sorted(path.name for path in begun.iterdir()) == files
+    (out / "scores.json").write_text('{"version": 2}')
+    with pytest.raises(ValueError, match="must be of version 1; got version 2"):
+        prepare_training(TASK, CONFIG, out=out, **CALL)
 
 
 def test_several_processes_need_steps_and_the_first_alone_speaks(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Names, files and numbers of the user become tasks, models, arms and budgets."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from askew.tasks import (
     MatchedOptions,
     SettingOptions,
     Sources,
+    _arms,
     default_folder,
     translation_preset,
     translation_task,
@@ -277,6 +279,23 @@ def test_folder_is_the_same_for_the_same_settings_only(task):
     assert len({folder, *others}) == 5
 
 
+def test_folder_is_named_by_content_and_one_of_an_earlier_release_is_found(
+    task, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    call = (make_arms(task, "deep-shallow", "twin")[0], Budget(steps=5), 1)
+    moved = replace(task, source_name="elsewhere/pairs.tsv")
+    folder = default_folder(task, *call)
+    assert default_folder(moved, *call) == folder
+    arms = [repr(arm) for arm in call[0]]
+    digest = _arms._digest(task.describe(), arms, repr(call[1]), call[2])
+    earlier = Path("askew-runs") / f"translation-deep-shallow-{digest}"
+    assert earlier != folder
+    earlier.mkdir(parents=True)
+    assert default_folder(task, *call) == earlier
+    assert default_folder(moved, *call) == folder
+
+
 def test_a_teacher_teaches_the_challenger_alone_unless_what_is_learnt_was_chosen(data, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     taught = make_task(data, 268, teacher=tmp_path)
@@ -319,8 +338,9 @@ def test_catalogues_are_protected_unless_it_is_said():
 
 
 def test_options_say_where_the_text_lies():
-    options = TranslationComparison(pair="en-de", data=Path("a.tsv"))
-    assert options.sources() == Sources(pair="en-de", data=Path("a.tsv"))
+    assert TranslationComparison(pair="en-de").sources() == Sources(pair="en-de")
+    options = TranslationComparison(data=Path("a.tsv"))
+    assert options.sources() == Sources(data=Path("a.tsv"))
     assert MatchedOptions().match == "parameters"
 
 

@@ -144,6 +144,8 @@ def test_serves_a_data_loader():
 def test_refuses_no_examples_and_an_example_beyond_the_budget():
     with pytest.raises(ValueError, match="TokenBatches: there must be examples; got none"):
         one_pass([], 8, 0)
+    with pytest.raises(ValueError, match=r"num_batches must be >= 0 or None; got num_batches -1"):
+        TokenBatches([(1, 1)], max_tokens=8, num_batches=-1, seed=0)
     with pytest.raises(ValueError, match=r"max_tokens 8, example 1 with 9 tokens"):
         one_pass([(2, 8), (9, 2), (1, 1)], 8, 0)
     with pytest.raises(ValueError, match=r"max_tokens 8, example 0 with 11 tokens"):

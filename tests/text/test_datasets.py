@@ -14,7 +14,7 @@ TREE = {"en": "tree", "de": "Baum"}
 @pytest.fixture
 def library(monkeypatch):
     """A stand-in that records the requests."""
-    made = SimpleNamespace(rows=None, requests=[])
+    made = SimpleNamespace(rows=None, requests=[], __version__="4.0.0")
 
     def load(*given):
         made.requests.append(given)
@@ -23,6 +23,13 @@ def library(monkeypatch):
     made.load_dataset = made.load_from_disk = load
     monkeypatch.setitem(sys.modules, "datasets", made)
     return made
+
+
+def test_versions_that_would_run_code_are_refused(library):
+    library.__version__ = "3.6.0"
+    with pytest.raises(ValueError, match=r"of version 4 or later, .*; got version 3.6.0"):
+        read_dataset("any/name")
+    assert not library.requests
 
 
 def test_reads_two_columns_of_one_part(library):
@@ -60,6 +67,17 @@ def test_refuses_other_rows(library, rows, message):
     library.rows = rows
     with pytest.raises(ValueError, match=message):
         read_dataset("n")
+
+
+def test_all_rows_without_a_text_are_named_or_left_out(library):
+    library.rows = [{"src": "a", "tgt": "x"}, {"src": "", "tgt": "y"}, {"src": "b", "tgt": None}]
+    with pytest.raises(ValueError, match=r"got row 1 of n with \['tgt'\]; row 2 of n with .*drop"):
+        read_dataset("n")
+    assert read_dataset("n", drop_empty=True) == ParallelText(["a"], ["x"])
+    with pytest.raises(
+        ValueError, match=r"must have en and de; got row 0 of n with \['src', 'tgt'\]"
+    ):
+        read_dataset("n", source="en", target="de", drop_empty=True)
 
 
 def test_refuses_unknown_splits_and_languages(library):

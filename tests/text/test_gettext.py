@@ -1,6 +1,10 @@
 """gettext catalogues, read and written back, with all that is not a translation left as it was."""
 
+import shutil
+import subprocess
+import time
 from difflib import unified_diff
+from gettext import GNUTranslations
 from pathlib import Path
 
 import pytest
@@ -78,6 +82,45 @@ def test_a_folder_is_all_its_files_in_order_in_their_own_encodings(tmp_path, cat
     pairs = read_po(tmp_path)
     assert (pairs.sources[0], pairs.targets[0]) == ("no", "não")
     assert pairs.sources[1:] == read_po(catalogue).sources
+
+
+def put(path, language, target):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'{HEAD}"Language: {language}\\n"\n\nmsgid "one"\nmsgstr "{target}"\n')
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        {"de": "locale/de/LC_MESSAGES/app.po", "fr": "locale/fr/LC_MESSAGES/app.po"},
+        {"pt_BR": "po/pt_BR.po", "pt": "po/pt.po"},
+        {"de": "de/app.po", "fr": "fr/app.po"},
+        {"de": "one.po", "fr": "two.po"},
+    ],
+)
+def test_a_folder_of_several_languages_is_refused_unless_one_is_named(places, tmp_path):
+    for language, name in places.items():
+        put(tmp_path / name, language if name in ("one.po", "two.po") else "", f"in {language}")
+    names = ", ".join(sorted(one.lower() for one in places))
+    with pytest.raises(ValueError, match=rf"must be of one language; got {names} in .*Name the"):
+        read_po(tmp_path)
+    for language, name in places.items():
+        wanted = ParallelText(["one"], [f"in {language}"])
+        assert read_po(tmp_path, language=language) == wanted
+        assert read_po(tmp_path / name) == wanted
+    with pytest.raises(ValueError, match=rf"must be one of {names} in .*; got language 'xx'"):
+        read_po(tmp_path, language="xx")
+    put(tmp_path / "glossary.po", "", "?")
+    with pytest.raises(ValueError, match=r"must say its language.*; got none of .*glossary\.po"):
+        read_po(tmp_path, language=next(iter(places)))
+    with pytest.raises(ValueError, match=r"language goes with a folder; got language 'de', the"):
+        read_po(tmp_path / "glossary.po", language="de")
+
+
+def test_a_file_that_says_no_language_goes_with_the_only_one(tmp_path):
+    put(tmp_path / "de" / "one.po", "", "eins")
+    put(tmp_path / "all.po", "", "zwei")
+    assert len(read_po(tmp_path).sources) == 2
 
 
 @pytest.mark.parametrize(
@@ -248,6 +291,30 @@ def test_flags_of_obsolete_messages_are_not_those_of_the_next(tmp_path):
         ("`the docs <https://a.b/c>`_ and `x`__", ["`<https://a.b/c>`_", "`…`_"]),
         ("%s %s", ["%s", "%s"]),
         ("%1$s %-5.2f %lu %.*f %(a.b)s 5%% 100%%d", ["%(a.b)s", "%-5.2f", "%.*f", "%1$s", "%lu"]),
+        ("%n files, %1 of %L2 (%10)", ["%1", "%10", "%L2", "%n"]),
+        ("%(user-name)s and %(a b)d", ["%(a b)d", "%(user-name)s"]),
+        ("in %ds, %dpx, 3 %s, 100%s", ["%d", "%d", "%s", "%s"]),
+        ("100%ige Lösung, 100 %ige, 50%der, 20%änd, 5 %1", []),
+        ("a<b and c>d, x < y > z, <file name>", []),
+        (
+            '<a href="x>y" download>t</a> <br/> <0>r</0>',
+            ['<a href="x>y" download>', "</0>", "</a>", "<0>", "<br/>"],
+        ),
+        (
+            "&amp; &#160; &#xA0; &brandShortName; &File AT&T; x",
+            ["&#160;", "&#xA0;", "&amp;", "&brandShortName;"],
+        ),
+        (
+            "{$n} { $user } { -brand-name } {{ a.b }} {{c}} ${d} %{e}",
+            ["${d}", "%{e}", "{ $user }", "{ -brand-name }", "{$n}", "{{ a.b }}", "{{c}}"],
+        ),
+        ("{n, plural, one {# file} other {# of {m, number}}} left", ["{n, plural, …}"]),
+        ("{ $n ->\n [one] a\n *[other] { $n } b\n}", ["{$n -> …}"]),
+        (
+            "{d, date, short} {g, select, male {he} other {they}}",
+            ["{d, date, …}", "{g, select, …}"],
+        ),
+        ("<me@x.org>, (you+a@y.co.uk)", ["me@x.org", "you+a@y.co.uk"]),
     ],
 )
 def test_placeholders_and_markup_are_found(text, expected):
@@ -263,6 +330,8 @@ def test_every_kind_has_its_name():
         "substitution": "|a|",
         "address": "https://a.b",
         "tag": "<a>",
+        "entity": "&amp;",
+        "message": "{n, plural, other {#}}",
         "printf": "%(a)s",
         "field": "{a}",
         "strong": "**a**",
@@ -290,3 +359,152 @@ def test_reads_all_of_a_large_documentation(tmp_path):
         with path.open("rb") as file:
             theirs = [(m.id, m.string) for m in babel_read(file) if m.id and m.string]
         assert not theirs or list(zip(*read_po(path), strict=True)) == list(dict.fromkeys(theirs))
+
+
+def plural_head(rule):
+    return HEAD.replace("nplurals=2; plural=(n != 1)", rule)
+
+
+SLOVENIAN = "nplurals=4; plural=(n%100==1 ? 1 : n%100==2 ? 2 : n%100==3 || n%100==4 ? 3 : 0)"
+ARABIC = (
+    "nplurals=6; plural=(n==0 ? 0 : n==1 ? 1 : n==2 ? 2 : n%100>=3 && n%100<=10 ? 3 "
+    ": n%100>=11 ? 4 : 5)"
+)
+COUNTED = 'msgid "file"\nmsgid_plural "files"\n'
+
+
+def forms_of(*texts):
+    return "".join(f'msgstr[{i}] "{text}"\n' for i, text in enumerate(texts))
+
+
+@pytest.mark.parametrize(
+    ("rule", "forms", "pairs"),
+    [
+        (SLOVENIAN, "0123", [("file", "1")]),
+        (ARABIC, "012345", [("file", "1")]),
+        ("nplurals=2; plural=(n > 1)", "01", [("file", "0"), ("files", "1")]),
+        ("nplurals=2; plural=(n == 1)", "01", [("files", "0"), ("file", "1")]),
+        ("nplurals=1; plural=0", "0", [("files", "0")]),
+        ("nplurals=INTEGER; plural=EXPRESSION", "01", [("file", "0"), ("files", "1")]),
+    ],
+)
+def test_plural_forms_are_paired_by_the_rule_of_the_catalogue(tmp_path, rule, forms, pairs):
+    path, out = tmp_path / "one.po", tmp_path / "out.po"
+    path.write_text(plural_head(rule) + COUNTED + forms_of(*forms))
+    assert sorted(zip(*read_po(path), strict=True)) == sorted(pairs)
+    path.write_text(plural_head(rule) + COUNTED + forms_of(*("" for _ in forms)))
+    translate_po(path, shout, out)
+    singular = dict(pairs).get("file")
+    assert out.read_text().endswith(
+        forms_of(*("FILE" if i == singular else "FILES" for i in forms))
+    )
+
+
+def test_of_a_plural_message_only_empty_and_missing_forms_are_filled_in(tmp_path):
+    path, out = tmp_path / "one.po", tmp_path / "out.po"
+    start = plural_head(SLOVENIAN) + COUNTED
+    path.write_text(start + forms_of("", "datoteka", ""))
+    assert translate_po(path, shout, out) == 1
+    assert out.read_text() == start.replace('msgid "file"', '#, fuzzy\nmsgid "file"') + forms_of(
+        "FILES", "datoteka", "FILES", "FILES"
+    )
+    assert translate_po(out, lambda texts: 1 / 0, path) == 0
+    assert translate_po(out, shout, path, overwrite=True) == 1
+    assert "datoteka" not in path.read_text()
+
+
+def test_a_header_may_stand_anywhere_and_a_context_alone_is_no_message(tmp_path):
+    path = tmp_path / "one.po"
+    head = plural_head(SLOVENIAN).replace("UTF-8", "ISO-8859-2")
+    text = 'msgid "a"\nmsgstr "č"\n\nmsgctxt "x"\nmsgid ""\nmsgstr ""\n"charset=UTF-8\\n"\n\n'
+    path.write_bytes((text + head + COUNTED + forms_of("č", "š", "", "")).encode("iso-8859-2"))
+    assert read_po(path) == ParallelText(["a", "file"], ["č", "š"])
+
+
+TAKEN_BY_MSGFMT = {
+    "strings on one line": ('msgid "a" "b"\nmsgstr "c" "d"\n', "ab", "cd"),
+    "a domain": ('domain "x"\nmsgid "ab"\nmsgstr "cd"\n', "ab", "cd"),
+    "octal": (r'msgid "\101\x42"' + "\n" + r'msgstr "\303\251"' + "\n", "AB", "é"),
+    "control letters": (r'msgid "\a\b\f\v"' + '\nmsgstr "c"\n', "\a\b\f\v", "c"),
+    "one line": ('msgid "a" msgstr "b"\n', "a", "b"),
+    "no spaces": ('msgid"a"\nmsgstr"b"\n', "a", "b"),
+    "a continued line": ('msgid "a\\\nb"\nmsgstr "c"\n', "ab", "c"),
+    "a comment after it": ('msgid "a"\nmsgstr "b" # of the next\n', "a", "b"),
+    "spaces in a form": ('msgid "a"\nmsgid_plural "b"\nmsgstr [ 0 ]"c"\nmsgstr[1]"d"', "a", "c"),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "target"), TAKEN_BY_MSGFMT.values(), ids=TAKEN_BY_MSGFMT
+)
+def test_what_msgfmt_takes_is_read(tmp_path, text, source, target):
+    path = tmp_path / "one.po"
+    path.write_text(HEAD + text, encoding="utf-8")
+    pairs = read_po(path)
+    assert (pairs.sources[0], pairs.targets[0]) == (source, target)
+    if shutil.which("msgfmt"):
+        compiled = tmp_path / "one.mo"
+        subprocess.run(["msgfmt", "-o", compiled, path], check=True)
+        with compiled.open("rb") as file:
+            assert GNUTranslations(file).gettext(source) == target
+
+
+def test_messages_on_one_line_are_filled_in_where_they_stand(tmp_path):
+    path, out = tmp_path / "one.po", tmp_path / "out.po"
+    path.write_text('msgid "a" msgstr "b" msgid "c" msgstr "" # end\n# x\nmsgid "d" "e" msgstr ""')
+    assert translate_po(path, shout, out) == 2
+    assert out.read_text() == (
+        'msgid "a" msgstr "b" \n#, fuzzy\nmsgid "c" msgstr "C" # end\n'
+        '# x\n#, fuzzy\nmsgid "d" "e" msgstr "DE"'
+    )
+
+
+def test_names_of_catalogues_in_any_case(tmp_path, catalogue):
+    (tmp_path / "deep").mkdir()
+    catalogue.rename(tmp_path / "deep" / "A.PO")
+    (tmp_path / "messages.pot").write_text('msgid "a"\nmsgstr ""\n')
+    assert len(read_po(tmp_path).sources) == 4
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (HEAD.encode("utf-16"), r"with ASCII in it; got UTF-16 or a NUL byte in .*one\.po"),
+        (HEAD.encode("utf-16-le"), r"with ASCII in it; got UTF-16 or a NUL byte in .*one\.po"),
+        (plural_head("nplurals=2; plural=n%0").encode(), "have a rule such as .*; got .*one.po"),
+        (plural_head("nplurals=2; plural=(n").encode(), "have a rule such as .*; got .*one.po"),
+        (plural_head("nplurals=2").encode(), "have a rule such as .*; got .*one.po"),
+        (plural_head("nplurals=2; plural=n").encode(), "one of 2 forms; got nplurals=2; plural=n"),
+        (rb'msgid "\303"', r"escaped bytes must be UTF-8; got \\303 at .*one\.po, line 1"),
+    ],
+)
+def test_names_what_is_wrong_with_encodings_and_plural_rules(tmp_path, raw, message):
+    path = tmp_path / "one.po"
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=message):
+        read_po(path)
+
+
+@pytest.mark.parametrize(
+    "placeholder",
+    ["%n", "%1", "%(user-name)s", "{ $n }", "{{name}}", "&nbsp;", "{n, plural, other {#}}", "%{a}"],
+)
+def test_a_lost_placeholder_is_always_marked(tmp_path, placeholder):
+    path, out = tmp_path / "one.po", tmp_path / "out.po"
+    path.write_text(f'msgid "a {placeholder} b"\nmsgstr ""\n')
+    translate_po(path, lambda texts: [text.replace(placeholder, "") for text in texts], out)
+    (kept,) = find_placeholders(placeholder)
+    assert out.read_text().startswith(f"# lost: {kept}\n#, fuzzy\n")
+    translate_po(path, list, out)
+    assert "# lost:" not in out.read_text()
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["{n, plural, ", "{ $n -> ", "a", "<a b=", "%(", "&a", "{{a", "a@b.", "100%i", "{a,plural,{b}"],
+)
+def test_long_texts_are_searched_in_little_time(piece):
+    text = piece * (20_000 // len(piece))
+    start = time.process_time()
+    find_placeholders(text)
+    assert time.process_time() - start < 2

@@ -270,6 +270,30 @@ def test_a_bad_line_is_refused_with_its_place(tmp_path, line, message):
         read_question_lines(path)
 
 
+def test_rows_of_the_datasets_library_are_lines_too(tmp_path):
+    row = {"id": "a", "title": "T", "context": TEXT, "question": "Who?"}
+    answers = {"text": ["Ada", "Ada"], "answer_start": [0, 18]}
+    rows = [
+        row | {"answers": answers},
+        row | {"id": "b", "answers": {"text": [], "answer_start": []}},
+        row | {"id": "c", "answers": [{"text": "Ada", "answer_start": 18}]},
+    ]
+    path = put(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)))
+    assert [q.answers for q in read_questions(path).questions] == [
+        ((0, 3), (18, 21)),
+        (),
+        ((18, 21),),
+    ]
+    for wrong, message in (
+        ({"text": ["Ada"], "answer_start": []}, "the same length; got 1 and 0 at .*line 1"),
+        ({"text": ["Ada"]}, '"answer_start" is needed; got .* at .*line 1'),
+        ({"text": ["Ada"], "answer_start": ["0"]}, "must be a whole number; got str at .*line 1"),
+    ):
+        put(path, json.dumps(row | {"answers": wrong}))
+        with pytest.raises(ValueError, match=message):
+            read_questions(path)
+
+
 def test_an_empty_file_of_lines_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"^read_question_lines: .*got none in \S+, 0 refused$"):
         read_questions(put(tmp_path / "q.jsonl", ""))

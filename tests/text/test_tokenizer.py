@@ -3,8 +3,20 @@
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
+from tokenizers import Tokenizer, models, pre_tokenizers
 
-from askew.text import END, PADDING, START, load_tokenizer, pad_batch, train_tokenizer
+from askew.text import (
+    END,
+    PADDING,
+    START,
+    BpeDropout,
+    SpanTokenizer,
+    load_any_tokenizer,
+    load_tokenizer,
+    pad_batch,
+    read_special_tokens_as_text,
+    train_tokenizer,
+)
 
 TEXTS = ["the second of May 2021", "the third of June 1999", "12 de maio de 2021"]
 TOKENIZER = train_tokenizer(TEXTS, vocab_size=300)
@@ -17,8 +29,62 @@ def test_any_text_comes_back_from_its_tokens(text):
 
 @given(st.text())
 def test_no_token_of_a_plain_text_is_special(text):
-    plain = text.replace("<", "(")
-    assert not {PADDING, START, END} & set(TOKENIZER.encode(plain).ids)
+    assert not {PADDING, START, END} & set(TOKENIZER.encode(text).ids)
+
+
+SPECIAL = "<s>one</s> <pad> <s></s></s>"
+
+
+def test_special_tokens_in_a_text_are_text(tmp_path):
+    tokenizer = train_tokenizer([SPECIAL] * 50, vocab_size=300)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    for one in (tokenizer, load_tokenizer(tmp_path / "tokenizer.json")):
+        ids = one.encode(SPECIAL).ids
+        assert one.decode(ids) == SPECIAL
+        assert not {PADDING, START, END} & set(ids)
+        assert [row.ids for row in one.encode_batch_fast([SPECIAL])] == [ids]
+        assert BpeDropout(one, 0.0).encode(SPECIAL, key="") == ids
+
+
+def unigram():
+    pieces = [(piece, -2.0) for piece in ("▁", "a", "<", "/", "s", ">")]
+    specials = [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0)]
+    tokenizer = Tokenizer(models.Unigram([*specials, *pieces], 0, False))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    return tokenizer
+
+
+def words():
+    tokenizer = Tokenizer(models.WordLevel({"<unk>": 0, "<s>": 1, "</s>": 2, "a": 3}, "<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return tokenizer
+
+
+def word_pieces():
+    pieces = {"<unk>": 0, "<s>": 1, "</s>": 2, "a": 3, "<": 4, "s": 5, ">": 6, "/": 7}
+    tokenizer = Tokenizer(models.WordPiece(pieces, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer
+
+
+def alone():
+    return Tokenizer(models.WordLevel({"<unk>": 0, "<s>": 1, "</s>": 2}, "<unk>"))
+
+
+@pytest.mark.parametrize("make", [unigram, words, word_pieces, alone])
+def test_special_tokens_match_nothing_in_any_tokenizer(make, tmp_path):
+    tokenizer = make()
+    tokenizer.add_special_tokens(["<s>", "</s>"])
+    usual = tokenizer.encode("a a").ids
+    assert {1, 2} & set(tokenizer.encode("a <s> a</s> </s>").ids)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    for one in (tokenizer, load_any_tokenizer(tmp_path / "tokenizer.json"), tokenizer):
+        spans = SpanTokenizer(one)
+        assert not {1, 2} & {*spans.encode("a <s> a</s> </s>").ids}
+        assert spans.encode("a a").ids.tolist() == usual
+        cut = one.to_str()
+        read_special_tokens_as_text(one)
+        assert one.to_str() == cut
 
 
 def test_every_digit_is_a_token_of_its_own_however_often_it_repeats():

@@ -1,10 +1,13 @@
 """One vocabulary for both sides or one each, and back from a folder."""
 
+import json
 from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 
 from askew.text import (
+    END,
     ParallelText,
     Tokenizers,
     load_tokenizers,
@@ -37,7 +40,7 @@ def test_come_back_from_a_folder(tmp_path, separate):
     assert isinstance(read, Tokenizers)
     assert (read.source is not read.target) == separate
     assert [t.to_str() for t in read] == [t.to_str() for t in written]
-    assert len(list(tmp_path.iterdir())) == 1 + separate
+    assert len(list(tmp_path.glob("*tokenizer.json"))) == 1 + separate
 
 
 def test_a_joint_vocabulary_leaves_no_old_one_behind(tmp_path):
@@ -51,8 +54,11 @@ def test_files_are_those_of_the_library_and_whole_or_not_there(tmp_path, monkeyp
     first = train_tokenizers(PAIRS, vocab_size=270, separate=True)
     save_tokenizers(first, tmp_path)
     first.source.save(str(tmp_path / "theirs"))
-    theirs = (tmp_path / "theirs").read_text(encoding="utf-8")
-    assert (tmp_path / "tokenizer.json").read_text(encoding="utf-8") == theirs
+    theirs = json.loads((tmp_path / "theirs").read_text(encoding="utf-8"))
+    ours = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    assert ours.pop("post_processor")["special_tokens"]["</s>"]["ids"] == [END]
+    assert theirs.pop("post_processor") is None
+    assert ours == theirs
 
     def cut_short(path, text, encoding, newline):
         path.write_bytes(text[:100].encode(encoding))
@@ -64,8 +70,25 @@ def test_files_are_those_of_the_library_and_whole_or_not_there(tmp_path, monkeyp
     assert [t.to_str() for t in load_tokenizers(tmp_path)] == [t.to_str() for t in first]
 
 
+def test_files_of_earlier_releases_are_read(tmp_path):
+    (tokenizer, _) = train_tokenizers(PAIRS, vocab_size=270)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    assert load_tokenizers(tmp_path).source.to_str() == tokenizer.to_str()
+
+
 def test_refuses_a_folder_without_them(tmp_path):
     with pytest.raises(ValueError, match=r"the file must exist; got .*tokenizer\.json"):
         load_tokenizers(tmp_path)
     with pytest.raises(ValueError, match="the folder must exist; got folder"):
         save_tokenizers(train_tokenizers(PAIRS, vocab_size=270), tmp_path / "gone")
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_auto_tokenizer_reads_special_tokens_as_text_too(tmp_path, separate):
+    both = train_tokenizers(ParallelText(["one"], ["um"]), vocab_size=270, separate=separate)
+    save_tokenizers(both, tmp_path)
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    text = "<s>one</s> <pad>"
+    assert theirs.encode(text) == [*both.source.encode(text).ids, END]
+    assert theirs.decode(theirs.encode(text)) == text
+    assert (theirs.pad_token_id, theirs.bos_token_id, theirs.eos_token_id) == (0, 1, 2)

@@ -2,9 +2,12 @@ import csv
 import dataclasses
 import json
 import math
+import shutil
 
 import filelock
+import numpy as np
 import pytest
+import torch
 from stub_task import StubTask, line_config
 
 from askew.tradeoffs import (
@@ -25,6 +28,7 @@ from askew.tradeoffs._running.trial import learning_curve
 
 ARMS = [Arm(name="wide", config=line_config(8)), Arm(name="narrow", config=line_config(2))]
 BUDGET = Budget(steps=12)
+FILES = ["comparison.json", "costs.json", "results.json", "trials", "trials.csv", "work"]
 
 
 def run(out, task=None, seeds=(0, 1), arms=ARMS, budget=BUDGET, **settings) -> Comparison:
@@ -117,6 +121,49 @@ def test_a_comparison_that_died_goes_on_where_it_stopped(tmp_path, five_seeds, i
     assert not any((out / "work").iterdir())
 
 
+def test_what_a_killed_run_left_is_taken_up_or_cleared(tmp_path, five_seeds, in_process):
+    out = tmp_path / "out"
+    (out / "work" / "tmpcalibration").mkdir(parents=True)
+    (out / ".lock").touch()
+    (out / ".comparison.json.partial").write_text("{")
+    run(out)
+    assert sorted(path.name for path in out.iterdir()) == FILES
+    left = out / "work" / "wide-seed1" / "checkpoint-3"
+    left.mkdir(parents=True)  # killed while the work of a finished trial was cleared
+    (out / "work" / "wide-seed7").mkdir()
+    (out / ".costs.json.partial").write_text("{")
+    again = run(out).results
+    expected = scores(five_seeds.results)
+    assert scores(again) == {trial: expected[trial] for trial in scores(again)}
+    assert sorted(path.name for path in out.iterdir()) == FILES
+    assert [path.name for path in (out / "work").iterdir()] == ["wide-seed7"], "not finished yet"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("costs.json", '{"version": 2}', "must be of version 1; got version 2 in .*costs.json"),
+        ("trials/wide-seed1/trial.json", '{"version": 1}', "a trial must be whole; got .*trial.js"),
+    ],
+)
+def test_stored_files_that_cannot_be_used_are_refused_first(
+    tmp_path, five_seeds, file, text, message
+):
+    out = tmp_path / "out"
+    shutil.copytree(five_seeds.folder, out)
+    (out / file).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        prepare_comparison(
+            StubTask(),
+            ARMS,
+            range(6),
+            budget=BUDGET,
+            out=out,
+            threads=1,
+            settings={"match": "nothing"},
+        )
+
+
 def test_processes_and_jobs_do_not_change_the_scores(tmp_path, five_seeds, in_process):
     alone = compare(StubTask(), ARMS, (0, 1), budget=BUDGET, out=tmp_path / "out", jobs=1).results
     expected = scores(five_seeds.results)
@@ -148,6 +195,31 @@ def test_it_stops_once_it_is_decided(tmp_path, in_process):
     assert ours.high - ours.low > theirs.high - theirs.low, "the price of looking twice"
     with pytest.raises(ValueError, match=r"last look must be at all 6 seeds; got looks \[5, 8\]"):
         run(tmp_path / "other", seeds=range(6), looks=looks)
+
+
+def test_more_arms_than_looks_can_be_judged_with_are_refused_before_any_work(tmp_path):
+    arms = [dataclasses.replace(ARMS[0], name=f"arm{place}") for place in range(53)]
+    with pytest.raises(ValueError, match=r"in \[0.5, 0.999\] with several looks; got .* 0.99903"):
+        run(tmp_path / "out", arms=arms, seeds=range(8), looks=[5, 8])
+    assert not (tmp_path / "out").exists()
+
+
+def test_many_arms_are_judged_at_one_look(tmp_path, in_process):
+    arms = [dataclasses.replace(ARMS[0], name=f"arm{place}") for place in range(53)]
+    verdicts = run(tmp_path / "out", arms=arms, seeds=range(2), budget=Budget(steps=1)).verdicts
+    assert len({verdict.challenger for verdict in verdicts}) == 52
+    assert {verdict.confidence for verdict in verdicts} == {1 - 0.05 / 52}
+
+
+def test_figures_of_numpy_and_torch_are_stored(tmp_path, in_process):
+    class Figures(StubTask):
+        def evaluate(self, model):
+            plain = super().evaluate(model)
+            kinds = zip(plain.metrics.items(), (np.float32, torch.tensor), strict=True)
+            return plain._replace(metrics={name: kind(value) for (name, value), kind in kinds})
+
+    trial = run(tmp_path / "out", Figures(), seeds=[0]).results["trials"][0]
+    assert all(type(value) is float for value in trial["metrics"].values())
 
 
 def test_a_model_against_itself_starts_from_other_weights(tmp_path, in_process):

@@ -82,6 +82,19 @@ def test_lower_is_better_and_a_score_of_the_whole():
     assert tradeoffs.position == "cannot tell"
 
 
+@pytest.mark.parametrize("size", [1e200, 1e-200])
+def test_scores_of_any_size_have_an_interval(size):
+    def sized(outputs, targets):
+        return (outputs.argmax(-1) == targets).double() * size
+
+    score = Score(metric=Metric(name="s", label="s", equivalence=0), function=sized)
+    plain, scaled = (
+        analyze_asymmetric_tradeoffs(line(BAD), line(GOOD), (X, Y), score=s, rounds=1)
+        for s in (ACCURACY, score)
+    )
+    assert (scaled.low / size, scaled.high / size) == pytest.approx((plain.low, plain.high))
+
+
 @pytest.mark.parametrize(
     ("models", "settings", "message"),
     [
@@ -91,7 +104,11 @@ def test_lower_is_better_and_a_score_of_the_whole():
             r"symmetric_model must be a module; got .* Experiment",
         ),
         ((line(BAD), line(GOOD)), {"rounds": 0}, "rounds must be >= 1; got rounds 0"),
-        ((line(BAD), line(GOOD)), {"confidence": 95}, "confidence must lie between 0 and 1; got"),
+        (
+            (line(BAD), line(GOOD)),
+            {"confidence": 95},
+            r"confidence must be in \(0, 0.999999999\]; got",
+        ),
     ],
 )
 @pytest.mark.unhooked

@@ -1,8 +1,9 @@
 from dataclasses import FrozenInstanceError, replace
+from functools import partial
 
 import pytest
 
-from askew.training import SideConfig, TrainingConfig
+from askew.training import QATrainingConfig, SideConfig, TrainingConfig
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,20 @@ def test_warmup_and_weight_decay_may_be_zero_but_not_less(name, value):
     assert getattr(TrainingConfig(steps=10, **{name: 0 * value}), name) == 0
     with pytest.raises(ValueError, match=rf"{name} must be >= 0; got {name} {value}$"):
         TrainingConfig(steps=10, **{name: value})
+
+
+def test_rates_and_decays_are_finite():
+    for make in (
+        partial(TrainingConfig, steps=10),
+        SideConfig,
+        partial(QATrainingConfig, steps=10),
+    ):
+        for name in ("lr", "weight_decay"):
+            with pytest.raises(ValueError, match=f"{name} must be finite; got {name} inf"):
+                make(**{name: float("inf")})
+    for name in ("retrieval_weight", "temperature"):
+        with pytest.raises(ValueError, match=f"{name} must be finite; got {name} inf"):
+            QATrainingConfig(steps=10, **{name: float("inf")})
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.0, 1.5])

@@ -1,5 +1,7 @@
 """Pairs become token numbers, and batches that teach to predict the next one."""
 
+import pickle
+
 import pytest
 import torch
 
@@ -16,6 +18,14 @@ def test_examples_are_the_tokens_of_both_sides():
     for row, (source, target) in enumerate(examples[i] for i in range(3)):
         assert TOKENIZER.decode(source) == PAIRS.sources[row]
         assert TOKENIZER.decode(target) == PAIRS.targets[row]
+
+
+def test_special_tokens_in_pairs_are_text_in_a_copied_tokenizer_too():
+    pairs = ParallelText(["<s>a</s>"], ["<pad>b"])
+    for tokenizer in (TOKENIZER, pickle.loads(pickle.dumps(TOKENIZER))):
+        ((source, target),) = TranslationExamples(pairs, tokenizer, max_tokens=10)
+        assert (len(source), len(target)) == (8, 6)
+        assert (tokenizer.decode(source), tokenizer.decode(target)) == ("<s>a</s>", "<pad>b")
 
 
 def test_lengths_count_the_end_token():

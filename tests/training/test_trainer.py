@@ -1,5 +1,6 @@
 """Training learns, measures what it says, and goes on after a crash as if nothing had been."""
 
+import math
 import shutil
 from dataclasses import replace
 from itertools import pairwise
@@ -475,3 +476,24 @@ def test_batches_that_cannot_be_shared_out_are_refused(tmp_path, monkeypatch):
         r"Set training\.accumulate=4$",
     ):
         train(tiny_model(), tmp_path, replace(CONFIG, accumulate=3))
+
+
+@pytest.mark.parametrize(("step", "kept"), [(7, 4), (8, 4), (12, 8)])
+@pytest.mark.parametrize("changes", [{}, {"average_decay": 0.9}, {"patience": 5}])
+def test_a_training_that_diverges_ends_and_its_last_good_checkpoint_stays(
+    tmp_path, step, kept, changes
+):
+    model, config = tiny_model(), replace(CONFIG, **changes)
+
+    def break_at(done, steps):
+        if done == step:
+            next(model.parameters()).data.fill_(math.nan)
+
+    with pytest.raises(FloatingPointError, match=r"must stay finite; got .* at step \d+\. Lower"):
+        train(model, tmp_path, config, progress=break_at)
+    assert last_checkpoint(tmp_path).name == f"checkpoint-{kept}"
+    again, straight = tiny_model(), tiny_model()
+    train(again, tmp_path, config)
+    train(straight, tmp_path / "straight", config)
+    for name, weight in again.state_dict().items():
+        assert torch.equal(weight, straight.state_dict()[name]), name

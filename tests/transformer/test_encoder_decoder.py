@@ -17,6 +17,7 @@ from askew.transformer import (
     FeedForward,
     LayerCache,
     StackConfig,
+    Trace,
 )
 
 ENCODER = StackConfig(d_model=22, num_layers=3, num_heads=11, d_ff=29, dropout=0.2)
@@ -278,3 +279,30 @@ def test_masks_that_do_not_fit_are_refused_by_their_names(name):
         net(source, target, **{name: torch.ones(3, 1, dtype=torch.bool)})
     with pytest.raises(TypeError, match=rf"{name} must be boolean.*{name}=attention_mask.bool"):
         net(source, target, **{name: torch.ones(3, length, dtype=torch.long)})
+
+
+@torch.no_grad()
+def test_a_trace_takes_states_and_weights_and_changes_nothing():
+    ours, (source, target) = model(), tokens()
+    memory = ours.encode(source)
+    encoding, decoding = Trace([], [], []), Trace([], None, [])
+    torch.testing.assert_close(ours.encode(source, trace=encoding), memory)
+    logits = ours.decode(target, memory)
+    torch.testing.assert_close(ours.decode(target, memory, trace=decoding), logits)
+    assert [tuple(s.shape) for s in encoding.states] == [(3, 8, 22)] * 4
+    assert [tuple(s.shape) for s in decoding.states] == [(3, 6, 14)] * 3
+    torch.testing.assert_close(encoding.states[-1], memory)
+    x = encoding.states[1]
+    torch.testing.assert_close(ours.encoder.layers[1](x), encoding.states[2])
+    assert [tuple(w.shape) for w in encoding.attention] == [(3, 11, 8, 8)] * 3
+    assert encoding.cross_attention == []
+    assert [tuple(w.shape) for w in decoding.cross_attention] == [(3, 7, 6, 8)] * 2
+    for weights in encoding.attention + decoding.cross_attention:
+        torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights[..., 0]))
+
+
+@torch.no_grad()
+def test_rows_of_the_tables_stand_for_tokens():
+    ours, (source, target) = model(), tokens()
+    rows = ours.source_embedding(source), ours.target_embedding(target)
+    assert torch.equal(ours.decode(rows[1], ours.encode(rows[0])), ours(source, target))

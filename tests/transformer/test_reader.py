@@ -102,6 +102,25 @@ def test_a_row_without_real_tokens_is_finite_and_leaves_the_others_as_they_are(n
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
+@pytest.mark.parametrize("name", ["question_mask", "context_mask"])
+def test_a_row_without_real_tokens_leaves_the_others_their_gradients(name):
+    net, (question, context) = reader(), inputs()
+    weights = [net.gate.weight, net.layers[0].context_attention.query.weight]
+    gradients = []
+    for emptied in (False, True):
+        states = [t.clone().requires_grad_() for t in (question, context)]
+        masks = {"question_mask": mask(ASKED), "context_mask": mask(LENGTHS)}
+        masks[name][0] &= not emptied
+        scores = net(*states, **masks)
+        spans = scores.spans[1:]
+        value = spans[spans.isfinite()].logsumexp(0) + scores.nothing[1:].sum()
+        gradients.append(torch.autograd.grad(value, [*states, *weights]))
+    for before, after in zip(*gradients, strict=True):
+        torch.testing.assert_close(after, before)
+    assert not gradients[1][0][0].any()
+    assert not gradients[1][1][0].any()
+
+
 def test_every_weight_gets_a_gradient():
     net, (question, context) = reader().train(), inputs()
     scores = read(net, question, net.context_states(torch.randn(2, 7, 20)))

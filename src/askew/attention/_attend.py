@@ -98,7 +98,7 @@ def attend(
         torch.Size([1, 4, 2, 5])
 
     References:
-        Attention Is All You Need, 2017, arXiv:1706.03762, equation 1.
+        Attention Is All You Need, 2017, arXiv:1706.03762.
         GQA, 2023, arXiv:2305.13245 (grouped heads).
         Efficient Streaming Language Models with Attention Sinks, 2023, arXiv:2309.17453.
     """

@@ -53,7 +53,7 @@ def banded_backward(
         dq_i  = scale Σ_j ds_ij k_j,    dk_j = scale Σ_i ds_ij q_i,    dr_(j-i) = Σ ds_ij
 
     where ds is the gradient of the score in base e, scale · q·k + r. As δ needs the output alone,
-    one pass over the tiles is enough (FlashAttention, 2022, arXiv:2205.14135, appendix B.2).
+    one pass over the tiles is enough (FlashAttention, 2022, arXiv:2205.14135).
     """
     q, k, v, bias, key_mask = inputs
     dtype = compute_dtype(q.dtype)

@@ -101,10 +101,9 @@ def attend_with_weights(call: Call) -> tuple[Tensor, Tensor]:
         hidden = scores.masked_fill(~call.attn_mask, torch.finfo(scores.dtype).min)
         weights = hidden.softmax(dim=-1) * call.attn_mask
     weights = weights.to(v.dtype)
-    output = F.dropout(weights, call.dropout_p) @ v
-    if nan_rows is None:
-        return output, weights
-    return output + nan_rows.to(output.dtype), weights + nan_rows.to(weights.dtype)
+    if nan_rows is not None:  # added before the product, so that gradients reach the result
+        weights = weights + nan_rows.to(weights.dtype)
+    return F.dropout(weights, call.dropout_p) @ v, weights
 
 
 def _explicit(call: Call) -> Call:

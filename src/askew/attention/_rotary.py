@@ -26,7 +26,7 @@ class RotaryPositions(nn.Module):
         torch.Size([1, 1, 2, 4])
 
     References:
-        RoFormer, 2021, arXiv:2104.09864, equation 15. There neighbouring features form a pair; here
+        RoFormer, 2021, arXiv:2104.09864. There neighbouring features form a pair; here
         those half a head apart do, which is a fixed permutation of features.
     """
 

@@ -1,15 +1,20 @@
 """The command `askew answer`: answers from the user's documents."""
 
-import json
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from askew.cli._exits import exit_on_user_error, set_up_torch
+from askew._encoding import BOM, refuse_utf16
+from askew._files import to_json
+from askew._folders import check_writable, one_writer
+from askew.cli._exits import exit_on_user_error, print_notes, set_up_torch, tell
+from askew.cli._indexed_documents import check_documents, document_sums, record_documents
 from askew.cli._options import Quiet, Threads
+from askew.cli._streams import show
 
 if TYPE_CHECKING:
     from askew.models import Answer, ContextIndex, QuestionAnswerer
@@ -52,12 +57,19 @@ def answer_command(
             raise ValueError("answer: a question is needed; got an empty one")
         if not context and index is None:
             raise ValueError("answer: documents are needed; got none. Give --context or --index")
-        from askew.text import read_documents
-
-        documents = read_documents(context) if context else []
+        print_notes(check_documents(index))
+        sums = document_sums(index, context)
+        documents = _documents(context)
+        is_written = index is not None and bool(documents)
+        if is_written:
+            check_writable(index, option="--index")
         answerer = _answerer(folder, threads)
+    with (
+        exit_on_user_error(),
+        one_writer(index, caller="answer") if is_written else nullcontext(),
+    ):
         stored = _stored_index(folder, index)
-    with exit_on_user_error():
+        record_documents(index, sums)  # before the index: a list too long does no harm
         contexts = _encoded(answerer, stored, documents, index, half=half, quiet=quiet)
     questions = [question] if question is not None else _typed_questions(quiet)
     refused = 0
@@ -68,26 +80,41 @@ def answer_command(
             if question is not None:
                 with exit_on_user_error():
                     raise
-            print(f"askew: {error}", file=sys.stderr)
+            tell(str(error))
             refused += 1
             continue
         if as_json:
-            print(_as_json(text, answers), flush=True)
+            show(_as_json(text, answers))
+            sys.stdout.flush()
         else:
             _show(answers, contexts)
     if refused:
         raise typer.Exit(2)
 
 
+def _documents(context: list[Path] | None) -> "list[Context]":
+    from askew.text import read_documents
+
+    return read_documents(context) if context else []
+
+
 def _typed_questions(quiet: bool) -> Iterator[str]:
     """Read lines of stdin, with a prompt if it is a terminal."""
     prompts = sys.stdin.isatty() and not quiet
+    is_first = True
     while True:
         if prompts:
             print("? ", end="", file=sys.stderr, flush=True)
-        line = sys.stdin.readline()
-        if not line:
+        raw = sys.stdin.buffer.readline()
+        if not raw:
             return
+        if is_first:
+            with exit_on_user_error():
+                refuse_utf16(raw, "answer", "stdin")
+        # Half a surrogate pair stands for a byte that is no UTF-8; such a question is refused.
+        line = raw.decode("utf-8", "surrogateescape")
+        line = line.removeprefix(BOM) if is_first else line
+        is_first = False
         if line.strip():
             yield line.strip()
 
@@ -118,6 +145,10 @@ def _encoded(
 ) -> "ContextIndex":
     from askew.cli._progress import LineProgress
 
+    if stored is not None and stored.dtype == "float16" and not half:
+        raise ValueError(
+            f"answer: --single goes with a new index; got {index}, which is in half precision"
+        )
     if stored is not None and not documents:
         return stored
     if stored is None and not documents:
@@ -127,16 +158,13 @@ def _encoded(
             answerer.append(stored, documents, progress=progress.reach)
             return stored
         dtype = "float16" if half else "float32"
-        encoded = answerer.encode(documents, dtype=dtype, progress=progress.reach)
-    if index is not None:
-        encoded.save(index)
-    return encoded
+        return answerer.encode(documents, dtype=dtype, folder=index, progress=progress.reach)
 
 
 def _as_json(question: str, answers: "list[Answer]") -> str:
     keys = ("text", "start", "end", "score", "title")
     rows = [{key: getattr(answer, key) for key in keys} for answer in answers]
-    return json.dumps({"question": question, "answers": rows}, ensure_ascii=False)
+    return to_json({"question": question, "answers": rows}, indent=None)
 
 
 def _show(answers: "list[Answer]", index: "ContextIndex") -> None:
@@ -147,7 +175,7 @@ def _show(answers: "list[Answer]", index: "ContextIndex") -> None:
     for answer in answers:
         text = index.contexts[answer.context].text
         first, last = max(0, answer.start - 80), min(len(text), answer.end + 80)
-        line = Text(f"{answer.score:7.2f}  {answer.title}:{answer.start}-{answer.end}  ")
+        line = Text(f"{answer.score:7.2f}  {_flat(answer.title)}:{answer.start}-{answer.end}  ")
         line.append("…" if first else "")
         line.append(_flat(text[first : answer.start]))
         line.append(_flat(answer.text), style="bold reverse")

@@ -1,21 +1,24 @@
 """The command line with all commands."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from askew.cli._answer import answer_command
 from askew.cli._compare import make_compare_app
 from askew.cli._doctor import doctor_command
 from askew.cli._evaluate import add_evaluate_command
+from askew.cli._exits import every_failure_in_one_line
 from askew.cli._export import export_command
 from askew.cli._find import make_find_app
 from askew.cli._inspect import inspect_command
 from askew.cli._options import OneLineCommand, paragraphs
 from askew.cli._parts import parts_command
 from askew.cli._report import report_command
+from askew.cli._streams import show
 from askew.cli._train import make_train_app
 from askew.cli._translate import translate_command
 from askew.tasks import APPLICATIONS, Application
@@ -29,6 +32,23 @@ _COMMANDS = {
     "parts": parts_command,
     "doctor": doctor_command,
 }
+
+
+class _Commands(TyperGroup):
+    """All commands: none of them ends in a traceback for what can go wrong outside the code."""
+
+    # pyrefly: ignore[bad-override]  its other settings are those of no command here
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+    ) -> Any:
+        """Run the command that was typed."""
+        with every_failure_in_one_line():
+            return super().main(args, prog_name, complete_var, standalone_mode, windows_expand_args)
 
 
 def make_app(applications: Mapping[str, Application]) -> typer.Typer:
@@ -47,6 +67,7 @@ def make_app(applications: Mapping[str, Application]) -> typer.Typer:
     """
     app = typer.Typer(
         name="askew",
+        cls=_Commands,
         help="Asymmetric deep learning: build models, train them, and find out whether it pays.",
         no_args_is_help=True,
         add_completion=False,
@@ -64,7 +85,7 @@ def make_app(applications: Mapping[str, Application]) -> typer.Typer:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"askew {metadata.version('askew')}")
+        show(f"askew {metadata.version('askew')}")
         raise typer.Exit
 
 

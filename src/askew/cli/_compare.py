@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from askew._budget import Range, Tuning
 from askew._check import requires_extra
+from askew._folders import one_writer
 from askew.cli._exits import exit_on_interrupt, exit_on_user_error, fail, print_notes, set_up_torch
 from askew.cli._options import (
     BudgetOptions,
@@ -29,7 +30,7 @@ from askew.tasks import Application, option
 
 if TYPE_CHECKING:
     from askew.tasks import Setup
-    from askew.tradeoffs import Verdict
+    from askew.tradeoffs import Comparison, Verdict
 
 _FEWEST_SEEDS = 5  # for a verdict
 _TRAINED = """
@@ -229,9 +230,11 @@ def _compare_application(application: Application, options: Any, trials: TrialOp
         folder = _prepare(setup, trials, tuning)
     print_notes(application.notes(setup.task, options))
     teach = application.teach(setup.task, options)
-    if teach is not None:
-        setup = setup._replace(task=run_teacher(teach, folder, quiet=trials.quiet))
-    _run(setup, trials, tuning, folder)
+    with exit_on_interrupt(folder), one_writer(folder, caller="compare"):
+        if teach is not None:
+            setup = setup._replace(task=run_teacher(teach, folder, quiet=trials.quiet))
+        comparison = _run(setup, trials, tuning, folder)
+    _finish(comparison.verdicts, comparison.results, folder, trials)
 
 
 def _compare_experiment(options: ExperimentOptions, trials: TrialOptions) -> None:
@@ -245,7 +248,9 @@ def _compare_experiment(options: ExperimentOptions, trials: TrialOptions) -> Non
         setup = Setup(experiment, experiment.arms, budget, {})
         tuning = experiment.tuning(trials.tune)
         folder = _prepare(setup, trials, tuning)
-    _run(setup, trials, tuning, folder)
+    with exit_on_interrupt(folder):
+        comparison = _run(setup, trials, tuning, folder)
+    _finish(comparison.verdicts, comparison.results, folder, trials)
 
 
 def _judge(options: ResultOptions) -> None:
@@ -253,8 +258,9 @@ def _judge(options: ResultOptions) -> None:
         check_report()
         from askew import tradeoffs
         from askew._files import write_json
-        from askew._folders import check_writable
 
+        if options.out is not None:
+            _check_judged(options.out, options.results)
         judged = tradeoffs.judge_results(
             options.results,
             baseline=options.baseline,
@@ -262,12 +268,30 @@ def _judge(options: ResultOptions) -> None:
             name=options.results.name,
             command=command_line(),
         )
-        if options.out is not None:
-            check_writable(options.out)
-            options.out.mkdir(parents=True, exist_ok=True)
+    if options.out is not None:
+        with exit_on_user_error(), one_writer(options.out, caller="compare"):
             write_json(options.out / "results.json", judged.results)
             write_page(judged.results, options.out, options.report_language)
     _finish(judged.verdicts, judged.results, options.out, options)
+
+
+def _check_judged(out: Path, table: Path) -> None:
+    """Refuse a folder with the results or the page of anything but this table."""
+    from askew._files import read_json
+    from askew._folders import check_output, check_writable
+
+    check_writable(out)
+    written = [out / "results.json", out / "report.html"]
+    for path in written if out.is_dir() else ():
+        check_output(path, caller="compare", reads=[table])
+    others = [path.name for path in (out / "comparison.json", *written) if path.exists()]
+    if "results.json" in others and "comparison.json" not in others:
+        others = [] if read_json(written[0]).get("task") == table.name else others
+    if others:
+        raise ValueError(
+            f"compare: the folder must be new, or of the results of {table.name}; "
+            f"got out {out} with another {others[0]}. Choose another with --out"
+        )
 
 
 def run_teacher(teach: Any, folder: Path, *, quiet: bool) -> Any:
@@ -275,7 +299,7 @@ def run_teacher(teach: Any, folder: Path, *, quiet: bool) -> Any:
     from askew.cli._progress import LineProgress
 
     store = Path(f"{folder}-taught.jsonl")
-    with exit_on_interrupt(store), LineProgress("teaching", quiet=quiet) as progress:
+    with LineProgress("teaching", quiet=quiet) as progress:
         return teach(store, progress.reach)
 
 
@@ -304,16 +328,13 @@ def _prepare(setup: "Setup", trials: TrialOptions, tuning: Tuning | None) -> Pat
     return folder
 
 
-def _run(setup: "Setup", trials: TrialOptions, tuning: Tuning | None, folder: Path) -> None:
+def _run(setup: "Setup", trials: TrialOptions, tuning: Tuning | None, folder: Path) -> "Comparison":
     from askew import tradeoffs
     from askew.cli._progress import ComparisonProgress
 
     set_up_torch(trials.threads)
     seeds = trials.seed_numbers
-    with (
-        exit_on_interrupt(folder),
-        ComparisonProgress(setup.arms, seeds, quiet=trials.quiet) as watcher,
-    ):
+    with ComparisonProgress(setup.arms, seeds, quiet=trials.quiet) as watcher:
         comparison = tradeoffs.compare(
             setup.task,
             setup.arms,
@@ -325,7 +346,7 @@ def _run(setup: "Setup", trials: TrialOptions, tuning: Tuning | None, folder: Pa
             **_call(setup, trials, tuning),
         )
         write_page(comparison.results, folder, trials.report_language)
-    _finish(comparison.verdicts, comparison.results, folder, trials)
+    return comparison
 
 
 def _finish(

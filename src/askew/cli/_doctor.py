@@ -1,12 +1,13 @@
 """The command `askew doctor`: check an installation."""
 
-import json
 from typing import Annotated
 
 import typer
 
+from askew._files import to_json
 from askew.cli._exits import exit_on_user_error
 from askew.cli._options import Json
+from askew.cli._streams import show
 
 
 def doctor_command(
@@ -38,22 +39,22 @@ def doctor_command(
     checks = []
     if self_test:
         if not as_json:
-            print("self-test")
+            show("self-test")
         for check in machine.self_test():
             checks.append(check)
             if not as_json:
                 word = "right" if check.passed else "WRONG"
-                print(f"  {word}  {check.name}: {check.error:.1e}, at most {check.tolerance:.0e}")
+                show(f"  {word}  {check.name}: {check.error:.1e}, at most {check.tolerance:.0e}")
     if as_json:
         installed = {"versions": versions, "devices": devices, "routes": routes, "missing": missing}
         results = [check._asdict() | {"passed": check.passed} for check in checks]
-        print(json.dumps(installed | {"checks": results}, indent=2))
+        show(to_json(installed | {"checks": results}))
     if not all(check.passed for check in checks):
         raise typer.Exit(1)
 
 
 def _show(title: str, rows: dict[str, str]) -> None:
-    print(title)
+    show(title)
     width = max(map(len, rows), default=0)
     for name, value in rows.items():
-        print(f"  {name:{width}}  {value}")
+        show(f"  {name:{width}}  {value}")

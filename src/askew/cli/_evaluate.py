@@ -1,6 +1,5 @@
 """The command `askew evaluate`: score a trained model of any application."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import partial
@@ -9,9 +8,11 @@ from typing import Any
 
 import typer
 
+from askew._files import to_json, write_text
+from askew._folders import check_output
 from askew.cli._exits import exit_on_failure, exit_on_user_error, print_notes, set_up_torch
 from askew.cli._options import OneLineCommand, OutputOptions, make_command
-from askew.cli._streams import check_writable
+from askew.cli._streams import show
 from askew.tasks import Application, option
 
 
@@ -46,9 +47,12 @@ def add_evaluate_command(app: typer.Typer, applications: Mapping[str, Applicatio
 
 def _evaluate(scored: Mapping[str, Any], run: EvaluateOptions, *each: Any) -> None:
     with exit_on_user_error():
-        check_writable(run.out, "evaluate")
         name = _application_of(run.folder)
         options = dict(zip(scored, each, strict=True))
+        if run.out is not None:
+            named = [getattr(options[name], one.name) for one in fields(options[name])]
+            files = [value for value in named if isinstance(value, Path)]
+            check_output(run.out, caller="evaluate", reads=[run.folder, *files])
         _check_options(name, options)
         set_up_torch(options[name].threads)
         notes, score = scored[name].score(run.folder, options[name])
@@ -59,11 +63,11 @@ def _evaluate(scored: Mapping[str, Any], run: EvaluateOptions, *each: Any) -> No
         outputs, results, lines = score(progress.reach)
     if run.out is not None:
         texts = (" ".join(text.splitlines()) + "\n" for text in outputs)
-        run.out.write_text("".join(texts), encoding="utf-8")
+        write_text(run.out, "".join(texts))
     if run.as_json:
-        print(json.dumps(results, indent=2, ensure_ascii=False))
+        show(to_json(results))
     else:
-        print("\n".join(lines))
+        show("\n".join(lines))
 
 
 def _application_of(folder: Path) -> str:

@@ -3,11 +3,18 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
 import typer
+from safetensors import SafetensorError
+
+from askew._files import visible
+from askew._folders import FolderInUseError
+
+FAILURES = (OSError, RuntimeError, ValueError, ArithmeticError, SafetensorError)
+"""What goes wrong in the middle of the work, from a full disk to a loss that is not finite."""
 
 
 @contextmanager
@@ -19,20 +26,26 @@ def exit_on_user_error() -> Iterator[None]:
         message = str(error)
         repair = "" if "pip install" in message else "; run pip install 'askew[all]'"
         fail(message + repair, 2)
-    except (ValueError, ImportError) as error:
-        fail(" ".join(str(error).split()), 2)
+    except (ValueError, ImportError, FolderInUseError) as error:
+        fail(_in_one_line(error), 2)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        fail(_in_one_line(error), 2)
 
 
 @contextmanager
 def exit_on_interrupt(folder: Path) -> Iterator[None]:
     """Print where finished work is kept when long work is interrupted or fails."""
-    kept = f"finished work is kept in {folder}; type the same command again to resume"
+    kept = f"finished work is kept in {folder}"
     try:
         yield
     except KeyboardInterrupt:
-        fail(f"interrupted; {kept}", 130)
-    except RuntimeError as error:
-        fail(f"{error}; {kept}", 1)
+        fail(f"interrupted; {kept}; type the same command again to resume", 130)
+    except typer.Exit:
+        raise
+    except FolderInUseError as error:
+        fail(_in_one_line(error), 2)
+    except FAILURES as error:
+        fail(f"{_in_one_line(error)}; {kept}", 1)
 
 
 @contextmanager
@@ -41,23 +54,55 @@ def exit_on_failure() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
     except KeyboardInterrupt:
         fail("interrupted; the finished lines are written", 130)
-    except (OSError, RuntimeError) as error:
-        fail(" ".join(str(error).split()), 1)
+
+
+@contextmanager
+def every_failure_in_one_line() -> Iterator[None]:
+    """End a whole command in one line and exit code 1 on a failure that nothing else caught."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()  # a full disk may show only here
+    except typer.Exit:
+        raise
+    except BrokenPipeError:
+        _drop_output()
+    except FAILURES as error:
+        _drop_output()
+        tell(_in_one_line(error))
+        raise SystemExit(1) from None
+
+
+def _drop_output() -> None:
+    """Let what is still to be printed vanish, also what Python flushes at its end."""
+    with suppress(OSError):  # where stdout is no file, nothing is left to be printed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def fail(message: str, code: int) -> NoReturn:
     """Print one line on stderr and end with an exit code."""
-    print(f"askew: {message}", file=sys.stderr)
+    tell(message)
     raise typer.Exit(code)
 
 
 def print_notes(notes: Iterable[str]) -> None:
     """Print notes for the user on stderr, one per line."""
     for note in notes:
-        print(f"askew: note: {note}", file=sys.stderr)
+        tell(f"note: {note}")
+
+
+def tell(message: str) -> None:
+    """Print one line for the user on stderr, with nothing in it that steers a terminal."""
+    with suppress(OSError):  # without room for it, the exit code must do
+        print(f"askew: {visible(message)}", file=sys.stderr)
 
 
 def set_up_torch(threads: int) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from askew.cli._exits import exit_on_user_error, set_up_torch
+from askew.cli._streams import show
 
 Folder = Annotated[Path, typer.Argument(help="A folder that training wrote.")]
 
@@ -38,4 +39,4 @@ def export_command(
             written = export_onnx(folder, out)
         else:
             written = export_ctranslate2(folder, out, quantization=quantization)
-    print(f"export: {written}")
+    show(f"export: {written}")

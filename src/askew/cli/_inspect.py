@@ -1,14 +1,15 @@
 """The command `askew inspect`: show what the attention of a model has learnt."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from askew._files import to_json, visible
+from askew._folders import check_output
 from askew.cli._exits import exit_on_user_error, set_up_torch
 from askew.cli._options import Json
-from askew.cli._streams import check_writable
+from askew.cli._streams import show
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,7 +53,10 @@ def inspect_command(
         from askew import inspection
         from askew.models import load_checkpoint, read_attention
 
-        check_writable(out, "inspect")
+        if question is not None and not text:
+            raise ValueError("inspect: --question goes with --text; got no text")
+        if out is not None:
+            check_output(out, caller="inspect", reads=[folder])
         set_up_torch(1)
         model = load_checkpoint(folder)
         readings = {
@@ -64,29 +68,31 @@ def inspect_command(
             pictures = [picture for reading in readings.values() for picture in reading.pictures]
             inspection.write_inspection_page(report, out, pictures)
     if as_json:
-        print(json.dumps(report.to_plain(), indent=2, ensure_ascii=False))
+        show(to_json(report.to_plain()))
         return
     _show(report)
     if out is not None:
-        print(f"page: {out}")
+        show(f"page: {out}")
 
 
 def _show(report: "Inspection") -> None:
     from rich.console import Console
+    from rich.text import Text
 
     console = Console()
     table = _table("stack", "layers", "width", "heads", "key heads", "parameters", "share")
     for stack in report.stacks:
         numbers = (stack.depth, stack.width, stack.heads, stack.kv_heads)
         shown = [str(n) if stack.depth else "" for n in numbers]
-        table.add_row(stack.name or "module", *shown, f"{stack.parameters:,}", f"{stack.share:.1%}")
+        name = Text(visible(stack.name or "module"))  # else rich would read its markup
+        table.add_row(name, *shown, f"{stack.parameters:,}", f"{stack.share:.1%}")
     console.print(table)
     for stack, kind in dict.fromkeys((layer.stack, layer.kind) for layer in report.attention):
         layers = [x for x in report.attention if (x.stack, x.kind) == (stack, kind)]
-        print(f"\n{stack or 'module'}, {kind}-attention")
+        show(f"\n{visible(stack or 'module')}, {kind}-attention")
         table = _table("layer", "rank", "entropy")
         if kind == "self":
-            print(
+            show(
                 "Σ: the sum of all heads; heads: lowest, median, highest.\nRandom weights give a "
                 f"symmetry of about {1 / layers[0].d_model:.2g}."
             )

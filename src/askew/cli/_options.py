@@ -14,6 +14,8 @@ from askew.tasks import option
 
 Threads = Annotated[int, typer.Option(min=1, help="Threads.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+MAX_SEED = 2**32 - 1
+"""The highest number that every generator takes as a seed."""
 Json = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
@@ -116,6 +118,7 @@ def _parameter(one: Field, hint: Any) -> Parameter:
             spelling,
             help=described["help"],
             min=described["min"],
+            max=described["max"],
             show_default=described["show_default"],
         )
     return Parameter(

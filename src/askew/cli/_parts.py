@@ -1,13 +1,14 @@
 """The command `askew parts`: show which parameters would be trained at which rate."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from askew._files import to_json
 from askew.cli._exits import exit_on_user_error
 from askew.cli._options import Json
+from askew.cli._streams import show
 
 
 def parts_command(
@@ -36,6 +37,8 @@ def parts_command(
     The model is built from its config; no weights are read.
     """
     with exit_on_user_error():
+        if names and as_json:
+            raise ValueError("parts: --names must be left out with --json, which has all names")
         from askew.models import build_on_meta
         from askew.optim import parts_table
 
@@ -48,13 +51,13 @@ def parts_command(
                 rules.setdefault(part, [part])
         table = parts_table(build_on_meta(folder), rules, rates, rest=rest)
     if as_json:
-        print(json.dumps([row._asdict() for row in table.rows], indent=2))
+        show(to_json([row._asdict() for row in table.rows]))
         return
-    print(table)
+    show(str(table))
     if names:
         for row in table.rows:
             for aliases in row.names:
-                print(f"{row.part}\t{' = '.join(aliases)}")
+                show(f"{row.part}\t{' = '.join(aliases)}")
 
 
 def _assigned(text: str) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from askew._files import visible
 from askew.tradeoffs import Arm, Watcher
 
 
@@ -24,7 +25,7 @@ class _Bar:
         self.quiet = quiet
         self.console = Console(stderr=True)
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -49,7 +50,7 @@ class _Bar:
 
     def print(self, text: str) -> None:
         if not self.quiet:
-            self.console.print(text, highlight=False)
+            self.console.print(visible(text), highlight=False, markup=False)
 
 
 class ComparisonProgress(_Bar, Watcher):

@@ -1,14 +1,15 @@
 """The command `askew report`: write the report of finished comparisons again."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from askew._files import to_json
 from askew.cli._exits import exit_on_user_error
 from askew.cli._options import Quiet
+from askew.cli._streams import show
 
 
 def report_command(
@@ -36,11 +37,13 @@ def report_command(
     path = out or (folders[0] / "report.html" if len(folders) == 1 else Path("report.html"))
     with exit_on_user_error():
         from askew import tradeoffs
+        from askew._folders import check_output
 
+        check_output(path, caller="report", reads=folders)
         runs = [tradeoffs.read_run(folder) for folder in folders]
         tradeoffs.write_joint_report(runs, path, language=language)
     if not quiet:
-        print(f"report: {path}")
+        show(f"report: {path}")
 
 
 def write_page(results: Mapping[str, object], folder: Path, language: str) -> None:
@@ -56,7 +59,7 @@ def show_results(
 ) -> None:
     """Print the results of a comparison and the path of its report."""
     if as_json:
-        print(json.dumps(results, indent=2, ensure_ascii=False))
+        show(to_json(results))
         return
     from rich.console import Console
 
@@ -64,4 +67,4 @@ def show_results(
 
     print_results(results, Console(), language=language)
     if folder is not None:
-        print(f"report: {folder / 'report.html'}")
+        show(f"report: {folder / 'report.html'}")

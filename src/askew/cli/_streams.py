@@ -1,13 +1,16 @@
 """Streams of lines of any bytes, read in bounded memory."""
 
+import gzip
 import sys
 import time
+import zlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
-from askew._check import require
+from askew._encoding import BOM, refuse_utf16
+from askew._files import visible
 
 if TYPE_CHECKING:
     from askew.models import Translator
@@ -51,36 +54,46 @@ class LineStats:
             print(f"askew: note: of {self.lines} lines: {counts}", file=sys.stderr)
 
 
-def check_writable(path: Path | None, caller: str, *, unlike: Path | None = None) -> None:
-    """Refuse a file that cannot be written, or that is also the input."""
-    if path is None:
-        return
-    require(
-        unlike is None or not path.exists() or not path.samefile(unlike),
-        f"{caller}: the output must be another file than the input; got {path} for both",
-    )
-    try:
-        path.open("ab").close()
-    except OSError as error:
-        raise ValueError(f"{caller}: a file must be writable; got {error}") from None
+def show(text: str) -> None:
+    """Print on stdout: exactly into a file or a pipe, and so that all can be seen on a terminal."""
+    print(visible(text) if sys.stdout.isatty() else text)
 
 
 def opened(path: Path | None, mode: str, standard: TextIO) -> AbstractContextManager[BinaryIO]:
-    """Open a file for bytes, or a standard stream, which is left open."""
+    """Open a file for bytes, packed if its name ends with .gz, or a standard stream, left open."""
     if path is None:
         return nullcontext(standard.buffer)
+    if path.suffix.lower() == ".gz":
+        return _packed(path, mode)
     return cast(BinaryIO, path.open(mode))
 
 
-def windows(stream: BinaryIO, stats: LineStats) -> Iterator[tuple[int, list[str]]]:
-    """Read lines in windows, each with the number of its first line."""
+@contextmanager
+def _packed(path: Path, mode: str) -> Iterator[BinaryIO]:
+    try:
+        with cast(BinaryIO, gzip.open(path, mode)) as file:
+            yield file
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise OSError(f"a .gz file must be whole gzip; got {path} damaged: {error}") from None
+
+
+def windows(
+    stream: BinaryIO, stats: LineStats, *, name: Path | str = "stdin"
+) -> Iterator[tuple[int, list[str]]]:
+    """Read lines in windows, each with the number of its first line.
+
+    Raises:
+        ValueError: If the stream is in UTF-16.
+    """
     lines: list[str] = []
     start = 0
     for raw in stream:
+        if not stats.bytes:
+            refuse_utf16(raw, "translate", name)
         line = raw.removesuffix(b"\n").removesuffix(b"\r")
         text = line.decode("utf-8", "replace")
         stats.invalid += text.encode() != line
-        lines.append(text)
+        lines.append(text if stats.bytes else text.removeprefix(BOM))
         stats.bytes += len(raw)
         if stats.bytes - start > _WINDOW_BYTES or len(lines) == _WINDOW_LINES:
             stats.lines += len(lines)

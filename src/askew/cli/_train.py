@@ -1,7 +1,7 @@
 """The command `askew train`: train one model of an application."""
 
-import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,15 +10,19 @@ from typing import Any
 import typer
 
 from askew._check import requires_extra
+from askew._files import to_json
+from askew._folders import check_writable, one_writer
 from askew.cli._compare import run_teacher
 from askew.cli._exits import exit_on_interrupt, exit_on_user_error, print_notes, set_up_torch
 from askew.cli._options import (
+    MAX_SEED,
     BudgetOptions,
     OneLineCommand,
     OutputOptions,
     make_command,
     paragraphs,
 )
+from askew.cli._streams import show
 from askew.tasks import Application, Training, option
 
 
@@ -27,7 +31,7 @@ class RunOptions(OutputOptions, BudgetOptions):
     """Options for one training."""
 
     out: Path = option(..., "Folder of the model.")
-    seed: int = option(0, "Seed of everything random.")
+    seed: int = option(0, "Seed of everything random.", minimum=0, maximum=MAX_SEED)
     threads: int = option(1, "Threads.", minimum=1)
     tensorboard: Path | None = option(None, "Folder for curves of TensorBoard.")
 
@@ -52,6 +56,7 @@ def _train(application: Application, training: Training, options: Any, run: RunO
         if run.tensorboard is not None:
             with requires_extra("train", "track"):
                 import tensorboard  # noqa: F401
+            check_writable(run.tensorboard, option="--tensorboard")
         from askew import tasks
 
         task = application.make_task(options)
@@ -72,25 +77,27 @@ def _train(application: Application, training: Training, options: Any, run: RunO
         print_notes(application.notes(task, options))
     set_up_torch(run.threads)
     teach = application.teach(task, options)
-    if teach is not None:
-        task = run_teacher(teach, run.out, quiet=quiet)
-    with exit_on_interrupt(run.out), TrainingProgress(quiet=quiet) as progress:
-        scores = tasks.train_into(
-            task,
-            config,
-            identity,
-            progress=progress,
-            on_record=progress.record,
-            tensorboard=run.tensorboard,
-            **call,
-        )
+    held = one_writer(run.out, caller="train") if is_first else nullcontext()
+    with exit_on_interrupt(run.out), held:
+        if teach is not None:
+            task = run_teacher(teach, run.out, quiet=quiet)
+        with TrainingProgress(quiet=quiet) as progress:
+            scores = tasks.train_into(
+                task,
+                config,
+                identity,
+                progress=progress,
+                on_record=progress.record,
+                tensorboard=run.tensorboard,
+                **call,
+            )
     if is_first:
         _print_scores(scores, run)
 
 
 def _print_scores(scores: Mapping[str, float], run: RunOptions) -> None:
     if run.as_json:
-        print(json.dumps(scores, indent=2))
+        show(to_json(scores))
     else:
-        print("test set: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
-        print(f"model: {run.out}")
+        show("test set: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
+        show(f"model: {run.out}")

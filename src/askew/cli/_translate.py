@@ -1,16 +1,19 @@
 """The command `askew translate`: translate lines, or fill in a catalogue."""
 
-import json
 import sys
+from collections.abc import Mapping
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from askew.cli._exits import exit_on_failure, exit_on_user_error, set_up_torch
-from askew.cli._options import Quiet, Threads
-from askew.cli._streams import LineStats, check_writable, count_special, opened, windows
+from askew._files import existing_file, to_json, visible
+from askew._folders import check_output
+from askew.cli._exits import exit_on_failure, exit_on_user_error, set_up_torch, tell
+from askew.cli._options import MAX_SEED, Quiet, Threads
+from askew.cli._streams import LineStats, count_special, opened, show, windows
 
 if TYPE_CHECKING:
     from askew.models import DecodingConfig, Hypothesis, Translator
@@ -18,7 +21,10 @@ if TYPE_CHECKING:
 Engine = Annotated[
     str, typer.Option(help="torch, or ctranslate2 for a model that askew export wrote.")
 ]
-Beams = Annotated[int, typer.Option(help="Hypotheses kept; 1 is greedy.")]
+Beams = Annotated[
+    int | None,
+    typer.Option(help="Hypotheses kept; 1 is greedy. As many as --n-best by default."),
+]
 LengthPenalty = Annotated[
     float, typer.Option(help="Scores are divided by the length to this power.")
 ]
@@ -29,21 +35,25 @@ Folder = Annotated[Path, typer.Argument(help="A folder that training wrote.")]
 def translate_command(
     folder: Folder,
     file: Annotated[
-        Path | None, typer.Argument(help="Lines to translate, or a .po file; by default stdin.")
+        Path | None,
+        typer.Argument(
+            help="Lines to translate, also .gz, or a .po or .xlf file; by default stdin."
+        ),
     ] = None,
     *,
-    out: Annotated[Path | None, typer.Option(help="Output file; required for a .po file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output file; needed for .po and .xlf.")] = None,
     engine: Engine = "torch",
-    beams: Beams = 1,
+    beams: Beams = None,
     length_penalty: LengthPenalty = 1.0,
     n_best: Annotated[
-        int, typer.Option(help="Translations per line: line number TAB score TAB text, each.")
+        int,
+        typer.Option(help="Translations per line: line number TAB score TAB text, each."),
     ] = 1,
     sample: Annotated[bool, typer.Option("--sample", help="Draw tokens at random.")] = False,
     temperature: Annotated[float, typer.Option(help="Temperature of sampling.")] = 1.0,
     top_k: Annotated[int, typer.Option(help="Sample from this many tokens; 0 means all.")] = 0,
     top_p: Annotated[float, typer.Option(help="Sample from this share of probability.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Seed of sampling.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of sampling.")] = 0,
     batch_size: BatchSize = 64,
     threads: Threads = 1,
     show_attention: Annotated[
@@ -61,14 +71,15 @@ def translate_command(
     """Translate lines from a file or from stdin; the output has one line per line of input.
 
     Only a newline byte ends a line; other line ends within a translation become spaces. Empty lines
-    stay empty, bytes that are not UTF-8 become U+FFFD, and lines that are too long for the model
-    are translated in pieces; a note on stderr counts them at the end.
+    stay empty, and a byte order mark at the start is dropped. Bytes that are not UTF-8 become
+    U+FFFD, and lines that are too long for the model are translated in pieces; a note on stderr
+    counts them at the end.
     """
     with exit_on_user_error():
         from askew.models import DecodingConfig
 
         decoding = DecodingConfig(
-            num_beams=max(beams, 1 if sample else n_best),
+            num_beams=(1 if sample else n_best) if beams is None else beams,
             num_hypotheses=n_best,
             length_penalty=length_penalty,
             sample=sample,
@@ -77,37 +88,80 @@ def translate_command(
             top_p=top_p,
             seed=seed,
         )
-        if file is not None and not file.is_file():
-            raise ValueError(f"translate: the file must exist; got {file}")
-        if file is not None and file.suffix == ".po" and out is None:
-            raise ValueError(f"translate: a .po file needs --out; got {file} without")
+        catalogue = _is_filled_in(file, out)
+        is_greedy = decoding.num_beams == decoding.num_hypotheses == 1
+        _refuse_given(
+            {
+                "--n-best": catalogue and n_best > 1,
+                "--scores": scores and (catalogue or as_json),
+                "--json": catalogue and as_json,
+                "--show-attention": catalogue and show_attention is not None,
+                "--length-penalty": length_penalty != 1.0 and is_greedy and not (scores or as_json),
+            }
+        )
         if show_attention is not None and engine != "torch":
             raise ValueError(f"translate: --show-attention needs --engine torch; got {engine}")
         translator = _translator(folder, engine, batch_size, threads)
-        catalogue = file is not None and file.suffix == ".po"
-        check_writable(out, "translate", unlike=None if catalogue else file)
-        check_writable(show_attention, "translate", unlike=file)
+        reads = [folder] if file is None else [folder, file]
+        if out is not None:
+            check_output(out, caller="translate", reads=reads)
+        if show_attention is not None:
+            written = [] if out is None else [out]
+            check_output(
+                show_attention,
+                caller="translate",
+                reads=[*reads, *written],
+                option="--show-attention",
+            )
     if file is not None and out is not None and catalogue:
         _translate_catalogue(translator, decoding, file, out)
         return
     form = _json_line if as_json else partial(_plain_lines, scored=scores or n_best > 1)
     shown = not quiet and sys.stderr.isatty() and (out is not None or not sys.stdout.isatty())
-    stats = LineStats(file.stat().st_size if file is not None else None, shown=shown)
-    with (
-        exit_on_failure(),
-        opened(file, "rb", sys.stdin) as source,
-        opened(out, "wb", sys.stdout) as target,
-    ):
-        for number, lines in windows(source, stats):
-            count_special(translator, lines, stats)
-            if show_attention is not None and number == 1:
-                _show_attention(translator, lines, show_attention)
-            translations = translator.hypotheses(lines, decoding)
-            for line, hypotheses in enumerate(translations, start=number):
-                target.write(form(line, hypotheses).encode())
-            target.flush()
-            stats.progress()
+    on_terminal = out is None and sys.stdout.isatty()
+    packed = file is not None and file.suffix.lower() == ".gz"
+    size = file.stat().st_size if file is not None and file.is_file() and not packed else None
+    stats = LineStats(size, shown=shown)
+    with exit_on_failure(), opened(file, "rb", sys.stdin) as source:
+        read = windows(source, stats, name=file or "stdin")
+        with exit_on_user_error():
+            first = list(islice(read, 1))  # what cannot be read leaves the output as it is
+        with opened(out, "wb", sys.stdout) as target:
+            for number, lines in chain(first, read):
+                count_special(translator, lines, stats)
+                if show_attention is not None and number == 1:
+                    _show_attention(translator, lines, show_attention)
+                translations = enumerate(translator.hypotheses(lines, decoding), start=number)
+                text = "".join(form(line, hypotheses) for line, hypotheses in translations)
+                target.write((visible(text) if on_terminal else text).encode())
+                target.flush()
+                stats.progress()
     stats.end()
+
+
+def _is_filled_in(file: Path | None, out: Path | None) -> bool:
+    """Return whether the file is a catalogue; refuse files that are no lines, and no catalogue."""
+    if file is None:
+        return False
+    from askew.tasks import is_catalogue, is_xliff
+
+    existing_file("translate", file, pipe=True)
+    suffix = file.suffix.lower()
+    if suffix == ".gz" and (is_catalogue(file.stem) or is_xliff(file.stem)):
+        raise ValueError(f"translate: a catalogue must be unpacked; got {file}")
+    if suffix == ".tmx":
+        raise ValueError(f"translate: a file to fill in must be .po or .xlf; got {file}")
+    catalogue = is_catalogue(file) or is_xliff(file)
+    if catalogue and out is None:
+        raise ValueError(f"translate: a {suffix} file needs --out; got {file} without")
+    return catalogue
+
+
+def _refuse_given(without_effect: Mapping[str, bool]) -> None:
+    """Refuse the options that are given although they would have no effect."""
+    for name, is_given in without_effect.items():
+        if is_given:
+            raise ValueError(f"translate: {name} must be left out here, where it has no effect")
 
 
 def _translator(folder: Path, engine: str, batch_size: int, threads: int) -> "Translator":
@@ -120,13 +174,14 @@ def _translator(folder: Path, engine: str, batch_size: int, threads: int) -> "Tr
 def _translate_catalogue(
     translator: "Translator", decoding: "DecodingConfig", file: Path, out: Path
 ) -> None:
-    from askew.text import translate_po
+    from askew.tasks import is_xliff
+    from askew.text import translate_po, translate_xliff
 
+    fill = translate_xliff if is_xliff(file) else translate_po
     with exit_on_user_error():
-        count = translate_po(
-            file, lambda texts: translator.translate(texts, decoding=decoding), out
-        )
-    print(f"{count} messages filled in and marked fuzzy: {out}")
+        count = fill(file, lambda texts: translator.translate(texts, decoding=decoding), out)
+    marked = "for review" if is_xliff(file) else "fuzzy"
+    show(f"{count} messages filled in and marked {marked}: {out}")
 
 
 def _plain_lines(number: int, hypotheses: "list[Hypothesis]", *, scored: bool) -> str:
@@ -138,7 +193,7 @@ def _plain_lines(number: int, hypotheses: "list[Hypothesis]", *, scored: bool) -
 
 def _json_line(number: int, hypotheses: "list[Hypothesis]") -> str:
     rows = [hypothesis._asdict() for hypothesis in hypotheses]
-    return json.dumps({"line": number, "hypotheses": rows}) + "\n"
+    return to_json({"line": number, "hypotheses": rows}, indent=None, ascii_only=True) + "\n"
 
 
 def _show_attention(translator: "Translator", lines: list[str], path: Path) -> None:
@@ -148,4 +203,4 @@ def _show_attention(translator: "Translator", lines: list[str], path: Path) -> N
     if chosen:
         write_attention_page([attention_map(translator, line) for line in chosen], path)
     else:
-        print("askew: note: no line is short enough to show its attention", file=sys.stderr)
+        tell("note: no line is short enough to show its attention")

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from askew._check import require, requires_extra
 from askew._files import file_sha256, write_json
+from askew._plain import is_plain
 from askew.attention import AsymmetricAttention, sinusoidal_positions
-from askew.export._files import MARK, replacing_folder
+from askew.export._files import MARK, check_replaceable, replacing_folder
 from askew.models import (
     AsymmetricTranslationModel,
     CTranslate2Engine,
@@ -53,12 +54,12 @@ def export_ctranslate2(
 
     Returns:
         The folder written: model.bin, vocabularies, tokenizers, and askew.json with the SHA-256 of
-        the weights.
+        the weights and of every file.
 
     Raises:
         ValueError: If the model has what CTranslate2 cannot compute (normalised queries and
-            keys, heads of another width than d_model / num_heads), the quantization is
-            unknown, or `out` holds something else.
+            keys, heads of another width than d_model / num_heads), a layer does not apply its
+            weights as they are, the quantization is unknown, or `out` holds something else.
         ModuleNotFoundError: If ctranslate2 is not installed.
 
     Example:
@@ -71,6 +72,7 @@ def export_ctranslate2(
 
     folder = Path(folder)
     out = folder / "ctranslate2" if out is None else Path(out)
+    check_replaceable(out, caller="export_ctranslate2")
     require(
         quantization in QUANTIZATIONS,
         f"export_ctranslate2: quantization must be one of {', '.join(QUANTIZATIONS)}; "
@@ -80,7 +82,7 @@ def export_ctranslate2(
     config = model.config.to_plain()
     for name, side in (("encoder", config.encoder), ("decoder", config.decoder)):
         _check_side(name, side)
-    with replacing_folder(out, caller="export_ctranslate2") as partial:
+    with replacing_folder(out) as partial:
         _specification(model, config, tokenizers, quantization).save(str(partial))
         save_tokenizers(tokenizers, partial)
         manifest = {
@@ -90,6 +92,7 @@ def export_ctranslate2(
             "max_length": _POSITIONS,
             "fingerprint": file_sha256(folder / "model.safetensors"),
             "sha256": file_sha256(partial / "model.bin"),
+            "files": {path.name: file_sha256(path) for path in sorted(partial.iterdir())},
         }
         write_json(partial / MARK, manifest)
         CTranslate2Engine(partial).decode([[3]], [1], DecodingConfig())  # it loads and runs
@@ -124,6 +127,7 @@ def _specification(
         ),
     )
     core = model.model
+    _check_plain(core)
     source, target, output = _tables(core)
     _write_stack(spec.encoder, core.encoder, encoder.d_model)
     _write_stack(spec.decoder, core.decoder, decoder.d_model)
@@ -149,6 +153,20 @@ def _specification(
     spec.validate()
     spec.optimize(quantization=quantization)
     return spec
+
+
+def _check_plain(core: AsymmetricEncoderDecoder) -> None:
+    """Refuse what the weights do not say: adapters, quantized layers, hooks."""
+    for name, module in core.named_modules():
+        if ".parametrizations" in name:  # they make the weight that is read
+            continue
+        known = type(module).__module__.startswith(("torch.nn.", "askew."))
+        require(
+            known and is_plain(module, type(module)),
+            "export_ctranslate2: every layer must apply its weights as they are; "
+            f"got {name} ({type(module).__name__}) with an adapter, quantized or with a hook. "
+            "Merge or remove it first",
+        )
 
 
 def _tables(core: AsymmetricEncoderDecoder) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from askew._check import require, requires_extra
 from askew._files import file_sha256, write_json
-from askew.export._files import MARK, replacing_folder
+from askew.export._files import MARK, check_replaceable, replacing_folder
 from askew.models import load_translation_model
 from askew.text import load_tokenizers, save_tokenizers
 from askew.transformer import AsymmetricEncoderDecoder
@@ -47,13 +47,14 @@ def export_onnx(folder: str | Path, out: str | Path | None = None) -> Path:
         import onnxscript  # noqa: F401
 
     out = folder / "onnx" if out is None else Path(out)
+    check_replaceable(out, caller="export_onnx")
     model, tokenizers = load_translation_model(folder).eval(), load_tokenizers(folder)
     source = torch.ones(2, 5, dtype=torch.long)
     target = torch.ones(2, 3, dtype=torch.long)
     memory = torch.zeros(2, 5, model.config.to_plain().d_memory)
     rows, read, written = (torch.export.Dim(name) for name in ("batch", "source", "target"))
     both = {0: rows, 1: read}
-    with replacing_folder(out, caller="export_onnx") as partial:
+    with replacing_folder(out) as partial:
         _write(
             _Encoder(model.model),
             {"input_ids": source, "attention_mask": source.clone()},

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from askew._check import require
+from askew._files import write_text
 from askew.inspection._model import AttentionScores, Inspection
 
 _GRIDS = (
@@ -118,7 +119,7 @@ def _write(data: dict, path: str | Path) -> None:
     page = files("askew.inspection").joinpath("page.html").read_text(encoding="utf-8")
     # "<" in a token must not end the script that holds it.
     text = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
-    Path(path).write_text(page.replace("/*data*/{}", text), encoding="utf-8")
+    write_text(Path(path), page.replace("/*data*/{}", text))
 
 
 def _lead(inspection: Inspection) -> str:

@@ -96,8 +96,14 @@ class AdaptiveAsymmetry(SettingsModule):
         self.gamma_pos = gamma_pos
         self.margin = margin
         self.reduction: Reduction = reduction
+        self._initial_gamma = float(gamma_neg)
         self.gamma_neg: Tensor
-        self.register_buffer("gamma_neg", torch.tensor(float(gamma_neg)))
+        self.register_buffer("gamma_neg", torch.tensor(self._initial_gamma))
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Return `gamma_neg` to where it started; `to_empty` leaves it undefined."""
+        self.gamma_neg.fill_(self._initial_gamma)
 
     def forward(
         self,

@@ -116,7 +116,7 @@ def asymmetric_bce_loss(
         1.4402
 
     References:
-        Focal Loss for Dense Object Detection, 2017, arXiv:1708.02002, eq. 5.
+        Focal Loss for Dense Object Detection, 2017, arXiv:1708.02002.
         Asymmetric Loss for Multi-Label Classification, 2021, arXiv:2009.14119.
     """
     name = "asymmetric_bce_loss"

@@ -97,8 +97,7 @@ def asymmetric_contrastive_loss(
         0.3133
 
     References:
-        Representation Learning with Contrastive Predictive Coding, 2018, arXiv:1807.03748,
-        eq. 4.
+        Representation Learning with Contrastive Predictive Coding, 2018, arXiv:1807.03748.
         Learning Transferable Visual Models From Natural Language Supervision, 2021,
         arXiv:2103.00020 (CLIP).
     """

@@ -239,7 +239,7 @@ class LogitAdjustedCrossEntropy(SettingsModule):
         check_integer(name, "ignore_index", ignore_index)
         _check_tau(name, tau)
         check_label_smoothing(name, label_smoothing)
-        self.register_buffer("class_counts", _checked_counts(name, class_counts))
+        self._store("class_counts", _checked_counts(name, class_counts))
         self.tau = tau
         self.label_smoothing = label_smoothing
         self.ignore_index = ignore_index
@@ -293,8 +293,8 @@ class LDAMLoss(SettingsModule):
         check_reduction(name, reduction)
         check_integer(name, "ignore_index", ignore_index)
         _check_margin(name, max_margin, scale)
-        self.register_buffer("class_counts", _checked_counts(name, class_counts))
-        self.register_buffer("weight", checked_weight(name, weight))
+        self._store("class_counts", _checked_counts(name, class_counts))
+        self._store("weight", checked_weight(name, weight))
         self.max_margin = max_margin
         self.scale = scale
         self.ignore_index = ignore_index

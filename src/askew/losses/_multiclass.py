@@ -122,7 +122,7 @@ def asymmetric_focal_loss(
         0.0109
 
     References:
-        Focal Loss for Dense Object Detection, 2017, arXiv:1708.02002, eq. 5.
+        Focal Loss for Dense Object Detection, 2017, arXiv:1708.02002.
     """
     name = "asymmetric_focal_loss"
     check_reduction(name, reduction)

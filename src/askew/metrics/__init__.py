@@ -9,6 +9,7 @@ from askew.metrics._answers import (
     normalize_answer,
     recall_at,
 )
+from askew.metrics._bleu_tokenizers import bleu_tokenizer, tokenizer_note
 from askew.metrics._placeholders import Survival, placeholder_survival
 from askew.metrics._translation import CorpusScore, bleu, chrf, exact_match
 
@@ -19,6 +20,7 @@ __all__ = [
     "answer_exact_match",
     "answer_f1",
     "bleu",
+    "bleu_tokenizer",
     "bootstrap_interval",
     "chrf",
     "exact_match",
@@ -26,4 +28,5 @@ __all__ = [
     "normalize_answer",
     "placeholder_survival",
     "recall_at",
+    "tokenizer_note",
 ]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from askew._check import require
+from askew._check import refuse_string, require
 from askew.metrics._translation import CorpusScore
 
 _ARTICLES = {
@@ -93,7 +93,8 @@ def answer_exact_match(
 
     Raises:
         ValueError: If there are no questions or the counts differ.
-        TypeError: If the references of a question are a string and not a list of them.
+        TypeError: If the predictions or the references, also of a question, are a string and not
+            a list.
 
     Example:
         >>> answer_exact_match(["The Seine", ""], [["Seine", "the river Seine"], []]).value
@@ -132,7 +133,8 @@ def answer_f1(
 
     Raises:
         ValueError: If there are no questions or the counts differ.
-        TypeError: If the references of a question are a string and not a list of them.
+        TypeError: If the predictions or the references, also of a question, are a string and not
+            a list.
 
     Example:
         >>> round(answer_f1(["river Seine"], [["the Seine", "Rhône"]]).value, 1)
@@ -282,6 +284,8 @@ def _score(
     references: Sequence[Sequence[str]],
     language: str,
 ) -> CorpusScore:
+    refuse_string(name, "predictions", predictions)
+    refuse_string(name, "references", references)
     require(
         len(predictions) == len(references) > 0,
         f"{name}: there must be a list of references per prediction and at least one; "
@@ -321,8 +325,8 @@ def _primary(language: str) -> str:
 
 def _check_ranks(name: str, ranks: Sequence[int | None]) -> None:
     require(len(ranks) > 0, f"{name}: there must be a rank; got none")
-    low = [rank for rank in ranks if rank is not None and rank < 1]
-    require(not low, f"{name}: ranks must count from 1; got rank {low[:1]}")
+    wrong = [rank for rank in ranks if rank is not None and not (rank >= 1 and rank % 1 == 0)]
+    require(not wrong, f"{name}: ranks must count from 1; got rank {wrong[:1]}")
 
 
 def _mean(items: list[float], signature: str) -> CorpusScore:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from askew._check import require
+from askew._check import refuse_string, require
 
 
 class Survival(NamedTuple):
@@ -60,12 +60,15 @@ def placeholder_survival(
 
     Raises:
         ValueError: If the counts differ.
+        TypeError: If one side is a string and not a list of them.
 
     Example:
         >>> survival = placeholder_survival(["a %s"], ["x %s"], lambda t: Counter(t.split()[1:]))
         >>> survival.kept, survival.total, survival.share
         (1, 1, 1.0)
     """
+    refuse_string("placeholder_survival", "sources", sources)
+    refuse_string("placeholder_survival", "hypotheses", hypotheses)
     require(
         len(sources) == len(hypotheses),
         "placeholder_survival: there must be one hypothesis per source; "

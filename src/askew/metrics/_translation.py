@@ -7,7 +7,8 @@ import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from askew._check import require
+from askew._check import refuse_string, require
+from askew.metrics._bleu_tokenizers import bleu_tokenizer, check_tokenizer
 
 
 class CorpusScore(NamedTuple):
@@ -33,18 +34,26 @@ class CorpusScore(NamedTuple):
     signature: str
 
 
-def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusScore:
+def bleu(
+    hypotheses: Sequence[str], references: Sequence[str], *, tokenizer: str | None = None
+) -> CorpusScore:
     """Compute corpus BLEU of detokenised text, 0 to 100, with sacreBLEU.
 
     Args:
         hypotheses: One translation per sentence.
         references: One reference per sentence.
+        tokenizer: One of sacreBLEU's: 13a, intl, zh, ja-mecab, ko-mecab, char, none, flores101 or
+            flores200 (spBLEU). None means the one for the script of the references
+            (`bleu_tokenizer`).
 
     Returns:
-        The score, its pseudo-values and sacreBLEU's signature.
+        The score, its pseudo-values and sacreBLEU's signature, which names the tokenizer.
 
     Raises:
-        ValueError: If there are no sentences or the counts differ.
+        ValueError: If there are no sentences, the counts differ, or there is no such tokenizer or
+            its model is not on this machine; nothing is downloaded.
+        ModuleNotFoundError: If the package of the tokenizer is not installed.
+        TypeError: If one side is a string and not a list of them.
 
     Example:
         >>> round(bleu(["a b c d e"], ["a b c d e"]).value)
@@ -53,21 +62,27 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusScore:
     References:
         A Call for Clarity in Reporting BLEU Scores, 2018, arXiv:1804.08771.
     """
-    return _corpus_score("bleu", BLEU(), hypotheses, references)
+    tokenizer = bleu_tokenizer(references) if tokenizer is None else tokenizer
+    check_tokenizer(tokenizer)
+    return _corpus_score("bleu", BLEU(tokenize=tokenizer), hypotheses, references)
 
 
-def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusScore:
+def chrf(
+    hypotheses: Sequence[str], references: Sequence[str], *, word_order: int = 0
+) -> CorpusScore:
     """Compute corpus chrF2, character 1- to 6-grams, 0 to 100, with sacreBLEU.
 
     Args:
         hypotheses: One translation per sentence.
         references: One reference per sentence.
+        word_order: Longest n-grams of words that count too; 2 is chrF++.
 
     Returns:
         The score, its pseudo-values and sacreBLEU's signature.
 
     Raises:
         ValueError: If there are no sentences or the counts differ.
+        TypeError: If one side is a string and not a list of them.
 
     Example:
         >>> round(chrf(["12 de maio"], ["12 de maio"]).value)
@@ -75,8 +90,10 @@ def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusScore:
 
     References:
         chrF: character n-gram F-score for automatic MT evaluation, 2015, WMT.
+        chrF++: words helping character n-grams, 2017, WMT.
     """
-    return _corpus_score("chrf", CHRF(), hypotheses, references)
+    require(word_order >= 0, f"chrf: word_order must not be negative; got word_order {word_order}")
+    return _corpus_score("chrf", CHRF(word_order=word_order), hypotheses, references)
 
 
 def exact_match(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusScore:
@@ -93,6 +110,7 @@ def exact_match(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusS
 
     Raises:
         ValueError: If there are no sentences or the counts differ.
+        TypeError: If one side is a string and not a list of them.
 
     Example:
         >>> exact_match(["a", "b"], ["a", "c"]).value
@@ -105,6 +123,8 @@ def exact_match(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusS
 
 
 def _check_counts(name: str, hypotheses: Sequence[str], references: Sequence[str]) -> None:
+    refuse_string(name, "hypotheses", hypotheses)
+    refuse_string(name, "references", references)
     require(
         len(hypotheses) == len(references) > 0,
         f"{name}: there must be one hypothesis per reference and at least one; "

@@ -1,6 +1,6 @@
 """Models of the applications, in the form of transformers."""
 
-from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoModelForSeq2SeqLM
+from transformers import AutoConfig, AutoModel, AutoModelForQuestionAnswering, AutoModelForSeq2SeqLM
 
 from askew.models._answerer import QuestionAnswerer
 from askew.models._answers import Answer
@@ -35,8 +35,10 @@ AutoConfig.register("askew-translation", AsymmetricTranslationConfig, exist_ok=T
 AutoModelForSeq2SeqLM.register(
     AsymmetricTranslationConfig, AsymmetricTranslationModel, exist_ok=True
 )
+AutoModel.register(AsymmetricTranslationConfig, AsymmetricTranslationModel, exist_ok=True)
 AutoConfig.register("askew-qa", AsymmetricQAConfig, exist_ok=True)
 AutoModelForQuestionAnswering.register(AsymmetricQAConfig, AsymmetricQAModel, exist_ok=True)
+AutoModel.register(AsymmetricQAConfig, AsymmetricQAModel, exist_ok=True)
 
 __all__ = [
     "MODEL_KINDS",

@@ -17,7 +17,7 @@ from askew.models._devices import input_device
 from askew.models._encoders import PretrainedEncoder
 from askew.models._folder import load_qa_model, model_fingerprint
 from askew.models._qa import AsymmetricQAModel, Encoded
-from askew.text import Context, SpanTokenizer
+from askew.text import Context, SpanTokenizer, load_any_tokenizer
 from askew.transformer import TokenEncoder
 
 
@@ -91,7 +91,7 @@ class QuestionAnswerer:
         folder = Path(folder)
         model = load_qa_model(folder)
         names = ("tokenizer.json", "question_tokenizer.json")
-        tokenizers = (_read_tokenizer(folder / name) for name in names)
+        tokenizers = (load_any_tokenizer(folder / name) for name in names)
         return cls(
             model, *tokenizers, batch_windows=batch_windows, fingerprint=model_fingerprint(folder)
         )
@@ -113,6 +113,7 @@ class QuestionAnswerer:
         contexts: Sequence[Context],
         *,
         dtype: str = "float16",
+        folder: str | Path | None = None,
         progress: Progress | None = None,
     ) -> ContextIndex:
         """Encode contexts.
@@ -120,16 +121,25 @@ class QuestionAnswerer:
         Args:
             contexts: Titles and texts. One that comes twice is encoded once.
             dtype: Of the stored states, "float16" or "float32".
+            folder: Where the index is written while it is made, without an index before. By
+                default it stays in memory.
             progress: Called with the characters done and those of all.
 
         Returns:
-            An index in memory. For more than fits in memory, save an empty index and append to it.
+            The index.
 
         Raises:
-            ValueError: If the dtype is unknown or a text has lone surrogates.
+            ValueError: If the dtype is unknown, a text has lone surrogates, or the folder cannot
+                be written or holds an index.
+            TypeError: If `contexts` is a string or a single context.
+            RuntimeError: If another process writes into the folder.
         """
         index = ContextIndex(self.fingerprint, dtype=dtype)
+        if folder is not None:
+            index.open_new(folder)
         self.append(index, contexts, progress=progress)
+        if folder is not None and not index.contexts:
+            index.append(())  # the manifest of an empty index
         return index
 
     def append(
@@ -151,7 +161,13 @@ class QuestionAnswerer:
 
         Raises:
             ValueError: If the index is of another model or a text has lone surrogates.
+            TypeError: If `contexts` is a string or a single context.
         """
+        if isinstance(contexts, str | Context):  # both could be gone through one by one
+            raise TypeError(
+                "QuestionAnswerer: contexts must be a list of Context; "
+                f"got {type(contexts).__name__} {str(contexts)[:40]!r}. Put it into a list"
+            )
         self._check_index("append", index)
         new = [c for c in dict.fromkeys(contexts) if index.row(c) is None]
         for context in new:
@@ -306,12 +322,3 @@ def _check_vocabulary(
         f"QuestionAnswerer: the {side} tokenizer must be the model's; got token {largest} of "
         f"{table.num_embeddings}. Give the tokenizer that it was trained with",
     )
-
-
-def _read_tokenizer(path: Path) -> Tokenizer:
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises bare Exception
-        raise ValueError(
-            f"QuestionAnswerer.from_pretrained: no tokenizer can be read; got {path}: {error}"
-        ) from None

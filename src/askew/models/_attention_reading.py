@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedModel
 
 from askew._check import require
 from askew._files import in_short
@@ -14,6 +14,7 @@ from askew.inspection import QueryKeyMap, record_attention
 from askew.models._answerer import QuestionAnswerer
 from askew.models._attention_map import greedy_attention, readable_tokens
 from askew.models._qa import AsymmetricQAModel
+from askew.models._transformers_models import read_tokenizer
 from askew.models._translator import Translator
 
 _LONGEST = 128
@@ -74,16 +75,14 @@ def read_question(
 def read_pretrained(model: PreTrainedModel, folder: Path, text: str) -> AttentionReading:
     """Read the text with a model of transformers, on both sides where it has two."""
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-    except (OSError, ValueError, KeyError) as error:
+        tokenizer = read_tokenizer(folder)
+        ids = tokenizer.encode(text)
+        words = [str(word) for word in tokenizer.convert_ids_to_tokens(ids)]
+    except Exception as error:  # transformers raises what the files lead to
         raise ValueError(
             "read_attention: the folder must hold the model's tokenizer; "
-            f"got {folder}: {in_short(error, 120)}"
+            f"got {folder}: {in_short(error)}"
         ) from None
-    ids = tokenizer.encode(text)
-    words = [str(word) for word in tokenizer.convert_ids_to_tokens(ids)]
     _check_length(words, text)
     tokens = torch.tensor([ids])
     model.set_attn_implementation("eager")  # the others return no weights

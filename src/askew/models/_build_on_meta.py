@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import torch
-import transformers
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
-from askew._check import require
+from askew._files import in_short
+from askew.models._config_values import read_checked_config
 from askew.models._kinds import model_kind
+from askew.models._transformers_models import known_class, make_config, make_on_meta
 
 
 def build_on_meta(folder: Path) -> PreTrainedModel:
@@ -28,23 +28,12 @@ def build_on_meta(folder: Path) -> PreTrainedModel:
         Traceback (most recent call last):
         ValueError: build_on_meta: the folder must hold a config.json; got folder /nowhere
     """
-    require(
-        (folder / "config.json").is_file(),
-        f"build_on_meta: the folder must hold a config.json; got folder {folder}",
-    )
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    model_class = model_kind(folder).model_class or _architecture(config.architectures or [])
-    with torch.device("meta"):
-        return model_class(config)
-
-
-def _architecture(names: list[str]) -> type[PreTrainedModel]:
-    """Return the first class of transformers among those that a config names."""
-    for name in names:
-        model_class = getattr(transformers, name, None)
-        if isinstance(model_class, type) and issubclass(model_class, PreTrainedModel):
-            return model_class
-    raise ValueError(
-        "build_on_meta: config.json must name an architecture that transformers has; "
-        f"got architectures {names}"
-    )
+    values = read_checked_config("build_on_meta", folder)
+    model_class = model_kind(folder).model_class or known_class(values.get("architectures"))
+    try:
+        return make_on_meta(make_config(values), model_class)
+    except Exception as error:  # transformers raises what the values of the config lead to
+        raise ValueError(
+            "build_on_meta: config.json must describe a model that transformers knows; "
+            f"got {folder}: {in_short(error)}"
+        ) from error

@@ -4,15 +4,21 @@ The fields are called `encoder_stack` and `decoder_stack` because transformers e
 `PreTrainedConfig` in a field called `encoder` or `decoder`.
 """
 
-from transformers import PreTrainedConfig
-
 from askew._check import require
 from askew._config import load_config, to_dict
-from askew.models._foreign_sizes import refuse_foreign_sizes
+from askew.models._foreign_sizes import derived_size, refuse_foreign_sizes
+from askew.models._transformers_versions import CACHE, ModelConfig
 from askew.transformer import EncoderDecoderConfig, StackConfig
 
+_STACKS = "encoder_stack, decoder_stack"
 
-class AsymmetricTranslationConfig(PreTrainedConfig):
+
+def _stack_size(side: str, name: str) -> property:
+    """Make a property that reads a number of one stack."""
+    return derived_size(_STACKS, lambda config: (getattr(config, f"{side}_stack") or {}).get(name))
+
+
+class AsymmetricTranslationConfig(ModelConfig):
     """An `EncoderDecoderConfig` in the form of transformers.
 
     Attributes:
@@ -26,10 +32,13 @@ class AsymmetricTranslationConfig(PreTrainedConfig):
         encoder_layers: Depth of the encoder, derived from `encoder_stack`.
         decoder_layers: Depth of the decoder, derived from `decoder_stack`; sizes the key/value
             cache.
+        hidden_size: Width of the decoder, which cannot be set; so are `encoder_attention_heads`,
+            `decoder_attention_heads` and `num_attention_heads` (of the decoder).
 
     Raises:
-        ValueError: If is_encoder_decoder is not True, tie_word_embeddings is not False, a depth
-            is not that of its stack, or a size has a name that this class does not know.
+        ValueError: If is_encoder_decoder is not True, tie_word_embeddings is True with
+            tie_embeddings "none", a depth is not that of its stack, or a size has a name that
+            this class does not know, or is set under one that can only be read.
 
     Example:
         >>> from askew.transformer import EncoderDecoderConfig, StackConfig
@@ -40,7 +49,7 @@ class AsymmetricTranslationConfig(PreTrainedConfig):
     """
 
     model_type = "askew-translation"
-    keys_to_ignore_at_inference = ["cache"]  # noqa: RUF012  (read by transformers)
+    keys_to_ignore_at_inference = [CACHE]  # noqa: RUF012  (read by transformers)
     attribute_map = {"num_hidden_layers": "decoder_layers"}  # noqa: RUF012
 
     source_vocab: int = 4
@@ -60,6 +69,11 @@ class AsymmetricTranslationConfig(PreTrainedConfig):
     decoder_start_token_id: int | None = 1
     tie_word_embeddings: bool = False
 
+    hidden_size = _stack_size("decoder", "d_model")
+    num_attention_heads = _stack_size("decoder", "num_heads")
+    encoder_attention_heads = _stack_size("encoder", "num_heads")
+    decoder_attention_heads = _stack_size("decoder", "num_heads")
+
     def __post_init__(self, **kwargs: object) -> None:
         """Fill in both stacks, derive the depths, and pass the rest to transformers."""
         require(
@@ -67,7 +81,7 @@ class AsymmetricTranslationConfig(PreTrainedConfig):
             "AsymmetricTranslationConfig: is_encoder_decoder must be True; "
             f"got is_encoder_decoder {self.is_encoder_decoder!r}",
         )
-        refuse_foreign_sizes("AsymmetricTranslationConfig", kwargs, "encoder_stack, decoder_stack")
+        refuse_foreign_sizes("AsymmetricTranslationConfig", kwargs, _STACKS)
         tiny = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16)
         self.encoder_stack = dict(self.encoder_stack or to_dict(tiny))
         self.decoder_stack = dict(self.decoder_stack or to_dict(tiny))
@@ -87,11 +101,27 @@ class AsymmetricTranslationConfig(PreTrainedConfig):
                 f"AsymmetricTranslationConfig: {side}_layers must be num_layers of {side}_stack; "
                 f"got {side}_layers {layers!r}, num_layers {depth!r}. Set num_layers",
             )
+        tied = self.tie_embeddings != "none"
         require(
-            self.tie_word_embeddings is False,
-            "AsymmetricTranslationConfig: tie_word_embeddings must be False; "
-            f"got tie_word_embeddings {self.tie_word_embeddings!r}. Set tie_embeddings",
+            self.tie_word_embeddings is False or (self.tie_word_embeddings is True and tied),
+            "AsymmetricTranslationConfig: tie_word_embeddings must be False, or True where "
+            f"tie_embeddings says so; got tie_word_embeddings {self.tie_word_embeddings!r}, "
+            f"tie_embeddings {self.tie_embeddings!r}. Set tie_embeddings",
         )
+
+    def get_text_config(
+        self, decoder: bool | None = None, encoder: bool | None = None
+    ) -> "AsymmetricTranslationConfig":
+        """Return this config: its sides have the names of no other model.
+
+        Args:
+            decoder: Ignored.
+            encoder: Ignored.
+
+        Returns:
+            The same object.
+        """
+        return self
 
     @classmethod
     def from_plain(cls, config: EncoderDecoderConfig) -> "AsymmetricTranslationConfig":

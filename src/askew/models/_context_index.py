@@ -10,6 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from askew._check import require
+from askew._folders import check_writable, one_writer
 from askew.models._context_shards import (
     DTYPES,
     MANIFEST,
@@ -17,9 +18,11 @@ from askew.models._context_shards import (
     Manifest,
     Shard,
     check_files,
+    check_free,
     map_shard,
     read_manifest,
     read_texts,
+    remove_unnamed,
     write_manifest,
     write_shard,
 )
@@ -59,7 +62,8 @@ class ContextIndex:
     `QuestionAnswerer.encode` makes one and `QuestionAnswerer.append` adds to it. In a folder,
     states lie in files of at most about 256 MB that are mapped into memory, so that reading
     some windows touches only these; texts are lines of JSON beside them. `index.json` names the
-    files and is replaced last: whatever stops an append leaves the index as it was.
+    files and is replaced last: whatever stops an append leaves the index as it was. One process
+    at a time writes into a folder; others may read meanwhile.
 
     Args:
         fingerprint: Of the model that encodes, as `model_fingerprint` computes it.
@@ -134,20 +138,36 @@ class ContextIndex:
             folder: Without an index; made if it does not exist.
 
         Raises:
-            ValueError: If it holds an index already.
+            ValueError: If it holds an index already, or files of the names that are to be written.
+            RuntimeError: If another process writes into it.
+        """
+        saved = ContextIndex(self.fingerprint, dtype=self.dtype)
+        saved.open_new(folder)
+        saved._write(iter(self._parts()))
+        vars(self).update(vars(saved))
+        vars(self).pop("_table", None)
+
+    def open_new(self, folder: str | Path) -> None:
+        """Make a folder the place of an index that is still empty; `append` writes there.
+
+        Args:
+            folder: Without an index; made if it does not exist.
+
+        Raises:
+            ValueError: If this index is not empty, or the folder holds an index or cannot be
+                written.
         """
         folder = Path(folder)
+        require(
+            not self._shards, f"ContextIndex.open_new: the index must be empty; got {self.folder}"
+        )
         require(
             not (folder / MANIFEST).exists(),
             f"ContextIndex.save: the folder must hold no index; got folder {folder}. "
             "Load it and append, or choose another",
         )
-        folder.mkdir(parents=True, exist_ok=True)
-        saved = ContextIndex(self.fingerprint, dtype=self.dtype)
-        saved.folder = folder
-        saved._write(iter(self._parts()))
-        vars(self).update(vars(saved))
-        vars(self).pop("_table", None)
+        check_writable(folder, option="another folder")
+        self.folder = folder
 
     def append(self, parts: Iterable[tuple[Sequence[Context], Shard]]) -> None:
         """Add encoded contexts, as `QuestionAnswerer.append` makes them.
@@ -158,6 +178,7 @@ class ContextIndex:
 
         Raises:
             ValueError: If the folder was changed by another since it was loaded.
+            RuntimeError: If another process writes into it.
         """
         if self.folder is not None:
             self._write(parts)
@@ -266,12 +287,19 @@ class ContextIndex:
         if folder is None:
             raise RuntimeError("ContextIndex: there must be a folder to write to; got None")
         dtype, entries, added = DTYPES[self.dtype], list(self._entries), []
-        self._check_unchanged(folder)
-        for contexts, shard in parts:
-            entries.append(write_shard(folder, len(entries), shard, contexts))
-            added.append((contexts, map_shard(folder, entries[-1], dtype)))
-        self._check_unchanged(folder)  # encoding takes long: another process may have appended
-        write_manifest(folder, Manifest(self.fingerprint, self.dtype, tuple(entries)))
+        with one_writer(folder, caller="ContextIndex") as was_killed:
+            self._check_unchanged(folder)
+            if was_killed:
+                remove_unnamed(folder, entries)
+            check_free(folder, entries)
+            try:
+                for contexts, shard in parts:
+                    entries.append(write_shard(folder, len(entries), shard, contexts))
+                    added.append((contexts, map_shard(folder, entries[-1], dtype)))
+                write_manifest(folder, Manifest(self.fingerprint, self.dtype, tuple(entries)))
+            except BaseException:
+                remove_unnamed(folder, self._entries)
+                raise
         self._entries = tuple(entries)
         for contexts, shard in added:
             self._add(contexts, shard)

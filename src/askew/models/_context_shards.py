@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -201,6 +201,30 @@ def read_texts(folder: Path, entry: Entry) -> list[Context]:
         f"ContextIndex.load: {path} must hold {entry.contexts} contexts; got {len(texts)}",
     )
     return texts
+
+
+def remove_unnamed(folder: Path, entries: Iterable[Entry]) -> None:
+    """Remove the files of shards that no manifest names, which a stopped writer left."""
+    for path in _unnamed(folder, entries):
+        path.unlink()
+
+
+def check_free(folder: Path, entries: Iterable[Entry]) -> None:
+    """Refuse a folder with files of the names of shards that are not of its index."""
+    others = sorted(path.name for path in _unnamed(folder, entries))
+    require(
+        not others,
+        f"ContextIndex: the folder must hold no other shards; got {others[:3]} in {folder}. "
+        "Choose another, or remove them",
+    )
+
+
+def _unnamed(folder: Path, entries: Iterable[Entry]) -> list[Path]:
+    named = {entry.name for entry in entries}
+    texts = folder.glob("shard-*.jsonl")
+    every = [*folder.glob("shard-*.safetensors"), *texts]
+    shards = ((path, path.with_suffix(".safetensors").name) for path in every)
+    return [path for path, name in shards if _SHARD.fullmatch(name) and name not in named]
 
 
 def text_file(folder: Path, entry: Entry) -> Path:

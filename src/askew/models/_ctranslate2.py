@@ -11,6 +11,8 @@ from askew.text import load_tokenizers
 
 MARK = "askew.json"
 
+_PATIENCE = 2
+
 
 class CTranslate2Engine:
     """Searches with CTranslate2, which is several times faster than PyTorch on a CPU.
@@ -39,34 +41,14 @@ class CTranslate2Engine:
             "CTranslate2Engine: the folder must be what askew export wrote; "
             f"got {folder}. Run askew export DIR --to ctranslate2",
         )
+        self.export = _read_export(folder)
+        self.longest, self.fingerprint = self.export["max_length"], self.export["fingerprint"]
         try:
-            self.export = parse_json((folder / MARK).read_text(encoding="utf-8"))
-            version, self.longest, self.fingerprint, digest = (
-                self.export[name] for name in ("version", "max_length", "fingerprint", "sha256")
-            )
             self._model = ctranslate2.Translator(
                 str(folder), device="cpu", inter_threads=1, intra_threads=threads
             )
-        except (RuntimeError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"CTranslate2Engine: the export must be whole; got {folder}: {in_short(error)}. "
-                "Export again"
-            ) from None
-        require(
-            is_version(version, 1),
-            f"CTranslate2Engine: the export must be of version 1; got version {version!r} in "
-            f"{folder}. Export again",
-        )
-        require(
-            type(self.longest) is int and self.longest > 1 and isinstance(self.fingerprint, str),
-            f"CTranslate2Engine: max_length must be an integer above 1; got {self.longest!r} in "
-            f"{folder}. Export again",
-        )
-        require(
-            file_sha256(folder / "model.bin") == digest,
-            f"CTranslate2Engine: a file must be as it was written; got {folder / 'model.bin'} "
-            "altered. Export again",
-        )
+        except (RuntimeError, ValueError) as error:
+            raise _unfit(folder, error) from None
         self.source_words, self.target_words = (
             [t.id_to_token(n) for n in range(t.get_vocab_size())] for t in load_tokenizers(folder)
         )
@@ -131,6 +113,7 @@ class CTranslate2Engine:
             hypotheses[row][place] = hypotheses[row][place]._replace(score=score)
 
     def _call(self, limit: int, config: DecodingConfig) -> dict[str, object]:
+        found = config.num_beams * _PATIENCE
         sampling = {
             "sampling_topk": config.top_k or len(self.target_words),
             "sampling_topp": config.top_p,
@@ -138,9 +121,10 @@ class CTranslate2Engine:
         }
         return {
             "beam_size": config.num_beams,
-            "patience": 2.0,  # with 1 it stops at the first `num_beams` ends, before the best one
-            # All beams, because the scores of ends may change which are the best.
-            "num_hypotheses": max(config.num_beams, config.num_hypotheses),
+            # With 1 it stops at the first `num_beams` ends, before the best one.
+            "patience": float(_PATIENCE),
+            # All that it found: what was cut at the limit looks better before its end is scored.
+            "num_hypotheses": found if config.num_beams > 1 else config.num_hypotheses,
             "length_penalty": config.length_penalty,
             "max_decoding_length": limit,
             "min_decoding_length": 0,
@@ -167,3 +151,49 @@ class CTranslate2Engine:
             max_input_length=0,
         )
         return [result.log_probs for result in results]
+
+
+def _read_export(folder: Path) -> dict:
+    """Read what askew export wrote of an export, and compare the sums of its files."""
+    try:
+        export = parse_json((folder / MARK).read_text(encoding="utf-8"))
+        version, longest, fingerprint, digest = (
+            export[name] for name in ("version", "max_length", "fingerprint", "sha256")
+        )
+        sums = {"model.bin": digest, **export.get("files", {})}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unfit(folder, error) from None
+    require(
+        is_version(version, 1),
+        f"CTranslate2Engine: the export must be of version 1; got version {version!r} in "
+        f"{folder}. Export again",
+    )
+    require(
+        type(longest) is int and longest > 1 and isinstance(fingerprint, str),
+        f"CTranslate2Engine: max_length must be an integer above 1; got {longest!r} in "
+        f"{folder}. Export again",
+    )
+    # Exports of before list the weights alone.
+    read = sorted(set(_files_read(folder)) | set(sums)) if "files" in export else ["model.bin"]
+    for name in read:
+        require(
+            name == Path(name).name
+            and (folder / name).is_file()
+            and file_sha256(folder / name) == sums.get(name),
+            f"CTranslate2Engine: a file must be as it was written; got {folder / name} "
+            "altered. Export again",
+        )
+    return export
+
+
+def _files_read(folder: Path) -> list[str]:
+    """Name the files of an export that CTranslate2 or this library reads, but for askew.json."""
+    names = (path.name for path in folder.iterdir())
+    return sorted(n for n in names if n.endswith((".bin", ".json", ".txt")) and n != MARK)
+
+
+def _unfit(folder: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"CTranslate2Engine: the export must be whole; got {folder}: {in_short(error)}. "
+        "Export again"
+    )

@@ -1,10 +1,13 @@
 """How a translation is searched for, and what an engine returns."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple, Protocol
 
 from askew._check import require
+
+_RANGES = {"length_penalty": (-10, 10), "temperature": (1e-3, 1e3)}
+"""Beyond them a power of a length or a logit could overflow."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,12 +19,12 @@ class DecodingConfig:
         num_hypotheses: Translations returned per sentence, the best first: at most `num_beams`, or
             as many samples.
         length_penalty: Hypotheses are ranked by the sum of log-probabilities over their
-            length to this power; above 1 prefers longer ones.
+            length to this power, in [-10, 10]; above 1 prefers longer ones.
         sample: Draw every token instead of taking the most probable; needs one beam.
-        temperature: Divides the logits before sampling, > 0.
+        temperature: Divides the logits before sampling, in [0.001, 1000].
         top_k: Sample among the k most probable tokens; 0 means all.
         top_p: Sample among the fewest tokens that hold this share of probability, in (0, 1].
-        seed: Of sampling.
+        seed: Of sampling, in [0, 2^32).
 
     Raises:
         ValueError: If a number is out of range or contradicts another.
@@ -44,6 +47,16 @@ class DecodingConfig:
         for name in ("num_beams", "num_hypotheses", "temperature"):
             value = getattr(self, name)
             require(value > 0, f"DecodingConfig: {name} must be positive; got {name} {value}")
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            require(
+                low <= value <= high,
+                f"DecodingConfig: {name} must be in [{low:g}, {high:g}]; got {name} {value}",
+            )
+        require(
+            0 <= self.seed < 2**32,
+            f"DecodingConfig: seed must be in [0, 2^32); got seed {self.seed}",
+        )
         require(
             self.sample or self.num_hypotheses <= self.num_beams,
             "DecodingConfig: num_hypotheses must be at most num_beams; "
@@ -58,6 +71,13 @@ class DecodingConfig:
             0.0 < self.top_p <= 1.0,
             f"DecodingConfig: top_p must be in (0, 1]; got top_p {self.top_p}",
         )
+        usual = {one.name: one.default for one in fields(self)}
+        for name in ("temperature", "top_k", "top_p", "seed"):
+            value = getattr(self, name)
+            require(
+                self.sample or value == usual[name],
+                f"DecodingConfig: {name} needs sample; got {name} {value} without",
+            )
 
 
 class TokenHypothesis(NamedTuple):

@@ -4,10 +4,20 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 from askew._check import require
-from askew._files import in_short, parse_json
+from askew._files import in_short
+from askew.models._adapter_files import refuse_adapter
+from askew.models._config_values import read_checked_config
+from askew.models._transformers_models import (
+    check_fits,
+    fill_model,
+    make_config,
+    make_model,
+    read_weights,
+)
+from askew.transformer import Trace
 
 _FILES = ("config.json", "model.safetensors", "tokenizer.json")
 _DROPOUTS = ("dropout", "dropout_prob", "pdrop")  # how the names of rates end
@@ -35,20 +45,38 @@ class PretrainedEncoder(nn.Module):
     def __init__(self, config: PreTrainedConfig | dict) -> None:
         super().__init__()
         config = config if isinstance(config, PreTrainedConfig) else encoder_config(config)
-        self.encoder = AutoModel.from_config(config)
+        self.encoder = make_model(config)
         if getattr(self.encoder, "pooler", None) is not None:
             self.encoder.pooler = None  # its output is not used
 
-    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Read tokens [batch, length]; `mask` is True at real ones."""
+    def forward(
+        self, tokens: Tensor, mask: Tensor | None = None, trace: Trace | None = None
+    ) -> Tensor:
+        """Read tokens [batch, length], or rows of their table; `mask` is True at real ones."""
+        inputs = {"inputs_embeds" if tokens.is_floating_point() else "input_ids": tokens}
         attention = None if mask is None else mask.long()
-        return self.encoder(input_ids=tokens, attention_mask=attention).last_hidden_state
+        if trace is None:
+            return self.encoder(attention_mask=attention, **inputs).last_hidden_state
+        route = self.encoder.config._attn_implementation
+        require(
+            trace.attention is None or route == "eager",
+            "PretrainedEncoder: an encoder of transformers returns its weights only if attention "
+            f"is eager; got {route!r}. Call model.set_attn_implementation('eager')",
+        )
+        wanted = {
+            "output_hidden_states": trace.states is not None,
+            "output_attentions": trace.attention is not None,
+        }
+        output = self.encoder(attention_mask=attention, **inputs, **wanted)
+        for kept, name in ((trace.states, "hidden_states"), (trace.attention, "attentions")):
+            if kept is not None:
+                kept.extend(output[name])
+        return output.last_hidden_state
 
     def read_weights(self, folder: str | Path) -> None:
         """Load the weights of a folder of transformers."""
-        saved = AutoModel.from_pretrained(
-            folder, config=self.encoder.config, use_safetensors=True, local_files_only=True
-        )
+        tensors = read_weights("read_weights", Path(folder))
+        saved, _ = fill_model(type(self.encoder), self.encoder.config, tensors)
         weights = {name: w for name, w in saved.state_dict().items() if "pooler." not in name}
         self.encoder.load_state_dict(weights)
 
@@ -147,7 +175,8 @@ def read_encoder_config(
         The config, with the width under the name `hidden_size`.
 
     Raises:
-        ValueError: If a file is missing, the kind of model is unknown, or it has fewer layers.
+        ValueError: If a file is missing, an adapter lies beside the model, the kind of model is
+            unknown, or it has fewer layers.
             No code of the folder is run and nothing is unpickled.
 
     Example:
@@ -162,22 +191,15 @@ def read_encoder_config(
             f"read_encoder_config: an encoder folder holds {', '.join(_FILES)}; got folder "
             f"{folder} without {name}. Give the folder of a transformers model",
         )
-    try:
-        values = parse_json((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(
-            f"read_encoder_config: config.json must be JSON; got {folder}: {error}"
-        ) from None
-    require(
-        isinstance(values, dict),
-        f"read_encoder_config: config.json must hold an object; got folder {folder}",
-    )
+    refuse_adapter("read_encoder_config", folder)
+    values = read_checked_config("read_encoder_config", folder)
     try:
         config = encoder_config(values)
     except ValueError as error:
         raise ValueError(
             f"read_encoder_config: config.json must be of an encoder; got folder {folder}: {error}"
         ) from None
+    check_fits("read_encoder_config", values, config, folder)
     rates = {
         name: dropout
         for name, rate in config.to_dict().items()
@@ -208,7 +230,7 @@ def encoder_config(values: dict) -> PreTrainedConfig:
         f"encoder_config: an encoder must have an object of settings; got {values!r}",
     )
     try:
-        config = AutoConfig.for_model(**values)
+        config = make_config(values)
     except Exception as error:  # transformers raises what the class of the model does
         raise ValueError(
             "encoder_config: the settings must be of a model that transformers knows; "

@@ -1,30 +1,27 @@
 """A model folder on disk, which is loaded whole or refused."""
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from askew._check import require
 from askew._files import file_sha256, in_short, is_version, parse_json, write_json
 from askew.inspection import query_key_maps
+from askew.models._adapter_files import refuse_adapter
+from askew.models._config_values import check_depth, read_checked_config, read_config_values
 from askew.models._configuration import AsymmetricTranslationConfig
 from askew.models._qa import AsymmetricQAModel
 from askew.models._qa_configuration import AsymmetricQAConfig
+from askew.models._transformers_models import fill_model, make_config, make_on_meta, read_weights
 from askew.models._translation import AsymmetricTranslationModel
 
 _SUMS = "checksums.json"
 _FILES = ("config.json", "model.safetensors", "tokenizer.json")
 _QUESTIONS = "question_tokenizer.json"
-_DEPTHS = {
-    *("num_layers", "num_hidden_layers", "num_decoder_layers", "encoder_layers"),
-    *("decoder_layers", "n_layers", "n_layer"),
-}
-"""What transformers calls the number of layers that a model has."""
-_SUMMED = (*_FILES, "target_tokenizer.json", _QUESTIONS)
+_TARGET = "target_tokenizer.json"
+_SUMMED = (*_FILES, _TARGET, _QUESTIONS, "generation_config.json")
 
 
 _Model = TypeVar("_Model", bound=PreTrainedModel)
@@ -37,10 +34,15 @@ class _Expected(NamedTuple, Generic[_Model]):
     config: type[PreTrainedConfig]
     model: type[_Model]
     files: tuple[str, ...]
+    optional: tuple[str, ...] = ()
 
 
 _TRANSLATION = _Expected(
-    "load_translation_model", AsymmetricTranslationConfig, AsymmetricTranslationModel, _FILES
+    "load_translation_model",
+    AsymmetricTranslationConfig,
+    AsymmetricTranslationModel,
+    _FILES,
+    (_TARGET,),
 )
 _QA = _Expected("load_qa_model", AsymmetricQAConfig, AsymmetricQAModel, (*_FILES, _QUESTIONS))
 
@@ -114,24 +116,22 @@ def load_pretrained(folder: Path) -> PreTrainedModel:
     """Load a model that transformers knows, without its head.
 
     Raises:
-        ValueError: If the folder holds no such model, or weights of its attention are missing.
+        ValueError: If the folder holds no such model, weights of its attention are missing, or an
+            adapter lies beside them.
     """
-    if (folder / "model.safetensors").is_file():  # else of several files, named by their index
-        check_depth("load_checkpoint", folder, read_config_values(folder))
+    refuse_adapter("load_checkpoint", folder)
+    values = read_checked_config("load_checkpoint", folder)
     try:
-        model, report = AutoModel.from_pretrained(
-            folder,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
+        config = make_config(values)
+    except Exception as error:  # transformers raises what the class of the config does
+        raise _unknown(folder, error) from error
+    tensors = read_weights("load_checkpoint", folder)
+    check_depth("load_checkpoint", folder, values, len(tensors))
+    try:
+        model, report = fill_model(type(make_on_meta(config)), config, tensors)
         paths = tuple(f"{attention.name}." for attention in query_key_maps(model))
     except Exception as error:  # transformers raises what the values of the config lead to
-        raise ValueError(
-            "load_checkpoint: the folder must hold a model with attention that transformers knows, "
-            f"with its weights as safetensors; got folder {folder}: {in_short(error)}"
-        ) from error
+        raise _unknown(folder, error) from error
     missing = sorted(name for name in report["missing_keys"] if name.startswith(paths))
     require(
         not missing,
@@ -139,15 +139,6 @@ def load_pretrained(folder: Path) -> PreTrainedModel:
         f"{missing[:3]}",
     )
     return model
-
-
-def read_config_values(folder: Path) -> dict:
-    """Read a config.json; an empty mapping where it cannot be read."""
-    try:
-        values = parse_json((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
 
 
 def model_fingerprint(folder: str | Path) -> str:
@@ -198,13 +189,15 @@ def _load(folder: Path, expected: _Expected[_Model]) -> _Model:
             f"{expected.caller}: a model folder holds {name}; got folder {folder}. "
             "Give the folder that training wrote"
         )
+    refuse_adapter(expected.caller, folder)
     _check_sums(folder, expected)
-    config = _read_config(folder / "config.json", expected)
+    values = read_checked_config(expected.caller, folder)
+    _check_type(values.get("model_type"), folder / "config.json", expected)
+    tensors = read_weights(expected.caller, folder)
+    check_depth(expected.caller, folder, values, len(tensors))
+    config = _make_config(folder / "config.json", values, expected)
     try:
-        # pyrefly: ignore[not-iterable]  output_loading_info makes the result a pair
-        model, report = expected.model.from_pretrained(
-            folder, config=config, output_loading_info=True
-        )
+        model, report = fill_model(expected.model, config, tensors)
     except Exception as error:  # transformers raises what the values of the config lead to
         raise _damaged(folder, expected, in_short(error)) from error
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
@@ -217,13 +210,7 @@ def _load(folder: Path, expected: _Expected[_Model]) -> _Model:
     return model
 
 
-def _read_config(path: Path, expected: _Expected) -> PreTrainedConfig:
-    try:
-        values = parse_json(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{expected.caller}: {path} must be JSON; got {error}") from None
-    _check_type(values.get("model_type") if isinstance(values, dict) else None, path, expected)
-    check_depth(expected.caller, path.parent, values)
+def _make_config(path: Path, values: dict, expected: _Expected) -> PreTrainedConfig:
     try:
         return expected.config.from_dict(values)
     except Exception as error:  # transformers raises what the values lead to
@@ -242,33 +229,6 @@ def _check_type(model_type: object, path: Path, expected: _Expected) -> None:
     )
 
 
-def check_depth(caller: str, folder: Path, values: Mapping[str, object]) -> None:
-    """Refuse a config with more layers than the file has tensors, before so many are built.
-
-    Raises:
-        ValueError: If it has more.
-    """
-    try:
-        with safe_open(folder / "model.safetensors", "pt") as file:
-            tensors = len(file.keys())
-    except (SafetensorError, OSError):
-        return  # the loader reports what is wrong with the file
-    for name, depth in _depths(values):
-        require(
-            depth <= tensors,
-            f"{caller}: the file must hold every layer; got {name} {depth} and {tensors} tensors "
-            f"in {folder}. Restore config.json",
-        )
-
-
-def _depths(values: Mapping[str, object]) -> Iterator[tuple[str, int]]:
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _depths(value)
-        elif isinstance(value, int) and name in _DEPTHS:
-            yield name, value
-
-
 def _check_sums(folder: Path, expected: _Expected) -> None:
     path = folder / _SUMS
     if not path.is_file():
@@ -285,12 +245,30 @@ def _check_sums(folder: Path, expected: _Expected) -> None:
         f"{expected.caller}: checksums must be of version 1; got version {version!r} in {path}. "
         "Read it with the release that wrote it",
     )
+    read = (*expected.files, *(name for name in expected.optional if (folder / name).exists()))
+    added = [name for name in read if name not in sums]
+    require(
+        not added,
+        f"{expected.caller}: a file that is read must be one that training wrote; got {added} in "
+        f"{folder}, not in {_SUMS}. Remove it, or train again",
+    )
     for name, digest in sums.items():
+        require(
+            name == Path(name).name,
+            f"{expected.caller}: checksums must be of files in the folder; got {name!r} in {path}",
+        )
         require(
             (folder / name).is_file() and file_sha256(folder / name) == digest,
             f"{expected.caller}: a file must be as it was written; "
             f"got {folder / name} missing or altered. Restore it, or train again",
         )
+
+
+def _unknown(folder: Path, error: Exception) -> ValueError:
+    return ValueError(
+        "load_checkpoint: the folder must hold a model with attention that transformers knows, "
+        f"with its weights as safetensors; got folder {folder}: {in_short(error)}"
+    )
 
 
 def _damaged(folder: Path, expected: _Expected, fault: str) -> ValueError:

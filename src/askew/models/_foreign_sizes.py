@@ -1,6 +1,7 @@
-"""Sizes under the names of other models, which transformers would keep and nobody would read."""
+"""Sizes under the names of other models: read from our fields, and refused where they are set."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from askew._check import require
 
@@ -25,3 +26,12 @@ def refuse_foreign_sizes(
         not foreign,
         f"{caller}: sizes must be set in {fields}; got {', '.join(foreign)}",
     )
+
+
+def derived_size(fields: str, read: Callable[[Any], int | None]) -> property:
+    """Make a size readable under the name that other models have for it; setting it is an error."""
+
+    def refuse(config: Any, value: object) -> None:
+        raise ValueError(f"{type(config).__name__}: sizes must be set in {fields}; got {value!r}")
+
+    return property(read, refuse)

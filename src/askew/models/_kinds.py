@@ -12,12 +12,8 @@ from askew.models._attention_reading import (
     read_question,
     read_translation,
 )
-from askew.models._folder import (
-    load_pretrained,
-    load_qa_model,
-    load_translation_model,
-    read_config_values,
-)
+from askew.models._config_values import read_config_values
+from askew.models._folder import load_pretrained, load_qa_model, load_translation_model
 from askew.models._qa import AsymmetricQAModel
 from askew.models._translation import AsymmetricTranslationModel
 

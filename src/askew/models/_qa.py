@@ -1,17 +1,23 @@
 """Questions answered from contexts that are encoded once."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.modeling_outputs import ModelOutput
 
+from askew._check import require
+from askew.models._asked_outputs import asked_for, new_trace
+from askew.models._checkpointed_layers import CheckpointedEncoderLayer
 from askew.models._encoders import PretrainedEncoder
+from askew.models._label_losses import position_loss
 from askew.models._missing_weights import draw_missing_weights
 from askew.models._qa_configuration import AsymmetricQAConfig
-from askew.transformer import Reader, SpanScores, StackConfig, TokenEncoder
+from askew.transformer import Reader, SpanScores, StackConfig, TokenEncoder, Trace
 
 
 class Encoded(NamedTuple):
@@ -34,29 +40,42 @@ class Encoded(NamedTuple):
     mask: Tensor
 
 
-class QAOutput(NamedTuple):
+_ABSENT: Any = None  # transformers wants a default for every field
+
+
+@dataclass
+class QAOutput(ModelOutput):
     """Scores of spans, and the vectors of questions and contexts.
 
     Args:
+        loss: If positions were given; else None, as is what follows `contexts` if not asked for.
         spans: As in `SpanScores`.
         nothing: As in `SpanScores`.
         questions: Vectors of the questions.
         contexts: Vectors of the contexts.
+        hidden_states: Of the encoder of contexts: the embedded tokens and the stream after every
+            layer.
+        attentions: Weights of the encoder of contexts.
+        question_hidden_states: The same of the encoder of questions.
+        question_attentions: The same of the encoder of questions.
 
     Example:
-        >>> pair = torch.zeros(1, dtype=torch.long)
         >>> tokens = torch.tensor([[1, 2, 3]])
-        >>> real = torch.ones_like(tokens, dtype=torch.bool)
         >>> model = AsymmetricQAModel(AsymmetricQAConfig())
-        >>> output = model(tokens, real, tokens, real, real, pair, pair)
+        >>> output = model(question_ids=tokens, context_ids=tokens)
         >>> isinstance(output, QAOutput), output.spans.shape
         (True, torch.Size([1, 3, 3]))
     """
 
-    spans: Tensor
-    nothing: Tensor
-    questions: Tensor
-    contexts: Tensor
+    loss: Tensor | None = None
+    spans: Tensor = _ABSENT
+    nothing: Tensor = _ABSENT
+    questions: Tensor = _ABSENT
+    contexts: Tensor = _ABSENT
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+    question_hidden_states: tuple[Tensor, ...] | None = None
+    question_attentions: tuple[Tensor, ...] | None = None
 
 
 class AsymmetricQAModel(PreTrainedModel):
@@ -83,8 +102,9 @@ class AsymmetricQAModel(PreTrainedModel):
 
     config_class = AsymmetricQAConfig
     base_model_prefix = "qa"
-    main_input_name = "context_ids"
+    main_input_name = "question_ids"
     accepts_loss_kwargs = False
+    supports_gradient_checkpointing = True
     _supports_sdpa = True
 
     def __init__(self, config: AsymmetricQAConfig) -> None:
@@ -100,6 +120,8 @@ class AsymmetricQAModel(PreTrainedModel):
         self.context_pool = _pool(d_context, plain.d_pool)
         self.reader = Reader(plain.reader, d_question=d_question, d_context=d_context)
         self.max_answer_tokens = plain.max_answer_tokens
+        if config._attn_implementation == "eager":
+            self.set_attn_implementation("eager")  # of encoders of transformers too
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -108,37 +130,87 @@ class AsymmetricQAModel(PreTrainedModel):
     def init_weights(self) -> None:
         """Keep the weights, which every layer has drawn when it was built."""
 
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the table of tokens of contexts.
+
+        Returns:
+            The embedding.
+        """
+        encoder = self.context_encoder
+        if isinstance(encoder, PretrainedEncoder):
+            return encoder.encoder.get_input_embeddings()
+        return encoder.embedding
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the table of tokens of contexts.
+
+        Args:
+            value: The new table.
+        """
+        encoder = self.context_encoder
+        if isinstance(encoder, PretrainedEncoder):
+            encoder.encoder.set_input_embeddings(value)
+        else:
+            encoder.register_module("embedding", value)
+
+    def resize_token_embeddings(
+        self,
+        new_num_tokens: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        mean_resizing: bool = True,
+    ) -> nn.Embedding:
+        """Change the number of tokens of contexts.
+
+        Args:
+            new_num_tokens: Rows of the new table; None keeps their number.
+            pad_to_multiple_of: Rounds the number up.
+            mean_resizing: Draw new rows like the old ones.
+
+        Returns:
+            The table.
+        """
+        table = super().resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
+        encoder, number = self.context_encoder, {"vocab_size": table.num_embeddings}
+        if isinstance(encoder, PretrainedEncoder):
+            encoder.encoder.config.vocab_size = table.num_embeddings
+            self.config.context_pretrained = (self.config.context_pretrained or {}) | number
+        return table
+
     def encode_questions(
         self,
-        tokens: Int[Tensor, "batch question"],
+        tokens: Int[Tensor, "batch question"] | Float[Tensor, "batch question width"],
         mask: Bool[Tensor, "batch question"] | None = None,
+        trace: Trace | None = None,
     ) -> Encoded:
         """Read questions.
 
         Args:
-            tokens: Token numbers.
+            tokens: Token numbers, or rows of their table in their place.
             mask: True = a real token; all by default.
+            trace: Takes states and weights of the encoder.
 
         Returns:
             Their states and vectors.
         """
-        return _encode(self.question_encoder, self.question_pool, tokens, mask)
+        return self._encode(self.question_encoder, self.question_pool, tokens, mask, trace)
 
     def encode_contexts(
         self,
-        tokens: Int[Tensor, "batch context"],
+        tokens: Int[Tensor, "batch context"] | Float[Tensor, "batch context width"],
         mask: Bool[Tensor, "batch context"] | None = None,
+        trace: Trace | None = None,
     ) -> Encoded:
         """Read contexts; nothing in the result depends on a question.
 
         Args:
-            tokens: Token numbers.
+            tokens: Token numbers, or rows of their table in their place.
             mask: True = a real token; all by default.
+            trace: Takes states and weights of the encoder.
 
         Returns:
             The states to store, and vectors.
         """
-        encoded = _encode(self.context_encoder, self.context_pool, tokens, mask)
+        encoded = self._encode(self.context_encoder, self.context_pool, tokens, mask, trace)
         return encoded._replace(states=self.reader.context_states(encoded.states))
 
     def read(
@@ -170,43 +242,128 @@ class AsymmetricQAModel(PreTrainedModel):
 
     def forward(
         self,
-        question_ids: Int[Tensor, "questions question"],
-        question_mask: Bool[Tensor, "questions question"],
-        context_ids: Int[Tensor, "contexts context"],
-        context_mask: Bool[Tensor, "contexts context"],
-        answer_mask: Bool[Tensor, "contexts context"],
-        question_rows: Int[Tensor, " pairs"],
-        context_rows: Int[Tensor, " pairs"],
-    ) -> QAOutput:
+        question_ids: Int[Tensor, "questions question"]
+        | Float[Tensor, "questions question width"]
+        | None = None,
+        question_mask: Bool[Tensor, "questions question"] | None = None,
+        context_ids: Int[Tensor, "contexts context"]
+        | Float[Tensor, "contexts context width"]
+        | None = None,
+        context_mask: Bool[Tensor, "contexts context"] | None = None,
+        answer_mask: Bool[Tensor, "contexts context"] | None = None,
+        question_rows: Int[Tensor, " pairs"] | None = None,
+        context_rows: Int[Tensor, " pairs"] | None = None,
+        start_positions: Int[Tensor, " pairs"] | None = None,
+        end_positions: Int[Tensor, " pairs"] | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> QAOutput | tuple[Any, ...]:
         """Encode everything once and read pairs of a question and a context.
 
         Args:
-            question_ids: Tokens of the questions.
-            question_mask: True = a real token.
-            context_ids: Tokens of the contexts.
-            context_mask: True = a real token.
-            answer_mask: True = a token that may be in an answer.
-            question_rows: The question of each pair.
-            context_rows: The context of each pair.
+            question_ids: Tokens of the questions, or rows of their table in their place.
+            question_mask: True = a real token; all by default.
+            context_ids: Tokens of the contexts, or rows of their table in their place.
+            context_mask: True = a real token; all by default.
+            answer_mask: True = a token that may be in an answer; all real ones by default.
+            question_rows: The question of each pair, by default one after the other.
+            context_rows: The context of each pair, by default one after the other.
+            start_positions: The first token of each pair's answer; -1 = there is none, -100 = the
+                pair does not count for the loss, nor does one whose answer is out of reach.
+            end_positions: The last token of each pair's answer.
+            output_attentions: Whether to return the weights of both encoders, by default as the
+                config says.
+            output_hidden_states: Whether to return the states between their layers, by default as
+                the config says.
+            return_dict: Whether the result has named fields or is a plain tuple, by default as
+                the config says.
 
         Returns:
-            The scores of the pairs, and the vectors of all questions and contexts.
+            The scores of the pairs, the vectors of all questions and contexts; with positions the
+            mean cross-entropy of the right spans among all and none, and what else was asked for.
+
+        Raises:
+            ValueError: If questions or contexts are missing or do not make pairs, or only one kind
+                of position is given.
         """
-        questions = self.encode_questions(question_ids, question_mask)
-        contexts = self.encode_contexts(context_ids, context_mask)
-        scores = self.read(
-            Encoded(*(part[question_rows] for part in questions)),
-            Encoded(*(part[context_rows] for part in contexts)),
-            answer_mask[context_rows],
+        if question_ids is None or context_ids is None:
+            raise ValueError("AsymmetricQAModel: question_ids and context_ids are needed; got None")
+        asked = {"attentions": output_attentions, "states": output_hidden_states}
+        both = (self.question_encoder, self.context_encoder)
+        traces = [self._new_trace(encoder, **asked) for encoder in both]
+        questions = self.encode_questions(question_ids, question_mask, traces[0])
+        contexts = self.encode_contexts(context_ids, context_mask, traces[1])
+        answer_mask = contexts.mask if answer_mask is None else answer_mask
+        question, context = questions, contexts
+        if question_rows is not None:
+            question = Encoded(*(part[question_rows] for part in questions))
+        if context_rows is not None:
+            context = Encoded(*(part[context_rows] for part in contexts))
+            answer_mask = answer_mask[context_rows]
+        pairs = (len(question.mask), len(context.mask))
+        require(
+            pairs[0] == pairs[1],
+            f"AsymmetricQAModel: every question needs its context; got {pairs[0]} questions and "
+            f"{pairs[1]} contexts. Pass question_rows and context_rows",
         )
-        return QAOutput(scores.spans, scores.nothing, questions.vectors, contexts.vectors)
+        scores = self.read(question, context, answer_mask)
+        of_question, of_context = (asked_for(t, self.config, output_attentions) for t in traces)
+        output = QAOutput(
+            loss=_loss(scores, start_positions, end_positions),
+            spans=scores.spans,
+            nothing=scores.nothing,
+            questions=questions.vectors,
+            contexts=contexts.vectors,
+            hidden_states=of_context[0],
+            attentions=of_context[1],
+            question_hidden_states=of_question[0],
+            question_attentions=of_question[1],
+        )
+        named = self.config.return_dict if return_dict is None else return_dict
+        return output if named else output.to_tuple()
+
+    def _encode(
+        self,
+        encoder: nn.Module,
+        pool: nn.Linear,
+        tokens: Tensor,
+        mask: Tensor | None,
+        trace: Trace | None,
+    ) -> Encoded:
+        if mask is None:
+            mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        if trace is None:
+            trace = self._new_trace(encoder, attentions=False, states=False)
+        states = encoder(tokens, mask, trace)
+        # The reader reads all tokens of a text without a real one: padding must not count there.
+        states = states.masked_fill(~mask.any(1)[:, None, None], 0.0)
+        shown = mask.unsqueeze(-1).to(states.dtype)
+        vectors = pool((states * shown).sum(1) / shown.sum(1).clamp(min=1))
+        return Encoded(states, F.normalize(vectors, dim=-1), mask)
+
+    def _new_trace(
+        self, encoder: nn.Module, *, attentions: bool | None, states: bool | None
+    ) -> Trace | None:
+        ours = isinstance(encoder, TokenEncoder)
+        return new_trace(self.config, attentions, states, ours=ours)
+
+
+def _loss(scores: SpanScores, start: Tensor | None, end: Tensor | None) -> Tensor | None:
+    if start is None and end is None:
+        return None
+    if start is None or end is None:
+        raise ValueError(
+            "AsymmetricQAModel: start_positions and end_positions go together; got one of them"
+        )
+    return position_loss(scores.spans, scores.nothing, start, end)
 
 
 def _encoder(
     vocab: int, stack: StackConfig, pretrained: dict | None
 ) -> tuple[TokenEncoder | PretrainedEncoder, int]:
     if pretrained is None:
-        return TokenEncoder(vocab, stack), stack.d_model
+        return TokenEncoder(vocab, stack, layer=CheckpointedEncoderLayer), stack.d_model
     encoder = PretrainedEncoder(pretrained)
     return encoder, encoder.width
 
@@ -217,13 +374,3 @@ def _pool(width: int, d_pool: int) -> nn.Linear:
     if width == d_pool:
         nn.init.eye_(pool.weight)
     return pool
-
-
-def _encode(encoder: nn.Module, pool: nn.Linear, tokens: Tensor, mask: Tensor | None) -> Encoded:
-    mask = torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask
-    states = encoder(tokens, mask)
-    # The reader reads all tokens of a text without a real one: what padding holds must not count.
-    states = states.masked_fill(~mask.any(1)[:, None, None], 0.0)
-    shown = mask.unsqueeze(-1).to(states.dtype)
-    vectors = pool((states * shown).sum(1) / shown.sum(1).clamp(min=1))
-    return Encoded(states, F.normalize(vectors, dim=-1), mask)

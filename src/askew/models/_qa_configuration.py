@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from transformers import PreTrainedConfig
-
 from askew._check import require
 from askew._config import load_config, to_dict
-from askew.models._foreign_sizes import refuse_foreign_sizes
+from askew.models._encoders import encoder_config
+from askew.models._foreign_sizes import derived_size, refuse_foreign_sizes
+from askew.models._transformers_versions import ModelConfig
 from askew.transformer import ReaderConfig, StackConfig
 
 
@@ -65,7 +65,21 @@ class QAConfig:
 _LENGTHS = ("d_pool", "max_question_tokens", "max_context_tokens", "overlap", "max_answer_tokens")
 
 
-class AsymmetricQAConfig(PreTrainedConfig):
+_FIELDS = "question_stack, context_stack, reader"
+
+
+def _context_size(ours: str, theirs: str) -> property:
+    """Make a property that reads a number of the encoder of contexts, which may be of others."""
+
+    def read(config: "AsymmetricQAConfig") -> int | None:
+        if config.context_pretrained is None:
+            return (config.context_stack or {}).get(ours)
+        return getattr(encoder_config(config.context_pretrained), theirs)
+
+    return derived_size(_FIELDS, read)
+
+
+class AsymmetricQAConfig(ModelConfig):
     """A `QAConfig` in the form of transformers; either encoder may be one of transformers.
 
     Attributes:
@@ -77,9 +91,12 @@ class AsymmetricQAConfig(PreTrainedConfig):
         context_pretrained: The config of an encoder of transformers instead.
         reader: The fields of a `ReaderConfig`.
         d_pool: As in `QAConfig`, as are the rest.
+        hidden_size: Width of the encoder of contexts, which cannot be set; so are
+            `num_attention_heads` and `num_hidden_layers`. `vocab_size` is `context_vocab`.
 
     Raises:
-        ValueError: If a size has a name that this class does not know.
+        ValueError: If a size has a name that this class does not know, or is set under one that
+            can only be read.
 
     Example:
         >>> plain = QAConfig(question_vocab=9, context_vocab=11)
@@ -88,6 +105,7 @@ class AsymmetricQAConfig(PreTrainedConfig):
     """
 
     model_type = "askew-qa"
+    attribute_map = {"vocab_size": "context_vocab"}  # noqa: RUF012  (read by transformers)
 
     question_vocab: int = 4
     context_vocab: int = 4
@@ -102,12 +120,18 @@ class AsymmetricQAConfig(PreTrainedConfig):
     overlap: int = 64
     max_answer_tokens: int = 32
 
+    hidden_size = _context_size("d_model", "hidden_size")
+    num_attention_heads = _context_size("num_heads", "num_attention_heads")
+    num_hidden_layers = _context_size("num_layers", "num_hidden_layers")
+
     def __post_init__(self, **kwargs: object) -> None:
         """Fill in stacks and reader, and pass the rest to transformers."""
+        if kwargs.get("tie_word_embeddings") is False:  # which is so: there is no output layer
+            del kwargs["tie_word_embeddings"]
         refuse_foreign_sizes(
             "AsymmetricQAConfig",
             kwargs,
-            "question_stack, context_stack, reader",
+            _FIELDS,
             more=("num_hidden_layers", "vocab_size", "tie_word_embeddings"),
         )
         tiny = to_dict(StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16))

@@ -54,7 +54,7 @@ class TorchEngine:
                 num_return_sequences=config.num_hypotheses,
                 length_penalty=config.length_penalty,
                 do_sample=config.sample,
-                max_new_tokens=max(limits) + 1,
+                max_length=max(limits) + 2,  # with start and end
                 logits_processor=LogitsProcessorList(
                     [end_at_limit] if config.num_beams > 1 else [log_probs, end_at_limit]
                 ),

@@ -9,17 +9,33 @@ from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
+from transformers.utils.deprecation import deprecate_kwarg
 
+from askew._check import require
 from askew.attention import KeyValueCache
+from askew.models._asked_outputs import asked_for, new_trace
+from askew.models._checkpointed_layers import CheckpointedDecoderLayer, CheckpointedEncoderLayer
 from askew.models._configuration import AsymmetricTranslationConfig
+from askew.models._generation_encoder import GenerationEncoder, tokens_or_rows
+from askew.models._label_losses import token_loss
 from askew.models._missing_weights import draw_missing_weights
+from askew.models._transformers_versions import (
+    DecodesWithCache,
+    append_to_cache,
+    cached_length,
+    seq2seq_output,
+)
 from askew.transformer import AsymmetricEncoderDecoder, LayerCache
 
+_LONGEST = 512
+"""Target tokens after which `generate` stops by default, the start token included."""
 
-class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
+
+class AsymmetricTranslationModel(PreTrainedModel, DecodesWithCache, GenerationMixin):
     """Translation with an encoder and a decoder, each with its own width, depth and heads.
 
-    `generate` decodes greedily, by beam or by sampling, with a key/value cache.
+    `generate` decodes greedily, by beam or by sampling, with a key/value cache, up to 512 tokens
+    by default.
 
     Args:
         config: Its numbers.
@@ -35,12 +51,18 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
     base_model_prefix = "model"
     main_input_name = "input_ids"
     accepts_loss_kwargs = False
+    supports_gradient_checkpointing = True
     _supports_sdpa = True
 
     def __init__(self, config: AsymmetricTranslationConfig) -> None:
         super().__init__(config)
-        self.model = AsymmetricEncoderDecoder(config.to_plain())
+        self.model = AsymmetricEncoderDecoder(
+            config.to_plain(),
+            encoder_layer=CheckpointedEncoderLayer,
+            decoder_layer=CheckpointedDecoderLayer,
+        )
         self.post_init()
+        self.generation_config.max_length = _LONGEST
 
     def _init_weights(self, module: nn.Module) -> None:
         draw_missing_weights(self, module)
@@ -57,7 +79,7 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
         Returns:
             A callable that maps tokens and their mask to the encoder's states.
         """
-        return _GenerationEncoder(self.model)
+        return GenerationEncoder(self._encode)
 
     @staticmethod
     def create_masks_for_generate(
@@ -74,6 +96,26 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
         """
         return attention_mask
 
+    def prepare_inputs_for_generation(
+        self,
+        *args: Any,
+        tokenizer: object = None,
+        assistant_tokenizer: object = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Return the arguments of `forward`, to which `generate` hands its tokenizers too.
+
+        Args:
+            *args: As `generate` gives them.
+            tokenizer: Left out: `stop_strings` alone need it.
+            assistant_tokenizer: Left out.
+            **kwargs: As `generate` gives them.
+
+        Returns:
+            Arguments by name.
+        """
+        return super().prepare_inputs_for_generation(*args, **kwargs)
+
     def get_input_embeddings(self) -> nn.Module:
         """Return the table of source tokens.
 
@@ -83,6 +125,15 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
         table = self.model.source_embedding
         return self.model.target_embedding if table is None else table
 
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the table of source tokens, which may be that of target tokens too.
+
+        Args:
+            value: The new table.
+        """
+        side = "target" if self.model.source_embedding is None else "source"
+        setattr(self.model, f"{side}_embedding", value)
+
     def get_output_embeddings(self) -> nn.Module | None:
         """Return the output layer, if it has weights of its own.
 
@@ -91,18 +142,78 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
         """
         return self.model.output
 
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        """Replace the output layer.
+
+        Args:
+            new_embeddings: The new layer.
+
+        Raises:
+            ValueError: If the output layer is the target table.
+        """
+        require(
+            self.model.output is not None,
+            "AsymmetricTranslationModel.set_output_embeddings: the output layer must have weights "
+            f"of its own; got tie_embeddings {self.config.tie_embeddings!r}",
+        )
+        self.model.output = new_embeddings
+
+    def resize_token_embeddings(
+        self,
+        new_num_tokens: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        mean_resizing: bool = True,
+    ) -> nn.Embedding:
+        """Change the number of tokens of both sides, which must have one number.
+
+        Args:
+            new_num_tokens: Rows of the new tables; None keeps their number.
+            pad_to_multiple_of: Rounds the number up.
+            mean_resizing: Draw new rows like the old ones.
+
+        Returns:
+            The table of source tokens.
+
+        Raises:
+            ValueError: If the sides have different numbers of tokens.
+        """
+        config, model = self.config, self.model
+        require(
+            config.source_vocab == config.vocab_size,
+            "AsymmetricTranslationModel.resize_token_embeddings: both sides must have one number "
+            f"of tokens; got source_vocab {config.source_vocab}, vocab_size {config.vocab_size}",
+        )
+        table = super().resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
+        if model.source_embedding is not None:
+            trained = model.target_embedding.weight.requires_grad
+            model.target_embedding = self._get_resized_embeddings(
+                model.target_embedding, table.num_embeddings, mean_resizing=mean_resizing
+            ).requires_grad_(trained)
+        config.source_vocab = config.vocab_size = table.num_embeddings
+        model.config = config.to_plain()
+        return table
+
+    @deprecate_kwarg("past_key_values", version="5.40.0", new_name="cache")
     def forward(
         self,
         input_ids: Int[Tensor, "batch source"] | None = None,
         attention_mask: Int[Tensor, "batch source"] | None = None,
         decoder_input_ids: Int[Tensor, "batch target"] | None = None,
         decoder_attention_mask: Int[Tensor, "batch keys"] | None = None,
-        encoder_outputs: BaseModelOutput | tuple[Float[Tensor, "..."], ...] | None = None,
+        encoder_outputs: BaseModelOutput | tuple[Any, ...] | None = None,
         cache: EncoderDecoderCache | None = None,
+        inputs_embeds: Float[Tensor, "batch source width"] | None = None,
+        decoder_inputs_embeds: Float[Tensor, "batch target width"] | None = None,
+        labels: Int[Tensor, "batch target"] | None = None,
         use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> Seq2SeqLMOutput | tuple[Any, ...]:
         """Score the next target token at every position.
+
+        The weights of attention are computed only if they are asked for or the implementation of
+        attention is "eager"; else, with "sdpa", the fused kernels of torch compute attention.
 
         Args:
             input_ids: Source tokens; not needed with `encoder_outputs`.
@@ -110,20 +221,36 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
             decoder_input_ids: Target tokens, a start token first; with a cache the new ones.
             decoder_attention_mask: 1 = a real target token, cached ones included.
             encoder_outputs: States of an earlier encoding.
-            cache: Keys and values of earlier steps.
+            cache: Keys and values of earlier steps; `past_key_values` is its older name.
+            inputs_embeds: Rows of the table of source tokens in place of `input_ids`.
+            decoder_inputs_embeds: Rows of the table of target tokens in place of
+                `decoder_input_ids`.
+            labels: The right next token at every position, -100 = not counted. From them come the
+                `decoder_input_ids`, if none are given, and the loss.
             use_cache: Whether to keep keys and values for the next step.
+            output_attentions: Whether to return the weights of all attentions, by default as the
+                config says.
+            output_hidden_states: Whether to return the states between all layers, by default as
+                the config says.
             return_dict: Whether the result has named fields or is a plain tuple, by default as
                 the config says.
 
         Returns:
-            Logits [batch, target, vocab], the cache and the encoder's states.
+            Logits [batch, target, vocab], the cache and the encoder's states; with `labels` the
+            mean cross-entropy of the counted ones, and what else was asked for.
 
         Raises:
             ValueError: If neither `input_ids` nor `encoder_outputs` is given, or no
-                `decoder_input_ids`, or the cache cannot keep all positions.
+                `decoder_input_ids`, or tokens and their rows, or the labels have another shape
+                than the target, or the cache cannot keep all positions, or layers are computed
+                twice.
             TypeError: If the cache is not one of an encoder-decoder.
         """
-        if decoder_input_ids is None or (input_ids is None and encoder_outputs is None):
+        if decoder_input_ids is None and decoder_inputs_embeds is None and labels is not None:
+            decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+        source = tokens_or_rows("", input_ids, inputs_embeds)
+        target = tokens_or_rows("decoder_", decoder_input_ids, decoder_inputs_embeds)
+        if target is None or (source is None and encoder_outputs is None):
             raise ValueError(
                 "AsymmetricTranslationModel: input_ids (or encoder_outputs) and "
                 "decoder_input_ids are needed; got None"
@@ -133,25 +260,64 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
                 "AsymmetricTranslationModel: cache must be an EncoderDecoderCache; "
                 f"got {type(cache).__name__}. Put one for self- and one for cross-attention into it"
             )
-        source_mask = None if attention_mask is None else attention_mask.bool()
-        if encoder_outputs is not None:
-            memory = encoder_outputs[0]
-        else:
-            memory = self.model.encode(input_ids, source_mask=source_mask)
-        if use_cache and cache is None:
+        no_cache = cache is None and not use_cache
+        require(
+            no_cache or not self._checkpoints_decoder(),
+            "AsymmetricTranslationModel: there must be no cache in training with gradient "
+            "checkpointing, which computes layers twice; got one. Pass use_cache=False",
+        )
+        if encoder_outputs is None:
+            encoder_outputs = self._encode(
+                source, attention_mask, output_attentions, output_hidden_states
+            )
+        elif not isinstance(encoder_outputs, BaseModelOutput):
+            encoder_outputs = BaseModelOutput(*encoder_outputs)
+        memory = encoder_outputs.last_hidden_state
+        if use_cache and cache is None and labels is None:
             cache = EncoderDecoderCache(
                 DynamicCache(config=self.config), DynamicCache(config=self.config)
             )
+        trace = new_trace(self.config, output_attentions, output_hidden_states)
         logits = self.model.decode(
-            decoder_input_ids,
+            target,
             memory,
-            source_mask=source_mask,
+            source_mask=None if attention_mask is None else attention_mask.bool(),
             target_mask=None if decoder_attention_mask is None else decoder_attention_mask.bool(),
             caches=None if cache is None else _layer_caches(cache, len(self.model.decoder.layers)),
+            trace=trace,
         )
-        output = Seq2SeqLMOutput(logits=logits, cache=cache, encoder_last_hidden_state=memory)
+        states, weights, cross_weights = asked_for(trace, self.config, output_attentions)
+        output = seq2seq_output(
+            loss=None if labels is None else token_loss(logits, labels),
+            logits=logits,
+            cache=cache,
+            decoder_hidden_states=states,
+            decoder_attentions=weights,
+            cross_attentions=cross_weights,
+            encoder_last_hidden_state=memory,
+            encoder_hidden_states=encoder_outputs.hidden_states,
+            encoder_attentions=encoder_outputs.attentions,
+        )
         named = self.config.return_dict if return_dict is None else return_dict
         return output if named else output.to_tuple()
+
+    def _checkpoints_decoder(self) -> bool:
+        trains = self.training and torch.is_grad_enabled()
+        return trains and any(layer.gradient_checkpointing for layer in self.model.decoder.layers)
+
+    def _encode(
+        self,
+        source: Tensor | None,
+        attention_mask: Tensor | None,
+        output_attentions: bool | None,
+        output_hidden_states: bool | None,
+    ) -> BaseModelOutput:
+        """Encode source tokens, or rows of their table; the caller knows that there are some."""
+        trace = new_trace(self.config, output_attentions, output_hidden_states)
+        mask = None if attention_mask is None else attention_mask.bool()
+        memory = self.model.encode(source, source_mask=mask, trace=trace)
+        states, weights, _ = asked_for(trace, self.config, output_attentions)
+        return BaseModelOutput(last_hidden_state=memory, hidden_states=states, attentions=weights)
 
     def prepare_decoder_input_ids_from_labels(
         self, labels: Int[Tensor, "batch target"]
@@ -169,25 +335,6 @@ class AsymmetricTranslationModel(PreTrainedModel, GenerationMixin):
         return shifted.masked_fill(shifted == -100, self.config.pad_token_id)
 
 
-class _GenerationEncoder(nn.Module):
-    """The encoder with the call that `generate` makes."""
-
-    main_input_name = "input_ids"
-
-    def __init__(self, model: AsymmetricEncoderDecoder) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        **kwargs: object,
-    ) -> BaseModelOutput:
-        mask = None if attention_mask is None else attention_mask.bool()
-        return BaseModelOutput(last_hidden_state=self.model.encode(input_ids, source_mask=mask))
-
-
 class _SharedCache(KeyValueCache):
     """One layer of a cache of transformers, as the cache of one attention layer."""
 
@@ -196,7 +343,7 @@ class _SharedCache(KeyValueCache):
 
     @property
     def length(self) -> int:
-        return int(self.cache.get_seq_length(self.layer))  # a tensor in static caches
+        return cached_length(self.cache, self.layer)
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         length, room = self.length + keys.shape[2], self._room()
@@ -205,7 +352,7 @@ class _SharedCache(KeyValueCache):
                 "AsymmetricTranslationModel: the cache must have room for every position; "
                 f"got {room} positions for {length}. Make it longer"
             )
-        keys, values = self.cache.update(keys, values, self.layer)
+        keys, values = append_to_cache(self.cache, keys, values, self.layer)
         self._stored(length)
         if keys.shape[2] == length:
             return keys, values

@@ -6,14 +6,21 @@ from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
-from askew._check import require
+from askew._check import refuse_string, require
 from askew.models._ctranslate2 import MARK, CTranslate2Engine
 from askew.models._decoding import DecodingConfig, Engine
 from askew.models._folder import check_export, load_translation_model
 from askew.models._split_text import split_text
 from askew.models._torch_engine import TorchEngine
 from askew.models._translation import AsymmetricTranslationModel
-from askew.text import Protected, is_protecting, load_tokenizers, protect, restore
+from askew.text import (
+    Protected,
+    is_protecting,
+    load_tokenizers,
+    protect,
+    read_special_tokens_as_text,
+    restore,
+)
 
 _BATCH_TOKENS = 8192  # source tokens times hypotheses of one batch
 
@@ -80,6 +87,7 @@ class Translator:
             require(value > 0, f"Translator: {name} must be positive; got {name} {value}")
         is_model = isinstance(model, AsymmetricTranslationModel)
         self.engine: Engine = TorchEngine(model) if is_model else model
+        read_special_tokens_as_text(tokenizer)
         self.tokenizer = tokenizer
         self.target_tokenizer = tokenizer if target_tokenizer is None else target_tokenizer
         self.batch_size = batch_size
@@ -145,6 +153,7 @@ class Translator:
 
         Raises:
             ValueError: If `num_beams` is not positive.
+            TypeError: If `texts` is a string and not a list of them.
         """
         decoding = DecodingConfig(num_beams=num_beams) if decoding is None else decoding
         return [best[0].text for best in self.hypotheses(texts, decoding)]
@@ -159,7 +168,11 @@ class Translator:
         Returns:
             `num_hypotheses` translations per text, the best first. An empty text has empty
             ones; one translated in pieces has the mean of its pieces' scores.
+
+        Raises:
+            TypeError: If `texts` is a string and not a list of them.
         """
+        refuse_string("Translator", "texts", texts)
         masked = [self.protect(text) for text in texts]
         pieces = [self._split(text) for text, _ in masked]
         flat = [piece for of_text in pieces for piece, _ in of_text]

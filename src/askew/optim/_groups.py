@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
 
+import numpy as np
 from torch import Tensor, nn
 
 from askew._check import require
@@ -136,13 +137,21 @@ def layerwise_parts(
 def _options(part: str, settings: PartSettings) -> dict:
     """Copy the settings of a part as a mapping."""
     if isinstance(settings, Mapping):
-        return dict(settings)
+        return {name: plain_option(option) for name, option in settings.items()}
     if isinstance(settings, bool) or not isinstance(settings, (Real, Tensor)):
         raise TypeError(
             "parameter_groups: a part must be a rate or a mapping of settings; "
             f"got {part!r} {type(settings).__name__}"
         )
     return {"lr": settings}
+
+
+def plain_option(option: object) -> object:
+    """Return an option as PyTorch takes and stores it: without numbers and arrays of numpy."""
+    if isinstance(option, (np.generic, np.ndarray)):
+        option = option.tolist()
+        return tuple(option) if isinstance(option, list) else option
+    return tuple(map(plain_option, option)) if type(option) is tuple else option
 
 
 def _check_rest(rest: str, options: dict[str, dict]) -> None:

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from askew._check import require
 from askew.optim._fused import can_run_fused
-from askew.optim._groups import PartSettings, parameter_groups
+from askew.optim._groups import PartSettings, parameter_groups, plain_option
 from askew.optim._rules import Rule
 
 _FUSED_BASES = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
@@ -80,7 +80,7 @@ class AsymmetricOptimizer(Optimizer):
     ) -> None:
         if not (isinstance(base, type) and issubclass(base, Optimizer)):
             raise TypeError(f"AsymmetricOptimizer: base must be a class of optimizer; got {base!r}")
-        options: dict = dict(settings or {})
+        options: dict = {n: plain_option(option) for n, option in (settings or {}).items()}
         groups = parameter_groups(model, parts, rest=rest, lr=lr, no_decay=no_decay)
         _check_options(base, options, groups)
         options |= _default_rate(base, lr, groups)
@@ -160,8 +160,13 @@ class AsymmetricOptimizer(Optimizer):
             if other["part"] == part and "lr" not in group:
                 rates = {name: other[name] for name in ("lr", "initial_lr") if name in other}
                 group.update(copy.deepcopy(rates))  # a rate that is a tensor is never shared
+        for option in self.defaults.keys() & group.keys() - {"lr"}:
+            group[option] = plain_option(group[option])
         tensors = [one[1] if isinstance(one, tuple) else one for one in params]
-        if self.defaults.get("fused") and not all(map(torch.is_floating_point, tensors)):
+        fits = all(map(torch.is_floating_point, tensors)) and not _has_tensors(
+            self.defaults | group
+        )
+        if self.defaults.get("fused") and not fits:
             group.setdefault("fused", None)
 
     def load_state_dict(self, state_dict: dict) -> None:
@@ -280,6 +285,16 @@ def _after_step(optimizer: AsymmetricOptimizer, *_: object) -> None:
     for group in optimizer._unfused:
         group["fused"] = True
     optimizer._unfused.clear()
+
+
+def _has_tensors(options: Mapping[str, object]) -> bool:
+    """Whether an option besides the rate is a tensor, which fused kernels do not take."""
+    return any(
+        isinstance(value, Tensor)
+        for name, option in options.items()
+        if name not in ("lr", "initial_lr", "params")
+        for value in (option if isinstance(option, tuple) else (option,))
+    )
 
 
 def _takes_any(base: type[Optimizer]) -> bool:

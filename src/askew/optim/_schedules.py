@@ -81,7 +81,7 @@ def cosine(steps: int, *, end: float = 0.0) -> Schedule:
         (1.0, 0.1)
 
     References:
-        SGDR: Stochastic Gradient Descent with Warm Restarts, 2016, arXiv:1608.03983, equation 5.
+        SGDR: Stochastic Gradient Descent with Warm Restarts, 2016, arXiv:1608.03983.
     """
     steps = _steps("cosine", "steps", steps)
     _check_number("cosine", "end", end)
@@ -159,7 +159,7 @@ def inverse_sqrt(timescale: int) -> Schedule:
         0.5
 
     References:
-        Attention Is All You Need, 2017, arXiv:1706.03762, equation 3.
+        Attention Is All You Need, 2017, arXiv:1706.03762.
     """
     timescale = _steps("inverse_sqrt", "timescale", timescale)
     return partial(_inverse_sqrt, timescale=timescale)
@@ -219,8 +219,7 @@ def freeze_until(step: int, then: Schedule | None = None) -> Schedule:
         (0.0, 1.0, 0.5)
 
     References:
-        Universal Language Model Fine-tuning for Text Classification, 2018, arXiv:1801.06146,
-        section 3.3.
+        Universal Language Model Fine-tuning for Text Classification, 2018, arXiv:1801.06146.
     """
     step = _steps("freeze_until", "step", step, least=0)
     follows = constant() if then is None else _checked("freeze_until", "then", then)

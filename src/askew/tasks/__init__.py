@@ -16,7 +16,7 @@ from askew.tasks._application import (
     option,
 )
 from askew.tasks._applications import APPLICATIONS
-from askew.tasks._sources import QuestionSources, Sources, is_catalogue
+from askew.tasks._sources import QuestionSources, Sources, is_catalogue, is_xliff
 
 if TYPE_CHECKING:
     from askew.tasks._arms import default_folder, search_folder
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
         load_eights,
         load_unseen_digits,
         load_yeast,
-        read_table_file,
         split_table,
     )
+    from askew.tasks._tabular_files import read_table_file
     from askew.tasks._tabular_losses import LabelLossConfig, RetrievalLossConfig
     from askew.tasks._teacher import Teacher, find_teacher, teach
     from askew.tasks._train import is_first_process, prepare_training, train_into
@@ -91,6 +91,7 @@ __all__ = [
     "find_teacher",
     "is_catalogue",
     "is_first_process",
+    "is_xliff",
     "load_eights",
     "load_questions",
     "load_test",
@@ -128,9 +129,8 @@ _HOMES = {
     "_qa_presets": "QA_SHAPES qa_preset",
     "_retrieval": "RetrievalTask RetrievalTrainingConfig retrieval_scores",
     "_tabular": "MLP MLPConfig TableTask TableTrainingConfig",
-    "_tabular_data": (
-        "SplitTable TableRows load_eights load_unseen_digits load_yeast read_table_file split_table"
-    ),
+    "_tabular_data": "SplitTable TableRows load_eights load_unseen_digits load_yeast split_table",
+    "_tabular_files": "read_table_file",
     "_tabular_losses": "LabelLossConfig RetrievalLossConfig",
     "_teacher": "Teacher find_teacher teach",
     "_train": "is_first_process prepare_training train_into",

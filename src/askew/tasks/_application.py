@@ -26,6 +26,7 @@ def option(
     *,
     name: str = "",
     minimum: float | None = None,
+    maximum: float | None = None,
     show_default: bool = True,
     positional: bool = False,
 ) -> Any:
@@ -36,6 +37,7 @@ def option(
         help: Its text in `--help`.
         name: Its spelling, if that is not the name of the field with dashes.
         minimum: The lowest valid value.
+        maximum: The highest valid value.
         show_default: Whether the help shows the default.
         positional: Whether it is a positional argument.
 
@@ -53,6 +55,7 @@ def option(
         "help": help,
         "name": name,
         "min": minimum,
+        "max": maximum,
         "show_default": show_default,
         "positional": positional,
     }

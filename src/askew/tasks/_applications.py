@@ -38,6 +38,7 @@ APPLICATIONS = {
         make_task=table.make_multilabel_task,
         make_arms=table.make_label_arms,
         budget=table.budget,
+        notes=table.notes,
         space=table.label_space,
     ),
     "imbalanced": Application(
@@ -47,6 +48,7 @@ APPLICATIONS = {
         make_task=table.make_imbalanced_task,
         make_arms=table.make_label_arms,
         budget=table.budget,
+        notes=table.notes,
         space=table.label_space,
     ),
     "retrieval": Application(

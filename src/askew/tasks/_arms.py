@@ -7,8 +7,10 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeVar
 
+from askew._check import require
 from askew._config import errors_name_file, load_config, read_toml, to_dict
 from askew._files import read_json, write_json
+from askew._folders import content_of
 from askew.tasks._application import MatchedOptions, merge
 from askew.tradeoffs import (
     Arm,
@@ -95,6 +97,11 @@ def matched_arms(
     is the twin of the `usual` shape, compared with itself. Equal arms start from different weights.
     The challenger alone has the numbers of training in `taught`.
     """
+    require(
+        options.baseline == "twin" or options.match == "parameters",
+        f"compare: match goes with the baseline twin; got match {options.match}, baseline "
+        f"{options.baseline}. Leave it out",
+    )
     is_itself = challenger == "twin"
     first = config_of(usual if is_itself else challenger, settings)
     twin = None
@@ -142,7 +149,7 @@ def find_twin(
         raise ValueError(
             f"find_twin: match must be parameters, flops, latency or time; got match {match!r}"
         )
-    path = RUNS / f"twin-{_digest(task.describe(), to_dict(config), match)}.json"
+    path = _path_of(task, lambda data: RUNS / f"twin-{_digest(data, to_dict(config), match)}.json")
     if path.is_file():
         stored = read_json(path)
         values = dict.fromkeys(sides, stored["stack"])
@@ -196,7 +203,7 @@ def default_folder(
     tuning: Tuning | None = None,
     processes: int = 1,
 ) -> Path:
-    """Return the folder of a comparison: the same settings always have the same folder.
+    """Return the folder of a comparison: the same settings and data always have the same folder.
 
     Args:
         task: The task.
@@ -217,8 +224,19 @@ def default_folder(
         PosixPath('askew-runs')
     """
     others = [repr(setting) for setting in (tuning, processes) if setting not in (None, 1)]
-    digest = _digest(task.describe(), [repr(arm) for arm in arms], repr(budget), threads, *others)
-    return RUNS / f"{task.name}-{arms[0].name}-{digest}"
+
+    def folder(data: Mapping[str, object]) -> Path:
+        digest = _digest(data, [repr(arm) for arm in arms], repr(budget), threads, *others)
+        return RUNS / f"{task.name}-{arms[0].name}-{digest}"
+
+    return _path_of(task, folder)
+
+
+def _path_of(task: Task[Any], named: Callable[[Mapping[str, object]], Path]) -> Path:
+    """Name a path by the content of the data, or as earlier releases did if that one exists."""
+    data = task.describe()
+    earlier = named({key: value for key, value in data.items() if key != "pretrained_sha256"})
+    return earlier if earlier.exists() else named(content_of(data))
 
 
 def search_folder(

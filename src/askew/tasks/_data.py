@@ -1,14 +1,17 @@
 """Text for translation: phrases of an installed package, or the user's pairs."""
 
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 from askew._check import require
-from askew.tasks._sources import Sources, check_sources, is_catalogue
+from askew.tasks._sources import XML, Sources, check_columns, check_sources, is_catalogue
 from askew.text import (
     ParallelText,
     SplitText,
     localisation_phrases,
+    numbered_aligned,
+    numbered_pairs,
     read_aligned,
     read_dataset,
     read_pairs,
@@ -37,20 +40,37 @@ def load_text(sources: Sources, *, seed: int = 0) -> tuple[str, SplitText]:
     """
     check_sources(sources)
     if sources.data is not None:
-        return str(sources.data), _split(read_any(sources.data), sources, seed)
+        read = read_any(
+            sources.data,
+            columns=sources.columns,
+            drop_empty=sources.drop_empty,
+            language=sources.language,
+        )
+        return str(sources.data), _split(read, sources, seed)
     if sources.source is not None and sources.target is not None:
         name = f"{sources.source} → {sources.target}"
-        return name, _split(read_aligned(sources.source, sources.target), sources, seed)
+        read = read_aligned(sources.source, sources.target, drop_empty=sources.drop_empty)
+        return name, _split(read, sources, seed)
     return f"localisation phrases {sources.pair}", localisation_phrases(sources.pair, seed=seed)
 
 
-def read_any(data: str | Path) -> ParallelText:
+def read_any(
+    data: str | Path,
+    *,
+    columns: str | None = None,
+    drop_empty: bool = False,
+    language: str | None = None,
+) -> ParallelText:
     r"""Read pairs in any of the supported formats.
 
     Args:
-        data: A `.tsv` or `.jsonl` file, a `.po` file, a folder of `.po` files, or
+        data: A `.tsv`, `.csv`, `.jsonl`, `.json`, `.tmx` or `.xlf` file
+            (`askew.text.read_pairs`), a `.po` file, a folder of `.po` files, or
             "datasets:NAME#SPLIT?config=CONFIG&source=en&target=de", where only the name is
             required (`askew.text.read_dataset`).
+        columns: Which columns hold source and target: "en,de" by name, or "2,4" by number.
+        drop_empty: Whether pairs with an empty side are left out; otherwise they are refused.
+        language: The one to read of a folder of `.po` files in several languages.
 
     Returns:
         The pairs.
@@ -67,13 +87,59 @@ def read_any(data: str | Path) -> ParallelText:
         ...     read_any(path)
         ParallelText(sources=['tree'], targets=['Baum'])
     """
+    check_columns(columns, data)
     kind, _, spec = str(data).partition(":")
     if kind == "datasets":
-        return _read_dataset(spec)
-    return read_po(data) if is_catalogue(data) else read_pairs(data)
+        return _read_dataset(spec, columns, drop_empty)
+    if is_catalogue(data):
+        return read_po(data, language=language)
+    return read_pairs(data, columns=_names(columns), drop_empty=drop_empty)
 
 
-def _read_dataset(spec: str) -> ParallelText:
+def places_of(sources: Sources, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Find file and line of pairs in the files that have lines."""
+    found: dict[tuple[str, str], str] = {}
+    for path, rows in _numbered(sources):
+        has_entries = path.name.lower().removesuffix(".gz").endswith((".json", *XML))
+        unit = "entry" if has_entries else "line"
+        for number, source, target in rows:
+            if (source, target) in wanted:
+                found.setdefault((source, target), f"{path}, {unit} {number}")
+    return found
+
+
+def count_empty(sources: Sources) -> int:
+    """Count the pairs with an empty side in the files that have lines."""
+    rows = (texts for _, numbered in _numbered(sources) for _, *texts in numbered)
+    return sum(not all(text.strip() for text in texts) for texts in rows)
+
+
+def _numbered(sources: Sources) -> Iterator[tuple[Path, Iterator[tuple[int, str, str]]]]:
+    data = sources.data
+    if (
+        data is not None
+        and Path(data).is_file()
+        and not (is_catalogue(data) or str(data).startswith("datasets:"))
+    ):
+        yield Path(data), numbered_pairs(data, columns=_names(sources.columns))
+    for source, target in (
+        (sources.source, sources.target),
+        (sources.valid_source, sources.valid_target),
+        (sources.test_source, sources.test_target),
+    ):
+        # A pipe has been read, and is empty now.
+        if source is not None and target is not None and source.is_file() and target.is_file():
+            yield source, numbered_aligned(source, target)
+
+
+def _names(columns: str | None) -> tuple[str, str] | None:
+    if columns is None:
+        return None
+    source, target = columns.split(",")
+    return source.strip(), target.strip()
+
+
+def _read_dataset(spec: str, columns: str | None, drop_empty: bool) -> ParallelText:
     whole, _, query = spec.partition("?")
     name, _, split = whole.partition("#")
     options = dict(parse_qsl(query, keep_blank_values=True))
@@ -82,19 +148,26 @@ def _read_dataset(spec: str) -> ParallelText:
         "read_any: a data set must be datasets:NAME#SPLIT?config=…&source=…&target=…; "
         f"got datasets:{spec}",
     )
+    named = _names(columns) or (None, None)
+    require(
+        columns is None or not {"source", "target"} & set(options),
+        f"read_any: columns must be named once; got columns {columns} and datasets:{spec}",
+    )
     return read_dataset(
         name,
         split=split or "train",
         config=options.get("config"),
-        source=options.get("source"),
-        target=options.get("target"),
+        source=options.get("source", named[0]),
+        target=options.get("target", named[1]),
+        drop_empty=drop_empty,
     )
 
 
 def _split(pairs: ParallelText, sources: Sources, seed: int) -> SplitText:
     """Read validation and test pairs from their files; split off those that have no file."""
-    valid = _read_split(sources.valid_source, sources.valid_target)
-    test = _read_split(sources.test_source, sources.test_target)
+    drop = sources.drop_empty
+    valid = _read_split(sources.valid_source, sources.valid_target, drop)
+    test = _read_split(sources.test_source, sources.test_target, drop)
     if valid is not None and test is not None:
         return SplitText(pairs, valid, test)
     split = split_pairs(pairs, seed=seed)
@@ -105,8 +178,10 @@ def _split(pairs: ParallelText, sources: Sources, seed: int) -> SplitText:
     return SplitText(_joined(split.train, split.valid), valid, split.test)
 
 
-def _read_split(source: Path | None, target: Path | None) -> ParallelText | None:
-    return None if source is None or target is None else read_aligned(source, target)
+def _read_split(source: Path | None, target: Path | None, drop_empty: bool) -> ParallelText | None:
+    if source is None or target is None:
+        return None
+    return read_aligned(source, target, drop_empty=drop_empty)
 
 
 def _joined(one: ParallelText, other: ParallelText) -> ParallelText:

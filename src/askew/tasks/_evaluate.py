@@ -1,20 +1,27 @@
 """Scores of a trained translation model on the user's pairs."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import NormalDist, stdev
 from typing import NamedTuple
 
 from askew._check import require
-from askew.metrics import bleu, chrf, exact_match, placeholder_survival
+from askew.metrics import CorpusScore, bleu, chrf, exact_match, placeholder_survival
 from askew.models import DecodingConfig, Translator
 from askew.tasks._application import Split
 from askew.tasks._data import load_text, read_any
-from askew.tasks._sources import Sources
+from askew.tasks._sources import Sources, check_columns
 from askew.text import ParallelText, find_placeholders, placeholder_kind, read_aligned
 
+Score = Callable[[Sequence[str], Sequence[str]], CorpusScore]
+
 _CHUNK = 1024
+_MORE_SCORES: dict[str, Score] = {
+    "chrf++": partial(chrf, word_order=2),
+    "spbleu": partial(bleu, tokenizer="flores200"),
+}
 
 
 class Evaluated(NamedTuple):
@@ -34,7 +41,13 @@ class Evaluated(NamedTuple):
 
 
 def load_test(
-    data: Path | None, source: Path | None, target: Path | None, *, part: Split = "all"
+    data: Path | None,
+    source: Path | None,
+    target: Path | None,
+    *,
+    part: Split = "all",
+    columns: str | None = None,
+    drop_empty: bool = False,
 ) -> ParallelText:
     """Read the pairs to test with.
 
@@ -43,6 +56,8 @@ def load_test(
         source: Instead of `data`: a file of source lines.
         target: A file of their references.
         part: "all" of `data`, or the "valid" or "test" pairs that training splits off.
+        columns: Which columns of `data` hold source and target, as `read_any` takes them.
+        drop_empty: Whether pairs with an empty side are left out; otherwise they are refused.
 
     Returns:
         The pairs.
@@ -68,10 +83,24 @@ def load_test(
         f"load_test: part needs data; got part {part!r} and no data. Give --data",
     )
     if source is not None and target is not None:
-        return read_aligned(source, target)
+        check_columns(columns, None)
+        return read_aligned(source, target, drop_empty=drop_empty)
     if part != "all":
-        return getattr(load_text(Sources(data=data))[1], part)
-    return read_any(str(data))
+        sources = Sources(data=data, columns=columns, drop_empty=drop_empty)
+        return getattr(load_text(sources)[1], part)
+    return read_any(str(data), columns=columns, drop_empty=drop_empty)
+
+
+def chosen_scores(tokenizer: str | None = None, also: str = "") -> dict[str, Score]:
+    """Return BLEU with a tokenizer, chrF, exact match, and the scores named in `also`."""
+    names = [name.strip().lower() for name in also.split(",") if name.strip()]
+    unknown = sorted(set(names) - _MORE_SCORES.keys())
+    require(
+        not unknown,
+        f"chosen_scores: also must name {' or '.join(_MORE_SCORES)}; got also {also!r}",
+    )
+    usual = {"bleu": partial(bleu, tokenizer=tokenizer), "chrf": chrf, "exact_match": exact_match}
+    return usual | {name: _MORE_SCORES[name] for name in names}
 
 
 def evaluate_translator(
@@ -80,6 +109,7 @@ def evaluate_translator(
     decoding: DecodingConfig,
     *,
     progress: Callable[[int, int], None],
+    scores: Mapping[str, Score] | None = None,
 ) -> Evaluated:
     """Translate sources and score the translations.
 
@@ -88,10 +118,13 @@ def evaluate_translator(
         pairs: Sources and references.
         decoding: How to search.
         progress: Called with the number of lines done and of all.
+        scores: Functions of translations and references by the name of the score; by default
+            BLEU, chrF and exact match.
 
     Returns:
         The translations; `scores`, each with `value`, `interval` (95 %, normal, from jackknife
-        pseudo-values over sentences) and `signature`; `placeholders`; `sentences_per_second`.
+        pseudo-values over sentences; None for one sentence) and `signature`; `placeholders`;
+        `sentences_per_second`.
 
     Example:
         >>> from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel
@@ -113,13 +146,12 @@ def evaluate_translator(
         translations += translator.translate(chunk, decoding=decoding)
         progress(len(translations), len(pairs.sources))
     seconds = time.perf_counter() - started
-    scores = {}
-    for metric in (bleu, chrf, exact_match):
+    results = {}
+    for name, metric in (scores or chosen_scores()).items():
         score = metric(translations, pairs.targets)
-        half = NormalDist().inv_cdf(0.975) * _standard_error(score.items)
-        scores[metric.__name__] = {
+        results[name] = {
             "value": score.value,
-            "interval": [score.value - half, score.value + half],
+            "interval": _interval(score),
             "signature": score.signature,
         }
     kept = placeholder_survival(
@@ -130,12 +162,19 @@ def evaluate_translator(
         {
             "version": 1,
             "sentences": len(translations),
-            "scores": scores,
+            "scores": results,
             "placeholders": kept._asdict(),
             "sentences_per_second": len(translations) / seconds,
         },
     )
 
 
+def _interval(score: CorpusScore) -> list[float] | None:
+    if len(score.items) < 2:
+        return None
+    half = NormalDist().inv_cdf(0.975) * _standard_error(score.items)
+    return [score.value - half, score.value + half]
+
+
 def _standard_error(items: tuple[float, ...]) -> float:
-    return stdev(items) / len(items) ** 0.5 if len(items) > 1 else float("nan")
+    return stdev(items) / len(items) ** 0.5

@@ -61,6 +61,7 @@ class LabelTask(TableTask):
         table: Rows whose labels are 0 or 1, shape (rows, labels).
         training: A `LabelTrainingConfig`.
         name: "multilabel" or "imbalanced".
+        notes: What the user should know about the columns.
 
     Raises:
         ValueError: If a label holds of no row of a split, or of all its rows.
@@ -75,6 +76,7 @@ class LabelTask(TableTask):
     """
 
     training: LabelTrainingConfig = field(default_factory=LabelTrainingConfig)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for split, rows in self.table._asdict().items():

@@ -1,5 +1,6 @@
 """Question answering as a task: its data, its training and its scores."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +12,7 @@ from tokenizers import Tokenizer
 
 from askew._check import require
 from askew._config import to_dict
+from askew._files import file_sha256, write_text
 from askew.metrics import CorpusScore
 from askew.models import (
     AsymmetricQAConfig,
@@ -27,7 +29,14 @@ from askew.models import (
 from askew.tasks._qa_contexts import question_scores, read_own_contexts, tfidf_answers
 from askew.tasks._qa_presets import METRICS, SPEEDS, search_space
 from askew.tasks._text_task import TextTask
-from askew.text import QuestionSet, SpanTokenizer, SplitQuestions, train_tokenizer
+from askew.text import (
+    QuestionSet,
+    SpanTokenizer,
+    SplitQuestions,
+    load_any_tokenizer,
+    save_tokenizer_settings,
+    train_tokenizer,
+)
 from askew.tradeoffs import Cost, Metric, Range, count_parameters
 from askew.training import QAObjective, QATrainingConfig, QuestionExamples
 
@@ -98,8 +107,14 @@ class QATask(TextTask[AsymmetricQAModel]):
             "fingerprint": [split.fingerprint for split in self.text],
             "language": self.language,
             "pretrained": [None if p is None else str(p) for p in self.pretrained],
+            **({"pretrained_sha256": self._pretrained_sha256} if any(self.pretrained) else {}),
             "training": training,
         }
+
+    @cached_property
+    def _pretrained_sha256(self) -> list[str]:
+        question, context, layers = self.pretrained
+        return [_folder_sha256(question), _folder_sha256(context), f"{layers} layers"]
 
     def vocabularies(self) -> tuple[int, int]:
         """Count the tokens of questions and of contexts."""
@@ -238,24 +253,39 @@ class QATask(TextTask[AsymmetricQAModel]):
     def _mean_lengths(self) -> tuple[float, float, float]:
         """Mean tokens of a question and of a context, and questions per context."""
         train = self.text.train
-        questions = self.question_tokenizer.encode_batch([q.text for q in train.questions])
-        contexts = self.context_tokenizer.encode_batch([c.text for c in train.contexts])
         return (
-            sum(len(e.ids) for e in questions) / len(questions),
-            sum(len(e.ids) for e in contexts) / len(contexts),
-            len(questions) / len(contexts),
+            _mean_length([q.text for q in train.questions], self.question_tokenizer),
+            _mean_length([c.text for c in train.contexts], self.context_tokenizer),
+            len(train.questions) / len(train.contexts),
         )
 
     def save(self, model: AsymmetricQAModel, folder: Path) -> None:
         """Write a folder that `load`, `QuestionAnswerer` and `askew answer` read."""
         model.save_pretrained(folder)
-        self.context_tokenizer.save(str(folder / "tokenizer.json"))
-        self.question_tokenizer.save(str(folder / "question_tokenizer.json"))
+        # The library's own `save` raises a bare Exception where the disk is full.
+        write_text(folder / "tokenizer.json", self.context_tokenizer.to_str(pretty=True))
+        write_text(folder / "question_tokenizer.json", self.question_tokenizer.to_str(pretty=True))
+        save_tokenizer_settings(self.context_tokenizer, folder)
         write_checksums(folder)
 
     def load(self, folder: Path) -> AsymmetricQAModel:
         """Read a model that `save` wrote."""
         return load_qa_model(folder).eval()
+
+
+def _folder_sha256(folder: Path | None) -> str:
+    """Hash names and bytes of the files in a folder."""
+    if folder is None:
+        return "none"
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    sums = "".join(f"{file_sha256(file)} {file.name}\n" for file in files)
+    return hashlib.sha256(sums.encode()).hexdigest()
+
+
+def _mean_length(texts: list[str], tokenizer: Tokenizer) -> float:
+    """Mean number of tokens, with the special ones around a text."""
+    spans = SpanTokenizer(tokenizer)
+    return spans.num_special + sum(len(t.ids) for t in spans.encode_all(texts)) / len(texts)
 
 
 def encoder_depth(folder: Path, layers: int | None) -> int:
@@ -317,7 +347,7 @@ def qa_task(
             assert trained is not None
             return trained
         read_encoder_config(folder)
-        return Tokenizer.from_file(str(folder / "tokenizer.json"))
+        return load_any_tokenizer(folder / "tokenizer.json")
 
     return QATask(
         source_name=source_name,

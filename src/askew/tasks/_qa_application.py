@@ -78,6 +78,14 @@ class QATraining(QAOptions):
     )
     shape: str = option("asymmetric", "asymmetric, symmetric or FILE.toml.")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self.question_layers is None or self.question_encoder is not None,
+            "train: question_layers goes with question_encoder; "
+            f"got question_layers {self.question_layers} alone",
+        )
+
     def sources(self) -> QuestionSources:
         """Return where the questions are."""
         return QuestionSources(self.data, self.valid, self.test)

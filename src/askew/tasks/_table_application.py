@@ -1,6 +1,6 @@
 """Tables as applications: their options, tasks and arms."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -122,15 +122,20 @@ def _label_task(
     name: str, options: LabelComparison, packaged: str, load: "Callable[[], SplitTable]"
 ) -> "LabelTask":
     from askew.tasks._labels import LabelTask, LabelTrainingConfig
-    from askew.tasks._tabular_data import read_table_file, split_table
+    from askew.tasks._tabular_data import split_table
+    from askew.tasks._tabular_files import read_named_table
 
     training = load_config(LabelTrainingConfig, options.training_settings(), where="training")
     if options.data is None or options.labels is None:
-        source, table = packaged, load()
+        source, table, notes = packaged, load(), []
     else:
-        source = options.data.name
-        table = split_table(*read_table_file(options.data, options.labels))
-    task = LabelTask(source_name=source, table=table, training=training, name=name)
+        source, named = options.data.name, read_named_table(options.data, options.labels)
+        table, notes = split_table(named.x, named.y), named.notes
+        for column in (table.train.x == 0).all(0).nonzero().flatten().tolist():
+            notes.append(f"column {named.names[column]!r} is constant in the training rows: unused")
+    task = LabelTask(
+        source_name=source, table=table, training=training, name=name, notes=tuple(notes)
+    )
     require(
         (task.d_out > 1) == (name == "multilabel"),
         f"compare: {name} must have {'several labels' if name == 'multilabel' else 'one label'};"
@@ -231,6 +236,11 @@ def _twin(arm: "Arm", plain: str) -> "Arm":
 
 def _mean(first: float, second: float | None) -> float:
     return first if second is None else (first + second) / 2
+
+
+def notes(task: "LabelTask", options: LabelComparison) -> Iterator[str]:
+    """Describe what the user should know about the columns."""
+    yield from task.notes
 
 
 def budget(options: TableOptions) -> "Budget":

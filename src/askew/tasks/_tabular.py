@@ -1,5 +1,6 @@
 """What tasks on tables share: the network, its training and how it is stored."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from askew._check import require
 from askew._config import load_config, to_dict
-from askew._files import read_json, write_json
+from askew._files import existing_file, read_json, write_json
 from askew._folders import whole_model
 from askew.optim import AsymmetricOptimizer, AsymmetricScheduler
 from askew.regularizers import AsymmetricDropout
@@ -159,6 +160,12 @@ class TableTrainingConfig:
         for key in ("weight_decay", "warmup_steps"):
             value = getattr(self, key)
             require(value >= 0, f"{name}: {key} must be >= 0; got {key} {value}")
+        for key in ("lr", "lr_first", "lr_head", "weight_decay"):
+            value = getattr(self, key)
+            require(
+                value is None or math.isfinite(value),
+                f"{name}: {key} must be finite; got {key} {value}",
+            )
         require(
             0 <= self.remove_positives < 1,
             f"{name}: remove_positives must be in [0, 1); got remove_positives "
@@ -325,7 +332,7 @@ class TableTask(Task[MLP]):
         del values["version"]
         with whole_model("load", folder):
             model = MLP(load_config(MLPConfig, values), self.d_in)
-            model.load_state_dict(load_file(folder / "model.safetensors"))
+            model.load_state_dict(load_file(existing_file("load", folder / "model.safetensors")))
         return model.eval()
 
 

@@ -1,9 +1,7 @@
 """Tables of features and labels: from installed packages, or from the user's CSV or ARFF files."""
 
-import csv
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +9,11 @@ import torch
 from torch import Tensor
 
 from askew._check import require, requires_extra
+from askew.tasks._tabular_columns import FEWEST_ROWS
 
 _SPLIT_SEED = 20_261_123
+_LARGEST = 1e100
+"""Of a feature: the square of more could overflow."""
 
 
 class TableRows(NamedTuple):
@@ -68,7 +69,7 @@ def split_table(x: np.ndarray, y: np.ndarray) -> SplitTable:
         The split table.
 
     Raises:
-        ValueError: If there are fewer than 10 rows.
+        ValueError: If there are fewer than 10 rows, or a feature is not finite or too large.
 
     Example:
         >>> table = split_table(np.arange(40.0).reshape(20, 2), np.zeros((20, 1)))
@@ -76,16 +77,30 @@ def split_table(x: np.ndarray, y: np.ndarray) -> SplitTable:
         [12, 4, 4]
     """
     rows = len(x)
-    require(rows >= 10, f"split_table: x must have 10 rows or more; got {rows} rows")
+    require(
+        rows >= FEWEST_ROWS,
+        f"split_table: x must have {FEWEST_ROWS} rows or more; got {rows} rows",
+    )
+    for row, column in np.argwhere(~(np.abs(x) <= _LARGEST))[:1]:
+        raise ValueError(
+            f"split_table: features must be finite and at most {_LARGEST:g}; "
+            f"got {x[row, column]} in row {row + 1}, column {column + 1}"
+        )
     order = np.random.default_rng(_SPLIT_SEED).permutation(rows)
     places = np.split(order, [round(0.6 * rows), round(0.8 * rows)])
     return _standardise([(x[place], y[place]) for place in places])
 
 
 def _standardise(splits: Sequence[tuple[np.ndarray, np.ndarray]]) -> SplitTable:
-    """Scale features to mean 0 and variance 1 over the training rows; constant ones become 0."""
-    mean, std = splits[0][0].mean(0), splits[0][0].std(0)
-    std = np.where(std > 0, std, np.inf)
+    """Scale features to mean 0 and variance 1 over the training rows; constant ones become 0.
+
+    Constant is what differs by rounding alone, by the rule of scikit-learn's StandardScaler.
+    """
+    train = splits[0][0]
+    mean, std = train.mean(0), train.std(0)
+    epsilon = np.finfo(np.float64).eps
+    is_constant = std**2 <= len(train) * epsilon * std**2 + (len(train) * mean * epsilon) ** 2
+    std = np.where(is_constant, np.inf, std)
     return SplitTable(
         *(
             TableRows(torch.tensor((x - mean) / std, dtype=torch.float32), torch.tensor(y))
@@ -154,117 +169,3 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
 
     x, y = map(np.asarray, load_digits(return_X_y=True))
     return x, y
-
-
-def read_table_file(path: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read features and labels of a CSV file with a header, or of an ARFF file.
-
-    Args:
-        path: FILE.csv or FILE.arff.
-        labels: Names of the label columns with commas between them, or how many of the last
-            columns are labels.
-
-    Returns:
-        Features, shape (rows, width), and labels 0 or 1, shape (rows, labels).
-
-    Raises:
-        ValueError: If the file cannot be read, a column is missing, or a value is not a number;
-            the message has the line.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder) / "rows.csv"
-        ...     _ = path.write_text("age,weight,sick;30,70,0;60,80,1".replace(";", chr(10)))
-        ...     read_table_file(path, "sick")[1].tolist()
-        [[0.0], [1.0]]
-    """
-    require(path.is_file(), f"read_table_file: there must be such a file; got {path}")
-    header, rows = _read_arff(path) if path.suffix.lower() == ".arff" else _read_csv(path)
-    repeated = sorted({name for name in header if header.count(name) > 1})
-    require(
-        not repeated,
-        f"read_table_file: columns must have different names; got {repeated} twice in {path}",
-    )
-    columns = _label_columns(labels, header, path)
-    y = rows[:, columns]
-    for row, column in np.argwhere((y != 0) & (y != 1))[:1]:
-        raise ValueError(
-            f"read_table_file: labels must be 0 or 1; got {y[row, column]} in {path}, "
-            f"row {row + 1}, {header[columns[column]]}"
-        )
-    features = [column for column in range(len(header)) if column not in columns]
-    require(
-        bool(features),
-        "read_table_file: a column must be no label; "
-        f"got labels {[header[column] for column in columns]}",
-    )
-    return rows[:, features], y.astype(np.float32)
-
-
-def _label_columns(labels: str, header: list[str], path: Path) -> list[int]:
-    """Return the places of the label columns, named or counted from the end."""
-    names = [name.strip() for name in labels.split(",")]
-    if labels.isdecimal():
-        count = int(labels)
-        require(
-            0 < count < len(header),
-            f"read_table_file: labels must be fewer than the {len(header)} columns, at least 1; "
-            f"got labels {count}",
-        )
-        names = header[-count:]
-    missing = [name for name in names if name not in header]
-    require(
-        not missing,
-        f"read_table_file: labels must be columns; got {missing}, {path} has {header[:20]}",
-    )
-    return [header.index(name) for name in names]
-
-
-def _read_csv(path: Path) -> tuple[list[str], np.ndarray]:
-    try:
-        return _csv_numbers(path)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(
-            f"read_table_file: the file must be CSV in UTF-8; got {path}: {error}"
-        ) from None
-
-
-def _csv_numbers(path: Path) -> tuple[list[str], np.ndarray]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        header = [name.strip() for name in next(reader, [])]
-        rows = []
-        for row in filter(None, reader):
-            try:
-                rows.append([float(value) for value in row])
-            except ValueError as error:
-                raise ValueError(
-                    f"read_table_file: values must be numbers; got {error} in {path}, line "
-                    f"{reader.line_num}"
-                ) from None
-            if len(row) != len(header) or not np.isfinite(rows[-1]).all():
-                raise ValueError(
-                    f"read_table_file: a line must have {len(header)} finite numbers; got "
-                    f"{len(row)} fields, {row[:5]}, in {path}, line {reader.line_num}"
-                )
-    require(bool(rows), f"read_table_file: the file must have a header and lines; got {path}")
-    return header, np.array(rows)
-
-
-def _read_arff(path: Path) -> tuple[list[str], np.ndarray]:
-    from scipy.io import arff
-
-    try:
-        table, meta = arff.loadarff(path)
-        columns = [np.asarray(table[name]).astype(np.float64) for name in meta.names()]
-    except Exception as error:  # scipy raises many kinds of exceptions
-        raise ValueError(
-            f"read_table_file: the file must be dense ARFF; got {path}: {error}"
-        ) from None
-    rows = np.stack(columns, axis=1) if columns else np.empty((0, 0))
-    require(
-        rows.size > 0 and bool(np.isfinite(rows).all()),
-        f"read_table_file: values must be there and finite; got {rows.shape[0]} rows in {path}",
-    )
-    return list(meta.names()), rows

@@ -8,7 +8,7 @@ from typing import TextIO
 
 from askew._check import require
 from askew._files import file_sha256, in_short
-from askew.models import Translator
+from askew.models import Translator, model_kind
 from askew.text import ParallelText
 
 _CHUNK = 512
@@ -48,7 +48,7 @@ def find_teacher(folder: Path, *, num_beams: int = 5) -> Teacher:
         The teacher.
 
     Raises:
-        ValueError: If the folder holds no model.
+        ValueError: If the folder holds no model, or one that does not translate.
 
     Example:
         >>> find_teacher(Path("/nowhere"))
@@ -59,6 +59,10 @@ def find_teacher(folder: Path, *, num_beams: int = 5) -> Teacher:
     require(
         weights.is_file(),
         f"find_teacher: the teacher must be a folder that training wrote; got {folder}",
+    )
+    require(
+        not (folder / "config.json").is_file() or model_kind(folder).application == "translation",
+        f"find_teacher: the teacher must be a translation model; got {folder} of another kind",
     )
     engine = "ctranslate2" if (folder / "ctranslate2").is_dir() else "torch"
     return Teacher(fingerprint=file_sha256(weights), num_beams=num_beams, engine=engine)
@@ -141,12 +145,15 @@ def _stored(store: Path) -> list[str]:
         return []
     raw = store.read_bytes()
     whole = raw[: raw.rfind(b"\n") + 1]
-    if len(whole) != len(raw):
-        store.write_bytes(whole)
+    torn = raw[len(whole) :]
     try:
         done = [json.loads(line) for line in whole.splitlines()]
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{_NO_STORE}; got {store}: {in_short(error)}. Remove it") from None
     others = [line for line in done if not isinstance(line, str)]
+    if torn and not torn.startswith(b'"'):
+        others.append(torn[:20])
     require(not others, f"{_NO_STORE}; got {store} with {str(others[:1])[1:-1]}. Remove it")
+    if torn:
+        store.write_bytes(whole)
     return done

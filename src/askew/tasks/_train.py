@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from accelerate import PartialState
 from askew._check import require
 from askew._config import to_dict
 from askew._files import read_json, write_json
-from askew._folders import check_resumable
+from askew._folders import WORK, check_resumable, one_writer
 from askew.tradeoffs import Arm, Budget, OnRecord, Progress, Task, calibrate
+
+_SCORES = "scores.json"
 
 
 def prepare_training(
@@ -41,7 +44,8 @@ def prepare_training(
         The settings that identify the training.
 
     Raises:
-        ValueError: If the folder cannot be written or holds something else.
+        ValueError: If the folder cannot be written, holds something else, or has scores of another
+            version.
 
     Example:
         >>> from askew.tasks import APPLICATIONS
@@ -67,6 +71,8 @@ def prepare_training(
         f"got minutes {budget.minutes}, {os.environ.get('WORLD_SIZE')} processes. Give --steps",
     )
     check_resumable(out, "training.json", identity, caller="train")
+    if (out / _SCORES).is_file():
+        read_json(out / _SCORES)
     return identity
 
 
@@ -116,6 +122,9 @@ def train_into(
         Scores on the test set. Of several processes only the first saves and scores; the others
         return {}.
 
+    Raises:
+        RuntimeError: If another process trains in this folder.
+
     Example:
         >>> import tempfile
         >>> from askew.tasks import APPLICATIONS
@@ -127,39 +136,55 @@ def train_into(
         ...     sorted(train_into(task, arms[0].config, identity, progress=lambda *_: None, **run))
         ['ap', 'balanced_accuracy', 'f1']
     """
-    scores, stored = out / "scores.json", out / "training.json"
-    if scores.is_file():
-        return read_json(scores)["scores"]
+    scores, checkpoints = out / _SCORES, out / "checkpoints"
     training = dict(training or {})
+    with one_writer(out, caller="train") if is_first_process() else nullcontext() as was_killed:
+        if was_killed:
+            shutil.rmtree(out / WORK, ignore_errors=True)
+        if scores.is_file():
+            metrics = read_json(scores)["scores"]
+        else:
+            steps = _stored_steps(task, config, identity, budget, threads, out, training)
+            model = task.build(config, seed)
+            records = task.train(
+                model,
+                training=training,
+                steps=steps,
+                seed=seed,
+                folder=checkpoints,
+                progress=progress,
+                on_record=on_record,
+                tensorboard=tensorboard,
+            )
+            if not is_first_process():
+                return {}
+            task.save(model, out)
+            write_json(out / "curve.json", {"version": 1, "records": list(records)})
+            metrics = dict(task.evaluate(model).metrics)
+            write_json(scores, {"version": 1, "scores": metrics, "signatures": task.signatures()})
+        if is_first_process() and checkpoints.exists():  # not every task writes them
+            shutil.rmtree(checkpoints)
+    return metrics
+
+
+def _stored_steps(
+    task: Task[Any],
+    config: Any,
+    identity: Mapping[str, object],
+    budget: Budget,
+    threads: int,
+    out: Path,
+    training: Mapping[str, object],
+) -> int:
+    """Read the steps of the training, or find them once and store them."""
+    stored = out / "training.json"
     with PartialState(cpu=not torch.accelerator.is_available()).main_process_first():
         if not stored.is_file():
             steps = budget.steps
             if budget.minutes is not None:
                 arms = [Arm(name="model", config=config, training=training)]
-                steps = calibrate(task, arms, minutes=budget.minutes, jobs=1, threads=threads)[
-                    "model"
-                ]
-            out.mkdir(parents=True, exist_ok=True)
+                run = {"minutes": budget.minutes, "jobs": 1, "threads": threads}
+                steps = calibrate(task, arms, folder=out / WORK, **run)["model"]
+                shutil.rmtree(out / WORK, ignore_errors=True)
             write_json(stored, {**identity, "steps": steps})
-    steps = int(read_json(stored)["steps"])
-    model = task.build(config, seed)
-    checkpoints = out / "checkpoints"
-    records = task.train(
-        model,
-        training=training,
-        steps=steps,
-        seed=seed,
-        folder=checkpoints,
-        progress=progress,
-        on_record=on_record,
-        tensorboard=tensorboard,
-    )
-    if not is_first_process():
-        return {}
-    task.save(model, out)
-    write_json(out / "curve.json", {"version": 1, "records": list(records)})
-    metrics = dict(task.evaluate(model).metrics)
-    write_json(scores, {"version": 1, "scores": metrics, "signatures": task.signatures()})
-    if checkpoints.exists():  # not every task writes them
-        shutil.rmtree(checkpoints)
-    return metrics
+    return int(read_json(stored)["steps"])

@@ -1,16 +1,16 @@
 """Translation as a task: its data, its training and its scores."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
 import torch
 
-from askew._check import require
+from askew._check import in_words, require
 from askew._config import to_dict
-from askew.metrics import CorpusScore, bleu, chrf, exact_match
+from askew.metrics import CorpusScore, bleu, bleu_tokenizer, chrf, exact_match
 from askew.models import (
     AsymmetricTranslationConfig,
     AsymmetricTranslationModel,
@@ -36,6 +36,8 @@ from askew.tradeoffs import Metric, Range
 from askew.training import TrainingConfig, TranslationExamples
 from askew.transformer import EncoderDecoderConfig, parameter_count, training_flops
 
+Pair = tuple[str, str]
+
 METRICS = (
     Metric(name="chrf", label="chrF", equivalence=1.0, unit="points"),
     Metric(name="bleu", label="BLEU", equivalence=1.0, unit="points"),
@@ -56,6 +58,7 @@ class TranslationTask(TextTask[AsymmetricTranslationModel]):
         training: The numbers of a run; a comparison sets `steps`.
         teacher: A model whose translations of the training sources can replace the references.
         taught: Those translations, once they are made.
+        dropped: Training and validation pairs that were left out because they are too long.
 
     Example:
         >>> from askew.text import ParallelText
@@ -70,6 +73,7 @@ class TranslationTask(TextTask[AsymmetricTranslationModel]):
     training: TrainingConfig
     teacher: Teacher | None = None
     taught: ParallelText | None = field(default=None, repr=False)
+    dropped: int = 0
     name: str = "translation"
     metrics: Sequence[Metric] = METRICS
     speeds: Mapping[str, str] = field(default_factory=lambda: dict(SPEEDS))
@@ -189,14 +193,23 @@ class TranslationTask(TextTask[AsymmetricTranslationModel]):
         references = self.text.test.targets
         return {
             "chrf": chrf(hypotheses, references),
-            "bleu": bleu(hypotheses, references),
+            "bleu": bleu(hypotheses, references, tokenizer=self.bleu_tokenizer),
             "exact_match": exact_match(hypotheses, references),
         }
+
+    @cached_property
+    def bleu_tokenizer(self) -> str:
+        """SacreBLEU's tokenizer for the script of the test targets."""
+        return bleu_tokenizer(self.text.test.targets)
 
     def signatures(self) -> dict[str, str]:
         """Return the signature of each score, as its scorer writes it."""
         pair = self.text.test.targets[:1]
-        return {m.__name__: m(pair, pair).signature for m in (chrf, bleu, exact_match)}
+        return {
+            "chrf": chrf(pair, pair).signature,
+            "bleu": bleu(pair, pair, tokenizer=self.bleu_tokenizer).signature,
+            "exact_match": exact_match(pair, pair).signature,
+        }
 
     def baselines(self) -> Mapping[str, Mapping[str, float]]:
         """Score the target of the nearest training source."""
@@ -248,6 +261,8 @@ def translation_task(
     training: TrainingConfig | None = None,
     teacher: Teacher | None = None,
     protect: bool = False,
+    drop_long: bool = False,
+    places: Callable[[Collection[Pair]], Mapping[Pair, str]] | None = None,
 ) -> TranslationTask:
     """Train the vocabulary and make the task.
 
@@ -259,6 +274,9 @@ def translation_task(
         training: The numbers of a run.
         teacher: A model whose translations of the training sources can replace the references.
         protect: Whether marks, which are copied, replace placeholders and markup.
+        drop_long: Whether training and validation pairs longer than a batch are left out;
+            otherwise they are refused.
+        places: Function that finds file and line of pairs, for the error that names them.
 
     Returns:
         The task.
@@ -292,5 +310,53 @@ def translation_task(
         training=TrainingConfig(steps=1) if training is None else training,
         teacher=teacher,
     )
-    _ = task.examples  # refuses a sentence that is too long, before any work
+    long = {**_too_long(task, text.train), **_too_long(task, text.valid)}
+    if long and not drop_long:
+        found = places(long.keys()) if places is not None else {}
+        named = [
+            f"pair {found.get(pair) or repr(pair[0][:40])} with {size} tokens"
+            for pair, size in long.items()
+        ]
+        raise ValueError(
+            f"translation_task: both sides must fit max_tokens {task.training.batch_tokens}; got "
+            f"{in_words(named)}. Leave such pairs out with --drop-long (drop_long), or raise "
+            "training.batch_tokens"
+        )
+    if long:
+        train, valid = (_without(pairs, long) for pairs in (text.train, text.valid))
+        require(
+            len(train.sources) > 0 and len(valid.sources) > 0,
+            f"translation_task: some pairs must fit max_tokens {task.training.batch_tokens}; "
+            f"got {len(train.sources)} for training, {len(valid.sources)} for validation",
+        )
+        kept = len(train.sources) + len(valid.sources)
+        dropped = len(text.train.sources) + len(text.valid.sources) - kept
+        task = replace(task, text=text._replace(train=train, valid=valid), dropped=dropped)
+    _ = task.examples  # made before any work, to refuse what cannot be tokenized
     return task
+
+
+def _too_long(task: TranslationTask, pairs: ParallelText) -> dict[Pair, int]:
+    """Return the pairs with a side longer than a batch, and its tokens."""
+    limit = task.training.batch_tokens
+    # A token is a byte or more, so that few texts are long enough to be counted.
+    long = [pair for pair in zip(*pairs, strict=True) if max(map(_num_bytes, pair)) >= limit]
+    texts = ParallelText([source for source, _ in long], [target for _, target in long])
+    texts = protect_pairs(texts) if task.protects else texts
+    sizes = zip(
+        *(
+            [len(encoding.ids) + 1 for encoding in tokenizer.encode_batch_fast(side)]
+            for side, tokenizer in zip(texts, task.tokenizers, strict=True)
+        ),
+        strict=True,
+    )
+    return {pair: max(size) for pair, size in zip(long, sizes, strict=True) if max(size) > limit}
+
+
+def _num_bytes(text: str) -> int:
+    return len(text.encode())
+
+
+def _without(pairs: ParallelText, unwanted: Collection[Pair]) -> ParallelText:
+    kept = [pair for pair in zip(*pairs, strict=True) if pair not in unwanted]
+    return ParallelText([source for source, _ in kept], [target for _, target in kept])

@@ -16,7 +16,7 @@ from askew.tasks._application import (
     Training,
     option,
 )
-from askew.tasks._sources import Sources, check_sources, is_catalogue
+from askew.tasks._sources import Sources, check_sources, is_catalogue, is_xliff
 
 if TYPE_CHECKING:
     from askew.models import Translator
@@ -32,8 +32,16 @@ class TranslationOptions(SettingOptions):
     pair: str = option("en-pt", "Two locales of the phrases that are made without --data.")
     data: Path | None = option(
         None,
-        "Your pairs: FILE.tsv (source TAB target) or FILE.jsonl, also .gz; a gettext .po file or a "
-        "folder of such; or datasets:NAME#SPLIT?config=…&source=en&target=de.",
+        "Your pairs: FILE.tsv (source TAB target), .csv, .jsonl, .json, .tmx or .xlf, also .gz; a "
+        "gettext .po file or a folder of such; or "
+        "datasets:NAME#SPLIT?config=…&source=en&target=de.",
+    )
+    columns: str | None = option(
+        None,
+        "Which columns of --data are source and target: names, as en,de, or numbers, as 2,4.",
+    )
+    language: str | None = option(
+        None, "The language to take of a --data folder that holds several, e.g. pt_BR."
     )
     source: Path | None = option(None, "Your source lines; needs --target.")
     target: Path | None = option(None, "Your target lines, one for each source line.")
@@ -41,6 +49,15 @@ class TranslationOptions(SettingOptions):
     valid_target: Path | None = option(None, "Validation targets.")
     test_source: Path | None = option(None, "Test sources; else split off.")
     test_target: Path | None = option(None, "Test targets.")
+    drop_empty: bool = option(
+        False, "Leave out pairs with an empty side.", name="--drop-empty", show_default=False
+    )
+    drop_long: bool = option(
+        False,
+        "Leave out training and validation pairs longer than training.batch_tokens.",
+        name="--drop-long",
+        show_default=False,
+    )
     preset: Size = option("small", "Size of the models.")
     vocab_size: int = option(2000, "Tokens of the joint vocabulary, or of each of two, at most.")
     separate_vocabularies: bool = option(False, "A vocabulary for each side.")
@@ -86,7 +103,7 @@ class TranslationTraining(TranslationOptions):
     protect: bool | None = option(
         None,
         "Replace placeholders, roles, literals, tags and addresses by marks, so that they are "
-        "copied word for word. On by default for .po files.",
+        "copied word for word. On by default for .po and .xlf files.",
         name="--protect/--no-protect",
         show_default=False,
     )
@@ -94,7 +111,9 @@ class TranslationTraining(TranslationOptions):
     @property
     def protects(self) -> bool:
         """Whether placeholders and markup are replaced by marks, which the model copies."""
-        return is_catalogue(self.data) if self.protect is None else self.protect
+        if self.protect is not None:
+            return self.protect
+        return is_catalogue(self.data) or is_xliff(self.data)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +122,17 @@ class TranslationScoring(ScoringOptions):
 
     test_source: Path | None = option(None, "Test sources, one a line, instead of --data.")
     test_target: Path | None = option(None, "Their references.")
-    beams: int = option(1, "Hypotheses kept; 1 is greedy.")
+    columns: str | None = option(None, "Which columns of --data are source and target.")
+    drop_empty: bool = option(
+        False, "Leave out pairs with an empty side.", name="--drop-empty", show_default=False
+    )
+    bleu_tokenizer: str | None = option(
+        None,
+        "sacreBLEU's tokenizer, such as 13a, intl, zh, ja-mecab, ko-mecab, char; by default the "
+        "one for the script of the references.",
+    )
+    also: str = option("", "More scores, with commas: chrf++, spbleu.", show_default=False)
+    beams: int = option(1, "Hypotheses kept; 1 is greedy.", minimum=1)
     length_penalty: float = option(1.0, "Scores are divided by the length to this power.")
     engine: str = option("torch", "torch, or ctranslate2 for a model that askew export wrote.")
     batch_size: int = option(64, "Lines decoded together at most.", minimum=1)
@@ -112,7 +141,7 @@ class TranslationScoring(ScoringOptions):
 def make_task(options: TranslationOptions) -> "TranslationTask":
     """Read the data, train the vocabulary and make the task."""
     from askew._config import load_config
-    from askew.tasks._data import load_text
+    from askew.tasks._data import load_text, places_of
     from askew.tasks._teacher import find_teacher
     from askew.tasks._translation import translation_task
     from askew.training import TrainingConfig
@@ -134,6 +163,8 @@ def make_task(options: TranslationOptions) -> "TranslationTask":
         training=training,
         teacher=teacher,
         protect=options.protects,
+        drop_long=options.drop_long,
+        places=lambda pairs: places_of(options.sources(), pairs),
     )
 
 
@@ -214,8 +245,19 @@ def space(task: "TranslationTask", options: TranslationComparison) -> "Space":
 
 def notes(task: "TranslationTask", options: TranslationOptions) -> Iterator[str]:
     """Describe what the user should know about the data."""
+    from askew.metrics import tokenizer_note
+    from askew.tasks._data import count_empty
     from askew.text import count_overlap
 
+    note = tokenizer_note(task.text.test.targets)
+    if note:
+        yield note
+
+    empty = count_empty(options.sources()) if options.drop_empty else 0
+    if empty:
+        yield f"{empty} pairs with an empty side are left out"
+    if options.drop_long:
+        yield f"{task.dropped} pairs longer than a batch are left out"
     repeated = count_overlap(task.text.train, task.text.test)
     if repeated:
         yield (
@@ -248,25 +290,49 @@ def score(
     folder: Path, options: TranslationScoring
 ) -> "tuple[list[str], Callable[[Progress], Scored]]":
     """Read the pairs and the model, and return a function that scores it."""
+    from askew.metrics import tokenizer_note
     from askew.models import DecodingConfig, Translator
-    from askew.tasks._evaluate import load_test
+    from askew.tasks._evaluate import chosen_scores, load_test
 
-    pairs = load_test(options.data, options.test_source, options.test_target, part=options.part)
+    pairs = load_test(
+        options.data,
+        options.test_source,
+        options.test_target,
+        part=options.part,
+        columns=options.columns,
+        drop_empty=options.drop_empty,
+    )
+    scores = chosen_scores(options.bleu_tokenizer, options.also)
+    for compute in scores.values():
+        compute(pairs.targets[:1], pairs.targets[:1])  # refuses what is missing before any work
     decoding = DecodingConfig(num_beams=options.beams, length_penalty=options.length_penalty)
+    require(
+        options.beams > 1 or options.length_penalty == 1.0,
+        "evaluate: length_penalty needs beams above 1; "
+        f"got length_penalty {options.length_penalty}, beams {options.beams}",
+    )
     translator = Translator.from_pretrained(
         folder, batch_size=options.batch_size, engine=options.engine, threads=options.threads
     )
-    return [], lambda progress: _scored(translator, pairs, decoding, progress)
+    note = tokenizer_note(pairs.targets) if options.bleu_tokenizer is None else ""
+    return [note] if note else [], lambda progress: _scored(
+        translator, pairs, decoding, scores, progress
+    )
 
 
-def _scored(translator: "Translator", pairs: Any, decoding: Any, progress: "Progress") -> Scored:
+def _scored(
+    translator: "Translator", pairs: Any, decoding: Any, scores: Any, progress: "Progress"
+) -> Scored:
     from askew.tasks._evaluate import evaluate_translator
 
-    translations, results = evaluate_translator(translator, pairs, decoding, progress=progress)
+    translations, results = evaluate_translator(
+        translator, pairs, decoding, progress=progress, scores=scores
+    )
     lines = []
     for name, value in results["scores"].items():
-        low, high = value["interval"]
-        lines.append(f"{name} {value['value']:.4g} ({low:.4g} to {high:.4g})  {value['signature']}")
+        ends = value["interval"]
+        interval = "" if ends is None else f" ({ends[0]:.4g} to {ends[1]:.4g})"
+        lines.append(f"{name} {value['value']:.4g}{interval}  {value['signature']}")
     kept = results["placeholders"]
     if kept["total"]:
         lines.append(f"placeholders and markup kept: {kept['kept']} of {kept['total']}")

@@ -3,7 +3,7 @@
 from askew.text._batches import TokenBatches
 from askew.text._bpe_dropout import BpeDropout
 from askew.text._datasets import read_dataset
-from askew.text._documents import read_documents
+from askew.text._documents import list_documents, read_documents
 from askew.text._gettext import read_po, translate_po
 from askew.text._neighbours import nearest_neighbour
 from askew.text._pairs import ParallelText, SplitText, count_overlap, fingerprint, split_pairs
@@ -18,7 +18,7 @@ from askew.text._questions import (
     split_by_article,
     with_unanswerable,
 )
-from askew.text._readers import read_aligned, read_pairs
+from askew.text._readers import numbered_aligned, numbered_pairs, read_aligned, read_pairs
 from askew.text._squad import read_question_lines, read_questions, read_squad
 from askew.text._tfidf import TfidfIndex
 from askew.text._tokenizer import (
@@ -26,12 +26,21 @@ from askew.text._tokenizer import (
     PADDING,
     START,
     is_protecting,
+    load_any_tokenizer,
     load_tokenizer,
     pad_batch,
+    read_special_tokens_as_text,
     train_tokenizer,
 )
-from askew.text._tokenizers import Tokenizers, load_tokenizers, save_tokenizers, train_tokenizers
+from askew.text._tokenizers import (
+    Tokenizers,
+    load_tokenizers,
+    save_tokenizer_settings,
+    save_tokenizers,
+    train_tokenizers,
+)
 from askew.text._windows import SpanTokenizer, TextTokens, cut_windows, tokens_of_span
+from askew.text._xliff import translate_xliff
 
 __all__ = [
     "END",
@@ -55,10 +64,14 @@ __all__ = [
     "find_placeholders",
     "fingerprint",
     "is_protecting",
+    "list_documents",
+    "load_any_tokenizer",
     "load_tokenizer",
     "load_tokenizers",
     "localisation_phrases",
     "nearest_neighbour",
+    "numbered_aligned",
+    "numbered_pairs",
     "pad_batch",
     "placeholder_kind",
     "protect",
@@ -71,8 +84,10 @@ __all__ = [
     "read_po",
     "read_question_lines",
     "read_questions",
+    "read_special_tokens_as_text",
     "read_squad",
     "restore",
+    "save_tokenizer_settings",
     "save_tokenizers",
     "split_by_article",
     "split_pairs",
@@ -80,5 +95,6 @@ __all__ = [
     "train_tokenizer",
     "train_tokenizers",
     "translate_po",
+    "translate_xliff",
     "with_unanswerable",
 ]

@@ -40,6 +40,10 @@ class TokenBatches:
     ) -> None:
         first = lengths(0) if callable(lengths) else lengths
         require(len(first) > 0, "TokenBatches: there must be examples; got none")
+        require(
+            num_batches is None or num_batches >= 0,
+            f"TokenBatches: num_batches must be >= 0 or None; got num_batches {num_batches}",
+        )
         longest = max(range(len(first)), key=lambda i: max(first[i]))
         require(
             callable(lengths) or max(first[longest]) <= max_tokens,

@@ -4,8 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from askew._check import require
+from askew._check import in_words, require
+from askew.text._pair_rows import NAMES
 from askew.text._pairs import ParallelText
+
+_REPAIR = "Say which columns or languages are source and target"
 
 
 def read_dataset(
@@ -15,6 +18,7 @@ def read_dataset(
     split: str = "train",
     source: str | None = None,
     target: str | None = None,
+    drop_empty: bool = False,
 ) -> ParallelText:
     """Read pairs through the datasets library.
 
@@ -26,8 +30,9 @@ def read_dataset(
             hub, or a folder of files.
         config: Name of the configuration, if the data set has several.
         split: Name of the split, if there are several.
-        source: Column or language of the sources; by default the column "source".
-        target: Column or language of the targets; by default the column "target".
+        source: Column or language of the sources; by default the column "source" or "src".
+        target: Column or language of the targets; by default the column "target", or "tgt".
+        drop_empty: Whether rows with an empty or missing text are left out.
 
     Returns:
         The pairs.
@@ -54,7 +59,7 @@ def read_dataset(
         )
         loaded = loaded[split]
     names = None if source is None or target is None else (source, target)
-    pairs = list(_pairs(loaded, names, name))
+    pairs = list(_pairs(loaded, names, name, drop_empty))
     require(bool(pairs), f"read_dataset: there must be rows; got none in {name}")
     return ParallelText([source for source, _ in pairs], [target for _, target in pairs])
 
@@ -67,6 +72,12 @@ def _load(name: str, config: str | None) -> Any:
             "read_dataset: the datasets library must be installed; got none. pip install datasets",
             name=error.name,
         ) from None
+    version = datasets.__version__
+    require(
+        int(version.partition(".")[0]) >= 4,
+        "read_dataset: datasets must be of version 4 or later, which runs no code of a data set; "
+        f"got version {version}. pip install 'datasets>=4'",
+    )
     saved = ("dataset_info.json", "dataset_dict.json")  # one of them marks save_to_disk
     if any((Path(name) / file).is_file() for file in saved):
         return datasets.load_from_disk(name)
@@ -74,16 +85,31 @@ def _load(name: str, config: str | None) -> Any:
 
 
 def _pairs(
-    rows: Iterable[Mapping[str, Any]], names: tuple[str, str] | None, place: str
+    rows: Iterable[Mapping[str, Any]],
+    names: tuple[str, str] | None,
+    place: str,
+    drop_empty: bool,
 ) -> Iterator[tuple[str, str]]:
+    faults = []
     for number, row in enumerate(rows):
         texts: Mapping[str, Any] = row.get("translation") or row
-        wanted = names or ("source", "target")
-        pair = [text for text in map(texts.get, wanted) if isinstance(text, str) and text.strip()]
+        wanted = names or next((both for both in NAMES if set(both) <= set(texts)), NAMES[0])
         require(
-            len(pair) == 2,
-            f"read_dataset: a row must have a text for {' and '.join(wanted)}; "
-            f"got row {number} of {place} with {sorted(key for key in texts if texts[key])}. "
-            "Say which columns or languages are source and target",
+            not drop_empty or set(wanted) <= set(texts),
+            f"read_dataset: a row must have {' and '.join(wanted)}; "
+            f"got row {number} of {place} with {sorted(texts)}. {_REPAIR}",
         )
-        yield pair[0], pair[1]
+        pair = [text for text in map(texts.get, wanted) if isinstance(text, str) and text.strip()]
+        if len(pair) == 2:
+            yield pair[0], pair[1]
+        else:
+            there = sorted(key for key in texts if texts[key])
+            faults.append(f"row {number} of {place} with {there}")
+    wanted = names or NAMES[0]
+    require(
+        drop_empty or not faults,
+        lambda: (
+            f"read_dataset: a row must have a text for {' and '.join(wanted)}; "
+            f"got {in_words(faults)}. {_REPAIR}, or give --drop-empty"
+        ),
+    )

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from askew._check import require
+from askew._encoding import BOM, refuse_utf16
 from askew.text._questions import Context
-from askew.text._squad import BOM, read_bytes
+from askew.text._squad import read_bytes
 
 _SUFFIXES = (".txt", ".md", ".rst", ".markdown")
 
@@ -20,7 +21,7 @@ def read_documents(paths: str | Path | Iterable[str | Path]) -> list[Context]:
     folder) and blank ones are left out. A file that is reached twice is read once.
 
     Text is unchanged, except that a byte order mark is dropped. Bytes that are not UTF-8 become
-    U+FFFD, and a warning says in how many files.
+    U+FFFD, and a warning says in how many files. A file in UTF-16 is refused.
 
     Args:
         paths: A file or folder, or several.
@@ -31,7 +32,7 @@ def read_documents(paths: str | Path | Iterable[str | Path]) -> list[Context]:
 
     Raises:
         ValueError: If there is no such path, a file given directly has another ending, is blank
-            or damaged, or a folder has no such file with text.
+            or damaged, a file is in UTF-16, or a folder has no such file with text.
 
     Example:
         >>> import tempfile
@@ -68,6 +69,29 @@ def read_documents(paths: str | Path | Iterable[str | Path]) -> list[Context]:
     ]
 
 
+def list_documents(top: str | Path) -> list[Path]:
+    """List the files that `read_documents` reads, blank ones included.
+
+    Args:
+        top: A file or folder.
+
+    Returns:
+        The file itself, or the files of the folder and below in the order of their paths.
+
+    Raises:
+        ValueError: If there is no such path, or a file has another ending.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("b.md", "a.txt", "c.pdf"):
+        ...         Path(folder, name).touch()
+        ...     [file.name for file in list_documents(folder)]
+        ['a.txt', 'b.md']
+    """
+    return [file for file, _ in _documents(Path(top))]
+
+
 def _documents(top: Path) -> list[tuple[Path, str]]:
     """List the files of a folder, or the file itself, with their titles."""
     require(top.exists(), f"read_documents: the path must exist; got {top}")
@@ -94,5 +118,6 @@ def _is_document(path: Path) -> bool:
 def _document(path: Path) -> tuple[str, bool]:
     """Read the text of a file, and whether all of it is UTF-8."""
     raw = read_bytes(path, "read_documents")
+    refuse_utf16(raw, "read_documents", path)
     text = raw.decode("utf-8", "replace")
     return text.removeprefix(BOM), text.encode() == raw

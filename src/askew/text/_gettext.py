@@ -1,10 +1,11 @@
 """gettext catalogues: reading their translations, and filling in missing ones."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from askew._check import require
 from askew._files import replacing
+from askew.text._catalogues import catalogues
 from askew.text._pairs import ParallelText
 from askew.text._placeholders import find_placeholders
 from askew.text._po_file import PoFile, PoMessage, quote_po, read_po_file
@@ -12,23 +13,27 @@ from askew.text._po_file import PoFile, PoMessage, quote_po, read_po_file
 _LOST = "# lost: "  # the comment that names placeholders missing from a translation
 
 
-def read_po(path: str | Path) -> ParallelText:
+def read_po(path: str | Path, *, language: str | None = None) -> ParallelText:
     r"""Read the translated messages of a `.po` file, or of all in a folder and below.
 
     Fuzzy, obsolete and untranslated messages and the header are left out. Text is read
-    unchanged, with placeholders and markup, even if both languages have the same. A plural
-    message with two forms gives two pairs, singular and plural; with one form, the pair of the
-    plural; with more, that of the singular and the first form. Repeated pairs are read once.
+    unchanged, with placeholders and markup, even if both languages have the same. Of a plural
+    message, the singular is paired with the form for one thing, by the rule in the header, and
+    the plural with the form for all other numbers, if there is only one. Repeated pairs are read
+    once. A file may have all that msgfmt takes.
 
     Args:
-        path: A file, or a folder; its files are read in the order of their names.
+        path: A file (`.po` or `.pot`), or a folder; its `.po` files are read in the order of
+            their names.
+        language: The one to read of a folder that holds several, such as "pt_BR". A file is of the
+            language of the folder above LC_MESSAGES, of its header, or of its path.
 
     Returns:
         The pairs.
 
     Raises:
         ValueError: If there is no such file, it is damaged (the message names file and line),
-            or no message is translated.
+            no message is translated, or a folder holds several languages and none is named.
 
     Example:
         >>> import tempfile
@@ -40,7 +45,11 @@ def read_po(path: str | Path) -> ParallelText:
     """
     path = Path(path)
     require(path.exists(), f"read_po: the file must exist; got {path}")
-    files = sorted(path.rglob("*.po")) if path.is_dir() else [path]
+    require(
+        language is None or path.is_dir(),
+        f"read_po: language goes with a folder; got language {language!r}, the file {path}",
+    )
+    files = catalogues(path, language) if path.is_dir() else [path]
     pairs = dict.fromkeys(pair for file in files for pair in _pairs(read_po_file(file)))
     require(
         bool(pairs),
@@ -60,7 +69,9 @@ def translate_po(
     r"""Copy a `.po` file with translations for the messages that have none.
 
     New translations are marked fuzzy, for a human to check; a comment names the placeholders
-    that a translation has lost. All other lines stay unchanged.
+    that a translation has lost. Of a plural message only the forms that are empty or missing are
+    filled in; the form for one thing, by the rule in the header, translates the singular, all
+    others the plural. All else stays unchanged.
 
     Args:
         path: The file.
@@ -94,30 +105,49 @@ def translate_po(
         f"translate_po: out must be another file; got out {out}. Name another, or set in_place",
     )
     file = read_po_file(path)
-    messages = [message for message in file.messages if overwrite or not message.is_translated]
-    translations = _translations(messages, translate)
-    lines = list(file.lines)
-    for message in reversed(messages):  # from the end, so that earlier line numbers stay valid
-        forms = [_with_line_breaks_of(text, translations[text]) for text in message.sources]
-        lines[message.first : message.end] = _message_lines(message, forms, file)
-    _write(out, "\n".join(lines), file.encoding)
-    return len(messages)
+    wanted = [_wanted(message, file, overwrite) for message in file.messages]
+    translations = _translations([text for forms in wanted for text in forms.values()], translate)
+    pieces, at = [], 0
+    for message, forms in zip(file.messages, wanted, strict=True):
+        if forms:
+            texts = {i: _with_line_breaks_of(t, translations[t]) for i, t in forms.items()}
+            pieces += [file.text[at : message.first], *_filled(message, forms, texts, file)]
+            at = message.end
+    _write(out, "".join([*pieces, file.text[at:]]), file.encoding)
+    return sum(map(bool, wanted))
 
 
 def _pairs(file: PoFile) -> Iterator[tuple[str, str]]:
     for message in file.messages:
-        if not message.is_translated or "fuzzy" in message.flags:
+        if "fuzzy" in message.flags:
             continue
-        sources, targets = message.sources, message.targets
-        if len(sources) != len(targets):
-            sources = sources[-1:] if len(targets) == 1 else sources[:1]
-        yield from zip(sources, targets, strict=False)
+        rule = file.plural_rule(message)
+        forms = (0,) if len(message.sources) == 1 else (rule.one, rule.many)
+        for source, form in zip(message.sources, forms, strict=True):
+            known = form is not None and form < len(message.targets)
+            if known and source.strip() and message.targets[form].strip():
+                yield source, message.targets[form]
+
+
+def _wanted(message: PoMessage, file: PoFile, overwrite: bool) -> dict[int, str]:
+    """Return the source of each form that is to be filled in."""
+    rule, targets = file.plural_rule(message), message.targets
+    if len(message.sources) == 1:
+        sources = message.sources
+    else:
+        count = rule.num_forms or len(targets)
+        sources = [message.sources[0 if i == rule.one else 1] for i in range(count)]
+    return {
+        i: source
+        for i, source in enumerate(sources)
+        if overwrite or i >= len(targets) or not targets[i].strip()
+    }
 
 
 def _translations(
-    messages: Sequence[PoMessage], translate: Callable[[list[str]], list[str]]
+    every: Iterable[str], translate: Callable[[list[str]], list[str]]
 ) -> dict[str, str]:
-    texts = list(dict.fromkeys(text for message in messages for text in message.sources))
+    texts = list(dict.fromkeys(every))
     translations = translate(texts) if texts else []
     require(
         len(translations) == len(texts),
@@ -136,23 +166,33 @@ def _with_line_breaks_of(source: str, target: str) -> str:
     return before + target.strip("\n") + after
 
 
-def _message_lines(message: PoMessage, forms: list[str], file: PoFile) -> list[str]:
-    """Write the lines of a message: translation, flag, and a note of lost placeholders."""
-    end = "\r" if file.lines[message.translations].endswith("\r") else ""
-    if len(forms) == 1:
-        texts = quote_po("msgstr", forms[0])
-    else:  # the plural's translation stands for all forms but the first
-        count = file.num_plurals or len(message.targets)
-        every = [*forms[:1], *forms[1:] * (count - 1)] if count > 1 else forms[1:]
-        texts = [s for i, text in enumerate(every) for s in quote_po(f"msgstr[{i}]", text)]
-    lost = [
-        _LOST + " ".join(sorted((find_placeholders(source) - find_placeholders(form)).elements()))
-        for source, form in zip(message.sources, forms, strict=True)
-    ]
-    notes = [" ".join(note.splitlines()) for note in lost if note != _LOST]
-    comments = _flagged(file.lines[message.first : message.keywords], end)
-    keywords = file.lines[message.keywords : message.translations]
-    return [f"{note}{end}" for note in notes] + comments + keywords + [t + end for t in texts]
+def _filled(
+    message: PoMessage, sources: Mapping[int, str], texts: Mapping[int, str], file: PoFile
+) -> Iterator[str]:
+    """Yield a message anew: a note of lost placeholders, its comments, a flag, and its forms."""
+    text, start = file.text, message.forms[0][0]
+    end = "\r\n" if "\r\n" in text[message.first : message.end + 2] else "\n"
+    if message.first > 0 and text[message.first - 1] != "\n":
+        yield end  # another message stands before it on the line
+    lost = {
+        source: find_placeholders(source) - find_placeholders(texts[i])
+        for i, source in sources.items()
+    }
+    for missing in filter(None, lost.values()):
+        yield " ".join((_LOST + " ".join(sorted(missing.elements()))).splitlines()) + end
+    yield from _flagged(text[message.first : message.keywords].splitlines(keepends=True), end)
+    yield text[message.keywords : start]
+    word = "msgstr[{}]" if len(message.sources) > 1 else "msgstr"
+    for i, (begin, stop) in enumerate(message.forms):
+        if i in texts:
+            yield text[start:begin] + end.join(quote_po(word.format(i), texts[i]))
+        elif message.targets[
+            i
+        ].strip():  # an empty form that the language does not have is left out
+            yield text[start:stop]
+        start = stop
+    for i in range(len(message.forms), max(texts) + 1):
+        yield end + end.join(quote_po(word.format(i), texts[i]))
 
 
 def _flagged(comments: Sequence[str], end: str) -> list[str]:
@@ -161,7 +201,7 @@ def _flagged(comments: Sequence[str], end: str) -> list[str]:
     flags = [i for i, line in enumerate(kept) if line.startswith("#,")]
     if not flags:
         previous = [i for i, line in enumerate(kept) if line.startswith("#|")]
-        kept.insert(previous[0] if previous else len(kept), f"#, fuzzy{end}")
+        kept.insert(previous[0] if previous else len(kept), "#, fuzzy" + end)
     elif not any("fuzzy" in kept[i] for i in flags):
         kept[flags[0]] = kept[flags[0]].replace("#,", "#, fuzzy,", 1)
     return kept

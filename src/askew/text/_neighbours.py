@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from askew._check import require, requires_extra
-from askew.text._pairs import ParallelText
+from askew._check import refuse_string, require, requires_extra
+from askew.text._pairs import ParallelText, refuse_strings
 
 _BLOCK = 128
 
@@ -24,6 +24,7 @@ def nearest_neighbour(queries: Sequence[str], train: ParallelText) -> list[str]:
 
     Raises:
         ValueError: If there is no training pair.
+        TypeError: If queries or a side of the pairs is a string and not a list of them.
         ModuleNotFoundError: If scikit-learn is not installed.
 
     Example:
@@ -31,6 +32,8 @@ def nearest_neighbour(queries: Sequence[str], train: ParallelText) -> list[str]:
         >>> nearest_neighbour(["in 7 hours"], train)
         ['em 5 horas']
     """
+    refuse_string("nearest_neighbour", "queries", queries)
+    refuse_strings("nearest_neighbour", train)
     require(
         len(train.sources) > 0 and len(train.sources) == len(train.targets),
         "nearest_neighbour: train must hold pairs; "

@@ -4,7 +4,7 @@ import hashlib
 import random
 from typing import NamedTuple
 
-from askew._check import require
+from askew._check import refuse_string, require
 
 _SHARE, _MOST = 0.05, 2000
 
@@ -70,12 +70,14 @@ def split_pairs(
     Raises:
         ValueError: If the sides differ in length, there are fewer than 3 different sources,
             or the numbers are below 1 or leave nothing to train on.
+        TypeError: If a side is a string and not a list of them.
 
     Example:
         >>> splits = split_pairs(ParallelText(list("abcd"), list("wxyz")), num_test=2)
         >>> [len(split.sources) for split in splits]
         [1, 1, 2]
     """
+    refuse_strings("split_pairs", pairs)
     total = len(pairs.sources)
     require(
         total == len(pairs.targets),
@@ -113,10 +115,15 @@ def count_overlap(train: ParallelText, test: ParallelText) -> int:
     Returns:
         A number between 0 and the number of test pairs.
 
+    Raises:
+        TypeError: If a side is a string and not a list of them.
+
     Example:
         >>> count_overlap(ParallelText(["a", "b"], ["x", "y"]), ParallelText(["a"], ["z"]))
         0
     """
+    refuse_strings("count_overlap", train)
+    refuse_strings("count_overlap", test)
     known = set(zip(train.sources, train.targets, strict=True))
     return sum(pair in known for pair in zip(test.sources, test.targets, strict=True))
 
@@ -147,6 +154,12 @@ def fingerprint(split: SplitText) -> str:
                 raw = text.encode("utf-8", "surrogatepass")
                 digest.update(f"{len(raw)}:".encode() + raw)
     return digest.hexdigest()
+
+
+def refuse_strings(caller: str, pairs: ParallelText) -> None:
+    """Refuse pairs with a string where a list of them is due."""
+    refuse_string(caller, "sources", pairs.sources)
+    refuse_string(caller, "targets", pairs.targets)
 
 
 def _rows_by_source(sources: list[str]) -> list[list[int]]:

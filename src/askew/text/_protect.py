@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from askew.text._pairs import ParallelText
+from askew.text._pairs import ParallelText, refuse_strings
 from askew.text._placeholders import KINDS, TARGET
 
 # Unicode's noncharacters: reserved for use within a program, so a text should not have them.
@@ -107,11 +107,15 @@ def protect_pairs(pairs: ParallelText) -> ParallelText:
     Returns:
         The pairs with marks.
 
+    Raises:
+        TypeError: If a side is a string and not a list of them.
+
     Example:
         >>> marked = protect_pairs(ParallelText(["open %s"], ["%s abrir"]))
         >>> [text.count(MARKS[0]) for side in marked for text in side]
         [1, 1]
     """
+    refuse_strings("protect_pairs", pairs)
     marked = [_protected_pair(*pair) for pair in zip(*pairs, strict=True)]
     return ParallelText([source for source, _ in marked], [target for _, target in marked])
 

@@ -1,27 +1,48 @@
-"""Readers of parallel text: tab-separated, JSON lines, or two aligned files."""
+"""Readers of parallel text: tables, JSON, or two aligned files."""
 
 import gzip
-import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from askew._check import require
+from askew._check import in_words, require
+from askew._encoding import BOM, decode_line, refuse_utf16
+from askew._files import existing_file
+from askew.text._bitext import bitext_pairs
+from askew.text._pair_rows import (
+    check_csv_header,
+    csv_rows,
+    is_header,
+    json_pair,
+    parsed_json,
+    table_pairs,
+)
 from askew.text._pairs import ParallelText
 
-_BOM = "\ufeff"
+_SIDES = ("source", "target")
+_BITEXTS = (".tmx", ".xlf", ".xliff")
 
 
-def read_pairs(path: str | Path) -> ParallelText:
-    r"""Read pairs from a `.tsv` or `.jsonl` file, plain or with a further `.gz`.
+def read_pairs(
+    path: str | Path, *, columns: tuple[str, str] | None = None, drop_empty: bool = False
+) -> ParallelText:
+    r"""Read pairs from a `.tsv`, `.csv`, `.jsonl`, `.json`, `.tmx` or `.xlf`, also with a `.gz`.
 
-    A line of a `.tsv` is source, tab, target. A line of a `.jsonl` is an object with the
-    strings "source" and "target"; other keys are ignored. Text is UTF-8, a byte order mark at
-    the beginning is dropped, and only "\n" or "\r\n" ends a line.
+    A line of a `.tsv` is source, tab, target. If its first line has the names source and target,
+    or src and tgt, the columns with these names are read; a `.csv`, with commas and double
+    quotes, needs this line. A line of a `.jsonl` is an object with the strings "source" and
+    "target", or "src" and "tgt"; other keys are ignored. A `.json` is a list of such objects. Of
+    XLIFF (`.xlf`, `.xliff`) the finished units are read, of a TMX those with both languages.
+    Text is UTF-8, a byte order mark at the beginning is dropped, and only "\n" or "\r\n" ends a
+    line.
 
     Args:
         path: The file, whose name decides the format.
+        columns: Names of the source and the target column in the first line, or their numbers,
+            from 1 on, if no line names them; in JSON the keys of an object, or of the object
+            "translation" in it; in a TMX the languages.
+        drop_empty: Whether pairs with an empty side are left out; otherwise they are refused.
 
     Returns:
         The pairs in the order of the file, with unchanged texts.
@@ -38,34 +59,66 @@ def read_pairs(path: str | Path) -> ParallelText:
         ...     read_pairs(path)
         ParallelText(sources=['one cat'], targets=['um gato'])
     """
+    rows = numbered_pairs(path, columns=columns)
+    pairs = _with_text(rows, "read_pairs", lambda number, _: place_of(path, number), drop_empty)
+    require(bool(pairs.sources), f"read_pairs: the file must hold a pair; got none in {path}")
+    return pairs
+
+
+def numbered_pairs(
+    path: str | Path, *, columns: tuple[str, str] | None = None
+) -> Iterator[tuple[int, str, str]]:
+    r"""Yield the number of its line, source and target of each pair, empty sides included.
+
+    Args:
+        path: A file as `read_pairs` reads it.
+        columns: As there.
+
+    Yields:
+        Number of the line, from 1 on (in a `.json` of the object, in XML of the unit), source and
+        target.
+
+    Raises:
+        ValueError: If the file is missing, damaged or not of this form.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "pairs.tsv"
+        ...     _ = path.write_text("source\ttarget\none cat\tum gato\n")
+        ...     list(numbered_pairs(path))
+        [(2, 'one cat', 'um gato')]
+    """
     path = Path(path)
-    suffixes = path.name.lower().removesuffix(".gz")
-    if suffixes.endswith(".tsv"):
-        split = _split_tab
-    elif suffixes.endswith(".jsonl"):
-        split = _split_json
+    suffix = _suffix(path)
+    if suffix == ".tsv":
+        rows = ((number, line.split("\t")) for number, line in _lines(path, "read_pairs"))
+        yield from table_pairs(rows, columns, path)
+    elif suffix == ".csv":
+        rows = csv_rows(_lines(path, "read_pairs"), path)
+        yield from table_pairs(check_csv_header(rows, columns, path), columns, path)
+    elif suffix in _BITEXTS:
+        yield from bitext_pairs(path, columns)
+    elif suffix in (".jsonl", ".json"):
+        for number, record in _records(path):
+            yield number, *json_pair(record, columns, place_of(path, number))
     else:
         raise ValueError(
-            "read_pairs: the name must end with .tsv, .jsonl, .tsv.gz or .jsonl.gz; "
+            "read_pairs: the name must end with .tsv, .csv, .jsonl, .json, .tmx, .xlf or .xliff, "
+            "also with .gz; "
             f"got {path}. Two aligned files are for read_aligned"
         )
-    sources: list[str] = []
-    targets: list[str] = []
-    for number, line in _lines(path, "read_pairs"):
-        place = f"{path}, line {number}"
-        source, target = split(line, place)
-        for name, text in (("source", source), ("target", target)):
-            require(
-                bool(text.strip()),
-                f"read_pairs: both sides must have text; got an empty {name} at {place}",
-            )
-        sources.append(source)
-        targets.append(target)
-    require(bool(sources), f"read_pairs: the file must hold a pair; got none in {path}")
-    return ParallelText(sources, targets)
 
 
-def read_aligned(source_path: str | Path, target_path: str | Path) -> ParallelText:
+def place_of(path: str | Path, number: int) -> str:
+    """Name a pair that `numbered_pairs` numbers."""
+    has_lines = _suffix(Path(path)) not in (".json", *_BITEXTS)
+    return f"{path}, {'line' if has_lines else 'entry'} {number}"
+
+
+def read_aligned(
+    source_path: str | Path, target_path: str | Path, *, drop_empty: bool = False
+) -> ParallelText:
     r"""Read two files in which line i of one translates line i of the other.
 
     A file whose name ends with `.gz` is unpacked. Text is UTF-8, a byte order mark at the
@@ -74,14 +127,15 @@ def read_aligned(source_path: str | Path, target_path: str | Path) -> ParallelTe
     Args:
         source_path: The sources, one per line.
         target_path: Their translations, one per line.
+        drop_empty: Whether pairs with an empty side are left out; otherwise they are refused.
 
     Returns:
         The pairs in the order of the files, with unchanged texts.
 
     Raises:
         ValueError: If a file is missing, damaged, or has an empty line, if both are empty,
-            or if the numbers of lines differ. The message names the file and the line,
-            counted from 1.
+            if the numbers of lines differ, or if the first lines are names of columns. The
+            message names the file and the line, counted from 1.
 
     Example:
         >>> import tempfile
@@ -91,41 +145,119 @@ def read_aligned(source_path: str | Path, target_path: str | Path) -> ParallelTe
         ...     read_aligned(source, target)
         ParallelText(sources=['one cat'], targets=['um gato'])
     """
-    sources, targets = (
-        [_with_text(line, path, number) for number, line in _lines(Path(path), "read_aligned")]
-        for path in (source_path, target_path)
+    paths = source_path, target_path
+    pairs = _with_text(
+        numbered_aligned(source_path, target_path),
+        "read_aligned",
+        lambda number, side: f"{paths[side]}, line {number}",
+        drop_empty,
     )
+    require(
+        bool(pairs.sources),
+        f"read_aligned: the files must hold a pair; got none in {source_path}, {target_path}",
+    )
+    return pairs
+
+
+def numbered_aligned(
+    source_path: str | Path, target_path: str | Path
+) -> Iterator[tuple[int, str, str]]:
+    """Yield the number of its line, source and target of each pair, empty sides included.
+
+    Args:
+        source_path: The sources, one per line, as `read_aligned` reads them.
+        target_path: Their translations, one per line.
+
+    Yields:
+        Number of the line, from 1 on, source and target.
+
+    Raises:
+        ValueError: If a file is missing or damaged, the numbers of lines differ, or the first
+            lines are names of columns.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     source, target = Path(folder) / "a.en", Path(folder) / "a.pt"
+        ...     _ = source.write_text("one cat"), target.write_text("um gato")
+        ...     list(numbered_aligned(source, target))
+        [(1, 'one cat', 'um gato')]
+    """
+    paths = source_path, target_path
+    sources, targets = ([line for _, line in _lines(Path(p), "read_aligned")] for p in paths)
     require(
         len(sources) == len(targets),
         "read_aligned: both files must have the same number of lines; "
         f"got {source_path} with {len(sources)}, {target_path} with {len(targets)}",
     )
     require(
-        bool(sources),
-        f"read_aligned: the files must hold a pair; got none in {source_path}, {target_path}",
+        not sources or not is_header(sources[0], targets[0]),
+        "read_aligned: every line must be text; got names of columns, "
+        f"{sources[:1]} and {targets[:1]}, in line 1 of both files. Remove these lines",
     )
-    return ParallelText(sources, targets)
+    yield from zip(range(1, len(sources) + 1), sources, targets, strict=True)
 
 
-def _with_text(line: str, path: str | Path, number: int) -> str:
+def _with_text(
+    rows: Iterable[tuple[int, str, str]],
+    caller: str,
+    place: Callable[[int, int], str],
+    drop_empty: bool,
+) -> ParallelText:
+    """Collect pairs; refuse all that have an empty side, or leave them out."""
+    pairs = ParallelText([], [])
+    empty: list[str] = []
+    for number, *texts in rows:
+        sides = [side for side, text in enumerate(texts) if not text.strip()]
+        empty += [
+            f"an empty {('source', 'target')[side]} at {place(number, side)}" for side in sides
+        ]
+        if not sides:
+            pairs.sources.append(texts[0])
+            pairs.targets.append(texts[1])
     require(
-        bool(line.strip()),
-        f"read_aligned: every line must have text; got an empty one at {path}, line {number}",
+        drop_empty or not empty,
+        lambda: (
+            f"{caller}: both sides must have text; got {in_words(empty)}. "
+            "Mend the data, or leave such pairs out with --drop-empty (drop_empty)"
+        ),
     )
-    return line
+    return pairs
+
+
+def _suffix(path: Path) -> str:
+    return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
+def _records(path: Path) -> Iterator[tuple[int, object]]:
+    """Yield the objects of a `.jsonl`, one a line, or of a `.json`, a list of them."""
+    lines = _lines(path, "read_pairs")
+    if _suffix(path) == ".jsonl":
+        for number, line in lines:
+            yield number, parsed_json(line, "a line must be a JSON object", place_of(path, number))
+        return
+    text = "\n".join(line for _, line in lines)
+    listed = parsed_json(text, "a .json must be a list of objects, unlike a .jsonl", str(path))
+    if not isinstance(listed, list):
+        raise ValueError(
+            "read_pairs: a .json must be a list of objects, unlike a .jsonl; "
+            f"got {type(listed).__name__} at {path}"
+        )
+    yield from enumerate(listed, 1)
 
 
 def _lines(path: Path, caller: str) -> Iterator[tuple[int, str]]:
     """Yield number and text of each line; a damaged file is a ValueError that names the line."""
-    require(path.exists(), f"{caller}: the file must exist; got {path}")
-    require(not path.is_dir(), f"{caller}: a file is needed; got the directory {path}")
+    existing_file(caller, path, pipe=True)
     number = 0
     packed = path.name.lower().endswith(".gz")
     with cast(BinaryIO, gzip.open(path)) if packed else path.open("rb") as file:
         try:
             for number, raw in enumerate(file, 1):
+                if number == 1:
+                    refuse_utf16(raw, caller, path)
                 line = _decode(raw, f"{path}, line {number}", caller)
-                yield number, line.removeprefix(_BOM) if number == 1 else line
+                yield number, line.removeprefix(BOM) if number == 1 else line
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise ValueError(
                 f"{caller}: a .gz file must be whole gzip; "
@@ -134,56 +266,5 @@ def _lines(path: Path, caller: str) -> Iterator[tuple[int, str]]:
 
 
 def _decode(raw: bytes, place: str, caller: str) -> str:
-    raw = raw.removesuffix(b"\r\n").removesuffix(b"\n")
     require(b"\0" not in raw, f"{caller}: the file must be text; got a NUL byte at {place}")
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{caller}: text must be UTF-8; got byte 0x{raw[error.start]:02x} at {place}, "
-            f"byte {error.start + 1}. Convert the file, for example with iconv"
-        ) from None
-
-
-def _split_tab(line: str, place: str) -> tuple[str, str]:
-    fields = line.split("\t")
-    require(
-        len(fields) == 2,
-        "read_pairs: a line must hold exactly one tab, source TAB target; "
-        f"got {len(fields) - 1} at {place}",
-    )
-    return fields[0], fields[1]
-
-
-def _split_json(line: str, place: str) -> tuple[str, str]:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        bad_json = isinstance(error, json.JSONDecodeError)
-        fault = f"{error.msg} in column {error.colno}" if bad_json else str(error)
-        raise ValueError(
-            f"read_pairs: a line must be a JSON object; got {fault} at {place}"
-        ) from None
-    require(
-        isinstance(record, dict),
-        f"read_pairs: a line must be a JSON object; got {type(record).__name__} at {place}",
-    )
-    return _string(record, "source", place), _string(record, "target", place)
-
-
-def _string(record: dict[str, object], key: str, place: str) -> str:
-    require(
-        key in record, f'read_pairs: every object needs "{key}"; got {sorted(record)} at {place}'
-    )
-    text = record[key]
-    if not isinstance(text, str):
-        raise ValueError(
-            f'read_pairs: "{key}" must be a string; got {type(text).__name__} at {place}'
-        )
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise ValueError(
-            f'read_pairs: "{key}" must be whole Unicode; got half a surrogate pair at {place}'
-        ) from None
-    return text
+    return decode_line(raw, caller, place)

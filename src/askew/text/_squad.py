@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from askew._check import require
+from askew._encoding import decode_file
+from askew._files import existing_file
 from askew.text._questions import Context, Question, QuestionSet
 
-BOM = "\ufeff"
 _SHOWN = 60
 _T = TypeVar("_T")
 
@@ -53,7 +54,7 @@ def read_squad(path: str | Path) -> QuestionSet:
     """
     path, caller = Path(path), "read_squad"
     collected = _Collected(caller, path)
-    text = _decode(read_bytes(path, caller), path, caller)
+    text = decode_file(read_bytes(path, caller), caller, path)
     for article in _Record(_parsed(text, caller, f"{path}"), caller, path).records("data"):
         title = article.string("title") if "title" in article else ""
         for paragraph in article.records("paragraphs"):
@@ -72,10 +73,11 @@ def read_question_lines(path: str | Path) -> QuestionSet:
     """Read one question per line, each a JSON object; a `.gz` is unpacked.
 
     An object has the strings "question" and "context", and either "answers", a list of
-    objects with "text" and "start", or one "answer" and its "start". An empty list means that
-    the context has no answer. "title" and "id" are optional; the default id is "line-" and the
-    number of the line. Other keys are ignored. Equal contexts of one title are merged. Answers
-    must fit as in `read_squad`, or are refused.
+    objects with "text" and "start" (or "answer_start"), or one "answer" and its "start". Rows of
+    the datasets library have in "answers" an object with a list "text" and a list "answer_start".
+    An empty list means that the context has no answer. "title" and "id" are optional; the default
+    id is "line-" and the number of the line. Other keys are ignored. Equal contexts of one title
+    are merged. Answers must fit as in `read_squad`, or are refused.
 
     Args:
         path: The file.
@@ -98,14 +100,14 @@ def read_question_lines(path: str | Path) -> QuestionSet:
     """
     path, caller = Path(path), "read_question_lines"
     collected = _Collected(caller, path)
-    text = _decode(read_bytes(path, caller), path, caller).removesuffix("\n")
+    text = decode_file(read_bytes(path, caller), caller, path).removesuffix("\n")
     for number, line in enumerate(text.split("\n") if text else [], 1):
         place = f"line {number}"
         record = _Record(_parsed(line, caller, f"{path}, {place}"), caller, path, place)
         title = record.string("title") if "title" in record else ""
         context = Context(title, record.string("context"))
         several = "answers" in record
-        answers = record.answers("text", "start") if several else [record.span("answer", "start")]
+        answers = record.line_answers() if several else [record.span("answer", "start")]
         name = record.name() if "id" in record else f"line-{number}"
         collected.add(name, record.string("question"), context, answers)
     return collected.questions()
@@ -249,6 +251,27 @@ class _Record:
     def answers(self, text: str, start: str) -> list[tuple[str, int]]:
         return [answer.span(text, start) for answer in self.records("answers")]
 
+    def line_answers(self) -> list[tuple[str, int]]:
+        """Return the answers of a line: a list of objects, or an object of two lists."""
+        if not isinstance(self._fields["answers"], dict):
+            return [
+                answer.span("text", "answer_start" if "answer_start" in answer else "start")
+                for answer in self.records("answers")
+            ]
+        columns = _Record(self._fields["answers"], self._caller, self._path, self._trail)
+        texts, starts = (columns._get(key, list, "a list") for key in ("text", "answer_start"))
+        require(
+            len(texts) == len(starts),
+            f'{self._caller}: "text" and "answer_start" must have the same length; '
+            f"got {len(texts)} and {len(starts)} at {self._place}",
+        )
+        pairs = zip(texts, starts, strict=True)
+        rows = [{"text": text, "answer_start": start} for text, start in pairs]
+        return [
+            _Record(row, self._caller, self._path, self._trail).span("text", "answer_start")
+            for row in rows
+        ]
+
     def span(self, text: str, start: str) -> tuple[str, int]:
         return self.string(text), self._get(start, int, "a whole number")
 
@@ -275,9 +298,7 @@ def _short(text: str) -> str:
 
 
 def read_bytes(path: Path, caller: str) -> bytes:
-    require(path.exists(), f"{caller}: the file must exist; got {path}")
-    require(not path.is_dir(), f"{caller}: a file is needed; got the directory {path}")
-    raw = path.read_bytes()
+    raw = existing_file(caller, path).read_bytes()
     if not path.name.lower().endswith(".gz"):
         return raw
     try:
@@ -285,17 +306,6 @@ def read_bytes(path: Path, caller: str) -> bytes:
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(
             f"{caller}: a .gz file must be whole gzip; got {path} damaged: {error}"
-        ) from None
-
-
-def _decode(raw: bytes, path: Path, caller: str) -> str:
-    try:
-        return raw.decode("utf-8").removeprefix(BOM)
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"{caller}: text must be UTF-8; got byte 0x{raw[error.start]:02x} at {path}, "
-            f"line {line}. Convert the file, for example with iconv"
         ) from None
 
 
@@ -308,7 +318,7 @@ def _parsed(text: str, caller: str, place: str) -> object:
 
 def _begins_with_question(path: Path) -> bool:
     caller = "read_questions"
-    first = _decode(read_bytes(path, caller), path, caller).partition("\n")[0]
+    first = decode_file(read_bytes(path, caller), caller, path).partition("\n")[0]
     try:
         record = json.loads(first)
     except (ValueError, RecursionError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from askew._check import require, requires_extra
+from askew._check import refuse_string, require, requires_extra
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -31,6 +31,7 @@ class TfidfIndex:
 
     Raises:
         ValueError: If there is no word.
+        TypeError: If `contexts` is a string and not a list of them.
         ModuleNotFoundError: If scikit-learn is not installed.
 
     Example:
@@ -46,6 +47,7 @@ class TfidfIndex:
         with requires_extra("TfidfIndex", "apps"):
             from scipy.sparse import csr_matrix
             from sklearn.feature_extraction.text import TfidfVectorizer
+        refuse_string("TfidfIndex", "contexts", contexts)
         self.contexts = list(contexts)
         self._spans = [_sentence_spans(text) for text in self.contexts]
         sentences = [

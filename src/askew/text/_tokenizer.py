@@ -1,14 +1,24 @@
 """One byte-pair vocabulary for both languages, and token numbers in padded batches."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 from jaxtyping import Int
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from torch import Tensor
 
-from askew._check import require
+from askew._check import refuse_string, require
 from askew.text._protect import MARK, MARKS
 
 PADDING = 0
@@ -17,8 +27,17 @@ START = 1
 """Number of the token that begins a translation."""
 END = 2
 """Number of the token that ends a text."""
-_SPECIAL = ("<pad>", "<s>", "</s>")
-_SMALLEST = 256 + len(_SPECIAL)
+SPECIAL = ("<pad>", "<s>", "</s>")
+SPECIAL_TOKENS = dict(zip(("pad_token", "bos_token", "eos_token"), SPECIAL, strict=True))
+"""What transformers calls the special tokens."""
+AUTO_TOKENIZER = {
+    "tokenizer_class": "PreTrainedTokenizerFast",
+    "split_special_tokens": True,  # in a text they are text
+    "clean_up_tokenization_spaces": False,
+    "model_input_names": ["input_ids", "attention_mask"],
+}
+"""What AutoTokenizer of transformers reads in tokenizer_config.json."""
+_SMALLEST = 256 + len(SPECIAL)
 
 
 def train_tokenizer(
@@ -26,7 +45,8 @@ def train_tokenizer(
 ) -> Tokenizer:
     """Train byte-level byte-pair encoding; every digit is a token of its own.
 
-    Any text can be encoded and decodes to itself, since bytes are the smallest pieces.
+    Any text can be encoded and decodes to itself, since bytes are the smallest pieces. A special
+    token in a text is text too.
 
     Args:
         texts: Texts to learn from, usually both sides of the training pairs.
@@ -39,12 +59,14 @@ def train_tokenizer(
 
     Raises:
         ValueError: If `vocab_size` is too small.
+        TypeError: If `texts` is a string and not a list of them.
 
     Example:
         >>> tokenizer = train_tokenizer(["one 12", "two 12"], vocab_size=300)
         >>> tokenizer.decode(tokenizer.encode("two 21 ü").ids)
         'two 21 ü'
     """
+    refuse_string("train_tokenizer", "texts", texts)
     marks = MARKS if protect else ()
     smallest = _SMALLEST + len(marks)
     require(
@@ -61,7 +83,7 @@ def train_tokenizer(
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size - len(marks),
-        special_tokens=list(_SPECIAL),
+        special_tokens=list(SPECIAL),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
@@ -70,7 +92,51 @@ def train_tokenizer(
     tokenizer.train_from_iterator(texts, trainer)
     # Not "special" to the tokenizers library, which drops special tokens when it decodes.
     tokenizer.add_tokens([AddedToken(mark, special=False, normalized=False) for mark in marks])
+    read_special_tokens_as_text(tokenizer)
     return tokenizer
+
+
+def ending(tokenizer: Tokenizer) -> Tokenizer:
+    """Return a copy that ends every text with the end token, as training does."""
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    end = SPECIAL[END]
+    copy.post_processor = processors.TemplateProcessing(
+        single=f"$A {end}", pair=f"$A {end} $B {end}", special_tokens=[(end, END)]
+    )
+    return copy
+
+
+def read_special_tokens_as_text(tokenizer: Tokenizer) -> None:
+    """Make a tokenizer cut "<s>" or "[CLS]" in a text as it cuts any other text.
+
+    Otherwise a user's text could hold the end of a sentence. The setting is in no tokenizer.json
+    and in no copy of a tokenizer, so all that encodes texts makes it anew.
+
+    Args:
+        tokenizer: Any tokenizer of the tokenizers library; it is changed.
+
+    Example:
+        >>> from tokenizers import models
+        >>> tokenizer = Tokenizer(models.WordLevel({"?": 0, "</s>": 1}, unk_token="?"))
+        >>> _ = tokenizer.add_special_tokens(["</s>"])
+        >>> read_special_tokens_as_text(tokenizer)
+        >>> tokenizer.encode("</s>").ids
+        [0, 0]
+    """
+    tokenizer.encode_special_tokens = True
+    added = tokenizer.get_added_tokens_decoder()
+    contents = {number: token.content for number, token in added.items() if token.special}
+    # Some models, as Unigram, have the whole special token as a piece.
+    found = [
+        content
+        for number, content in contents.items()
+        if len(content) > 1 and number in tokenizer.encode(content, add_special_tokens=False).ids
+    ]
+    if found:
+        inside = "|".join(f"{re.escape(one[0])}(?={re.escape(one[1:])})" for one in found)
+        cut = pre_tokenizers.Split(Regex(inside), "isolated")
+        usual = tokenizer.pre_tokenizer
+        tokenizer.pre_tokenizer = cut if usual is None else pre_tokenizers.Sequence([usual, cut])
 
 
 def is_protecting(tokenizer: Tokenizer) -> bool:
@@ -96,7 +162,7 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         path: The file.
 
     Returns:
-        The tokenizer.
+        The tokenizer, which adds no token to a text.
 
     Raises:
         ValueError: If the file is missing, is not a tokenizer, or numbers its special tokens
@@ -110,17 +176,34 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         ...     load_tokenizer(path).encode("cat").tokens
         ['cat']
     """
-    require(Path(path).is_file(), f"load_tokenizer: the file must exist; got {path}")
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises bare Exception
-        raise ValueError(f"load_tokenizer: no tokenizer can be read; got {path}: {error}") from None
-    numbers = tuple(tokenizer.token_to_id(token) for token in _SPECIAL)
+    tokenizer = _read(path, "load_tokenizer")
+    numbers = tuple(tokenizer.token_to_id(token) for token in SPECIAL)
     require(
         numbers == (PADDING, START, END),
-        f"load_tokenizer: {', '.join(_SPECIAL)} must be tokens 0, 1, 2; got {numbers} in {path}",
+        f"load_tokenizer: {', '.join(SPECIAL)} must be tokens 0, 1, 2; got {numbers} in {path}",
     )
+    tokenizer.post_processor = None  # which ends texts for transformers; here batches do
     return tokenizer
+
+
+def load_any_tokenizer(path: str | Path) -> Tokenizer:
+    """Load the tokenizer.json of any model, whose special tokens then match nothing in a text.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The tokenizer, changed as `read_special_tokens_as_text` does.
+
+    Raises:
+        ValueError: If the file is missing or is not a tokenizer.
+
+    Example:
+        >>> load_any_tokenizer("/nowhere/tokenizer.json")
+        Traceback (most recent call last):
+        ValueError: load_any_tokenizer: the file must exist; got /nowhere/tokenizer.json
+    """
+    return _read(path, "load_any_tokenizer")
 
 
 def pad_batch(
@@ -146,3 +229,13 @@ def pad_batch(
         tokens[i, : len(row)] = torch.tensor(row, dtype=torch.long)
         mask[i, : len(row)] = 1
     return tokens, mask
+
+
+def _read(path: str | Path, caller: str) -> Tokenizer:
+    require(Path(path).is_file(), f"{caller}: the file must exist; got {path}")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+        read_special_tokens_as_text(tokenizer)
+    except Exception as error:  # tokenizers raises bare Exception
+        raise ValueError(f"{caller}: no tokenizer can be read; got {path}: {error}") from None
+    return tokenizer

@@ -6,11 +6,22 @@ from typing import NamedTuple
 from tokenizers import Tokenizer
 
 from askew._check import require
-from askew._files import write_text
-from askew.text._pairs import ParallelText
-from askew.text._tokenizer import is_protecting, load_tokenizer, train_tokenizer
+from askew._files import write_json, write_text
+from askew.text._pairs import ParallelText, refuse_strings
+from askew.text._tokenizer import (
+    AUTO_TOKENIZER,
+    END,
+    PADDING,
+    SPECIAL,
+    SPECIAL_TOKENS,
+    START,
+    ending,
+    is_protecting,
+    load_tokenizer,
+    train_tokenizer,
+)
 
-_JOINT, _TARGET = "tokenizer.json", "target_tokenizer.json"
+_JOINT, _TARGET, _SETTINGS = "tokenizer.json", "target_tokenizer.json", "tokenizer_config.json"
 
 
 class Tokenizers(NamedTuple):
@@ -46,6 +57,7 @@ def train_tokenizers(
 
     Raises:
         ValueError: If `vocab_size` is too small.
+        TypeError: If a side is a string and not a list of them.
 
     Example:
         >>> pairs = ParallelText(["one two"], ["um dois"])
@@ -53,6 +65,7 @@ def train_tokenizers(
         >>> joint.source is joint.target
         True
     """
+    refuse_strings("train_tokenizers", pairs)
     if separate:
         sides = (train_tokenizer(side, vocab_size=vocab_size, protect=protect) for side in pairs)
         return Tokenizers(*sides)
@@ -63,6 +76,10 @@ def train_tokenizers(
 
 def save_tokenizers(tokenizers: Tokenizers, folder: str | Path) -> None:
     """Write tokenizer.json, and target_tokenizer.json if the target has its own.
+
+    In these files a text ends with its end token, as in training, and tokenizer_config.json names
+    the special tokens, so that AutoTokenizer of transformers reads the folder. The tokenizers
+    themselves, and what `load_tokenizers` returns, add no token.
 
     Each file is written as a whole or not at all. A target_tokenizer.json that is no longer needed
     is removed.
@@ -88,7 +105,28 @@ def save_tokenizers(tokenizers: Tokenizers, folder: str | Path) -> None:
     if joint:
         (folder / _TARGET).unlink(missing_ok=True)
     for tokenizer, name in zip(tokenizers[: 1 if joint else 2], (_JOINT, _TARGET), strict=False):
-        write_text(folder / name, tokenizer.to_str(pretty=True))
+        write_text(folder / name, ending(tokenizer).to_str(pretty=True))
+    save_tokenizer_settings(tokenizers.source, folder)
+
+
+def save_tokenizer_settings(tokenizer: Tokenizer, folder: str | Path) -> None:
+    """Write tokenizer_config.json, by which AutoTokenizer reads special tokens as text, too.
+
+    Args:
+        tokenizer: That of tokenizer.json. For one of this package the file also names the special
+            tokens.
+        folder: An existing folder.
+
+    Example:
+        >>> import json, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_tokenizer_settings(train_tokenizer(["one"], vocab_size=262), folder)
+        ...     json.loads((Path(folder) / "tokenizer_config.json").read_text())["eos_token"]
+        '</s>'
+    """
+    numbers = [tokenizer.token_to_id(token) for token in SPECIAL]
+    ours = numbers == [PADDING, START, END]
+    write_json(Path(folder) / _SETTINGS, {**AUTO_TOKENIZER, **(SPECIAL_TOKENS if ours else {})})
 
 
 def load_tokenizers(folder: str | Path) -> Tokenizers:

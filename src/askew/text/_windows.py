@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
-from askew._check import require
+from askew._check import refuse_string, require
+from askew.text._tokenizer import read_special_tokens_as_text
 
 
 class TextTokens(NamedTuple):
@@ -33,7 +34,8 @@ class SpanTokenizer:
 
     Args:
         tokenizer: Any tokenizer of the tokenizers library. Its truncation and padding are
-            switched off. `before` and `after` are the special tokens that it adds to a text.
+            switched off, and its special tokens match nothing in a text. `before` and `after`
+            are the special tokens that it adds to a text.
 
     Example:
         >>> from askew.text import train_tokenizer
@@ -46,6 +48,7 @@ class SpanTokenizer:
     def __init__(self, tokenizer: Tokenizer) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
+        read_special_tokens_as_text(tokenizer)
         self.tokenizer = tokenizer
         inner = tokenizer.encode("a", add_special_tokens=False).ids
         outer = tokenizer.encode("a").ids
@@ -76,7 +79,11 @@ class SpanTokenizer:
 
         Returns:
             The tokens of each.
+
+        Raises:
+            TypeError: If `texts` is a string and not a list of them.
         """
+        refuse_string("SpanTokenizer.encode_all", "texts", texts)
         encodings = self.tokenizer.encode_batch(texts, add_special_tokens=False)
         return [_tokens(encoding.ids, encoding.offsets) for encoding in encodings]
 

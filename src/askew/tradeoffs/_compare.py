@@ -5,20 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import filelock
-
 from askew._budget import Budget, Tuning
 from askew._check import require
 from askew._files import read_json, write_json, write_text
-from askew._folders import check_resumable
+from askew._folders import WORK, check_resumable, clear_work, one_writer
 from askew.tradeoffs._results import results_of, trials_csv
-from askew.tradeoffs._running.cost_measurement import measure_costs
+from askew.tradeoffs._running.cost_measurement import measure_costs, read_costs
 from askew.tradeoffs._running.plan import RunPlan
-from askew.tradeoffs._running.trial import load_trial
-from askew.tradeoffs._running.trials import calibrate, run_trials
-from askew.tradeoffs._running.tuning import Tuned, check_space, tune
+from askew.tradeoffs._running.trial import is_finished, load_trial, unfinished
+from askew.tradeoffs._running.trials import calibrate, check_processes, run_trials
+from askew.tradeoffs._running.tuning import Tuned, check_journal, check_space, tune
 from askew.tradeoffs._running.watcher import Watcher
-from askew.tradeoffs._statistics.sequential import sequential_confidence
 from askew.tradeoffs._statistics.verdicts import Metric, Verdict
 from askew.tradeoffs._task import Arm, Model, Task
 
@@ -104,11 +101,23 @@ def prepare_comparison(
 
 def _prepare(plan: RunPlan[Model]) -> dict:
     plan.check()
+    check_processes()
     if plan.tuning is not None:
         check_space(plan.arms, plan.tuning)
     identity = plan.identity()
     check_resumable(plan.out, "comparison.json", identity, caller="compare")
+    _check_stored(plan)
     return identity
+
+
+def _check_stored(plan: RunPlan[Model]) -> None:
+    """Refuse files of an earlier run that cannot be used, before the first new trial."""
+    if plan.tuning is not None:
+        check_journal(plan.out)
+    for arm, seed in plan.trials:
+        if is_finished(plan.out, arm.name, seed):
+            load_trial(plan.out, arm.name, seed)
+    read_costs(plan.out)
 
 
 def compare(
@@ -162,7 +171,10 @@ def compare(
     Raises:
         ValueError: If settings do not fit, the last look is not at all seeds, or the folder
             holds another comparison.
-        RuntimeError: If another process runs a comparison in this folder.
+        RuntimeError: If another process runs a comparison in this folder, or a trial fails; its
+            message then names arm, seed, and the place in your code.
+        FloatingPointError: If every training diverged. An arm with a training that diverged gets
+            no verdict, the others keep theirs.
 
     Example:
         >>> from askew.tasks import APPLICATIONS
@@ -191,14 +203,11 @@ def compare(
         bool(plan.looks) and plan.looks[-1] == len(seeds),
         f"compare: the last look must be at all {len(seeds)} seeds; got looks {plan.looks}",
     )
-    sequential_confidence(plan.looks)  # refuses looks that do not increase
+    plan.interval_confidence()  # refuses looks, and too many arms for several looks
     identity = _prepare(plan)
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        with filelock.FileLock(out / ".lock", timeout=0):
-            return _run(plan, identity, watcher or Watcher())
-    except filelock.Timeout:
-        raise RuntimeError(f"compare: another process is at work in {out}") from None
+    with one_writer(out, caller="compare"):
+        clear_work(out, keep=unfinished(out, [arm.name for arm in arms]))
+        return _run(plan, identity, watcher or Watcher())
 
 
 def _run(plan: RunPlan[Model], identity: dict, watcher: Watcher) -> Comparison:
@@ -237,15 +246,24 @@ def _stored_steps(plan: RunPlan[Model], identity: dict, watcher: Watcher) -> dic
         steps = {arm.name: int(plan.budget.steps or 0) for arm in plan.arms}
     else:
         steps = calibrate(
-            plan.task, plan.arms, minutes=minutes, jobs=plan.jobs, threads=plan.threads
+            plan.task,
+            plan.arms,
+            minutes=minutes,
+            jobs=plan.jobs,
+            threads=plan.threads,
+            folder=plan.out / WORK,
         )
     write_json(stored, identity | {"steps": steps})
     return steps
 
 
+_DECIDED = ("pays", "does not pay")
+
+
 def _is_decided(verdicts: Sequence[Verdict], metric: Metric) -> bool:
     return all(
-        verdict.equivalent or verdict.verdict in ("pays", "does not pay")
+        # More seeds cannot decide about an arm whose training diverged.
+        verdict.equivalent or verdict.difference is None or verdict.verdict in _DECIDED
         for verdict in verdicts
         if verdict.metric == metric.name
     )

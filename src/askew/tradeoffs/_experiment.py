@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from askew._budget import Budget, Range, Tuning
 from askew._check import require
+from askew._files import check_name
 from askew.tradeoffs._compare import Comparison, compare
 from askew.tradeoffs._experiment_models import ArmModels
 from askew.tradeoffs._experiment_settings import (
@@ -109,6 +110,9 @@ class Experiment(Task[nn.Module]):
     _timed: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_name("Experiment", "name", self.name)
+        for arm in self.models:
+            check_name("Experiment", "the name of a model", arm)
         require(
             len(self.models) >= 2,
             f"Experiment: models must be two or more; got {list(self.models)}",

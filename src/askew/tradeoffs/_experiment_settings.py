@@ -139,13 +139,23 @@ def seconds(device: str) -> float:
 
 
 def checked_values(score: Score, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Score all outputs; refuse values that are not finite or of a wrong shape."""
+    """Score all outputs.
+
+    Raises:
+        ValueError: If there is neither one value nor one per item.
+        FloatingPointError: If a value is not finite, as after a training that diverged.
+    """
     values = torch.as_tensor(score.function(outputs, targets)).double()
     require(
-        values.shape in ((), (len(targets),)) and bool(torch.isfinite(values).all()),
-        "Experiment: a score must be finite, one number or one per item; got shape "
+        values.shape in ((), (len(targets),)),
+        "Experiment: a score must be one number or one per item; got shape "
         f"{tuple(values.shape)} of {score.metric.name}, {len(targets)} items",
     )
+    broken = values[~values.isfinite()]
+    if len(broken):
+        raise FloatingPointError(
+            f"Experiment: a score must be finite; got {score.metric.name} {broken[0].item()}"
+        )
     return values
 
 

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 
 from askew._config import to_dict
+from askew.tradeoffs._report.language import diverged_reason
 from askew.tradeoffs._report.summary import headline
 from askew.tradeoffs._running.plan import RunPlan
 from askew.tradeoffs._running.task_costs import (
@@ -21,8 +22,7 @@ from askew.tradeoffs._running.task_costs import (
 )
 from askew.tradeoffs._running.trial import GAP, Trial
 from askew.tradeoffs._running.tuning import Tuned
-from askew.tradeoffs._statistics.sequential import sequential_confidence
-from askew.tradeoffs._statistics.verdicts import Metric, Row, Verdict, analyze, shared_confidence
+from askew.tradeoffs._statistics.verdicts import Metric, Row, Verdict, analyze
 from askew.tradeoffs._task import Arm, Model, Task
 
 SPEED_METRICS = (
@@ -61,24 +61,18 @@ def results_of(
     The arms of the plan are the tuned ones; `tuned` is empty if the arms were not tuned.
     """
     task, arms = plan.task, plan.arms
-    metrics = (*task.metrics, *_gap_metrics(task, trials), *_speed_metrics(task))
-    metrics = (*metrics, *task_cost_metrics(costs, trials, metrics))
+    if all(trial.diverged for trial in trials):
+        raise FloatingPointError(f"compare: every training diverged, first {trials[0].diverged}")
+    finite = [trial for trial in trials if not trial.diverged]
+    metrics = (*task.metrics, *_gap_metrics(task, finite), *_speed_metrics(task))
+    metrics = (*metrics, *task_cost_metrics(costs, finite, metrics))
     judged = [m for m in metrics if _is_judged(costs, m.name)]
-    confidence = sequential_confidence(
-        plan.looks, confidence=shared_confidence(0.95, len(arms) - 1)
-    )
-    verdicts = analyze(
-        _rows(trials, costs),
-        baseline=arms[-1].name,
-        metrics=judged,
-        confidence=confidence,
-        correction="none",
-    )
+    verdicts = _judge(plan, trials, costs, judged)
     results = {
         "version": 1,
         "task": task.name,
         "summary": headline(verdicts, metrics),
-        "settings": _settings_entry(plan, trials, confidence),
+        "settings": _settings_entry(plan, trials),
         "versions": versions(),
         "metrics": [asdict(metric) for metric in metrics],
         "arms": [_arm_entry(task, arm, trials, costs) for arm in arms],
@@ -90,13 +84,67 @@ def results_of(
     return verdicts, results
 
 
-def _settings_entry(plan: RunPlan[Model], trials: Sequence[Trial], confidence: float) -> dict:
+def _judge(
+    plan: RunPlan[Model], trials: Sequence[Trial], costs: dict, metrics: Sequence[Metric]
+) -> list[Verdict]:
+    """Judge the arms none of whose trainings diverged; the others get the reason why not."""
+    arms, confidence = [arm.name for arm in plan.arms], plan.interval_confidence()
+    *challengers, baseline = arms
+    lost = {arm: [t.seed for t in trials if t.arm == arm and t.diverged] for arm in arms}
+    whole = [arm for arm in arms if not lost[arm]]
+    verdicts: list[Verdict] = []
+    if baseline in whole and len(whole) > 1:
+        verdicts = analyze(
+            _rows([trial for trial in trials if trial.arm in whole], costs),
+            baseline=baseline,
+            metrics=metrics,
+            confidence=confidence,
+            correction="none",
+        )
+    for challenger in challengers:
+        if lost[challenger] or lost[baseline]:
+            reason = "; ".join(
+                diverged_reason(arm, lost[arm]) for arm in (challenger, baseline) if lost[arm]
+            )
+            seeds = {trial.seed for trial in trials} - {*lost[challenger], *lost[baseline]}
+            verdicts += [
+                _without_verdict(metric, challenger, baseline, len(seeds), confidence, reason)
+                for metric in metrics
+            ]
+    order = [metric.name for metric in metrics]
+    order += [verdict.metric for verdict in verdicts if verdict.metric not in order]
+    return sorted(verdicts, key=lambda v: (order.index(v.metric), v.challenger))
+
+
+def _without_verdict(
+    metric: Metric, challenger: str, baseline: str, seeds: int, confidence: float, reason: str
+) -> Verdict:
+    return Verdict(
+        metric=metric.name,
+        challenger=challenger,
+        baseline=baseline,
+        verdict=None,
+        difference=None,
+        low=None,
+        high=None,
+        equivalence=float(metric.equivalence),
+        equivalent=None,
+        minimum_detectable=None,
+        seeds=seeds,
+        seed_differences=(),
+        wins=None,
+        confidence=confidence,
+        reason=reason,
+    )
+
+
+def _settings_entry(plan: RunPlan[Model], trials: Sequence[Trial]) -> dict:
     return {
         "data": dict(plan.task.describe()),
         **plan.whole_settings,
         "seeds": list(dict.fromkeys(trial.seed for trial in trials)),
         "looks": list(plan.looks),
-        "confidence": confidence,
+        "confidence": plan.interval_confidence(),
         "correction": "bonferroni" if len(plan.arms) > 2 else "none",
         "budget": asdict(plan.budget),
         "steps": dict(plan.steps),
@@ -128,7 +176,7 @@ def _is_judged(costs: dict, name: str) -> bool:
 
 def _gap_metrics(task: Task[Model], trials: Sequence[Trial]) -> tuple[Metric, ...]:
     """Describe the generalisation gap of the first metric, which is shown and not judged."""
-    if not all(GAP in trial.metrics for trial in trials):
+    if not trials or not all(GAP in trial.metrics for trial in trials):
         return ()
     first = task.metrics[0]
     label = f"generalisation gap of {first.label}"
@@ -136,13 +184,13 @@ def _gap_metrics(task: Task[Model], trials: Sequence[Trial]) -> tuple[Metric, ..
 
 
 def _figures(trial: Trial, costs: dict) -> dict[str, float]:
-    speed = costs["speed"][str(trial.seed)][trial.arm]
+    speed = {} if trial.diverged else costs["speed"][str(trial.seed)][trial.arm]
     seconds = {"train_seconds": trial.train_seconds}
     return {**trial.metrics, **speed, **seconds, **task_costs(costs, trial)}
 
 
 def _arm_entry(task: Task[Model], arm: Arm, trials: Sequence[Trial], costs: dict) -> dict:
-    of_arm = [trial for trial in trials if trial.arm == arm.name]
+    of_arm = [trial for trial in trials if trial.arm == arm.name and not trial.diverged]
     speeds = [costs["speed"][str(trial.seed)][arm.name] for trial in of_arm]
     return {
         "name": arm.name,
@@ -183,6 +231,7 @@ def _trial_entry(trial: Trial, costs: dict) -> dict:
         "arm": trial.arm,
         "seed": trial.seed,
         "metrics": {name: _finite(value) for name, value in _figures(trial, costs).items()},
+        **({"diverged": trial.diverged} if trial.diverged else {}),
         "train_seconds": trial.train_seconds,
         "curve": [{name: _finite(value) for name, value in p.items()} for p in trial.curve],
     }
@@ -192,15 +241,15 @@ def trials_csv(trials: Sequence[dict]) -> str:
     """Write a line for each trial of results.json."""
     text = io.StringIO()
     writer = csv.writer(text)
-    names = list(trials[0]["metrics"])
+    names = list(dict.fromkeys(name for trial in trials for name in trial["metrics"]))
     writer.writerow(["arm", "seed", *names])
     for trial in trials:
-        writer.writerow([trial["arm"], trial["seed"], *(trial["metrics"][n] for n in names)])
+        writer.writerow([trial["arm"], trial["seed"], *(trial["metrics"].get(n) for n in names)])
     return text.getvalue()
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def _speed_metrics(task: Task[Model]) -> tuple[Metric, ...]:
@@ -210,7 +259,9 @@ def _speed_metrics(task: Task[Model]) -> tuple[Metric, ...]:
 
 def versions() -> dict[str, str]:
     """Return the versions of the packages that made the results, of those installed."""
-    packages = ("askew", "torch", "transformers", "tokenizers", "sacrebleu", "numpy", "scipy")
+    models = ("askew", "torch", "transformers", "tokenizers")
+    data_and_scores = ("babel", "sacrebleu", "numpy", "scipy")
+    packages = (*models, *data_and_scores)
     return {
         "python": sys.version.split()[0],
         **{name: version(name) for name in packages if find_spec(name) is not None},

@@ -7,7 +7,6 @@ from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic takes that of typing from Python 3.12 on
 
 _MAX_ERRORS = 3
-_LARGEST_LOG_RATIO = 700.0
 """Its exponential is near the largest number there is."""
 
 
@@ -48,6 +47,7 @@ class _Trial(TypedDict):
     arm: str
     seed: int
     metrics: Mapping[str, FiniteFloat | None]
+    diverged: NotRequired[str]
     curve: Sequence[_Point]
 
 
@@ -122,7 +122,8 @@ class _StoredPoint(TypedDict):
 
 
 class _StoredTrial(TypedDict):
-    metrics: Mapping[str, float]  # of a training that diverged, not finite
+    metrics: Mapping[str, float]
+    diverged: NotRequired[str]
     train_seconds: Annotated[FiniteFloat, Field(gt=0)]
     curve: Sequence[_StoredPoint]
 
@@ -157,11 +158,11 @@ def _fault(kind: TypeAdapter, values: Mapping[str, Any]) -> str:
 def _mismatch(results: Mapping[str, Any]) -> str:
     """Describe which name is unknown, or which verdict contradicts itself."""
     arms = {arm["name"] for arm in results["arms"]}
-    scales = {metric["name"]: metric["scale"] for metric in results["metrics"]}
+    metrics = {metric["name"] for metric in results["metrics"]}
     unknown = {trial["arm"] for trial in results["trials"]} - arms | _unknown_candidates(results)
     for verdict in results["verdicts"]:
         unknown |= {verdict["challenger"], verdict["baseline"]} - arms
-        unknown |= {verdict["metric"]} - scales.keys()
+        unknown |= {verdict["metric"]} - metrics
     if unknown:
         return f"no arm or metric of the name {min(unknown)!r}"
     for metric in results["metrics"]:
@@ -176,10 +177,6 @@ def _mismatch(results: Mapping[str, Any]) -> str:
             return f"an interval from {verdict['low']} to {verdict['high']} {about}"
         if verdict["verdict"] is not None and "difference" not in numbers:
             return f"verdict {verdict['verdict']!r} without a difference {about}"
-        if scales[verdict["metric"]] == "ratio":
-            far = [f"{n} {v}" for n, v in numbers.items() if abs(v) > _LARGEST_LOG_RATIO]
-            if far:
-                return f"a logarithm of a ratio out of range, {far[0]} {about}"
     return ""
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from askew._budget import Range
 from askew._check import require
+from askew._files import check_name
 from askew.tradeoffs._statistics.verdicts import Metric
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -48,6 +49,9 @@ class Arm:
             itself.
         training: Changes of the task's numbers of training for this arm alone.
 
+    Raises:
+        ValueError: If no folder can have the name.
+
     Example:
         >>> Arm(name="one rate", config=None, training={"lr": 1e-3}).training["lr"]
         0.001
@@ -57,6 +61,9 @@ class Arm:
     config: Any
     init_offset: int = 0
     training: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_name("Arm", "name", self.name)
 
 
 @dataclass(frozen=True, kw_only=True)

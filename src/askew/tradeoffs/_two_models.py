@@ -6,13 +6,18 @@ from statistics import median
 from typing import Any, Literal, NamedTuple
 
 import torch
-from scipy import stats
 from torch import Tensor, nn
 
 from askew._check import require
 from askew.tradeoffs._experiment_settings import ACCURACY, Loss, Score, score_model
 from askew.tradeoffs._running.batches import answer, as_data, ordered_batches
 from askew.tradeoffs._running.flops import count_parameters
+from askew.tradeoffs._statistics.intervals import (
+    HIGHEST_CONFIDENCE,
+    estimate_spread,
+    margin_of,
+    scale_of,
+)
 
 _STEP_ITEMS = 64
 
@@ -82,7 +87,7 @@ def analyze_asymmetric_tradeoffs(
         score: Figure of quality.
         loss: What a training step computes.
         rounds: How often both steps are timed in turn, >= 1; the medians are returned.
-        confidence: Of the interval, in (0, 1).
+        confidence: Of the interval, in (0, 0.999999999].
 
     Returns:
         Scores, parameters, times and the position that follows from them.
@@ -109,8 +114,8 @@ def analyze_asymmetric_tradeoffs(
         )
     require(rounds >= 1, f"analyze_asymmetric_tradeoffs: rounds must be >= 1; got rounds {rounds}")
     require(
-        0 < confidence < 1,
-        "analyze_asymmetric_tradeoffs: confidence must lie between 0 and 1; "
+        0 < confidence <= HIGHEST_CONFIDENCE,
+        f"analyze_asymmetric_tradeoffs: confidence must be in (0, {HIGHEST_CONFIDENCE}]; "
         f"got confidence {confidence}",
     )
     data = as_data(task_data, "task_data")
@@ -121,8 +126,8 @@ def analyze_asymmetric_tradeoffs(
     gap = sign * (asymmetric - symmetric)
     difference, low, high = gap.mean().item(), None, None
     if gap.ndim and len(gap) > 1:
-        margin = stats.t.ppf((1 + confidence) / 2, len(gap) - 1)
-        margin *= gap.std().item() / len(gap) ** 0.5
+        scale = scale_of(gap.numpy())
+        margin = scale * margin_of(estimate_spread(gap.numpy() / scale, None), confidence)
         low, high = difference - margin, difference + margin
     sizes = [count_parameters(model) for model in models.values()]
     times = _step_seconds([copy.deepcopy(m) for m in models.values()], data, loss, rounds)

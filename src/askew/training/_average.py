@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from askew._files import existing_file
+
 _FILE = "average.safetensors"
 
 
@@ -80,7 +82,7 @@ class WeightAverage:
         Args:
             folder: The checkpoint.
         """
-        for name, stored in load_file(folder / _FILE).items():
+        for name, stored in load_file(existing_file("WeightAverage.load", folder / _FILE)).items():
             self.averages[name].copy_(stored)
 
     def _trained(self) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 
 from accelerate import PartialState
@@ -80,6 +81,44 @@ class EarlyStopping(TrainerCallback):
             control.should_training_stop = True
 
 
+class Divergence(TrainerCallback):
+    """Ends a training that diverged before a checkpoint of it replaces a good one."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, float] | None = None,
+        **_: object,
+    ) -> None:
+        for name in ("loss", "eval_loss"):
+            value = (logs or {}).get(name, 0.0)
+            if not isfinite(value):
+                raise FloatingPointError(_diverged(f"{name} {value}", state))
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: nn.Module | None = None,
+        **_: object,
+    ) -> None:
+        if model is None or not (control.should_save or state.global_step == state.max_steps):
+            return
+        broken = [n for n, weight in model.named_parameters() if not weight.isfinite().all()]
+        if broken:
+            raise FloatingPointError(_diverged(f"{', '.join(broken[:3])} not finite", state))
+
+
+def _diverged(what: str, state: TrainerState) -> str:
+    return (
+        f"train_model: losses and weights must stay finite; got {what} at step "
+        f"{state.global_step}. Lower training.lr"
+    )
+
+
 class CompletionMark(TrainerCallback):
     """Marks a checkpoint once all of it is written; one without the mark is never resumed."""
 
@@ -105,7 +144,8 @@ def _is_whole(mark: Path) -> bool:
     try:
         sizes = parse_json(mark.read_text(encoding="utf-8"))
         return isinstance(sizes, dict) and all(
-            (mark.parent / name).stat().st_size == size for name, size in sizes.items()
+            name == Path(name).name and (mark.parent / name).stat().st_size == size
+            for name, size in sizes.items()
         )
     except (OSError, ValueError):
         return False

@@ -1,6 +1,7 @@
 """The settings of one training run."""
 
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Literal
 
 from askew._check import require
@@ -38,6 +39,8 @@ class PartConfig:
         for key in ("warmup_steps", "weight_decay"):
             value = getattr(self, key)
             require(value is None or value >= 0, f"{name}: {key} must be >= 0; got {key} {value}")
+        for key in ("lr", "weight_decay"):
+            require_finite(name, key, getattr(self, key))
         _check_schedule(name, self.schedule)
 
 
@@ -124,6 +127,8 @@ class RunConfig:
         for key in ("warmup_steps", "weight_decay"):
             value = getattr(self, key)
             require(value >= 0, f"{name}: {key} must be >= 0; got {key} {value}")
+        for key in ("lr", "weight_decay"):
+            require_finite(name, key, getattr(self, key))
         require_share(name, "average_decay", self.average_decay)
         require(
             self.patience is None or self.patience > 0,
@@ -164,6 +169,11 @@ class TrainingConfig(RunConfig):
         RunConfig.__post_init__(self)
         require_share("TrainingConfig", "label_smoothing", self.label_smoothing)
         require_word("TrainingConfig", "target", self.target, ("reference", "teacher", "both"))
+
+
+def require_finite(name: str, key: str, value: float | None) -> None:
+    """Check that a setting is a finite number, or None."""
+    require(value is None or isfinite(value), f"{name}: {key} must be finite; got {key} {value}")
 
 
 def require_share(caller: str, name: str, value: float) -> None:

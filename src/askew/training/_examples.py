@@ -6,8 +6,17 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from askew._check import require
-from askew.text import END, START, BpeDropout, ParallelText, TokenBatches, Tokenizers, pad_batch
+from askew._check import in_words, refuse_string, require
+from askew.text import (
+    END,
+    START,
+    BpeDropout,
+    ParallelText,
+    TokenBatches,
+    Tokenizers,
+    pad_batch,
+    read_special_tokens_as_text,
+)
 
 IGNORED = -100
 
@@ -26,7 +35,7 @@ class TranslationExamples(Dataset):
         seed: Of BPE-dropout.
 
     Raises:
-        ValueError: If a side is longer than `max_tokens`; the message names the pair.
+        ValueError: If a side is longer than `max_tokens`; the message names the pairs.
 
     Example:
         >>> from askew.text import train_tokenizer
@@ -53,13 +62,18 @@ class TranslationExamples(Dataset):
                 pairs, tokenizers, bpe_dropout, ("source", "target"), strict=True
             )
         )
-        for row, lengths in enumerate(self.lengths):
-            require(
-                max(lengths) <= max_tokens,
+        long = [
+            f"pair {row + 1} with {max(lengths)} tokens: {pairs.sources[row][:40]!r}"
+            for row, lengths in enumerate(self.lengths)
+            if max(lengths) > max_tokens
+        ]
+        require(
+            not long,
+            lambda: (
                 f"TranslationExamples: both sides must fit max_tokens {max_tokens}; "
-                f"got pair {row + 1} with {max(lengths)} tokens: {pairs.sources[row][:40]!r}. "
-                "Remove it or raise training.batch_tokens",
-            )
+                f"got {in_words(long)}. Remove it or raise training.batch_tokens"
+            ),
+        )
 
     def __len__(self) -> int:
         return len(self.source.tokens)
@@ -94,6 +108,8 @@ class _TokenizedTexts:
 
     def __init__(self, texts: Sequence[str], tokenizer: Tokenizer, p: float, key: str) -> None:
         self.texts = texts
+        refuse_string("TranslationExamples", "each side of the pairs", texts)
+        read_special_tokens_as_text(tokenizer)
         self.tokens = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
         self.dropout = BpeDropout(tokenizer, p) if p > 0 else None
         self.key = key

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from askew._check import require
-from askew.training._config import PartConfig, RunConfig, require_share
+from askew.training._config import PartConfig, RunConfig, require_finite, require_share
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,4 +74,6 @@ class QATrainingConfig(RunConfig):
             "QATrainingConfig: retrieval_weight must be >= 0 and temperature positive; "
             f"got retrieval_weight {self.retrieval_weight}, temperature {self.temperature}",
         )
+        for key in ("retrieval_weight", "temperature"):
+            require_finite("QATrainingConfig", key, getattr(self, key))
         require_share("QATrainingConfig", "unanswerable", self.unanswerable)

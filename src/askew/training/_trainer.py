@@ -25,6 +25,7 @@ from askew.training._callbacks import (
     Averaging,
     Clock,
     CompletionMark,
+    Divergence,
     EarlyStopping,
     Progress,
     evaluations_since_best,
@@ -72,7 +73,7 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
         self.on_record = on_record
         self.num_tokens = torch.zeros((), dtype=torch.long)
         self.started = time.monotonic()
-        callbacks: list[TrainerCallback] = [self.clock]
+        callbacks: list[TrainerCallback] = [self.clock, Divergence()]
         if self.average is not None:
             callbacks.append(Averaging(self.average))
         if config.patience is not None:
@@ -220,6 +221,7 @@ def train_model(
     Raises:
         ValueError: If the batches of a step cannot be distributed evenly, or if FSDP is
             requested where it would silently not shard.
+        FloatingPointError: If a loss or a weight is not finite; the last checkpoint is from before.
 
     Example:
         >>> import tempfile
@@ -285,6 +287,7 @@ def _arguments(config: RunConfig, out: Path, seed: int) -> Seq2SeqTrainingArgume
         eval_strategy="steps",
         eval_steps=every,
         logging_steps=every,
+        logging_nan_inf_filter=False,  # else a loss that is not finite is logged as the one before
         save_steps=every * max(1, config.evaluations // config.checkpoints),
         save_total_limit=2,
         report_to="none",

@@ -9,7 +9,7 @@ from askew.transformer._cost import (
     training_flops,
 )
 from askew.transformer._encoder_decoder import AsymmetricEncoderDecoder
-from askew.transformer._layers import DecoderLayer, EncoderLayer, FeedForward, LayerCache
+from askew.transformer._layers import DecoderLayer, EncoderLayer, FeedForward, LayerCache, Trace
 from askew.transformer._reader import Reader, ReaderConfig, ReaderLayer, SpanScores
 from askew.transformer._stacks import Decoder, Encoder
 from askew.transformer._token_encoder import TokenEncoder
@@ -30,6 +30,7 @@ __all__ = [
     "SpanScores",
     "StackConfig",
     "TokenEncoder",
+    "Trace",
     "parameter_count",
     "stack_flops",
     "stack_parameters",

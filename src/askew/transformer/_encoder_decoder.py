@@ -1,6 +1,6 @@
 """An encoder-decoder whose two sides may differ in width, depth, heads and dropout."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from askew._key_mask import check_key_mask
 from askew._plain import is_plain
 from askew.attention import KeyValueCache
-from askew.transformer._config import EncoderDecoderConfig
-from askew.transformer._layers import LayerCache
+from askew.transformer._config import EncoderDecoderConfig, StackConfig
+from askew.transformer._layers import DecoderLayer, EncoderLayer, LayerCache, Trace
 from askew.transformer._stacks import Decoder, Encoder
 from askew.transformer._token_encoder import embed_tokens, token_table
 
@@ -28,6 +28,8 @@ class AsymmetricEncoderDecoder(nn.Module):
 
     Args:
         config: Sizes of both sides, and what they share.
+        encoder_layer: Makes a layer of the encoder.
+        decoder_layer: Makes a layer of the decoder.
 
     Example:
         >>> import torch
@@ -48,7 +50,13 @@ class AsymmetricEncoderDecoder(nn.Module):
         ALBERT, 2019, arXiv:1909.11942, section 3.1 (a table of tokens in two factors).
     """
 
-    def __init__(self, config: EncoderDecoderConfig) -> None:
+    def __init__(
+        self,
+        config: EncoderDecoderConfig,
+        *,
+        encoder_layer: Callable[[StackConfig], EncoderLayer] = EncoderLayer,
+        decoder_layer: Callable[[StackConfig, int], DecoderLayer] = DecoderLayer,
+    ) -> None:
         super().__init__()
         encoder, decoder = config.encoder, config.decoder
         self.config = config
@@ -60,11 +68,11 @@ class AsymmetricEncoderDecoder(nn.Module):
         )
         self.source_projection = _projection(width, encoder.d_model) if shared else None
         self.target_projection = _projection(width, decoder.d_model)
-        self.encoder = Encoder(encoder)
+        self.encoder = Encoder(encoder, layer=encoder_layer)
         self.adapter = (
             None if config.adapter == "none" else nn.Linear(encoder.d_model, decoder.d_model)
         )
-        self.decoder = Decoder(decoder, d_source=config.d_memory)
+        self.decoder = Decoder(decoder, config.d_memory, layer=decoder_layer)
         self.output = (
             nn.Linear(decoder.d_model, config.target_vocab, bias=False)
             if config.tie_embeddings == "none"
@@ -98,43 +106,48 @@ class AsymmetricEncoderDecoder(nn.Module):
 
     def encode(
         self,
-        source: Int[Tensor, "batch source"],
+        source: Int[Tensor, "batch source"] | Float[Tensor, "batch source width"],
         *,
         source_mask: Bool[Tensor, "batch source"] | None = None,
+        trace: Trace | None = None,
     ) -> Float[Tensor, "batch source d_memory"]:
         """Encode the source.
 
         Args:
-            source: Source tokens.
+            source: Source tokens, or the rows of their table in their place.
             source_mask: True = a real source token.
+            trace: Takes states and weights of the encoder.
 
         Returns:
             The states that the decoder reads.
         """
         if source_mask is not None:
-            check_key_mask(_NAME, "source_mask", source_mask, *source.shape)
+            check_key_mask(_NAME, "source_mask", source_mask, *source.shape[:2])
         table = self.target_embedding if self.source_embedding is None else self.source_embedding
         x = self.encoder_dropout(embed_tokens(table, self.source_projection, source, start=0))
-        x = self.encoder(x, source_mask)
+        x = self.encoder(x, source_mask, trace)
         return x if self.adapter is None else self.adapter(x)
 
     def decode(
         self,
-        target: Int[Tensor, "batch target"],
+        target: Int[Tensor, "batch target"] | Float[Tensor, "batch target width"],
         memory: Float[Tensor, "batch source d_memory"],
         *,
         source_mask: Bool[Tensor, "batch source"] | None = None,
         target_mask: Bool[Tensor, "batch keys"] | None = None,
         caches: Sequence[LayerCache] | None = None,
+        trace: Trace | None = None,
     ) -> Float[Tensor, "batch target vocab"]:
         """Compute logits of the token after each target prefix, given the encoder's states.
 
         Args:
-            target: Target tokens, with caches only the new ones.
+            target: Target tokens, with caches only the new ones, or the rows of their table in
+                their place.
             memory: The encoder's states.
             source_mask: True = a real source token.
             target_mask: True = a real target token, cached ones included.
             caches: One per decoder layer, see `new_caches`; filled by this call.
+            trace: Takes states and weights of the decoder.
 
         Returns:
             Logits of the next token at every given target position.
@@ -143,11 +156,18 @@ class AsymmetricEncoderDecoder(nn.Module):
         if source_mask is not None:
             check_key_mask(_NAME, "source_mask", source_mask, *memory.shape[:2])
         if target_mask is not None:
-            batch, new = target.shape
+            batch, new = target.shape[:2]
             check_key_mask(_NAME, "target_mask", target_mask, batch, start + new)
         table, projection = self.target_embedding, self.target_projection
         x = self.decoder_dropout(embed_tokens(table, projection, target, start=start))
-        x = self.decoder(x, memory, source_mask=source_mask, target_mask=target_mask, caches=caches)
+        x = self.decoder(
+            x,
+            memory,
+            source_mask=source_mask,
+            target_mask=target_mask,
+            caches=caches,
+            trace=trace,
+        )
         if self.output is not None:
             return self.output(x)
         x = x if projection is None else x @ _map_weight(projection, x, table.weight.shape[1])

@@ -26,6 +26,29 @@ class LayerCache(NamedTuple):
     cross_attention: KeyValueCache
 
 
+class Trace(NamedTuple):
+    """Lists that stacks and layers fill with what they compute on the way; None = not wanted.
+
+    Args:
+        states: The embedded tokens, the stream after every layer but the last, and the result of
+            the final norm, each [batch, length, d_model].
+        attention: The weights of every self-attention, [batch, heads, queries, keys].
+        cross_attention: The weights of every attention to the encoder's states.
+
+    Example:
+        >>> import torch
+        >>> trace = Trace(attention=[])
+        >>> layer = EncoderLayer(StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16))
+        >>> _ = layer(torch.zeros(1, 5, 8), trace=trace)
+        >>> trace.attention[0].shape
+        torch.Size([1, 2, 5, 5])
+    """
+
+    states: list[Tensor] | None = None
+    attention: list[Tensor] | None = None
+    cross_attention: list[Tensor] | None = None
+
+
 class FeedForward(nn.Module):
     r"""Two linear maps with a non-linearity between them, applied to every position by itself.
 
@@ -41,7 +64,7 @@ class FeedForward(nn.Module):
         torch.Size([1, 3, 8])
 
     References:
-        Attention Is All You Need, 2017, arXiv:1706.03762, section 3.3, equation 2.
+        Attention Is All You Need, 2017, arXiv:1706.03762.
     """
 
     def __init__(self, config: StackConfig) -> None:
@@ -64,6 +87,22 @@ class FeedForward(nn.Module):
             The same shape.
         """
         return self.contract(self.dropout(self.activation(self.expand(x))))
+
+
+def _attend(
+    layer: AsymmetricAttention,
+    x: Tensor,
+    source: Tensor | None,
+    key_mask: Tensor | None,
+    cache: KeyValueCache | None,
+    weights: list[Tensor] | None,
+) -> Tensor:
+    """Call a layer of attention; it computes its weights only for a list to put them into."""
+    wanted = weights is not None
+    attended = layer(x, source, key_mask=key_mask, cache=cache, return_weights=wanted)
+    if wanted:
+        weights.append(attended.weights)
+    return attended.output
 
 
 def _self_attention(config: StackConfig, *, causal: bool) -> AsymmetricAttention:
@@ -108,17 +147,21 @@ class EncoderLayer(nn.Module):
         self,
         x: Float[Tensor, "batch source d_model"],
         key_mask: Bool[Tensor, "batch source"] | None = None,
+        trace: Trace | None = None,
     ) -> Float[Tensor, "batch source d_model"]:
         """Update the stream.
 
         Args:
             x: The stream.
             key_mask: True = a real position.
+            trace: Takes the attention's weights.
 
         Returns:
             The stream after this layer.
         """
-        x = x + self.dropout(self.attention(self.attention_norm(x), key_mask=key_mask).output)
+        weights = None if trace is None else trace.attention
+        normed = self.attention_norm(x)
+        x = x + self.dropout(_attend(self.attention, normed, None, key_mask, None, weights))
         return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
 
 
@@ -170,6 +213,7 @@ class DecoderLayer(nn.Module):
         source_mask: Bool[Tensor, "batch source"] | None = None,
         target_mask: Bool[Tensor, "batch keys"] | None = None,
         cache: LayerCache | None = None,
+        trace: Trace | None = None,
     ) -> Float[Tensor, "batch target d_model"]:
         """Update the stream.
 
@@ -179,15 +223,17 @@ class DecoderLayer(nn.Module):
             source_mask: True = a real source position.
             target_mask: True = a real target position, cached ones included.
             cache: Keys and values of earlier steps.
+            trace: Takes the weights of both attentions.
 
         Returns:
             The stream after this layer.
         """
         past, source = (None, None) if cache is None else cache
-        attended = self.attention(self.attention_norm(x), key_mask=target_mask, cache=past).output
+        weights, cross_weights = (None, None) if trace is None else trace[1:]
+        normed = self.attention_norm(x)
+        attended = _attend(self.attention, normed, None, target_mask, past, weights)
         x = x + self.dropout(attended)
-        attended = self.cross_attention(
-            self.cross_attention_norm(x), memory, key_mask=source_mask, cache=source
-        ).output
+        normed = self.cross_attention_norm(x)
+        attended = _attend(self.cross_attention, normed, memory, source_mask, source, cross_weights)
         x = x + self.dropout(attended)
         return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))

@@ -1,12 +1,12 @@
 """Stacks of layers, with a final norm."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from askew.transformer._config import StackConfig
-from askew.transformer._layers import DecoderLayer, EncoderLayer, LayerCache
+from askew.transformer._layers import DecoderLayer, EncoderLayer, LayerCache, Trace
 
 
 class Encoder(nn.Module):
@@ -14,6 +14,7 @@ class Encoder(nn.Module):
 
     Args:
         config: Sizes of its layers.
+        layer: Makes a layer.
 
     Example:
         >>> import torch
@@ -22,28 +23,35 @@ class Encoder(nn.Module):
         torch.Size([1, 5, 8])
     """
 
-    def __init__(self, config: StackConfig) -> None:
+    def __init__(
+        self, config: StackConfig, *, layer: Callable[[StackConfig], EncoderLayer] = EncoderLayer
+    ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_layers))
+        self.layers = nn.ModuleList(layer(config) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(config.d_model)
 
     def forward(
         self,
         x: Float[Tensor, "batch source d_model"],
         key_mask: Bool[Tensor, "batch source"] | None = None,
+        trace: Trace | None = None,
     ) -> Float[Tensor, "batch source d_model"]:
         """Run all layers.
 
         Args:
             x: Embedded source.
             key_mask: True = a real position.
+            trace: Takes states and weights.
 
         Returns:
             The states that the decoder reads.
         """
         for layer in self.layers:
-            x = layer(x, key_mask)
-        return self.norm(x)
+            _keep_state(trace, x)
+            x = layer(x, key_mask, trace)
+        x = self.norm(x)
+        _keep_state(trace, x)
+        return x
 
 
 class Decoder(nn.Module):
@@ -52,6 +60,7 @@ class Decoder(nn.Module):
     Args:
         config: Sizes of its layers.
         d_source: Width of the encoder's states.
+        layer: Makes a layer.
 
     Example:
         >>> import torch
@@ -61,11 +70,15 @@ class Decoder(nn.Module):
         torch.Size([1, 3, 8])
     """
 
-    def __init__(self, config: StackConfig, d_source: int) -> None:
+    def __init__(
+        self,
+        config: StackConfig,
+        d_source: int,
+        *,
+        layer: Callable[[StackConfig, int], DecoderLayer] = DecoderLayer,
+    ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            DecoderLayer(config, d_source) for _ in range(config.num_layers)
-        )
+        self.layers = nn.ModuleList(layer(config, d_source) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(config.d_model)
 
     def forward(
@@ -76,6 +89,7 @@ class Decoder(nn.Module):
         source_mask: Bool[Tensor, "batch source"] | None = None,
         target_mask: Bool[Tensor, "batch keys"] | None = None,
         caches: Sequence[LayerCache] | None = None,
+        trace: Trace | None = None,
     ) -> Float[Tensor, "batch target d_model"]:
         """Run all layers.
 
@@ -85,16 +99,26 @@ class Decoder(nn.Module):
             source_mask: True = a real source position.
             target_mask: True = a real target position, cached ones included.
             caches: One per layer.
+            trace: Takes states and weights.
 
         Returns:
             The states that the output layer reads.
         """
         for i, layer in enumerate(self.layers):
+            _keep_state(trace, x)
             x = layer(
                 x,
                 memory,
                 source_mask=source_mask,
                 target_mask=target_mask,
                 cache=None if caches is None else caches[i],
+                trace=trace,
             )
-        return self.norm(x)
+        x = self.norm(x)
+        _keep_state(trace, x)
+        return x
+
+
+def _keep_state(trace: Trace | None, x: Tensor) -> None:
+    if trace is not None and trace.states is not None:
+        trace.states.append(x)

@@ -1,5 +1,6 @@
 """Tokens as vectors with their positions, and an encoder that reads them."""
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
@@ -10,6 +11,7 @@ from askew._check import require
 from askew._key_mask import check_key_mask
 from askew.attention import sinusoidal_positions
 from askew.transformer._config import StackConfig
+from askew.transformer._layers import EncoderLayer, Trace
 from askew.transformer._stacks import Encoder
 
 _CACHED_POSITIONS = 512
@@ -25,8 +27,11 @@ def token_table(vocab: int, d_model: int) -> nn.Embedding:
 def embed_tokens(
     table: nn.Embedding, projection: nn.Linear | None, tokens: Tensor, *, start: int
 ) -> Tensor:
-    """Look tokens up, map them to the stream's width, and add their positions from `start` on."""
-    x = table(tokens)
+    """Look tokens up, map them to the stream's width, and add their positions from `start` on.
+
+    In place of tokens there may be the rows of the table that they would be looked up as.
+    """
+    x = tokens if tokens.is_floating_point() else table(tokens)
     x = x if projection is None else projection(x)
     x = x * x.shape[-1] ** 0.5  # numbers of size about 1, like those of positions
     length, width = tokens.shape[1], x.shape[-1]
@@ -49,6 +54,7 @@ class TokenEncoder(nn.Module):
     Args:
         vocab: Number of tokens.
         config: The stack of layers.
+        layer: Makes a layer.
 
     Raises:
         ValueError: If the vocabulary is empty or the width is odd.
@@ -60,7 +66,13 @@ class TokenEncoder(nn.Module):
         torch.Size([2, 5, 8])
     """
 
-    def __init__(self, vocab: int, config: StackConfig) -> None:
+    def __init__(
+        self,
+        vocab: int,
+        config: StackConfig,
+        *,
+        layer: Callable[[StackConfig], EncoderLayer] = EncoderLayer,
+    ) -> None:
         super().__init__()
         require(vocab > 0, f"TokenEncoder: vocab must be positive; got vocab {vocab}")
         require(
@@ -70,22 +82,25 @@ class TokenEncoder(nn.Module):
         self.config = config
         self.embedding = token_table(vocab, config.d_model)
         self.dropout = nn.Dropout(config.dropout)
-        self.stack = Encoder(config)
+        self.stack = Encoder(config, layer=layer)
 
     def forward(
         self,
-        tokens: Int[Tensor, "batch length"],
+        tokens: Int[Tensor, "batch length"] | Float[Tensor, "batch length d_model"],
         mask: Bool[Tensor, "batch length"] | None = None,
+        trace: Trace | None = None,
     ) -> Float[Tensor, "batch length d_model"]:
         """Encode the tokens.
 
         Args:
-            tokens: Token numbers.
+            tokens: Token numbers, or the rows of the table in their place.
             mask: True = a real token.
+            trace: Takes states and weights.
 
         Returns:
             One state per token.
         """
         if mask is not None:
-            check_key_mask("TokenEncoder", "mask", mask, *tokens.shape)
-        return self.stack(self.dropout(embed_tokens(self.embedding, None, tokens, start=0)), mask)
+            check_key_mask("TokenEncoder", "mask", mask, *tokens.shape[:2])
+        x = self.dropout(embed_tokens(self.embedding, None, tokens, start=0))
+        return self.stack(x, mask, trace)

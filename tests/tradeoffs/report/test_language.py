@@ -5,7 +5,7 @@ from string import Formatter
 import pytest
 from report_pages import printed, render
 
-from askew.tradeoffs import Metric, Row, analyze, summary_sentence, write_report
+from askew.tradeoffs import Metric, Row, analyze, judge_results, summary_sentence, write_report
 from askew.tradeoffs._report import language
 from askew.tradeoffs._report.language import LANGUAGES, number, percent
 
@@ -134,6 +134,24 @@ def test_the_sentence_in_portuguese():
     )
 
 
+@pytest.mark.parametrize("scale", ["difference", "ratio"])
+def test_a_diverged_value_is_short_everywhere(scale, tmp_path):
+    other = 1e-200 if scale == "ratio" else -1e200
+    figures = {"new": [1e200, other, 2, 3, 4], "old": [1, 2, 3, 4, 5]}
+    rows = [
+        Row(arm, seed, "", "perplexity", value)
+        for arm, values in figures.items()
+        for seed, value in enumerate(values)
+    ]
+    metric = Metric(name="perplexity", label="perplexity", scale=scale, equivalence=0)
+    judged = judge_results(rows, baseline="old", metrics=[metric])
+    render(judged.results, tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for text in (judged.results["summary"], printed(judged.results, width=200), page):
+        assert {"difference": "8.78e+199", "ratio": "3.89e+175"}[scale] in text
+        assert not re.search(r"(?<![\d.])\d{40}", text)
+
+
 def test_refusals_in_portuguese_follow_the_ones_that_analyze_makes():
     rows = [Row(arm, seed, "", "f1", seed + len(arm)) for arm in ("a", "bb") for seed in range(2)]
     for kept, said in (
@@ -153,6 +171,7 @@ def test_refusals_in_portuguese_follow_the_ones_that_analyze_makes():
         (1234567, "1,234,567", f"1{NARROW}234{NARROW}567"),
         (12345.6, "12,346", f"12{NARROW}346"),
         (2.5e9, "2.50 G", "2,50 G"),
+        (-1.25e200, "−1.25e+200", "−1,25e+200"),
         (-0.5, "−0.5000", "−0,5000"),
         (0.0, "0", "0"),
         (None, "–", "–"),

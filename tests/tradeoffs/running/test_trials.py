@@ -52,6 +52,16 @@ def expected(tmp_path, in_process):
     return scores(run(tmp_path / "expected"))
 
 
+def test_a_machine_without_shared_memory_is_refused_before_any_work(tmp_path, monkeypatch):
+    def lock(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("multiprocessing.synchronize.Lock", lock)
+    with pytest.raises(ValueError, match=r"need shared memory; got Read-only file .* /dev/shm"):
+        run(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 class Losing(InProcess):
     """Loses the process of some trials: all that were not finished are lost with it."""
 

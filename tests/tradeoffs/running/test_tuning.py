@@ -2,6 +2,8 @@ import itertools
 import math
 import os
 import sys
+import time
+from pathlib import Path
 
 import optuna
 import pytest
@@ -17,6 +19,7 @@ from askew.tradeoffs import (
     Tuning,
     compare,
     expected_best,
+    prepare_comparison,
     tune,
     with_values,
 )
@@ -117,6 +120,46 @@ def test_a_try_that_died_is_tried_again_with_the_same_values(run, tmp_path):
     with pytest.raises(RuntimeError, match="died"):
         run(Dying(), draws=3)
     assert [t.draws for t in run(draws=3)] == [t.draws for t in run(draws=3, out=tmp_path / "n")]
+
+
+def test_a_killed_run_leaves_no_lock_that_holds_up_the_next(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out = Path("out")
+    first = run(draws=2, out=out)
+    os.symlink("out/tuning.journal", out / "tuning.journal.lock")  # leads nowhere from there
+    with (out / "tuning.journal").open("a") as file:
+        file.write('{"op_code":5,"worker')
+    started = time.monotonic()
+    assert [t.draws[:2] for t in run(draws=3, out=out)] == [t.draws for t in first]
+    assert time.monotonic() - started < 20
+    assert sorted(path.name for path in out.iterdir()) == ["tuning.journal", "work"]
+    assert not any((out / "work").iterdir())
+
+
+def test_a_damaged_journal_is_refused_before_any_work(run, tmp_path):
+    settings = {
+        "budget": Budget(steps=3),
+        "out": tmp_path / "cmp",
+        "tuning": Tuning(draws=2, space=SPACE),
+    }
+    prepare = {**settings, "threads": 1, "settings": {}}
+    compare(Tunable(), ARMS, [0], **settings)
+    journal = tmp_path / "cmp" / "tuning.journal"
+    lines = journal.read_text().splitlines(keepends=True)
+    damaged = [
+        "".join([*lines[:3], "x\n", *lines[3:]]),
+        '{"op_code": 99}\n' * 2,
+        "".join(line for line in lines if "number" not in line),
+    ]
+    for text in damaged:
+        journal.write_text(text)
+        tries = len(run.tries())
+        with pytest.raises(
+            ValueError, match=r"tune: the journal must be what tuning wrote; got .*"
+        ):
+            prepare_comparison(Tunable(), ARMS, [0], **prepare)
+        assert journal.read_text() == text
+        assert len(run.tries()) == tries
 
 
 def test_without_validate_the_validation_loss_counts(run):

@@ -111,3 +111,14 @@ def test_minimum_detectable_for_any_degrees_of_freedom():
     assert sizes == sorted(sizes, reverse=True)
     # many degrees of freedom: the two normal quantiles
     assert sizes[-1] == pytest.approx(stats.norm.ppf(0.975) + stats.norm.ppf(0.8), abs=1e-3)
+
+
+def test_two_seeds_and_many_challengers_have_a_minimum():
+    """Far critical values: P(|T| > c) is that of chi over c, which noncentral t tables miss."""
+    for confidence in (0.99999, 1 - 1e-7, 1 - 1e-9):
+        smallest = minimum_detectable(Spread(1.0, 1), confidence)
+        critical = stats.t.ppf((1 + confidence) / 2, 1)
+        expected = critical * math.sqrt(stats.chi2.ppf(0.8, 1) / stats.chi2.median(1))
+        assert smallest == pytest.approx(expected, rel=1e-3)
+    near, far = (minimum_detectable(Spread(1.0, 1), c) for c in (0.9993, 0.9994))
+    assert near < far == pytest.approx(near * 7 / 6, rel=1e-3)

@@ -53,3 +53,9 @@ def test_looks_that_cannot_be_are_refused(looks):
 def test_confidence_out_of_reach_is_refused(confidence):
     with pytest.raises(ValueError, match=r"confidence must be in \[0.5, 0.999\]"):
         sequential_confidence([5, 8], confidence=confidence)
+
+
+def test_one_look_has_any_confidence():
+    assert sequential_confidence([5], confidence=0.9999) == 0.9999
+    with pytest.raises(ValueError, match=r"confidence must be in \(0, 1\); got confidence 1.0"):
+        sequential_confidence([5], confidence=1.0)

@@ -97,6 +97,18 @@ def test_wrong_header(tmp_path: Path):
             "value must be finite; got value -inf of arm 'twin', seed 2, item 'a'",
         ),
         (
+            lambda rows: [rows[0]._replace(value=-1.1e300), *rows[1:]],
+            r"value must be between -1e\+300 and 1e\+300; got value -1.1e\+300 of arm 'thin'",
+        ),
+        (
+            lambda rows: [rows[0]._replace(value=10**400), *rows[1:]],
+            "value must be a number; got value 1000.* of arm 'thin', seed 0",
+        ),
+        (
+            lambda rows: [rows[0]._replace(value=None), *rows[1:]],
+            "value must be a number; got value None of arm 'thin', seed 0",
+        ),
+        (
             lambda rows: [*rows, Row("thin", 0, "", "em", 1.0)],
             "every metric needs values of every arm; got no metric 'em' of arm 'twin'",
         ),

@@ -237,7 +237,15 @@ def test_ratio_refuses(rows: list[Row], message: str):
     ("settings", "message"),
     [
         ({"min_seeds": 1}, "min_seeds must be >= 2; got min_seeds 1"),
-        ({"confidence": 95.0}, "between 0 and 1; got confidence 95.0"),
+        ({"confidence": 95.0}, r"confidence must be in \(0, 0.999999999\]; got confidence 95.0"),
+        (
+            {"confidence": 1 - 1e-16},
+            r"confidence must be in \(0, 0.999999999\]; got confidence 0.9999999999999999",
+        ),
+        (
+            {"confidence": float("nan")},
+            r"confidence must be in \(0, 0.999999999\]; got confidence nan",
+        ),
         ({"metrics": [F1, F1]}, r"metrics must have different names; got metrics \['f1', 'f1'\]"),
         ({"equivalence": {"chrf": 1.0}}, r"got \['chrf'\], the results have \['f1'\]"),
     ],
@@ -253,6 +261,7 @@ def test_settings_that_do_not_fit(settings: dict, message: str):
         ({"better": "up"}, "better must be 'higher' or 'lower'; got better 'up'"),
         ({"scale": "log"}, "scale must be 'difference' or 'ratio'; got scale 'log'"),
         ({"equivalence": -0.1}, "equivalence must be finite and >= 0; got equivalence -0.1"),
+        ({"equivalence": float("nan")}, "equivalence must be finite and >= 0; got equivalence nan"),
     ],
 )
 def test_metric_refuses(setting: dict, message: str):
@@ -313,3 +322,40 @@ def test_any_of_several_challengers_errs_as_rarely_as_one():
 def test_correction_must_be_known():
     with pytest.raises(ValueError, match="correction must be 'bonferroni' or 'none'; got correcti"):
         analyze(_three_arms(), baseline="twin", correction="holm")
+
+
+@pytest.mark.parametrize("power", [900, -300, -1074])
+@pytest.mark.parametrize("items", [False, True])
+def test_values_of_any_size_give_the_same_verdict(power: int, items: bool):
+    """A perplexity that diverged, or a tiny likelihood: squares would leave the range of floats."""
+    rows = _item_rows(0.3) if items else _rows([2, 3.5, 4.5, 5, 7], [1, 2, 3, 4, 5.5])
+    if power == -1074:  # the smallest float: only multiples of it
+        rows = [row._replace(value=round(row.value * 1000)) for row in rows]
+    plain, scale = _one(rows), 2.0**power
+    scaled = _one([row._replace(value=row.value * scale) for row in rows])
+    assert scaled.verdict == plain.verdict
+    got = [v / scale for v in (scaled.difference, scaled.low, scaled.high)]
+    assert got == pytest.approx([plain.difference, plain.low, plain.high], rel=1e-3)
+    assert scaled.minimum_detectable / scale == pytest.approx(plain.minimum_detectable, rel=1e-3)
+
+
+def test_one_diverged_seed_leaves_it_open():
+    verdict = _one(_rows([1e200, 1.0, 2.0, 1.5, 1.7], [1.1, 1.2, 1.3, 1.4, 1.5]))
+    assert verdict.verdict == "cannot tell"
+    assert verdict.high == pytest.approx(1e200 * (1 + stats.t.ppf(0.975, 4)) / 5)
+
+
+def test_a_low_confidence_detects_any_difference():
+    """Its interval excludes zero in 80 % of comparisons even without a difference."""
+    verdict = _one(_rows([2, 3.5, 4.5, 5, 7], [1, 2, 3, 4, 5.5]), confidence=0.1)
+    differences = np.array([1, 1.5, 1.5, 1, 1.5])
+    expected = stats.ttest_1samp(differences, 0.0).confidence_interval(0.1)
+    assert (verdict.low, verdict.high) == pytest.approx(tuple(expected))
+    assert verdict.minimum_detectable == 0.0
+
+
+def test_numbers_of_numpy_give_plain_values():
+    metric = Metric(name="f1", label="F1", equivalence=np.float32(0.5))
+    verdict = _one(_rows([2, 3.5, 4.5, 5, 7], [1, 2, 3, 4, 5.5]), metric=metric)
+    assert type(metric.equivalence) is float
+    assert verdict.equivalent is False

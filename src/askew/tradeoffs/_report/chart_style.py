@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
+from askew._files import visible
 from askew.tradeoffs._report.language import Language
 
 LIGHT = {
@@ -168,4 +169,4 @@ def add_mean(
 def plotly_words(text: str) -> str:
     """Break and escape a text for plotly, which reads its own dialect of HTML."""
     lines = textwrap.wrap(text, 36, max_lines=3, placeholder=" …")
-    return "<br>".join(escape(line, quote=False) for line in lines)
+    return "<br>".join(escape(visible(line), quote=False) for line in lines)

@@ -37,7 +37,7 @@ def items_of(folder: str | Path, results: Mapping[str, Any]) -> dict[str, dict[s
 
     Returns:
         By metric and arm, the mean over seeds of each item, in the order of the test set;
-        empty if no trial is kept in the folder.
+        empty if no trial is kept in the folder. An arm with a training that diverged is left out.
 
     Raises:
         ValueError: If some trials are there and others not, or their items differ in number.
@@ -57,7 +57,10 @@ def items_of(folder: str | Path, results: Mapping[str, Any]) -> dict[str, dict[s
         f"{len(missing)} of {len(names)}, first {missing[:1]}",
     )
     values: dict[str, dict[str, list[np.ndarray]]] = {}
+    diverged = {trial["arm"] for trial in results["trials"] if "diverged" in trial}
     for arm, seed in names:
+        if arm in diverged:  # a mean over fewer seeds could not be compared
+            continue
         for metric, items in load_trial(path, arm, seed).items.items():
             values.setdefault(metric, {}).setdefault(arm, []).append(items)
     for metric, arms in values.items():

@@ -2,19 +2,25 @@
 
 import math
 import re
+import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from askew._check import require
 
 TIMES, MINUS, DASH = "\N{MULTIPLICATION SIGN}", "\N{MINUS SIGN}", "\N{EN DASH}"
+LONG = 1e15  # from here on a number is written as a power of ten
+_LARGEST_LOG = math.log(sys.float_info.max)
 
 _REFUSAL = re.compile(
     r"(?P<needed>\d+) seeds are needed for a verdict(?P<interval>, 2 for an interval)?; "
     r"got (?P<seeds>\d+)"
 )
+
+
+_DIVERGED = re.compile(r"the training of (?P<arm>.+?) diverged with seeds? (?P<seeds>[\d, -]+)")
 
 
 @dataclass(frozen=True)
@@ -53,9 +59,19 @@ class Language:
         """Translate why there is no verdict; other texts stay as they are."""
         refusal = _REFUSAL.fullmatch(text)
         if not refusal:
-            return text
+            return _DIVERGED.sub(self._diverged, text)
         words = self["refusal_interval" if refusal["interval"] else "refusal"]
         return words.format(needed=refusal["needed"], seeds=refusal["seeds"])
+
+    def _diverged(self, match: re.Match[str]) -> str:
+        words = self["diverged_seeds" if "," in match["seeds"] else "diverged_seed"]
+        return words.format(arm=match["arm"], seeds=match["seeds"])
+
+
+def diverged_reason(arm: str, seeds: Sequence[int]) -> str:
+    """Say in English which trainings of an arm diverged."""
+    several = "s" if len(seeds) > 1 else ""
+    return f"the training of {arm} diverged with seed{several} {', '.join(map(str, seeds))}"
 
 
 def _read(code: str) -> Language:
@@ -79,23 +95,29 @@ def language_of(caller: str, code: str) -> Language:
     return LANGUAGES[code]
 
 
+def ratio_of(log_ratio: float) -> float:
+    """Return the ratio of a logarithm, infinity if it exceeds a float: a trial has diverged."""
+    return math.exp(log_ratio) if log_ratio < _LARGEST_LOG else math.inf
+
+
 def factor(say: Language, log_ratio: float, spread: float | None) -> str:
     """Write a ratio; `spread` is the width of its interval, which sets the decimals."""
-    value = math.exp(log_ratio)
+    value = ratio_of(log_ratio)
     if spread and spread < 0.02:
         return say.digits(f"{value:.3f}")
-    return say.digits(f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}")
+    return unsigned(say, value, 2 if value < 10 else 1 if value < 100 else 0)
 
 
 def signed(say: Language, value: float, decimals: int) -> str:
     """Write a difference with its sign, 0 without one."""
-    text = f"{value:+.{decimals}f}"
+    text = f"{value:+.{decimals}f}" if abs(value) < LONG else f"{value:+.3g}"
     return say.digits(text.replace("-", MINUS) if float(text) else text[1:])
 
 
 def unsigned(say: Language, value: float, decimals: int) -> str:
     """Write a number with a number of decimals."""
-    return say.digits(f"{value:.{decimals}f}").replace("-", MINUS)
+    text = f"{value:.{decimals}f}" if abs(value) < LONG else f"{value:.3g}"
+    return say.digits(text).replace("-", MINUS)
 
 
 def size(say: Language, value: float | None, metric: dict, spread: float | None) -> str:
@@ -119,6 +141,8 @@ def number(say: Language, value: float | None) -> str:
         return DASH
     if value == 0 or isinstance(value, int):
         return say.digits(f"{int(value):,}")
+    if abs(value) >= LONG:
+        return unsigned(say, value, 0)
     for size_, sign in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
         if abs(value) >= size_:
             return f"{say.digits(f'{value / size_:#.3g}')} {sign}"

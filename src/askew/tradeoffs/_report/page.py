@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from askew._check import require, requires_extra
-from askew._files import write_text
+from askew._files import visible, write_text
+from askew._folders import check_output
 from askew.tradeoffs._report.cards import findings_by_challenger
 from askew.tradeoffs._report.language import TIMES, Language, language_of
 from askew.tradeoffs._report.results_view import Run, checked, localised, split_metrics
@@ -79,6 +80,7 @@ def _write(caller: str, runs: Sequence[Run], path: Path, language: str) -> None:
         checked(caller, run.results, of=f" in {run.name}" * bool(run.name)) for run in runs
     ]
     require(path.parent.is_dir(), f"{caller}: the folder must exist; got path {path}")
+    check_output(path, caller=caller, option="path")
     with requires_extra(caller, "report"):
         from jinja2 import Environment, PackageLoader, StrictUndefined
         from markupsafe import Markup
@@ -88,6 +90,7 @@ def _write(caller: str, runs: Sequence[Run], path: Path, language: str) -> None:
     environment = Environment(
         loader=PackageLoader("askew.tradeoffs._report"),
         autoescape=True,
+        finalize=lambda value: value if isinstance(value, Markup) else _shown(value),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -106,6 +109,11 @@ def _write(caller: str, runs: Sequence[Run], path: Path, language: str) -> None:
         plotly=Markup(get_plotlyjs()),
     )
     write_text(path, html)
+
+
+def _shown(value: object) -> object:
+    """Show what would turn a line around; jinja2 escapes the rest."""
+    return visible(value) if isinstance(value, str) else value
 
 
 def _section(run: Run, results: dict, say: Language, *, place: int | None) -> dict[str, object]:

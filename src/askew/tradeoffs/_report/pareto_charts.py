@@ -1,7 +1,6 @@
 """Charts of quality against cost, with intervals and a mark for dominated arms."""
 
 import json
-import math
 from collections.abc import Sequence
 from statistics import fmean, geometric_mean
 
@@ -16,7 +15,7 @@ from askew.tradeoffs._report.chart_style import (
     mark_of,
     new_figure,
 )
-from askew.tradeoffs._report.language import Language, number
+from askew.tradeoffs._report.language import Language, number, ratio_of
 from askew.tradeoffs._report.results_view import pairs_of, seed_values, verdict_on
 
 
@@ -126,4 +125,4 @@ def _add_cross(
 def _moved(start: float, change: float, metric: dict) -> float:
     """Return the value that is better than `start` by `change`, on the scale of the metric."""
     change = change if metric["better"] == "higher" else -change
-    return start * math.exp(change) if metric["scale"] == "ratio" else start + change
+    return start * ratio_of(change) if metric["scale"] == "ratio" else start + change

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from askew._check import require
-from askew.tradeoffs._report.language import Language, language_of
+from askew.tradeoffs._report.language import LONG, Language, language_of, ratio_of
 from askew.tradeoffs._statistics.verdicts import Metric, Verdict
 
 
@@ -60,6 +60,9 @@ def summary_sentence(
     return " ".join(sentences)
 
 
+_MANY = 16  # decimals; a number of more is written as a power of ten
+
+
 def headline(
     verdicts: Sequence[Verdict], metrics: Sequence[Metric], *, language: str = "en"
 ) -> str:
@@ -103,21 +106,29 @@ def _phrase(say: Language, verdict: Verdict, metric: Metric) -> str:
 
 def amounts(say: Language, verdict: Verdict, metric: Metric) -> tuple[str, str]:
     """Write size and interval; a worse arm is worse by a positive size."""
-    low = verdict.difference if verdict.low is None else verdict.low
-    high = verdict.difference if verdict.high is None else verdict.high
-    amounts = [low, verdict.difference, high]
+    middle = verdict.difference or 0.0  # a verdict has a difference
+    low = middle if verdict.low is None else verdict.low
+    high = middle if verdict.high is None else verdict.high
+    amounts = [low, middle, high]
     ratio = metric.scale == "ratio"
     if metric.better == "lower" if ratio else verdict.verdict == "does not pay":
         amounts = [-amount for amount in reversed(amounts)]
     if ratio:
-        amounts = [math.exp(amount) for amount in amounts]
+        amounts = [ratio_of(amount) for amount in amounts]
     decimals = _decimals(amounts[2] - amounts[0], amounts[1])
-    start, size, end = (say.digits(f"{amount:z.{decimals}f}") for amount in amounts)
+    start, size, end = (_amount(say, amount, decimals) for amount in amounts)
     return size, say["from_to"].format(low=start, high=end)
+
+
+def _amount(say: Language, amount: float, decimals: int) -> str:
+    short = abs(amount) < LONG and decimals < _MANY
+    return say.digits(f"{amount:z.{decimals}f}" if short else f"{amount:.3g}")
 
 
 def _decimals(width: float, size: float) -> int:
     """Show two digits of the interval's width, or three of the size if the width is 0."""
+    if width >= LONG:
+        return 0
     if width > 0:
         return max(0, 1 - math.floor(math.log10(width)))
     return max(0, 2 - math.floor(math.log10(abs(size)))) if size else 0
@@ -125,7 +136,7 @@ def _decimals(width: float, size: float) -> int:
 
 def _region(say: Language, metric: Metric, equivalence: float) -> str:
     if metric.scale == "ratio":
-        return say["a_factor"].format(factor=say.digits(f"{math.exp(equivalence):.3g}"))
+        return say["a_factor"].format(factor=say.digits(f"{ratio_of(equivalence):.3g}"))
     unit = f" {say.name(metric.unit)}" if metric.unit else ""
     return f"±{say.digits(f'{equivalence:g}')}{unit}"
 

@@ -129,11 +129,16 @@ def trial_table(results: dict, say: Language) -> Table:
     """List every figure of every trial."""
     metrics = [metric for group in split_metrics(results) for metric in group]
     rows = [
-        [trial["arm"], str(trial["seed"])]
+        [trial["arm"], _seed(trial, say)]
         + [number(say, trial["metrics"].get(metric["name"])) for metric in metrics]
         for trial in results["trials"]
     ]
     return Table(say["every_trial"], [say["arm"], say["seed"], *map(title, metrics)], rows)
+
+
+def _seed(trial: dict, say: Language) -> str:
+    """Name the seed of a trial, and that it diverged if it did."""
+    return f"{trial['seed']}" + (f" ({say['diverged']})" if "diverged" in trial else "")
 
 
 def setting_tables(results: dict, say: Language) -> list[Table]:

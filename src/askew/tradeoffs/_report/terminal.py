@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from askew._files import visible
 from askew.tradeoffs._report.cards import findings_by_challenger
 from askew.tradeoffs._report.language import DASH, MINUS, TIMES, language_of
 from askew.tradeoffs._report.results_view import checked, localised
@@ -66,6 +67,7 @@ def _print_table(console: Console, table: Table) -> None:
 
 
 def _encodable(console: Console, text: str) -> str:
+    text = visible(text)
     if console.encoding.startswith("utf"):
         return text
     return text.translate(_ASCII).encode(console.encoding, "replace").decode(console.encoding)

@@ -3,6 +3,7 @@
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -10,6 +11,7 @@ from statistics import median
 import torch
 
 from askew._files import read_json, write_json
+from askew._folders import WORK
 from askew.tradeoffs._running.plan import RunPlan
 from askew.tradeoffs._running.trial import load_trial
 from askew.tradeoffs._running.trials import trial_processes
@@ -17,13 +19,15 @@ from askew.tradeoffs._task import Arm, Model, Progress, Task
 
 LATENCY_ITEMS, THROUGHPUT_ITEMS, THROUGHPUT_BATCH, ROUNDS = 20, 256, 64, 7
 _MEMORY_STEPS = 20
+_COSTS = "costs.json"
 
 
 def measure_costs(plan: RunPlan[Model], progress: Progress) -> dict:
     """Time every trained model and measure the peak memory of training each arm, once.
 
     For each seed the arms take turns, round by round, in alternating order; a model's figure
-    is its median over the rounds. What costs.json holds is read, not measured again.
+    is its median over the rounds. A training that diverged has no model to time. What costs.json
+    holds is read, not measured again.
 
     Returns:
         `speed`: per arm and seed `latency_ms` (one item at a time) and `throughput` (items per
@@ -31,8 +35,7 @@ def measure_costs(plan: RunPlan[Model], progress: Progress) -> dict:
         `peak_memory_mb`: per arm.
     """
     task, arms, seeds = plan.task, plan.arms, plan.seeds
-    path = plan.out / "costs.json"
-    costs = read_json(path) if path.is_file() else {"version": 1, "speed": {}, "peak_memory_mb": {}}
+    path, costs = plan.out / _COSTS, read_costs(plan.out)
     torch.set_num_threads(plan.threads)
     total = len(seeds) + len(arms)
     adds_costs = type(task).costs is not Task.costs  # else no model needs to be loaded for them
@@ -41,7 +44,8 @@ def measure_costs(plan: RunPlan[Model], progress: Progress) -> dict:
         timed = str(seed) in costs["speed"]
         if timed and (not adds_costs or str(seed) in costs.get("own", {})):
             continue
-        models = {arm.name: task.load(load_trial(plan.out, arm.name, seed).model) for arm in arms}
+        trials = [load_trial(plan.out, arm.name, seed) for arm in arms]
+        models = {trial.arm: task.load(trial.model) for trial in trials if not trial.diverged}
         if not timed:
             costs["speed"][str(seed)] = _time_in_turn(task, models)
         if adds_costs:
@@ -50,10 +54,18 @@ def measure_costs(plan: RunPlan[Model], progress: Progress) -> dict:
     for done, arm in enumerate(arms):
         progress(len(seeds) + done, total)
         if arm.name not in costs["peak_memory_mb"]:
-            costs["peak_memory_mb"][arm.name] = _peak_memory(task, arm, plan.threads)
+            costs["peak_memory_mb"][arm.name] = _peak_memory(
+                task, arm, plan.threads, plan.out / WORK
+            )
             write_json(path, costs)
     progress(total, total)
     return costs
+
+
+def read_costs(out: Path) -> dict:
+    """Read the measurements of an earlier run; none if there was no such run."""
+    path = out / _COSTS
+    return read_json(path) if path.is_file() else {"version": 1, "speed": {}, "peak_memory_mb": {}}
 
 
 def _time_in_turn(task: Task[Model], models: Mapping[str, Model]) -> dict[str, dict[str, float]]:
@@ -89,15 +101,17 @@ def _seconds(task: Task[Model], model: Model, items: int, batch_size: int) -> fl
     return time.perf_counter() - started
 
 
-def _peak_memory(task: Task[Model], arm: Arm, threads: int) -> float:
+def _peak_memory(task: Task[Model], arm: Arm, threads: int, folder: Path) -> float:
     """Measure in a fresh process, which has no freed memory of an earlier model to reuse."""
+    folder.mkdir(exist_ok=True)
     with trial_processes(1, threads) as executor:
-        return executor.submit(_memory_of_training, task, arm).result()
+        return executor.submit(_memory_of_training, task, arm, folder).result()
 
 
-def _memory_of_training(task: Task[Model], arm: Arm) -> float:
+def _memory_of_training(task: Task[Model], arm: Arm, parent: Path) -> float:
     before = _peak_mb()
-    with tempfile.TemporaryDirectory() as folder:
+    # Of a training that diverges, the steps before count.
+    with tempfile.TemporaryDirectory(dir=parent) as folder, suppress(FloatingPointError):
         task.train(
             task.build(arm.config, 0),
             training=arm.training,

@@ -8,6 +8,9 @@ from typing import Generic
 from askew._budget import Budget, Tuning
 from askew._check import require
 from askew._config import to_dict
+from askew._files import check_name
+from askew.tradeoffs._statistics.sequential import sequential_confidence
+from askew.tradeoffs._statistics.verdicts import shared_confidence
 from askew.tradeoffs._task import Arm, Model, Task
 
 
@@ -62,6 +65,15 @@ class RunPlan(Generic[Model]):
             settings["tuning"] = to_dict(self.tuning)
         return settings
 
+    def interval_confidence(self) -> float:
+        """Return that of each interval for which all arms and looks err as often as a single one.
+
+        Raises:
+            ValueError: If the looks do not increase, or they and the arms are too many.
+        """
+        shared = shared_confidence(0.95, len(self.arms) - 1)
+        return sequential_confidence(self.looks, confidence=shared)
+
     def identity(self) -> dict:
         """Return the plain values that two runs must share to be one comparison."""
         return {
@@ -86,6 +98,7 @@ class RunPlan(Generic[Model]):
             isinstance(self.task, Task),
             f"compare: task must be derived from askew.tradeoffs.Task; got task {self.task!r}",
         )
+        check_name("compare", "the name of the task", self.task.name)
         names = [arm.name for arm in self.arms]
         require(
             len(names) >= 2 and len(set(names)) == len(names),

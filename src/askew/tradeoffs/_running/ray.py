@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from askew._check import requires_extra
+from askew._folders import WORK
 from askew.tradeoffs._running.plan import RunPlan
 from askew.tradeoffs._running.trial import run_trial, trial_name
 from askew.tradeoffs._task import Arm, Model, Task
@@ -107,7 +108,7 @@ def _packed_trial(task: Task[Model], arm: Arm, seed: int, steps: int, threads: i
 
 def _unpack(packed: bytes, out: Path, name: str) -> None:
     """Put a trial in its place, whole or not at all."""
-    with TemporaryDirectory(dir=_created(out / "work")) as folder:
+    with TemporaryDirectory(dir=_created(out / WORK)) as folder:
         with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
             tar.extractall(folder, filter="data")
         final = _created(out / "trials") / name

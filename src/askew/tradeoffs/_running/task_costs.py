@@ -19,7 +19,7 @@ def task_costs(costs: Mapping, trial: Trial) -> dict[str, float]:
 def task_cost_means(costs: Mapping, trials: Sequence[Trial]) -> dict[str, float]:
     """Average each cost over the trials of an arm; equal values stay exactly as they are."""
     values = [task_costs(costs, trial) for trial in trials]
-    columns = {name: [row[name] for row in values] for name in values[0]}
+    columns = {name: [row[name] for row in values] for name in (values[0] if values else ())}
     return {
         name: column[0] if len(set(column)) == 1 else fmean(column)
         for name, column in columns.items()
@@ -34,7 +34,7 @@ def task_cost_metrics(
     Raises:
         ValueError: If the models have different costs, or a name is taken by another metric.
     """
-    first = _costs_of(costs, trials[0])
+    first = _costs_of(costs, trials[0]) if trials else {}
     for trial in trials:
         of_trial = _costs_of(costs, trial)
         require(

@@ -5,12 +5,14 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import cloudpickle
 import torch
 
+from askew._folders import WORK
 from askew.tradeoffs._running.trial import run_trial, trial_name
 from askew.tradeoffs._task import Arm, Model, Task
 
@@ -62,14 +64,15 @@ def main() -> None:
     if int(os.environ["RANK"]) == 0:
         run_trial(task, arm, seed, steps=steps, out=out)
     else:
-        task.train(
-            task.build(arm.config, seed + arm.init_offset),
-            training=arm.training,
-            steps=steps,
-            seed=seed,
-            folder=out / "work" / trial_name(arm.name, seed),
-            progress=lambda step, steps: None,
-        )
+        with suppress(FloatingPointError):  # the first process stores that it diverged
+            task.train(
+                task.build(arm.config, seed + arm.init_offset),
+                training=arm.training,
+                steps=steps,
+                seed=seed,
+                folder=out / WORK / trial_name(arm.name, seed),
+                progress=lambda step, steps: None,
+            )
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 

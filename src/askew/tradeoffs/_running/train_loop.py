@@ -98,6 +98,12 @@ def train_loop(
             if on_record is not None:
                 on_record(record)
         progress(step, steps)
+    broken = [name for name, weight in model.named_parameters() if not weight.isfinite().all()]
+    if broken:
+        raise FloatingPointError(
+            f"Experiment: weights must be finite; got others in {', '.join(broken[:3])} of {arm} "
+            f"after step {steps}, seed {seed}"
+        )
     return records
 
 

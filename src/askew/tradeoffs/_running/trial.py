@@ -1,25 +1,35 @@
 """One arm trained with one seed: whole on disk, or not there."""
 
+import math
 import os
 import shutil
 import signal
+import site
+import sysconfig
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from traceback import extract_tb
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from torch import nn
 
 from askew._check import require
-from askew._files import in_short, read_json, write_json
+from askew._files import check_name, existing_file, in_short, is_name, read_json, write_json
+from askew._folders import WORK
 from askew.tradeoffs._results_schema import trial_fault
 from askew.tradeoffs._task import Arm, Evaluation, Model, Records, Task
 
 GAP = "generalisation_gap"
+_LARGEST = 1e100
+_SEED = "-seed"
+_PACKAGE = Path(__file__).parents[2]
 
 
 class Trial(NamedTuple):
@@ -33,6 +43,8 @@ class Trial(NamedTuple):
         train_seconds: CPU time of the training.
         curve: Losses by step.
         model: Folder of the trained weights.
+        diverged: What was not finite if the training diverged, which then has no metrics, items
+            and weights; "" if it did not.
 
     Example:
         >>> trial = Trial("plain", 0, {"f1": 80.0}, {}, 1.5, [], Path("out/trials/plain-0/model"))
@@ -47,16 +59,32 @@ class Trial(NamedTuple):
     train_seconds: float
     curve: list[dict[str, float]]
     model: Path
+    diverged: str = ""
 
 
 def trial_name(arm: str, seed: int) -> str:
-    """Name the folder of a trial."""
-    return f"{arm}-seed{seed}"
+    """Name the folder of a trial.
+
+    Raises:
+        ValueError: If the name of the arm leads out of a folder.
+    """
+    check_name("trial_name", "arm", arm)
+    return f"{arm}{_SEED}{seed}"
 
 
 def is_finished(out: Path, arm: str, seed: int) -> bool:
     """Return whether a finished trial is on disk, so that it need not run again."""
-    return (out / "trials" / trial_name(arm, seed) / "trial.json").is_file()
+    return is_name(arm) and (out / "trials" / trial_name(arm, seed) / "trial.json").is_file()
+
+
+def unfinished(out: Path, arms: Sequence[str]) -> list[str]:
+    """Name the trials of some arms whose work is not finished and can be continued."""
+    names = []
+    for path in (out / WORK).glob("*"):
+        arm, _, seed = path.name.rpartition(_SEED)
+        if arm in arms and seed.isdecimal() and not is_finished(out, arm, int(seed)):
+            names.append(path.name)
+    return names
 
 
 def start_worker(parent: int, threads: int) -> None:
@@ -74,37 +102,74 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
+@contextmanager
+def errors_name(trial: str) -> Iterator[None]:
+    """Add the trial and the place in the user's code to what PyTorch says of a model."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise RuntimeError(f"compare: {trial}{_place(error)}: {error}") from error
+
+
+def _place(error: Exception) -> str:
+    """Name the innermost line of an error that is in no package."""
+    packages = (*site.getsitepackages(), sysconfig.get_path("stdlib"), str(_PACKAGE), "<")
+    for frame in reversed(extract_tb(error.__traceback__)):
+        if not frame.filename.startswith(packages):
+            return f", {Path(frame.filename).name}:{frame.lineno} in {frame.name}"
+    return ""
+
+
 def run_trial(task: Task[Model], arm: Arm, seed: int, *, steps: int, out: Path) -> None:
     """Train, score and store one trial; called again after a crash, continue.
 
     The seed is that of the data order, of dropout and, with the arm's offset, of the weights.
+
+    Raises:
+        RuntimeError: What PyTorch raises, with arm, seed and the place in the user's code.
     """
+    with errors_name(f"{arm.name}, seed {seed}"):
+        _run_trial(task, arm, seed, steps=steps, out=out)
+
+
+def _run_trial(task: Task[Model], arm: Arm, seed: int, *, steps: int, out: Path) -> None:
     name = trial_name(arm.name, seed)
-    work, final = out / "work" / name, out / "trials" / name
+    work, final = out / WORK / name, out / "trials" / name
     work.mkdir(parents=True, exist_ok=True)
     model = task.build(arm.config, seed + arm.init_offset)
-    records = task.train(
-        model,
-        training=arm.training,
-        steps=steps,
-        seed=seed,
-        folder=work,
-        progress=ProgressFile(work / "progress"),
-    )
-    evaluation = task.evaluate(model)
+    started, records, items, outcome = time.process_time(), [], {}, {}
+    try:
+        records = task.train(
+            model,
+            training=arm.training,
+            steps=steps,
+            seed=seed,
+            folder=work,
+            progress=ProgressFile(work / "progress"),
+        )
+        _check_training(model, records)
+        evaluation = task.evaluate(model)
+        items = {metric: np.asarray(values, float) for metric, values in evaluation.items.items()}
+        metrics = dict(evaluation.metrics) | _gap(task, model, evaluation)
+        for name, value in metrics.items():
+            _check_scores(name, np.append(items.get(name, ()), value))
+        outcome["metrics"] = {name: float(value) for name, value in metrics.items()}
+    except FloatingPointError as error:
+        items, outcome = {}, {"metrics": {}, "diverged": in_short(error)}
     whole = work / "whole"
     shutil.rmtree(whole, ignore_errors=True)
     whole.mkdir()
-    task.save(model, whole / "model")
-    items = {metric: np.asarray(values, float) for metric, values in evaluation.items.items()}
+    if "diverged" not in outcome:
+        task.save(model, whole / "model")
     save_file(items, whole / "items.safetensors")
+    spent = max(time.process_time() - started, 1e-6)
     values = {
         "version": 1,
         "arm": arm.name,
         "seed": seed,
         "steps": steps,
-        "metrics": dict(evaluation.metrics) | _gap(task, model, evaluation),
-        "train_seconds": max(r["train_seconds"] for r in records),
+        **outcome,
+        "train_seconds": max((r["train_seconds"] for r in records), default=spent),
         "curve": learning_curve(records),
     }
     write_json(whole / "trial.json", values)
@@ -112,6 +177,24 @@ def run_trial(task: Task[Model], arm: Arm, seed: int, *, steps: int, out: Path) 
     shutil.rmtree(final, ignore_errors=True)
     whole.rename(final)
     shutil.rmtree(work)
+
+
+def _check_training(model: nn.Module, records: Records) -> None:
+    """Raise a FloatingPointError if a training diverged without a word."""
+    for record in records:
+        for name in ("loss", "eval_loss"):
+            if not math.isfinite(record.get(name, 0.0)):
+                raise FloatingPointError(f"{name} {record[name]} at step {record['step']}")
+    broken = [name for name, weight in model.named_parameters() if not weight.isfinite().all()]
+    if broken:
+        raise FloatingPointError(f"weights that are not finite in {', '.join(broken[:3])}")
+
+
+def _check_scores(name: str, values: np.ndarray) -> None:
+    """Raise a FloatingPointError if a score is NaN, or so large that its square could overflow."""
+    bad = values[~(np.abs(values) <= _LARGEST)]
+    if bad.size:
+        raise FloatingPointError(f"{name} {bad[0]}, which is not finite or above {_LARGEST:g}")
 
 
 def _gap(task: Task[Model], model: Model, evaluation: Evaluation) -> dict[str, float]:
@@ -147,7 +230,7 @@ def load_trial(out: Path, arm: str, seed: int) -> Trial:
     stored = read_json(folder / "trial.json")
     fault, items = trial_fault(stored), {}
     try:
-        items = load_file(folder / "items.safetensors")
+        items = load_file(existing_file("load_trial", folder / "items.safetensors"))
     except (OSError, SafetensorError) as error:
         fault = fault or f"items.safetensors: {in_short(error)}"
     malformed = [
@@ -167,6 +250,7 @@ def load_trial(out: Path, arm: str, seed: int) -> Trial:
         train_seconds=float(stored["train_seconds"]),
         curve=stored["curve"],
         model=folder / "model",
+        diverged=stored.get("diverged", ""),
     )
 
 
@@ -205,6 +289,6 @@ class ProgressFile:
 def read_progress(out: Path, arm: str, seed: int) -> int:
     """Read how many steps a running trial has done; 0 if there is no such file."""
     try:
-        return int((out / "work" / trial_name(arm, seed) / "progress").read_text("ascii"))
+        return int((out / WORK / trial_name(arm, seed) / "progress").read_text("ascii"))
     except (OSError, ValueError):
         return 0

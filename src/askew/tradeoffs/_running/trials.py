@@ -1,5 +1,6 @@
 """The trials of a comparison that are not finished, run side by side."""
 
+import multiprocessing
 import os
 import tempfile
 from collections import Counter
@@ -12,10 +13,12 @@ from pathlib import Path
 from loky import ProcessPoolExecutor
 
 from askew._check import require
+from askew._folders import WORK
 from askew.tradeoffs._running.plan import RunPlan
 from askew.tradeoffs._running.ray import run_on_ray
 from askew.tradeoffs._running.torchrun import run_shared_trial
 from askew.tradeoffs._running.trial import (
+    errors_name,
     is_finished,
     read_progress,
     run_trial,
@@ -61,13 +64,13 @@ def run_trials(plan: RunPlan[Model], progress: TrialProgress) -> None:
         try:
             _run_here(plan, batch, jobs, report_progress)
         except BrokenProcessPool as error:
-            begun = [name for name in names if (plan.out / "work" / name).exists()]
+            begun = [name for name in names if (plan.out / WORK / name).exists()]
             losses.update(begun[: 1 if alone else plan.jobs] or names[:1])
             name, times = losses.most_common(1)[0]
             if times >= _MAX_LOSSES:
                 raise RuntimeError(
                     f"compare: the process of {name} was lost {times} times, killed from outside "
-                    "or out of memory"
+                    "or out of memory; called again, the comparison continues"
                 ) from error
 
 
@@ -101,7 +104,13 @@ def _missing(plan: RunPlan[Model]) -> list[tuple[Arm, int]]:
 
 
 def calibrate(
-    task: Task[Model], arms: Sequence[Arm], *, minutes: float, jobs: int, threads: int
+    task: Task[Model],
+    arms: Sequence[Arm],
+    *,
+    minutes: float,
+    jobs: int,
+    threads: int,
+    folder: Path | None = None,
 ) -> dict[str, int]:
     """Turn a training budget in CPU-minutes into steps, once, before the first trial.
 
@@ -114,6 +123,7 @@ def calibrate(
         minutes: CPU-minutes of training per trial.
         jobs: Trials that will run at the same time.
         threads: Threads of PyTorch in each.
+        folder: Where checkpoints are written meanwhile; by default that of temporary files.
 
     Returns:
         Steps of each arm.
@@ -126,9 +136,11 @@ def calibrate(
     for arm in arms:
         if all(_work(arm) != _work(other) for other in different):
             different.append(arm)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     with trial_processes(jobs, threads) as executor:
         runs: list[list[Future[float]]] = [
-            [executor.submit(_seconds_per_step, task, arm) for _ in range(max(1, jobs))]
+            [executor.submit(_seconds_per_step, task, arm, folder) for _ in range(max(1, jobs))]
             for arm in different
         ]
         rates = [max(future.result() for future in run) for run in runs]
@@ -141,8 +153,8 @@ def _work(arm: Arm) -> tuple[object, object]:
     return arm.config, arm.training
 
 
-def _seconds_per_step(task: Task[Model], arm: Arm) -> float:
-    with tempfile.TemporaryDirectory() as folder:
+def _seconds_per_step(task: Task[Model], arm: Arm, parent: Path | None) -> float:
+    with errors_name(f"{arm.name}, seed 0"), tempfile.TemporaryDirectory(dir=parent) as folder:
         return step_seconds(task, arm, Path(folder))
 
 
@@ -150,16 +162,22 @@ def step_seconds(task: Task[Model], arm: Arm, folder: Path) -> float:
     """Train an arm from seed 0, and return the CPU-seconds per step after the first record.
 
     Raises:
-        ValueError: If the records have the time of fewer than two steps.
+        ValueError: If the training diverges, or its records have the time of fewer than two steps.
     """
-    records = task.train(
-        task.build(arm.config, 0),
-        training=arm.training,
-        steps=_CALIBRATION_STEPS,
-        seed=0,
-        folder=folder,
-        progress=lambda step, steps: None,
-    )
+    try:
+        records = task.train(
+            task.build(arm.config, 0),
+            training=arm.training,
+            steps=_CALIBRATION_STEPS,
+            seed=0,
+            folder=folder,
+            progress=lambda step, steps: None,
+        )
+    except FloatingPointError as error:
+        raise ValueError(
+            f"calibrate: a training must stay finite to be timed; got {arm.name}: {error}. "
+            "Give the budget in steps"
+        ) from None
     timed = [r for r in records if "loss" in r]
     require(
         len({r["step"] for r in timed}) > 1,
@@ -170,6 +188,21 @@ def step_seconds(task: Task[Model], arm: Arm, folder: Path) -> float:
     return (last["train_seconds"] - first["train_seconds"]) / (last["step"] - first["step"])
 
 
+def check_processes() -> None:
+    """Refuse a machine on which processes cannot share semaphores, before any work.
+
+    Raises:
+        ValueError: If one cannot be made, as in a container without shared memory.
+    """
+    try:
+        multiprocessing.get_context("fork").Lock()
+    except OSError as error:
+        raise ValueError(
+            "compare: trials run in processes, which need shared memory; "
+            f"got {error.strerror}. Mount /dev/shm"
+        ) from None
+
+
 @contextmanager
 def trial_processes(jobs: int, threads: int) -> Iterator[ProcessPoolExecutor]:
     """Start processes for trials, which end with this one.
@@ -177,6 +210,7 @@ def trial_processes(jobs: int, threads: int) -> Iterator[ProcessPoolExecutor]:
     They are killed in the middle of their work if an exception is raised within, and end in order
     otherwise: killed processes leave semaphores open, about which Python would warn.
     """
+    check_processes()
     executor = ProcessPoolExecutor(
         jobs, initializer=start_worker, initargs=(os.getpid(), threads), timeout=600
     )

@@ -1,8 +1,9 @@
 """Random search with the same draws for every arm, judged on validation data."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from askew._budget import Range, Tuning
 from askew._check import require, requires_extra
 from askew._config import load_config
 from askew._files import in_short
+from askew._folders import WORK, one_writer
+from askew.tradeoffs._running.trial import errors_name
 from askew.tradeoffs._running.trials import trial_processes
 from askew.tradeoffs._task import Arm, Model, Progress, Task
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 _FIRST_SEED = 1_000_000  # far from those of trials: no seed serves both tuning and verdicts
 _POLL_SECONDS = 0.5
+_JOURNAL = "tuning.journal"
 
 
 class Draw(NamedTuple):
@@ -155,7 +159,8 @@ def tune(
         One result per arm, in their order.
 
     Raises:
-        ValueError: If a config lacks a number, or training gives no score.
+        ValueError: If a config lacks a number, training gives no score, or the journal is damaged.
+        RuntimeError: If another process tunes in this folder.
         ModuleNotFoundError: If optuna is not installed.
 
     Example:
@@ -168,6 +173,21 @@ def tune(
         ValueError: load_config: unknown key 'widht'; did you mean 'width'?
     """
     check_space(arms, tuning)
+    with one_writer(out, caller="tune"):
+        (out / WORK).mkdir(exist_ok=True)
+        return _tune(task, arms, tuning, steps, out, jobs, threads, progress)
+
+
+def _tune(
+    task: Task[Model],
+    arms: Sequence[Arm],
+    tuning: Tuning,
+    steps: Mapping[str, int],
+    out: Path,
+    jobs: int,
+    threads: int,
+    progress: Progress,
+) -> list[Tuned]:
     draws = tuning.draws
     studies = _studies([arm.name for arm in arms], out)
     missing = [
@@ -185,7 +205,7 @@ def tune(
                 study = studies[arm.name]
                 trial = _ask(study, tuning.space, number)
                 tried = with_values(arm, trial.params)
-                future = executor.submit(_try, task, tried, number, steps[arm.name])
+                future = executor.submit(_try, task, tried, number, steps[arm.name], out / WORK)
                 running[future] = study, trial
             while running:
                 for future in wait(running, _POLL_SECONDS, FIRST_COMPLETED).done:
@@ -204,16 +224,28 @@ def check_space(arms: Sequence[Arm], tuning: Tuning) -> None:
             with_values(arm, {name: getattr(r, end) for name, r in tuning.space.items()})
 
 
+def check_journal(out: Path) -> None:
+    """Refuse a journal that is not what tuning wrote; without one, leave no trace."""
+    journal = out / _JOURNAL
+    if journal.exists():
+        import optuna
+
+        with _errors_name(journal):
+            storage = _storage(journal)
+            for name in optuna.get_all_study_names(storage):
+                _finished(optuna.load_study(study_name=name, storage=storage))
+
+
 def _studies(names: Sequence[str], out: Path) -> dict[str, "optuna.Study"]:
     import optuna
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    out.mkdir(parents=True, exist_ok=True)
-    journal = out / "tuning.journal"
-    try:
-        storage = JournalStorage(JournalFileBackend(str(journal)))
+    journal = out / _JOURNAL
+    for left in out.glob(f"{_JOURNAL}.lock*"):  # of a run that was killed before it removed it
+        left.unlink()
+    with _errors_name(journal):
+        _cut_torn_line(journal)
+        storage = _storage(journal)
         studies = {
             name: optuna.create_study(
                 storage=storage, study_name=name, direction="maximize", load_if_exists=True
@@ -222,12 +254,43 @@ def _studies(names: Sequence[str], out: Path) -> dict[str, "optuna.Study"]:
         }
         for study in studies.values():
             _finished(study)  # refuses a damaged journal before the first new try
+    return studies
+
+
+@contextmanager
+def _errors_name(journal: Path) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:  # whatever Optuna raises while it replays its journal
         raise ValueError(
             f"tune: the journal must be what tuning wrote; got {journal}: {in_short(error)}. "
             "Remove it, and every draw is tried again"
         ) from error
-    return studies
+
+
+def _cut_torn_line(journal: Path) -> None:
+    """Remove a last line that was not written to its end, which would spoil the next one."""
+    raw = journal.read_bytes() if journal.is_file() else b""
+    torn = raw[raw.rfind(b"\n") + 1 :]
+    require(not torn or torn.startswith(b"{"), f"the line {torn[:20]!r}")
+    if torn:
+        with journal.open("r+b") as file:
+            file.truncate(len(raw) - len(torn))
+
+
+def _storage(journal: Path) -> "optuna.storages.JournalStorage":
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    class FolderLock(JournalFileOpenLock):
+        """No lock of its own: `tune` holds the folder, which the kernel frees when we die."""
+
+        def acquire(self) -> bool:
+            return True
+
+        def release(self) -> None: ...
+
+    return JournalStorage(JournalFileBackend(str(journal), FolderLock(str(journal))))
 
 
 def _ask(study: "optuna.Study", space: Mapping[str, Range], number: int) -> "optuna.Trial":
@@ -261,18 +324,26 @@ def _best(arm: Arm, finished: Mapping[int, Draw], draws: int) -> Tuned:
     return Tuned(chosen, given, tried, expected_best([draw.score for draw in tried]))
 
 
-def _try(task: Task[Model], arm: Arm, number: int, steps: int) -> float:
+def _try(task: Task[Model], arm: Arm, number: int, steps: int, parent: Path) -> float:
+    with errors_name(f"{arm.name}, draw {number}"):
+        return _score(task, arm, number, steps, parent)
+
+
+def _score(task: Task[Model], arm: Arm, number: int, steps: int, parent: Path) -> float:
     seed = _FIRST_SEED + number
     model = task.build(arm.config, seed + arm.init_offset)
-    with TemporaryDirectory() as folder:
-        records = task.train(
-            model,
-            training=arm.training,
-            steps=steps,
-            seed=seed,
-            folder=Path(folder),
-            progress=lambda step, steps: None,
-        )
+    with TemporaryDirectory(dir=parent) as folder:
+        try:
+            records = task.train(
+                model,
+                training=arm.training,
+                steps=steps,
+                seed=seed,
+                folder=Path(folder),
+                progress=lambda step, steps: None,
+            )
+        except FloatingPointError:
+            return -math.inf
     score = task.validate(model)
     if score is None:
         losses = [record["eval_loss"] for record in records if "eval_loss" in record]

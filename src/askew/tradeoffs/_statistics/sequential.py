@@ -51,7 +51,7 @@ def sequential_confidence(looks: Sequence[int], *, confidence: float = 0.95) -> 
 
     Args:
         looks: Numbers of seeds, >= 2 and increasing; a single one may be any.
-        confidence: Of the comparison as a whole, in [0.5, 0.999].
+        confidence: Of the comparison as a whole, in [0.5, 0.999]; with a single look, in (0, 1).
 
     Returns:
         The confidence for the interval of every look.
@@ -72,12 +72,17 @@ def sequential_confidence(looks: Sequence[int], *, confidence: float = 0.95) -> 
         len(looks) == 1 or (min(looks, default=0) >= 2 and all(a < b for a, b in pairwise(looks))),
         f"sequential_confidence: looks must be >= 2 and increasing; got looks {list(looks)}",
     )
+    if len(looks) == 1:
+        require(
+            0 < confidence < 1,
+            f"sequential_confidence: confidence must be in (0, 1); got confidence {confidence}",
+        )
+        return confidence
     require(
         0.5 <= confidence <= 0.999,
-        f"sequential_confidence: confidence must be in [0.5, 0.999]; got confidence {confidence}",
+        "sequential_confidence: confidence must be in [0.5, 0.999] with several looks; "
+        f"got confidence {confidence}",
     )
-    if len(looks) == 1:
-        return confidence
     return 1 - float(np.quantile(_smallest_p(tuple(looks)), 1 - confidence))
 
 

@@ -9,9 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from askew._check import require
+from askew._encoding import refuse_utf16
+from askew._files import check_name
 
 COLUMNS = ("arm", "seed", "item", "metric", "value")
 """Header of a table of results."""
+_LARGEST = 1e300
+"""Size of a value, so that sums of differences stay finite."""
 _CHUNK = 256  # rows: so few are freed before they trigger a garbage collection (twice as fast)
 
 
@@ -23,7 +27,7 @@ class Row(NamedTuple):
         seed: Which training.
         item: Which test item.
         metric: What was measured.
-        value: What came out, finite.
+        value: What came out, between -1e300 and 1e300.
 
     Example:
         >>> Row(arm="new", seed=0, item="", metric="f1", value=81.5).value
@@ -75,8 +79,8 @@ def read_table(results: str | Path | Iterable[Row]) -> ResultTable:
     """Read a CSV file with the header `arm,seed,item,metric,value`, or such rows, in any order.
 
     Raises:
-        ValueError: If the table is empty or malformed, a value is not finite, a row occurs
-            twice, or a metric lacks an arm, a seed or an item.
+        ValueError: If the table is empty or malformed, a value is not finite or above 1e300 in
+            size, a row occurs twice, or a metric lacks an arm, a seed or an item.
     """
     if not isinstance(results, str | Path):
         return _checked_table(results)
@@ -93,6 +97,13 @@ def read_table(results: str | Path | Iterable[Row]) -> ResultTable:
 def _checked_table(rows: Iterable[Sequence]) -> ResultTable:
     columns = _sort(_read_columns(rows))
     metrics, arms = columns.labels[0], columns.labels[1]
+    for arm in arms:
+        check_name("analyze", "arm", arm)
+    for metric in metrics:
+        require(
+            str(metric).isprintable() and bool(str(metric).strip()),
+            f"analyze: metric must be a name of visible characters; got metric {metric!a}",
+        )
     samples = {}
     for m, metric in enumerate(metrics):
         start, stop = np.searchsorted(columns.codes[0], (m, m + 1))
@@ -109,6 +120,8 @@ def _checked_table(rows: Iterable[Sequence]) -> ResultTable:
 
 
 def _csv_rows(path: Path) -> Iterator[Sequence[str]]:
+    with path.open("rb") as start:
+        refuse_utf16(start.read(4), "analyze", path)
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
         header = next(reader, [])
@@ -148,7 +161,7 @@ def _encode(codebook: dict, column: Sequence) -> list[int]:
 def _floats(column: Sequence, chunk: Sequence[Sequence]) -> np.ndarray:
     try:
         return np.array(list(map(float, column)))
-    except ValueError:
+    except (TypeError, ValueError, OverflowError):
         bad = next(row for row in chunk if not _is_number(row[-1]))
         raise ValueError(
             f"analyze: value must be a number; got value {bad[4]!r} of arm {bad[0]!r}, "
@@ -156,16 +169,16 @@ def _floats(column: Sequence, chunk: Sequence[Sequence]) -> np.ndarray:
         ) from None
 
 
-def _is_number(text: str) -> bool:
+def _is_number(value: float | str) -> bool:
     try:
-        float(text)
-    except ValueError:
+        float(value)
+    except (TypeError, ValueError, OverflowError):
         return False
     return True
 
 
 def _sort(columns: _Columns) -> _Columns:
-    """Sort by metric, arm, seed and item; refuse values that are not finite and repeated rows."""
+    """Sort by metric, arm, seed and item; refuse values out of range and repeated rows."""
     metrics, arms, seeds, items = columns.labels
     labels, codes = [], np.empty_like(columns.codes)
     for row, names in enumerate((metrics, arms, [_seed(label) for label in seeds], items)):
@@ -180,6 +193,13 @@ def _sort(columns: _Columns) -> _Columns:
         row = int(infinite[0])
         raise ValueError(
             f"analyze: value must be finite; got value {columns.values[row]} of {columns.name(row)}"
+        )
+    large = np.flatnonzero(np.abs(columns.values) > _LARGEST)
+    if large.size:
+        row = int(large[0])
+        raise ValueError(
+            f"analyze: value must be between {-_LARGEST} and {_LARGEST}; "
+            f"got value {columns.values[row]} of {columns.name(row)}"
         )
     twice = np.flatnonzero((columns.codes[:, 1:] == columns.codes[:, :-1]).all(axis=0))
     if twice.size:

@@ -9,7 +9,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from askew._check import require
-from askew.tradeoffs._statistics.intervals import estimate_spread, margin_of, minimum_detectable
+from askew.tradeoffs._statistics.intervals import (
+    HIGHEST_CONFIDENCE,
+    estimate_spread,
+    margin_of,
+    minimum_detectable,
+    scale_of,
+)
 from askew.tradeoffs._statistics.table import ResultTable, Row, Sample, read_table
 
 __all__ = ["Metric", "Row", "Verdict", "analyze", "shared_confidence"]
@@ -58,6 +64,7 @@ class Metric:
             0 <= self.equivalence < math.inf,
             f"Metric: equivalence must be finite and >= 0; got equivalence {self.equivalence}",
         )
+        object.__setattr__(self, "equivalence", float(self.equivalence))  # JSON has none of numpy's
 
 
 class Verdict(NamedTuple):
@@ -94,7 +101,7 @@ class Verdict(NamedTuple):
     challenger: str
     baseline: str
     verdict: Literal["pays", "does not pay", "cannot tell"] | None
-    difference: float
+    difference: float | None
     low: float | None
     high: float | None
     equivalence: float
@@ -102,7 +109,7 @@ class Verdict(NamedTuple):
     minimum_detectable: float | None
     seeds: int
     seed_differences: tuple[float, ...]
-    wins: int
+    wins: int | None
     confidence: float
     reason: str
 
@@ -139,7 +146,7 @@ def analyze(
         equivalence: Half width of the region that counts as no difference, by metric name,
             >= 0; it overrides that of `metrics`.
         min_seeds: Fewer paired seeds get no verdict, >= 2.
-        confidence: Of all challengers' intervals on a metric together, in (0, 1).
+        confidence: Of all challengers' intervals on a metric together, in (0, 0.999999999].
         correction: "none" gives every interval this confidence, however many challengers there are.
 
     Returns:
@@ -187,8 +194,8 @@ def analyze_table(
     """Judge a table that was read, as `analyze` does."""
     require(min_seeds >= 2, f"analyze: min_seeds must be >= 2; got min_seeds {min_seeds}")
     require(
-        0 < confidence < 1,
-        f"analyze: confidence must lie between 0 and 1; got confidence {confidence}",
+        0 < confidence <= HIGHEST_CONFIDENCE,
+        f"analyze: confidence must be in (0, {HIGHEST_CONFIDENCE}]; got confidence {confidence}",
     )
     require(
         correction in ("bonferroni", "none"),
@@ -265,9 +272,13 @@ def _judge(
     _check_paired(ours, theirs, arms)
     differences, grid = _differences(metric, ours, theirs, arms)
     difference, count = float(differences.mean()), len(differences)
-    spread = estimate_spread(differences, grid) if count >= 2 else None
-    margin = None if spread is None else margin_of(spread, confidence)
-    low, high = (None, None) if margin is None else (difference - margin, difference + margin)
+    low = high = detectable = None
+    if count >= 2:
+        scale = scale_of(differences if grid is None else grid)
+        spread = estimate_spread(differences / scale, None if grid is None else grid / scale)
+        margin = scale * margin_of(spread, confidence)
+        low, high = difference - margin, difference + margin
+        detectable = scale * minimum_detectable(spread, confidence)
     enough = count >= min_seeds
     return Verdict(
         metric=metric.name,
@@ -277,9 +288,9 @@ def _judge(
         difference=difference,
         low=low,
         high=high,
-        equivalence=float(metric.equivalence),
+        equivalence=metric.equivalence,
         equivalent=_equivalent(low, high, metric.equivalence) if enough else None,
-        minimum_detectable=None if spread is None else minimum_detectable(spread, confidence),
+        minimum_detectable=detectable,
         seeds=count,
         seed_differences=tuple(differences.tolist()),
         wins=int((differences > 0).sum()),

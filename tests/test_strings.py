@@ -1,0 +1,75 @@
+"""A string where a list of texts is due is refused in words, and never read letter by letter."""
+
+import pytest
+from small_answerer import TOKENIZER, answerer
+
+from askew.metrics import (
+    answer_exact_match,
+    answer_f1,
+    bleu,
+    chrf,
+    exact_match,
+    placeholder_survival,
+)
+from askew.models import DecodingConfig, Translator
+from askew.text import (
+    Context,
+    ParallelText,
+    SpanTokenizer,
+    TfidfIndex,
+    count_overlap,
+    find_placeholders,
+    nearest_neighbour,
+    protect_pairs,
+    split_pairs,
+    train_tokenizer,
+    train_tokenizers,
+)
+from askew.training import TranslationExamples
+
+TEXT = "one cat"
+LIST = list(TEXT)
+PAIRS = ParallelText(LIST, LIST)
+
+
+class Unused:
+    def decode(self, sources, limits, config):
+        raise AssertionError
+
+
+TRANSLATOR = Translator(Unused(), TOKENIZER)
+CALLS = {
+    "bleu": lambda: bleu(TEXT, LIST),
+    "bleu both": lambda: bleu(TEXT, TEXT),
+    "chrf": lambda: chrf(LIST, TEXT),
+    "exact_match": lambda: exact_match(TEXT, TEXT),
+    "answer_f1": lambda: answer_f1(TEXT, [[one] for one in TEXT]),
+    "answer_exact_match": lambda: answer_exact_match(LIST, TEXT),
+    "placeholder_survival": lambda: placeholder_survival(LIST, TEXT, find_placeholders),
+    "translate": lambda: TRANSLATOR.translate(TEXT),
+    "hypotheses": lambda: TRANSLATOR.hypotheses(TEXT, DecodingConfig()),
+    "train_tokenizer": lambda: train_tokenizer(TEXT),
+    "train_tokenizers": lambda: train_tokenizers(ParallelText(LIST, TEXT), vocab_size=280),
+    "split_pairs": lambda: split_pairs(ParallelText(TEXT, LIST)),
+    "count_overlap": lambda: count_overlap(PAIRS, ParallelText(TEXT, LIST)),
+    "protect_pairs": lambda: protect_pairs(ParallelText(TEXT, TEXT)),
+    "nearest_neighbour": lambda: nearest_neighbour(TEXT, PAIRS),
+    "nearest pairs": lambda: nearest_neighbour(LIST, ParallelText(TEXT, TEXT)),
+    "encode_all": lambda: SpanTokenizer(TOKENIZER).encode_all(TEXT),
+    "TfidfIndex": lambda: TfidfIndex(TEXT),
+    "TranslationExamples": lambda: TranslationExamples(
+        ParallelText(TEXT, TEXT), TOKENIZER, max_tokens=9
+    ),
+    "encode": lambda: answerer().encode(TEXT),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_string_is_no_list_of_texts(call):
+    with pytest.raises(TypeError, match=r"must be a list of .*got .*'one cat'.*Put it into a list"):
+        call()
+
+
+def test_a_context_is_no_list_of_contexts():
+    with pytest.raises(TypeError, match=r"must be a list of Context; got Context .*'a page'"):
+        answerer().encode(Context("a page", TEXT))
