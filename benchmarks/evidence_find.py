@@ -9,8 +9,8 @@ deviation of .5, true qualities one of .8, as in trials on short phrases. Promot
 the shared error are those of `askew find`.
 
 Rows: "equal" (all candidates are equal: "pays" is false), "third" (a third of the asymmetric ones
-beat the best symmetric one), "one" (one of them does). The naive rule, beside it, judges the best of
-all candidates on the seeds that chose it.
+beat the best symmetric one), "one" (one of them does). The naive rule, beside it, judges the best
+of all candidates on the seeds that chose it.
 """
 
 import argparse

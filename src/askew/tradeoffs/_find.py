@@ -6,13 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import filelock
-
 from askew._budget import SearchBudget
 from askew._check import require, requires_extra
 from askew._config import to_dict
 from askew._files import read_json, write_json, write_text
-from askew._folders import check_resumable
+from askew._folders import WORK, check_resumable, one_writer
 from askew.tradeoffs._compare import Comparison, compare
 from askew.tradeoffs._report.search_summary import search_sentence
 from askew.tradeoffs._results import trials_csv
@@ -123,12 +121,9 @@ def find(
         command=command,
     )
     identity = _prepare(plan)
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        with filelock.FileLock(out / ".lock", timeout=0):
-            return _run(_scheduled(plan, identity, watcher or Watcher()), watcher or Watcher())
-    except filelock.Timeout:
-        raise RuntimeError(f"find: another process is at work in {out}") from None
+    watcher = watcher or Watcher()
+    with one_writer(out, caller="find"):
+        return _run(_scheduled(plan, identity, watcher), watcher)
 
 
 def prepare_search(
@@ -192,7 +187,14 @@ def _scheduled(plan: SearchPlan[Model], identity: dict, watcher: Watcher) -> Sea
         else:
             watcher.stage("calibrating")
             arm = plan.start[0]
-            steps = calibrate(plan.task, [arm], minutes=1.0, jobs=plan.jobs, threads=plan.threads)
+            steps = calibrate(
+                plan.task,
+                [arm],
+                minutes=1.0,
+                jobs=plan.jobs,
+                threads=plan.threads,
+                folder=plan.out / WORK,
+            )
             schedule = schedule_of(budget, steps[arm.name])
         rungs = replace(plan, steps=schedule.steps).rungs
         stored = {"schedule": schedule._asdict(), "rungs": [rung._asdict() for rung in rungs]}
@@ -317,7 +319,7 @@ def winner_of(verdicts: Sequence[Verdict], metric: str) -> str | None:
         Its name.
     """
     paying = [v for v in verdicts if v.metric == metric and v.verdict == "pays"]
-    return max(paying, key=lambda v: v.difference).challenger if paying else None
+    return max(paying, key=lambda v: v.difference or 0.0).challenger if paying else None
 
 
 def found_toml(candidate: Candidate, space: Space) -> str:

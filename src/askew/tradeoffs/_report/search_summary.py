@@ -43,7 +43,7 @@ def search_sentence(
             gain=f"{say.digits(f'{power:.2g}')}{unit}", label=label, seeds=judged[0].seeds
         )
         return f"{tried}, {none}."
-    best = max(paying, key=lambda verdict: verdict.difference)
+    best = max(paying, key=lambda verdict: verdict.difference or 0.0)
     size, interval = amounts(say, best, metric)
     shape = shape_of(candidate_of(entry, best.challenger)["values"])
     control = shape_of(candidate_of(entry, entry["control"])["values"])

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from askew._files import read_json, write_json
-from askew.tradeoffs._running.trial import ProgressFile, learning_curve
+from askew._folders import WORK
+from askew.tradeoffs._running.trial import ProgressFile, errors_name, learning_curve
 from askew.tradeoffs._running.trials import trial_processes
 from askew.tradeoffs._task import Arm, Model, Task
 
@@ -98,7 +99,7 @@ def climb(
                     progress(len(candidates) - len(missing) + len(batch) - len(running))
         except BrokenProcessPool as error:
             names = [candidate.name for candidate in batch]
-            begun = [name for name in names if (out / "work" / name / "progress").exists()]
+            begun = [name for name in names if (out / WORK / name / "progress").exists()]
             losses.update(begun[:workers] or names[:1])
             name, times = losses.most_common(1)[0]
             if times >= _MAX_LOSSES:
@@ -112,7 +113,12 @@ def climb(
 
 def run_rung(task: Task[Model], arm: Arm, rung: Rung, *, out: Path) -> None:
     """Train one candidate up to a rung and store its result; a killed one resumes."""
-    work = out / "work" / arm.name
+    with errors_name(f"{arm.name}, rung {rung.number + 1}"):
+        _run_rung(task, arm, rung, out)
+
+
+def _run_rung(task: Task[Model], arm: Arm, rung: Rung, out: Path) -> None:
+    work = out / WORK / arm.name
     work.mkdir(parents=True, exist_ok=True)
     model = task.build(arm.config, FIRST_SEARCH_SEED + arm.init_offset)
     try:
@@ -158,4 +164,4 @@ def read_result(out: Path, candidate: str, rung: Rung) -> RungResult:
 def drop_training(out: Path, candidates: Sequence[Arm]) -> None:
     """Remove the checkpoints of candidates that are not trained further."""
     for candidate in candidates:
-        shutil.rmtree(out / "work" / candidate.name, ignore_errors=True)
+        shutil.rmtree(out / WORK / candidate.name, ignore_errors=True)
