@@ -113,7 +113,7 @@ def climb(
 
 def run_rung(task: Task[Model], arm: Arm, rung: Rung, *, out: Path) -> None:
     """Train one candidate up to a rung and store its result; a killed one resumes."""
-    with errors_name(f"{arm.name}, rung {rung.number + 1}"):
+    with errors_name(f"{arm.name}, rung {rung.number + 1}", caller="find"):
         _run_rung(task, arm, rung, out)
 
 

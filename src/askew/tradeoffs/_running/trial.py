@@ -103,12 +103,12 @@ def _end_with(parent: int) -> None:
 
 
 @contextmanager
-def errors_name(trial: str) -> Iterator[None]:
+def errors_name(trial: str, *, caller: str = "compare") -> Iterator[None]:
     """Add the trial and the place in the user's code to what PyTorch says of a model."""
     try:
         yield
     except RuntimeError as error:
-        raise RuntimeError(f"compare: {trial}{_place(error)}: {error}") from error
+        raise RuntimeError(f"{caller}: {trial}{_place(error)}: {error}") from error
 
 
 def _place(error: Exception) -> str:
