@@ -51,9 +51,23 @@ class DecodesWithCache(GenerationMixin):
         *args: Any,
         cache: Cache | None = None,
         past_key_values: Cache | None = None,
+        tokenizer: object = None,
+        assistant_tokenizer: object = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """Return the arguments of `forward` under its own names."""
+        """Return the arguments of `forward` under its own names.
+
+        Args:
+            *args: As `generate` gives them.
+            cache: The keys and values of earlier steps.
+            past_key_values: The same.
+            tokenizer: Left out: `stop_strings` alone need it.
+            assistant_tokenizer: Left out.
+            **kwargs: As `generate` gives them.
+
+        Returns:
+            Arguments by name.
+        """
         kwargs[CACHE] = past_key_values if cache is None else cache
         inputs = super().prepare_inputs_for_generation(*args, **kwargs)
         inputs.pop("cache_position", None)

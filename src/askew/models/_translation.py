@@ -16,6 +16,7 @@ from askew.attention import KeyValueCache
 from askew.models._asked_outputs import asked_for, new_trace
 from askew.models._checkpointed_layers import CheckpointedDecoderLayer, CheckpointedEncoderLayer
 from askew.models._configuration import AsymmetricTranslationConfig
+from askew.models._devices import input_device
 from askew.models._generation_encoder import GenerationEncoder, tokens_or_rows
 from askew.models._label_losses import token_loss
 from askew.models._missing_weights import draw_missing_weights
@@ -96,25 +97,14 @@ class AsymmetricTranslationModel(PreTrainedModel, DecodesWithCache, GenerationMi
         """
         return attention_mask
 
-    def prepare_inputs_for_generation(
-        self,
-        *args: Any,
-        tokenizer: object = None,
-        assistant_tokenizer: object = None,
-        **kwargs: Any,
-    ) -> dict[str, Any]:
-        """Return the arguments of `forward`, to which `generate` hands its tokenizers too.
-
-        Args:
-            *args: As `generate` gives them.
-            tokenizer: Left out: `stop_strings` alone need it.
-            assistant_tokenizer: Left out.
-            **kwargs: As `generate` gives them.
+    @property
+    def device(self) -> torch.device:
+        """Return the device of inputs, also where accelerate has offloaded the weights.
 
         Returns:
-            Arguments by name.
+            The device.
         """
-        return super().prepare_inputs_for_generation(*args, **kwargs)
+        return input_device(self)
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the table of source tokens.
