@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationMixin, PreTrainedConfig
+from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import Cache, StaticLayer
 from transformers.modeling_outputs import Seq2SeqLMOutput
 
@@ -80,6 +80,13 @@ def seq2seq_output(*, cache: Cache | None, **others: Any) -> Seq2SeqLMOutput:
     """Make the result of an encoder-decoder with the name of its cache that `generate` reads."""
     values: dict[str, Any] = {CACHE: cache, **others}
     return Seq2SeqLMOutput(**values)
+
+
+def ask_for_weights(model: PreTrainedModel) -> None:
+    """Have every later call of a model return the weights of its attentions."""
+    model.set_attn_implementation("eager")  # the others return none
+    model.config._attn_implementation = "eager"  # which the line above only logs for some models
+    model.config.output_attentions = True  # without it, some layers return none
 
 
 def cached_length(cache: Cache, layer: int) -> int:
