@@ -145,7 +145,7 @@ def read_tokenizer(folder: Path) -> Any:
         if (folder / name).is_file():
             values = parse_json((folder / name).read_text(encoding="utf-8"))
             checked_values("read_attention", values, folder / name)
-    tokenizer = AutoTokenizer.from_pretrained(
+    tokenizer: Any = AutoTokenizer.from_pretrained(
         folder, local_files_only=True, trust_remote_code=False, split_special_tokens=True
     )
     files = sorted(tokenizer.vocab_files_names.values())
