@@ -72,9 +72,7 @@ def test_a_model_that_knows_no_marks_reads_the_text_itself():
     engine = Copying()
     translator = Translator(engine, PLAIN.source)
     assert not translator.protects
-    assert translator.translate(HOSTILE) == [
-        "  \ufdd3" if text.startswith("</s>") else text for text in HOSTILE
-    ]
+    assert translator.translate(HOSTILE) == HOSTILE
     texts = [text for text in HOSTILE if text]
     assert sorted(engine.read) == sorted(PLAIN.source.encode(text).ids for text in texts)
 
