@@ -90,5 +90,5 @@ def test_auto_tokenizer_reads_special_tokens_as_text_too(tmp_path, separate):
     theirs = AutoTokenizer.from_pretrained(tmp_path)
     text = "<s>one</s> <pad>"
     assert theirs.encode(text) == [*both.source.encode(text).ids, END]
-    assert theirs.decode(theirs.encode(text)) == text
+    assert theirs.decode(theirs.encode(text), skip_special_tokens=True) == text
     assert (theirs.pad_token_id, theirs.bos_token_id, theirs.eos_token_id) == (0, 1, 2)
