@@ -35,6 +35,7 @@ def test_an_option_is_a_field_with_what_the_command_line_says_of_it():
         "help": "How large.",
         "name": "--size-of",
         "min": 1,
+        "max": None,
         "show_default": False,
         "positional": False,
     }

@@ -242,9 +242,9 @@ def test_own_files(tmp_path):
 @pytest.mark.parametrize(
     ("text", "labels", "message"),
     [
-        ("a,b\n1,x\n", "b", r"values must be numbers; got .*'x' in .*own\.csv, line 2"),
+        ("a,b\n1,x\n", "b", r"values must be numbers, .*got 'x' in .*own\.csv, line 2"),
         ("a,b\n1,0\n1\n", "b", r"a line must have 2 finite numbers; got 1 fields.*line 3"),
-        ("a,b\nnan,0\n", "b", "a line must have 2 finite numbers"),
+        ("a,b\nnan,0\n", "b", "values must be there and finite; got 'nan'"),
         ("a,b\n1,2\n", "b", r"labels must be 0 or 1; got 2\.0 in .*, row 1, b"),
         ("a,b\n1,0\n", "c", r"labels must be columns; got \['c'\]"),
         ("a,b\n1,0\n", "2", "labels must be fewer than the 2 columns, at least 1; got labels 2"),

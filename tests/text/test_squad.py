@@ -11,6 +11,7 @@ from hypothesis import given
 from askew.text import (
     Context,
     Question,
+    list_documents,
     read_documents,
     read_question_lines,
     read_questions,
@@ -309,6 +310,8 @@ def test_documents_of_a_folder_come_sorted_with_their_paths_as_titles(tmp_path):
     loaded = read_documents(tmp_path)
     titles = ["a.markdown", "b/a.MD", "b/d.markdown.gz", "b/z.txt", "c.rst.gz"]
     assert loaded == [Context(title, f"in {title}\r\n") for title in titles]
+    listed = [path.relative_to(tmp_path).as_posix() for path in list_documents(tmp_path)]
+    assert listed == [*titles[:4], "blank.txt", titles[4]]
     assert read_documents([str(tmp_path / "b"), tmp_path / "b" / "z.txt"]) == [
         Context("a.MD", loaded[1].text),
         Context("d.markdown.gz", loaded[2].text),

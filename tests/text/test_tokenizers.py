@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer, models
 from transformers import AutoTokenizer
 
 from askew.text import (
@@ -11,6 +12,7 @@ from askew.text import (
     ParallelText,
     Tokenizers,
     load_tokenizers,
+    save_tokenizer_settings,
     save_tokenizers,
     train_tokenizer,
     train_tokenizers,
@@ -92,3 +94,11 @@ def test_auto_tokenizer_reads_special_tokens_as_text_too(tmp_path, separate):
     assert theirs.encode(text) == [*both.source.encode(text).ids, END]
     assert theirs.decode(theirs.encode(text), skip_special_tokens=True) == text
     assert (theirs.pad_token_id, theirs.bos_token_id, theirs.eos_token_id) == (0, 1, 2)
+
+
+def test_the_settings_of_a_foreign_tokenizer_name_no_special_tokens(tmp_path):
+    foreign = Tokenizer(models.WordLevel({"?": 0, "one": 1}, unk_token="?"))
+    save_tokenizer_settings(foreign, tmp_path)
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    assert settings["split_special_tokens"]
+    assert not {"pad_token", "bos_token", "eos_token"} & settings.keys()

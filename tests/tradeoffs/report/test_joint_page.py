@@ -100,7 +100,7 @@ def test_bad_settings_are_refused(two, tmp_path):
     assert report(two[0], "--language", "fr").exit_code == 2
     done = report(two[0], "--out", tmp_path / "nowhere" / "page.html")
     assert done.exit_code == 2
-    assert "write_joint_report: the folder must exist" in done.output
+    assert "report: a file must be writable; got " in done.output
     with pytest.raises(ValueError, match="runs must be one or more"):
         write_joint_report([], tmp_path / "page.html")
 
