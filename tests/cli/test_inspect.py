@@ -71,10 +71,24 @@ def test_a_text_adds_the_entropy_and_a_page_the_pictures(tmp_path):
     assert all(0 <= share <= 1 for own in plain["attention"] for share in own["entropy"])
 
 
-def test_a_question_is_read_with_its_context(tmp_path):
+MODERNBERT = hf.ModernBertConfig(
+    vocab_size=280,
+    hidden_size=32,
+    num_hidden_layers=1,
+    num_attention_heads=4,
+    intermediate_size=32,
+    pad_token_id=0,
+    cls_token_id=1,
+    sep_token_id=2,
+)
+
+
+@pytest.mark.parametrize("encoder", [None, MODERNBERT.to_dict()], ids=["own", "of transformers"])
+def test_a_question_is_read_with_its_context(tmp_path, encoder):
     spans = train_tokenizer(["where are the three trees"], vocab_size=280)
     torch.manual_seed(0)
-    config = AsymmetricQAConfig(question_vocab=280, context_vocab=280)
+    vocab = {"question_vocab": 280, "context_vocab": 280}
+    config = AsymmetricQAConfig(**vocab, context_pretrained=encoder)
     AsymmetricQAModel(config).save_pretrained(tmp_path)
     for name in ("tokenizer.json", "question_tokenizer.json"):
         spans.save(str(tmp_path / name))

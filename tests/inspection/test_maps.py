@@ -81,7 +81,7 @@ def streams(model, name):
 def test_maps_give_the_weights_that_the_model_computes(family):
     """softmax(x Wqᵀ Wk zᵀ) of every head equals the weights of the model itself."""
     model = loud(family)
-    inputs = {"input_ids": TOKENS}
+    inputs = {"input_ids": TOKENS, "output_attentions": True}
     if model.config.is_encoder_decoder:
         inputs["decoder_input_ids"] = TOKENS[:, :5]
     if family in POSITIONS:

@@ -168,6 +168,16 @@ def test_a_margin_bounds_the_worst_false_alarm():
     assert x.grad.item() == 0
 
 
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0])
+def test_an_error_as_large_as_the_margin_has_no_slope(gamma, route):
+    x, y = torch.zeros(2, dtype=torch.double), torch.tensor([0.0, 1.0], dtype=torch.double)
+    settings = {"margin": 0.5, "margin_pos": 0.5, "gamma_pos": gamma, "gamma_neg": gamma}
+    value, gradient = with_gradient(asymmetric_bce_loss, x, y, **settings, route=route)
+    assert value.item() == 0
+    assert gradient.tolist() == [0, 0]
+
+
 # Laws.
 
 X, Y = example(6, 4)

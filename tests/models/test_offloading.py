@@ -36,6 +36,7 @@ def offloaded(model):
 def test_an_offloaded_translation_model_computes_and_decodes_the_same(tmp_path, config):
     model = saved(tmp_path, config)
     apart = offloaded(model)
+    assert apart.device == torch.device("cpu")
     tokens = torch.tensor([[3, 9, 4, 2], [7, 2, 0, 0]])
     call = {"input_ids": tokens, "attention_mask": (tokens > 0).long()}
     target = torch.tensor([[1, 5, 6], [1, 8, 0]])

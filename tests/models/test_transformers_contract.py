@@ -160,18 +160,21 @@ def test_generate_returns_states_and_weights(num_beams):
 
 
 @torch.no_grad()
-def test_the_older_name_of_the_cache_means_the_same():
+def test_both_names_of_the_cache_mean_the_same():
     model, call = build(), inputs()
     target = call.pop("decoder_input_ids")
     call["encoder_outputs"] = model.get_encoder()(**call)
     whole = model(**call, decoder_input_ids=target).logits
     cache, steps = EncoderDecoderCache(DynamicCache(), DynamicCache()), []
     for token in target.split(1, dim=1):
-        with pytest.warns(FutureWarning, match="`past_key_values` is deprecated"):
-            output = model(**call, decoder_input_ids=token, past_key_values=cache)
+        output = model(**call, decoder_input_ids=token, past_key_values=cache)
         steps.append(output.logits)
     assert cache.get_seq_length() == 5
     torch.testing.assert_close(torch.cat(steps, 1), whole)
+    with pytest.raises(ValueError, match="cache or past_key_values must be None; got both"):
+        model(**call, decoder_input_ids=target, cache=cache, past_key_values=cache)
+    with pytest.raises(TypeError, match="cache must be an EncoderDecoderCache; got DynamicCache"):
+        model(**call, decoder_input_ids=target, past_key_values=DynamicCache())
 
 
 @pytest.mark.parametrize("name", sorted({CACHE, "past_key_values"}))

@@ -19,9 +19,10 @@ def record_attention(
     """Collect the weights of every attention that runs inside the block.
 
     This library's layers are called with `return_weights`, those of torch with `need_weights`.
-    Layers of transformers return their weights only if the model's attention is "eager": call
-    `model.set_attn_implementation("eager")` before. An attention that ran and returned no weights
-    is named in a warning when the block ends.
+    Layers of transformers return their weights only if the model's attention is "eager", some only
+    if asked as well: call `model.set_attn_implementation("eager")` before, and the model with
+    `output_attentions=True`. An attention that ran and returned no weights is named in a warning
+    when the block ends.
 
     Args:
         model: The model; in evaluation mode, or the weights are those after dropout.
@@ -59,7 +60,8 @@ def record_attention(
         warnings.warn(
             "record_attention: every attention that runs must return weights whose rows sum to 1; "
             f"got none from {', '.join(names[:3])}{' …' * (len(names) > 3)}. Call model.eval() "
-            "and, for a model of transformers, model.set_attn_implementation('eager')",
+            "and, for a model of transformers, model.set_attn_implementation('eager') and "
+            "model(..., output_attentions=True)",
             stacklevel=3,  # past contextlib, to the `with` of the caller
         )
 

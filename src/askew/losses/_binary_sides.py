@@ -172,7 +172,7 @@ def _shifted(wrong: _Wrongness, margin: Setting) -> tuple[Tensor, Tensor]:
     """Return the probability of being wrong beyond the margin, and its cost."""
     if _is_zero(margin):
         return wrong.p, wrong.cost
-    base = (wrong.p - margin).clamp_min(0)
+    base = (wrong.p - margin).relu()  # slope 0 at the bound; that of `clamp` depends on torch
     if isinstance(margin, Tensor):
         shifted = -torch.log1p(-torch.where(margin > 0, base, 0.0))
         return base, torch.where(margin > 0, shifted, wrong.cost)

@@ -15,6 +15,7 @@ from askew.models._answerer import QuestionAnswerer
 from askew.models._attention_map import greedy_attention, readable_tokens
 from askew.models._qa import AsymmetricQAModel
 from askew.models._transformers_models import read_tokenizer
+from askew.models._transformers_versions import ask_for_weights
 from askew.models._translator import Translator
 
 _LONGEST = 128
@@ -45,7 +46,7 @@ def read_question(
     """Read the text as the context of a question."""
     for module in model.modules():
         if isinstance(module, PreTrainedModel) and module is not model:
-            module.set_attn_implementation("eager")  # the others return no weights
+            ask_for_weights(module)
     answerer = QuestionAnswerer.from_pretrained(folder)
     inputs, words = [], []
     for tokenizer, string in (
@@ -85,7 +86,9 @@ def read_pretrained(model: PreTrainedModel, folder: Path, text: str) -> Attentio
         ) from None
     _check_length(words, text)
     tokens = torch.tensor([ids])
-    model.set_attn_implementation("eager")  # the others return no weights
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel):
+            ask_for_weights(module)
     inputs = {"input_ids": tokens}
     shifted = words
     if model.config.is_encoder_decoder:

@@ -14,4 +14,4 @@ def input_device(model: PreTrainedModel) -> torch.device:
         device = getattr(getattr(module, "_hf_hook", None), "execution_device", None)
         if device is not None:
             return torch.device(device)
-    return model.device
+    return next(model.parameters()).device

@@ -138,16 +138,21 @@ def read_tokenizer(folder: Path) -> Any:
     """Read the tokenizer of a model of transformers.
 
     Raises:
-        ValueError: If its settings name code.
+        ValueError: If its settings name code, or there is none.
         Exception: Whatever its files lead to.
     """
     for name in ("tokenizer_config.json", "config.json"):
         if (folder / name).is_file():
             values = parse_json((folder / name).read_text(encoding="utf-8"))
             checked_values("read_attention", values, folder / name)
-    return AutoTokenizer.from_pretrained(
+    tokenizer: Any = AutoTokenizer.from_pretrained(
         folder, local_files_only=True, trust_remote_code=False, split_special_tokens=True
     )
+    files = sorted(tokenizer.vocab_files_names.values())
+    # Without a file, transformers may make a tokenizer that knows no words.
+    if files and not any((folder / name).is_file() for name in files):
+        raise ValueError(f"a file of the vocabulary is missing: {' or '.join(files)}")
+    return tokenizer
 
 
 def check_fits(

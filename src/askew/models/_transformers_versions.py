@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationMixin, PreTrainedConfig
+from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import Cache, StaticLayer
 from transformers.modeling_outputs import Seq2SeqLMOutput
 
@@ -51,9 +51,23 @@ class DecodesWithCache(GenerationMixin):
         *args: Any,
         cache: Cache | None = None,
         past_key_values: Cache | None = None,
+        tokenizer: object = None,
+        assistant_tokenizer: object = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """Return the arguments of `forward` under its own names."""
+        """Return the arguments of `forward` under its own names.
+
+        Args:
+            *args: As `generate` gives them.
+            cache: The keys and values of earlier steps.
+            past_key_values: The same.
+            tokenizer: Left out: `stop_strings` alone need it.
+            assistant_tokenizer: Left out.
+            **kwargs: As `generate` gives them.
+
+        Returns:
+            Arguments by name.
+        """
         kwargs[CACHE] = past_key_values if cache is None else cache
         inputs = super().prepare_inputs_for_generation(*args, **kwargs)
         inputs.pop("cache_position", None)
@@ -66,6 +80,13 @@ def seq2seq_output(*, cache: Cache | None, **others: Any) -> Seq2SeqLMOutput:
     """Make the result of an encoder-decoder with the name of its cache that `generate` reads."""
     values: dict[str, Any] = {CACHE: cache, **others}
     return Seq2SeqLMOutput(**values)
+
+
+def ask_for_weights(model: PreTrainedModel) -> None:
+    """Have every later call of a model return the weights of its attentions."""
+    model.set_attn_implementation("eager")  # the others return none
+    model.config._attn_implementation = "eager"  # which the line above only logs for some models
+    model.config.output_attentions = True  # without it, some layers return none
 
 
 def cached_length(cache: Cache, layer: int) -> int:

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
-from transformers.utils.deprecation import deprecate_kwarg
 
 from askew._check import require
 from askew.attention import KeyValueCache
 from askew.models._asked_outputs import asked_for, new_trace
 from askew.models._checkpointed_layers import CheckpointedDecoderLayer, CheckpointedEncoderLayer
 from askew.models._configuration import AsymmetricTranslationConfig
+from askew.models._devices import input_device
 from askew.models._generation_encoder import GenerationEncoder, tokens_or_rows
 from askew.models._label_losses import token_loss
 from askew.models._missing_weights import draw_missing_weights
@@ -96,25 +96,14 @@ class AsymmetricTranslationModel(PreTrainedModel, DecodesWithCache, GenerationMi
         """
         return attention_mask
 
-    def prepare_inputs_for_generation(
-        self,
-        *args: Any,
-        tokenizer: object = None,
-        assistant_tokenizer: object = None,
-        **kwargs: Any,
-    ) -> dict[str, Any]:
-        """Return the arguments of `forward`, to which `generate` hands its tokenizers too.
-
-        Args:
-            *args: As `generate` gives them.
-            tokenizer: Left out: `stop_strings` alone need it.
-            assistant_tokenizer: Left out.
-            **kwargs: As `generate` gives them.
+    @property
+    def device(self) -> torch.device:
+        """Return the device of inputs, also where accelerate has offloaded the weights.
 
         Returns:
-            Arguments by name.
+            The device.
         """
-        return super().prepare_inputs_for_generation(*args, **kwargs)
+        return input_device(self)
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the table of source tokens.
@@ -193,7 +182,6 @@ class AsymmetricTranslationModel(PreTrainedModel, DecodesWithCache, GenerationMi
         model.config = config.to_plain()
         return table
 
-    @deprecate_kwarg("past_key_values", version="5.40.0", new_name="cache")
     def forward(
         self,
         input_ids: Int[Tensor, "batch source"] | None = None,
@@ -209,6 +197,7 @@ class AsymmetricTranslationModel(PreTrainedModel, DecodesWithCache, GenerationMi
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        past_key_values: EncoderDecoderCache | None = None,
     ) -> Seq2SeqLMOutput | tuple[Any, ...]:
         """Score the next target token at every position.
 
@@ -221,7 +210,7 @@ class AsymmetricTranslationModel(PreTrainedModel, DecodesWithCache, GenerationMi
             decoder_input_ids: Target tokens, a start token first; with a cache the new ones.
             decoder_attention_mask: 1 = a real target token, cached ones included.
             encoder_outputs: States of an earlier encoding.
-            cache: Keys and values of earlier steps; `past_key_values` is its older name.
+            cache: Keys and values of earlier steps.
             inputs_embeds: Rows of the table of source tokens in place of `input_ids`.
             decoder_inputs_embeds: Rows of the table of target tokens in place of
                 `decoder_input_ids`.
@@ -232,8 +221,8 @@ class AsymmetricTranslationModel(PreTrainedModel, DecodesWithCache, GenerationMi
                 config says.
             output_hidden_states: Whether to return the states between all layers, by default as
                 the config says.
-            return_dict: Whether the result has named fields or is a plain tuple, by default as
-                the config says.
+            return_dict: Named fields in the result or a plain tuple, by default as the config says.
+            past_key_values: Another name of `cache`, that of the first versions 5 of transformers.
 
         Returns:
             Logits [batch, target, vocab], the cache and the encoder's states; with `labels` the
@@ -241,9 +230,9 @@ class AsymmetricTranslationModel(PreTrainedModel, DecodesWithCache, GenerationMi
 
         Raises:
             ValueError: If neither `input_ids` nor `encoder_outputs` is given, or no
-                `decoder_input_ids`, or tokens and their rows, or the labels have another shape
-                than the target, or the cache cannot keep all positions, or layers are computed
-                twice.
+                `decoder_input_ids`, or tokens and their rows, or both names of the cache, or the
+                labels have another shape than the target, or the cache cannot keep all positions,
+                or layers are computed twice.
             TypeError: If the cache is not one of an encoder-decoder.
         """
         if decoder_input_ids is None and decoder_inputs_embeds is None and labels is not None:
@@ -255,6 +244,11 @@ class AsymmetricTranslationModel(PreTrainedModel, DecodesWithCache, GenerationMi
                 "AsymmetricTranslationModel: input_ids (or encoder_outputs) and "
                 "decoder_input_ids are needed; got None"
             )
+        require(
+            cache is None or past_key_values is None,
+            "AsymmetricTranslationModel: cache or past_key_values must be None; got both",
+        )
+        cache = past_key_values if cache is None else cache
         if not (cache is None or isinstance(cache, EncoderDecoderCache)):
             raise TypeError(
                 "AsymmetricTranslationModel: cache must be an EncoderDecoderCache; "
