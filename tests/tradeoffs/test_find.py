@@ -8,6 +8,7 @@ import torch
 from stub_task import StubTask, line_config
 
 from askew._config import load_config, read_toml
+from askew.tasks import search_folder
 from askew.tradeoffs import (
     Arm,
     Choice,
@@ -245,7 +246,7 @@ def test_what_cannot_be_searched_is_refused(changes, message, notes, tmp_path):
 
 
 def test_a_space_that_is_too_small_is_refused(notes, tmp_path):
-    small = Space(numbers={"encoder.num_layers": Choice(values=(1, 2))})
+    small = Space(numbers={"encoder.num_layers": Choice(values=(1, 2))}, fixed={"x": 1})
     with pytest.raises(ValueError, match="space must have 6 candidates or more; got 2"):
         find(Planted(), small, START, out=tmp_path / "out", budget=BUDGET, match="nothing")
 
@@ -347,3 +348,12 @@ def test_draws_of_a_range_are_its_values_and_equally_likely():
     assert 65 not in widths
     assert "x" not in widths
     assert Range(low=1, high=100, log=True, step=1).at(0.5) == 10
+
+
+def test_the_same_search_has_the_same_folder():
+    settings = {"match": "nothing", "at_most": {}, "threads": 1}
+    first = search_folder(Planted(), SPACE, START, BUDGET, **settings)
+    again = search_folder(Planted(), SPACE, START, BUDGET, **settings)
+    other = search_folder(Planted(), SPACE, START, BUDGET, **settings | {"threads": 2})
+    assert first == again
+    assert first != other

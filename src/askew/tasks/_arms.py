@@ -261,6 +261,14 @@ def search_folder(
 
     Returns:
         A folder under askew-runs.
+
+    Example:
+        >>> from askew.tasks import APPLICATIONS
+        >>> application = APPLICATIONS["imbalanced"]
+        >>> task, arms, _, _ = application.setup(application.options())
+        >>> space = application.space(task, application.options())
+        >>> search_folder(task, space, arms, SearchBudget(), "nothing", {}, 1).parent
+        PosixPath('askew-runs')
     """
     arms = [repr(arm) for arm in start]
     settings = (to_dict(space), arms, repr(budget), match, dict(at_most), threads)

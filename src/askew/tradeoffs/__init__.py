@@ -14,7 +14,6 @@ from askew.tradeoffs._report.summary import summary_sentence
 from askew.tradeoffs._report.terminal import print_results
 from askew.tradeoffs._results import SPEED_METRICS
 from askew.tradeoffs._running.flops import count_flops, count_parameters
-from askew.tradeoffs._running.search_plan import SearchPlan
 from askew.tradeoffs._running.train_loop import train_loop
 from askew.tradeoffs._running.trial import Trial, load_trial
 from askew.tradeoffs._running.trials import calibrate
@@ -52,7 +51,6 @@ __all__ = [
     "Run",
     "Score",
     "SearchBudget",
-    "SearchPlan",
     "Space",
     "Task",
     "Tradeoffs",

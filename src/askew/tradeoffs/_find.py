@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from askew._budget import SearchBudget
 from askew._check import require, requires_extra
 from askew._config import to_dict
@@ -18,11 +20,13 @@ from askew.tradeoffs._running.promotion import Standing, choose_finalists, paret
 from askew.tradeoffs._running.search import FAMILIES, Candidate, Searched, flat, search
 from askew.tradeoffs._running.search_plan import Schedule, SearchPlan, schedule_of
 from askew.tradeoffs._running.trials import calibrate
+from askew.tradeoffs._running.tuning import with_values
 from askew.tradeoffs._running.watcher import Watcher
 from askew.tradeoffs._space import Space
 from askew.tradeoffs._statistics.verdicts import Verdict
 from askew.tradeoffs._task import Arm, Model, Task
 
+_DRAWS_TRIED = 50
 _OTHER_WEIGHTS = 10_000
 """Added to the seed of the initial weights where an arm equals its baseline."""
 
@@ -38,6 +42,10 @@ class Found(NamedTuple):
         finalists: Names of those that were confirmed, the best of the search first.
         comparison: The confirmation.
         sentence: The answer in words.
+
+    Example:
+        >>> Found._fields[-1]
+        'sentence'
     """
 
     space: Space
@@ -102,6 +110,15 @@ def find(
         RuntimeError: If another process runs a search in this folder.
         ModuleNotFoundError: If optuna is not installed.
 
+    Example:
+        >>> from askew.tasks import APPLICATIONS
+        >>> application = APPLICATIONS["imbalanced"]
+        >>> task, arms, _, _ = application.setup(application.options())
+        >>> space = application.space(task, application.options())
+        >>> find(task, space, arms, out=Path("search"), match="weight")
+        Traceback (most recent call last):
+        ValueError: find: match must be parameters, flops, latency, nothing; got match 'weight'
+
     References:
         A System for Massively Parallel Hyperparameter Tuning, 2020, Li et al. (successive halving).
     """
@@ -154,6 +171,17 @@ def prepare_search(
 
     Raises:
         ValueError: If they do not fit, or the folder holds something else.
+
+    Example:
+        >>> from askew.tasks import APPLICATIONS
+        >>> application = APPLICATIONS["imbalanced"]
+        >>> task, arms, _, _ = application.setup(application.options())
+        >>> settings = {"match": "nothing", "at_most": {}, "threads": 1}
+        >>> space = application.space(task, application.options())
+        >>> budget = SearchBudget(minutes=5.0)
+        >>> out = Path("new-folder")
+        >>> prepare_search(task, space, arms, out=out, budget=budget, **settings)["version"]
+        1
     """
     plan = SearchPlan(
         task=task,
@@ -170,9 +198,25 @@ def prepare_search(
 
 def _prepare(plan: SearchPlan[Model]) -> dict:
     plan.check()
+    _check_numbers(plan)
     identity = plan.identity()
     check_resumable(plan.out, "search.json", identity, caller="find")
     return identity
+
+
+def _check_numbers(plan: SearchPlan[Model]) -> None:
+    """Refuse a space none of whose draws is a model, such as one with an unknown number."""
+    generator, fault = np.random.default_rng(0), None
+    for _ in range(_DRAWS_TRIED):
+        values = plan.space.draw(generator, symmetric=False)
+        try:
+            with_values(plan.start[0], values)
+        except ValueError as error:
+            fault = error
+        else:
+            return
+    if fault is not None:
+        raise fault
 
 
 def _scheduled(plan: SearchPlan[Model], identity: dict, watcher: Watcher) -> SearchPlan[Model]:

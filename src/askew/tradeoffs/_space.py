@@ -135,9 +135,12 @@ class Space:
         return values
 
     def is_symmetric(self, values: Values) -> bool:
-        """Return whether the numbers are those of a symmetric candidate."""
-        tied = all(values.get(name) == values.get(other) for name, other in self.ties.items())
-        return tied and all(values.get(name) == value for name, value in self.fixed.items())
+        """Return whether the numbers are those of a symmetric candidate.
+
+        A tied or fixed number that is left to its default differs from nothing.
+        """
+        expected = {name: values.get(other) for name, other in self.ties.items()} | dict(self.fixed)
+        return all(values.get(name, value) == value for name, value in expected.items())
 
     def frozen(self, values: Values) -> "Space":
         """Return the space in which some numbers have one value each.

@@ -128,6 +128,11 @@ class SearchPlan(Generic[Model]):
                 0 < bound < math.inf,
                 f"find: a bound must be finite and positive; got {name} {bound}",
             )
+        require(
+            bool(self.space.ties or self.space.fixed),
+            "find: a space must say by ties or fixed what symmetric candidates have in common; got "
+            "neither",
+        )
         fewest = self.budget.fewest_candidates
         require(
             self.space.size >= fewest,
@@ -178,7 +183,7 @@ def schedule_of(budget: SearchBudget, steps_per_minute: float) -> Schedule:
 
     Example:
         >>> schedule_of(SearchBudget(minutes=40.0), steps_per_minute=540.0)
-        Schedule(steps=540, candidates=92, seeds=5)
+        Schedule(steps=540, candidates=90, seeds=5)
     """
     steps = budget.steps or max(_RUNGS, round(budget.minutes / _TRAININGS * steps_per_minute))
     trainings = budget.minutes * steps_per_minute / steps
