@@ -30,6 +30,7 @@ COMMANDS = {
     "compare retrieval": "compare retrieval --out out --steps 1 --seeds 1 --jobs 1 --quiet",
     "compare results": "compare --results table.csv --baseline a --out out --quiet",
     "compare experiment": "compare mine.py:made --out out --steps 1 --seeds 1 --jobs 1 --quiet",
+    "find": "find imbalanced --out out --steps 9 --candidates 6 --seeds 1 --jobs 1 --quiet",
     "evaluate": "evaluate model --data pairs.tsv --quiet",
     "evaluate questions": "evaluate answerer --data data.jsonl --quiet",
     "translate": "translate model",

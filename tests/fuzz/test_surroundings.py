@@ -59,9 +59,11 @@ def made(tmp_path_factory):
 
 def commands(made, out):
     table = ["compare", "imbalanced", "--data", made / "own.csv", "--labels", "high", "--quiet"]
+    search = ["find", *table[1:]]
     return [
         ["train", "translation", "--data", made / "pairs.tsv", "--out", out / "model", *TINY],
         [*table, "--out", out / "c", "--seeds", 1, "--steps", 5, "--tune", 1, "--jobs", 1],
+        [*search, "--out", out / "f", "--steps", 9, "--candidates", 6, "--seeds", 1, "--jobs", 1],
         ["translate", made / "translator", made / "lines.txt", "--out", out / "lines.txt"],
         ["evaluate", made / "translator", "--data", made / "pairs.tsv", "--quiet"],
         ["answer", made / "reader", "who", "--context", made / "doc.md", "--index", out / "index"],
@@ -117,8 +119,8 @@ def test_every_command_works(name, made, tmp_path):
         cwd=where, env=environment, capture_output=True, timeout=900,
     )  # fmt: skip
     *said, failed = done.stderr.decode("utf-8", "replace").splitlines()
-    if name == "no shared memory":  # only a comparison starts processes
-        assert list(json.loads(failed).values()) == ["exit code 2"], said
+    if name == "no shared memory":  # only a comparison and a search start processes
+        assert list(json.loads(failed).values()) == ["exit code 2"] * 2, said
         assert "trials run in processes, which need shared memory; got" in "".join(said)
         assert not (out / "c").exists()
     else:

@@ -19,7 +19,7 @@ from askew.tradeoffs._results import trials_csv
 from askew.tradeoffs._running.promotion import Standing, choose_finalists, pareto_ranks
 from askew.tradeoffs._running.search import FAMILIES, Candidate, Searched, flat, search
 from askew.tradeoffs._running.search_plan import Schedule, SearchPlan, schedule_of
-from askew.tradeoffs._running.trials import calibrate
+from askew.tradeoffs._running.trials import calibrate, check_processes
 from askew.tradeoffs._running.tuning import with_values
 from askew.tradeoffs._running.watcher import Watcher
 from askew.tradeoffs._space import Space
@@ -198,6 +198,7 @@ def prepare_search(
 
 def _prepare(plan: SearchPlan[Model]) -> dict:
     plan.check()
+    check_processes()
     _check_numbers(plan)
     identity = plan.identity()
     check_resumable(plan.out, "search.json", identity, caller="find")
