@@ -26,8 +26,8 @@ LOSSES = {
     "huber": lambda: AsymmetricHuberLoss(quantile=[0.1, 0.5]),
     "tversky": lambda: AsymmetricTverskyLoss(weight_fn=[0.3, 0.7], weight_fp=[0.6, 0.4]),
     "expectile": lambda: ExpectileLoss(expectile=[0.1, 0.5]),
-    "ldam": lambda: LDAMLoss(class_counts=[10, 5, 2], weight=[1.0, 2.0, 3.0]),
-    "adjusted": lambda: LogitAdjustedCrossEntropy(class_counts=[10, 5, 2]),
+    "ldam": lambda: LDAMLoss(class_counts=[10.0, 5.0, 2.0], weight=[1.0, 2.0, 3.0]),
+    "adjusted": lambda: LogitAdjustedCrossEntropy(class_counts=[10.0, 5.0, 2.0]),
     "pinball": lambda: PinballLoss(quantile=[0.1, 0.5]),
 }
 
