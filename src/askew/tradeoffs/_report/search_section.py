@@ -111,7 +111,7 @@ def _front_chart(entry: dict, metric: dict, by_family: dict, say: Language) -> C
         )
     label = say["fronts_label"].format(metric=metric["label"], candidates=len(fully))
     return Chart(
-        f"{axis_words(metric, say)}, {say['validation_data']}",
+        ", ".join([axis_words(metric, say), say["validation_data"]]),
         label,
         json.loads(figure.to_json()),
         say["fronts_note"],
@@ -159,6 +159,7 @@ def _rung_chart(entry: dict, by_family: dict, say: Language) -> Chart:
 
 def _table(entry: dict, metric: dict, say: Language) -> Table:
     rows = []
+    origins = {origin: say[origin] for origin in ("given", "random", "proposed")}
     for candidate in _fully(entry)[:_ROWS]:
         role = "finalist" if candidate["name"] in entry["finalists"] else ""
         role = "control" if candidate["name"] == entry["control"] else role
@@ -169,7 +170,7 @@ def _table(entry: dict, metric: dict, say: Language) -> Table:
                 number(say, _final(candidate)),
                 number(say, candidate["latency_ms"]),
                 number(say, candidate["parameters"]),
-                say[candidate["origin"]],
+                origins[candidate["origin"]],
                 say[role] if role else DASH,
             ]
         )

@@ -34,7 +34,8 @@ def search_sentence(
         minutes=say.digits(f"{entry['train_seconds'] / 60:.3g}"),
     )
     if any(verdict.verdict is None for verdict in judged):
-        return f"{tried}, {say['search_no_verdict'].format(reason=say.reason(judged[0].reason))}."
+        none = say["search_no_verdict"].format(reason=say.reason(judged[0].reason))
+        return f"{tried}, {none}."
     paying = [verdict for verdict in judged if verdict.verdict == "pays"]
     label, unit = say.name(metric.label), f" {say.name(metric.unit)}" if metric.unit else ""
     if not paying:
