@@ -44,10 +44,12 @@ EXCEPT = {
         "analyze_asymmetric_tradeoffs": RUNS,
         "calibrate": RUNS,
         "compare": RUNS,
+        "find": RUNS,
         "items_of": READS,
         "load_trial": READS,
         "measured_twin": RUNS,
         "prepare_comparison": RUNS,
+        "prepare_search": RUNS,
         "print_results": READS,
         "read_run": READS,
         "train_loop": RUNS,
@@ -72,6 +74,7 @@ EXCEPT = {
         **dict.fromkeys(
             (
                 *("default_folder", "is_catalogue", "is_first_process", "is_xliff", "option"),
+                "search_folder",
                 *("qa_preset", "qa_task", "describe_refused"),
                 *("translation_preset", "translation_task"),
             ),
