@@ -79,6 +79,11 @@ class Range:
             f"Range: step must be positive and at most the width; got step {self.step}",
         )
 
+    def __repr__(self) -> str:
+        """Write the range without a step that it has not: folders are named by this text."""
+        step = "" if self.step is None else f", step={self.step!r}"
+        return f"Range(low={self.low!r}, high={self.high!r}, log={self.log!r}{step})"
+
     def at(self, share: float) -> float:
         """Return the value at a share of the range, 0 for `low` and 1 for `high`."""
         if self.step is None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Generic
+from typing import Any, Generic
 
 from askew._budget import Budget, Tuning
 from askew._check import require
@@ -62,7 +62,11 @@ class RunPlan(Generic[Model]):
         if self.processes > 1:
             settings["processes"] = self.processes
         if self.tuning is not None:
-            settings["tuning"] = to_dict(self.tuning)
+            tuning: Any = to_dict(self.tuning)
+            for spread in tuning["space"].values():
+                if spread["step"] is None:
+                    del spread["step"]  # which comparisons of before do not know
+            settings["tuning"] = tuning
         return settings
 
     def interval_confidence(self) -> float:
