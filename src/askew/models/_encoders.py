@@ -94,7 +94,9 @@ class PretrainedEncoder(nn.Module):
         kind = self.encoder.config.model_type
         try:
             table = self.encoder.get_input_embeddings()
-        except NotImplementedError:  # of models without a table; no attribute says so before
+        except (
+            NotImplementedError
+        ):  # the only way in which transformers says no
             table = None
         if not isinstance(table, nn.Embedding):
             raise ValueError(

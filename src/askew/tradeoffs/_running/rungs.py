@@ -2,23 +2,18 @@
 
 import math
 import shutil
-from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
 from askew._files import read_json, write_json
 from askew._folders import WORK
 from askew.tradeoffs._running.trial import ProgressFile, errors_name, learning_curve
-from askew.tradeoffs._running.trials import trial_processes
+from askew.tradeoffs._running.trials import Work, run_side_by_side
 from askew.tradeoffs._task import Arm, Model, Task
 
 FIRST_SEARCH_SEED = 2_000_000
 """Seeds from here on are those of searches: far from the seeds of trials and of tuning."""
-_POLL_SECONDS = 0.5
-_MAX_LOSSES = 3
 
 
 class Rung(NamedTuple):
@@ -83,30 +78,22 @@ def climb(
     Raises:
         RuntimeError: If the process of a candidate was lost three times.
     """
-    losses: Counter[str] = Counter()
-    while missing := [c for c in candidates if not result_path(out, c.name, rung).is_file()]:
-        progress(len(candidates) - len(missing))
-        alone = max(losses[candidate.name] for candidate in missing) >= _MAX_LOSSES - 1
-        batch = missing[:1] if alone else missing
-        workers = min(jobs, len(batch))
-        try:
-            with trial_processes(workers, threads) as executor:
-                running = {executor.submit(run_rung, task, arm, rung, out=out) for arm in batch}
-                while running:
-                    finished, running = wait(running, _POLL_SECONDS, FIRST_COMPLETED)
-                    for future in finished:
-                        future.result()
-                    progress(len(candidates) - len(missing) + len(batch) - len(running))
-        except BrokenProcessPool as error:
-            names = [candidate.name for candidate in batch]
-            begun = [name for name in names if (out / WORK / name / "progress").exists()]
-            losses.update(begun[:workers] or names[:1])
-            name, times = losses.most_common(1)[0]
-            if times >= _MAX_LOSSES:
-                raise RuntimeError(
-                    f"find: the process of {name} was lost {times} times, killed from outside or "
-                    "out of memory"
-                ) from error
+
+    def missing() -> list[Work]:
+        return [
+            Work(candidate.name, run_rung, (task, candidate, rung), {"out": out})
+            for candidate in candidates
+            if not result_path(out, candidate.name, rung).is_file()
+        ]
+
+    run_side_by_side(
+        missing,
+        caller="find",
+        out=out,
+        jobs=jobs,
+        threads=threads,
+        report_progress=lambda: progress(len(candidates) - len(missing())),
+    )
     progress(len(candidates))
     return {candidate.name: read_result(out, candidate.name, rung) for candidate in candidates}
 

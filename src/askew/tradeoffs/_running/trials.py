@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from loky import ProcessPoolExecutor
 
@@ -37,9 +38,7 @@ TrialProgress = Callable[[Mapping[tuple[str, int], int]], None]
 def run_trials(plan: RunPlan[Model], progress: TrialProgress) -> None:
     """Train every arm with every seed; finished trials on disk are not run again.
 
-    A trial that fails stops the comparison; the results of the others stay. If a process is lost,
-    all trials that ran continue from their checkpoints; after the second loss they run one at a
-    time, so that the one to blame is known.
+    A trial that fails stops the comparison; the results of the others stay.
 
     Args:
         plan: What to run.
@@ -55,48 +54,90 @@ def run_trials(plan: RunPlan[Model], progress: TrialProgress) -> None:
     missing = _missing(plan)
     if missing and plan.cluster is not None:
         run_on_ray(plan, missing, plan.cluster, report_progress)
-    losses: Counter[str] = Counter()
-    while missing := _missing(plan):
-        names = [trial_name(arm.name, seed) for arm, seed in missing]
-        alone = max(losses[name] for name in names) >= _MAX_LOSSES - 1
-        batch = missing[:1] if alone else missing
-        jobs = min(plan.jobs, len(batch))
-        try:
-            _run_here(plan, batch, jobs, report_progress)
-        except BrokenProcessPool as error:
-            begun = [name for name in names if (plan.out / WORK / name).exists()]
-            losses.update(begun[: 1 if alone else plan.jobs] or names[:1])
-            name, times = losses.most_common(1)[0]
-            if times >= _MAX_LOSSES:
-                raise RuntimeError(
-                    f"compare: the process of {name} was lost {times} times, killed from outside "
-                    "or out of memory; called again, the comparison continues"
-                ) from error
-
-
-def _run_here(
-    plan: RunPlan[Model],
-    trials: Sequence[tuple[Arm, int]],
-    jobs: int,
-    report_progress: Callable[[], None],
-) -> None:
-    """Run trials in processes of this machine."""
     shared = plan.processes > 1
     settings = {"processes": plan.processes, "threads": plan.threads} if shared else {}
     run = run_shared_trial if shared else run_trial
-    with trial_processes(jobs, plan.threads) as executor:
-        futures = [
-            executor.submit(
-                run, plan.task, arm, seed, steps=plan.steps[arm.name], out=plan.out, **settings
+
+    def missing_work() -> list[Work]:
+        return [
+            Work(
+                trial_name(arm.name, seed),
+                run,
+                (plan.task, arm, seed),
+                {"steps": plan.steps[arm.name], "out": plan.out, **settings},
             )
-            for arm, seed in trials
+            for arm, seed in _missing(plan)
         ]
-        while futures:
-            finished, running = wait(futures, _POLL_SECONDS, return_when=FIRST_COMPLETED)
-            for future in finished:
-                future.result()
-            futures = list(running)
-            report_progress()
+
+    run_side_by_side(
+        missing_work,
+        caller="compare",
+        out=plan.out,
+        jobs=plan.jobs,
+        threads=plan.threads,
+        report_progress=report_progress,
+    )
+
+
+class Work(NamedTuple):
+    """What a process does: it stores its result, and works in the folder of its name."""
+
+    name: str
+    run: Callable[..., None]
+    arguments: tuple[Any, ...]
+    settings: Mapping[str, Any]
+
+
+def run_side_by_side(
+    missing: Callable[[], Sequence[Work]],
+    *,
+    caller: str,
+    out: Path,
+    jobs: int,
+    threads: int,
+    report_progress: Callable[[], None],
+) -> None:
+    """Do work in processes of this machine until none is missing.
+
+    If a process is lost, all work that ran continues from its checkpoints; after the second loss
+    it runs one at a time, so that the one to blame is known.
+
+    Args:
+        missing: Lists the work whose result is not stored yet.
+        caller: What messages name.
+        out: Folder of the run.
+        jobs: Processes at the same time.
+        threads: Threads of PyTorch in each.
+        report_progress: Called about twice a second.
+
+    Raises:
+        RuntimeError: If the process of one work was lost three times.
+    """
+    losses: Counter[str] = Counter()
+    while work := missing():
+        names = [each.name for each in work]
+        alone = max(losses[name] for name in names) >= _MAX_LOSSES - 1
+        batch = work[:1] if alone else work
+        try:
+            with trial_processes(min(jobs, len(batch)), threads) as executor:
+                futures = [
+                    executor.submit(each.run, *each.arguments, **each.settings) for each in batch
+                ]
+                while futures:
+                    finished, running = wait(futures, _POLL_SECONDS, return_when=FIRST_COMPLETED)
+                    for future in finished:
+                        future.result()
+                    futures = list(running)
+                    report_progress()
+        except BrokenProcessPool as error:
+            begun = [name for name in names if (out / WORK / name).exists()]
+            losses.update(begun[: 1 if alone else jobs] or names[:1])
+            name, times = losses.most_common(1)[0]
+            if times >= _MAX_LOSSES:
+                raise RuntimeError(
+                    f"{caller}: the process of {name} was lost {times} times, killed from outside "
+                    "or out of memory; called again, the work continues"
+                ) from error
 
 
 def _missing(plan: RunPlan[Model]) -> list[tuple[Arm, int]]:
