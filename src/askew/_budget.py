@@ -154,7 +154,7 @@ class Tuning:
     """
 
     draws: int
-    space: Mapping[str, Range]
+    space: Mapping[str, Range | Choice]
 
     def __post_init__(self) -> None:
         require(self.draws >= 1, f"Tuning: draws must be >= 1; got draws {self.draws}")

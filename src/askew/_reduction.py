@@ -1,5 +1,6 @@
 """Reductions, and the checks, masks and dtypes that all losses and penalties share."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, get_args
 
 import torch
@@ -84,6 +85,17 @@ def is_forward_mode() -> bool:
     return forward_ad._current_level >= 0
 
 
+def is_autocast(device: str) -> bool:
+    """Whether autocast acts on a kind of device; it knows no "meta", and asking there fails."""
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
+def without_autocast(device: str) -> AbstractContextManager[object]:
+    """Return a context in which autocast does not act on a kind of device."""
+    known = torch.amp.is_autocast_available(device)
+    return torch.autocast(device, enabled=False) if known else nullcontext()
+
+
 def has_memory(tensor: Tensor) -> bool:
     """Whether the values are in memory; not those of meta and fake tensors or other subclasses."""
     return (
@@ -102,9 +114,7 @@ def compute_dtype(tensor: Tensor) -> torch.dtype:
 
 def result_dtype(tensor: Tensor) -> torch.dtype:
     """Return the dtype of the result: that of the scores, at least single under autocast."""
-    kind = tensor.device.type
-    # Tensors on the device "meta" know no autocast, and asking for theirs is an error.
-    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+    if is_autocast(tensor.device.type):
         return compute_dtype(tensor)
     return tensor.dtype
 

@@ -176,7 +176,10 @@ def test_results_measured_elsewhere(tmp_path):
         (["{}:made", "--set", "a=1"], "compare experiment: there is no --set here"),
         (["{}:made", "--tune", 2, "--search", "lr=0..1"], "--search is the experiment's own"),
         (["--search", "training.lr=1..2"], "--search goes with --tune"),
-        (["--tune", 2, "--search", "training.lr=a..2"], "must be KEY=LOW..HIGH or .* got 'train"),
+        (
+            ["--tune", 2, "--search", "training.lr=a..2"],
+            "must be KEY=LOW..HIGH, with .* got 'train",
+        ),
         (["--tune", 2, "--search", "training.lr=0..1:log"], "low must be positive"),
         (["--until-decided", "--seeds", 7], "--seeds has no meaning with --until-decided"),
         (["--max-seeds", 7], "--max-seeds goes with --until-decided; got --max-seeds 7"),

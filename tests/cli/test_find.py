@@ -65,11 +65,14 @@ def test_bad_input_is_one_line(words, message, tmp_path):
 
 
 def test_numbers_of_a_space_are_written_in_words():
-    assert parse_numbers("lr=1e-4..1e-2:log") == ("lr", Range(low=1e-4, high=1e-2, log=True))
-    assert parse_numbers("d=32..256:step=32") == ("d", Range(low=32, high=256, step=32))
-    assert parse_numbers("n=1..6:int") == ("n", Range(low=1, high=6, step=1))
-    assert parse_numbers("h=2,4,8") == ("h", Choice(values=(2, 4, 8)))
-    assert parse_numbers("s=linear,cosine") == ("s", Choice(values=("linear", "cosine")))
+    assert parse_numbers("find", "lr=1e-4..1e-2:log") == (
+        "lr",
+        Range(low=1e-4, high=1e-2, log=True),
+    )
+    assert parse_numbers("find", "d=32..256:step=32") == ("d", Range(low=32, high=256, step=32))
+    assert parse_numbers("find", "n=1..6:int") == ("n", Range(low=1, high=6, step=1))
+    assert parse_numbers("find", "h=2,4,8") == ("h", Choice(values=(2, 4, 8)))
+    assert parse_numbers("find", "s=linear,cosine") == ("s", Choice(values=("linear", "cosine")))
 
 
 def test_a_file_with_a_space_replaces_the_usual_one(tmp_path, in_process):

@@ -183,9 +183,14 @@ def test_a_search_that_died_has_the_same_end(crash, notes, tmp_path, monkeypatch
     assert names[0] == names[1]
 
 
-def test_a_finished_search_is_read(notes, tmp_path):
+def test_a_finished_search_is_read(notes, tmp_path, monkeypatch):
     first = search(tmp_path / "out")
     count = len(notes())
+
+    def timed_again(*_):
+        raise AssertionError("what was timed is stored: another time could promote others")
+
+    monkeypatch.setattr(search_module, "latencies", timed_again)
     again = search(tmp_path / "out")
     assert len(notes()) == count
     assert again.sentence == first.sentence
@@ -222,6 +227,36 @@ def test_candidates_cost_what_they_may(notes, tmp_path):
     start = [Arm(name="given", config=line_config(100))]
     found = find(Planted(), space, start, out=tmp_path / "out", budget=BUDGET, match="parameters")
     assert {c["parameters"] for c in found.candidates} == {101}
+
+
+def test_a_draw_that_cannot_cost_what_it_may_is_no_candidate(notes, tmp_path):
+    class Deep(Planted):
+        def parameters(self, config):
+            return config.encoder.num_layers * config.encoder.d_model
+
+    space = Space(
+        numbers={**SPACE.numbers, "encoder.d_model": Range(low=20, high=40, step=1)},
+        ties=SPACE.ties,
+        solved=("encoder.d_model",),
+    )
+    start = [with_values(START[0], {"encoder.num_layers": 4, "encoder.d_model": 30})]
+    budget = SearchBudget(steps=60, candidates=12, finalists=1, seeds=5)
+    found = find(Deep(), space, start, out=tmp_path / "out", budget=budget, match="parameters")
+    assert {c["values"]["encoder.num_layers"] for c in found.candidates} <= {3, 4, 5, 6}
+    assert all(abs(c["parameters"] / 120 - 1) <= 0.01 for c in found.candidates)
+
+
+def test_a_candidate_without_quality_is_no_finalist(notes, tmp_path):
+    class Silent(Planted):
+        def validation_quality(self, model, *, items):
+            known = model.config.decoder.num_layers < 6
+            return super().validation_quality(model, items=items) if known else math.nan
+
+    found = search(tmp_path / "out", Silent())
+    depths = {c["name"]: c["values"]["decoder.num_layers"] for c in found.candidates}
+    fully = [c["name"] for c in found.candidates if len(c["scores"]) == 3]
+    assert any(depths[name] >= 6 for name in fully)
+    assert all(depths[name] < 6 for name in found.finalists)
 
 
 def test_a_bound_holds(notes, tmp_path):

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from askew._check import require
+from askew._reduction import is_autocast
 from askew.attention._banded import attend_banded
 from askew.attention._banded_tiles import Band
 from askew.attention._dense import attend_dense, attend_with_weights
@@ -246,7 +247,7 @@ def _check_tensors(call: Call) -> None:
             f"got q {q.shape[1]}, k {k.shape[1]}"
         ),
     )
-    if not q.dtype == k.dtype == v.dtype and not _autocasts(q.device.type):
+    if not q.dtype == k.dtype == v.dtype and not is_autocast(q.device.type):
         raise TypeError(
             "attend: q, k and v must have one dtype outside autocast; "
             f"got q {q.dtype}, k {k.dtype}, v {v.dtype}"
@@ -263,10 +264,6 @@ def _check_tensors(call: Call) -> None:
             f"attend: {name} must broadcast to [batch, heads, queries, keys] {scores}; "
             f"got {name} {() if tensor is None else tuple(tensor.shape)}",
         )
-
-
-def _autocasts(device: str) -> bool:
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def _broadcasts(shape: torch.Size, target: tuple[int, ...]) -> bool:

@@ -1,13 +1,13 @@
 """Attention in a window at a cost that grows with what is seen: the registered operator."""
 
 import math
-from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from askew._reduction import is_autocast, without_autocast
 from askew.attention._banded_backward import banded_backward
 from askew.attention._banded_blocks import banded_by_blocks
 from askew.attention._banded_forward import banded_forward, compute_dtype, reach_of_rows
@@ -29,11 +29,10 @@ def attend_banded(
     for forward-mode derivatives, the same mathematics runs by differentiable operations.
     """
     device = q.device.type
-    has_autocast = torch.amp.is_autocast_available(device)  # the meta device has none
-    if has_autocast and torch.is_autocast_enabled(device):
+    if is_autocast(device):
         dtype = torch.get_autocast_dtype(device)
         q, k, v = (t.to(dtype) for t in (q, k, v))
-    with torch.autocast(device, enabled=False) if has_autocast else nullcontext():
+    with without_autocast(device):
         if device == "cpu" and not _needs_composition(q, k, v, relative_bias):
             return _operator(q, k, v, relative_bias, key_mask, *band, scale)[0]
         return banded_by_blocks(q, k, v, relative_bias, key_mask, band, scale)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from askew._budget import Range, Tuning
+from askew._budget import Choice, Range, Tuning
 from askew._check import requires_extra
 from askew._folders import one_writer
 from askew.cli._exits import exit_on_interrupt, exit_on_user_error, fail, print_notes, set_up_torch
@@ -25,7 +25,7 @@ from askew.cli._options import (
     paragraphs,
 )
 from askew.cli._report import show_results, write_page
-from askew.cli._requests import load_experiment, parse_metric, parse_range
+from askew.cli._requests import load_experiment, parse_metric, parse_numbers
 from askew.tasks import Application, option
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ class TrialOptions(VerdictOptions, BudgetOptions):
     )
     search: list[str] | None = option(
         None,
-        "Ranges that --tune draws from instead of the usual ones: KEY=LOW..HIGH, or "
-        "KEY=LOW..HIGH:log in logarithms, e.g. training.lr=1e-4..1e-2:log. May be repeated.",
+        "Numbers that --tune draws instead of the usual ones: KEY=LOW..HIGH, with :log, :int or "
+        ":step=16 after it, or KEY=a,b,c; e.g. training.lr=1e-4..1e-2:log. May be repeated.",
     )
     seeds: int | None = option(
         None,
@@ -120,9 +120,9 @@ class TrialOptions(VerdictOptions, BudgetOptions):
         return list(range((self.max_seeds or 20) if self.until_decided else (self.seeds or 5)))
 
     @property
-    def space(self) -> dict[str, Range]:
-        """The ranges of --search."""
-        return dict(map(parse_range, self.search or ()))
+    def space(self) -> dict[str, Range | Choice]:
+        """The numbers of --search."""
+        return dict(parse_numbers("compare", text) for text in self.search or ())
 
 
 @dataclass(frozen=True, kw_only=True)

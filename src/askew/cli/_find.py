@@ -12,6 +12,7 @@ import typer
 from askew._budget import Choice, Range, SearchBudget
 from askew._check import requires_extra
 from askew._config import parse_setting
+from askew._folders import one_writer
 from askew.cli._compare import AnyOrder, VerdictOptions, check_report, command_line, run_teacher
 from askew.cli._exits import exit_on_interrupt, exit_on_user_error, print_notes, set_up_torch
 from askew.cli._options import OneLineCommand, make_command, paragraphs
@@ -97,7 +98,7 @@ class SearchOptions(VerdictOptions):
     @property
     def numbers(self) -> dict[str, Range | Choice]:
         """The numbers of --search."""
-        return dict(map(parse_numbers, self.search or ()))
+        return dict(parse_numbers("find", text) for text in self.search or ())
 
     @property
     def frozen(self) -> dict[str, Any]:
@@ -151,22 +152,23 @@ def _find(application: Application, options: Any, run: SearchOptions) -> None:
         folder = run.out or search_folder(setup.task, **call)
         tradeoffs.prepare_search(setup.task, out=folder, **call)
     print_notes(application.notes(setup.task, options))
-    teach = application.teach(setup.task, options)
-    if teach is not None:
-        setup = setup._replace(task=run_teacher(teach, folder, quiet=run.quiet))
     set_up_torch(run.threads)
     from askew.cli._progress import SearchProgress
 
-    with exit_on_interrupt(folder), SearchProgress(quiet=run.quiet) as watcher:
-        found = tradeoffs.find(
-            setup.task,
-            out=folder,
-            jobs=run.jobs or os.cpu_count() or 1,
-            settings=setup.settings,
-            command=command_line(),
-            watcher=watcher,
-            **call,
-        )
+    teach = application.teach(setup.task, options)
+    with exit_on_interrupt(folder), one_writer(folder, caller="find"):
+        if teach is not None:
+            setup = setup._replace(task=run_teacher(teach, folder, quiet=run.quiet))
+        with SearchProgress(quiet=run.quiet) as watcher:
+            found = tradeoffs.find(
+                setup.task,
+                out=folder,
+                jobs=run.jobs or os.cpu_count() or 1,
+                settings=setup.settings,
+                command=command_line(),
+                watcher=watcher,
+                **call,
+            )
         write_page(found.comparison.results, folder, run.report_language)
     show_results(found.comparison.results, folder, run.report_language, as_json=run.as_json)
     if run.require_verdict and any(v.verdict is None for v in found.comparison.verdicts):

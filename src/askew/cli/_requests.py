@@ -12,22 +12,7 @@ if TYPE_CHECKING:
     from askew.tradeoffs import Experiment, Space
 
 
-def parse_range(text: str) -> tuple[str, Range]:
-    """Read KEY=LOW..HIGH or KEY=LOW..HIGH:log."""
-    key, _, ends = text.partition("=")
-    ends, _, scale = ends.partition(":")
-    low, _, high = ends.partition("..")
-    try:
-        if not key or scale not in ("", "log"):
-            raise ValueError
-        return key, Range(low=float(low), high=float(high), log=scale == "log")
-    except ValueError as error:
-        raise ValueError(
-            f"compare: --search must be KEY=LOW..HIGH or KEY=LOW..HIGH:log; got {text!r} {error}"
-        ) from None
-
-
-def parse_numbers(text: str) -> tuple[str, Range | Choice]:
+def parse_numbers(caller: str, text: str) -> tuple[str, Range | Choice]:
     """Read KEY=LOW..HIGH, with :log, :int or :step=STEP after it, or KEY=a,b,c."""
     key, _, written = text.partition("=")
     try:
@@ -36,7 +21,7 @@ def parse_numbers(text: str) -> tuple[str, Range | Choice]:
         return key, _numbers(written)
     except ValueError as error:
         raise ValueError(
-            "find: --search must be KEY=LOW..HIGH, with :log, :int or :step=STEP after it, or "
+            f"{caller}: --search must be KEY=LOW..HIGH, with :log, :int or :step=STEP after it, or "
             f"KEY=a,b,c; got {text!r} {error}"
         ) from None
 
@@ -56,7 +41,8 @@ def _numbers(written: str) -> Range | Choice:
             step = _number(scale.removeprefix("step="))
         elif scale != "log":
             raise ValueError
-    return Range(low=_number(low), high=_number(high), log="log" in scales, step=step)
+    read = float if step is None else _number
+    return Range(low=read(low), high=read(high), log="log" in scales, step=step)
 
 
 def _number(text: str) -> int | float:
@@ -105,7 +91,7 @@ def read_space(path: Path) -> "Space":
 def _listed(name: str, value: object) -> Range | Choice:
     if isinstance(value, list):
         return Choice(values=tuple(value))
-    return parse_numbers(f"{name}={value}")[1]
+    return parse_numbers("find", f"{name}={value}")[1]
 
 
 def parse_metric(text: str) -> dict[str, Any]:

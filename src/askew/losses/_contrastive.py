@@ -18,6 +18,7 @@ from askew._reduction import (
     hide,
     reduce,
     result_dtype,
+    without_autocast,
 )
 from askew._settings_module import SettingsModule, check_numbers
 from askew.losses._ranking_distances import direction
@@ -190,9 +191,7 @@ def _scores(
     d = hide(documents, seen.any(0).unsqueeze(1)).to(q.dtype)
     if similarity == "cosine":
         q, d = direction(q), direction(d)
-    if not torch.amp.is_autocast_available(q.device.type):  # as for the device "meta"
-        return q @ d.T
-    with torch.autocast(q.device.type, enabled=False):
+    with without_autocast(q.device.type):
         return q @ d.T
 
 

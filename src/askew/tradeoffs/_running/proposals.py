@@ -3,16 +3,13 @@
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from askew._budget import Choice, Range
 from askew._check import require
+from askew.tradeoffs._running.tuning import distribution_of
 from askew.tradeoffs._space import Space, Values
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
 
 _ATTEMPTS = 200  # draws for each candidate that is wanted
 _PROPOSED_ATTEMPTS = 10  # the same of proposals, which are dearer
@@ -97,7 +94,7 @@ def propose(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     drawn = space.drawn(symmetric=symmetric)
-    spread = {name: _distribution(kind) for name, kind in drawn.items()}
+    spread = {name: distribution_of(kind) for name, kind in drawn.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = optuna.samplers.TPESampler(
@@ -142,14 +139,3 @@ def _accept(
         f"find: a candidate must meet the limit; got {got}. Widen the space or the limit",
     )
     return accepted
-
-
-def _distribution(kind: Range | Choice) -> "BaseDistribution":
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    if isinstance(kind, Choice):
-        return CategoricalDistribution(kind.values)
-    if isinstance(kind.low, int) and isinstance(kind.step, int):
-        last = kind.at(1.0)
-        return IntDistribution(kind.low, int(last), step=kind.step, log=kind.log and kind.step == 1)
-    return FloatDistribution(kind.low, kind.high, log=kind.log, step=kind.step)

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from askew._budget import Range, Tuning
+from askew._budget import Choice, Range, Tuning
 from askew._check import require, requires_extra
 from askew._config import load_config
 from askew._files import in_short
@@ -21,6 +21,7 @@ from askew.tradeoffs._task import Arm, Model, Progress, Task
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.distributions import BaseDistribution
 
 _FIRST_SEED = 1_000_000  # far from those of trials: no seed serves both tuning and verdicts
 _POLL_SECONDS = 0.5
@@ -220,8 +221,8 @@ def check_space(arms: Sequence[Arm], tuning: Tuning) -> None:
     with requires_extra("tune", "sweep"):
         import optuna  # noqa: F401
     for arm in arms:
-        for end in ("low", "high"):
-            with_values(arm, {name: getattr(r, end) for name, r in tuning.space.items()})
+        for end in (0.0, 1.0):
+            with_values(arm, {name: kind.at(end) for name, kind in tuning.space.items()})
 
 
 def check_journal(out: Path) -> None:
@@ -293,17 +294,26 @@ def _storage(journal: Path) -> "optuna.storages.JournalStorage":
     return JournalStorage(JournalFileBackend(str(journal), FolderLock(str(journal))))
 
 
-def _ask(study: "optuna.Study", space: Mapping[str, Range], number: int) -> "optuna.Trial":
+def distribution_of(kind: Range | Choice) -> "BaseDistribution":
+    """Return what Optuna draws a number from."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(kind, Choice):
+        return CategoricalDistribution(kind.values)
+    if isinstance(kind.low, int) and isinstance(kind.step, int):
+        last = int(kind.at(1.0))
+        return IntDistribution(kind.low, last, step=kind.step, log=kind.log and kind.step == 1)
+    log = kind.log and kind.step is None  # Optuna knows no steps of logarithms
+    return FloatDistribution(kind.low, kind.high, log=log, step=kind.step)
+
+
+def _ask(study: "optuna.Study", space: Mapping[str, Range | Choice], number: int) -> "optuna.Trial":
     """Draw the values of try `number`: the same for every arm and every call."""
-    from optuna.distributions import BaseDistribution, FloatDistribution
     from optuna.samplers import RandomSampler
 
     study.sampler = RandomSampler(seed=number)
     drawn = space if number else {}
-    spread: dict[str, BaseDistribution] = {
-        name: FloatDistribution(r.low, r.high, log=r.log) for name, r in drawn.items()
-    }
-    trial = study.ask(spread)
+    trial = study.ask({name: distribution_of(kind) for name, kind in drawn.items()})
     trial.set_user_attr("number", number)
     return trial
 
