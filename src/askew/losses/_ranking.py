@@ -271,9 +271,8 @@ def check_hinges(name: str, hinges: Hinges) -> None:
                 raise ValueError(
                     f"{name}: relative_margin must be None or finite; got relative_margin {value}"
                 )
-        else:
-            if not 0.0 <= value < math.inf:
-                raise ValueError(f"{name}: {label} must be >= 0 and finite; got {label} {value}")
+        elif not 0.0 <= value < math.inf:
+            raise ValueError(f"{name}: {label} must be >= 0 and finite; got {label} {value}")
     if not (hinges.scale_pos > 0 or hinges.scale_neg > 0 or hinges.relative_margin is not None):
         raise ValueError(
             f"{name}: something must cost; got scale_pos 0, scale_neg 0 and no relative_margin"

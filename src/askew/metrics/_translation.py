@@ -81,7 +81,7 @@ def chrf(
         The score, its pseudo-values and sacreBLEU's signature.
 
     Raises:
-        ValueError: If there are no sentences or the counts differ.
+        ValueError: If there are no sentences, the counts differ, or word_order is negative.
         TypeError: If one side is a string and not a list of them.
 
     Example:

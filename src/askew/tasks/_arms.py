@@ -248,7 +248,7 @@ def search_folder(
     at_most: Mapping[str, float],
     threads: int,
 ) -> Path:
-    """Return the folder of a search: the same settings always have the same folder.
+    """Return the folder of a search: the same settings and data always have the same folder.
 
     Args:
         task: As for `find`, and so are all others.
@@ -272,7 +272,7 @@ def search_folder(
     """
     arms = [repr(arm) for arm in start]
     settings = (to_dict(space), arms, repr(budget), match, dict(at_most), threads)
-    return RUNS / f"find-{task.name}-{_digest(task.describe(), *settings)}"
+    return RUNS / f"find-{task.name}-{_digest(content_of(task.describe()), *settings)}"
 
 
 def _digest(*identity: object) -> str:

@@ -28,7 +28,8 @@ class Space:
         ties: In a symmetric candidate each of these numbers equals another one.
         fixed: In a symmetric candidate these numbers have one value each.
         solved: Ranges among `numbers` that are not drawn: they are set so that a candidate costs
-            what it may cost. They move together, each from its lowest to its highest value.
+            what it may cost. They move together, each from its lowest to its highest value; the
+            steps must be such that each value makes a model, such as multiples of the heads.
 
     Raises:
         ValueError: If there is nothing to draw, or a name is unknown.
