@@ -186,9 +186,7 @@ def _filled(
     for i, (begin, stop) in enumerate(message.forms):
         if i in texts:
             yield text[start:begin] + end.join(quote_po(word.format(i), texts[i]))
-        elif message.targets[
-            i
-        ].strip():  # an empty form that the language does not have is left out
+        elif message.targets[i].strip():  # else the language does not have the form
             yield text[start:stop]
         start = stop
     for i in range(len(message.forms), max(texts) + 1):

@@ -7,7 +7,6 @@ from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic takes that of typing from Python 3.12 on
 
 _MAX_ERRORS = 3
-"""Its exponential is near the largest number there is."""
 
 
 class _Settings(TypedDict):
