@@ -1,5 +1,6 @@
 """What commands write: over nothing that they read or that is not theirs; what goes wrong."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -117,8 +118,6 @@ def test_no_command_writes_into_what_is_not_its_own(translator, compared, pairs,
         (["export", translator, "--out", translator], "out must be new, empty or an earlier exp"),
         (["report", compared, "--out", mine], "a file must be writable; got .*mine, a folder"),
     ):
-        import re
-
         assert re.search(message, refused(*call)), call
     assert snapshot(tmp_path) == before
     out = tmp_path / "out"
