@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 import transformers
+from transformers.models.vit import modeling_vit
 
 from askew.optim import AsymmetricOptimizer, describe, partition_parameters
 
@@ -48,10 +49,11 @@ SEED = {
     "decoder": "**.decoder.**",
     "head": ["**.head.**", "**.lm_head.**", "**.classifier.**"],
 }
-# What the three names are called in each family, as paths.
+# What the three names are called in each family, as paths. transformers 5.0 has one of ViT's more.
+_VIT_ENCODER = "vit.encoder" if hasattr(modeling_vit, "ViTEncoder") else "vit.layers"
 PATHS = {
     "BERT": {"encoder": "bert.encoder", "head": "classifier"},
-    "ViT": {"encoder": "vit.layers", "head": "classifier"},
+    "ViT": {"encoder": _VIT_ENCODER, "head": "classifier"},
     "GPT-2": {"decoder": "transformer.h", "head": "lm_head"},
     "T5": {"encoder": "encoder", "decoder": "decoder"},
     "BART": {"encoder": "model.encoder", "decoder": "model.decoder"},
