@@ -145,6 +145,7 @@ ROWS = [("a, b", "um"), ("c", 'dois "x"\nund')]
         ("p.tsv", "\ufeffSRC\tTGT\na\tx\n", None),
         ("p.tsv", "id\tsrc\ttrg\n1\ta\tx\n", None),
         ("p.tsv", "de\ten\nx\ta\n", ("en", "de")),
+        ("p.tsv", "English\tGerman\na\tx\n", ("English", "German")),
         ("p.tsv", "7\ta\t8\tx\n", ("2", "4")),
         ("p.tsv", "a\tx\tCC-BY 2.0\n", ("1", "2")),
         ("p.tsv", "source\ttarget\textra\na\tx\ty\n", ("1", "2")),
@@ -164,6 +165,13 @@ ROWS = [("a, b", "um"), ("c", 'dois "x"\nund')]
 def test_pairs_are_read_from_the_columns_that_have_them(tmp_path, name, text, columns):
     path = put(tmp_path / name, text.encode())
     assert read_pairs(path, columns=columns) == ParallelText(["a"], ["x"])
+
+
+def test_names_of_languages_may_be_a_pair_of_words(tmp_path):
+    path = put(tmp_path / "p.tsv", b"English\tGerman\nred\trot\n")
+    assert read_pairs(path, columns=("1", "2")).sources == ["English", "red"]
+    path = put(tmp_path / "q.tsv", b"de\tde\n")
+    assert read_pairs(path).targets == ["de"]
 
 
 def test_csv_may_have_quotes_and_lines_in_them(tmp_path):
@@ -197,6 +205,14 @@ def test_csv_may_have_quotes_and_lines_in_them(tmp_path):
             ("en", "fr"),
             r"1 to 2; got columns en,fr, \S+p.tsv",
         ),
+        (
+            "p.tsv",
+            "en\tpt_BR\none cat\tum gato\n",
+            None,
+            r"must be a pair; got names of languages, \['en', 'pt_BR'\], in \S+p\.tsv\. "
+            "Give --columns en,pt_BR if they name columns, --columns 1,2 if they are a pair$",
+        ),
+        ("p.tsv", "English\tGerman\n", None, "got names of languages, "),
         ("p.tsv", "x\ta\n", ("0", "1"), r"numbers from 1 to 2; got columns 0,1, \S+p.tsv begins"),
         (
             "p.jsonl",

@@ -2,10 +2,11 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 
-from askew._check import require
+from askew._check import require, requires_extra
 
 NAMES = (("source", "target"), ("src", "tgt"), ("src", "trg"))
 _REPAIR = "Give --columns SOURCE,TARGET, names in the first line or numbers from 1 on"
@@ -30,6 +31,12 @@ def table_pairs(
     first = start[1]
     places, has_header = _places(first, columns, path)
     plain = columns is None and not has_header
+    require(
+        not plain or not _are_languages(first),
+        "read_pairs: a first line without the names source and target must be a pair; "
+        f"got names of languages, {first}, in {path}. "
+        f"Give --columns {','.join(first)} if they name columns, --columns 1,2 if they are a pair",
+    )
     for number, row in rows if has_header else chain([start], rows):
         require(
             not plain or len(row) == 2,
@@ -130,6 +137,17 @@ def _places(
     )
     places = int(columns[0]) - 1, int(columns[1]) - 1
     return places, is_header(first[places[0]], first[places[1]])
+
+
+def _are_languages(row: list[str]) -> bool:
+    """Whether all cells are different codes or English names of languages, such as en or German."""
+    if len(set(row)) < len(row):
+        return False
+    with requires_extra("read_pairs", "apps"):
+        from babel import Locale
+    languages = Locale("en").languages
+    known = {name.lower() for names in languages.items() for name in names}
+    return all(re.split("[-_]", cell.strip().lower())[0] in known for cell in row)
 
 
 def _lowered(row: list[str]) -> set[str]:
