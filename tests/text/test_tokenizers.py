@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer
 
 from askew.text import (
@@ -94,6 +94,23 @@ def test_auto_tokenizer_reads_special_tokens_as_text_too(tmp_path, separate):
     assert theirs.encode(text) == [*both.source.encode(text).ids, END]
     assert theirs.decode(theirs.encode(text), skip_special_tokens=True) == text
     assert (theirs.pad_token_id, theirs.bos_token_id, theirs.eos_token_id) == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "special", ["[PAD] [UNK] [CLS] [SEP] [MASK]", "<s> <pad> </s> <unk> <mask>"]
+)
+def test_auto_tokenizer_pads_what_a_foreign_tokenizer_cuts(tmp_path, special):
+    words = {word: number for number, word in enumerate([*special.split(), "one", "cat"])}
+    foreign = Tokenizer(models.WordLevel(words, unk_token="one"))
+    foreign.pre_tokenizer = pre_tokenizers.Whitespace()
+    foreign.add_special_tokens(special.split())
+    foreign.save(str(tmp_path / "tokenizer.json"))
+    save_tokenizer_settings(foreign, tmp_path)
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    pad = 0 if special.startswith("[PAD]") else 1
+    assert theirs(["one cat", "cat"], padding=True).input_ids == [[5, 6], [6, pad]]
+    assert {theirs.cls_token, theirs.sep_token} in ({"[CLS]", "[SEP]"}, {"<s>", "</s>"})
+    assert (theirs.unk_token, theirs.mask_token) in (("[UNK]", "[MASK]"), ("<unk>", "<mask>"))
 
 
 def test_the_settings_of_a_foreign_tokenizer_name_no_special_tokens(tmp_path):

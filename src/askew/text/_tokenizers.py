@@ -22,6 +22,13 @@ from askew.text._tokenizer import (
 )
 
 _JOINT, _TARGET, _SETTINGS = "tokenizer.json", "target_tokenizer.json", "tokenizer_config.json"
+_USUAL = {
+    "pad_token": {"[PAD]", "<pad>"},
+    "cls_token": {"[CLS]", "<s>"},
+    "sep_token": {"[SEP]", "</s>"},
+    "unk_token": {"[UNK]", "<unk>"},
+    "mask_token": {"[MASK]", "<mask>"},
+}
 
 
 class Tokenizers(NamedTuple):
@@ -113,8 +120,8 @@ def save_tokenizer_settings(tokenizer: Tokenizer, folder: str | Path) -> None:
     """Write tokenizer_config.json, by which AutoTokenizer reads special tokens as text, too.
 
     Args:
-        tokenizer: That of tokenizer.json. For one of this package the file also names the special
-            tokens.
+        tokenizer: That of tokenizer.json. The file names the special tokens of one of this package,
+            and those of another that have the usual spelling of BERT or RoBERTa.
         folder: An existing folder.
 
     Example:
@@ -125,8 +132,13 @@ def save_tokenizer_settings(tokenizer: Tokenizer, folder: str | Path) -> None:
         '</s>'
     """
     numbers = [tokenizer.token_to_id(token) for token in SPECIAL]
-    ours = numbers == [PADDING, START, END]
-    write_json(Path(folder) / _SETTINGS, {**AUTO_TOKENIZER, **(SPECIAL_TOKENS if ours else {})})
+    if numbers == [PADDING, START, END]:
+        named = SPECIAL_TOKENS
+    else:
+        added = {t.content for t in tokenizer.get_added_tokens_decoder().values() if t.special}
+        usual = {role: added & spellings for role, spellings in _USUAL.items()}
+        named = {role: found.pop() for role, found in usual.items() if len(found) == 1}
+    write_json(Path(folder) / _SETTINGS, {**AUTO_TOKENIZER, **named})
 
 
 def load_tokenizers(folder: str | Path) -> Tokenizers:
