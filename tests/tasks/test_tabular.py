@@ -206,6 +206,20 @@ def test_a_folder_of_another_version_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"loss": {"margin": 5e-4}}, r"margin must be 0 or in \[0\.001, 1\); got margin 0\.0005$"),
+        ({"rate": 1.0}, r"unknown key 'training\.rate'"),
+        ({"loss": {"name": "hill", "margin": 0.1}}, "margin"),
+    ],
+)
+def test_training_is_checked_without_training(training, message):
+    label_task().check_training({"loss": {"margin": 0.05}, "lr": 1e-2})
+    with pytest.raises(ValueError, match=message):
+        label_task().check_training(training)
+
+
+@pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: MLPConfig(dropout_second=1.0), r"dropout_second must be in \[0, 1\)"),

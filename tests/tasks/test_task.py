@@ -204,6 +204,17 @@ def test_refuses_an_empty_split(split):
         translation_task("colours", text, vocab_size=280)
 
 
+def test_training_is_checked_without_training():
+    made = translation_task("colours", TEXT, vocab_size=280)
+    made.check_training({"encoder": {"lr": 1e-3}, "label_smoothing": 0.0})
+    with pytest.raises(
+        ValueError, match=r"label_smoothing must be in .*; got label_smoothing 1\.5"
+    ):
+        made.check_training({"label_smoothing": 1.5})
+    with pytest.raises(ValueError, match=r"unknown key 'training\.encoder\.rate'"):
+        made.check_training({"encoder": {"rate": 1e-3}})
+
+
 def test_refuses_a_vocabulary_and_a_batch_that_are_too_small():
     with pytest.raises(ValueError, match=r"vocab_size must be at least 259; got vocab_size 9$"):
         translation_task("colours", TEXT, vocab_size=9)

@@ -286,6 +286,18 @@ def test_refuses_before_any_work(tmp_path, change, message):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_training_that_the_task_refuses_is_refused_before_any_work(tmp_path):
+    class Careful(StubTask):
+        def check_training(self, training):
+            raise ValueError(f"careful: lr must be small; got lr {training['lr']}")
+
+    call = {"budget": BUDGET, "out": tmp_path / "out", "threads": 1, "settings": {}}
+    arms = [dataclasses.replace(ARMS[0], training={"lr": 9}), ARMS[1]]
+    with pytest.raises(ValueError, match=r"^careful: lr must be small; got lr 9$"):
+        prepare_comparison(Careful(), arms, [0], **call)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_refuses_a_folder_of_other_settings_and_a_busy_one(tmp_path, five_seeds):
     out = five_seeds.folder
     before = stamps(out)

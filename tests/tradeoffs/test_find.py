@@ -246,6 +246,20 @@ def test_a_draw_that_cannot_cost_what_it_may_is_no_candidate(notes, tmp_path):
     assert all(abs(c["parameters"] / 120 - 1) <= 0.01 for c in found.candidates)
 
 
+def test_a_draw_that_the_task_cannot_train_is_no_candidate(notes, tmp_path):
+    class Careful(Planted):
+        def check_training(self, training):
+            if 0.1 < training.get("lr", 1.0) < 0.6:
+                raise ValueError("no such rate")
+
+    rate = {"training.lr": Range(low=0.0, high=1.0)}
+    space = Space(numbers={**SPACE.numbers, **rate}, ties=SPACE.ties)
+    found = find(Careful(), space, START, out=tmp_path / "out", budget=BUDGET, match="nothing")
+    rates = [c["values"].get("training.lr", 1.0) for c in found.candidates]
+    assert len(rates) == 24
+    assert not [rate for rate in rates if 0.1 < rate < 0.6]
+
+
 def test_a_candidate_without_quality_is_no_finalist(notes, tmp_path):
     class Silent(Planted):
         def validation_quality(self, model, *, items):

@@ -206,9 +206,7 @@ def _arm(
         merge(values, deepcopy(dict(change)))
     training: Any = values.pop("training", {})
     with errors_name_file(None if name in presets else name):
-        task.loss_of(
-            load_config(type(task.training), training, base=task.training, where="training")
-        )
+        task.check_training(training)
         config = load_config(MLPConfig, values)
     return Arm(name=name if name in presets else Path(name).stem, config=config, training=training)
 

@@ -273,7 +273,7 @@ class TableTask(Task[MLP]):
             tensorboard is None,
             f"{self.name}: its training draws no curves; got tensorboard {tensorboard}",
         )
-        config = load_config(type(self.training), training, base=self.training, where="training")
+        config = self._training_config(training)
         torch.manual_seed(seed)
         return train_loop(
             model,
@@ -289,6 +289,13 @@ class TableTask(Task[MLP]):
             progress=progress,
             on_record=on_record,
         )
+
+    def check_training(self, training: Mapping[str, object]) -> None:
+        """Refuse numbers of training that are unknown or out of their range."""
+        self.loss_of(self._training_config(training))
+
+    def _training_config(self, training: Mapping[str, object]) -> Any:
+        return load_config(type(self.training), training, base=self.training, where="training")
 
     def labels_learnt(self, training: Any) -> Tensor:
         """Return the labels of the training rows."""

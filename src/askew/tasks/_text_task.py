@@ -47,8 +47,7 @@ class TextTask(Task[Model]):
         tensorboard: Path | None = None,
     ) -> Records:
         """Train in place; after a crash, resume from the checkpoint in `folder`."""
-        base = self.training
-        config = load_config(type(base), training or {}, base=base, where="training")
+        config = self._training_config(training or {})
         config = replace(
             config,
             steps=steps,
@@ -64,6 +63,14 @@ class TextTask(Task[Model]):
             on_record=on_record,
             tensorboard=tensorboard,
         )
+
+    def check_training(self, training: Mapping[str, object]) -> None:
+        """Refuse numbers of training that are unknown or out of their range."""
+        self._training_config(training)
+
+    def _training_config(self, training: Mapping[str, object]) -> Any:
+        base = self.training
+        return load_config(type(base), training, base=base, where="training")
 
     def extendable_training(self, steps: int) -> Mapping[str, object]:
         """Return a warm-up that the shortest training has, too, and a rate that falls as 1/√step.

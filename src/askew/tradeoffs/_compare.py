@@ -14,7 +14,7 @@ from askew.tradeoffs._running.cost_measurement import measure_costs, read_costs
 from askew.tradeoffs._running.plan import RunPlan
 from askew.tradeoffs._running.trial import is_finished, load_trial, unfinished
 from askew.tradeoffs._running.trials import calibrate, check_processes, run_trials
-from askew.tradeoffs._running.tuning import Tuned, check_journal, check_space, tune
+from askew.tradeoffs._running.tuning import Tuned, check_draws, check_journal, tune
 from askew.tradeoffs._running.watcher import Watcher
 from askew.tradeoffs._statistics.verdicts import Metric, Verdict
 from askew.tradeoffs._task import Arm, Model, Task
@@ -103,7 +103,7 @@ def _prepare(plan: RunPlan[Model]) -> dict:
     plan.check()
     check_processes()
     if plan.tuning is not None:
-        check_space(plan.arms, plan.tuning)
+        check_draws(plan.task, plan.arms, plan.tuning)
     identity = plan.identity()
     check_resumable(plan.out, "comparison.json", identity, caller="compare")
     _check_stored(plan)

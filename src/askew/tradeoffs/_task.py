@@ -181,6 +181,16 @@ class Task(ABC, Generic[Model]):
             Records with `step`, `train_seconds` (CPU time) and `loss` or `eval_loss`.
         """
 
+    def check_training(self, training: Mapping[str, object]) -> None:
+        """Refuse what `train` cannot train with, before any training; nothing by default.
+
+        Args:
+            training: What an arm changes in the task's numbers of training.
+
+        Raises:
+            ValueError: If a number is unknown or out of its range.
+        """
+
     @abstractmethod
     def evaluate(self, model: Model) -> Evaluation:
         """Score a trained model on the test set."""

@@ -206,6 +206,17 @@ def test_refuses(run):
         expected_best([])
 
 
+def test_a_draw_that_the_task_refuses_is_refused_before_the_first_try(run, tmp_path):
+    class Careful(Tunable):
+        def check_training(self, training):
+            if 0.01 < training.get("lr", 0) < 0.9:  # neither end of the range
+                raise ValueError(f"careful: got lr {training['lr']}")
+
+    with pytest.raises(ValueError, match=r"^careful: got lr 0\.\d+$"):
+        run(Careful())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_values_go_to_training_and_config_and_leave_the_rest():
     arm = Arm(name="a", config=line_config(4), training={"encoder": {"lr": 1.0, "bpe": 0.5}})
     changed = with_values(arm, {"training.encoder.lr": 2.0, "decoder.dropout": 0.3})

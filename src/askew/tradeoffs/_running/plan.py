@@ -95,8 +95,8 @@ class RunPlan(Generic[Model]):
         """Refuse a plan that cannot run.
 
         Raises:
-            ValueError: If `task` is no `Task`, arms or seeds repeat, the config of an arm has a
-                field of `Arm`, or `processes` do not fit.
+            ValueError: If `task` is no `Task`, arms or seeds repeat, an arm has a field of `Arm` in
+                its config or numbers of training that the task refuses, or `processes` do not fit.
         """
         require(
             isinstance(self.task, Task),
@@ -115,6 +115,7 @@ class RunPlan(Generic[Model]):
                 not taken,
                 f"compare: a config must not have the fields of its arm; got {taken} of {arm.name}",
             )
+            self.task.check_training(arm.training)
         self._check_processes()
 
     @staticmethod

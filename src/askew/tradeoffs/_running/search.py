@@ -306,6 +306,7 @@ class CandidateCosts(Generic[Model]):
         """Set the solved numbers of a draw; None if no model has its numbers."""
         plan = self.plan
         try:
+            plan.task.check_training(self.arm_of(values).training)
             if plan.match not in ("parameters", "flops"):
                 return Offer(dict(values), self._excess(values))
 
@@ -320,7 +321,7 @@ class CandidateCosts(Generic[Model]):
             if abs(distance) > TOLERANCE:
                 return Offer(whole, distance)
             return Offer(whole, self._excess(whole))
-        except ValueError:  # a width that is no multiple of the heads, for instance
+        except ValueError:  # a width that is no multiple of the heads, a margin out of its range
             return None
 
     def _excess(self, values: Values) -> float:

@@ -173,7 +173,7 @@ def tune(
         Traceback (most recent call last):
         ValueError: load_config: unknown key 'widht'; did you mean 'width'?
     """
-    check_space(arms, tuning)
+    check_draws(task, arms, tuning)
     with one_writer(out, caller="tune"):
         (out / WORK).mkdir(exist_ok=True)
         return _tune(task, arms, tuning, steps, out, jobs, threads, progress)
@@ -216,13 +216,17 @@ def _tune(
     return [_best(arm, _finished(studies[arm.name]), draws) for arm in arms]
 
 
-def check_space(arms: Sequence[Arm], tuning: Tuning) -> None:
-    """Refuse a space that does not fit an arm, or any if optuna is not installed."""
+def check_draws(task: Task[Model], arms: Sequence[Arm], tuning: Tuning) -> None:
+    """Refuse a space whose ends or draws do not fit an arm, or any if optuna is not installed."""
     with requires_extra("tune", "sweep"):
-        import optuna  # noqa: F401
+        import optuna
+    ends = [{name: kind.at(end) for name, kind in tuning.space.items()} for end in (0.0, 1.0)]
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study()
+    draws = [_ask(study, tuning.space, number).params for number in range(1, tuning.draws + 1)]
     for arm in arms:
-        for end in (0.0, 1.0):
-            with_values(arm, {name: kind.at(end) for name, kind in tuning.space.items()})
+        for values in (*ends, *draws):
+            task.check_training(with_values(arm, values).training)
 
 
 def check_journal(out: Path) -> None:
