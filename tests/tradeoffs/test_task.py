@@ -1,6 +1,7 @@
 """A comparison asks nothing of a config but that it is a dataclass that its task can build."""
 
 import csv
+import inspect
 import io
 import json
 import math
@@ -31,6 +32,7 @@ ARMS = [
     Arm(name="asymmetric", config=ASYMMETRIC, training={"lr": 0.1}),
     Arm(name="symmetric", config=SYMMETRIC),
 ]
+GUIDE = Path(__file__).parents[2] / "docs" / "tasks.md"
 BUDGET = Budget(steps=6)
 
 
@@ -179,16 +181,23 @@ def test_optional_answers_of_a_task_have_defaults():
     task = RegressorTask()
     answers = [task.signatures(), task.search_space(), task.baselines(), task.costs(None)]
     assert answers == [{}] * 4
+    assert task.check_training({"unheard": 1}) is None
     assert task.validate(None) is None
     assert task.train_score(None) is None
     assert not task.distributed
 
 
+def test_the_guide_names_all_that_is_asked_of_a_task():
+    rows = re.findall(r"`(\w+)\(", GUIDE.read_text("utf-8"))
+    methods = [name for name, value in vars(Task).items() if inspect.isfunction(value)]
+    assert {name for name in methods if not name.startswith("_")} <= set(rows)
+
+
 def test_the_task_of_the_guide_is_compared(tmp_path, in_process):
-    page = Path(__file__).parents[2] / "docs" / "tasks.md"
-    [code] = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    text = GUIDE.read_text("utf-8")
+    [code] = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     names = {}
-    exec(compile(code, page.name, "exec"), names)
+    exec(compile(code, GUIDE.name, "exec"), names)
     results = compare(
         names["task"], names["arms"], (0, 1), budget=BUDGET, out=tmp_path / "out"
     ).results
