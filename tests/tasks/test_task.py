@@ -223,6 +223,26 @@ def test_refuses_a_vocabulary_and_a_batch_that_are_too_small():
         translation_task("colours", TEXT, vocab_size=280, training=training)
 
 
+def test_what_saves_a_search_time_leaves_the_model_as_it_is(tmp_path):
+    made, weights, evaluations = task(), [], []
+    for place, saving in enumerate(({}, made.rung_training())):
+        model = made.build(config(made), 0)
+        for steps in (40, 120):
+            records = made.train(
+                model,
+                training={**made.extendable_training(40), **saving},
+                steps=steps,
+                seed=3,
+                folder=tmp_path / str(place),
+                progress=lambda step, steps: None,
+            )
+        weights.append(model.state_dict())
+        evaluations.append([record["step"] for record in records if "eval_loss" in record])
+    assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
+    assert evaluations == [[20, 40, 60, 80, 100, 120], [40, 120]]
+    assert task(patience=2).rung_training() == {}
+
+
 def numbers_of_training(monkeypatch, made, tmp_path, **settings):
     calls = []
     monkeypatch.setattr(_text_task, "train_model", lambda *a, **k: calls.append(a) or [])

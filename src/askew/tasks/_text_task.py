@@ -89,6 +89,10 @@ class TextTask(Task[Model]):
             **{part: {"warmup_steps": None, "schedule": None} for part in parts},
         }
 
+    def rung_training(self) -> Mapping[str, object]:
+        """Return that the validation loss is computed once, unless it chooses the weights."""
+        return {} if self.training.patience else {"evaluations": 1}
+
     def evaluate(self, model: Model) -> Evaluation:
         """Score on the test set."""
         scores = self.test_scores(model)

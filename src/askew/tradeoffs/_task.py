@@ -265,6 +265,14 @@ class Task(ABC, Generic[Model]):
         """
         return {}
 
+    def rung_training(self) -> Mapping[str, object]:
+        """Return numbers of training that save a search time and leave the trained model as it is.
+
+        A search reads the last validation loss alone, so that one evaluation is enough. By default
+        nothing is changed.
+        """
+        return {}
+
     def time_answers(self, model: Model, *, items: int) -> None:
         """Answer the first test items one by one, with as much work whatever the weights are.
 

@@ -46,6 +46,15 @@ class Clock(TrainerCallback):
             self.progress(state.global_step, state.max_steps)
 
 
+class OwnIntervals(TrainerCallback):
+    """Evaluates and saves as often as the arguments say; a resumed state brings its own numbers."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        state.compute_steps(args, state.max_steps)
+
+
 class Averaging(TrainerCallback):
     """Keeps the running average of the weights up to date, and in every checkpoint."""
 

@@ -27,6 +27,7 @@ from askew.training._callbacks import (
     CompletionMark,
     Divergence,
     EarlyStopping,
+    OwnIntervals,
     Progress,
     evaluations_since_best,
     last_checkpoint,
@@ -73,7 +74,7 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
         self.on_record = on_record
         self.num_tokens = torch.zeros((), dtype=torch.long)
         self.started = time.monotonic()
-        callbacks: list[TrainerCallback] = [self.clock, Divergence()]
+        callbacks: list[TrainerCallback] = [self.clock, OwnIntervals(), Divergence()]
         if self.average is not None:
             callbacks.append(Averaging(self.average))
         if config.patience is not None:

@@ -111,7 +111,7 @@ def _run_rung(task: Task[Model], arm: Arm, rung: Rung, out: Path) -> None:
     try:
         records = task.train(
             model,
-            training=arm.training,
+            training={**arm.training, **task.rung_training()},
             steps=rung.steps,
             seed=rung.seed,
             folder=work,
