@@ -15,7 +15,7 @@ EXTRAS = {
     "report": (("jinja2", "plotly"), ["compare", "--quiet", "--steps", "1"]),
     "serve": (("ctranslate2",), ["export", "MODEL", "--to", "ctranslate2"]),
     "onnx": (("onnx", "onnxscript"), ["export", "MODEL", "--to", "onnx"]),
-    "sweep": (("optuna",), ["compare", "multilabel", "--tune", "3", "--steps", "1"]),
+    "sweep": (("optuna",), ["compare", "imbalanced", "--tune", "3", "--steps", "1"]),
     "cluster": (("ray",), ["compare", "--cluster", "local", "--steps", "1"]),
     "track": (("tensorboard",), ["train", "translation", "--tensorboard", "LOGS", "--steps", "1"]),
     "data": (("river",), ["compare", "multilabel", "--steps", "1"]),

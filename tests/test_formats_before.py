@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import loky
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
 from tradeoffs.conftest import InProcess
@@ -33,6 +34,9 @@ TINY_QA = (
 )
 TABLE = "--results table.csv --metric f1=1.0 --metric latency=lower,ratio,0.05"
 SIGNS = "mine.py:made --tune 2 --until-decided --max-seeds 8"
+newer_numpy = pytest.mark.skipif(
+    np.__version__.startswith("1."), reason="the random state in a checkpoint is of numpy 2"
+)
 FINISHED = {
     "translation": f"--data pairs.tsv {TINY} --steps 4 --seeds 2 --out translation",
     "imbalanced": "imbalanced --data rows.csv --labels rare --set width=8 --steps 40 --tune 2 "
@@ -193,6 +197,7 @@ def test_what_was_measured_elsewhere_is_judged_as_before():
     checked_against_expected(found, "measured")
 
 
+@newer_numpy
 def test_a_comparison_goes_on_where_it_was_killed(processes):
     files, killed = contents("unfinished/trials"), Path("unfinished/work/twin-seed1")
     state = json.loads((killed / "checkpoint-21/trainer_state.json").read_text())
@@ -239,6 +244,7 @@ def test_a_finished_training_is_read_again(arguments, name, processes):
     assert processes.submitted == 0
 
 
+@newer_numpy
 def test_a_training_goes_on_where_it_was_killed():
     """It ends where the one of the version before ended that nothing interrupted."""
     state = json.loads(Path("half/checkpoints/checkpoint-320/trainer_state.json").read_text())

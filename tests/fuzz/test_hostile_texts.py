@@ -22,6 +22,7 @@ from askew.cli._streams import show
 from askew.inspection import inspect_model
 from askew.tradeoffs import Arm, print_results, write_report
 
+STREAM = "_NamedTextIOWrapper"
 STEERING = [
     *("\x1b[31m", "\x1b]0;title\x07", "\x9b2J", "\x08\x08\x08", "\r", "\x00", "\x7f", "\u2028"),
     *("\u202e", "\u2066", "\ud800"),
@@ -167,7 +168,8 @@ def test_translations_are_visible_on_a_terminal(tmp_path, monkeypatch):
     monkeypatch.setattr("askew.models.Translator.restore", lambda self, text, originals: LOUD + "x")
     exact = CliRunner().invoke(app, ["translate", str(tmp_path)], input="trees\n").stdout
     assert exact == " ".join((LOUD + "x").splitlines()) + "\n"
-    stream = "typer.testing._NamedTextIOWrapper.isatty"
-    monkeypatch.setattr(stream, lambda self: True, raising=False)
+    modules = [sys.modules[base.__module__] for base in CliRunner.__mro__]  # typer's or click's
+    stream = next(vars(m)[STREAM] for m in modules if STREAM in vars(m))
+    monkeypatch.setattr(stream, "isatty", lambda self: True, raising=False)
     seen = CliRunner().invoke(app, ["translate", str(tmp_path)], input="trees\n").stdout
     assert seen == visible(exact)

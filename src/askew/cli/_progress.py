@@ -46,7 +46,8 @@ class _Bar:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.bar.stop()
+        if not self.bar.disable:  # a bar that was never shown ends with an empty line in rich 13
+            self.bar.stop()
 
     def print(self, text: str) -> None:
         if not self.quiet:

@@ -10,7 +10,7 @@ from askew.models._kinds import model_kind
 from askew.models._transformers_models import known_class, make_config, make_on_meta
 
 
-def build_on_meta(folder: Path) -> PreTrainedModel:
+def build_on_meta(folder: str | Path) -> PreTrainedModel:
     """Build the model that a folder's config describes, on the meta device: no weight is read.
 
     Args:
@@ -24,10 +24,11 @@ def build_on_meta(folder: Path) -> PreTrainedModel:
         ValueError: If there is no config, or its architecture is not known here.
 
     Example:
-        >>> build_on_meta(Path("/nowhere"))
+        >>> build_on_meta("/nowhere")
         Traceback (most recent call last):
         ValueError: build_on_meta: the folder must hold a config.json; got folder /nowhere
     """
+    folder = Path(folder)
     values = read_checked_config("build_on_meta", folder)
     model_class = model_kind(folder).model_class or known_class(values.get("architectures"))
     try:

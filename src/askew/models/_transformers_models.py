@@ -53,7 +53,9 @@ def make_on_meta(
 ) -> PreTrainedModel:
     """Make a model without memory: of a class, or without its head."""
     with torch.device("meta"), _counting_modules():
-        return make_model(config) if model_class is None else model_class(config)
+        model = make_model(config) if model_class is None else model_class(config)
+    model.tie_weights()  # which transformers 5.0 leaves out on this device
+    return model
 
 
 def known_class(names: object) -> type[PreTrainedModel]:
