@@ -41,9 +41,9 @@ class Evaluated(NamedTuple):
 
 
 def load_test(
-    data: Path | None,
-    source: Path | None,
-    target: Path | None,
+    data: str | Path | None,
+    source: str | Path | None,
+    target: str | Path | None,
     *,
     part: Split = "all",
     columns: str | None = None,
@@ -71,6 +71,9 @@ def load_test(
         Traceback (most recent call last):
         ValueError: load_test: test pairs are needed in one way; got data None, source None...
     """
+    data = None if data is None else Path(data)
+    source = None if source is None else Path(source)
+    target = None if target is None else Path(target)
     aligned = source is not None and target is not None
     require(
         (data is None) == aligned and (source is None) == (target is None),

@@ -35,7 +35,7 @@ def shipped_questions() -> QuestionSet:
     return read_squad(path)
 
 
-def load_test_questions(data: Path | None, *, part: Split = "all") -> QuestionSet:
+def load_test_questions(data: str | Path | None, *, part: Split = "all") -> QuestionSet:
     """Read the questions to score with.
 
     Args:
@@ -52,6 +52,7 @@ def load_test_questions(data: Path | None, *, part: Split = "all") -> QuestionSe
         >>> len(load_test_questions(None, part="test").contexts)
         4
     """
+    data = None if data is None else Path(data)
     if part != "all":
         return getattr(load_questions(QuestionSources(data))[1], part)
     return shipped_questions() if data is None else read_questions(data)

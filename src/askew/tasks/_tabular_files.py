@@ -36,7 +36,7 @@ class NamedTable(NamedTuple):
     notes: list[str]
 
 
-def read_table_file(path: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
+def read_table_file(path: str | Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
     """Read features and labels of a CSV file with a header, or of a dense ARFF file.
 
     Values are numbers, with a point, or the words no and yes or false and true, which are 0 and 1.
@@ -65,6 +65,7 @@ def read_table_file(path: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
         ...     read_table_file(path, "sick")[1].tolist()
         [[0.0], [1.0]]
     """
+    path = Path(path)
     table = read_named_table(path, labels)
     for note in table.notes:
         warnings.warn(f"read_table_file: {note}", stacklevel=2)

@@ -37,7 +37,7 @@ class Teacher:
     engine: str = "torch"
 
 
-def find_teacher(folder: Path, *, num_beams: int = 5) -> Teacher:
+def find_teacher(folder: str | Path, *, num_beams: int = 5) -> Teacher:
     """Identify a trained model as a teacher, without loading it.
 
     Args:
@@ -55,6 +55,7 @@ def find_teacher(folder: Path, *, num_beams: int = 5) -> Teacher:
         Traceback (most recent call last):
         ValueError: find_teacher: the teacher must be a folder that training wrote; got /no...
     """
+    folder = Path(folder)
     weights = folder / "model.safetensors"
     require(
         weights.is_file(),
@@ -69,11 +70,11 @@ def find_teacher(folder: Path, *, num_beams: int = 5) -> Teacher:
 
 
 def teach(
-    folder: Path,
+    folder: str | Path,
     teacher: Teacher,
     sources: Sequence[str],
     *,
-    store: Path,
+    store: str | Path,
     progress: Callable[[int, int], None],
 ) -> ParallelText:
     """Translate the training sources with the teacher, or resume after a crash.
@@ -109,6 +110,8 @@ def teach(
         ...     len(store.read_text(encoding="utf-8").splitlines())
         1
     """
+    folder = Path(folder)
+    store = Path(store)
     done = _stored(store)
     require(
         len(done) <= len(sources),

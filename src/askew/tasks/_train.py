@@ -26,7 +26,7 @@ def prepare_training(
     budget: Budget,
     seed: int,
     threads: int,
-    out: Path,
+    out: str | Path,
     training: Mapping[str, object] | None = None,
 ) -> dict:
     """Check that a training can run in this folder, without writing anything.
@@ -55,6 +55,7 @@ def prepare_training(
         >>> prepare_training(task, arms[0].config, **run)["seed"]
         3
     """
+    out = Path(out)
     identity = {
         "version": 1,
         "task": task.name,
@@ -97,11 +98,11 @@ def train_into(
     budget: Budget,
     seed: int,
     threads: int,
-    out: Path,
+    out: str | Path,
     progress: Progress,
     training: Mapping[str, object] | None = None,
     on_record: OnRecord | None = None,
-    tensorboard: Path | None = None,
+    tensorboard: str | Path | None = None,
 ) -> dict[str, float]:
     """Train a model, score it on the test set, and write a folder that the commands read.
 
@@ -136,6 +137,8 @@ def train_into(
         ...     sorted(train_into(task, arms[0].config, identity, progress=lambda *_: None, **run))
         ['ap', 'balanced_accuracy', 'f1']
     """
+    out = Path(out)
+    tensorboard = None if tensorboard is None else Path(tensorboard)
     scores, checkpoints = out / _SCORES, out / "checkpoints"
     training = dict(training or {})
     with one_writer(out, caller="train") if is_first_process() else nullcontext() as was_killed:

@@ -68,20 +68,22 @@ class WeightAverage:
         """Put the averages into the model for good."""
         torch._foreach_copy_(self._trained(), list(self.averages.values()))
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write the averages into a checkpoint.
 
         Args:
             folder: The checkpoint.
         """
+        folder = Path(folder)
         save_file(self.averages, folder / _FILE)
 
-    def load(self, folder: Path) -> None:
+    def load(self, folder: str | Path) -> None:
         """Read what `save` wrote.
 
         Args:
             folder: The checkpoint.
         """
+        folder = Path(folder)
         for name, stored in load_file(existing_file("WeightAverage.load", folder / _FILE)).items():
             self.averages[name].copy_(stored)
 

@@ -160,7 +160,7 @@ def _is_whole(mark: Path) -> bool:
         return False
 
 
-def last_checkpoint(folder: Path) -> Path | None:
+def last_checkpoint(folder: str | Path) -> Path | None:
     """Find the newest checkpoint that was written whole and is still whole.
 
     Args:
@@ -173,6 +173,7 @@ def last_checkpoint(folder: Path) -> Path | None:
         >>> last_checkpoint(Path("/nowhere")) is None
         True
     """
+    folder = Path(folder)
     marks = folder.glob(f"checkpoint-*/{_COMPLETE}")
     complete = [mark.parent for mark in marks if _is_whole(mark)]
     return max(complete, key=lambda path: int(path.name.split("-")[1]), default=None)

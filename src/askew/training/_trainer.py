@@ -194,11 +194,11 @@ def train_model(
     valid: Examples,
     objective: Objective | TrainingConfig,
     *,
-    out: Path,
+    out: str | Path,
     seed: int,
     progress: Progress | None = None,
     on_record: OnRecord | None = None,
-    tensorboard: Path | None = None,
+    tensorboard: str | Path | None = None,
 ) -> list[Record]:
     """Train a model in place, or resume from the last checkpoint.
 
@@ -243,6 +243,8 @@ def train_model(
         ...     records[-1]["step"]
         2
     """
+    out = Path(out)
+    tensorboard = None if tensorboard is None else Path(tensorboard)
     if isinstance(objective, TrainingConfig):
         objective = TranslationObjective(objective)
     config = objective.config
