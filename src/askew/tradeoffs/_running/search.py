@@ -11,8 +11,10 @@ from askew._files import read_json, write_json
 from askew.tradeoffs._measured_twin import latencies
 from askew.tradeoffs._running.promotion import Standing, promote, rank_correlation
 from askew.tradeoffs._running.proposals import Offer, draw_random, propose
+from askew.tradeoffs._running.ray import RayCluster
 from askew.tradeoffs._running.rungs import FIRST_SEARCH_SEED, RungResult, climb, drop_training
 from askew.tradeoffs._running.search_plan import ETA, SearchPlan
+from askew.tradeoffs._running.trials import on_cluster
 from askew.tradeoffs._running.tuning import with_values
 from askew.tradeoffs._running.watcher import Watcher
 from askew.tradeoffs._space import Values
@@ -68,13 +70,18 @@ def search(plan: SearchPlan[Model], watcher: Watcher) -> Searched:
 
     What is stored of an earlier run is read: the same plan always has the same end.
     """
+    with on_cluster(plan.cluster, caller="find", jobs=plan.jobs, threads=plan.threads) as cluster:
+        return _search(plan, cluster, watcher)
+
+
+def _search(plan: SearchPlan[Model], cluster: RayCluster | None, watcher: Watcher) -> Searched:
     costs = CandidateCosts(plan)
     candidates: list[Candidate] = []
     results: dict[str, list[RungResult]] = {}
     for wave in range(2):
         watcher.stage(f"drawing candidates, {wave + 1} of 2")
         candidates = _candidates(plan, costs, wave, candidates, results)
-        results = _climb(plan, 0, candidates, {}, watcher)
+        results = _climb(plan, 0, candidates, {}, cluster, watcher)
     correlations: list[float | None] = []
     shares: list[int] = []
     share = ETA
@@ -86,7 +93,7 @@ def search(plan: SearchPlan[Model], watcher: Watcher) -> Searched:
         shares.append(share)
         drop_training(plan.out, [one.arm for one in running if one.arm.name not in chosen])
         running = [one for one in running if one.arm.name in chosen]
-        results = _climb(plan, number, running, results, watcher)
+        results = _climb(plan, number, running, results, cluster, watcher)
         correlation = rank_correlation(
             *(_scores(running, results, n) for n in (number - 1, number))
         )
@@ -102,6 +109,7 @@ def _climb(
     number: int,
     candidates: list[Candidate],
     results: Mapping[str, list[RungResult]],
+    cluster: RayCluster | None,
     watcher: Watcher,
 ) -> dict[str, list[RungResult]]:
     rung = plan.rungs[number]
@@ -116,6 +124,7 @@ def _climb(
         jobs=plan.jobs,
         threads=plan.threads,
         progress=lambda done: watcher.costs(done, len(candidates)),
+        cluster=cluster,
     )
     added = {name: [*results.get(name, ()), result] for name, result in new.items()}
     return {**results, **added}
@@ -289,6 +298,7 @@ class CandidateCosts(Generic[Model]):
         self.plan = plan
         self.base = plan.start[0]
         self.training = plan.task.extendable_training(plan.rungs[0].steps)
+        self._offers: dict[tuple[object, ...], Offer | None] = {}
         self._latencies: dict[tuple[object, ...], float] = {}
         if plan.match in ("parameters", "flops"):
             self.limit = self._counted(plan.match, self.base)
@@ -303,7 +313,16 @@ class CandidateCosts(Generic[Model]):
         return with_values(self.base, {**shared, **values})
 
     def complete(self, values: Values, *, symmetric: bool) -> Offer | None:
-        """Set the solved numbers of a draw; None if no model has its numbers."""
+        """Set the solved numbers of a draw; None if no model has its numbers.
+
+        In a small space many draws are equal: each is completed once.
+        """
+        key = symmetric, *values.items()
+        if key not in self._offers:
+            self._offers[key] = self._complete(values, symmetric=symmetric)
+        return self._offers[key]
+
+    def _complete(self, values: Values, *, symmetric: bool) -> Offer | None:
         plan = self.plan
         try:
             if plan.match not in ("parameters", "flops"):
@@ -312,7 +331,12 @@ class CandidateCosts(Generic[Model]):
             def cost(tried: Values) -> float:
                 return self._counted(plan.match, self.arm_of(tried))
 
-            whole, distance = dict(values), cost(values) / self.limit - 1
+            whole = dict(values)
+            for name, value in plan.open_space.values_of(self.base).items():
+                if name in plan.open_space.solved:
+                    whole.setdefault(name, value)
+            whole = plan.open_space.completed(whole, symmetric=symmetric)
+            distance = cost(whole) / self.limit - 1
             if abs(distance) > TOLERANCE:
                 whole, distance = plan.open_space.solve(
                     values, cost, self.limit, symmetric=symmetric
@@ -326,6 +350,7 @@ class CandidateCosts(Generic[Model]):
     def _excess(self, values: Values) -> float:
         """Return by which share a candidate costs more than it may; 0 if it does not."""
         arm = self.arm_of(values)
+        self._counted("parameters", arm)  # of a task that builds a model to count, it is refused
         bounds = dict(self.plan.at_most)
         latency_bound = bounds.pop("latency_ms", None)
         excesses = [self._counted(name, arm) / bound - 1 for name, bound in bounds.items()]
