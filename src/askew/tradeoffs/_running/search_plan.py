@@ -137,8 +137,8 @@ class SearchPlan(Generic[Model]):
         )
         fewest = self.budget.fewest_candidates
         require(
-            self.space.size >= fewest,
-            f"find: the space must have {fewest} candidates or more; got {self.space.size:g}",
+            self.open_space.size >= fewest,
+            f"find: the space must have {fewest} candidates or more; got {self.open_space.size:g}",
         )
 
     def confirmation(self, arms: Sequence[Arm]) -> RunPlan[Model]:
