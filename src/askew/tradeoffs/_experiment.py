@@ -13,7 +13,7 @@ from askew._budget import Budget, Range, Tuning
 from askew._check import require
 from askew._files import check_name
 from askew.tradeoffs._compare import Comparison, compare
-from askew.tradeoffs._experiment_models import ArmModels, numbers_of
+from askew.tradeoffs._experiment_models import ArmModels, check_space, numbers_of
 from askew.tradeoffs._experiment_settings import (
     ACCURACY,
     Build,
@@ -23,7 +23,6 @@ from askew.tradeoffs._experiment_settings import (
     ModelConfig,
     NumberedConfig,
     Score,
-    accepts,
     adamw,
     data_digest,
     name_of,
@@ -149,33 +148,16 @@ class Experiment(Task[nn.Module]):
             object.__setattr__(self, "valid_data", as_data(self.valid_data, "valid_data"))
         object.__setattr__(self, "_models", ArmModels(self.models, self.device))
         if self.space is not None:
-            self._check_space(self.space)
-
-    def _check_space(self, space: Space) -> None:
-        require(
-            self.valid_data is not None, "Experiment: a search needs valid_data; got none, a space"
-        )
-        for name in space.numbers:
-            part, _, keyword = name.partition(".")
             require(
-                part in ("model", "training") and keyword != "",
-                "Experiment: a number of the space must be model.NAME or training.NAME; "
-                f"got {name!r}",
+                self.valid_data is not None,
+                "Experiment: a search needs valid_data; got none, a space",
             )
-            for arm in self.models:
-                taken = self._takes(arm, part, keyword)
-                require(
-                    taken,
-                    f"Experiment: {name} must be a keyword of every "
-                    f"{'model, with a number' if part == 'model' else 'training'}; got {arm} "
-                    "without it",
-                )
-
-    def _takes(self, arm: str, part: str, keyword: str) -> bool:
-        if part == "model":
-            return keyword in numbers_of(self.models[arm])
-        fit = of_arm(self.fit, arm)
-        return accepts(of_arm(self.optimizer, arm) if fit is None else fit, keyword)
+            trainings = dict.fromkeys(self.models, self.fit or self.optimizer)
+            check_space(
+                self.space,
+                self.models,
+                {arm: of_arm(given, arm) for arm, given in trainings.items()},
+            )
 
     def __getstate__(self) -> dict[str, object]:
         """Pickle no batch that was kept for timing."""

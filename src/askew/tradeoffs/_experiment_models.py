@@ -12,7 +12,8 @@ from torch import nn
 from askew._check import require
 from askew._files import read_json, write_json
 from askew._folders import whole_model
-from askew.tradeoffs._experiment_settings import Build, digest
+from askew.tradeoffs._experiment_settings import Build, accepts, digest
+from askew.tradeoffs._space import Space
 
 Numbers = Mapping[str, bool | int | float | str]
 """Arguments of a function that builds a model."""
@@ -31,6 +32,38 @@ def numbers_of(build: Callable[..., object]) -> dict[str, bool | int | float | s
         if isinstance(parameter.default, bool | int | float | str)
         and parameter.kind in (Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
     }
+
+
+def check_space(
+    space: Space, models: Mapping[str, Build], trainings: Mapping[str, Callable[..., object]]
+) -> None:
+    """Refuse a space with a number that an arm does not take.
+
+    Args:
+        space: The space.
+        models: By arm, the function that builds its model.
+        trainings: By arm, what takes the numbers of training.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for name in space.numbers:
+        part, _, keyword = name.partition(".")
+        require(
+            part in ("model", "training") and keyword != "",
+            f"Experiment: a number of the space must be model.NAME or training.NAME; got {name!r}",
+        )
+        if part == "model":
+            wanted = "model, with a number"
+            without = [arm for arm, build in models.items() if keyword not in numbers_of(build)]
+        else:
+            wanted = "training"
+            without = [arm for arm, train in trainings.items() if not accepts(train, keyword)]
+        require(
+            not without,
+            f"Experiment: {name} must be a keyword of every {wanted}; got {', '.join(without)} "
+            "without it",
+        )
 
 
 class ArmModels:

@@ -20,7 +20,7 @@ from askew.tradeoffs._running.promotion import Standing, choose_finalists, paret
 from askew.tradeoffs._running.ray import import_ray
 from askew.tradeoffs._running.search import FAMILIES, Candidate, Searched, flat, search
 from askew.tradeoffs._running.search_plan import Schedule, SearchPlan, schedule_of
-from askew.tradeoffs._running.trials import calibrate, check_processes
+from askew.tradeoffs._running.trials import calibrate, check_processes, on_cluster
 from askew.tradeoffs._running.tuning import with_values
 from askew.tradeoffs._running.watcher import Watcher
 from askew.tradeoffs._space import Space
@@ -147,7 +147,7 @@ def find(
     identity = _prepare(plan)
     watcher = watcher or Watcher()
     with one_writer(out, caller="find"):
-        clear_work(out, keep=_trained(out))
+        clear_work(out, keep=[path.name for path in (out / WORK).glob("*symmetric-*")])
         return _run(_scheduled(plan, identity, watcher), watcher)
 
 
@@ -228,11 +228,6 @@ def _check_numbers(plan: SearchPlan[Model]) -> None:
         raise fault
 
 
-def _trained(out: Path) -> list[str]:
-    """Name the candidates whose checkpoints are kept."""
-    return [path.name for path in (out / WORK).glob("*") if path.name.startswith(FAMILIES)]
-
-
 def _scheduled(plan: SearchPlan[Model], identity: dict, watcher: Watcher) -> SearchPlan[Model]:
     """Return the plan with its numbers, which are found once and stored before any training."""
     path = plan.out / "search.json"
@@ -267,7 +262,8 @@ def _scheduled(plan: SearchPlan[Model], identity: dict, watcher: Watcher) -> Sea
 
 
 def _run(plan: SearchPlan[Model], watcher: Watcher) -> Found:
-    searched = search(plan, watcher)
+    with on_cluster(plan.cluster, caller="find", jobs=plan.jobs, threads=plan.threads) as cluster:
+        searched = search(plan, cluster, watcher)
     last = {symmetric: _last_rung(plan, searched, symmetric) for symmetric in (False, True)}
     fronts = {name: _front(last[name == "symmetric"]) for name in FAMILIES}
     margin = plan.task.metrics[0].equivalence

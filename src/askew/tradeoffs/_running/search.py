@@ -10,11 +10,10 @@ from askew._config import to_dict
 from askew._files import read_json, write_json
 from askew.tradeoffs._measured_twin import latencies
 from askew.tradeoffs._running.promotion import Standing, promote, rank_correlation
-from askew.tradeoffs._running.proposals import Offer, draw_random, propose
+from askew.tradeoffs._running.proposals import Offer, draw_random, propose, remembered
 from askew.tradeoffs._running.ray import RayCluster
 from askew.tradeoffs._running.rungs import FIRST_SEARCH_SEED, RungResult, climb, drop_training
 from askew.tradeoffs._running.search_plan import ETA, SearchPlan
-from askew.tradeoffs._running.trials import on_cluster
 from askew.tradeoffs._running.tuning import with_values
 from askew.tradeoffs._running.watcher import Watcher
 from askew.tradeoffs._space import Values
@@ -65,16 +64,11 @@ class Searched(NamedTuple):
     shares: list[int]
 
 
-def search(plan: SearchPlan[Model], watcher: Watcher) -> Searched:
+def search(plan: SearchPlan[Model], cluster: RayCluster | None, watcher: Watcher) -> Searched:
     """Draw candidates, train them rung by rung, and promote the better ones of each family.
 
     What is stored of an earlier run is read: the same plan always has the same end.
     """
-    with on_cluster(plan.cluster, caller="find", jobs=plan.jobs, threads=plan.threads) as cluster:
-        return _search(plan, cluster, watcher)
-
-
-def _search(plan: SearchPlan[Model], cluster: RayCluster | None, watcher: Watcher) -> Searched:
     costs = CandidateCosts(plan)
     candidates: list[Candidate] = []
     results: dict[str, list[RungResult]] = {}
@@ -206,6 +200,7 @@ def _drawn(
 ) -> list[dict]:
     """Draw the candidates of one family: given and random ones first, then proposed ones."""
 
+    @remembered
     def complete(values: Values) -> Offer | None:
         return costs.complete(values, symmetric=symmetric)
 
@@ -298,7 +293,6 @@ class CandidateCosts(Generic[Model]):
         self.plan = plan
         self.base = plan.start[0]
         self.training = plan.task.extendable_training(plan.rungs[0].steps)
-        self._offers: dict[tuple[object, ...], Offer | None] = {}
         self._latencies: dict[tuple[object, ...], float] = {}
         if plan.match in ("parameters", "flops"):
             self.limit = self._counted(plan.match, self.base)
@@ -313,16 +307,7 @@ class CandidateCosts(Generic[Model]):
         return with_values(self.base, {**shared, **values})
 
     def complete(self, values: Values, *, symmetric: bool) -> Offer | None:
-        """Set the solved numbers of a draw; None if no model has its numbers.
-
-        In a small space many draws are equal: each is completed once.
-        """
-        key = symmetric, *values.items()
-        if key not in self._offers:
-            self._offers[key] = self._complete(values, symmetric=symmetric)
-        return self._offers[key]
-
-    def _complete(self, values: Values, *, symmetric: bool) -> Offer | None:
+        """Set the solved numbers of a draw; None if no model has its numbers."""
         plan = self.plan
         try:
             if plan.match not in ("parameters", "flops"):
@@ -331,10 +316,9 @@ class CandidateCosts(Generic[Model]):
             def cost(tried: Values) -> float:
                 return self._counted(plan.match, self.arm_of(tried))
 
-            whole = dict(values)
-            for name, value in plan.open_space.values_of(self.base).items():
-                if name in plan.open_space.solved:
-                    whole.setdefault(name, value)
+            base = plan.open_space.values_of(self.base)
+            given = {name: base[name] for name in plan.open_space.solved if name in base}
+            whole = {**values, **{name: given[name] for name in given if name not in values}}
             whole = plan.open_space.completed(whole, symmetric=symmetric)
             distance = cost(whole) / self.limit - 1
             if abs(distance) > TOLERANCE:
