@@ -26,7 +26,8 @@ def load_config(
     """Build a dataclass, and the dataclasses in its fields, from plain values.
 
     Fields may be `bool`, `int`, `float`, `str`, a `Literal`, a dataclass, or one of these
-    or None. An int may stand for a float; nothing else is converted.
+    or None. An int may stand for a float; nothing else is converted. Of a field that is a mapping,
+    values can be replaced by others of the same types.
 
     Args:
         kind: The dataclass.
@@ -177,6 +178,8 @@ def _convert(wanted: Any, value: object, base: Any, path: str) -> object:
             return load_config(
                 kind, value, base=base if isinstance(base, kind) else None, where=path
             )
+        if get_origin(kind) is Mapping and isinstance(value, Mapping):
+            return _replaced(value, base, path)
         if kind is float and type(value) is int:
             return float(value)
         if _fits(value, kind):
@@ -185,10 +188,18 @@ def _convert(wanted: Any, value: object, base: Any, path: str) -> object:
     raise ValueError(f"load_config: {path} must be {names}; got {path} {value!r}")
 
 
+def _replaced(values: Mapping[str, object], base: Any, where: str) -> dict[str, object]:
+    known = dict(base or {})
+    for key, value in values.items():
+        require(key in known, _unknown_key(str(key), list(known), where))
+        known[key] = _convert(type(known[key]), value, None, _join(where, key))
+    return known
+
+
 def _fits(value: object, kind: Any) -> bool:
     if get_origin(kind) is Literal:
         return any(value == word and type(value) is type(word) for word in get_args(kind))
-    if is_dataclass(kind):
+    if is_dataclass(kind) or get_origin(kind) is Mapping:
         return False
     if kind not in (bool, int, float, str, type(None)):
         raise TypeError(f"load_config: a field must be of a plain type; got {kind!r}")
@@ -200,6 +211,8 @@ def _name(kind: Any) -> str:
         return " or ".join(repr(word) for word in get_args(kind))
     if is_dataclass(kind):
         return f"a table of {kind.__name__}"
+    if get_origin(kind) is Mapping:
+        return "a table"
     return "None" if kind is type(None) else kind.__name__
 
 

@@ -1,4 +1,5 @@
 import json
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -54,9 +55,11 @@ def test_a_search_is_confirmed_reported_and_read_again(tmp_path, in_process):
         (["--freeze", "dropuot=0.1"], "unknown number 'dropuot'; did you mean 'dropout'?"),
         (["--space", "nowhere.toml"], "the file must exist; got path 'nowhere.toml'"),
         (["--results", "x.csv"], "No such option"),
+        (["--cluster", "local"], "ray must be installed; "),
     ],
 )
-def test_bad_input_is_one_line(words, message, tmp_path):
+def test_bad_input_is_one_line(words, message, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
     done = run("imbalanced", *words, "--out", tmp_path / "out")
     assert done.exit_code == 2
     assert done.stderr.count("\n") == 1

@@ -1,6 +1,8 @@
 import json
 import math
 import os
+import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,6 +60,10 @@ class Planted(StubTask):
         self.note("train", folder.name, steps - done, seed)
         if os.environ.get("CRASH") == f"{folder.name}:{steps}":
             raise ValueError("crashed on purpose")
+        killed = Path(os.environ["NOTES"] + "-killed")
+        if os.environ.get("KILL") == f"{folder.name}:{steps}" and not killed.exists():
+            killed.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
         (folder / "done").write_text(str(steps))
         model.seed = torch.nn.Parameter(torch.tensor(float(seed)), requires_grad=False)
         depths = [model.config.encoder.num_layers, model.config.decoder.num_layers]
@@ -186,6 +192,38 @@ def test_a_search_that_died_has_the_same_end(crash, notes, tmp_path, monkeypatch
     assert again.sentence == whole.sentence
     names = [sorted(p.name for p in (tmp_path / f).iterdir()) for f in ("whole", "died")]
     assert names[0] == names[1]
+
+
+def test_what_a_killed_calibration_left_is_removed(notes, tmp_path):
+    left = tmp_path / "out" / "work" / "tmp1" / "checkpoint"
+    left.mkdir(parents=True)
+    (tmp_path / "out" / ".lock").touch()
+    search(tmp_path / "out")
+    assert not left.parent.exists()
+
+
+def trained(entries):
+    return [entry for entry in entries if entry[0] == "train" and "symmetric" in entry[1]]
+
+
+@pytest.mark.slow
+def test_a_cluster_gives_the_same_result_though_a_worker_is_killed(notes, tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    budget = SearchBudget(steps=180, candidates=8, finalists=1, seeds=5)
+    here = search(tmp_path / "here", budget=budget)
+    done = trained(notes())
+    monkeypatch.setenv("KILL", f"{here.finalists[0]}:180")  # it was promoted twice by then
+    there = search(tmp_path / "there", budget=budget, cluster="local", jobs=2)
+    assert (tmp_path / "notes-killed").exists()
+    assert there.candidates == here.candidates
+    assert there.finalists == here.finalists
+    fits = [[v for v in f.comparison.verdicts if v.metric == "fit"] for f in (here, there)]
+    assert fits[0] == fits[1]
+    names = [sorted(p.name for p in (tmp_path / f).rglob("*")) for f in ("here", "there")]
+    assert names[0] == names[1]
+    # Only what was lost is done again, and it continues from the second rung.
+    again = ["train", here.finalists[0], 120, FIRST_SEARCH_SEED + 2]
+    assert sorted([*done, *done, again]) == sorted(trained(notes()))
 
 
 def test_a_finished_search_is_read(notes, tmp_path, monkeypatch):

@@ -1,11 +1,12 @@
 """The command `askew find`: search for the asymmetry that pays, and confirm it."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -13,15 +14,22 @@ from askew._budget import Choice, Range, SearchBudget
 from askew._check import requires_extra
 from askew._config import parse_setting
 from askew._folders import one_writer
-from askew.cli._compare import AnyOrder, VerdictOptions, check_report, command_line, run_teacher
+from askew.cli._compare import (
+    AnyOrder,
+    ExperimentOptions,
+    VerdictOptions,
+    check_report,
+    command_line,
+    run_teacher,
+)
 from askew.cli._exits import exit_on_interrupt, exit_on_user_error, print_notes, set_up_torch
 from askew.cli._options import OneLineCommand, make_command, paragraphs
 from askew.cli._report import show_results, write_page
-from askew.cli._requests import parse_bound, parse_numbers, read_space
+from askew.cli._requests import load_experiment, parse_bound, parse_numbers, read_space
 from askew.tasks import Application, option
 
 if TYPE_CHECKING:
-    from askew.tradeoffs import Space
+    from askew.tradeoffs import Arm, Found, Space, Task
 
 _SEARCHED = """
 
@@ -75,6 +83,11 @@ class SearchOptions(VerdictOptions):
     space: Path | None = option(None, "A TOML file with the numbers to search, instead.")
     jobs: int = option(0, "Trainings at the same time; 0 means one per core.", minimum=0)
     threads: int = option(1, "Threads of each training.", minimum=1)
+    cluster: str | None = option(
+        None,
+        "Run trainings on a Ray cluster: local (this machine, --jobs at once), auto or an address.",
+        show_default=False,
+    )
 
     def __post_init__(self) -> None:
         _ = self.budget, self.bounds, self.numbers, self.frozen
@@ -105,13 +118,29 @@ class SearchOptions(VerdictOptions):
         """The numbers of --freeze, by dotted name."""
         return {text.partition("=")[0]: _leaf(parse_setting(text)) for text in self.freeze or ()}
 
-    def space_of(self, usual: "Space") -> "Space":
-        """Return the space of the options, from the usual one of the application."""
-        from dataclasses import replace
+    def space_of(self, usual: "Space | None") -> "Space":
+        """Return the space of the options, from the usual one of the application if it has one.
 
+        Raises:
+            ValueError: If there is none.
+        """
         space = usual if self.space is None else read_space(self.space)
+        if space is None:
+            raise ValueError(
+                "find: an Experiment must have a space; got none. Write space=Space(…), or use "
+                "--space FILE.toml"
+            )
         space = replace(space, numbers={**space.numbers, **self.numbers})
         return space.frozen(self.frozen)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchedExperimentOptions(ExperimentOptions):
+    """The experiment to search in."""
+
+    match: Literal["parameters", "flops", "latency", "nothing"] = option(
+        "parameters", "Cost that all candidates have in common with the first model."
+    )
 
 
 def make_find_app(applications: Mapping[str, Application]) -> typer.Typer:
@@ -125,51 +154,113 @@ def make_find_app(applications: Mapping[str, Application]) -> typer.Typer:
     )
     for name, application in applications.items():
         if application.space is not None:
-            command = make_command(partial(_find, application), application.options, SearchOptions)
+            command = make_command(
+                partial(_find_application, application), application.options, SearchOptions
+            )
             text = paragraphs(application.help + _SEARCHED)
             app.command(name, cls=OneLineCommand, help=text)(command)
+    app.command(
+        "experiment",
+        cls=OneLineCommand,
+        help="Search among your own models: MODULE:NAME or FILE.py:NAME is an Experiment with a "
+        "space." + paragraphs(_SEARCHED),
+    )(make_command(_find_experiment, SearchedExperimentOptions, SearchOptions))
     return app
 
 
-def _find(application: Application, options: Any, run: SearchOptions) -> None:
+def _find_application(application: Application, options: Any, run: SearchOptions) -> None:
     with exit_on_user_error():
-        check_report()
-        with requires_extra("find", "sweep"):
-            import optuna  # noqa: F401
-        from askew import tradeoffs
-        from askew.tasks import search_folder
-
+        _check_packages(run)
         setup = application.setup(options)
         assert application.space is not None
-        call = {
-            "space": run.space_of(application.space(setup.task, options)),
-            "start": setup.arms,
-            "budget": run.budget,
-            "match": "nothing" if run.at_most else str(setup.settings["match"]),
-            "at_most": run.bounds,
-            "threads": run.threads,
-        }
-        folder = run.out or search_folder(setup.task, **call)
-        tradeoffs.prepare_search(setup.task, out=folder, **call)
+        call = _call(
+            run.space_of(application.space(setup.task, options)),
+            setup.arms,
+            str(setup.settings["match"]),
+            run,
+        )
+        folder = _prepare(setup.task, call, run)
     print_notes(application.notes(setup.task, options))
     set_up_torch(run.threads)
-    from askew.cli._progress import SearchProgress
-
     teach = application.teach(setup.task, options)
     with exit_on_interrupt(folder), one_writer(folder, caller="find"):
         if teach is not None:
             setup = setup._replace(task=run_teacher(teach, folder, quiet=run.quiet))
-        with SearchProgress(quiet=run.quiet) as watcher:
-            found = tradeoffs.find(
-                setup.task,
-                out=folder,
-                jobs=run.jobs or os.cpu_count() or 1,
-                settings=setup.settings,
-                command=command_line(),
-                watcher=watcher,
-                **call,
-            )
-        write_page(found.comparison.results, folder, run.report_language)
+        found = _run(setup.task, call, setup.settings, folder, run)
+    _finish(found, folder, run)
+
+
+def _find_experiment(options: SearchedExperimentOptions, run: SearchOptions) -> None:
+    with exit_on_user_error():
+        _check_packages(run)
+        given = load_experiment(options.experiment, "find")
+        experiment = replace(given, space=run.space_of(given.space))
+        assert experiment.space is not None
+        call = _call(experiment.space, experiment.arms, options.match, run)
+        folder = _prepare(experiment, call, run)
+    set_up_torch(run.threads)
+    with exit_on_interrupt(folder):
+        found = _run(experiment, call, {}, folder, run)
+    _finish(found, folder, run)
+
+
+def _check_packages(run: SearchOptions) -> None:
+    check_report()
+    with requires_extra("find", "sweep"):
+        import optuna  # noqa: F401
+    if run.cluster:
+        with requires_extra("find", "cluster"):
+            import_module("ray")
+
+
+def _call(space: "Space", start: "Sequence[Arm]", match: str, run: SearchOptions) -> dict[str, Any]:
+    """Return the arguments of a search besides task, folder and what its end does not depend on."""
+    return {
+        "space": space,
+        "start": start,
+        "budget": run.budget,
+        "match": "nothing" if run.at_most else match,
+        "at_most": run.bounds,
+        "threads": run.threads,
+    }
+
+
+def _prepare(task: "Task[Any]", call: Mapping[str, Any], run: SearchOptions) -> Path:
+    """Refuse a search that cannot run, and return its folder."""
+    from askew import tradeoffs
+    from askew.tasks import search_folder
+
+    folder = run.out or search_folder(task, **call)
+    tradeoffs.prepare_search(task, out=folder, **call)
+    return folder
+
+
+def _run(
+    task: "Task[Any]",
+    call: Mapping[str, Any],
+    settings: Mapping[str, object],
+    folder: Path,
+    run: SearchOptions,
+) -> "Found":
+    from askew import tradeoffs
+    from askew.cli._progress import SearchProgress
+
+    with SearchProgress(quiet=run.quiet) as watcher:
+        found = tradeoffs.find(
+            task,
+            out=folder,
+            jobs=run.jobs or os.cpu_count() or 1,
+            settings=settings,
+            command=command_line(),
+            watcher=watcher,
+            cluster=run.cluster,
+            **call,
+        )
+    write_page(found.comparison.results, folder, run.report_language)
+    return found
+
+
+def _finish(found: "Found", folder: Path, run: SearchOptions) -> None:
     show_results(found.comparison.results, folder, run.report_language, as_json=run.as_json)
     if run.require_verdict and any(v.verdict is None for v in found.comparison.verdicts):
         raise typer.Exit(2)

@@ -114,7 +114,7 @@ def parse_metric(text: str) -> dict[str, Any]:
     return settings
 
 
-def load_experiment(text: str) -> "Experiment":
+def load_experiment(text: str, caller: str = "compare") -> "Experiment":
     """Import an experiment, or a function that returns one; both run the user's code.
 
     Modules in the current folder can be imported, too.
@@ -128,11 +128,11 @@ def load_experiment(text: str) -> "Experiment":
     try:
         experiment = getattr(import_module(module), name)
     except (ModuleNotFoundError, AttributeError) as error:
-        raise ValueError(f"compare: {text} must be there to import; got {error}") from None
+        raise ValueError(f"{caller}: {text} must be there to import; got {error}") from None
     if callable(experiment) and not isinstance(experiment, Experiment):
         experiment = experiment()
     if not isinstance(experiment, Experiment):
         raise ValueError(
-            f"compare: {text} must be an Experiment or return one; got {type(experiment).__name__}"
+            f"{caller}: {text} must be an Experiment or return one; got {type(experiment).__name__}"
         )
     return experiment

@@ -13,7 +13,7 @@ from askew._budget import Budget, Range, Tuning
 from askew._check import require
 from askew._files import check_name
 from askew.tradeoffs._compare import Comparison, compare
-from askew.tradeoffs._experiment_models import ArmModels
+from askew.tradeoffs._experiment_models import ArmModels, check_space, numbers_of
 from askew.tradeoffs._experiment_settings import (
     ACCURACY,
     Build,
@@ -21,6 +21,7 @@ from askew.tradeoffs._experiment_settings import (
     Loss,
     MakeOptimizer,
     ModelConfig,
+    NumberedConfig,
     Score,
     adamw,
     data_digest,
@@ -28,6 +29,7 @@ from askew.tradeoffs._experiment_settings import (
     of_arm,
     score_model,
     seconds,
+    without,
 )
 from askew.tradeoffs._running.batches import (
     answer,
@@ -39,6 +41,7 @@ from askew.tradeoffs._running.batches import (
 from askew.tradeoffs._running.flops import count_flops, count_parameters
 from askew.tradeoffs._running.train_loop import train_loop
 from askew.tradeoffs._running.watcher import Watcher
+from askew.tradeoffs._space import Space
 from askew.tradeoffs._statistics.verdicts import Metric
 from askew.tradeoffs._task import Arm, Evaluation, OnRecord, Progress, Records, Task
 
@@ -54,7 +57,8 @@ class Experiment(Task[nn.Module]):
 
     Attributes:
         name: Name of the comparison.
-        models: By arm, a function without arguments that builds its model; the baseline last.
+        models: By arm, a function that builds its model and can be called without arguments; the
+            baseline last.
         train_data: Training data: a dataset of (input, target), a `DataLoader`, or a tuple of
             tensors. Inputs may be several, or a mapping with "labels" as those of transformers.
         test_data: Test data, likewise; the dataset of a loader is read in its order.
@@ -70,11 +74,14 @@ class Experiment(Task[nn.Module]):
             in the same order for the same seed, and may keep checkpoints in `folder`.
         search: Numbers that tuning draws, by name. They are passed to `optimizer` or `fit` as
             keywords, such as `lr=`; tuning needs `valid_data`.
+        space: What `find` varies: `model.NAME` is a keyword of every function of `models`, with a
+            number as its default; `training.NAME` is one of `optimizer` or `fit`. A search needs
+            `valid_data`.
         device: Where models are trained.
 
     Raises:
-        ValueError: If there are fewer than two models, a setting by arm lacks an arm, or data
-            cannot be used.
+        ValueError: If there are fewer than two models, a setting by arm lacks an arm, data
+            cannot be used, or the space has a number that a model or its training does not take.
 
     Example:
         >>> import tempfile
@@ -102,6 +109,7 @@ class Experiment(Task[nn.Module]):
     steps: int | None = None
     fit: Fit | Mapping[str, Fit] | None = None
     search: Mapping[str, Range] = field(default_factory=dict)
+    space: Space | None = None
     device: str = "cpu"
     speeds: Mapping[str, str] = field(
         default_factory=lambda: {"throughput": "items answered", "latency_ms": "time per item"}
@@ -139,6 +147,17 @@ class Experiment(Task[nn.Module]):
         if self.valid_data is not None:
             object.__setattr__(self, "valid_data", as_data(self.valid_data, "valid_data"))
         object.__setattr__(self, "_models", ArmModels(self.models, self.device))
+        if self.space is not None:
+            require(
+                self.valid_data is not None,
+                "Experiment: a search needs valid_data; got none, a space",
+            )
+            trainings = dict.fromkeys(self.models, self.fit or self.optimizer)
+            check_space(
+                self.space,
+                self.models,
+                {arm: of_arm(given, arm) for arm, given in trainings.items()},
+            )
 
     def __getstate__(self) -> dict[str, object]:
         """Pickle no batch that was kept for timing."""
@@ -171,14 +190,17 @@ class Experiment(Task[nn.Module]):
         ]
 
     def _config(self, arm: str) -> ModelConfig:
-        return ModelConfig(
-            arm=arm,
-            build=name_of(self.models[arm]),
-            modules=self._models.identify(arm),
-            loss=name_of(of_arm(self.loss, arm)),
-            optimizer=name_of(of_arm(self.optimizer, arm)),
-            fit=name_of(of_arm(self.fit, arm)),
-        )
+        build = self.models[arm]
+        numbers = {} if self.space is None else numbers_of(build)
+        values = {
+            "arm": arm,
+            "build": name_of(without(build, numbers)),
+            "modules": self._models.identify(arm),
+            "loss": name_of(of_arm(self.loss, arm)),
+            "optimizer": name_of(of_arm(self.optimizer, arm)),
+            "fit": name_of(of_arm(self.fit, arm)),
+        }
+        return NumberedConfig(**values, model=numbers) if numbers else ModelConfig(**values)
 
     def compare(
         self,
@@ -263,7 +285,8 @@ class Experiment(Task[nn.Module]):
 
     def build(self, config: ModelConfig, seed: int) -> nn.Module:
         """Make a model with its initial weights."""
-        return self._models.build(config.arm, seed)
+        numbers = config.model if isinstance(config, NumberedConfig) else {}
+        return self._models.build(config.arm, seed, numbers)
 
     def train(
         self,
@@ -326,7 +349,12 @@ class Experiment(Task[nn.Module]):
         return self._score(model, self.train_data, items)[self.metrics[0].name].mean().item()
 
     def validate(self, model: nn.Module) -> float:
-        """Compute the first score on validation data, with its sign turned if lower is better."""
+        """Compute the first score on validation data, with its sign turned if lower is better.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        require(self.valid_data is not None, "Experiment: validate needs valid_data; got none")
         first = self.metrics[0]
         value = self._score(model, self.valid_data)[first.name].mean().item()
         return value if first.better == "higher" else -value

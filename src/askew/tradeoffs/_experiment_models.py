@@ -1,6 +1,7 @@
 """The models of an experiment: built by arm, described, stored and read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from inspect import Parameter, signature
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -11,34 +12,87 @@ from torch import nn
 from askew._check import require
 from askew._files import read_json, write_json
 from askew._folders import whole_model
-from askew.tradeoffs._experiment_settings import Build, digest
+from askew.tradeoffs._experiment_settings import Build, accepts, digest
+from askew.tradeoffs._space import Space
+
+Numbers = Mapping[str, bool | int | float | str]
+"""Arguments of a function that builds a model."""
+
+
+def numbers_of(build: Callable[..., object]) -> dict[str, bool | int | float | str]:
+    """Return the keywords of a function that are plain values by default.
+
+    Example:
+        >>> numbers_of(lambda width=8, act=nn.ReLU: nn.Linear(4, width))
+        {'width': 8}
+    """
+    return {
+        name: parameter.default
+        for name, parameter in signature(build).parameters.items()
+        if isinstance(parameter.default, bool | int | float | str)
+        and parameter.kind in (Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    }
+
+
+def check_space(
+    space: Space, models: Mapping[str, Build], trainings: Mapping[str, Callable[..., object]]
+) -> None:
+    """Refuse a space with a number that an arm does not take.
+
+    Args:
+        space: The space.
+        models: By arm, the function that builds its model.
+        trainings: By arm, what takes the numbers of training.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for name in space.numbers:
+        part, _, keyword = name.partition(".")
+        require(
+            part in ("model", "training") and keyword != "",
+            f"Experiment: a number of the space must be model.NAME or training.NAME; got {name!r}",
+        )
+        if part == "model":
+            wanted = "model, with a number"
+            without = [arm for arm, build in models.items() if keyword not in numbers_of(build)]
+        else:
+            wanted = "training"
+            without = [arm for arm, train in trainings.items() if not accepts(train, keyword)]
+        require(
+            not without,
+            f"Experiment: {name} must be a keyword of every {wanted}; got {', '.join(without)} "
+            "without it",
+        )
 
 
 class ArmModels:
     """Builds the models of an experiment, and knows the arm of each that this process built.
 
     Args:
-        builders: By arm, a function without arguments that builds its model.
+        builders: By arm, a function that builds its model; its arguments are all keywords with a
+            default.
         device: Where models are put.
     """
 
     def __init__(self, builders: Mapping[str, Build], device: str) -> None:
         self.builders, self.device = builders, device
         self.arm_of: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
+        self._numbers_of: WeakKeyDictionary[nn.Module, Numbers] = WeakKeyDictionary()
 
     def __reduce__(self) -> tuple[type, tuple[Mapping[str, Build], str]]:
         """Pickle no model."""
         return ArmModels, (self.builders, self.device)
 
-    def build(self, arm: str, seed: int) -> nn.Module:
-        """Make the model of an arm with its initial weights."""
-        model = self._build(arm, seed).to(self.device)
-        self.arm_of[model] = arm
+    def build(self, arm: str, seed: int, numbers: Numbers) -> nn.Module:
+        """Make the model of an arm, with these numbers and its initial weights."""
+        model = self._build(arm, seed, numbers).to(self.device)
+        self.arm_of[model], self._numbers_of[model] = arm, numbers
         return model
 
-    def _build(self, arm: str, seed: int) -> nn.Module:
+    def _build(self, arm: str, seed: int, numbers: Numbers) -> nn.Module:
         torch.manual_seed(seed)
-        model = self.builders[arm]()
+        model = self.builders[arm](**numbers)
         require(
             isinstance(model, nn.Module),
             f"Experiment: models must build nn.Modules; got {type(model).__name__} of {arm}",
@@ -46,22 +100,25 @@ class ArmModels:
         return model
 
     def identify(self, arm: str) -> str:
-        """Compute a digest of the modules of an arm's model and of its shapes."""
+        """Compute a digest of the modules of an arm's model as given, and of its shapes."""
         state = torch.get_rng_state()
-        model = self._build(arm, 0)
+        model = self._build(arm, 0, {})
         torch.set_rng_state(state)
         shapes = [(name, tuple(p.shape)) for name, p in model.named_parameters()]
         return digest(f"{model} {shapes}".encode())
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        """Write the weights and the arm of a model into a new folder."""
+        """Write the weights, the arm and the numbers of a model into a new folder."""
         folder.mkdir()
         save_model(model, str(folder / "model.safetensors"))
-        write_json(folder / "model.json", {"version": 1, "arm": self.arm_of[model]})
+        numbers = self._numbers_of[model]
+        stored = {"version": 1, "arm": self.arm_of[model]}
+        write_json(folder / "model.json", stored | ({"numbers": numbers} if numbers else {}))
 
     def load(self, folder: Path) -> nn.Module:
         """Read a model that `save` wrote."""
         with whole_model("Experiment.load", folder):
-            model = self.build(read_json(folder / "model.json")["arm"], 0)
+            stored = read_json(folder / "model.json")
+            model = self.build(stored["arm"], 0, stored.get("numbers", {}))
             load_model(model, str(folder / "model.safetensors"), device=self.device)
         return model.eval()

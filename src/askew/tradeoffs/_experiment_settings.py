@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import signature
 from typing import Any, TypeVar
 
 import torch
@@ -15,7 +16,7 @@ from askew._check import require
 from askew.tradeoffs._running.batches import Batch, answer, dataset_of, join
 from askew.tradeoffs._statistics.verdicts import Metric
 
-Build = Callable[[], nn.Module]
+Build = Callable[..., nn.Module]
 Loss = Callable[[Any, Any], Tensor]
 MakeOptimizer = Callable[..., torch.optim.Optimizer]
 Fit = Callable[..., Iterable[Mapping[str, float]] | None]
@@ -100,9 +101,30 @@ class ModelConfig:
     fit: str
 
 
+@dataclass(frozen=True)
+class NumberedConfig(ModelConfig):
+    """A description of a model whose numbers a search changes.
+
+    The digest is that of the model as given.
+
+    Attributes:
+        model: Keywords of the function that builds it.
+    """
+
+    model: Mapping[str, bool | int | float | str]
+
+
 def of_arm(given: T | Mapping[str, T], arm: str) -> T:
     """Return the value of an arm, of a setting that may be given by arm."""
     return given[arm] if isinstance(given, Mapping) else given
+
+
+def without(call: Callable[..., T], keywords: Iterable[str]) -> Callable[..., T]:
+    """Return a partial function without some of its keywords, and any other as it is."""
+    if not isinstance(call, partial):
+        return call
+    kept = {key: value for key, value in call.keywords.items() if key not in keywords}
+    return partial(call.func, *call.args, **kept) if call.args or kept else call.func
 
 
 def name_of(call: object) -> str:
@@ -115,6 +137,15 @@ def name_of(call: object) -> str:
     if isinstance(call, nn.Module):
         return str(call)
     return getattr(call, "__qualname__", type(call).__qualname__)
+
+
+def accepts(call: Callable[..., object], keyword: str) -> bool:
+    """Return whether a function takes a keyword, as far as its signature says."""
+    try:
+        parameters = signature(call).parameters
+    except ValueError:  # of a function that is not written in Python
+        return True
+    return keyword in parameters or any(p.kind == p.VAR_KEYWORD for p in parameters.values())
 
 
 def digest(content: bytes) -> str:

@@ -12,14 +12,15 @@ from askew._budget import SearchBudget
 from askew._check import require, requires_extra
 from askew._config import to_dict
 from askew._files import read_json, write_json, write_text
-from askew._folders import WORK, check_resumable, one_writer
+from askew._folders import WORK, check_resumable, clear_work, one_writer
 from askew.tradeoffs._compare import Comparison, compare
 from askew.tradeoffs._report.search_summary import search_sentence
 from askew.tradeoffs._results import trials_csv
 from askew.tradeoffs._running.promotion import Standing, choose_finalists, pareto_ranks
+from askew.tradeoffs._running.ray import import_ray
 from askew.tradeoffs._running.search import FAMILIES, Candidate, Searched, flat, search
 from askew.tradeoffs._running.search_plan import Schedule, SearchPlan, schedule_of
-from askew.tradeoffs._running.trials import calibrate, check_processes
+from askew.tradeoffs._running.trials import calibrate, check_processes, on_cluster
 from askew.tradeoffs._running.tuning import with_values
 from askew.tradeoffs._running.watcher import Watcher
 from askew.tradeoffs._space import Space
@@ -70,6 +71,7 @@ def find(
     settings: Mapping[str, object] | None = None,
     command: str = "",
     watcher: Watcher | None = None,
+    cluster: str | None = None,
 ) -> Found:
     r"""Search for the asymmetry that pays, and confirm it on fresh seeds.
 
@@ -99,6 +101,8 @@ def find(
         settings: More to write into the results.
         command: What to type to get these results again.
         watcher: Receives the progress.
+        cluster: Where candidates and finalists are trained, as for `compare`: None for processes of
+            this machine. Calibrating and measuring run here.
 
     Returns:
         The candidates, the comparison that confirms the finalists, and the answer in words. The
@@ -108,7 +112,7 @@ def find(
         ValueError: If settings do not fit, no model meets the limits, or the folder holds another
             search.
         RuntimeError: If another process runs a search in this folder.
-        ModuleNotFoundError: If optuna is not installed.
+        ModuleNotFoundError: If optuna, or ray for a cluster, is not installed.
 
     Example:
         >>> from askew.tasks import APPLICATIONS
@@ -124,6 +128,8 @@ def find(
     """
     with requires_extra("find", "sweep"):
         import optuna  # noqa: F401
+    if cluster is not None:
+        import_ray()
     plan = SearchPlan(
         task=task,
         space=space,
@@ -136,10 +142,12 @@ def find(
         threads=threads,
         settings=settings or {},
         command=command,
+        cluster=cluster,
     )
     identity = _prepare(plan)
     watcher = watcher or Watcher()
     with one_writer(out, caller="find"):
+        clear_work(out, keep=[path.name for path in (out / WORK).glob("*symmetric-*")])
         return _run(_scheduled(plan, identity, watcher), watcher)
 
 
@@ -254,7 +262,8 @@ def _scheduled(plan: SearchPlan[Model], identity: dict, watcher: Watcher) -> Sea
 
 
 def _run(plan: SearchPlan[Model], watcher: Watcher) -> Found:
-    searched = search(plan, watcher)
+    with on_cluster(plan.cluster, caller="find", jobs=plan.jobs, threads=plan.threads) as cluster:
+        searched = search(plan, cluster, watcher)
     last = {symmetric: _last_rung(plan, searched, symmetric) for symmetric in (False, True)}
     fronts = {name: _front(last[name == "symmetric"]) for name in FAMILIES}
     margin = plan.task.metrics[0].equivalence
@@ -333,6 +342,7 @@ def _confirm(plan: SearchPlan[Model], arms: Sequence[Arm], watcher: Watcher) -> 
         settings=run.settings,
         command=run.command,
         watcher=watcher,
+        cluster=run.cluster,
     )
 
 

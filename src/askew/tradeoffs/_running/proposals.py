@@ -31,6 +31,19 @@ Complete = Callable[[Values], Offer | None]
 """Sets the solved numbers of a draw; None if no model has these numbers."""
 
 
+def remembered(complete: Complete) -> Complete:
+    """Complete equal draws once: in a small space there are many, and a count may build a model."""
+    offers: dict[tuple[object, ...], Offer | None] = {}
+
+    def completed(values: Values) -> Offer | None:
+        key = tuple(values.items())
+        if key not in offers:
+            offers[key] = complete(values)
+        return offers[key]
+
+    return completed
+
+
 def draw_random(
     space: Space,
     count: int,

@@ -1,4 +1,4 @@
-"""Trials as tasks of a Ray cluster, on this machine or on others."""
+"""Work as tasks of a Ray cluster, on this machine or on others."""
 
 import io
 import os
@@ -8,15 +8,14 @@ import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import TracebackType
 from typing import Any
 
 import torch
 
 from askew._check import requires_extra
 from askew._folders import WORK
-from askew.tradeoffs._running.plan import RunPlan
-from askew.tradeoffs._running.trial import run_trial, trial_name
-from askew.tradeoffs._task import Arm, Model, Task
+from askew.tradeoffs._running.work import Work
 
 LOCAL = "local"
 _RETRIES = 2
@@ -24,61 +23,87 @@ _POLL_SECONDS = 0.5
 _STORE_BYTES = 512 * 2**20
 
 
-def run_on_ray(
-    plan: RunPlan[Model],
-    trials: Sequence[tuple[Arm, int]],
-    cluster: str,
-    report_progress: Callable[[], None],
-) -> None:
-    """Train every given trial on a cluster, and store each here when it ends.
+class RayCluster:
+    """A cluster that does work. It is connected with when the first work comes, until the end.
 
-    A trial whose worker is lost is run again, twice at most, from its beginning: workers need
-    share no folder with this machine. What they need is the same Python, packages and code. The
-    task is sent once. The jobs of the plan are trials at the same time on a local cluster; Ray
-    counts its threads as CPUs. The cluster is "local" (of this machine, ending with the trials),
-    "auto" (the one that the environment names) or an address.
-
-    Raises:
-        ModuleNotFoundError: If ray is not installed.
-        RuntimeError: If there is no such cluster, or a worker was lost three times.
+    Args:
+        address: "local" (of this machine, ending with the work), "auto" (the one that the
+            environment names) or an address.
+        caller: What messages name.
+        jobs: Work at the same time on a local cluster.
+        threads: Threads of PyTorch in each, which Ray counts as CPUs.
     """
-    ray = import_ray()
-    _connect(ray, plan, cluster)
-    try:
-        remote = ray.remote(num_cpus=plan.threads, max_retries=_RETRIES)(_packed_trial)
-        stored = ray.put(plan.task)
+
+    def __init__(self, address: str, *, caller: str, jobs: int, threads: int) -> None:
+        self.address, self.caller, self.jobs, self.threads = address, caller, jobs, threads
+        self._ray: Any = None
+
+    def __enter__(self) -> "RayCluster":
+        """Connect with nothing yet."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave the cluster; a local one ends."""
+        if self._ray is not None:
+            self._ray.shutdown()
+
+    def run(self, work: Sequence[Work], *, out: Path, report_progress: Callable[[], None]) -> None:
+        """Do all work, and store each result here when it is there.
+
+        Work whose worker is lost is done again, twice at most, from the checkpoints that lie here:
+        workers need share no folder with this machine. What they need is the same Python, packages
+        and code. The task is sent once.
+
+        Raises:
+            ModuleNotFoundError: If ray is not installed.
+            RuntimeError: If there is no such cluster, or a worker was lost three times.
+        """
+        ray = self._connected()
+        remote = ray.remote(num_cpus=self.threads, max_retries=_RETRIES)(_packed_run)
+        task = ray.put(work[0].arguments[0])
         running = {
-            remote.remote(stored, arm, seed, plan.steps[arm.name], plan.threads): (arm, seed)
-            for arm, seed in trials
+            remote.remote(
+                task, each._replace(arguments=each.arguments[1:]), _packed(out, each), self.threads
+            ): each.name
+            for each in work
         }
         while running:
             for done in ray.wait(list(running), timeout=_POLL_SECONDS)[0]:
-                arm, seed = running.pop(done)
+                name = running.pop(done)
                 try:
-                    _unpack(ray.get(done), plan.out, trial_name(arm.name, seed))
+                    _unpack(ray.get(done), out, name)
                 except ray.exceptions.WorkerCrashedError as error:
                     raise RuntimeError(
-                        f"compare: the worker of {trial_name(arm.name, seed)} was lost "
-                        f"{_RETRIES + 1} times; got {error}"
+                        f"{self.caller}: the worker of {name} was lost {_RETRIES + 1} times; "
+                        f"got {error}"
                     ) from error
             report_progress()
-    finally:
-        ray.shutdown()
 
-
-def _connect(ray: Any, plan: RunPlan[Model], cluster: str) -> None:
-    local = {
-        "num_cpus": plan.jobs * plan.threads,
-        "include_dashboard": False,
-        "object_store_memory": _STORE_BYTES,
-        "runtime_env": {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}},
-    }
-    try:
-        ray.init(log_to_driver=False, **(local if cluster == LOCAL else {"address": cluster}))
-    except ConnectionError as error:
-        raise RuntimeError(
-            f"compare: the cluster must be there; got cluster {cluster!r}: {error}"
-        ) from error
+    def _connected(self) -> Any:
+        if self._ray is None:
+            ray = import_ray()
+            paths = os.pathsep.join(filter(None, sys.path))
+            local = {
+                "num_cpus": self.jobs * self.threads,
+                "include_dashboard": False,
+                "object_store_memory": _STORE_BYTES,
+                "runtime_env": {"env_vars": {"PYTHONPATH": paths}},
+            }
+            where = local if self.address == LOCAL else {"address": self.address}
+            try:
+                ray.init(log_to_driver=False, **where)
+            except ConnectionError as error:
+                raise RuntimeError(
+                    f"{self.caller}: the cluster must be there; got cluster {self.address!r}: "
+                    f"{error}"
+                ) from error
+            self._ray = ray
+        return self._ray
 
 
 def import_ray() -> Any:
@@ -95,27 +120,59 @@ def import_ray() -> Any:
     return ray
 
 
-def _packed_trial(task: Task[Model], arm: Arm, seed: int, steps: int, threads: int) -> bytes:
-    """Run a trial where Ray puts it, and return its folder as the bytes of a tar file."""
-    torch.set_num_threads(threads)
-    name, packed = trial_name(arm.name, seed), io.BytesIO()
-    with TemporaryDirectory() as folder:
-        run_trial(task, arm, seed, steps=steps, out=Path(folder))
-        with tarfile.open(fileobj=packed, mode="w") as tar:
-            tar.add(Path(folder) / "trials" / name, arcname=name)
+def _packed(out: Path, work: Work) -> bytes:
+    """Return the checkpoints of earlier work as the bytes of a tar file, empty without any."""
+    folder, packed = out / WORK / work.name, io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        if folder.is_dir():
+            tar.add(folder, arcname=f"{WORK}/{work.name}")
     return packed.getvalue()
 
 
+def _packed_run(task: object, work: Work, checkpoints: bytes, threads: int) -> bytes:
+    """Do work where Ray puts it, and return all that it stored as the bytes of a tar file."""
+    torch.set_num_threads(threads)
+    packed = io.BytesIO()
+    with TemporaryDirectory() as folder:
+        _extract(checkpoints, Path(folder))
+        work.run(task, *work.arguments, out=Path(folder), **work.settings)
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            tar.add(folder, arcname=".")
+    return packed.getvalue()
+
+
+def _extract(packed: bytes, folder: Path) -> None:
+    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        tar.extractall(folder, filter="data")
+
+
 def _unpack(packed: bytes, out: Path, name: str) -> None:
-    """Put a trial in its place, whole or not at all."""
-    with TemporaryDirectory(dir=_created(out / WORK)) as folder:
-        with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
-            tar.extractall(folder, filter="data")
-        final = _created(out / "trials") / name
-        shutil.rmtree(final, ignore_errors=True)
-        (Path(folder) / name).rename(final)
+    """Put what work stored in its place: the checkpoints first, as the result says it is done."""
+    work = out / WORK
+    work.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=work) as folder:
+        _extract(packed, Path(folder))
+        done = Path(folder) / WORK / name
+        if done.is_dir():
+            _move_into(work / name, done)
+        for path in Path(folder).glob("*/*"):
+            if path.parent.name != WORK:
+                _move(path, out / path.relative_to(folder))
+        if not done.is_dir():
+            shutil.rmtree(work / name, ignore_errors=True)
 
 
-def _created(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _move_into(folder: Path, other: Path) -> None:
+    """Replace what a folder holds: a new checkpoint is there before the one before it goes."""
+    names = {path.name for path in other.iterdir()}
+    for name in names:
+        _move(other / name, folder / name)
+    for path in folder.iterdir():
+        if path.name not in names:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _move(path: Path, final: Path) -> None:
+    final.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(final, ignore_errors=True)
+    path.replace(final)

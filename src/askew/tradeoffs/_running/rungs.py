@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 from askew._files import read_json, write_json
 from askew._folders import WORK
+from askew.tradeoffs._running.ray import RayCluster
 from askew.tradeoffs._running.trial import ProgressFile, errors_name, learning_curve
-from askew.tradeoffs._running.trials import Work, run_side_by_side
+from askew.tradeoffs._running.trials import run_side_by_side
+from askew.tradeoffs._running.work import Work
 from askew.tradeoffs._task import Arm, Model, Task
 
 FIRST_SEARCH_SEED = 2_000_000
@@ -58,6 +60,7 @@ def climb(
     jobs: int,
     threads: int,
     progress: Callable[[int], None],
+    cluster: RayCluster | None = None,
 ) -> dict[str, RungResult]:
     """Train candidates up to a rung, side by side; what is stored of earlier runs is read.
 
@@ -71,6 +74,7 @@ def climb(
         jobs: Candidates at the same time.
         threads: Threads of PyTorch in each.
         progress: Called with the number of candidates that are done.
+        cluster: Trains them if given.
 
     Returns:
         The result of every candidate, by its name.
@@ -81,7 +85,7 @@ def climb(
 
     def missing() -> list[Work]:
         return [
-            Work(candidate.name, run_rung, (task, candidate, rung), {"out": out})
+            Work(candidate.name, run_rung, (task, candidate, rung), {})
             for candidate in candidates
             if not result_path(out, candidate.name, rung).is_file()
         ]
@@ -93,6 +97,7 @@ def climb(
         jobs=jobs,
         threads=threads,
         report_progress=lambda: progress(len(candidates) - len(missing())),
+        cluster=cluster,
     )
     progress(len(candidates))
     return {candidate.name: read_result(out, candidate.name, rung) for candidate in candidates}

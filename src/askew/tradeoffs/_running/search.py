@@ -10,7 +10,8 @@ from askew._config import to_dict
 from askew._files import read_json, write_json
 from askew.tradeoffs._measured_twin import latencies
 from askew.tradeoffs._running.promotion import Standing, promote, rank_correlation
-from askew.tradeoffs._running.proposals import Offer, draw_random, propose
+from askew.tradeoffs._running.proposals import Offer, draw_random, propose, remembered
+from askew.tradeoffs._running.ray import RayCluster
 from askew.tradeoffs._running.rungs import FIRST_SEARCH_SEED, RungResult, climb, drop_training
 from askew.tradeoffs._running.search_plan import ETA, SearchPlan
 from askew.tradeoffs._running.tuning import with_values
@@ -63,7 +64,7 @@ class Searched(NamedTuple):
     shares: list[int]
 
 
-def search(plan: SearchPlan[Model], watcher: Watcher) -> Searched:
+def search(plan: SearchPlan[Model], cluster: RayCluster | None, watcher: Watcher) -> Searched:
     """Draw candidates, train them rung by rung, and promote the better ones of each family.
 
     What is stored of an earlier run is read: the same plan always has the same end.
@@ -74,7 +75,7 @@ def search(plan: SearchPlan[Model], watcher: Watcher) -> Searched:
     for wave in range(2):
         watcher.stage(f"drawing candidates, {wave + 1} of 2")
         candidates = _candidates(plan, costs, wave, candidates, results)
-        results = _climb(plan, 0, candidates, {}, watcher)
+        results = _climb(plan, 0, candidates, {}, cluster, watcher)
     correlations: list[float | None] = []
     shares: list[int] = []
     share = ETA
@@ -86,7 +87,7 @@ def search(plan: SearchPlan[Model], watcher: Watcher) -> Searched:
         shares.append(share)
         drop_training(plan.out, [one.arm for one in running if one.arm.name not in chosen])
         running = [one for one in running if one.arm.name in chosen]
-        results = _climb(plan, number, running, results, watcher)
+        results = _climb(plan, number, running, results, cluster, watcher)
         correlation = rank_correlation(
             *(_scores(running, results, n) for n in (number - 1, number))
         )
@@ -102,6 +103,7 @@ def _climb(
     number: int,
     candidates: list[Candidate],
     results: Mapping[str, list[RungResult]],
+    cluster: RayCluster | None,
     watcher: Watcher,
 ) -> dict[str, list[RungResult]]:
     rung = plan.rungs[number]
@@ -116,6 +118,7 @@ def _climb(
         jobs=plan.jobs,
         threads=plan.threads,
         progress=lambda done: watcher.costs(done, len(candidates)),
+        cluster=cluster,
     )
     added = {name: [*results.get(name, ()), result] for name, result in new.items()}
     return {**results, **added}
@@ -197,6 +200,7 @@ def _drawn(
 ) -> list[dict]:
     """Draw the candidates of one family: given and random ones first, then proposed ones."""
 
+    @remembered
     def complete(values: Values) -> Offer | None:
         return costs.complete(values, symmetric=symmetric)
 
@@ -313,7 +317,11 @@ class CandidateCosts(Generic[Model]):
             def cost(tried: Values) -> float:
                 return self._counted(plan.match, self.arm_of(tried))
 
-            whole, distance = dict(values), cost(values) / self.limit - 1
+            base = plan.open_space.values_of(self.base)
+            given = {name: base[name] for name in plan.open_space.solved if name in base}
+            whole = {**values, **{name: given[name] for name in given if name not in values}}
+            whole = plan.open_space.completed(whole, symmetric=symmetric)
+            distance = cost(whole) / self.limit - 1
             if abs(distance) > TOLERANCE:
                 whole, distance = plan.open_space.solve(
                     values, cost, self.limit, symmetric=symmetric
@@ -327,6 +335,7 @@ class CandidateCosts(Generic[Model]):
     def _excess(self, values: Values) -> float:
         """Return by which share a candidate costs more than it may; 0 if it does not."""
         arm = self.arm_of(values)
+        self._counted("parameters", arm)  # of a task that builds a model to count, it is refused
         bounds = dict(self.plan.at_most)
         latency_bound = bounds.pop("latency_ms", None)
         excesses = [self._counted(name, arm) / bound - 1 for name, bound in bounds.items()]

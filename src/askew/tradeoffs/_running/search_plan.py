@@ -45,6 +45,7 @@ class SearchPlan(Generic[Model]):
         jobs: Trainings at the same time.
         settings: More to write into the results.
         command: What to type to get these results again.
+        cluster: Where candidates are trained; None for processes of this machine.
         steps: Optimizer steps of a full training, once they are known.
         candidates: Number of candidates, of both families together, once it is known.
         seeds: Seeds of the confirmation, once they are known.
@@ -61,6 +62,7 @@ class SearchPlan(Generic[Model]):
     jobs: int = 1
     settings: Mapping[str, object] = field(default_factory=dict)
     command: str = ""
+    cluster: str | None = None
     steps: int = 0
     candidates: int = 0
     seeds: Sequence[int] = ()
@@ -135,8 +137,8 @@ class SearchPlan(Generic[Model]):
         )
         fewest = self.budget.fewest_candidates
         require(
-            self.space.size >= fewest,
-            f"find: the space must have {fewest} candidates or more; got {self.space.size:g}",
+            self.open_space.size >= fewest,
+            f"find: the space must have {fewest} candidates or more; got {self.open_space.size:g}",
         )
 
     def confirmation(self, arms: Sequence[Arm]) -> RunPlan[Model]:
@@ -151,6 +153,7 @@ class SearchPlan(Generic[Model]):
             jobs=self.jobs,
             settings=self.settings,
             command=self.command,
+            cluster=self.cluster,
         )
 
 

@@ -7,16 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from loky import ProcessPoolExecutor
 
 from askew._check import require
 from askew._folders import WORK
 from askew.tradeoffs._running.plan import RunPlan
-from askew.tradeoffs._running.ray import run_on_ray
+from askew.tradeoffs._running.ray import RayCluster
 from askew.tradeoffs._running.torchrun import run_shared_trial
 from askew.tradeoffs._running.trial import (
     errors_name,
@@ -26,6 +25,7 @@ from askew.tradeoffs._running.trial import (
     start_worker,
     trial_name,
 )
+from askew.tradeoffs._running.work import Work
 from askew.tradeoffs._task import Arm, Model, Task
 
 _CALIBRATION_STEPS = 40
@@ -51,9 +51,6 @@ def run_trials(plan: RunPlan[Model], progress: TrialProgress) -> None:
     def report_progress() -> None:
         progress({(arm.name, seed): _steps_done(plan, arm, seed) for arm, seed in plan.trials})
 
-    missing = _missing(plan)
-    if missing and plan.cluster is not None:
-        run_on_ray(plan, missing, plan.cluster, report_progress)
     shared = plan.processes > 1
     settings = {"processes": plan.processes, "threads": plan.threads} if shared else {}
     run = run_shared_trial if shared else run_trial
@@ -64,28 +61,32 @@ def run_trials(plan: RunPlan[Model], progress: TrialProgress) -> None:
                 trial_name(arm.name, seed),
                 run,
                 (plan.task, arm, seed),
-                {"steps": plan.steps[arm.name], "out": plan.out, **settings},
+                {"steps": plan.steps[arm.name], **settings},
             )
             for arm, seed in _missing(plan)
         ]
 
-    run_side_by_side(
-        missing_work,
-        caller="compare",
-        out=plan.out,
-        jobs=plan.jobs,
-        threads=plan.threads,
-        report_progress=report_progress,
-    )
+    with on_cluster(
+        plan.cluster, caller="compare", jobs=plan.jobs, threads=plan.threads
+    ) as cluster:
+        run_side_by_side(
+            missing_work,
+            caller="compare",
+            out=plan.out,
+            jobs=plan.jobs,
+            threads=plan.threads,
+            report_progress=report_progress,
+            cluster=cluster,
+        )
 
 
-class Work(NamedTuple):
-    """What a process does: it stores its result, and works in the folder of its name."""
-
-    name: str
-    run: Callable[..., None]
-    arguments: tuple[Any, ...]
-    settings: Mapping[str, Any]
+def on_cluster(
+    address: str | None, *, caller: str, jobs: int, threads: int
+) -> AbstractContextManager[RayCluster | None]:
+    """Return the cluster of an address, which ends with the context; None for no address."""
+    if address is None:
+        return nullcontext()
+    return RayCluster(address, caller=caller, jobs=jobs, threads=threads)
 
 
 def run_side_by_side(
@@ -96,8 +97,9 @@ def run_side_by_side(
     jobs: int,
     threads: int,
     report_progress: Callable[[], None],
+    cluster: RayCluster | None = None,
 ) -> None:
-    """Do work in processes of this machine until none is missing.
+    """Do work in processes of this machine, or on a cluster, until none is missing.
 
     If a process is lost, all work that ran continues from its checkpoints; after the second loss
     it runs one at a time, so that the one to blame is known.
@@ -109,10 +111,13 @@ def run_side_by_side(
         jobs: Processes at the same time.
         threads: Threads of PyTorch in each.
         report_progress: Called about twice a second.
+        cluster: Does the work if given.
 
     Raises:
         RuntimeError: If the process of one work was lost three times.
     """
+    if cluster is not None and (work := missing()):
+        cluster.run(work, out=out, report_progress=report_progress)
     losses: Counter[str] = Counter()
     while work := missing():
         names = [each.name for each in work]
@@ -121,7 +126,8 @@ def run_side_by_side(
         try:
             with trial_processes(min(jobs, len(batch)), threads) as executor:
                 futures = [
-                    executor.submit(each.run, *each.arguments, **each.settings) for each in batch
+                    executor.submit(each.run, *each.arguments, out=out, **each.settings)
+                    for each in batch
                 ]
                 while futures:
                     finished, running = wait(futures, _POLL_SECONDS, return_when=FIRST_COMPLETED)
