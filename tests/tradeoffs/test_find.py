@@ -431,6 +431,32 @@ def test_frozen_numbers_are_not_drawn():
         SPACE.frozen({"encoder.layers": 2})
 
 
+@pytest.mark.parametrize(
+    ("frozen", "symmetric"),
+    [
+        ({"a": 3}, {"a": 3, "b": 3, "c": 3, "margin": 0}),
+        ({"b": 3}, {"a": 3, "b": 3, "c": 3, "margin": 0}),
+        ({"a": 3, "b": 4}, {"a": 3, "b": 4, "c": 3, "margin": 0}),
+        ({"a": 3, "margin": 2}, {"a": 3, "b": 3, "c": 3, "margin": 2}),
+    ],
+)
+def test_a_frozen_number_has_its_value_in_both_families(frozen, symmetric):
+    kind = Range(low=0, high=9, step=1)
+    space = Space(
+        numbers=dict.fromkeys(("a", "b", "c", "margin", "free"), kind),
+        ties={"b": "a", "c": "a"},
+        fixed={"margin": 0},
+    ).frozen(frozen)
+    generator = np.random.default_rng(0)
+    drawn = [space.draw(generator, symmetric=False) for _ in range(9)]
+    assert all(values.items() >= frozen.items() for values in drawn)
+    for _ in range(9):
+        values = space.draw(generator, symmetric=True)
+        assert values.items() >= symmetric.items()
+        assert values.keys() == space.numbers.keys()
+        assert space.is_symmetric(values)
+
+
 def test_draws_of_a_range_are_its_values_and_equally_likely():
     widths = Range(low=32, high=150, step=32)
     assert {widths.at(share) for share in np.linspace(0, 1, 50)} == {32, 64, 96, 128}

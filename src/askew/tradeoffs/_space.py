@@ -84,8 +84,8 @@ class Space:
         """Add what a symmetric candidate has in common."""
         if not symmetric:
             return dict(values)
-        tied = {name: values[other] for name, other in self.ties.items() if other in values}
-        return {**values, **tied, **self.fixed}
+        whole = {**values, **self.fixed}
+        return whole | {name: whole[other] for name, other in self.ties.items() if other in whole}
 
     def solve(
         self, values: Values, cost: Callable[[Values], float], limit: float, *, symmetric: bool
@@ -144,18 +144,25 @@ class Space:
         return all(values.get(name, value) == value for name, value in expected.items())
 
     def frozen(self, values: Values) -> "Space":
-        """Return the space in which some numbers have one value each.
+        """Return the space in which some numbers have one value each, in both families.
+
+        Where a tied number is frozen and the one that it equals is not, a symmetric candidate has
+        the value in both.
 
         Raises:
             ValueError: If a number is unknown.
         """
         for name in values:
             self._check_name(name)
+        fixed = {name: value for name, value in self.fixed.items() if name not in values}
+        for name, other in self.ties.items():
+            if name in values and other not in values:
+                fixed[other] = values[name]
         numbers = {**self.numbers, **{name: Choice(values=(v,)) for name, v in values.items()}}
         return Space(
             numbers=numbers,
-            ties=self.ties,
-            fixed=self.fixed,
+            ties={name: other for name, other in self.ties.items() if name not in values},
+            fixed=fixed,
             solved=tuple(name for name in self.solved if name not in values),
         )
 
