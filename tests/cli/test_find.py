@@ -47,7 +47,10 @@ def test_a_search_is_confirmed_reported_and_read_again(tmp_path, in_process):
         (["--minutes", -1], "minutes must be finite and > 0; got minutes -1"),
         (["--candidates", 3], "candidates must be at least 6"),
         (["--finalists", 4], "finalists must be 1, 2 or 3; got finalists 4"),
-        (["--at-most", "size=3"], "a bound must be of parameters, flops, latency_ms"),
+        (
+            ["--at-most", "size=3"],
+            "latency_ms, memory_mb; got",
+        ),
         (["--at-most", "latency_ms"], "--at-most must be NAME=NUMBER; got 'latency_ms'"),
         (["--search", "lr=1"], "unknown key 'lr'; known: width"),
         (["--search", "dropout=0..x"], "--search must be KEY=LOW..HIGH"),

@@ -12,6 +12,7 @@ from askew.tasks import search_folder
 from askew.tradeoffs import (
     Arm,
     Choice,
+    Cost,
     Evaluation,
     Found,
     Range,
@@ -265,13 +266,81 @@ def test_a_bound_holds(notes, tmp_path):
     assert max(c["values"]["encoder.num_layers"] for c in found.candidates) == 3
 
 
+class Shelved(Planted):
+    """A task with a cost of its own that a model has before it is trained."""
+
+    def costs(self, model):
+        return {"shelf": Cost(value=10.0 * int(model.config.decoder.num_layers), label="shelf")}
+
+    def untrained_costs(self):
+        return ("shelf",)
+
+    def load(self, folder):
+        model = super().load(folder)
+        model.config = START[0].config
+        return model
+
+
+def test_a_bound_of_what_a_task_adds_holds(notes, tmp_path):
+    found = search(tmp_path / "out", Shelved(), at_most={"shelf": 50.0})
+    assert {c["costs"]["shelf"] for c in found.candidates} == {10.0, 20.0, 30.0, 40.0, 50.0}
+    for one in found.candidates:
+        assert one["costs"] == {"shelf": 10.0 * one["values"]["decoder.num_layers"]}
+    with pytest.raises(ValueError, match=r"got \+100.0% from it at the nearest, in shelf. Widen"):
+        search(tmp_path / "other", Shelved(), at_most={"shelf": 5.0})
+
+
+def test_a_bound_of_memory_holds(notes, tmp_path, monkeypatch):
+    def measured(self, config):
+        return {"memory_mb": 100.0 + config.encoder.num_layers}
+
+    monkeypatch.setattr(search_module.UntrainedCosts, "of", measured)
+    found = search(tmp_path / "out", at_most={"memory_mb": 103.0})
+    assert {c["costs"]["memory_mb"] for c in found.candidates} == {101.0, 102.0, 103.0}
+    search(tmp_path / "none")
+    stored = json.loads((tmp_path / "none" / "candidates-0.json").read_text())["candidates"]
+    assert all(not one["costs"] for one in stored)  # what is not bounded is not measured
+
+
+def test_a_measured_bound_out_of_reach_is_given_up_soon(notes, tmp_path, monkeypatch):
+    asked = []
+
+    def measured(self, config):
+        asked.append(config)
+        return {"memory_mb": 50.0}
+
+    monkeypatch.setattr(search_module.UntrainedCosts, "of", measured)
+    space = Space(
+        numbers={**SPACE.numbers, "encoder.d_model": Range(low=2, high=4000, step=1)},
+        ties=SPACE.ties,
+    )
+    settings = {"out": tmp_path / "out", "budget": BUDGET, "match": "nothing"}
+    with pytest.raises(ValueError, match=r"\+25.0% from it at the nearest, in memory_mb"):
+        find(Planted(), space, START, at_most={"memory_mb": 40.0}, **settings)
+    assert len(asked) <= 61  # the given model, and sixty draws
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"match": "weight"}, "match must be parameters, flops, latency, nothing; got match 'wei"),
-        ({"at_most": {"size": 3}}, "a bound must be of parameters, flops, latency_ms; got"),
+        (
+            {"at_most": {"size": 3}},
+            "a bound must be of parameters, .*, memory_mb; got",
+        ),
+        (
+            {"at_most": {"shelf": 3}},
+            "a bound must be of parameters, .*, memory_mb; got",
+        ),
         ({"at_most": {"parameters": -1.0}}, "a bound must be finite and positive; got parameters"),
-        ({"at_most": {"parameters": 2.0}}, r"a candidate must meet the limit; got \+50.0% from it"),
+        (
+            {"at_most": {"parameters": 2.0}},
+            r"a candidate must meet .* \+50.0% .*, in parameters",
+        ),
+        (
+            {"at_most": {"latency_ms": 800.0}},
+            r"a candidate must meet .* \+25.0% .*, in latency_ms",
+        ),
     ],
 )
 def test_what_cannot_be_searched_is_refused(changes, message, notes, tmp_path):

@@ -61,7 +61,8 @@ class SearchOptions(VerdictOptions):
     )
     at_most: list[str] | None = option(
         None,
-        "Upper bound of a cost: parameters=N, flops=N (of a training step) or latency_ms=N. May be "
+        "Upper bound of a cost: parameters=N, flops=N (of a training step), latency_ms=N, "
+        "memory_mb=N (of answering) or, for questions, index_bytes=N (of a context). May be "
         "repeated; nothing is matched then.",
     )
     search: list[str] | None = option(

@@ -227,6 +227,10 @@ class QATask(TextTask[AsymmetricQAModel]):
         label = "index of a context"
         return {"index_bytes": Cost(value=size, label=label, unit="bytes", judged=True)}
 
+    def untrained_costs(self) -> Sequence[str]:
+        """Name the size of the index, which does not depend on the weights."""
+        return ("index_bytes",)
+
     def _ready(self, model: AsymmetricQAModel) -> tuple[QuestionAnswerer, ContextIndex]:
         if id(model) not in self._encoded:
             answerer = self.answerer(model)

@@ -93,7 +93,8 @@ def find(
         budget: What it may spend; 40 CPU-minutes by default.
         match: What all candidates have in common with the first of `start`: "parameters" or
             "flops" within 1 %, at most its "latency", or "nothing".
-        at_most: Upper bounds of "parameters", "flops" (of a training step) or "latency_ms".
+        at_most: Upper bounds of "parameters", "flops" (of a training step), "latency_ms",
+            "memory_mb" (of answering) or what the task adds, such as "index_bytes".
         jobs: Trainings at the same time.
         threads: Threads of PyTorch in each.
         settings: More to write into the results.
@@ -346,6 +347,7 @@ def _entry(plan: SearchPlan[Model], candidate: Candidate, searched: Searched) ->
         "values": dict(candidate.values),
         "parameters": plan.task.parameters(candidate.arm.config),
         "latency_ms": candidate.latency_ms,
+        "costs": dict(candidate.costs),
         "scores": [result.score for result in results],
         "quality": results[-1].quality,
         "train_seconds": results[-1].train_seconds,

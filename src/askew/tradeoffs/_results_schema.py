@@ -85,6 +85,7 @@ class _Candidate(TypedDict):
     values: Mapping[str, Any]
     parameters: FiniteFloat
     latency_ms: FiniteFloat
+    costs: NotRequired[Mapping[str, FiniteFloat]]
     scores: Sequence[FiniteFloat | None]
     quality: FiniteFloat | None
     train_seconds: FiniteFloat

@@ -225,6 +225,13 @@ class Task(ABC, Generic[Model]):
         """
         return {}
 
+    def untrained_costs(self) -> Sequence[str]:
+        """Name those of `costs` that a model has before it is trained; none by default.
+
+        A search can bound them.
+        """
+        return ()
+
     def validate(self, model: Model) -> float | None:
         """Score a tuned model on validation data, higher is better.
 

@@ -1,6 +1,7 @@
 """The search itself: candidates are drawn, trained rung by rung, and the better ones promoted."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from typing import Any, Generic, NamedTuple
 
 import torch
@@ -9,10 +10,11 @@ from askew._check import require
 from askew._config import to_dict
 from askew._files import read_json, write_json
 from askew.tradeoffs._measured_twin import latencies
+from askew.tradeoffs._running.cost_measurement import UntrainedCosts
 from askew.tradeoffs._running.promotion import Standing, promote, rank_correlation
 from askew.tradeoffs._running.proposals import Offer, draw_random, propose
 from askew.tradeoffs._running.rungs import FIRST_SEARCH_SEED, RungResult, climb, drop_training
-from askew.tradeoffs._running.search_plan import ETA, SearchPlan
+from askew.tradeoffs._running.search_plan import COUNTED_COSTS, ETA, SearchPlan
 from askew.tradeoffs._running.tuning import with_values
 from askew.tradeoffs._running.watcher import Watcher
 from askew.tradeoffs._space import Values
@@ -37,6 +39,7 @@ class Candidate(NamedTuple):
         origin: "given", "random" or "proposed".
         values: Its numbers of the space.
         latency_ms: Time of one answer, with initial weights.
+        costs: What else is bounded and had to be measured.
     """
 
     arm: Arm
@@ -44,6 +47,7 @@ class Candidate(NamedTuple):
     origin: str
     values: Values
     latency_ms: float
+    costs: Mapping[str, float]
 
 
 class Searched(NamedTuple):
@@ -68,13 +72,13 @@ def search(plan: SearchPlan[Model], watcher: Watcher) -> Searched:
 
     What is stored of an earlier run is read: the same plan always has the same end.
     """
-    costs = CandidateCosts(plan)
     candidates: list[Candidate] = []
     results: dict[str, list[RungResult]] = {}
-    for wave in range(2):
-        watcher.stage(f"drawing candidates, {wave + 1} of 2")
-        candidates = _candidates(plan, costs, wave, candidates, results)
-        results = _climb(plan, 0, candidates, {}, watcher)
+    with closing(CandidateCosts(plan)) as costs:
+        for wave in range(2):
+            watcher.stage(f"drawing candidates, {wave + 1} of 2")
+            candidates = _candidates(plan, costs, wave, candidates, results)
+            results = _climb(plan, 0, candidates, {}, watcher)
     correlations: list[float | None] = []
     shares: list[int] = []
     share = ETA
@@ -175,15 +179,15 @@ def _entry(candidate: Candidate) -> dict:
         "origin": candidate.origin,
         "values": dict(candidate.values),
         "latency_ms": candidate.latency_ms,
+        "costs": dict(candidate.costs),
     }
 
 
 def _candidate(plan: SearchPlan[Model], costs: "CandidateCosts", entry: Mapping) -> Candidate:
     arm = costs.arm_of(entry["values"])
     named = Arm(name=entry["name"], config=arm.config, training=arm.training)
-    return Candidate(
-        named, entry["symmetric"], entry["origin"], entry["values"], entry["latency_ms"]
-    )
+    symmetric, origin, values = entry["symmetric"], entry["origin"], entry["values"]
+    return Candidate(named, symmetric, origin, values, entry["latency_ms"], entry.get("costs", {}))
 
 
 def _drawn(
@@ -234,6 +238,7 @@ def _drawn(
             "origin": origin,
             "values": values,
             "latency_ms": costs.latency_ms(values),
+            "costs": costs.measured(values),
         }
         for place, (origin, values) in enumerate(origins)
     ]
@@ -290,6 +295,8 @@ class CandidateCosts(Generic[Model]):
         self.base = plan.start[0]
         self.training = plan.task.extendable_training(plan.rungs[0].steps)
         self._latencies: dict[tuple[object, ...], float] = {}
+        self._measured: dict[tuple[object, ...], dict[str, float]] = {}
+        self._untrained = UntrainedCosts(plan.task, self.base.config)
         if plan.match in ("parameters", "flops"):
             self.limit = self._counted(plan.match, self.base)
 
@@ -307,7 +314,7 @@ class CandidateCosts(Generic[Model]):
         plan = self.plan
         try:
             if plan.match not in ("parameters", "flops"):
-                return Offer(dict(values), self._excess(values))
+                return Offer(dict(values), *self._excess(values))
 
             def cost(tried: Values) -> float:
                 return self._counted(plan.match, self.arm_of(tried))
@@ -318,28 +325,58 @@ class CandidateCosts(Generic[Model]):
                     values, cost, self.limit, symmetric=symmetric
                 )
             if abs(distance) > TOLERANCE:
-                return Offer(whole, distance)
-            return Offer(whole, self._excess(whole))
+                return Offer(whole, distance, plan.match)
+            return Offer(whole, *self._excess(whole))
         except ValueError:  # a width that is no multiple of the heads, for instance
             return None
 
-    def _excess(self, values: Values) -> float:
-        """Return by which share a candidate costs more than it may; 0 if it does not."""
+    def close(self) -> None:
+        """End the processes that measure."""
+        self._untrained.close()
+
+    def _excess(self, values: Values) -> tuple[float, str]:
+        """Return by which share a candidate costs more than it may, and which cost.
+
+        The cheaper a cost is to find, the earlier it is; the first that is too high ends it.
+        """
         arm = self.arm_of(values)
-        bounds = dict(self.plan.at_most)
-        latency_bound = bounds.pop("latency_ms", None)
-        excesses = [self._counted(name, arm) / bound - 1 for name, bound in bounds.items()]
-        worst = max(excesses, default=0.0)
-        if worst > 0:
-            return worst
+        counted = {
+            name: self._counted(name, arm) for name in COUNTED_COSTS if name in self.plan.at_most
+        }
+        return (
+            self._worst(counted)
+            or self._latency_excess(values)
+            or self._worst(self.measured(values))
+            or (0.0, "")
+        )
+
+    def _worst(self, costs: Mapping[str, float]) -> tuple[float, str] | None:
+        excesses = [(cost / self.plan.at_most[name] - 1, name) for name, cost in costs.items()]
+        worst = max(excesses, default=(0.0, ""))
+        return worst if worst[0] > 0 else None
+
+    def _latency_excess(self, values: Values) -> tuple[float, str] | None:
+        latency_bound = self.plan.at_most.get("latency_ms")
         if self.plan.match == "latency":
             own = self.latency_ms(self.plan.open_space.values_of(self.base)) * (
                 1 + LATENCY_TOLERANCE
             )
             latency_bound = own if latency_bound is None else min(own, latency_bound)
         if latency_bound is None:
-            return 0.0
-        return max(0.0, self.latency_ms(values) / latency_bound - 1)
+            return None
+        excess = self.latency_ms(values) / latency_bound - 1
+        return (excess, "latency_ms") if excess > 0 else None
+
+    def measured(self, values: Values) -> dict[str, float]:
+        """Measure what is bounded and takes a process of its own; empty if nothing is."""
+        names = self.plan.measured_bounds
+        if not names:
+            return {}
+        arm = self.arm_of(values)
+        key = self._key(arm)
+        if key not in self._measured:
+            self._measured[key] = self._untrained.of(arm.config)
+        return {name: self._measured[key][name] for name in names}
 
     def _counted(self, name: str, arm: Arm) -> float:
         task = self.plan.task

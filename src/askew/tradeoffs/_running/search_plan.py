@@ -18,7 +18,9 @@ from askew.tradeoffs._task import Arm, Model, Task
 
 ETA = 3
 """One candidate in ETA is promoted, to a rung that is ETA times as long."""
-COSTS = ("parameters", "flops", "latency_ms")
+COSTS = ("parameters", "flops", "latency_ms", "memory_mb")
+"""What can be bounded; a task can add more."""
+COUNTED_COSTS = ("parameters", "flops")
 MATCHES = ("parameters", "flops", "latency", "nothing")
 _RUNGS = 3
 _VALIDATION_ITEMS = 300
@@ -72,6 +74,11 @@ class SearchPlan(Generic[Model]):
         return self.space if is_solved else replace(self.space, solved=())
 
     @property
+    def measured_bounds(self) -> list[str]:
+        """Names of the bounded costs, beside the latency, that take a process to measure."""
+        return [name for name in self.at_most if name not in (*COUNTED_COSTS, "latency_ms")]
+
+    @property
     def rungs(self) -> list[Rung]:
         """Lengths of training, the full one last, where the deciding metric is computed, too."""
         return [
@@ -121,8 +128,9 @@ class SearchPlan(Generic[Model]):
             self.match in MATCHES,
             f"find: match must be {', '.join(MATCHES)}; got match {self.match!r}",
         )
-        unknown = [name for name in self.at_most if name not in COSTS]
-        require(not unknown, f"find: a bound must be of {', '.join(COSTS)}; got {unknown}")
+        known = (*COSTS, *self.task.untrained_costs())
+        unknown = [name for name in self.at_most if name not in known]
+        require(not unknown, f"find: a bound must be of {', '.join(known)}; got {unknown}")
         for name, bound in self.at_most.items():
             require(
                 0 < bound < math.inf,
