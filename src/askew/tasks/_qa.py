@@ -242,6 +242,15 @@ class QATask(TextTask[AsymmetricQAModel]):
         with torch.device("meta"):
             return count_parameters(AsymmetricQAModel(self._wrapped(config)))
 
+    def side_parameters(self, config: QAConfig) -> dict[str, int]:
+        """Count the trainable numbers of the encoders of questions and of contexts."""
+        with torch.device("meta"):
+            model = AsymmetricQAModel(self._wrapped(config))
+        return {
+            "question": count_parameters(model.question_encoder),
+            "context": count_parameters(model.context_encoder),
+        }
+
     def flops_per_step(self, config: QAConfig) -> float:
         """Count the floating-point operations of a step on a full batch."""
         question, context, per_context = self._mean_lengths

@@ -16,8 +16,10 @@ from askew._folders import WORK, check_resumable, one_writer
 from askew.tradeoffs._compare import Comparison, compare
 from askew.tradeoffs._report.search_summary import search_sentence
 from askew.tradeoffs._results import trials_csv
+from askew.tradeoffs._running.candidates import FAMILIES, Candidate, Searched
+from askew.tradeoffs._running.importance import importances
 from askew.tradeoffs._running.promotion import Standing, choose_finalists, pareto_ranks
-from askew.tradeoffs._running.search import FAMILIES, Candidate, Searched, flat, search
+from askew.tradeoffs._running.search import flat, search
 from askew.tradeoffs._running.search_plan import Schedule, SearchPlan, schedule_of
 from askew.tradeoffs._running.trials import calibrate, check_processes
 from askew.tradeoffs._running.tuning import with_values
@@ -268,12 +270,14 @@ def _run(plan: SearchPlan[Model], watcher: Watcher) -> Found:
     finalists = [arm.name for arm in arms]
     comparison = _confirm(plan, [*arms, by_name[control].arm], watcher)
     entries = [_entry(plan, one, searched) for one in searched.candidates]
+    watcher.stage("computing what mattered")
     results = {
         "space": to_dict(plan.space),
         "rungs": [rung.steps for rung in plan.rungs],
         "candidates": entries,
         "rank_correlations": searched.correlations,
         "promoted_one_in": searched.shares,
+        "importances": {name: _importances(plan, entries, name) for name in FAMILIES},
         "fronts": fronts,
         "finalists": finalists,
         "control": control,
@@ -337,6 +341,14 @@ def _confirm(plan: SearchPlan[Model], arms: Sequence[Arm], watcher: Watcher) -> 
     )
 
 
+def _importances(plan: SearchPlan[Model], entries: Sequence[dict], family: str) -> dict:
+    """Compute the importance of each number from the first rung, which all candidates reach."""
+    symmetric = family == "symmetric"
+    own = [entry for entry in entries if entry["symmetric"] == symmetric]
+    scored = [(entry["values"], entry["scores"][0]) for entry in own]
+    return importances(plan.open_space, scored, symmetric=symmetric)
+
+
 def _entry(plan: SearchPlan[Model], candidate: Candidate, searched: Searched) -> dict:
     """Describe a candidate as results.json holds it."""
     results = searched.results[candidate.arm.name]
@@ -346,6 +358,7 @@ def _entry(plan: SearchPlan[Model], candidate: Candidate, searched: Searched) ->
         "origin": candidate.origin,
         "values": dict(candidate.values),
         "parameters": plan.task.parameters(candidate.arm.config),
+        "side_parameters": dict(plan.task.side_parameters(candidate.arm.config)),
         "latency_ms": candidate.latency_ms,
         "costs": dict(candidate.costs),
         "scores": [result.score for result in results],

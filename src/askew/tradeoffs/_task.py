@@ -193,6 +193,13 @@ class Task(ABC, Generic[Model]):
     def parameters(self, config: Any) -> int:
         """Count the trainable numbers of a model."""
 
+    def side_parameters(self, config: Any) -> Mapping[str, int]:
+        """Count the trainable numbers of both sides by their names; nothing by default.
+
+        A search shows its scores against their ratio.
+        """
+        return {}
+
     @abstractmethod
     def flops_per_step(self, config: Any) -> float:
         """Count the floating-point operations of one training step."""

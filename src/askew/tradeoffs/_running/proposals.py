@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -96,11 +97,9 @@ def propose(
     """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     drawn = space.drawn(symmetric=symmetric)
     spread = {name: distribution_of(kind) for name, kind in drawn.items()}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with quiet_optuna():
         sampler = optuna.samplers.TPESampler(
             seed=seed + int(symmetric), n_startup_trials=1, multivariate=True, constant_liar=True
         )
@@ -121,6 +120,17 @@ def propose(
             yield offer
 
     return _accept(offers(), count, taken)
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Keep Optuna from printing, and from warning of what may change in it."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
 
 
 def _accept(

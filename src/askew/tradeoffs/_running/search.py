@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from typing import Any, Generic, NamedTuple
+from typing import Any, Generic
 
 import torch
 
@@ -10,6 +10,7 @@ from askew._check import require
 from askew._config import to_dict
 from askew._files import read_json, write_json
 from askew.tradeoffs._measured_twin import latencies
+from askew.tradeoffs._running.candidates import FAMILIES, Candidate, Searched
 from askew.tradeoffs._running.cost_measurement import UntrainedCosts
 from askew.tradeoffs._running.promotion import Standing, promote, rank_correlation
 from askew.tradeoffs._running.proposals import Offer, draw_random, propose
@@ -27,44 +28,6 @@ LATENCY_TOLERANCE = 0.05
 LOWEST_CORRELATION = 0.5
 """Below this rank correlation of two rungs, half of the candidates are promoted to the next."""
 _TIMED_TOGETHER = 6
-FAMILIES = ("asymmetric", "symmetric")
-
-
-class Candidate(NamedTuple):
-    """One model of a search, with its training.
-
-    Attributes:
-        arm: As it is trained.
-        symmetric: Whether it is of the symmetric family.
-        origin: "given", "random" or "proposed".
-        values: Its numbers of the space.
-        latency_ms: Time of one answer, with initial weights.
-        costs: What else is bounded and had to be measured.
-    """
-
-    arm: Arm
-    symmetric: bool
-    origin: str
-    values: Values
-    latency_ms: float
-    costs: Mapping[str, float]
-
-
-class Searched(NamedTuple):
-    """All that a search has measured.
-
-    Attributes:
-        candidates: In the order in which they were drawn.
-        results: By candidate, its result on every rung that it reached.
-        correlations: Rank correlation of each rung with the next one; None where too few are on
-            both.
-        shares: One in how many was promoted from each rung but the last.
-    """
-
-    candidates: list[Candidate]
-    results: dict[str, list[RungResult]]
-    correlations: list[float | None]
-    shares: list[int]
 
 
 def search(plan: SearchPlan[Model], watcher: Watcher) -> Searched:
