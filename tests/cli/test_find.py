@@ -36,6 +36,12 @@ def test_a_search_is_confirmed_reported_and_read_again(tmp_path, in_process):
     page = (out / "report.html").read_text()
     assert "The search" in page
     (out / "report.html").unlink()
+    status = run("--show", out, "--json")
+    assert status.exit_code == 0, status.output
+    assert json.loads(status.stdout)["sentence"] == results["search"]["sentence"]
+    words = run("imbalanced", "--show", out, "--report-language", "pt")
+    assert words.exit_code == 0, words.output
+    assert "Busca de imbalanced: terminada" in words.stdout
     again = CliRunner().invoke(app, ["report", str(out), "--language", "pt"])
     assert again.exit_code == 0, again.output
     assert "A busca" in (out / "report.html").read_text()
@@ -65,6 +71,21 @@ def test_bad_input_is_one_line(words, message, tmp_path):
     assert done.stderr.count("\n") == 1
     assert message in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "the folder must hold a search; got folder"),
+        (["--minutes", 5], "--show stands alone, or with --json or --report-language; got more"),
+        (["--match", "flops"], "--show stands alone, or with --json or --report-language; got mor"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line(words, message, tmp_path):
+    done = run("imbalanced", "--show", tmp_path, *words)
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert message in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_numbers_of_a_space_are_written_in_words():

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +12,14 @@ import typer
 from askew._budget import Choice, Range, SearchBudget
 from askew._check import requires_extra
 from askew._config import parse_setting
+from askew._files import to_json
 from askew._folders import one_writer
 from askew.cli._compare import AnyOrder, VerdictOptions, check_report, command_line, run_teacher
 from askew.cli._exits import exit_on_interrupt, exit_on_user_error, print_notes, set_up_torch
 from askew.cli._options import OneLineCommand, make_command, paragraphs
 from askew.cli._report import show_results, write_page
 from askew.cli._requests import parse_bound, parse_numbers, read_space
+from askew.cli._streams import show
 from askew.tasks import Application, option
 
 if TYPE_CHECKING:
@@ -74,6 +76,9 @@ class SearchOptions(VerdictOptions):
         None, "A number that is not searched: KEY=VALUE. May be repeated."
     )
     space: Path | None = option(None, "A TOML file with the numbers to search, instead.")
+    show: Path | None = option(
+        None, "Print where the search in this folder stands, and do nothing else."
+    )
     jobs: int = option(0, "Trainings at the same time; 0 means one per core.", minimum=0)
     threads: int = option(1, "Threads of each training.", minimum=1)
 
@@ -108,8 +113,6 @@ class SearchOptions(VerdictOptions):
 
     def space_of(self, usual: "Space") -> "Space":
         """Return the space of the options, from the usual one of the application."""
-        from dataclasses import replace
-
         space = usual if self.space is None else read_space(self.space)
         space = replace(space, numbers={**space.numbers, **self.numbers})
         return space.frozen(self.frozen)
@@ -133,6 +136,9 @@ def make_find_app(applications: Mapping[str, Application]) -> typer.Typer:
 
 
 def _find(application: Application, options: Any, run: SearchOptions) -> None:
+    if run.show is not None:
+        _show(run.show, application, options, run)
+        return
     with exit_on_user_error():
         check_report()
         with requires_extra("find", "sweep"):
@@ -174,6 +180,28 @@ def _find(application: Application, options: Any, run: SearchOptions) -> None:
     show_results(found.comparison.results, folder, run.report_language, as_json=run.as_json)
     if run.require_verdict and any(v.verdict is None for v in found.comparison.verdicts):
         raise typer.Exit(2)
+
+
+def _show(folder: Path, application: Application, options: Any, run: SearchOptions) -> None:
+    """Print where a search stands."""
+    with exit_on_user_error():
+        printing = SearchOptions(show=folder, quiet=run.quiet, as_json=run.as_json)
+        if run != replace(printing, report_language=run.report_language) or (
+            options != application.options()
+        ):
+            raise ValueError(
+                "find: --show stands alone, or with --json or --report-language; got more options. "
+                "Leave them out"
+            )
+        from rich.console import Console
+
+        from askew.tradeoffs import print_search, search_status
+
+        status = search_status(folder, language=run.report_language)
+    if run.as_json:
+        show(to_json(status._asdict()))
+    else:
+        print_search(status, Console(), language=run.report_language)
 
 
 def _leaf(setting: Mapping[str, Any]) -> Any:

@@ -344,8 +344,7 @@ def _confirm(plan: SearchPlan[Model], arms: Sequence[Arm], watcher: Watcher) -> 
 def _importances(plan: SearchPlan[Model], entries: Sequence[dict], family: str) -> dict:
     """Compute the importance of each number from the first rung, which all candidates reach."""
     symmetric = family == "symmetric"
-    own = [entry for entry in entries if entry["symmetric"] == symmetric]
-    scored = [(entry["values"], entry["scores"][0]) for entry in own]
+    scored = [(e["values"], e["scores"][0]) for e in entries if e["symmetric"] == symmetric]
     return importances(plan.open_space, scored, symmetric=symmetric)
 
 

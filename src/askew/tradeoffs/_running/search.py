@@ -58,10 +58,19 @@ def search(plan: SearchPlan[Model], watcher: Watcher) -> Searched:
             *(_scores(running, results, n) for n in (number - 1, number))
         )
         correlations.append(correlation)
-        low = correlation is not None and correlation < LOWEST_CORRELATION
-        share = 2 if low else ETA
+        share = share_after(correlation)
     drop_training(plan.out, [one.arm for one in running])
     return Searched(candidates, results, correlations, shares)
+
+
+def share_after(correlation: float | None) -> int:
+    """Return one in how many is promoted after two rungs with this rank correlation.
+
+    Example:
+        >>> share_after(0.9), share_after(0.2)
+        (3, 2)
+    """
+    return 2 if correlation is not None and correlation < LOWEST_CORRELATION else ETA
 
 
 def _climb(

@@ -98,7 +98,7 @@ class SearchPlan(Generic[Model]):
 
     def promoted(self, number: int, share: int) -> int:
         """Return how many of `number` candidates of a family leave a rung."""
-        return min(number, max(self.budget.finalists, math.ceil(number / share)))
+        return promoted_count(number, share, self.budget.finalists)
 
     def identity(self) -> dict:
         """Return the plain values that two runs must share to be one search."""
@@ -160,6 +160,16 @@ class SearchPlan(Generic[Model]):
             settings=self.settings,
             command=self.command,
         )
+
+
+def promoted_count(number: int, share: int, finalists: int) -> int:
+    """Return how many of `number` candidates are promoted, one in `share` but enough finalists.
+
+    Example:
+        >>> promoted_count(12, 3, 2), promoted_count(4, 3, 2), promoted_count(1, 3, 2)
+        (4, 2, 1)
+    """
+    return min(number, max(finalists, math.ceil(number / share)))
 
 
 class Schedule(NamedTuple):
