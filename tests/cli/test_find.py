@@ -78,7 +78,10 @@ def test_bad_input_is_one_line(words, message, tmp_path):
     [
         ([], "the folder must hold a search; got folder"),
         (["--minutes", 5], "--show stands alone, or with --json or --report-language; got more"),
-        (["--match", "flops"], "--show stands alone, or with --json or --report-language; got mor"),
+        (
+            ["--set", "width=32"],
+            "--show stands alone, or with --json or --report-language; got mor",
+        ),
     ],
 )
 def test_what_cannot_be_shown_is_one_line(words, message, tmp_path):

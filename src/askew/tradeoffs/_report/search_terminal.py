@@ -36,7 +36,8 @@ def print_search(status: "SearchStatus", console: Console, *, language: str = "e
     print_text(console, state, style="bold")
     print_text(console, _contract(status.contract, say))
     print_table(console, _rung_table(status, say))
-    print_table(console, _best_table(status, say))
+    for family, best in status.best.items():
+        print_text(console, _best(family, best, say))
     print_text(console, _spent(status.budget, say))
     print_text(console, _confirmation(status.confirmation, say))
     if status.sentence is not None:
@@ -72,7 +73,14 @@ def _contract(contract: dict[str, Any], say: Language) -> str:
 
 
 def _rung_table(status: "SearchStatus", say: Language) -> Table:
-    heads = ("search_steps", "family", "candidate", "done_candidates", "diverged", "in_training")
+    heads = (
+        "search_steps",
+        "family",
+        "all_candidates",
+        "done_candidates",
+        "diverged",
+        "in_training",
+    )
     head = [say[name] for name in (*heads, "promoted")]
     rows = []
     for rung in status.rungs:
@@ -84,20 +92,17 @@ def _rung_table(status: "SearchStatus", say: Language) -> Table:
     return Table(say["candidates_on_rungs"], head, rows)
 
 
-def _best_table(status: "SearchStatus", say: Language) -> Table:
-    heads = ("family", "candidate", "shape", "score_by", "after_steps", "latency_ms")
-    rows = []
-    for family, best in status.best.items():
-        if best is None:
-            rows.append([say[family], *(DASH for _ in heads[1:])])
-            continue
-        score = number(say, best["score"])
-        if not best["decides"]:
-            score = say["by_validation"].format(score=score)
-        latency = number(say, best["latency_ms"])
-        steps = str(best["steps"])
-        rows.append([say[family], best["name"], shape_of(best["values"]), score, steps, latency])
-    return Table(say["best_so_far"], [say[name] for name in heads], rows)
+def _best(family: str, best: dict[str, Any] | None, say: Language) -> str:
+    if best is None:
+        return say["no_best"].format(family=say[family])
+    return say["best_deciding" if best["decides"] else "best_validation"].format(
+        family=say[family],
+        candidate=best["name"],
+        shape=shape_of(best["values"]),
+        score=number(say, best["score"]),
+        steps=best["steps"],
+        latency=number(say, best["latency_ms"]),
+    )
 
 
 def _spent(budget: dict[str, float | None], say: Language) -> str:
