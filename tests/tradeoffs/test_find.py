@@ -22,6 +22,7 @@ from askew.tradeoffs import (
     Found,
     Range,
     SearchBudget,
+    SearchStatus,
     Space,
     Watcher,
     find,
@@ -513,6 +514,7 @@ def test_where_a_search_stands_can_be_read_while_it_runs(notes, tmp_path):
     assert [s.rungs[0]["asymmetric"]["promoted"] for s in looks.seen][:3] == [None] * 3
     assert not any(status.finished or status.sentence for status in looks.seen)
     status = search_status(tmp_path / "out")
+    assert isinstance(status, SearchStatus)
     assert (status.finished, status.quiet_seconds) == (True, None)
     assert status.sentence == found.sentence
     promoted = [[rung[f]["promoted"] for rung in status.rungs] for f in status.best]
@@ -574,7 +576,8 @@ def test_promotions_of_ranks_that_do_not_settle_are_read(notes, tmp_path):
         def validate(self, model):
             return super().validate(model) * (-1 if int(model.seed) % 2 else 1)
 
-    found = search(tmp_path / "out", Turning())
+    budget = SearchBudget(steps=180, candidates=42, finalists=2, seeds=5)
+    found = search(tmp_path / "out", Turning(), budget=budget)
     assert found.comparison.results["search"]["promoted_one_in"] == [3, 2]
     status = search_status(tmp_path / "out")
     for number, rung in enumerate(status.rungs):
