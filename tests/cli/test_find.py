@@ -37,6 +37,12 @@ def test_a_search_is_confirmed_reported_and_read_again(tmp_path, in_process):
     page = (out / "report.html").read_text()
     assert "The search" in page
     (out / "report.html").unlink()
+    status = run("--show", out, "--json")
+    assert status.exit_code == 0, status.output
+    assert json.loads(status.stdout)["sentence"] == results["search"]["sentence"]
+    words = run("imbalanced", "--show", out, "--report-language", "pt")
+    assert words.exit_code == 0, words.output
+    assert "Busca de imbalanced: terminada" in words.stdout
     again = CliRunner().invoke(app, ["report", str(out), "--language", "pt"])
     assert again.exit_code == 0, again.output
     assert "A busca" in (out / "report.html").read_text()
@@ -48,7 +54,10 @@ def test_a_search_is_confirmed_reported_and_read_again(tmp_path, in_process):
         (["--minutes", -1], "minutes must be finite and > 0; got minutes -1"),
         (["--candidates", 3], "candidates must be at least 6"),
         (["--finalists", 4], "finalists must be 1, 2 or 3; got finalists 4"),
-        (["--at-most", "size=3"], "a bound must be of parameters, flops, latency_ms"),
+        (
+            ["--at-most", "size=3"],
+            "latency_ms, memory_mb; got",
+        ),
         (["--at-most", "latency_ms"], "--at-most must be NAME=NUMBER; got 'latency_ms'"),
         (["--search", "lr=1"], "unknown key 'lr'; known: width"),
         (["--search", "dropout=0..x"], "--search must be KEY=LOW..HIGH"),
@@ -65,6 +74,24 @@ def test_bad_input_is_one_line(words, message, tmp_path, monkeypatch):
     assert done.stderr.count("\n") == 1
     assert message in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "the folder must hold a search; got folder"),
+        (["--minutes", 5], "--show stands alone, or with --json or --report-language; got more"),
+        (
+            ["--set", "width=32"],
+            "--show stands alone, or with --json or --report-language; got mor",
+        ),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line(words, message, tmp_path):
+    done = run("imbalanced", "--show", tmp_path, *words)
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert message in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_numbers_of_a_space_are_written_in_words():

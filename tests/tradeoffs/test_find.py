@@ -1,12 +1,17 @@
+import io
 import json
 import math
 import os
+import re
 import signal
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from stub_task import StubTask, line_config
 
 from askew._config import load_config, read_toml
@@ -14,14 +19,19 @@ from askew.tasks import search_folder
 from askew.tradeoffs import (
     Arm,
     Choice,
+    Cost,
     Evaluation,
     Found,
     Range,
     SearchBudget,
+    SearchStatus,
     Space,
+    Watcher,
     find,
     prepare_search,
+    print_search,
     read_run,
+    search_status,
     with_values,
     write_report,
 )
@@ -322,13 +332,81 @@ def test_a_bound_holds(notes, tmp_path):
     assert max(c["values"]["encoder.num_layers"] for c in found.candidates) == 3
 
 
+class Shelved(Planted):
+    """A task with a cost of its own that a model has before it is trained."""
+
+    def costs(self, model):
+        return {"shelf": Cost(value=10.0 * int(model.config.decoder.num_layers), label="shelf")}
+
+    def untrained_costs(self):
+        return ("shelf",)
+
+    def load(self, folder):
+        model = super().load(folder)
+        model.config = START[0].config
+        return model
+
+
+def test_a_bound_of_what_a_task_adds_holds(notes, tmp_path):
+    found = search(tmp_path / "out", Shelved(), at_most={"shelf": 50.0})
+    assert {c["costs"]["shelf"] for c in found.candidates} == {10.0, 20.0, 30.0, 40.0, 50.0}
+    for one in found.candidates:
+        assert one["costs"] == {"shelf": 10.0 * one["values"]["decoder.num_layers"]}
+    with pytest.raises(ValueError, match=r"got \+100.0% from it at the nearest, in shelf. Widen"):
+        search(tmp_path / "other", Shelved(), at_most={"shelf": 5.0})
+
+
+def test_a_bound_of_memory_holds(notes, tmp_path, monkeypatch):
+    def measured(self, config):
+        return {"memory_mb": 100.0 + config.encoder.num_layers}
+
+    monkeypatch.setattr(search_module.UntrainedCosts, "of", measured)
+    found = search(tmp_path / "out", at_most={"memory_mb": 103.0})
+    assert {c["costs"]["memory_mb"] for c in found.candidates} == {101.0, 102.0, 103.0}
+    search(tmp_path / "none")
+    stored = json.loads((tmp_path / "none" / "candidates-0.json").read_text())["candidates"]
+    assert all(not one["costs"] for one in stored)  # what is not bounded is not measured
+
+
+def test_a_measured_bound_out_of_reach_is_given_up_soon(notes, tmp_path, monkeypatch):
+    asked = []
+
+    def measured(self, config):
+        asked.append(config)
+        return {"memory_mb": 50.0}
+
+    monkeypatch.setattr(search_module.UntrainedCosts, "of", measured)
+    space = Space(
+        numbers={**SPACE.numbers, "encoder.d_model": Range(low=2, high=4000, step=1)},
+        ties=SPACE.ties,
+    )
+    settings = {"out": tmp_path / "out", "budget": BUDGET, "match": "nothing"}
+    with pytest.raises(ValueError, match=r"\+25.0% from it at the nearest, in memory_mb"):
+        find(Planted(), space, START, at_most={"memory_mb": 40.0}, **settings)
+    assert len(asked) <= 61  # the given model, and sixty draws
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"match": "weight"}, "match must be parameters, flops, latency, nothing; got match 'wei"),
-        ({"at_most": {"size": 3}}, "a bound must be of parameters, flops, latency_ms; got"),
+        (
+            {"at_most": {"size": 3}},
+            "a bound must be of parameters, .*, memory_mb; got",
+        ),
+        (
+            {"at_most": {"shelf": 3}},
+            "a bound must be of parameters, .*, memory_mb; got",
+        ),
         ({"at_most": {"parameters": -1.0}}, "a bound must be finite and positive; got parameters"),
-        ({"at_most": {"parameters": 2.0}}, r"a candidate must meet the limit; got \+50.0% from it"),
+        (
+            {"at_most": {"parameters": 2.0}},
+            r"a candidate must meet .* \+50.0% .*, in parameters",
+        ),
+        (
+            {"at_most": {"latency_ms": 800.0}},
+            r"a candidate must meet .* \+25.0% .*, in latency_ms",
+        ),
     ],
 )
 def test_what_cannot_be_searched_is_refused(changes, message, notes, tmp_path):
@@ -484,3 +562,122 @@ def test_moved_data_have_the_same_folder():
         task.describe = lambda name=name: {"name": name, "fingerprint": "of its bytes"}
         folders.add(search_folder(task, SPACE, START, BUDGET, "nothing", {}, 1))
     assert len(folders) == 1
+
+
+def printed_status(folder, language="en"):
+    console = Console(file=io.StringIO(), width=160)
+    print_search(search_status(folder, language=language), console, language=language)
+    return " ".join(console.file.getvalue().split())
+
+
+class Looks(Watcher):
+    """Looks at a search whenever something of it is done."""
+
+    def __init__(self, out):
+        self.out, self.seen = out, []
+
+    def stage(self, name):
+        self.costs(0, 0)
+
+    def costs(self, done, total):
+        self.seen.append(search_status(self.out))
+        printed_status(self.out)
+
+
+def test_where_a_search_stands_can_be_read_while_it_runs(notes, tmp_path):
+    looks = Looks(tmp_path / "out")
+    found = search(tmp_path / "out", watcher=looks)
+    finished = [
+        [rung[family]["finished"] for rung in status.rungs for family in rung if family != "steps"]
+        for status in looks.seen
+    ]
+    assert finished[0] == [0] * 6
+    assert finished[-1] == [12, 8, 4, 3, 2, 2]
+    assert all(all(a <= b for a, b in zip(*two, strict=True)) for two in pairwise(finished))
+    assert [s.rungs[0]["asymmetric"]["promoted"] for s in looks.seen][:3] == [None] * 3
+    assert not any(status.finished or status.sentence for status in looks.seen)
+    status = search_status(tmp_path / "out")
+    assert isinstance(status, SearchStatus)
+    assert (status.finished, status.quiet_seconds) == (True, None)
+    assert status.sentence == found.sentence
+    promoted = [[rung[f]["promoted"] for rung in status.rungs] for f in status.best]
+    assert promoted == [[4, 2, None], [3, 2, None]]
+    best = status.best["asymmetric"]
+    assert (best["name"], best["decides"], best["steps"]) == (found.finalists[0], True, 180)
+    assert status.contract["hash"] == json.loads((tmp_path / "out/search.json").read_text())["hash"]
+    assert status.confirmation["finished"] == status.confirmation["trials"] > 0
+    trained = sum(count for kind, _, count, _ in notes() if kind == "train")
+    measured = 20 * len(status.confirmation["arms"])  # steps of which the memory is measured
+    assert status.budget["steps_spent"] == trained - measured
+    assert status.budget["steps_left"] == 0
+    assert status.budget["minutes"] is None  # all numbers are given
+
+
+def test_looking_at_a_search_leaves_no_trace(notes, tmp_path):
+    search(tmp_path / "out")
+
+    def trace():
+        files = sorted((tmp_path / "out").rglob("*"))
+        return [(path, path.stat().st_mtime_ns, path.stat().st_size) for path in files]
+
+    before = trace()
+    printed_status(tmp_path / "out")
+    assert trace() == before
+    assert not (tmp_path / "out" / ".lock").exists()
+
+
+def test_where_a_killed_search_stands(notes, tmp_path, monkeypatch):
+    monkeypatch.setenv("CRASH", "symmetric-2:60")
+    with pytest.raises(ValueError, match="crashed on purpose"):
+        search(tmp_path / "out")
+    began = {path.parent.name for path in (tmp_path / "out" / "work").rglob("done")}
+    name = next(iter(sorted(one for one in began if one.startswith("asym"))))
+    (tmp_path / "out" / "rungs" / f"{name}-1.json").unlink(missing_ok=True)
+    (tmp_path / "out" / "work" / name / "progress").write_text("31")
+    status = search_status(tmp_path / "out")
+    assert (status.finished, status.sentence, status.confirmation) == (False, None, None)
+    assert [rung["asymmetric"]["running"] for rung in status.rungs] == [0, 1, 0]
+    first = status.rungs[0]
+    assert [first[family]["promoted"] for family in status.best] == [4, 3]
+    assert status.rungs[1]["symmetric"]["promoted"] is None
+    words = printed_status(tmp_path / "out")
+    assert "Search of line: not finished; written to 0 s ago" in words
+    assert "fit decides; no limit; candidates: 24; steps: 180 at most" in words
+    assert re.search(
+        r"Best symmetric candidate so far: symmetric-\d .*, validation score -\d",
+        words.replace("\u2212", "-"),
+    )
+    assert "Confirmation: not begun" in words
+    hour = time.time() - 3600
+    for path in (tmp_path / "out", *(tmp_path / "out").rglob("*")):
+        os.utime(path, (hour, hour))
+    assert "written to 60 min ago. If no process runs it" in printed_status(tmp_path / "out")
+
+
+def test_promotions_of_ranks_that_do_not_settle_are_read(notes, tmp_path):
+    class Turning(Planted):
+        def validate(self, model):
+            return super().validate(model) * (-1 if int(model.seed) % 2 else 1)
+
+    budget = SearchBudget(steps=180, candidates=42, finalists=2, seeds=5)
+    found = search(tmp_path / "out", Turning(), budget=budget)
+    assert found.comparison.results["search"]["promoted_one_in"] == [3, 2]
+    status = search_status(tmp_path / "out")
+    for number, rung in enumerate(status.rungs):
+        for family in status.best:
+            own = [c for c in found.candidates if c["symmetric"] == (family == "symmetric")]
+            assert rung[family]["candidates"] == sum(len(c["scores"]) > number for c in own)
+
+
+def test_the_status_speaks_portuguese(notes, tmp_path):
+    search(tmp_path / "out", at_most={"parameters": 1000.0})
+    words = printed_status(tmp_path / "out", "pt")
+    assert "Busca de line: terminada" in words
+    assert "fit decide; parâmetros no máximo 1 000" in words.replace("\u202f", " ")
+    assert "candidatos testados" in words
+    assert "15 de 15 ensaios terminados" in words or "10 de 10 ensaios terminados" in words
+
+
+def test_a_folder_without_a_search_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"search_status: the folder must hold a search; got fold"):
+        search_status(tmp_path)

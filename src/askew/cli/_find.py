@@ -13,6 +13,7 @@ import typer
 from askew._budget import Choice, Range, SearchBudget
 from askew._check import requires_extra
 from askew._config import parse_setting
+from askew._files import to_json
 from askew._folders import one_writer
 from askew.cli._compare import (
     AnyOrder,
@@ -26,6 +27,7 @@ from askew.cli._exits import exit_on_interrupt, exit_on_user_error, print_notes,
 from askew.cli._options import OneLineCommand, make_command, paragraphs
 from askew.cli._report import show_results, write_page
 from askew.cli._requests import load_experiment, parse_bound, parse_numbers, read_space
+from askew.cli._streams import show
 from askew.tasks import Application, option
 
 if TYPE_CHECKING:
@@ -69,7 +71,8 @@ class SearchOptions(VerdictOptions):
     )
     at_most: list[str] | None = option(
         None,
-        "Upper bound of a cost: parameters=N, flops=N (of a training step) or latency_ms=N. May be "
+        "Upper bound of a cost: parameters=N, flops=N (of a training step), latency_ms=N, "
+        "memory_mb=N (of answering) or, for questions, index_bytes=N (of a context). May be "
         "repeated; nothing is matched then.",
     )
     search: list[str] | None = option(
@@ -81,6 +84,9 @@ class SearchOptions(VerdictOptions):
         None, "A number that is not searched: KEY=VALUE. May be repeated."
     )
     space: Path | None = option(None, "A TOML file with the numbers to search, instead.")
+    show: Path | None = option(
+        None, "Print where the search in this folder stands, and do nothing else."
+    )
     jobs: int = option(0, "Trainings at the same time; 0 means one per core.", minimum=0)
     threads: int = option(1, "Threads of each training.", minimum=1)
     cluster: str | None = option(
@@ -169,6 +175,9 @@ def make_find_app(applications: Mapping[str, Application]) -> typer.Typer:
 
 
 def _find_application(application: Application, options: Any, run: SearchOptions) -> None:
+    if run.show is not None:
+        _show(run.show, run, alone=options == application.options())
+        return
     with exit_on_user_error():
         _check_packages(run)
         setup = application.setup(options)
@@ -191,6 +200,10 @@ def _find_application(application: Application, options: Any, run: SearchOptions
 
 
 def _find_experiment(options: SearchedExperimentOptions, run: SearchOptions) -> None:
+    if run.show is not None:
+        given = SearchedExperimentOptions(experiment=options.experiment)
+        _show(run.show, run, alone=options == given)
+        return
     with exit_on_user_error():
         _check_packages(run)
         given = load_experiment(options.experiment, "find")
@@ -264,6 +277,26 @@ def _finish(found: "Found", folder: Path, run: SearchOptions) -> None:
     show_results(found.comparison.results, folder, run.report_language, as_json=run.as_json)
     if run.require_verdict and any(v.verdict is None for v in found.comparison.verdicts):
         raise typer.Exit(2)
+
+
+def _show(folder: Path, run: SearchOptions, *, alone: bool) -> None:
+    """Print where a search stands; `alone` says that no option of the task is given."""
+    with exit_on_user_error():
+        printing = SearchOptions(show=folder, quiet=run.quiet, as_json=run.as_json)
+        if not alone or run != replace(printing, report_language=run.report_language):
+            raise ValueError(
+                "find: --show stands alone, or with --json or --report-language; got more options. "
+                "Leave them out"
+            )
+        from rich.console import Console
+
+        from askew.tradeoffs import print_search, search_status
+
+        status = search_status(folder, language=run.report_language)
+    if run.as_json:
+        show(to_json(status._asdict()))
+    else:
+        print_search(status, Console(), language=run.report_language)
 
 
 def _leaf(setting: Mapping[str, Any]) -> Any:

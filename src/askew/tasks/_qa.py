@@ -227,6 +227,10 @@ class QATask(TextTask[AsymmetricQAModel]):
         label = "index of a context"
         return {"index_bytes": Cost(value=size, label=label, unit="bytes", judged=True)}
 
+    def untrained_costs(self) -> Sequence[str]:
+        """Name the size of the index, which does not depend on the weights."""
+        return ("index_bytes",)
+
     def _ready(self, model: AsymmetricQAModel) -> tuple[QuestionAnswerer, ContextIndex]:
         if id(model) not in self._encoded:
             answerer = self.answerer(model)
@@ -237,6 +241,15 @@ class QATask(TextTask[AsymmetricQAModel]):
         """Count the trainable numbers of a model, pretrained encoders included."""
         with torch.device("meta"):
             return count_parameters(AsymmetricQAModel(self._wrapped(config)))
+
+    def side_parameters(self, config: QAConfig) -> dict[str, int]:
+        """Count the trainable numbers of the encoders of questions and of contexts."""
+        with torch.device("meta"):
+            model = AsymmetricQAModel(self._wrapped(config))
+        return {
+            "question": count_parameters(model.question_encoder),
+            "context": count_parameters(model.context_encoder),
+        }
 
     def flops_per_step(self, config: QAConfig) -> float:
         """Count the floating-point operations of a step on a full batch."""

@@ -234,6 +234,11 @@ class TranslationTask(TextTask[AsymmetricTranslationModel]):
         """Count the trainable numbers of a model."""
         return parameter_count(config).total
 
+    def side_parameters(self, config: EncoderDecoderConfig) -> dict[str, int]:
+        """Count the trainable numbers of the encoder and of the decoder, without their tables."""
+        counted = parameter_count(config)
+        return {"encoder": counted.encoder, "decoder": counted.decoder}
+
     def flops_per_step(self, config: EncoderDecoderConfig) -> float:
         """Count the operations of a full batch of sentences of mean length."""
         lengths = self.examples[0].lengths

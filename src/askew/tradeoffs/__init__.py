@@ -10,10 +10,12 @@ from askew.tradeoffs._measured_twin import measured_twin
 from askew.tradeoffs._report.item_differences import items_of
 from askew.tradeoffs._report.page import write_joint_report, write_report
 from askew.tradeoffs._report.results_view import Run, read_run
+from askew.tradeoffs._report.search_terminal import print_search
 from askew.tradeoffs._report.summary import summary_sentence
 from askew.tradeoffs._report.terminal import print_results
 from askew.tradeoffs._results import SPEED_METRICS
 from askew.tradeoffs._running.flops import count_flops, count_parameters
+from askew.tradeoffs._running.search_status import SearchStatus, search_status
 from askew.tradeoffs._running.train_loop import train_loop
 from askew.tradeoffs._running.trial import Trial, load_trial
 from askew.tradeoffs._running.trials import calibrate
@@ -51,6 +53,7 @@ __all__ = [
     "Run",
     "Score",
     "SearchBudget",
+    "SearchStatus",
     "Space",
     "Task",
     "Tradeoffs",
@@ -77,7 +80,9 @@ __all__ = [
     "prepare_comparison",
     "prepare_search",
     "print_results",
+    "print_search",
     "read_run",
+    "search_status",
     "sequential_confidence",
     "shared_confidence",
     "summary_sentence",

@@ -1,6 +1,5 @@
 """A search: which asymmetry pays here, with a verdict on fresh seeds and untouched test data."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +15,11 @@ from askew._folders import WORK, check_resumable, clear_work, one_writer
 from askew.tradeoffs._compare import Comparison, compare
 from askew.tradeoffs._report.search_summary import search_sentence
 from askew.tradeoffs._results import trials_csv
+from askew.tradeoffs._running.candidates import FAMILIES, Candidate, Searched, found_toml
+from askew.tradeoffs._running.importance import importances
 from askew.tradeoffs._running.promotion import Standing, choose_finalists, pareto_ranks
 from askew.tradeoffs._running.ray import import_ray
-from askew.tradeoffs._running.search import FAMILIES, Candidate, Searched, flat, search
+from askew.tradeoffs._running.search import search
 from askew.tradeoffs._running.search_plan import Schedule, SearchPlan, schedule_of
 from askew.tradeoffs._running.trials import calibrate, check_processes, on_cluster
 from askew.tradeoffs._running.tuning import with_values
@@ -95,7 +96,8 @@ def find(
         budget: What it may spend; 40 CPU-minutes by default.
         match: What all candidates have in common with the first of `start`: "parameters" or
             "flops" within 1 %, at most its "latency", or "nothing".
-        at_most: Upper bounds of "parameters", "flops" (of a training step) or "latency_ms".
+        at_most: Upper bounds of "parameters", "flops" (of a training step), "latency_ms",
+            "memory_mb" (of answering) or what the task adds, such as "index_bytes".
         jobs: Trainings at the same time.
         threads: Threads of PyTorch in each.
         settings: More to write into the results.
@@ -276,12 +278,14 @@ def _run(plan: SearchPlan[Model], watcher: Watcher) -> Found:
     finalists = [arm.name for arm in arms]
     comparison = _confirm(plan, [*arms, by_name[control].arm], watcher)
     entries = [_entry(plan, one, searched) for one in searched.candidates]
+    watcher.stage("computing what mattered")
     results = {
         "space": to_dict(plan.space),
         "rungs": [rung.steps for rung in plan.rungs],
         "candidates": entries,
         "rank_correlations": searched.correlations,
         "promoted_one_in": searched.shares,
+        "importances": {name: _importances(plan, entries, name) for name in FAMILIES},
         "fronts": fronts,
         "finalists": finalists,
         "control": control,
@@ -346,6 +350,13 @@ def _confirm(plan: SearchPlan[Model], arms: Sequence[Arm], watcher: Watcher) -> 
     )
 
 
+def _importances(plan: SearchPlan[Model], entries: Sequence[dict], family: str) -> dict:
+    """Compute the importance of each number from the first rung, which all candidates reach."""
+    symmetric = family == "symmetric"
+    scored = [(e["values"], e["scores"][0]) for e in entries if e["symmetric"] == symmetric]
+    return importances(plan.open_space, scored, symmetric=symmetric)
+
+
 def _entry(plan: SearchPlan[Model], candidate: Candidate, searched: Searched) -> dict:
     """Describe a candidate as results.json holds it."""
     results = searched.results[candidate.arm.name]
@@ -355,7 +366,9 @@ def _entry(plan: SearchPlan[Model], candidate: Candidate, searched: Searched) ->
         "origin": candidate.origin,
         "values": dict(candidate.values),
         "parameters": plan.task.parameters(candidate.arm.config),
+        "side_parameters": dict(plan.task.side_parameters(candidate.arm.config)),
         "latency_ms": candidate.latency_ms,
+        "costs": dict(candidate.costs),
         "scores": [result.score for result in results],
         "quality": results[-1].quality,
         "train_seconds": results[-1].train_seconds,
@@ -375,22 +388,3 @@ def winner_of(verdicts: Sequence[Verdict], metric: str) -> str | None:
     """
     paying = [v for v in verdicts if v.metric == metric and v.verdict == "pays"]
     return max(paying, key=lambda v: v.difference or 0.0).challenger if paying else None
-
-
-def found_toml(candidate: Candidate, space: Space) -> str:
-    """Write a candidate as a file of settings, which `--challenger` and `--shape` take.
-
-    Args:
-        candidate: The candidate.
-        space: Its space.
-
-    Returns:
-        One line for each setting of the model's parts, of the space and of the training.
-    """
-    settings = flat({**to_dict(candidate.arm.config), "training": candidate.arm.training})
-    lines = [
-        f"{name} = {json.dumps(value)}"
-        for name, value in settings.items()
-        if value is not None and ("." in name or name in space.numbers)
-    ]
-    return "\n".join(lines) + "\n"

@@ -84,10 +84,19 @@ class _Candidate(TypedDict):
     origin: str
     values: Mapping[str, Any]
     parameters: FiniteFloat
+    side_parameters: NotRequired[Mapping[str, FiniteFloat]]
     latency_ms: FiniteFloat
+    costs: NotRequired[Mapping[str, FiniteFloat]]
     scores: Sequence[FiniteFloat | None]
     quality: FiniteFloat | None
     train_seconds: FiniteFloat
+
+
+class _Importances(TypedDict):
+    candidates: int
+    reason: Literal["", "too_few", "equal_scores", "equal_numbers", "no_difference"]
+    shares: Mapping[str, FiniteFloat]
+    noise: FiniteFloat | None
 
 
 class _Search(TypedDict):
@@ -96,6 +105,7 @@ class _Search(TypedDict):
     candidates: Sequence[_Candidate]
     rank_correlations: Sequence[FiniteFloat | None]
     promoted_one_in: Sequence[int]
+    importances: NotRequired[Mapping[Literal["asymmetric", "symmetric"], _Importances]]
     fronts: Mapping[str, Sequence[str]]
     finalists: Sequence[str]
     control: str

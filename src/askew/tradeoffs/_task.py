@@ -203,6 +203,13 @@ class Task(ABC, Generic[Model]):
     def parameters(self, config: Any) -> int:
         """Count the trainable numbers of a model."""
 
+    def side_parameters(self, config: Any) -> Mapping[str, int]:
+        """Count the trainable numbers of both sides by their names; nothing by default.
+
+        A search shows its scores against their ratio.
+        """
+        return {}
+
     @abstractmethod
     def flops_per_step(self, config: Any) -> float:
         """Count the floating-point operations of one training step."""
@@ -234,6 +241,13 @@ class Task(ABC, Generic[Model]):
         speeds were measured; what it times it must warm up itself.
         """
         return {}
+
+    def untrained_costs(self) -> Sequence[str]:
+        """Name those of `costs` that a model has before it is trained; none by default.
+
+        A search can bound them.
+        """
+        return ()
 
     def validate(self, model: Model) -> float | None:
         """Score a tuned model on validation data, higher is better.

@@ -166,7 +166,7 @@ def add_mean(
     )
 
 
-def plotly_words(text: str) -> str:
+def plotly_words(text: str, *, max_lines: int = 3) -> str:
     """Break and escape a text for plotly, which reads its own dialect of HTML."""
-    lines = textwrap.wrap(text, 36, max_lines=3, placeholder=" …")
+    lines = textwrap.wrap(text, 36, max_lines=max_lines, placeholder=" …")
     return "<br>".join(escape(visible(line), quote=False) for line in lines)

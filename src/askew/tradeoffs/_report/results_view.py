@@ -102,7 +102,7 @@ def localised(results: dict, say: Language) -> dict:
     verdicts = [v | {"reason": say.reason(v["reason"])} for v in results["verdicts"]]
     summary = results["summary"] if say.code == "en" else _summary(results, say)
     if "search" in results:
-        summary = f"{_searched(results, say)} {summary}"
+        summary = f"{searched_words(results, say)} {summary}"
     return results | {"metrics": metrics, "verdicts": verdicts, "summary": summary}
 
 
@@ -113,7 +113,7 @@ def _summary(results: dict, say: Language) -> str:
     return (summary_sentence if whole else headline)(verdicts, metrics, language=say.code)
 
 
-def _searched(results: dict, say: Language) -> str:
+def searched_words(results: dict, say: Language) -> str:
     """Write the sentence of a search on the metrics of its confirmation."""
     return search_sentence(
         results["search"], _verdicts(results), _metrics(results), language=say.code

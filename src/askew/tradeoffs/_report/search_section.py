@@ -7,11 +7,14 @@ import plotly.graph_objects as go
 
 from askew.tradeoffs._report.chart_style import Chart, axis_words, marks, new_figure, plotly_words
 from askew.tradeoffs._report.language import DASH, Language, number
+from askew.tradeoffs._report.results_view import title
+from askew.tradeoffs._report.search_insights import Insights, insights
 from askew.tradeoffs._report.search_summary import shape_of
 from askew.tradeoffs._report.tables import Table
 
 FAMILIES = ("asymmetric", "symmetric")
 _ROWS = 40
+_HOVER_LINES = 12
 
 
 class SearchSection(NamedTuple):
@@ -24,6 +27,7 @@ class SearchSection(NamedTuple):
         charts: Quality against latency, and the scores of all rungs.
         table: The candidates that were trained fully, the best first.
         notes: On the rank correlations of the rungs.
+        insights: What mattered.
     """
 
     lead: str
@@ -32,6 +36,7 @@ class SearchSection(NamedTuple):
     charts: list[Chart]
     table: Table
     notes: list[str]
+    insights: Insights
 
 
 def search_section(results: dict, say: Language) -> SearchSection | None:
@@ -55,8 +60,9 @@ def search_section(results: dict, say: Language) -> SearchSection | None:
         names=names,
         marks=marks(names),
         charts=[_front_chart(entry, metric, by_family, say), _rung_chart(entry, by_family, say)],
-        table=_table(entry, metric, say),
+        table=_table(results, say),
         notes=[_correlation(place, entry, say) for place in range(len(entry["rungs"]) - 1)],
+        insights=insights(entry, by_family, [_hover(c) for c in entry["candidates"]], say),
     )
 
 
@@ -77,10 +83,10 @@ def _family(candidate: dict) -> str:
 
 def _hover(candidate: dict) -> str:
     values = ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        f"{name}\N{NO-BREAK SPACE}{f'{value:.4g}' if isinstance(value, float) else value}"
         for name, value in candidate["values"].items()
     )
-    return f"{plotly_words(candidate['name'])}<br>{plotly_words(values)}"
+    return f"{plotly_words(candidate['name'])}<br>{plotly_words(values, max_lines=_HOVER_LINES)}"
 
 
 def _front_chart(entry: dict, metric: dict, by_family: dict, say: Language) -> Chart:
@@ -157,8 +163,9 @@ def _rung_chart(entry: dict, by_family: dict, say: Language) -> Chart:
     return Chart(say["search_score"], label, json.loads(figure.to_json()), say["rungs_note"])
 
 
-def _table(entry: dict, metric: dict, say: Language) -> Table:
-    rows = []
+def _table(results: dict, say: Language) -> Table:
+    entry, metric, rows = results["search"], results["metrics"][0], []
+    costs = _cost_heads(entry, results, say)
     origins = {origin: say[origin] for origin in ("given", "random", "proposed")}
     for candidate in _fully(entry)[:_ROWS]:
         role = "finalist" if candidate["name"] in entry["finalists"] else ""
@@ -170,13 +177,23 @@ def _table(entry: dict, metric: dict, say: Language) -> Table:
                 number(say, _final(candidate)),
                 number(say, candidate["latency_ms"]),
                 number(say, candidate["parameters"]),
+                *(number(say, candidate["costs"][name]) for name in costs),
                 origins[candidate["origin"]],
                 say[role] if role else DASH,
             ]
         )
     heads = ("candidate", "shape", metric["label"], "latency_ms", "parameters", "origin", "role")
     head = [name if name == metric["label"] else say[name] for name in heads]
+    head[5:5] = costs.values()
     return Table(say["candidates_table"], head, rows)
+
+
+def _cost_heads(entry: dict, results: dict, say: Language) -> dict[str, str]:
+    """Name the bounded costs that were measured of every candidate."""
+    labels = {"memory_mb": say["memory_mb"]}
+    labels |= {metric["name"]: title(metric) for metric in results["metrics"]}
+    measured = (candidate.get("costs", {}).keys() for candidate in entry["candidates"])
+    return {name: labels.get(name, name) for name in next(measured, ())}
 
 
 def _correlation(place: int, entry: dict, say: Language) -> str:

@@ -38,31 +38,33 @@ def print_results(results: Mapping[str, object], console: Console, *, language: 
     """
     say = language_of("print_results", language)
     shown = localised(checked("print_results", results), say)
-    _print(console, shown["summary"], style="bold")
+    print_text(console, shown["summary"], style="bold")
     for findings in findings_by_challenger(shown, say):
-        _print_table(console, verdict_table(say, findings, " " if console.width >= 110 else "\n"))
+        print_table(console, verdict_table(say, findings, " " if console.width >= 110 else "\n"))
         for reason in dict.fromkeys(finding.reason for finding in findings if finding.reason):
             labels = ", ".join(f.metric for f in findings if f.reason == reason)
-            _print(console, f"{labels}: {reason}", style="dim")
+            print_text(console, f"{labels}: {reason}", style="dim")
     if shown["verdicts"]:
-        _print(console, say["detects_means"], style="dim")
+        print_text(console, say["detects_means"], style="dim")
     for table in (quality_table(shown, say), cost_table(shown, say)):
         if table.rows:
-            _print_table(console, table)
+            print_table(console, table)
 
 
-def _print(console: Console, text: str, *, style: str = "") -> None:
+def print_text(console: Console, text: str, *, style: str = "") -> None:
+    """Print a text in what the console can encode."""
     console.print(Text(_encodable(console, text)), style=style)
 
 
-def _print_table(console: Console, table: Table) -> None:
+def print_table(console: Console, table: Table) -> None:
+    """Print the title of a table and the table."""
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in table.head:
         drawn.add_column(Text(_encodable(console, name)), overflow="fold")
     for row in table.rows:
         drawn.add_row(*(Text(_encodable(console, cell)) for cell in row))
     console.print()
-    _print(console, table.title, style="bold")
+    print_text(console, table.title, style="bold")
     console.print(drawn)
 
 

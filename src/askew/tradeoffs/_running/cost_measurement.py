@@ -1,12 +1,17 @@
 """Speed and memory of trained models: measured after all training, one process, arms in turn."""
 
+import ctypes
+import gc
+import multiprocessing
+import sys
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
+from typing import Any, Generic
 
 import torch
 
@@ -19,6 +24,7 @@ from askew.tradeoffs._task import Arm, Model, Progress, Task
 
 LATENCY_ITEMS, THROUGHPUT_ITEMS, THROUGHPUT_BATCH, ROUNDS = 20, 256, 64, 7
 _MEMORY_STEPS = 20
+_MEMORY_ITEMS = 4
 _COSTS = "costs.json"
 
 
@@ -121,6 +127,81 @@ def _memory_of_training(task: Task[Model], arm: Arm, parent: Path) -> float:
             progress=lambda step, steps: None,
         )
     return _peak_mb() - before
+
+
+class UntrainedCosts(Generic[Model]):
+    """Measures the memory of answering, and what the task adds, of models that are not trained.
+
+    Memory is that by which a process grows, at its peak, that builds the model and answers. Each
+    model has a process of its own, forked from one that has loaded everything but a model: what a
+    process shares with every other one does not count.
+
+    Args:
+        task: Builds and answers.
+        config: Of any model of the task; another one may be measured.
+    """
+
+    def __init__(self, task: Task[Model], config: Any) -> None:
+        self._task, self._config = task, config
+        self._open = ExitStack()
+        self._submit: Callable[..., Any] | None = None
+
+    def of(self, config: Any) -> dict[str, float]:
+        """Measure one model: `memory_mb`, and the untrained costs of the task."""
+        if self._submit is None:
+            # One thread: a process whose parent has a pool of them could wait for ever.
+            self._submit = self._open.enter_context(trial_processes(1, 1)).submit
+            self._submit(_load_everything, self._task, self._config).result()
+        return self._submit(_in_own_process, self._task, config).result()
+
+    def close(self) -> None:
+        """End the process that the others are forked from."""
+        self._open.close()
+
+
+def _load_everything(task: Task[Model], config: Any) -> None:
+    """Answer once, so that all modules and libraries are there, and free what that took."""
+    _measure_untrained(task, config)
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _in_own_process(task: Task[Model], config: Any) -> dict[str, float]:
+    context = multiprocessing.get_context("fork")
+    received, sent = context.Pipe(duplex=False)
+    process = context.Process(target=_send_costs, args=(sent, task, config))
+    process.start()
+    sent.close()
+    try:
+        outcome = received.recv()
+    except EOFError:
+        raise RuntimeError(
+            "find: the process that measures a model was lost, killed from outside or out of memory"
+        ) from None
+    finally:
+        process.join()
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def _send_costs(sent: Any, task: Task[Model], config: Any) -> None:
+    try:
+        sent.send(_measure_untrained(task, config))
+    except Exception as error:  # whatever it is, it is raised in the process that asked
+        sent.send(error)
+
+
+def _measure_untrained(task: Task[Model], config: Any) -> dict[str, float]:
+    before = _peak_mb()
+    model = task.build(config, 0).eval()
+    with torch.no_grad():
+        task.time_answers(model, items=_MEMORY_ITEMS)
+    memory = _peak_mb() - before
+    names = task.untrained_costs()
+    own = task.costs(model) if names else {}
+    return {"memory_mb": memory, **{name: own[name].value for name in names}}
 
 
 def _peak_mb() -> float:

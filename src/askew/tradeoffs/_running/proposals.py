@@ -1,18 +1,21 @@
 """Candidates of a search: drawn at random, then proposed by what has been tried."""
 
-import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from askew._check import require
+from askew.tradeoffs._running.search_plan import COUNTED_COSTS
 from askew.tradeoffs._running.tuning import distribution_of
 from askew.tradeoffs._space import Space, Values
 
 _ATTEMPTS = 200  # draws for each candidate that is wanted
 _PROPOSED_ATTEMPTS = 10  # the same of proposals, which are dearer
+_MEASURED_ATTEMPTS = 20  # the same of draws whose cost is measured, which takes a second
+_FIRST_ATTEMPTS = 60  # measured draws after which a limit that none met counts as out of reach
 
 
 class Offer(NamedTuple):
@@ -21,10 +24,12 @@ class Offer(NamedTuple):
     Attributes:
         values: All its numbers.
         distance: Relative distance of its cost from what it may cost; 0 if it is near enough.
+        cost: Which cost that is, if it is too far.
     """
 
     values: dict[str, Any]
     distance: float
+    cost: str = ""
 
 
 Complete = Callable[[Values], Offer | None]
@@ -105,11 +110,9 @@ def propose(
     """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     drawn = space.drawn(symmetric=symmetric)
     spread = {name: distribution_of(kind) for name, kind in drawn.items()}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with quiet_optuna():
         sampler = optuna.samplers.TPESampler(
             seed=seed + int(symmetric), n_startup_trials=1, multivariate=True, constant_liar=True
         )
@@ -132,21 +135,38 @@ def propose(
     return _accept(offers(), count, taken)
 
 
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Keep Optuna from printing, and from warning of what may change in it."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
+
+
 def _accept(
     offers: Iterable[Offer | None], count: int, taken: Sequence[Values]
 ) -> list[dict[str, Any]]:
     """Keep the first offers that meet the limit and differ from all others."""
     accepted: list[dict[str, Any]] = []
-    nearest = math.inf
+    nearest: Offer | None = None
+    measured = 0
     for offer in offers:
-        if len(accepted) == count:
+        most = _MEASURED_ATTEMPTS * count if accepted else _FIRST_ATTEMPTS
+        if len(accepted) == count or measured >= most:
             break
         if offer is None:
             continue
-        nearest = min(nearest, offer.distance, key=abs)
+        if nearest is None or abs(offer.distance) < abs(nearest.distance):
+            nearest = offer
+        measured += offer.cost not in ("", *COUNTED_COSTS)
         if offer.distance == 0 and offer.values not in [*taken, *accepted]:
             accepted.append(offer.values)
-    got = "no model" if nearest == math.inf else f"{nearest:+.1%} from it at the nearest"
+    got = "no model"
+    if nearest is not None:
+        got = f"{nearest.distance:+.1%} from it at the nearest, in {nearest.cost}"
     require(
         bool(accepted or taken or count == 0),
         f"find: a candidate must meet the limit; got {got}. Widen the space or the limit",

@@ -1,7 +1,8 @@
 """The search itself: candidates are drawn, trained rung by rung, and the better ones promoted."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, NamedTuple
+from contextlib import closing
+from typing import Any, Generic
 
 import torch
 
@@ -9,11 +10,13 @@ from askew._check import require
 from askew._config import to_dict
 from askew._files import read_json, write_json
 from askew.tradeoffs._measured_twin import latencies
+from askew.tradeoffs._running.candidates import FAMILIES, Candidate, Searched, flat
+from askew.tradeoffs._running.cost_measurement import UntrainedCosts
 from askew.tradeoffs._running.promotion import Standing, promote, rank_correlation
 from askew.tradeoffs._running.proposals import Offer, draw_random, propose, remembered
 from askew.tradeoffs._running.ray import RayCluster
 from askew.tradeoffs._running.rungs import FIRST_SEARCH_SEED, RungResult, climb, drop_training
-from askew.tradeoffs._running.search_plan import ETA, SearchPlan
+from askew.tradeoffs._running.search_plan import COUNTED_COSTS, ETA, SearchPlan
 from askew.tradeoffs._running.tuning import with_values
 from askew.tradeoffs._running.watcher import Watcher
 from askew.tradeoffs._space import Values
@@ -26,42 +29,6 @@ LATENCY_TOLERANCE = 0.05
 LOWEST_CORRELATION = 0.5
 """Below this rank correlation of two rungs, half of the candidates are promoted to the next."""
 _TIMED_TOGETHER = 6
-FAMILIES = ("asymmetric", "symmetric")
-
-
-class Candidate(NamedTuple):
-    """One model of a search, with its training.
-
-    Attributes:
-        arm: As it is trained.
-        symmetric: Whether it is of the symmetric family.
-        origin: "given", "random" or "proposed".
-        values: Its numbers of the space.
-        latency_ms: Time of one answer, with initial weights.
-    """
-
-    arm: Arm
-    symmetric: bool
-    origin: str
-    values: Values
-    latency_ms: float
-
-
-class Searched(NamedTuple):
-    """All that a search has measured.
-
-    Attributes:
-        candidates: In the order in which they were drawn.
-        results: By candidate, its result on every rung that it reached.
-        correlations: Rank correlation of each rung with the next one; None where too few are on
-            both.
-        shares: One in how many was promoted from each rung but the last.
-    """
-
-    candidates: list[Candidate]
-    results: dict[str, list[RungResult]]
-    correlations: list[float | None]
-    shares: list[int]
 
 
 def search(plan: SearchPlan[Model], cluster: RayCluster | None, watcher: Watcher) -> Searched:
@@ -69,13 +36,13 @@ def search(plan: SearchPlan[Model], cluster: RayCluster | None, watcher: Watcher
 
     What is stored of an earlier run is read: the same plan always has the same end.
     """
-    costs = CandidateCosts(plan)
     candidates: list[Candidate] = []
     results: dict[str, list[RungResult]] = {}
-    for wave in range(2):
-        watcher.stage(f"drawing candidates, {wave + 1} of 2")
-        candidates = _candidates(plan, costs, wave, candidates, results)
-        results = _climb(plan, 0, candidates, {}, cluster, watcher)
+    with closing(CandidateCosts(plan)) as costs:
+        for wave in range(2):
+            watcher.stage(f"drawing candidates, {wave + 1} of 2")
+            candidates = _candidates(plan, costs, wave, candidates, results)
+            results = _climb(plan, 0, candidates, {}, cluster, watcher)
     correlations: list[float | None] = []
     shares: list[int] = []
     share = ETA
@@ -92,10 +59,19 @@ def search(plan: SearchPlan[Model], cluster: RayCluster | None, watcher: Watcher
             *(_scores(running, results, n) for n in (number - 1, number))
         )
         correlations.append(correlation)
-        low = correlation is not None and correlation < LOWEST_CORRELATION
-        share = 2 if low else ETA
+        share = share_after(correlation)
     drop_training(plan.out, [one.arm for one in running])
     return Searched(candidates, results, correlations, shares)
+
+
+def share_after(correlation: float | None) -> int:
+    """Return one in how many is promoted after two rungs with this rank correlation.
+
+    Example:
+        >>> share_after(0.9), share_after(0.2)
+        (3, 2)
+    """
+    return 2 if correlation is not None and correlation < LOWEST_CORRELATION else ETA
 
 
 def _climb(
@@ -178,15 +154,15 @@ def _entry(candidate: Candidate) -> dict:
         "origin": candidate.origin,
         "values": dict(candidate.values),
         "latency_ms": candidate.latency_ms,
+        "costs": dict(candidate.costs),
     }
 
 
 def _candidate(plan: SearchPlan[Model], costs: "CandidateCosts", entry: Mapping) -> Candidate:
     arm = costs.arm_of(entry["values"])
     named = Arm(name=entry["name"], config=arm.config, training=arm.training)
-    return Candidate(
-        named, entry["symmetric"], entry["origin"], entry["values"], entry["latency_ms"]
-    )
+    symmetric, origin, values = entry["symmetric"], entry["origin"], entry["values"]
+    return Candidate(named, symmetric, origin, values, entry["latency_ms"], entry.get("costs", {}))
 
 
 def _drawn(
@@ -238,6 +214,7 @@ def _drawn(
             "origin": origin,
             "values": values,
             "latency_ms": costs.latency_ms(values),
+            "costs": costs.measured(values),
         }
         for place, (origin, values) in enumerate(origins)
     ]
@@ -294,6 +271,8 @@ class CandidateCosts(Generic[Model]):
         self.base = plan.start[0]
         self.training = plan.task.extendable_training(plan.rungs[0].steps)
         self._latencies: dict[tuple[object, ...], float] = {}
+        self._measured: dict[tuple[object, ...], dict[str, float]] = {}
+        self._untrained = UntrainedCosts(plan.task, self.base.config)
         if plan.match in ("parameters", "flops"):
             self.limit = self._counted(plan.match, self.base)
 
@@ -312,7 +291,7 @@ class CandidateCosts(Generic[Model]):
         try:
             plan.task.check_training(self.arm_of(values).training)
             if plan.match not in ("parameters", "flops"):
-                return Offer(dict(values), self._excess(values))
+                return Offer(dict(values), *self._excess(values))
 
             def cost(tried: Values) -> float:
                 return self._counted(plan.match, self.arm_of(tried))
@@ -327,29 +306,59 @@ class CandidateCosts(Generic[Model]):
                     values, cost, self.limit, symmetric=symmetric
                 )
             if abs(distance) > TOLERANCE:
-                return Offer(whole, distance)
-            return Offer(whole, self._excess(whole))
+                return Offer(whole, distance, plan.match)
+            return Offer(whole, *self._excess(whole))
         except ValueError:  # a width that is no multiple of the heads, a margin out of its range
             return None
 
-    def _excess(self, values: Values) -> float:
-        """Return by which share a candidate costs more than it may; 0 if it does not."""
+    def close(self) -> None:
+        """End the processes that measure."""
+        self._untrained.close()
+
+    def _excess(self, values: Values) -> tuple[float, str]:
+        """Return by which share a candidate costs more than it may, and which cost.
+
+        The cheaper a cost is to find, the earlier it is; the first that is too high ends it.
+        """
         arm = self.arm_of(values)
         self._counted("parameters", arm)  # of a task that builds a model to count, it is refused
-        bounds = dict(self.plan.at_most)
-        latency_bound = bounds.pop("latency_ms", None)
-        excesses = [self._counted(name, arm) / bound - 1 for name, bound in bounds.items()]
-        worst = max(excesses, default=0.0)
-        if worst > 0:
-            return worst
+        counted = {
+            name: self._counted(name, arm) for name in COUNTED_COSTS if name in self.plan.at_most
+        }
+        return (
+            self._worst(counted)
+            or self._latency_excess(values)
+            or self._worst(self.measured(values))
+            or (0.0, "")
+        )
+
+    def _worst(self, costs: Mapping[str, float]) -> tuple[float, str] | None:
+        excesses = [(cost / self.plan.at_most[name] - 1, name) for name, cost in costs.items()]
+        worst = max(excesses, default=(0.0, ""))
+        return worst if worst[0] > 0 else None
+
+    def _latency_excess(self, values: Values) -> tuple[float, str] | None:
+        latency_bound = self.plan.at_most.get("latency_ms")
         if self.plan.match == "latency":
             own = self.latency_ms(self.plan.open_space.values_of(self.base)) * (
                 1 + LATENCY_TOLERANCE
             )
             latency_bound = own if latency_bound is None else min(own, latency_bound)
         if latency_bound is None:
-            return 0.0
-        return max(0.0, self.latency_ms(values) / latency_bound - 1)
+            return None
+        excess = self.latency_ms(values) / latency_bound - 1
+        return (excess, "latency_ms") if excess > 0 else None
+
+    def measured(self, values: Values) -> dict[str, float]:
+        """Measure what is bounded and takes a process of its own; empty if nothing is."""
+        names = self.plan.measured_bounds
+        if not names:
+            return {}
+        arm = self.arm_of(values)
+        key = self._key(arm)
+        if key not in self._measured:
+            self._measured[key] = self._untrained.of(arm.config)
+        return {name: self._measured[key][name] for name in names}
 
     def _counted(self, name: str, arm: Arm) -> float:
         task = self.plan.task
@@ -378,17 +387,3 @@ class CandidateCosts(Generic[Model]):
         """Return what the latency depends on: costs and sizes; rates of dropout change nothing."""
         sizes = [one for one in flat(to_dict(arm.config)).items() if not isinstance(one[1], float)]
         return self._counted("parameters", arm), self._counted("flops", arm), *sizes
-
-
-def flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested values by dotted names.
-
-    Example:
-        >>> flat({"encoder": {"d_model": 64}})
-        {'encoder.d_model': 64}
-    """
-    named: dict[str, Any] = {}
-    for key, value in values.items():
-        inner = flat(value) if isinstance(value, Mapping) else {"": value}
-        named |= {f"{key}.{name}" if name else key: one for name, one in inner.items()}
-    return named

@@ -18,7 +18,9 @@ from askew.tradeoffs._task import Arm, Model, Task
 
 ETA = 3
 """One candidate in ETA is promoted, to a rung that is ETA times as long."""
-COSTS = ("parameters", "flops", "latency_ms")
+COSTS = ("parameters", "flops", "latency_ms", "memory_mb")
+"""What can be bounded; a task can add more."""
+COUNTED_COSTS = ("parameters", "flops")
 MATCHES = ("parameters", "flops", "latency", "nothing")
 _RUNGS = 3
 _VALIDATION_ITEMS = 300
@@ -74,6 +76,11 @@ class SearchPlan(Generic[Model]):
         return self.space if is_solved else replace(self.space, solved=())
 
     @property
+    def measured_bounds(self) -> list[str]:
+        """Names of the bounded costs, beside the latency, that take a process to measure."""
+        return [name for name in self.at_most if name not in (*COUNTED_COSTS, "latency_ms")]
+
+    @property
     def rungs(self) -> list[Rung]:
         """Lengths of training, the full one last, where the deciding metric is computed, too."""
         return [
@@ -93,7 +100,7 @@ class SearchPlan(Generic[Model]):
 
     def promoted(self, number: int, share: int) -> int:
         """Return how many of `number` candidates of a family leave a rung."""
-        return min(number, max(self.budget.finalists, math.ceil(number / share)))
+        return promoted_count(number, share, self.budget.finalists)
 
     def identity(self) -> dict:
         """Return the plain values that two runs must share to be one search."""
@@ -123,8 +130,9 @@ class SearchPlan(Generic[Model]):
             self.match in MATCHES,
             f"find: match must be {', '.join(MATCHES)}; got match {self.match!r}",
         )
-        unknown = [name for name in self.at_most if name not in COSTS]
-        require(not unknown, f"find: a bound must be of {', '.join(COSTS)}; got {unknown}")
+        known = (*COSTS, *self.task.untrained_costs())
+        unknown = [name for name in self.at_most if name not in known]
+        require(not unknown, f"find: a bound must be of {', '.join(known)}; got {unknown}")
         for name, bound in self.at_most.items():
             require(
                 0 < bound < math.inf,
@@ -155,6 +163,16 @@ class SearchPlan(Generic[Model]):
             command=self.command,
             cluster=self.cluster,
         )
+
+
+def promoted_count(number: int, share: int, finalists: int) -> int:
+    """Return how many of `number` candidates are promoted, one in `share` but enough finalists.
+
+    Example:
+        >>> promoted_count(12, 3, 2), promoted_count(4, 3, 2), promoted_count(1, 3, 2)
+        (4, 2, 1)
+    """
+    return min(number, max(finalists, math.ceil(number / share)))
 
 
 class Schedule(NamedTuple):

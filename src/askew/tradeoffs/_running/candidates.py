@@ -1,0 +1,82 @@
+"""The candidates of a search, and all that it measures of them."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from askew._config import to_dict
+from askew.tradeoffs._running.rungs import RungResult
+from askew.tradeoffs._space import Space, Values
+from askew.tradeoffs._task import Arm
+
+FAMILIES = ("asymmetric", "symmetric")
+
+
+class Candidate(NamedTuple):
+    """One model of a search, with its training.
+
+    Attributes:
+        arm: As it is trained.
+        symmetric: Whether it is of the symmetric family.
+        origin: "given", "random" or "proposed".
+        values: Its numbers of the space.
+        latency_ms: Time of one answer, with initial weights.
+        costs: What else is bounded and had to be measured.
+    """
+
+    arm: Arm
+    symmetric: bool
+    origin: str
+    values: Values
+    latency_ms: float
+    costs: Mapping[str, float]
+
+
+class Searched(NamedTuple):
+    """All that a search has measured.
+
+    Attributes:
+        candidates: In the order in which they were drawn.
+        results: By candidate, its result on every rung that it reached.
+        correlations: Rank correlation of each rung with the next one; None where too few are on
+            both.
+        shares: One in how many was promoted from each rung but the last.
+    """
+
+    candidates: list[Candidate]
+    results: dict[str, list[RungResult]]
+    correlations: list[float | None]
+    shares: list[int]
+
+
+def found_toml(candidate: Candidate, space: Space) -> str:
+    """Write a candidate as a file of settings, which `--challenger` and `--shape` take.
+
+    Args:
+        candidate: The candidate.
+        space: Its space.
+
+    Returns:
+        One line for each setting of the model's parts, of the space and of the training.
+    """
+    settings = flat({**to_dict(candidate.arm.config), "training": candidate.arm.training})
+    lines = [
+        f"{name} = {json.dumps(value)}"
+        for name, value in settings.items()
+        if value is not None and ("." in name or name in space.numbers)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested values by dotted names.
+
+    Example:
+        >>> flat({"encoder": {"d_model": 64}})
+        {'encoder.d_model': 64}
+    """
+    named: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = flat(value) if isinstance(value, Mapping) else {"": value}
+        named |= {f"{key}.{name}" if name else key: one for name, one in inner.items()}
+    return named
