@@ -66,6 +66,15 @@ def test_public_names_are_distinct_and_exist(package):
 
 
 @each_symbol
+def test_a_function_takes_a_path_as_a_string_too(package, name):
+    symbol = getattr(import_module(f"askew.{package}"), name)
+    parameters = inspect.signature(symbol).parameters if inspect.isfunction(symbol) else {}
+    for parameter in parameters.values():
+        kinds = str(parameter.annotation)
+        assert "Path" not in kinds or "str" in kinds or "Callable" in kinds, parameter
+
+
+@each_symbol
 def test_symbol_is_explained(package, name):
     symbol = getattr(import_module(f"askew.{package}"), name)
     if not inspect.isclass(symbol) and not inspect.isfunction(symbol):

@@ -3,6 +3,7 @@ import dataclasses
 import json
 import math
 import shutil
+from pathlib import Path
 
 import filelock
 import numpy as np
@@ -16,13 +17,17 @@ from askew.tradeoffs import (
     Budget,
     Comparison,
     Evaluation,
+    Range,
     Task,
     Trial,
+    Tuning,
     Watcher,
     compare,
     interim_schedule,
     load_trial,
     prepare_comparison,
+    tune,
+    write_report,
 )
 from askew.tradeoffs._running.trial import learning_curve
 
@@ -229,6 +234,17 @@ def test_a_model_against_itself_starts_from_other_weights(tmp_path, in_process):
     same = [dataclasses.replace(ARMS[1], name="again"), ARMS[1]]
     results = run(tmp_path / "same", arms=same, seeds=[0]).results
     assert len({fit for fit, _ in scores(results).values()}) == 1
+
+
+def test_a_folder_may_be_named_by_a_string(tmp_path, in_process, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    compared = run("out", seeds=[0])
+    assert compared.folder == Path("out")
+    assert (tmp_path / "out" / "results.json").is_file()
+    write_report(compared.results, "page.html")
+    assert (tmp_path / "page.html").is_file()
+    tuning = Tuning(draws=1, space={"encoder.dropout": Range(low=0.1, high=0.2)})
+    assert len(tune(StubTask(), ARMS, tuning, steps={"wide": 1, "narrow": 1}, out="tuned")) == 2
 
 
 def test_minutes_become_steps_once(tmp_path, in_process):

@@ -44,7 +44,7 @@ def prepare_comparison(
     seeds: Sequence[int],
     *,
     budget: Budget,
-    out: Path,
+    out: str | Path,
     threads: int,
     settings: Mapping[str, object],
     tuning: Tuning | None = None,
@@ -83,6 +83,7 @@ def prepare_comparison(
         ...     prepare_comparison(task, arms, range(5), out=Path(folder) / "new", **run)["version"]
         1
     """
+    out = Path(out)
     return _prepare(
         RunPlan(
             task=task,
@@ -126,7 +127,7 @@ def compare(
     seeds: Sequence[int],
     *,
     budget: Budget,
-    out: Path,
+    out: str | Path,
     jobs: int = 1,
     threads: int = 1,
     settings: Mapping[str, object] | None = None,
@@ -184,6 +185,7 @@ def compare(
         Traceback (most recent call last):
         ValueError: compare: arms must be two or more with different names; got ['asl']
     """
+    out = Path(out)
     plan = RunPlan(
         task=task,
         arms=arms,

@@ -63,7 +63,7 @@ def find(
     space: Space,
     start: Sequence[Arm],
     *,
-    out: Path,
+    out: str | Path,
     budget: SearchBudget | None = None,
     match: str = "parameters",
     at_most: Mapping[str, float] | None = None,
@@ -128,6 +128,7 @@ def find(
     References:
         A System for Massively Parallel Hyperparameter Tuning, 2020, Li et al. (successive halving).
     """
+    out = Path(out)
     with requires_extra("find", "sweep"):
         import optuna  # noqa: F401
     if cluster is not None:
@@ -158,7 +159,7 @@ def prepare_search(
     space: Space,
     start: Sequence[Arm],
     *,
-    out: Path,
+    out: str | Path,
     budget: SearchBudget,
     match: str,
     at_most: Mapping[str, float],
@@ -193,6 +194,7 @@ def prepare_search(
         >>> prepare_search(task, space, arms, out=out, budget=budget, **settings)["version"]
         1
     """
+    out = Path(out)
     plan = SearchPlan(
         task=task,
         space=space,

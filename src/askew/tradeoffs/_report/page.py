@@ -26,7 +26,7 @@ from askew.tradeoffs._report.tables import (
 
 def write_report(
     results: Mapping[str, object],
-    path: Path,
+    path: str | Path,
     *,
     items: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     language: str = "en",
@@ -49,10 +49,11 @@ def write_report(
         Traceback (most recent call last):
         ValueError: write_report: results must be complete; got none of task, summary, sett...
     """
+    path = Path(path)
     _write("write_report", [Run("", results, items or {})], path, language)
 
 
-def write_joint_report(runs: Sequence[Run], path: Path, *, language: str = "en") -> None:
+def write_joint_report(runs: Sequence[Run], path: str | Path, *, language: str = "en") -> None:
     """Write several comparisons as one HTML file: an overview, then a section for each.
 
     Args:
@@ -70,6 +71,7 @@ def write_joint_report(runs: Sequence[Run], path: Path, *, language: str = "en")
         Traceback (most recent call last):
         ValueError: write_joint_report: runs must be one or more; got none
     """
+    path = Path(path)
     require(len(runs) >= 1, "write_joint_report: runs must be one or more; got none")
     _write("write_joint_report", runs, path, language)
 

@@ -207,7 +207,7 @@ def _gap(task: Task[Model], model: Model, evaluation: Evaluation) -> dict[str, f
     return {GAP: gap if metric.better == "higher" else -gap}
 
 
-def load_trial(out: Path, arm: str, seed: int) -> Trial:
+def load_trial(out: str | Path, arm: str, seed: int) -> Trial:
     """Read a finished trial.
 
     Args:
@@ -226,6 +226,7 @@ def load_trial(out: Path, arm: str, seed: int) -> Trial:
         Traceback (most recent call last):
         ValueError: read_json: the file must exist; got /nowhere/trials/plain-seed0/trial.json
     """
+    out = Path(out)
     folder = out / "trials" / trial_name(arm, seed)
     stored = read_json(folder / "trial.json")
     fault, items = trial_fault(stored), {}

@@ -157,7 +157,7 @@ def calibrate(
     minutes: float,
     jobs: int,
     threads: int,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
 ) -> dict[str, int]:
     """Turn a training budget in CPU-minutes into steps, once, before the first trial.
 
@@ -179,6 +179,7 @@ def calibrate(
         >>> calibrate(None, [], minutes=1.0, jobs=1, threads=1)  # no arm, no steps
         {}
     """
+    folder = None if folder is None else Path(folder)
     different: list[Arm] = []
     for arm in arms:
         if all(_work(arm) != _work(other) for other in different):

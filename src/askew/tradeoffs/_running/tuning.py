@@ -135,7 +135,7 @@ def tune(
     tuning: Tuning,
     *,
     steps: Mapping[str, int],
-    out: Path,
+    out: str | Path,
     jobs: int = 1,
     threads: int = 1,
     progress: Progress = lambda done, total: None,
@@ -173,6 +173,7 @@ def tune(
         Traceback (most recent call last):
         ValueError: load_config: unknown key 'widht'; did you mean 'width'?
     """
+    out = Path(out)
     check_draws(task, arms, tuning)
     with one_writer(out, caller="tune"):
         (out / WORK).mkdir(exist_ok=True)
