@@ -181,7 +181,7 @@ class SearchBudget:
         2
     """
 
-    minutes: float = 40.0
+    minutes: float = 28.0
     steps: int | None = None
     candidates: int | None = None
     finalists: int = 2

@@ -49,7 +49,7 @@ class SearchOptions(VerdictOptions):
     """Options for a search."""
 
     minutes: float = option(
-        40.0, "CPU-minutes of all training, 60 % for the search and 40 % for its confirmation."
+        28.0, "CPU-minutes of all training, 60 % for the search and 40 % for its confirmation."
     )
     steps: int | None = option(
         None,

@@ -93,7 +93,7 @@ def find(
         start: Arms that are among the candidates if they meet the limits; all others have the
             settings of the first.
         out: Folder of the search; called again with the same settings, it is continued.
-        budget: What it may spend; 40 CPU-minutes by default.
+        budget: What it may spend; 28 CPU-minutes by default.
         match: What all candidates have in common with the first of `start`: "parameters" or
             "flops" within 1 %, at most its "latency", or "nothing".
         at_most: Upper bounds of "parameters", "flops" (of a training step), "latency_ms",
