@@ -641,7 +641,7 @@ def test_where_a_killed_search_stands(notes, tmp_path, monkeypatch):
     assert [first[family]["promoted"] for family in status.best] == [4, 3]
     assert status.rungs[1]["symmetric"]["promoted"] is None
     words = printed_status(tmp_path / "out")
-    assert "Search of line: not finished; written to 0 s ago" in words
+    assert "Search of line: not finished; last written 0 s ago" in words
     assert "fit decides; no limit; candidates: 24; steps: 180 at most" in words
     assert re.search(
         r"Best symmetric candidate so far: symmetric-\d .*, validation score -\d",
@@ -651,7 +651,7 @@ def test_where_a_killed_search_stands(notes, tmp_path, monkeypatch):
     hour = time.time() - 3600
     for path in (tmp_path / "out", *(tmp_path / "out").rglob("*")):
         os.utime(path, (hour, hour))
-    assert "written to 60 min ago. If no process runs it" in printed_status(tmp_path / "out")
+    assert "last written 60 min ago. If no process runs it" in printed_status(tmp_path / "out")
 
 
 def test_promotions_of_ranks_that_do_not_settle_are_read(notes, tmp_path):
