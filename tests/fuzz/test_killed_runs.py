@@ -154,7 +154,7 @@ def outcome(folder):
         elif path.name in ("costs.json", "trials.csv", "report.html", "tuning.journal"):
             files[name] = "there"
         else:
-            files[name] = path.read_bytes()
+            files[name] = path.read_bytes().replace(os.fsencode(folder), b"")
     return files
 
 

@@ -161,8 +161,8 @@ def compare(
             `sequential_confidence`. By default there is one look, after all seeds.
         tuning: How the arms are tuned before their trials, all by the same draws; the settings
             that are best on validation data are compared.
-        cluster: Where trials run: None for processes of this machine, "local" for a Ray cluster
-            on it, "auto" or an address for another cluster. Tuning and measuring run here.
+        cluster: Where trials and tries of tuning run: None for processes of this machine, "local"
+            for a Ray cluster on it, "auto" or an address for another cluster. Measuring runs here.
         processes: Processes that share the training of each trial by torchrun, on this machine, for
             tasks whose `distributed` is true; the budget is then in steps.
 
@@ -226,6 +226,7 @@ def _run(plan: RunPlan[Model], identity: dict, watcher: Watcher) -> Comparison:
             jobs=plan.jobs,
             threads=plan.threads,
             progress=watcher.costs,
+            cluster=plan.cluster,
         )
         plan = replace(plan, arms=[each.arm for each in tuned])
     for look in plan.looks:

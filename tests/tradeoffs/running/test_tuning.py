@@ -192,10 +192,10 @@ def test_refuses(run):
         run(draws=0)
     unknown = Tuning(draws=1, space={"encoder.drop": Range(low=0, high=1)})
     with pytest.raises(ValueError, match=r"unknown key 'encoder\.drop'"):
-        tune(Tunable(), ARMS, unknown, steps={}, out=None)
+        tune(Tunable(), ARMS, unknown, steps={}, out="nowhere")
     too_high = Tuning(draws=1, space={"encoder.dropout": Range(low=0.0, high=3.0)})
     with pytest.raises(ValueError, match=r"dropout must .* got dropout 3"):
-        tune(Tunable(), ARMS, too_high, steps={}, out=None)
+        tune(Tunable(), ARMS, too_high, steps={}, out="nowhere")
     with pytest.raises(ValueError, match="Tuning: space must have a number to draw"):
         Tuning(draws=1, space={})
     with pytest.raises(ValueError, match=r"low must be below high, both finite; got low 1, high 1"):

@@ -1,22 +1,23 @@
 """Random search with the same draws for every arm, judged on validation data."""
 
 import math
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from askew._budget import Choice, Range, Tuning
 from askew._check import require, requires_extra
 from askew._config import load_config
-from askew._files import in_short
+from askew._files import in_short, read_json, write_json
 from askew._folders import WORK, one_writer
+from askew.tradeoffs._running.ray import RayCluster
 from askew.tradeoffs._running.trial import errors_name
-from askew.tradeoffs._running.trials import trial_processes
+from askew.tradeoffs._running.trials import on_cluster, run_side_by_side
+from askew.tradeoffs._running.work import Work
 from askew.tradeoffs._task import Arm, Model, Progress, Task
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 _FIRST_SEED = 1_000_000  # far from those of trials: no seed serves both tuning and verdicts
-_POLL_SECONDS = 0.5
 _JOURNAL = "tuning.journal"
+_SCORES = "tries"  # folder of the scores that the journal does not hold yet
 
 
 class Draw(NamedTuple):
@@ -139,6 +140,7 @@ def tune(
     jobs: int = 1,
     threads: int = 1,
     progress: Progress = lambda done, total: None,
+    cluster: str | None = None,
 ) -> list[Tuned]:
     """Try the same settings on every arm, and keep the best of each on validation data.
 
@@ -155,14 +157,16 @@ def tune(
         jobs: Tries at the same time.
         threads: Threads of PyTorch in each.
         progress: Called with tries done and tries in all.
+        cluster: Where tries run, as for `compare`; None for processes of this machine.
 
     Returns:
         One result per arm, in their order.
 
     Raises:
         ValueError: If a config lacks a number, training gives no score, or the journal is damaged.
-        RuntimeError: If another process tunes in this folder.
-        ModuleNotFoundError: If optuna is not installed.
+        RuntimeError: If another process tunes in this folder, or that of a try was lost three
+            times.
+        ModuleNotFoundError: If optuna, or ray for a cluster, is not installed.
 
     Example:
         >>> from askew.tasks import APPLICATIONS
@@ -177,7 +181,8 @@ def tune(
     check_draws(task, arms, tuning)
     with one_writer(out, caller="tune"):
         (out / WORK).mkdir(exist_ok=True)
-        return _tune(task, arms, tuning, steps, out, jobs, threads, progress)
+        with on_cluster(cluster, caller="tune", jobs=jobs, threads=threads) as workers:
+            return _tune(task, arms, tuning, steps, out, jobs, threads, progress, workers)
 
 
 def _tune(
@@ -189,31 +194,46 @@ def _tune(
     jobs: int,
     threads: int,
     progress: Progress,
+    cluster: RayCluster | None,
 ) -> list[Tuned]:
     draws = tuning.draws
+    if not (out / _JOURNAL).exists():
+        shutil.rmtree(out / _SCORES, ignore_errors=True)
     studies = _studies([arm.name for arm in arms], out)
-    missing = [
-        (arm, number)
-        for number in range(draws + 1)
-        for arm in arms
-        if number not in _finished(studies[arm.name])
-    ]
     total = (draws + 1) * len(arms)
-    progress(total - len(missing), total)
-    if missing:
-        with trial_processes(min(jobs, len(missing)), threads) as executor:
-            running: dict[Future[float], tuple[optuna.Study, optuna.Trial]] = {}
-            for arm, number in missing:
-                study = studies[arm.name]
-                trial = _ask(study, tuning.space, number)
-                tried = with_values(arm, trial.params)
-                future = executor.submit(_try, task, tried, number, steps[arm.name], out / WORK)
-                running[future] = study, trial
-            while running:
-                for future in wait(running, _POLL_SECONDS, FIRST_COMPLETED).done:
-                    study, trial = running.pop(future)
-                    study.tell(trial, future.result())
-                progress(total - len(running), total)
+    running: dict[Path, tuple[optuna.Study, optuna.Trial]] = {}
+    work: dict[Path, Work] = {}
+    for number in range(draws + 1):
+        for arm in arms:
+            study = studies[arm.name]
+            if number in _finished(study):
+                continue
+            trial = _ask(study, tuning.space, number)
+            name = f"{arm.name}-draw{number}"
+            settings = {"steps": steps[arm.name], "name": name}
+            tried = with_values(arm, trial.params)
+            running[_score_path(out, name)] = study, trial
+            work[_score_path(out, name)] = Work(name, run_try, (task, tried, number), settings)
+
+    def report() -> None:
+        for path in [path for path in running if path.is_file()]:
+            study, trial = running.pop(path)
+            score = read_json(path)["score"]
+            study.tell(trial, -math.inf if score is None else score)  # JSON knows no infinity
+        progress(total - len(running), total)
+
+    report()  # a score that was stored before the run died is told, too
+    run_side_by_side(
+        lambda: [work[path] for path in running if not path.is_file()],
+        caller="tune",
+        out=out,
+        jobs=jobs,
+        threads=threads,
+        report_progress=report,
+        cluster=cluster,
+    )
+    report()
+    shutil.rmtree(out / _SCORES, ignore_errors=True)
     return [_best(arm, _finished(studies[arm.name]), draws) for arm in arms]
 
 
@@ -339,26 +359,37 @@ def _best(arm: Arm, finished: Mapping[int, Draw], draws: int) -> Tuned:
     return Tuned(chosen, given, tried, expected_best([draw.score for draw in tried]))
 
 
-def _try(task: Task[Model], arm: Arm, number: int, steps: int, parent: Path) -> float:
+def run_try(task: Task[Model], arm: Arm, number: int, *, steps: int, name: str, out: Path) -> None:
+    """Train an arm with the numbers of one draw, and store its score."""
+    folder = out / WORK / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     with errors_name(f"{arm.name}, draw {number}"):
-        return _score(task, arm, number, steps, parent)
+        score = _score(task, arm, number, steps, folder)
+    path = _score_path(out, name)
+    path.parent.mkdir(exist_ok=True)
+    write_json(path, {"version": 1, "score": score})
+    shutil.rmtree(folder, ignore_errors=True)
 
 
-def _score(task: Task[Model], arm: Arm, number: int, steps: int, parent: Path) -> float:
+def _score_path(out: Path, name: str) -> Path:
+    return out / _SCORES / f"{name}.json"
+
+
+def _score(task: Task[Model], arm: Arm, number: int, steps: int, folder: Path) -> float:
     seed = _FIRST_SEED + number
     model = task.build(arm.config, seed + arm.init_offset)
-    with TemporaryDirectory(dir=parent) as folder:
-        try:
-            records = task.train(
-                model,
-                training=arm.training,
-                steps=steps,
-                seed=seed,
-                folder=Path(folder),
-                progress=lambda step, steps: None,
-            )
-        except FloatingPointError:
-            return -math.inf
+    try:
+        records = task.train(
+            model,
+            training=arm.training,
+            steps=steps,
+            seed=seed,
+            folder=folder,
+            progress=lambda step, steps: None,
+        )
+    except FloatingPointError:
+        return -math.inf
     score = task.validate(model)
     if score is None:
         losses = [record["eval_loss"] for record in records if "eval_loss" in record]
