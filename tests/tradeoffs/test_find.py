@@ -1,4 +1,5 @@
 import io
+import itertools
 import json
 import math
 import os
@@ -234,6 +235,27 @@ def test_a_cluster_gives_the_same_result_though_a_worker_is_killed(notes, tmp_pa
     # Only what was lost is done again, and it continues from the second rung.
     again = ["train", here.finalists[0], 120, FIRST_SEARCH_SEED + 2]
     assert sorted([*done, *done, again]) == sorted(trained(notes()))
+
+
+def test_models_of_one_size_have_one_latency_after_a_crash_too(notes, tmp_path, monkeypatch):
+    ticks = itertools.count(1.0)
+    monkeypatch.setattr(
+        search_module, "latencies", lambda task, *configs: [next(ticks) for _ in configs]
+    )
+    numbers = {name: Choice(values=(1, 2)) for name in SPACE.numbers}
+    numbers["encoder.dropout"] = Range(low=0.0, high=0.5)
+    space = Space(numbers=numbers, ties=SPACE.ties)
+    settings = {"out": tmp_path / "out", "budget": BUDGET, "match": "nothing"}
+    monkeypatch.setenv("CRASH", "asymmetric-2:20")
+    with pytest.raises(ValueError, match="crashed on purpose"):
+        find(Planted(), space, START, **settings)
+    monkeypatch.delenv("CRASH")
+    latencies = {}
+    for one in find(Planted(), space, START, **settings).candidates:
+        size = tuple(one["values"][name] for name in SPACE.numbers)
+        latencies.setdefault(size, set()).add(one["latency_ms"])
+    assert len(latencies) == 4
+    assert {len(each) for each in latencies.values()} == {1}
 
 
 def test_a_finished_search_is_read(notes, tmp_path, monkeypatch):

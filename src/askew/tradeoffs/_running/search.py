@@ -143,8 +143,10 @@ def _candidates(
             family = [one for one in candidates if one.symmetric == symmetric]
             drawn += _drawn(plan, costs, family, results, wave=wave, symmetric=symmetric)
         write_json(path, {"version": 1, "candidates": drawn})
-    stored = read_json(path)["candidates"]
-    return [_candidate(plan, costs, entry) for entry in stored]
+    stored = [_candidate(plan, costs, entry) for entry in read_json(path)["candidates"]]
+    for one in stored:
+        costs.remember(one)
+    return stored
 
 
 def _entry(candidate: Candidate) -> dict:
@@ -369,6 +371,13 @@ class CandidateCosts(Generic[Model]):
         """Return the time of one answer with initial weights."""
         self.time([values])
         return self._latencies[self._key(self.arm_of(values))]
+
+    def remember(self, candidate: Candidate) -> None:
+        """Keep what an earlier process measured: models of one size share it."""
+        key = self._key(candidate.arm)
+        self._latencies.setdefault(key, candidate.latency_ms)
+        if candidate.costs:
+            self._measured.setdefault(key, dict(candidate.costs))
 
     def time(self, candidates: Sequence[Values]) -> None:
         """Time the candidates that were not timed yet, some at a time in turn with the base."""
