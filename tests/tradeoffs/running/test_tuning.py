@@ -1,4 +1,5 @@
 import itertools
+import json
 import math
 import os
 import sys
@@ -76,6 +77,37 @@ def test_all_arms_try_the_same_and_each_takes_its_best(run):
     assert wide.given == -abs(math.log(0.05 / 0.2))
     assert narrow.given == -0.05
     assert wide.curve == expected_best([draw.score for draw in wide.draws])
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_tunes_as_processes_do(tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setenv("TRIES", str(tmp_path / "tries"))
+    call = {"steps": {"wide": 3, "narrow": 3}, "jobs": 2}
+    tuning = Tuning(draws=3, space=SPACE)
+    here, there = (
+        tune(Tunable(), ARMS, tuning, out=tmp_path / str(cluster), cluster=cluster, **call)
+        for cluster in (None, "local")
+    )
+    assert here == there
+    assert sorted(path.name for path in (tmp_path / "local").iterdir()) == [
+        "tuning.journal",
+        "work",
+    ]
+
+
+def test_a_score_that_was_stored_before_the_run_died_is_not_computed_again(run, tmp_path):
+    whole = run()
+    tries = run.tries()
+    (tmp_path / "out" / "tuning.journal").write_bytes(b"")
+    scores = tmp_path / "out" / "tries"
+    scores.mkdir()
+    for arm, tuned in zip(ARMS, whole, strict=True):
+        stored = {"version": 1, "score": tuned.given}
+        (scores / f"{arm.name}-draw0.json").write_text(json.dumps(stored))
+    assert run() == whole
+    assert len(run.tries()) == 2 * len(tries) - 2
+    assert not scores.exists()
 
 
 def test_an_arm_that_no_draw_improves_stays_as_given(run):
