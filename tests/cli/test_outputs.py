@@ -1,5 +1,6 @@
 """What commands write: over nothing that they read or that is not theirs; what goes wrong."""
 
+import io
 import re
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 
 from askew._files import write_json
 from askew.cli import app
+from askew.cli._streams import encode_all_text
 from askew.tasks import teach
 
 TINY = ["--preset", "tiny", "--vocab-size", "300", "--steps", "3", "--quiet"]
@@ -278,3 +280,27 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
             assert {p.name for p in new.iterdir()} <= {"training.json", "checkpoints"}
         shutil.rmtree(new, ignore_errors=True)
         assert snapshot(tmp_path) == before, call
+
+
+class Terminal(io.TextIOWrapper):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoding", "written"),
+    [
+        (io.TextIOWrapper, "ascii", "Σ é".encode()),
+        (io.TextIOWrapper, "latin-1", "Σ é".encode()),
+        (Terminal, "latin-1", b"\\u03a3 \xe9"),
+        (Terminal, "ascii", b"\\u03a3 \\xe9"),
+        (Terminal, "utf-8", "Σ é".encode()),
+    ],
+)
+def test_all_text_is_written_whatever_the_language(kind, encoding, written, monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", kind(raw, encoding=encoding))
+    encode_all_text()
+    sys.stdout.write("Σ é")
+    sys.stdout.flush()
+    assert raw.getvalue() == written

@@ -18,7 +18,7 @@ from askew.cli._inspect import inspect_command
 from askew.cli._options import OneLineCommand, paragraphs
 from askew.cli._parts import parts_command
 from askew.cli._report import report_command
-from askew.cli._streams import show
+from askew.cli._streams import encode_all_text, show
 from askew.cli._train import make_train_app
 from askew.cli._translate import translate_command
 from askew.tasks import APPLICATIONS, Application
@@ -47,6 +47,7 @@ class _Commands(TyperGroup):
         windows_expand_args: bool = True,
     ) -> Any:
         """Run the command that was typed."""
+        encode_all_text()
         with every_failure_in_one_line():
             return super().main(args, prog_name, complete_var, standalone_mode, windows_expand_args)
 

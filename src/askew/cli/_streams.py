@@ -1,6 +1,8 @@
 """Streams of lines of any bytes, read in bounded memory."""
 
+import codecs
 import gzip
+import io
 import sys
 import time
 import zlib
@@ -52,6 +54,19 @@ class LineStats:
         counts = ", ".join(f"{count} {what}" for count, what in notes if count)
         if counts:
             print(f"askew: note: of {self.lines} lines: {counts}", file=sys.stderr)
+
+
+def encode_all_text() -> None:
+    """Let the standard streams take all text, whatever the language of the surroundings.
+
+    A file or a pipe gets UTF-8. A terminal of another encoding shows an escape for what it lacks.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and codecs.lookup(stream.encoding).name != "utf-8":
+            if stream.isatty():
+                stream.reconfigure(errors="backslashreplace")
+            else:
+                stream.reconfigure(encoding="utf-8")
 
 
 def show(text: str) -> None:
