@@ -18,9 +18,9 @@ def main() -> None:
     options = application.options(set_=["width=32"])
     task, arms, _, _ = application.setup(options)
     space = application.space(task, options).frozen({"dropout": 0.2, "dropout_second": 0.2})
-    budget = SearchBudget(steps=200, candidates=24, finalists=1, seeds=5)
+    budget = SearchBudget(steps=150, candidates=16, finalists=1, seeds=5)
     with tempfile.TemporaryDirectory() as folder:
-        found = find(task, space, arms, out=Path(folder), budget=budget, match="nothing", jobs=2)
+        found = find(task, space, arms, out=Path(folder), budget=budget, match="nothing")
     best = {
         symmetric: max(
             (one for one in found.candidates if one["symmetric"] == symmetric),

@@ -13,6 +13,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 SHOWN = {
     "ask_documents": r"encoded \d+ documents in \d+ windows\n(.*\n)+  reader  .*\n  TF-IDF  ",
     "compare_two_models": r"bottleneck (pays|does not pay|cannot tell)|accuracy",
+    "find_an_asymmetry": r"best asymmetric settings:\n  loss\.(.*\n)+Of 16 candidates tried in ",
     "imbalanced_loss": r"(?s)no certain difference in F1, tuned.*better in F1 at \.5 by",
     "linear_window": r" 4096 .*x   \de-0[5-9]\n.*route 'banded'",
     "rates_per_part": r"'lr/embeddings': .*'lr/head': .*'step': 30",
@@ -37,5 +38,5 @@ def test_an_example_shows_what_it_says(name, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_there_are_eight():
-    assert len(SHOWN) == 8
+def test_there_are_nine():
+    assert len(SHOWN) == 9

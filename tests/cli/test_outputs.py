@@ -238,6 +238,7 @@ def test_what_fails_on_the_way_is_one_line_everywhere(
         assert "type the same command" not in message
 
 
+@pytest.mark.slow
 def test_no_room_for_what_is_printed_is_one_line(translator):
     for arguments in (["--version"], ["parts", "--help"], ["parts", translator, "--lr", "model=1"]):
         with open("/dev/full", "w") as full:

@@ -149,6 +149,7 @@ def test_an_index_alone_answers_with_a_word_where_its_documents_cannot_be_compar
     assert "the list must hold documents with their sums" in done.output
 
 
+@pytest.mark.slow
 def test_two_processes_that_write_one_index_leave_it_whole(model, tmp_path):
     index, texts, commands = tmp_path / "index", [], []
     for name in ("Anna", "Ben"):

@@ -113,6 +113,7 @@ def test_a_pipe_is_translated_as_a_file(folder):
     assert (result.exit_code, result.stdout) == (0, plain)
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_ends_it_quietly(folder):
     command = f"{sys.executable} -m askew translate {folder} | head -1"
     data = b"three\n" * 1100

@@ -111,6 +111,7 @@ def test_an_output_that_waits_for_a_reader_is_refused(place):
         assert_refused(command)
 
 
+@pytest.mark.slow
 def test_what_a_shell_puts_in_place_of_a_file_is_read(place):
     command = f"{sys.executable} -m askew translate model <(printf 'trees\\nbees\\n')"
     signal.alarm(0)

@@ -120,7 +120,10 @@ def run(words):
     return CliRunner().invoke(app, words.split(), input="three trees\n")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] if n == "compare qa" else []) for n in COMMANDS],
+)
 def test_no_command_opens_a_connection(name, attempts):
     if name == "translate by ctranslate2":
         assert run("export model --out exported").exit_code == 0

@@ -76,6 +76,7 @@ def undisturbed(request, tmp_path_factory):
     return out, request.param
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["11", "save:12", pytest.param("17", marks=pytest.mark.slow)])
 def test_killed_at_a_step_or_while_saving_it_goes_on_bit_for_bit(undisturbed, tmp_path, how):
     expected, processes = undisturbed
@@ -88,6 +89,7 @@ def test_killed_at_a_step_or_while_saving_it_goes_on_bit_for_bit(undisturbed, tm
     check_equal(tmp_path, expected)
 
 
+@pytest.mark.slow
 def test_without_room_on_the_disk_the_last_good_checkpoint_stays(tmp_path):
     """The limit is below the size of a checkpoint's moments: every save is cut short."""
     expected, out = tmp_path / "expected", tmp_path / "out"
@@ -124,6 +126,7 @@ def test_two_processes_refuse_batches_that_cannot_be_shared(tmp_path):
     assert "got accumulate 3, 2 processes. Set training.accumulate=4" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_sharded_model_learns_as_a_whole_one_and_one_process_reads_what_it_saved(tmp_path):
     done = launch(tmp_path, processes=2, program="sharded_run.py")
     assert done.returncode == 0, done.stderr

@@ -123,6 +123,7 @@ def test_a_failure_of_the_trial_itself_is_not_tried_again(tmp_path, losing):
     assert losing.sizes == [2]
 
 
+@pytest.mark.slow
 def test_processes_end_in_order_and_nothing_complains_of_what_they_left():
     program = (
         "from stub_task import StubTask, line_config\n"
@@ -158,6 +159,7 @@ def test_a_cluster_needs_ray(tmp_path, monkeypatch):
         run(tmp_path / "out", cluster="local")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cluster", [None, pytest.param("local", marks=pytest.mark.slow)])
 def test_a_process_that_is_killed_is_replaced(tmp_path, expected, monkeypatch, cluster):
     """By SIGKILL in the middle of a trial: nothing is lost, nothing there twice."""

@@ -303,6 +303,7 @@ def test_one_challenger_is_not_corrected():
     assert _one(_item_rows()).confidence == 0.95
 
 
+@pytest.mark.slow
 def test_any_of_several_challengers_errs_as_rarely_as_one():
     drawn, wrong = np.random.default_rng(1), {"bonferroni": 0, "none": 0}
     for _ in range(400):
