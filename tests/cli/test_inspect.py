@@ -74,7 +74,7 @@ def test_a_text_adds_the_entropy_and_a_page_the_pictures(tmp_path):
 MODERNBERT = hf.ModernBertConfig(
     vocab_size=280,
     hidden_size=32,
-    num_hidden_layers=1,
+    num_hidden_layers=2,
     num_attention_heads=4,
     intermediate_size=32,
     pad_token_id=0,
