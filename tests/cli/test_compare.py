@@ -47,15 +47,6 @@ def run(*arguments):
 
 
 @pytest.fixture
-def in_process(request, monkeypatch):
-    from tradeoffs.conftest import InProcess
-
-    from askew.tradeoffs._running import trials
-
-    monkeypatch.setattr(trials, "ProcessPoolExecutor", InProcess)
-
-
-@pytest.fixture
 def mine(tmp_path, monkeypatch, request):
     name = f"mine_{request.node.name.translate(dict.fromkeys(map(ord, '[]:.- '), '_'))}"
     (tmp_path / f"{name}.py").write_text(EXPERIMENT)

@@ -13,15 +13,6 @@ from askew.tradeoffs import Choice, Range
 SMALL = ["--steps", 20, "--candidates", 6, "--finalists", 1, "--seeds", 5, "--jobs", 1]
 
 
-@pytest.fixture
-def in_process(monkeypatch):
-    from tradeoffs.conftest import InProcess
-
-    from askew.tradeoffs._running import trials
-
-    monkeypatch.setattr(trials, "ProcessPoolExecutor", InProcess)
-
-
 def run(*words):
     return CliRunner().invoke(app, ["find", *map(str, words)])
 

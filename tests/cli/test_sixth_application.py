@@ -30,15 +30,6 @@ def data(tmp_path):
     return path
 
 
-@pytest.fixture
-def in_process(monkeypatch):
-    from tradeoffs.conftest import InProcess
-
-    from askew.tradeoffs._running import trials
-
-    monkeypatch.setattr(trials, "ProcessPoolExecutor", InProcess)
-
-
 def test_it_is_compared_tuned_and_reported(data, tmp_path, in_process):
     out = tmp_path / "out"
     result = run(

@@ -9,15 +9,6 @@ from typer.testing import CliRunner
 from askew.cli import app
 
 
-@pytest.fixture
-def in_process(monkeypatch):
-    from tradeoffs.conftest import InProcess
-
-    from askew.tradeoffs._running import trials
-
-    monkeypatch.setattr(trials, "ProcessPoolExecutor", InProcess)
-
-
 def run(*arguments):
     return CliRunner().invoke(app, ["compare", *map(str, arguments)])
 

@@ -89,7 +89,7 @@ def surroundings(name, tmp_path):
         return [], {"HOME": "/proc/sys", "XDG_CACHE_HOME": None}
     if name == "no shared memory":
         if not shutil.which("unshare") or subprocess.run(["unshare", "-m", "true"]).returncode:
-            pytest.skip("hiding /dev/shm needs unshare and the right to mount")
+            pytest.skip("only root may mount something over /dev/shm, and only with unshare")
         hide = "mount -t tmpfs -o ro none /dev/shm"
         return ["unshare", "-m", "bash", "-c", f'{hide}; exec "$@"', "-"], {}
     return [], {}

@@ -284,6 +284,19 @@ def test_a_diverged_candidate_is_no_finalist(notes, tmp_path):
     assert not {c["name"] for c in diverged} & set(found.finalists)
 
 
+def test_a_training_without_a_validation_score_is_named(notes, tmp_path):
+    class Mute(Planted):
+        def validate(self, model):
+            return None
+
+        def train(self, model, **settings):
+            records = super().train(model, **settings)
+            return [{k: v for k, v in one.items() if k != "eval_loss"} for one in records]
+
+    with pytest.raises(ValueError, match="find: training must record a validation loss; got none"):
+        search(tmp_path / "out", Mute())
+
+
 def test_all_diverged_is_one_line(notes, tmp_path):
     class Hopeless(Planted):
         def validate(self, model):

@@ -94,7 +94,7 @@ class PretrainedEncoder(nn.Module):
         kind = self.encoder.config.model_type
         try:
             table = self.encoder.get_input_embeddings()
-        except NotImplementedError:  # the only way in which transformers says no
+        except NotImplementedError:  # of a model without a table; nothing tells it beforehand
             table = None
         if not isinstance(table, nn.Embedding):
             raise ValueError(

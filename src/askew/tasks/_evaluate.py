@@ -72,8 +72,6 @@ def load_test(
         ValueError: load_test: test pairs are needed in one way; got data None, source None...
     """
     data = None if data is None else Path(data)
-    source = None if source is None else Path(source)
-    target = None if target is None else Path(target)
     aligned = source is not None and target is not None
     require(
         (data is None) == aligned and (source is None) == (target is None),

@@ -9,7 +9,12 @@ from typing import NamedTuple
 from askew._files import read_json, write_json
 from askew._folders import WORK
 from askew.tradeoffs._running.ray import RayCluster
-from askew.tradeoffs._running.trial import ProgressFile, errors_name, learning_curve
+from askew.tradeoffs._running.trial import (
+    ProgressFile,
+    errors_name,
+    learning_curve,
+    validation_score,
+)
 from askew.tradeoffs._running.trials import run_side_by_side
 from askew.tradeoffs._running.work import Work
 from askew.tradeoffs._task import Arm, Model, Task
@@ -125,10 +130,7 @@ def _run_rung(task: Task[Model], arm: Arm, rung: Rung, out: Path) -> None:
     except FloatingPointError:
         _store(out, arm, rung, RungResult(None, None, 0.0, []))
         return
-    score = task.validate(model)
-    if score is None:
-        losses = [record["eval_loss"] for record in records if "eval_loss" in record]
-        score = -losses[-1] if losses else math.nan
+    score = validation_score(task, model, records, of=arm.name, caller="find")
     quality = task.validation_quality(model, items=rung.items) if rung.items else None
     finite = math.isfinite(score) and (quality is None or math.isfinite(quality))
     seconds = max(record["train_seconds"] for record in records)

@@ -207,6 +207,32 @@ def _gap(task: Task[Model], model: Model, evaluation: Evaluation) -> dict[str, f
     return {GAP: gap if metric.better == "higher" else -gap}
 
 
+def validation_score(
+    task: Task[Model], model: Model, records: Records, *, of: str, caller: str
+) -> float:
+    """Return the task's score on validation data, or the last loss there with its sign turned.
+
+    Args:
+        task: The task.
+        model: A trained model.
+        records: Of its training.
+        of: What is trained, for the message.
+        caller: What the message names.
+
+    Returns:
+        The score, higher is better; it may not be finite.
+
+    Raises:
+        ValueError: If the task gives no score and the training recorded no loss.
+    """
+    score = task.validate(model)
+    if score is not None:
+        return float(score)
+    losses = [record["eval_loss"] for record in records if "eval_loss" in record]
+    require(bool(losses), f"{caller}: training must record a validation loss; got none of {of}")
+    return -float(losses[-1])
+
+
 def load_trial(out: str | Path, arm: str, seed: int) -> Trial:
     """Read a finished trial.
 

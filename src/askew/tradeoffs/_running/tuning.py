@@ -15,7 +15,7 @@ from askew._config import load_config
 from askew._files import in_short, read_json, write_json
 from askew._folders import WORK, one_writer
 from askew.tradeoffs._running.ray import RayCluster
-from askew.tradeoffs._running.trial import errors_name
+from askew.tradeoffs._running.trial import errors_name, validation_score
 from askew.tradeoffs._running.trials import on_cluster, run_side_by_side
 from askew.tradeoffs._running.work import Work
 from askew.tradeoffs._task import Arm, Model, Progress, Task
@@ -200,14 +200,15 @@ def _tune(
     if not (out / _JOURNAL).exists():
         shutil.rmtree(out / _SCORES, ignore_errors=True)
     studies = _studies([arm.name for arm in arms], out)
+    finished = {name: _finished(study).keys() for name, study in studies.items()}
     total = (draws + 1) * len(arms)
     running: dict[Path, tuple[optuna.Study, optuna.Trial]] = {}
     work: dict[Path, Work] = {}
     for number in range(draws + 1):
         for arm in arms:
-            study = studies[arm.name]
-            if number in _finished(study):
+            if number in finished[arm.name]:
                 continue
+            study = studies[arm.name]
             trial = _ask(study, tuning.space, number)
             name = f"{arm.name}-draw{number}"
             settings = {"steps": steps[arm.name], "name": name}
@@ -390,11 +391,5 @@ def _score(task: Task[Model], arm: Arm, number: int, steps: int, folder: Path) -
         )
     except FloatingPointError:
         return -math.inf
-    score = task.validate(model)
-    if score is None:
-        losses = [record["eval_loss"] for record in records if "eval_loss" in record]
-        require(
-            bool(losses), f"tune: training must record a validation loss; got none of {arm.name}"
-        )
-        score = -losses[-1]
-    return float(score) if math.isfinite(score) else -math.inf
+    score = validation_score(task, model, records, of=arm.name, caller="tune")
+    return score if math.isfinite(score) else -math.inf
