@@ -4,6 +4,8 @@ from askew._reduction import Reduction
 from askew.losses._adaptive import AdaptiveAsymmetry
 from askew.losses._binary import AsymmetricBCELoss, asymmetric_bce_loss
 from askew.losses._contrastive import AsymmetricContrastiveLoss, asymmetric_contrastive_loss
+from askew.losses._distillation import DistillationLoss, distillation_loss
+from askew.losses._divergences import Divergence, TopK, top_k
 from askew.losses._hill import HillLoss, hill_loss
 from askew.losses._linex import LinExLoss, linex_loss
 from askew.losses._long_tail import (
@@ -47,6 +49,8 @@ __all__ = [
     "AsymmetricRankingLoss",
     "AsymmetricTverskyLoss",
     "AsymmetricUnifiedFocalLoss",
+    "DistillationLoss",
+    "Divergence",
     "ExpectileLoss",
     "HillLoss",
     "LDAMLoss",
@@ -56,6 +60,7 @@ __all__ = [
     "RankingViolations",
     "Reduction",
     "SPLCLoss",
+    "TopK",
     "TwoWayLoss",
     "ael_loss",
     "agce_loss",
@@ -68,6 +73,7 @@ __all__ = [
     "asymmetric_tversky_loss",
     "asymmetric_unified_focal_loss",
     "aul_loss",
+    "distillation_loss",
     "expectile_loss",
     "hill_loss",
     "ldam_loss",
@@ -76,5 +82,6 @@ __all__ = [
     "pinball_loss",
     "ranking_violations",
     "splc_loss",
+    "top_k",
     "two_way_loss",
 ]

@@ -24,6 +24,7 @@ from askew.losses._binary_sides import (
     two_sided_slope,
     value_and_slope,
 )
+from askew.losses._kept_gradient import is_scaled, times
 
 CHUNK = (1 << 17, 1 << 18)
 """Smallest and largest number of elements of a chunk; in between it is a 32nd of the logits.
@@ -67,28 +68,19 @@ class SumWithGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *grad_outputs):
-        """Scale the kept gradient, never in place: the graph may be differentiated again."""
+        """Scale the kept gradient."""
         (grad,) = grad_outputs
         gradient, logits, targets, where = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph=True: the kept gradient has no graph of its own
             slope = two_sided_slope(*mask_and_upcast(logits, targets, where), ctx.settings.sides)
             return (slope * (grad * ctx.settings.scale)).to(logits.dtype), None, None, None
-        if not _is_scaled(logits):
-            grad = grad * ctx.settings.scale
-        if grad.device.type == "cpu" and grad.item() == 1:  # as after loss.backward(): no copy
-            return gradient, None, None, None
-        return gradient * grad, None, None, None
+        return times(gradient, grad, ctx.settings.scale), None, None, None
 
 
 def mask_and_upcast(logits: Tensor, targets: Tensor, where: Tensor | None) -> tuple[Tensor, Tensor]:
     """Upcast both; a hidden element becomes a negative at logit −inf, which costs exactly 0."""
     dtype = compute_dtype(logits)
     return hide(logits, where, float("-inf")).to(dtype), hide(targets, where).to(dtype)
-
-
-def _is_scaled(logits: Tensor) -> bool:
-    """Whether the kept gradient includes the scale: 1 / count would underflow in float16."""
-    return logits.dtype != torch.float16
 
 
 def chunked_sum(
@@ -127,7 +119,7 @@ def _chunks(t: Tensor | None, rows: int, length: int) -> Sequence[Tensor | None]
 
 
 def _scale_and_cast(slope: Tensor, kept: Tensor, scale: float | Tensor) -> None:
-    if _is_scaled(kept) and scale != 1.0:
+    if is_scaled(kept) and scale != 1.0:
         slope *= scale
     if slope.dtype != kept.dtype:
         kept.copy_(slope)
@@ -305,6 +297,6 @@ def _fused(
 ) -> tuple[Tensor, Tensor]:
     x, y = mask_and_upcast(logits, targets, where)
     loss, slope = value_and_slope(x, y, sides)
-    if _is_scaled(logits):
+    if is_scaled(logits):
         slope = slope * scale
     return loss.sum() * scale, slope.to(logits.dtype)

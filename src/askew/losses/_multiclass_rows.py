@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from askew._reduction import compute_dtype, result_dtype
+from askew.losses._kept_gradient import is_scaled, times
 
 BLOCK_LOGITS = 131_072
 """Logits of a block: enough to outweigh the overhead of its calls, few enough for a cache."""
@@ -79,22 +80,13 @@ class FocalSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *grad_outputs):
-        """Scale the kept gradient, never in place: the graph may be differentiated again."""
+        """Scale the kept gradient."""
         (grad,) = grad_outputs
         gradient, logits = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph=True: the kept gradient has no graph of its own
             slope = _differentiable_gradient(logits, ctx.rows, ctx.smoothing)
             return (slope * (grad * ctx.scale)).to(logits.dtype), None, None, None
-        if not _is_scaled(logits):
-            grad = grad * ctx.scale
-        if grad.device.type == "cpu" and grad.item() == 1:  # as after loss.backward(): no copy
-            return gradient, None, None, None
-        return gradient * grad, None, None, None
-
-
-def _is_scaled(logits: Tensor) -> bool:
-    """Whether the kept gradient includes the scale: 1 / count would underflow in float16."""
-    return logits.dtype != torch.float16
+        return times(gradient, grad, ctx.scale), None, None, None
 
 
 def blockwise_sum(
@@ -137,12 +129,12 @@ def _block_sum(
         return loss.sum()
     slope = focal_slope(nll, rows)
     spread = slope if smoothing is None else slope + smoothing.sum()
-    if _is_scaled(out):
+    if is_scaled(out):
         slope, spread = slope * scale, spread * scale
     # log p → p → (f + Σ s) p → … − f at the target
     log_p.exp_().mul_(spread.unsqueeze(1)).scatter_add_(1, target, -slope.unsqueeze(1))
     if smoothing is not None:
-        log_p.sub_(smoothing * scale if _is_scaled(out) else smoothing)
+        log_p.sub_(smoothing * scale if is_scaled(out) else smoothing)
     if rows.kept is not None:
         log_p.masked_fill_(~rows.kept.unsqueeze(1), 0.0)
     if out is not log_p:

@@ -27,6 +27,7 @@ from askew.models._qa_cost import (
     qa_question_flops,
     qa_training_flops,
 )
+from askew.models._shrink import Removal, kept_layers, shrink
 from askew.models._torch_engine import TorchEngine
 from askew.models._translation import AsymmetricTranslationModel
 from askew.models._translator import Hypothesis, Translator
@@ -61,11 +62,13 @@ __all__ = [
     "QAParameterCount",
     "QuestionAnswerer",
     "Reading",
+    "Removal",
     "TokenHypothesis",
     "TorchEngine",
     "Translator",
     "attention_map",
     "build_on_meta",
+    "kept_layers",
     "load_checkpoint",
     "load_qa_model",
     "load_translation_model",
@@ -76,6 +79,7 @@ __all__ = [
     "qa_training_flops",
     "read_attention",
     "read_encoder_config",
+    "shrink",
     "write_attention_page",
     "write_checksums",
 ]
