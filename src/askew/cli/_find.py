@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -48,8 +48,11 @@ _SEARCHED = """
 class SearchOptions(VerdictOptions):
     """Options for a search."""
 
-    minutes: float = option(
-        28.0, "CPU-minutes of all training, 60 % for the search and 40 % for its confirmation."
+    minutes: float | None = option(
+        None,
+        "CPU-minutes of all training, 60 % for the search and 40 % for its confirmation; 28 by "
+        "default. Without them and without data, the numbers below are the same everywhere.",
+        show_default=False,
     )
     steps: int | None = option(
         None,
@@ -61,7 +64,12 @@ class SearchOptions(VerdictOptions):
     candidates: int | None = option(
         None, "Number of candidates; by default what the minutes buy.", show_default=False
     )
-    finalists: int = option(2, "Candidates that are confirmed, 3 at most.", minimum=1)
+    finalists: int | None = option(
+        None,
+        "Candidates that are confirmed, 3 at most; 2 by default.",
+        minimum=1,
+        show_default=False,
+    )
     seeds: int | None = option(
         None,
         "Fresh seeds of the confirmation; five or more give verdicts; by default what the minutes "
@@ -96,18 +104,13 @@ class SearchOptions(VerdictOptions):
     )
 
     def __post_init__(self) -> None:
-        _ = self.budget, self.bounds, self.numbers, self.frozen
+        _ = self.budget_like(SearchBudget()), self.bounds, self.numbers, self.frozen
 
-    @property
-    def budget(self) -> SearchBudget:
-        """What the search may spend."""
-        return SearchBudget(
-            minutes=self.minutes,
-            steps=self.steps,
-            candidates=self.candidates,
-            finalists=self.finalists,
-            seeds=self.seeds,
-        )
+    def budget_like(self, usual: SearchBudget) -> SearchBudget:
+        """Return what the search may spend: the usual budget with the numbers that are given."""
+        given = {field.name: getattr(self, field.name) for field in fields(SearchBudget)}
+        given = {name: number for name, number in given.items() if number is not None}
+        return replace(SearchBudget() if self.minutes is not None else usual, **given)
 
     @property
     def bounds(self) -> dict[str, float]:
@@ -186,6 +189,7 @@ def _find_application(application: Application, options: Any, run: SearchOptions
             run.space_of(application.space(setup.task, options)),
             setup.arms,
             str(setup.settings["match"]),
+            application.search_budget(options),
             run,
         )
         folder = _prepare(setup.task, call, run)
@@ -209,7 +213,7 @@ def _find_experiment(options: SearchedExperimentOptions, run: SearchOptions) -> 
         given = load_experiment(options.experiment, "find")
         experiment = replace(given, space=run.space_of(given.space))
         assert experiment.space is not None
-        call = _call(experiment.space, experiment.arms, options.match, run)
+        call = _call(experiment.space, experiment.arms, options.match, SearchBudget(), run)
         folder = _prepare(experiment, call, run)
     set_up_torch(run.threads)
     with exit_on_interrupt(folder):
@@ -226,12 +230,14 @@ def _check_packages(run: SearchOptions) -> None:
             import_module("ray")
 
 
-def _call(space: "Space", start: "Sequence[Arm]", match: str, run: SearchOptions) -> dict[str, Any]:
+def _call(
+    space: "Space", start: "Sequence[Arm]", match: str, usual: SearchBudget, run: SearchOptions
+) -> dict[str, Any]:
     """Return the arguments of a search besides task, folder and what its end does not depend on."""
     return {
         "space": space,
         "start": start,
-        "budget": run.budget,
+        "budget": run.budget_like(usual),
         "match": "nothing" if run.at_most else match,
         "at_most": run.bounds,
         "threads": run.threads,

@@ -27,6 +27,7 @@ from askew.models._qa_cost import (
     qa_question_flops,
     qa_training_flops,
 )
+from askew.models._seq2seq import Seq2Seq, load_seq2seq
 from askew.models._shrink import Removal, kept_layers, shrink
 from askew.models._torch_engine import TorchEngine
 from askew.models._translation import AsymmetricTranslationModel
@@ -63,6 +64,7 @@ __all__ = [
     "QuestionAnswerer",
     "Reading",
     "Removal",
+    "Seq2Seq",
     "TokenHypothesis",
     "TorchEngine",
     "Translator",
@@ -71,6 +73,7 @@ __all__ = [
     "kept_layers",
     "load_checkpoint",
     "load_qa_model",
+    "load_seq2seq",
     "load_translation_model",
     "model_fingerprint",
     "model_kind",

@@ -141,7 +141,7 @@ FAMILIES = {
 """By `model_type`; M2M100 is also NLLB."""
 
 
-def family_of(config: PreTrainedConfig) -> Family:
+def family_of(config: PreTrainedConfig, *, caller: str = "shrink") -> Family:
     """Find the family of a model.
 
     Raises:
@@ -150,7 +150,7 @@ def family_of(config: PreTrainedConfig) -> Family:
     kind = getattr(config, "model_type", None)
     require(
         kind in FAMILIES,
-        f"shrink: the model must be an encoder-decoder of {', '.join(sorted(FAMILIES))}; got "
+        f"{caller}: the model must be an encoder-decoder of {', '.join(sorted(FAMILIES))}; got "
         f"model_type {kind!r}",
     )
     return FAMILIES[kind]

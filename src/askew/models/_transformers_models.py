@@ -16,7 +16,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_module_registration_hook
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from askew._check import require
 from askew._files import in_short, parse_json
@@ -155,6 +162,21 @@ def read_tokenizer(folder: Path) -> Any:
     if files and not any((folder / name).is_file() for name in files):
         raise ValueError(f"a file of the vocabulary is missing: {' or '.join(files)}")
     return tokenizer
+
+
+def read_feature_extractor(folder: Path) -> Any:
+    """Read what turns recordings into the inputs of a model of transformers.
+
+    Raises:
+        ValueError: If there is none, or its settings name code.
+        Exception: Whatever its settings lead to.
+    """
+    path = folder / "preprocessor_config.json"
+    require(path.is_file(), f"the folder must hold {path.name}; got {folder}")
+    checked_values("load_seq2seq", parse_json(path.read_text(encoding="utf-8")), path)
+    return AutoFeatureExtractor.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
 
 
 def check_fits(

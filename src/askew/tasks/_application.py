@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from askew._budget import SearchBudget
 from askew._config import parse_setting, read_toml
 
 if TYPE_CHECKING:
@@ -256,6 +257,7 @@ class Application:
             the first trial. It takes a file for its results and a progress callback, and returns
             the task.
         space: Takes the task and the options; returns what `askew find` searches.
+        search_budget: Takes the options; returns the usual budget of a search.
         train: How `askew train` trains one model; None if it does not.
         evaluate: How `askew evaluate` scores a trained model; None if it does not.
 
@@ -276,6 +278,7 @@ class Application:
         None
     )
     space: "Callable[[Any, Any], Space] | None" = None
+    search_budget: Callable[[Any], SearchBudget] = lambda options: SearchBudget()
     train: Training | None = None
     evaluate: Scoring | None = None
 

@@ -14,6 +14,7 @@ APPLICATIONS = {
         make_arms=translation.make_arms,
         budget=translation.budget,
         space=translation.space,
+        search_budget=translation.search_budget,
         notes=translation.notes,
         teach=translation.teach,
         train=translation.TRAINING,

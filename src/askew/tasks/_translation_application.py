@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from askew._budget import SearchBudget
 from askew._check import require
 from askew.tasks._application import (
     MatchedOptions,
@@ -241,6 +242,12 @@ def space(task: "TranslationTask", options: TranslationComparison) -> "Space":
     sides = ("encoder", "decoder")
     rates = {side: task.search_space()[f"training.{side}.lr"] for side in sides}
     return sides_space(sides, SIZES[options.preset][0], rates)
+
+
+def search_budget(options: TranslationComparison) -> SearchBudget:
+    """Return the usual budget of a search: of our own data the same on every machine."""
+    is_own = options.data is None and options.source is None and options.preset == "small"
+    return SearchBudget(steps=450, candidates=96, seeds=5) if is_own else SearchBudget()
 
 
 def notes(task: "TranslationTask", options: TranslationOptions) -> Iterator[str]:

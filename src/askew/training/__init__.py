@@ -3,6 +3,14 @@
 from askew.training._average import WeightAverage
 from askew.training._callbacks import last_checkpoint
 from askew.training._config import Decay, PartConfig, RunConfig, SideConfig, TrainingConfig
+from askew.training._distillation import (
+    DistillationObjective,
+    Lesson,
+    Lessons,
+    distil,
+    freeze_encoder,
+)
+from askew.training._distillation_config import DistillationConfig
 from askew.training._examples import EpochBatches, TranslationExamples, collate_translation
 from askew.training._objective import TranslationObjective
 from askew.training._optimizer import rise_and_fall, training_optimizer, training_scheduler
@@ -15,8 +23,12 @@ from askew.training._trainer import OnRecord, TokenBatchTrainer, train_model
 
 __all__ = [
     "Decay",
+    "DistillationConfig",
+    "DistillationObjective",
     "EncoderPartConfig",
     "EpochBatches",
+    "Lesson",
+    "Lessons",
     "LogsPartRates",
     "OnRecord",
     "PartConfig",
@@ -34,6 +46,8 @@ __all__ = [
     "WindowQuestion",
     "collate_questions",
     "collate_translation",
+    "distil",
+    "freeze_encoder",
     "last_checkpoint",
     "load_sharded",
     "rise_and_fall",

@@ -1,0 +1,80 @@
+"""The settings of a distillation."""
+
+import math
+from dataclasses import dataclass
+
+from askew._check import require
+from askew.losses import Divergence
+from askew.training._config import RunConfig, require_finite, require_share, require_word
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DistillationConfig(RunConfig):
+    r"""How a student learns from its teacher.
+
+    .. math:: w_{ce}\operatorname{CE}(\text{labels}) + w_{kl}\,T^2\,D(\text{teacher},\text{student})
+
+    Attributes:
+        cross_entropy_weight: Of the cross-entropy, >= 0.
+        divergence_weight: Of the divergence from the teacher's distributions, >= 0; 0 needs no
+            teacher.
+        divergence: Its direction, as `distillation_loss` describes it.
+        skew: As in `distillation_loss`.
+        temperature: As in `distillation_loss`.
+        top_k: How many probabilities of the teacher are kept for each token; the others count as
+            one class.
+        freeze_encoder: Whether the encoder keeps its weights, except in the last steps. Its states
+            are then computed once, and a step costs the decoder alone.
+        unfrozen_share: Share of the steps, the last ones, in which a frozen encoder learns, too.
+        unfrozen_rate: Learning rate of the encoder in these, as a share of `lr`. All other settings
+            are those of `RunConfig`.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Example:
+        >>> DistillationConfig(steps=100).temperature
+        2.0
+
+    References:
+        Distil-Whisper, 2023, arXiv:2311.00430 (weights, frozen encoder).
+    """
+
+    lr: float = 5e-4
+    cross_entropy_weight: float = 0.8
+    divergence_weight: float = 1.0
+    divergence: Divergence = "forward"
+    skew: float | None = None
+    temperature: float = 2.0
+    top_k: int = 8
+    freeze_encoder: bool = True
+    unfrozen_share: float = 0.1
+    unfrozen_rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        RunConfig.__post_init__(self)
+        name = type(self).__name__
+        for key in ("cross_entropy_weight", "divergence_weight"):
+            value = getattr(self, key)
+            require(value >= 0, f"{name}: {key} must be >= 0; got {key} {value}")
+            require_finite(name, key, value)
+        require(
+            self.cross_entropy_weight + self.divergence_weight > 0,
+            f"{name}: cross_entropy_weight or divergence_weight must be positive; got 0 for both",
+        )
+        require(
+            0 < self.temperature < math.inf,
+            f"{name}: temperature must be positive; got temperature {self.temperature}",
+        )
+        require(self.top_k >= 1, f"{name}: top_k must be positive; got top_k {self.top_k}")
+        require_word(name, "divergence", self.divergence, ("forward", "reverse", "skewed", "js"))
+        require_share(name, "unfrozen_share", self.unfrozen_share)
+        require(
+            self.unfrozen_rate > 0,
+            f"{name}: unfrozen_rate must be positive; got unfrozen_rate {self.unfrozen_rate}",
+        )
+
+    @property
+    def unfrozen_steps(self) -> int:
+        """Number of the last steps in which a frozen encoder learns, too."""
+        return round(self.unfrozen_share * self.steps) if self.freeze_encoder else 0
