@@ -103,7 +103,7 @@ def run(folder, command):
         os._exit(code)
 
 
-def untimed_latencies(task, *configs):
+def untimed_latencies(task, *configs, rounds=1):
     """Stand for the clock of a search, which decides between candidates of equal score."""
     return [0.001 * (1 + config.dropout) for config in configs]
 

@@ -109,12 +109,12 @@ def latency_ratio(task: Task[Any], config: Any, other: Any) -> float:
     return one / two
 
 
-def latencies(task: Task[Any], *configs: Any) -> list[float]:
+def latencies(task: Task[Any], *configs: Any, rounds: int = _LATENCY_ROUNDS) -> list[float]:
     """Time single answers of models with initial weights in turn; return the median seconds."""
     models = [task.build(each, 0).eval() for each in configs]
     spent: list[list[float]] = [[] for _ in models]
     with torch.no_grad():
-        for turn in range(_LATENCY_ROUNDS + 1):
+        for turn in range(rounds + 1):
             for seconds, model in zip(spent, models, strict=True):
                 started = time.perf_counter()
                 task.time_answers(model, items=_LATENCY_ITEMS)

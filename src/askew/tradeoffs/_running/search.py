@@ -28,7 +28,7 @@ LATENCY_TOLERANCE = 0.05
 """The same of a matched latency, which is measured."""
 LOWEST_CORRELATION = 0.5
 """Below this rank correlation of two rungs, half of the candidates are promoted to the next."""
-_TIMED_TOGETHER = 6
+_TIMED_TOGETHER, _TIMING_ROUNDS = 6, 5  # finalists are timed again
 
 
 def search(plan: SearchPlan[Model], cluster: RayCluster | None, watcher: Watcher) -> Searched:
@@ -387,7 +387,9 @@ class CandidateCosts(Generic[Model]):
         for start in range(0, len(new), _TIMED_TOGETHER):
             keys = new[start : start + _TIMED_TOGETHER]
             configs = [arms[key].config for key in keys]
-            reference, *others = latencies(self.plan.task, self.base.config, *configs)
+            reference, *others = latencies(
+                self.plan.task, self.base.config, *configs, rounds=_TIMING_ROUNDS
+            )
             base = self._latencies.setdefault(self._key(self.base), 1000 * reference)
             for key, seconds in zip(keys, others, strict=True):
                 self._latencies.setdefault(key, base * seconds / reference)
