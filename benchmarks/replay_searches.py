@@ -181,7 +181,7 @@ def main() -> None:
 
 
 def rungs(table: Table) -> dict[str, float]:
-    """Rank correlations with the quality, over all shapes: of other seeds than it is the mean of."""
+    """Rank correlations, over all shapes, with the quality on the other seeds."""
     correlations = {}
     for place in range(table.losses.shape[2]):
         each = []

@@ -4,6 +4,7 @@ import copy
 import math
 import pickle
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
-from askew.optim import constant, cosine, freeze_until, inverse_sqrt, join, linear, step_decay
+from askew.optim import constant, cosine, freeze_until, inverse_sqrt, join, linear, step_decay, wsd
 from askew.optim import warmup as warm_up
 
 
@@ -85,6 +86,10 @@ def test_schedules_equal_those_of_transformers():
     ):
         theirs = rates_of(lambda o, make=make: make(o, 9, 100), 101)
         assert [ours(step) for step in range(101)] == pytest.approx(theirs, rel=1e-12, abs=1e-15)
+    settings = {"num_warmup_steps": 9, "num_training_steps": 109, "num_decay_steps": 40}
+    make = partial(transformers.get_wsd_schedule, decay_type="linear", **settings)
+    ours = warm_up(9, wsd(100))
+    assert [ours(step) for step in range(109)] == pytest.approx(rates_of(make, 109), abs=1e-12)
     theirs = rates_of(lambda o: transformers.get_inverse_sqrt_schedule(o, 9), 120)
     ours = warm_up(9, inverse_sqrt(9))
     assert [ours(step) for step in range(120)] == pytest.approx(theirs, rel=1e-12)
@@ -109,9 +114,16 @@ def test_closed_forms():
     assert join(constant(3.0), at=[])(7) == 3.0
 
 
+def test_a_stable_part_is_the_beginning_of_a_longer_one():
+    short, long = wsd(100), wsd(1000)
+    assert [short(t) for t in range(60)] == [long(t) for t in range(60)] == [1.0] * 60
+    assert [wsd(50, decay=1.0)(t) for t in range(60)] == [linear(50)(t) for t in range(60)]
+    assert [wsd(10, decay=0.3, end=0.4)(t) for t in (7, 8, 10)] == pytest.approx([1, 0.8, 0.4])
+
+
 def test_the_end_is_exactly_the_one_asked_for_and_stays():
     for end in (0.0, 0.1, 1 / 3, 1.0):
-        for schedule in (cosine(37, end=end), linear(37, end=end)):
+        for schedule in (cosine(37, end=end), linear(37, end=end), wsd(37, end=end)):
             assert schedule(0) == 1.0
             assert {schedule(step) for step in (37, 38, 10**9)} == {end}
 
@@ -125,6 +137,7 @@ plain = st.one_of(
     st.builds(linear, lengths, end=shares),
     st.builds(step_decay, lengths, factor=shares),
     st.builds(inverse_sqrt, lengths),
+    st.builds(wsd, lengths, decay=st.floats(0.01, 1), end=shares),
 )
 nested = st.recursive(
     plain,
@@ -164,6 +177,9 @@ def test_plain_schedules_never_rise(schedule, step):
 
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: cosine(0), "cosine: steps must be >= 1; got steps 0"),
+    (lambda: wsd(0), "wsd: steps must be >= 1; got steps 0"),
+    (lambda: wsd(9, decay=0.0), "wsd: decay must be in (0, 1]; got decay 0.0"),
+    (lambda: wsd(9, end=-1.0), "wsd: end must be finite and >= 0; got end -1.0"),
     (lambda: linear(-3), "linear: steps must be >= 1; got steps -3"),
     (lambda: warm_up(-1), "warmup: steps must be >= 0; got steps -1"),
     (lambda: step_decay(0), "step_decay: every must be >= 1; got every 0"),

@@ -116,7 +116,9 @@ class Even(Planted):
 def notes(tmp_path, in_process, monkeypatch):
     monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
     monkeypatch.setattr(
-        search_module, "latencies", lambda task, *configs: [c.encoder.num_layers for c in configs]
+        search_module,
+        "latencies",
+        lambda task, *configs, rounds: [c.encoder.num_layers for c in configs],
     )
     (tmp_path / "notes").touch()
     return lambda: [json.loads(line) for line in (tmp_path / "notes").read_text().splitlines()]
@@ -240,7 +242,7 @@ def test_a_cluster_gives_the_same_result_though_a_worker_is_killed(notes, tmp_pa
 def test_models_of_one_size_have_one_latency_after_a_crash_too(notes, tmp_path, monkeypatch):
     ticks = itertools.count(1.0)
     monkeypatch.setattr(
-        search_module, "latencies", lambda task, *configs: [next(ticks) for _ in configs]
+        search_module, "latencies", lambda task, *configs, rounds: [next(ticks) for _ in configs]
     )
     numbers = {name: Choice(values=(1, 2)) for name in SPACE.numbers}
     numbers["encoder.dropout"] = Range(low=0.0, high=0.5)

@@ -54,14 +54,14 @@ def test_smoothing_is_a_share_below_one(value):
 
 
 def test_schedule_is_one_of_four():
-    for schedule in ("linear", "cosine", "inverse_sqrt", "constant"):
+    for schedule in ("linear", "cosine", "inverse_sqrt", "constant", "wsd"):
         assert TrainingConfig(steps=10, schedule=schedule).schedule == schedule
 
 
 @pytest.mark.unhooked
 def test_refuses_another_schedule():
     with pytest.raises(
-        ValueError, match="linear, cosine, inverse_sqrt or constant; got schedule 'step'"
+        ValueError, match="linear, cosine, inverse_sqrt, constant or wsd; got schedule 'step'"
     ):
         TrainingConfig(steps=10, schedule="step")
 
@@ -102,7 +102,7 @@ def test_refuses_unknown_words(name):
         ("lr", 0.0, "positive"),
         ("warmup_steps", -1, ">= 0"),
         ("weight_decay", -0.5, ">= 0"),
-        ("schedule", "step", "linear, cosine, inverse_sqrt or constant"),
+        ("schedule", "step", "linear, cosine, inverse_sqrt, constant or wsd"),
         ("bpe_dropout", 1.5, r"in \[0, 1\]"),
     ],
 )

@@ -15,9 +15,10 @@ from askew.cli._exits import every_failure_in_one_line
 from askew.cli._export import export_command
 from askew.cli._find import make_find_app
 from askew.cli._inspect import inspect_command
-from askew.cli._options import OneLineCommand, paragraphs
+from askew.cli._options import OneLineCommand, make_command, paragraphs
 from askew.cli._parts import parts_command
 from askew.cli._report import report_command
+from askew.cli._shrink import ShrinkOptions, shrink_command
 from askew.cli._streams import encode_all_text, show
 from askew.cli._train import make_train_app
 from askew.cli._translate import translate_command
@@ -26,6 +27,7 @@ from askew.tasks import APPLICATIONS, Application
 _COMMANDS = {
     "translate": translate_command,
     "answer": answer_command,
+    "shrink": make_command(shrink_command, ShrinkOptions),
     "export": export_command,
     "report": report_command,
     "inspect": inspect_command,

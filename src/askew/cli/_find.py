@@ -183,6 +183,7 @@ def _find_application(application: Application, options: Any, run: SearchOptions
         return
     with exit_on_user_error():
         _check_packages(run)
+        options = application.search_options(options)
         setup = application.setup(options)
         assert application.space is not None
         call = _call(

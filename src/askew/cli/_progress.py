@@ -113,10 +113,18 @@ class TrainingProgress(_Bar):
     """Shows the progress of one training; called with the number of steps done and of all."""
 
     speed = ""
+    doing = "training"
+
+    def stage(self, name: str) -> None:
+        """Show the name of the current stage."""
+        self.doing, self.speed = name, ""
+        self.bar.update(self.line, description=name, completed=0, total=None)
+        self.print(f"{name} …")
 
     def __call__(self, step: int, steps: int) -> None:
         """Show the finished steps."""
-        self.bar.update(self.line, completed=step, total=steps, description=f"training{self.speed}")
+        text = f"{self.doing}{self.speed}"
+        self.bar.update(self.line, completed=step, total=steps, description=text)
 
     def record(self, record: Mapping[str, float]) -> None:
         """Show the losses and the speed of the newest record."""

@@ -11,7 +11,14 @@ from askew.metrics._answers import (
 )
 from askew.metrics._bleu_tokenizers import bleu_tokenizer, tokenizer_note
 from askew.metrics._placeholders import Survival, placeholder_survival
-from askew.metrics._translation import CorpusScore, bleu, chrf, exact_match
+from askew.metrics._translation import (
+    CorpusScore,
+    bleu,
+    chrf,
+    exact_match,
+    sentence_chrf,
+    word_error_rate,
+)
 
 __all__ = [
     "CorpusScore",
@@ -28,5 +35,7 @@ __all__ = [
     "normalize_answer",
     "placeholder_survival",
     "recall_at",
+    "sentence_chrf",
     "tokenizer_note",
+    "word_error_rate",
 ]

@@ -1,5 +1,6 @@
 """Scores of translations: of the whole test set and per sentence."""
 
+import string
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -9,6 +10,8 @@ from sacrebleu.metrics.chrf import CHRF
 
 from askew._check import refuse_string, require
 from askew.metrics._bleu_tokenizers import bleu_tokenizer, check_tokenizer
+
+_PUNCTUATION = string.punctuation + "“”«»…¿¡"
 
 
 class CorpusScore(NamedTuple):
@@ -120,6 +123,80 @@ def exact_match(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusS
     pairs = zip(hypotheses, references, strict=True)
     items = tuple(float(h.strip() == r.strip()) for h, r in pairs)
     return CorpusScore(sum(items) / len(items), items, "exact match, stripped")
+
+
+def sentence_chrf(hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
+    """Compute chrF2 of every sentence on its own, 0 to 100, with sacreBLEU.
+
+    Args:
+        hypotheses: One translation per sentence.
+        references: One reference per sentence.
+
+    Returns:
+        One score per sentence; their mean is not the score of the corpus.
+
+    Raises:
+        ValueError: If there are no sentences or the counts differ.
+        TypeError: If one side is a string and not a list of them.
+
+    Example:
+        >>> [round(score) for score in sentence_chrf(["um gato", "um"], ["um gato", "dois"])]
+        [100, 0]
+    """
+    _check_counts("sentence_chrf", hypotheses, references)
+    metric = CHRF()
+    pairs = zip(hypotheses, references, strict=True)
+    return [metric.sentence_score(h, [r]).score for h, r in pairs]
+
+
+def word_error_rate(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusScore:
+    r"""Compute the words that are wrong, missing or too many, over the words of the references.
+
+    .. math:: \frac{\sum_i d(h_i, r_i)}{\sum_i |r_i|}
+
+    d is the smallest number of words to replace, leave out or add. Words are what white space
+    separates, in lower case and without punctuation at their ends.
+
+    Args:
+        hypotheses: One transcript per recording.
+        references: One reference per recording.
+
+    Returns:
+        The rate, at least 0, and its pseudo-values; lower is better.
+
+    Raises:
+        ValueError: If there are no references, none has a word, or the counts differ.
+        TypeError: If one side is a string and not a list of them.
+
+    Example:
+        >>> word_error_rate(["Two cats."], ["two black cats"]).value
+        0.3333333333333333
+    """
+    _check_counts("word_error_rate", hypotheses, references)
+    pairs = [(_words(h), _words(r)) for h, r in zip(hypotheses, references, strict=True)]
+    counts = np.array([(_edits(h, r), len(r)) for h, r in pairs])
+    total = counts.sum(0)
+    require(total[1] > 0, "word_error_rate: the references must have words; got none")
+    value = float(total[0] / total[1])
+    items = _jackknife(value, counts, lambda left: float(left[0] / max(left[1], 1)))
+    return CorpusScore(value, items, "word error rate, lower case, without punctuation")
+
+
+def _words(text: str) -> list[str]:
+    stripped = (word.strip(_PUNCTUATION) for word in text.lower().split())
+    return [word for word in stripped if word]
+
+
+def _edits(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return the Levenshtein distance."""
+    row = list(range(len(other) + 1))
+    for place, word in enumerate(one, 1):
+        diagonal, row[0] = row[0], place
+        for column, rival in enumerate(other, 1):
+            changed = diagonal + (word != rival)
+            diagonal = row[column]
+            row[column] = min(changed, diagonal + 1, row[column - 1] + 1)
+    return row[-1]
 
 
 def _check_counts(name: str, hypotheses: Sequence[str], references: Sequence[str]) -> None:

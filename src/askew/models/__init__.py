@@ -28,7 +28,7 @@ from askew.models._qa_cost import (
     qa_training_flops,
 )
 from askew.models._seq2seq import Seq2Seq, load_seq2seq
-from askew.models._shrink import Removal, kept_layers, shrink
+from askew.models._shrink import Keep, Removal, choose_layers, kept_layers, shrink
 from askew.models._torch_engine import TorchEngine
 from askew.models._translation import AsymmetricTranslationModel
 from askew.models._translator import Hypothesis, Translator
@@ -56,6 +56,7 @@ __all__ = [
     "Encoded",
     "Engine",
     "Hypothesis",
+    "Keep",
     "ModelKind",
     "PretrainedEncoder",
     "QAConfig",
@@ -70,6 +71,7 @@ __all__ = [
     "Translator",
     "attention_map",
     "build_on_meta",
+    "choose_layers",
     "kept_layers",
     "load_checkpoint",
     "load_qa_model",

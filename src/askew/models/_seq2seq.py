@@ -1,10 +1,11 @@
 """An encoder-decoder with what reads its inputs and writes its outputs, whatever its family."""
 
+import copy
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -48,6 +49,15 @@ class Seq2Seq(ABC):
     def __init__(self, model: PreTrainedModel, folder: Path) -> None:
         self.model = model
         self.folder = folder
+
+    hears = False
+    """Whether sources are paths of recordings."""
+
+    def of(self, model: PreTrainedModel) -> Self:
+        """Return the same for another model of the family, such as a student."""
+        other = copy.copy(self)
+        other.model = model
+        return other
 
     @abstractmethod
     def read(self, sources: Sequence[str]) -> list[Row]:
@@ -183,6 +193,8 @@ class TextSeq2Seq(Seq2Seq):
 
 class SpeechSeq2Seq(TextSeq2Seq):
     """A model of transformers that reads recordings, by their paths, and writes text."""
+
+    hears = True
 
     def __init__(self, model: PreTrainedModel, folder: Path) -> None:
         super().__init__(model, folder)

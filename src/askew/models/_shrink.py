@@ -87,6 +87,49 @@ def shrink(
         Distil-Whisper, 2023, arXiv:2311.00430 (spread). Iterative Layer Pruning for Efficient
         Translation Inference, 2025, arXiv:2510.22763 (measured).
     """
+    kept = choose_layers(
+        model,
+        encoder_layers=encoder_layers,
+        decoder_layers=decoder_layers,
+        keep=keep,
+        loss=loss,
+        on_removal=on_removal,
+    )
+    return copy.deepcopy(_student(model, family_of(model.config), kept))
+
+
+def choose_layers(
+    model: PreTrainedModel,
+    *,
+    encoder_layers: int | None = None,
+    decoder_layers: int | None = None,
+    keep: Keep | Mapping[str, Keep] = "spread",
+    loss: Callable[[PreTrainedModel], float] | None = None,
+    on_removal: Callable[[Removal], None] | None = None,
+) -> dict[str, list[int]]:
+    """Return which layers `shrink` keeps of a model, without cutting it.
+
+    Args:
+        model: As for `shrink`, and so are all others.
+        encoder_layers: How many encoder layers to keep.
+        decoder_layers: How many decoder layers to keep.
+        keep: Which.
+        loss: For "measured", a function from a model to its loss.
+        on_removal: For "measured", called with every layer that was tried.
+
+    Returns:
+        Numbers of layers for "encoder" and "decoder", which `shrink` takes as `keep`.
+
+    Raises:
+        ValueError: As `shrink`.
+
+    Example:
+        >>> from transformers import T5Config, T5ForConditionalGeneration
+        >>> sizes = {"vocab_size": 9, "d_model": 8, "d_kv": 4, "d_ff": 8, "num_heads": 2}
+        >>> teacher = T5ForConditionalGeneration(T5Config(**sizes, num_layers=4))
+        >>> choose_layers(teacher, decoder_layers=2, keep="last")
+        {'encoder': [0, 1, 2, 3], 'decoder': [2, 3]}
+    """
     family = family_of(model.config)
     wanted = {"encoder": encoder_layers, "decoder": decoder_layers}
     rules = _rules(keep, wanted)
@@ -104,7 +147,7 @@ def shrink(
             if loss is None:
                 raise ValueError('shrink: keep "measured" needs a loss; got loss None')
             _measure(model, family, kept, side, counts[side], loss, on_removal or (lambda _: None))
-    return copy.deepcopy(_student(model, family, kept))
+    return kept
 
 
 def _check_counts(family: Family, depths: Mapping[str, int], counts: Mapping[str, int]) -> None:

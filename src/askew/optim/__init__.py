@@ -14,6 +14,7 @@ from askew.optim._schedules import (
     linear,
     step_decay,
     warmup,
+    wsd,
 )
 
 __all__ = [
@@ -37,4 +38,5 @@ __all__ = [
     "preview",
     "step_decay",
     "warmup",
+    "wsd",
 ]

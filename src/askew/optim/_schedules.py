@@ -165,6 +165,43 @@ def inverse_sqrt(timescale: int) -> Schedule:
     return partial(_inverse_sqrt, timescale=timescale)
 
 
+def wsd(steps: int, *, decay: float = 0.4, end: float = 0.0) -> Schedule:
+    r"""Stay stable, then fall linearly in the last part of the training.
+
+    .. math:: m(t) = 1 - (1 - e)\,\frac{\max(0,\;t - (1 - d)\,T)}{d\,T}
+
+    With `warmup` before it this is warm-up, stable, decay. Up to its decay it does not depend on
+    the length of the training, so that a short training is the beginning of a longer one.
+
+    Args:
+        steps: Length T of the training, warm-up left out, >= 1.
+        decay: Share d of the steps in which the rate falls, in (0, 1]; 1 is `linear`.
+        end: Last multiplier e, >= 0.
+
+    Returns:
+        A function from a step to a multiplier.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Example:
+        >>> rate = wsd(100)
+        >>> rate(60), rate(80), rate(100)
+        (1.0, 0.5, 0.0)
+
+    References:
+        MiniCPM, 2024, arXiv:2404.06395. Scaling Laws and Compute-Optimal Training Beyond Fixed
+        Training Durations, 2024, arXiv:2405.18392.
+    """
+    steps = _steps("wsd", "steps", steps)
+    require(0 < decay <= 1, f"wsd: decay must be in (0, 1]; got decay {decay}")
+    _check_number("wsd", "end", end)
+    falling = max(1, round(decay * steps))
+    if falling == steps:
+        return linear(steps, end=end)
+    return join(constant(), linear(falling, end=end), at=[steps - falling])
+
+
 def join(*schedules: Schedule, at: Sequence[int]) -> Schedule:
     """Follow several schedules one after the other, each counted from its own step 0.
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from askew.tasks._qa_evaluate import evaluate_answerer
     from askew.tasks._qa_presets import QA_SHAPES, qa_preset
     from askew.tasks._retrieval import RetrievalTask, RetrievalTrainingConfig, retrieval_scores
+    from askew.tasks._shrink import Shrinking, Shrunk, prepare_shrinking, shrink_folder
     from askew.tasks._tabular import MLP, MLPConfig, TableTask, TableTrainingConfig
     from askew.tasks._tabular_data import (
         SplitTable,
@@ -74,6 +75,8 @@ __all__ = [
     "ScoringOptions",
     "SettingOptions",
     "Setup",
+    "Shrinking",
+    "Shrunk",
     "Sources",
     "Split",
     "SplitTable",
@@ -100,6 +103,7 @@ __all__ = [
     "load_unseen_digits",
     "load_yeast",
     "option",
+    "prepare_shrinking",
     "prepare_training",
     "qa_preset",
     "qa_task",
@@ -109,6 +113,7 @@ __all__ = [
     "retrieval_scores",
     "search_folder",
     "shipped_questions",
+    "shrink_folder",
     "split_table",
     "teach",
     "train_into",
@@ -128,6 +133,7 @@ _HOMES = {
     "_qa_evaluate": "evaluate_answerer",
     "_qa_presets": "QA_SHAPES qa_preset",
     "_retrieval": "RetrievalTask RetrievalTrainingConfig retrieval_scores",
+    "_shrink": "Shrinking Shrunk prepare_shrinking shrink_folder",
     "_tabular": "MLP MLPConfig TableTask TableTrainingConfig",
     "_tabular_data": "SplitTable TableRows load_eights load_unseen_digits load_yeast split_table",
     "_tabular_files": "read_table_file",

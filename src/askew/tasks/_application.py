@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import MISSING, dataclass, field
+from dataclasses import MISSING, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -258,6 +258,7 @@ class Application:
             the task.
         space: Takes the task and the options; returns what `askew find` searches.
         search_budget: Takes the options; returns the usual budget of a search.
+        search_training: Numbers of training of a search, unless the options set them.
         train: How `askew train` trains one model; None if it does not.
         evaluate: How `askew evaluate` scores a trained model; None if it does not.
 
@@ -279,8 +280,21 @@ class Application:
     )
     space: "Callable[[Any, Any], Space] | None" = None
     search_budget: Callable[[Any], SearchBudget] = lambda options: SearchBudget()
+    search_training: Mapping[str, str] = field(default_factory=dict)
     train: Training | None = None
     evaluate: Scoring | None = None
+
+    def search_options(self, options: Any) -> Any:
+        """Return the options of a search.
+
+        Args:
+            options: An instance of `self.options`.
+        """
+        if not self.search_training:
+            return options
+        given = options.training_settings()
+        new = [f"training.{k}={v}" for k, v in self.search_training.items() if k not in given]
+        return replace(options, set_=[*(options.set_ or ()), *new])
 
     def setup(self, options: Any, budget: "Budget | None" = None) -> Setup:
         """Make the input of `compare` from options.

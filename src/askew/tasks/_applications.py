@@ -15,6 +15,7 @@ APPLICATIONS = {
         budget=translation.budget,
         space=translation.space,
         search_budget=translation.search_budget,
+        search_training={"schedule": "wsd"},  # better in few steps, see docs/evidence.md
         notes=translation.notes,
         teach=translation.teach,
         train=translation.TRAINING,

@@ -97,7 +97,7 @@ class QATask(TextTask[AsymmetricQAModel]):
     def describe(self) -> Mapping[str, object]:
         """Return sizes, vocabularies, training numbers and a fingerprint of all text."""
         training = to_dict(self.training)
-        del training["steps"]  # the budget has it
+        del training["steps"], training["schedule_steps"]  # the budget has them
         return {
             "name": self.source_name,
             "train": len(self.text.train.questions),

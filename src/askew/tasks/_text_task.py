@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from askew._config import load_config
 from askew.metrics import CorpusScore
 from askew.tradeoffs import Evaluation, OnRecord, Progress, Records, Task
-from askew.training import PartConfig, train_model
+from askew.training import train_model
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 
@@ -51,7 +51,10 @@ class TextTask(Task[Model]):
         config = replace(
             config,
             steps=steps,
-            warmup_steps=min(config.warmup_steps, max(1, steps // self.warmup_divisor)),
+            warmup_steps=min(
+                config.warmup_steps,
+                max(1, (config.schedule_steps or steps) // self.warmup_divisor),
+            ),
             evaluations=min(config.evaluations, max(1, steps // 20)),
         )
         return train_model(
@@ -72,26 +75,13 @@ class TextTask(Task[Model]):
         base = self.training
         return load_config(type(base), training, base=base, where="training")
 
-    def extendable_training(self, steps: int) -> Mapping[str, object]:
-        """Return a warm-up that the shortest training has, too, and a rate that falls as 1/√step.
+    def rung_training(self, steps: int) -> Mapping[str, object]:
+        """Return that rates change as in a full training, and that one evaluation is enough.
 
-        No part has a warm-up or a schedule of its own.
+        Where the validation loss chooses the weights, it is computed as often as usual.
         """
-        warmup = min(self.training.warmup_steps, max(1, steps // self.warmup_divisor))
-        parts = [
-            f.name
-            for f in fields(self.training)
-            if isinstance(getattr(self.training, f.name), PartConfig)
-        ]
-        return {
-            "warmup_steps": warmup,
-            "schedule": "inverse_sqrt",
-            **{part: {"warmup_steps": None, "schedule": None} for part in parts},
-        }
-
-    def rung_training(self) -> Mapping[str, object]:
-        """Return that the validation loss is computed once, unless it chooses the weights."""
-        return {} if self.training.patience else {"evaluations": 1}
+        saving = {} if self.training.patience else {"evaluations": 1}
+        return {**saving, "schedule_steps": steps}
 
     def evaluate(self, model: Model) -> Evaluation:
         """Score on the test set."""

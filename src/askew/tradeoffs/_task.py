@@ -268,22 +268,15 @@ class Task(ABC, Generic[Model]):
         """
         return None
 
-    def extendable_training(self, steps: int) -> Mapping[str, object]:
-        """Return numbers of training with which a short training is the beginning of a longer one.
+    def rung_training(self, steps: int) -> Mapping[str, object]:
+        """Return numbers of training with which a training is the beginning of a longer one.
 
         A search trains candidates for a few steps, and the better ones further. A learning rate
-        that ends at zero does not fit this. By default nothing is changed.
+        that falls should fall as in a full training from the first step on. A search reads the last
+        validation loss alone, so that one evaluation is enough. By default nothing is changed.
 
         Args:
-            steps: Of the shortest training.
-        """
-        return {}
-
-    def rung_training(self) -> Mapping[str, object]:
-        """Return numbers of training that save a search time and leave the trained model as it is.
-
-        A search reads the last validation loss alone, so that one evaluation is enough. By default
-        nothing is changed.
+            steps: Of a full training.
         """
         return {}
 

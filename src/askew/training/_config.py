@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Literal
+from typing import Literal, get_args
 
 from askew._check import require
 
-Decay = Literal["linear", "cosine", "inverse_sqrt", "constant"]
-"""How rates fall after their warm-up: linearly, along half a cosine, as 1/√step, or not."""
+Decay = Literal["linear", "cosine", "inverse_sqrt", "constant", "wsd"]
+"""How rates fall after their warm-up: linearly, along half a cosine, as 1/√step, or not.
+
+"wsd" keeps them, and lets them fall linearly in the last two fifths.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,6 +98,8 @@ class RunConfig:
             CPU, attention stay in float32.
         evaluations: How often the validation loss is computed.
         checkpoints: How often everything needed to resume is written, at evaluations.
+        schedule_steps: Steps that rates are planned for; None means `steps`. With more of them than
+            steps, a training is the beginning of a longer one.
 
     Raises:
         ValueError: If a number is out of range.
@@ -117,9 +122,15 @@ class RunConfig:
     precision: Literal["fp32", "bf16"] = "fp32"
     evaluations: int = 10
     checkpoints: int = 5
+    schedule_steps: int | None = None
 
     def __post_init__(self) -> None:
         name = type(self).__name__
+        require(
+            self.schedule_steps is None or self.schedule_steps >= self.steps,
+            f"{name}: schedule_steps must be None or at least steps; got schedule_steps "
+            f"{self.schedule_steps}, steps {self.steps}",
+        )
         positive = ("steps", "batch_tokens", "accumulate", "lr", "clip_norm")
         for key in (*positive, "evaluations", "checkpoints"):
             value = getattr(self, key)
@@ -188,7 +199,7 @@ def require_word(caller: str, name: str, value: str, known: tuple[str, ...]) -> 
 
 def _check_schedule(caller: str, schedule: str | None) -> None:
     require(
-        schedule in (None, "linear", "cosine", "inverse_sqrt", "constant"),
-        f"{caller}: schedule must be linear, cosine, inverse_sqrt or constant; "
+        schedule is None or schedule in get_args(Decay),
+        f"{caller}: schedule must be linear, cosine, inverse_sqrt, constant or wsd; "
         f"got schedule {schedule!r}",
     )

@@ -13,6 +13,7 @@ from askew.optim import (
     inverse_sqrt,
     linear,
     warmup,
+    wsd,
 )
 from askew.training._config import Decay, PartConfig, RunConfig, TrainingConfig
 
@@ -108,14 +109,14 @@ def _settings(part: PartConfig, config: RunConfig) -> dict[str, object]:
 def _schedule(part: PartConfig, config: RunConfig) -> Schedule:
     rise = config.warmup_steps if part.warmup_steps is None else part.warmup_steps
     form = config.schedule if part.schedule is None else part.schedule
-    return rise_and_fall(form, rise=rise, steps=config.steps)
+    return rise_and_fall(form, rise=rise, steps=config.schedule_steps or config.steps)
 
 
 def rise_and_fall(form: Decay, *, rise: int, steps: int) -> Schedule:
     """Make a schedule that rises from 0 to 1 and then falls.
 
     Args:
-        form: How it falls; "linear" and "cosine" end at 0 with the last step.
+        form: How it falls; "linear", "cosine" and "wsd" end at 0 with the last step.
         rise: Steps of warm-up, >= 0.
         steps: Steps in total, >= 1.
 
@@ -132,5 +133,6 @@ def rise_and_fall(form: Decay, *, rise: int, steps: int) -> Schedule:
         "cosine": lambda: cosine(left),
         "inverse_sqrt": lambda: inverse_sqrt(max(1, rise)),
         "constant": constant,
+        "wsd": lambda: wsd(left),
     }[form]()
     return warmup(rise, fall) if rise else fall

@@ -23,6 +23,8 @@ from askew.tradeoffs._running.trials import trial_processes
 from askew.tradeoffs._task import Arm, Model, Progress, Task
 
 LATENCY_ITEMS, THROUGHPUT_ITEMS, THROUGHPUT_BATCH, ROUNDS = 20, 256, 64, 7
+_SLOW_BATCH = 1.0  # seconds of a batch from which on one batch is timed, not several
+_FEWEST_ROUNDS, _LONGEST = 3, 30.0  # rounds after so many seconds are left out
 _MEMORY_STEPS = 20
 _MEMORY_ITEMS = 4
 _COSTS = "costs.json"
@@ -32,8 +34,8 @@ def measure_costs(plan: RunPlan[Model], progress: Progress) -> dict:
     """Time every trained model and measure the peak memory of training each arm, once.
 
     For each seed the arms take turns, round by round, in alternating order; a model's figure
-    is its median over the rounds. A training that diverged has no model to time. What costs.json
-    holds is read, not measured again.
+    is its median over the rounds, of which there are fewer where they are slow. A training that
+    diverged has no model to time. What costs.json holds is read, not measured again.
 
     Returns:
         `speed`: per arm and seed `latency_ms` (one item at a time) and `throughput` (items per
@@ -77,17 +79,22 @@ def read_costs(out: Path) -> dict:
 def _time_in_turn(task: Task[Model], models: Mapping[str, Model]) -> dict[str, dict[str, float]]:
     latency: dict[str, list[float]] = {name: [] for name in models}
     throughput: dict[str, list[float]] = {name: [] for name in models}
+    batches = [0.0]
     for model in models.values():
         task.predict(model, items=4, batch_size=1)
-        task.predict(model, items=THROUGHPUT_BATCH, batch_size=THROUGHPUT_BATCH)
+        batches.append(_seconds(task, model, THROUGHPUT_BATCH, THROUGHPUT_BATCH))
+    items = THROUGHPUT_ITEMS if max(batches) < _SLOW_BATCH else THROUGHPUT_BATCH
+    begun = time.perf_counter()
     for turn in range(ROUNDS):
+        if turn >= _FEWEST_ROUNDS and time.perf_counter() - begun > _LONGEST:
+            break
         order = list(models)[:: 1 if turn % 2 == 0 else -1]
         for name in order:
             seconds = _seconds(task, models[name], LATENCY_ITEMS, 1)
             latency[name].append(1000 * seconds / LATENCY_ITEMS)
         for name in order:
-            seconds = _seconds(task, models[name], THROUGHPUT_ITEMS, THROUGHPUT_BATCH)
-            throughput[name].append(THROUGHPUT_ITEMS / seconds)
+            seconds = _seconds(task, models[name], items, THROUGHPUT_BATCH)
+            throughput[name].append(items / seconds)
     return {
         name: {"latency_ms": median(latency[name]), "throughput": median(throughput[name])}
         for name in models

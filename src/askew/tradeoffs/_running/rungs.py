@@ -29,12 +29,14 @@ class Rung(NamedTuple):
     Attributes:
         number: From 0.
         steps: Optimizer steps from the beginning of the training.
+        full_steps: Of a full training, that of the last rung.
         seed: Of the data order: the same for all candidates, another one on every rung.
         items: Validation items on which the deciding metric is computed; 0 leaves it out.
     """
 
     number: int
     steps: int
+    full_steps: int
     seed: int
     items: int
 
@@ -121,7 +123,7 @@ def _run_rung(task: Task[Model], arm: Arm, rung: Rung, out: Path) -> None:
     try:
         records = task.train(
             model,
-            training={**arm.training, **task.rung_training()},
+            training={**arm.training, **task.rung_training(rung.full_steps)},
             steps=rung.steps,
             seed=rung.seed,
             folder=work,

@@ -271,7 +271,6 @@ class CandidateCosts(Generic[Model]):
     def __init__(self, plan: SearchPlan[Model]) -> None:
         self.plan = plan
         self.base = plan.start[0]
-        self.training = plan.task.extendable_training(plan.rungs[0].steps)
         self._latencies: dict[tuple[object, ...], float] = {}
         self._measured: dict[tuple[object, ...], dict[str, float]] = {}
         self._untrained = UntrainedCosts(plan.task, self.base.config)
@@ -279,13 +278,12 @@ class CandidateCosts(Generic[Model]):
             self.limit = self._counted(plan.match, self.base)
 
     def arm_of(self, values: Values) -> Arm:
-        """Return the arm with these numbers, as a search trains it.
+        """Return the arm with these numbers.
 
         Raises:
             ValueError: If no model has these numbers.
         """
-        shared = {f"training.{key}": value for key, value in flat(self.training).items()}
-        return with_values(self.base, {**shared, **values})
+        return with_values(self.base, values)
 
     def complete(self, values: Values, *, symmetric: bool) -> Offer | None:
         """Set the solved numbers of a draw; None if no model has its numbers."""

@@ -87,6 +87,7 @@ class SearchPlan(Generic[Model]):
             Rung(
                 number,
                 steps,
+                self.steps,
                 seed=FIRST_SEARCH_SEED + number,
                 items=_VALIDATION_ITEMS if number == _RUNGS - 1 else 0,
             )

@@ -1,0 +1,199 @@
+"""The command `askew shrink`: cut a trained encoder-decoder, and teach the student."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from askew._files import to_json
+from askew.cli._exits import exit_on_interrupt, exit_on_user_error, set_up_torch
+from askew.cli._options import MAX_SEED, OutputOptions
+from askew.cli._streams import show
+from askew.tasks import SettingOptions, Sources, option
+
+if TYPE_CHECKING:
+    from askew.models import Keep
+    from askew.tasks import Shrinking, Shrunk
+    from askew.text import SplitText
+
+_STEPS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShrinkOptions(OutputOptions, SettingOptions):
+    """What is cut, and how the student learns."""
+
+    model: Path = option(
+        ..., "Folder of an encoder-decoder: ours, or of transformers.", positional=True
+    )
+    out: Path = option(..., "Folder of the student.")
+    encoder_layers: int | None = option(
+        None, "Encoder layers to keep, all by default.", minimum=1, show_default=False
+    )
+    decoder_layers: int | None = option(
+        None, "Decoder layers to keep, all by default.", minimum=1, show_default=False
+    )
+    keep: str = option(
+        "spread",
+        "Which layers: spread (first, last and evenly between), first, last, measured (leave out "
+        "one at a time, the one whose absence costs least), or numbers from 0, as 0,5.",
+    )
+    keep_encoder: str | None = option(
+        None, "Which encoder layers, if they are chosen in another way.", show_default=False
+    )
+    data: Path | None = option(
+        None,
+        "Pairs to teach the student on, as askew train translation reads them; for a model that "
+        "hears, FILE.tsv (path of a recording TAB its text). Without data the model is only cut.",
+    )
+    pair: str | None = option(
+        None, "Instead of --data: two locales of the phrases that are made, as en-pt."
+    )
+    columns: str | None = option(None, "Which columns of --data are source and target.")
+    source: Path | None = option(None, "Source lines; needs --target.")
+    target: Path | None = option(None, "Target lines.")
+    valid_source: Path | None = option(None, "Validation sources; else split off.")
+    valid_target: Path | None = option(None, "Validation targets.")
+    test_source: Path | None = option(None, "Test sources; else split off.")
+    test_target: Path | None = option(None, "Test targets.")
+    steps: int = option(_STEPS, "Training steps; 0 only scores the cut model.", minimum=0)
+    targets: Literal["reference", "teacher", "both"] = option(
+        "reference", "What the student learns to write; the model is its teacher."
+    )
+    drop_worse: float = option(
+        0.1, "Share of the teacher's outputs, the worst by chrF, that is not learnt."
+    )
+    beams: int = option(1, "Hypotheses that the teacher keeps while it writes.", minimum=1)
+    freeze_encoder: bool | None = option(
+        None,
+        "Whether the encoder keeps its weights but in the last tenth of the steps; by default if "
+        "it is not cut.",
+        name="--freeze-encoder/--train-encoder",
+        show_default=False,
+    )
+    seed: int = option(0, "Seed of everything random.", minimum=0, maximum=MAX_SEED)
+    threads: int = option(1, "Threads.", minimum=1)
+
+
+def shrink_command(options: ShrinkOptions) -> None:
+    """Cut a trained encoder-decoder down to a student, and teach it on your data."""
+    with exit_on_user_error():
+        from askew.models import load_seq2seq
+        from askew.tasks import prepare_shrinking
+
+        text = _text(options)
+        shrinking = _shrinking(options, has_data=text is not None)
+        load_seq2seq(options.model)
+        prepare_shrinking(options.model, options.out, shrinking, text)
+    set_up_torch(options.threads)
+    with exit_on_interrupt(options.out):
+        shrunk = _run(options, shrinking, text)
+    if options.as_json:
+        show(to_json(_plain(shrunk)))
+    else:
+        for line in _lines(shrunk, options.out):
+            show(line)
+
+
+def _text(options: ShrinkOptions) -> "SplitText | None":
+    given = {name: getattr(options, name) for name in _DATA if getattr(options, name) is not None}
+    if not given:
+        return None
+    from askew.tasks import load_text
+
+    return load_text(Sources(**given))[1]
+
+
+_DATA = (
+    *("pair", "data", "columns", "source", "target"),
+    *("valid_source", "valid_target", "test_source", "test_target"),
+)
+
+
+def _shrinking(options: ShrinkOptions, *, has_data: bool) -> "Shrinking":
+    from askew._config import load_config
+    from askew.tasks import Shrinking
+    from askew.training import DistillationConfig
+
+    if options.model_settings():
+        raise ValueError(
+            "shrink: --set changes the training alone, as training.lr=0.001; got "
+            f"{', '.join(options.model_settings())}"
+        )
+    keep: dict[str, Any] = {}
+    for side, rule in (
+        ("encoder", options.keep_encoder or options.keep),
+        ("decoder", options.keep),
+    ):
+        if getattr(options, f"{side}_layers") is not None:
+            keep[side] = _rule(rule)
+    training = None
+    if has_data and options.steps:
+        frozen = options.freeze_encoder
+        frozen = options.encoder_layers is None if frozen is None else frozen
+        base = DistillationConfig(steps=options.steps, freeze_encoder=frozen)
+        training = load_config(
+            DistillationConfig, options.training_settings(), base=base, where="training"
+        )
+    return Shrinking(
+        encoder_layers=options.encoder_layers,
+        decoder_layers=options.decoder_layers,
+        keep=keep,
+        training=training,
+        targets=options.targets,
+        drop_worse=options.drop_worse,
+        beams=options.beams,
+        seed=options.seed,
+    )
+
+
+def _rule(text: str) -> "Keep":
+    """Return a rule by its name, or numbers of layers."""
+    if not text[:1].isdigit():
+        return text  # pyrefly: ignore[bad-return]  shrink refuses what it does not know
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise ValueError(f"shrink: numbers of layers must be as 0,5; got --keep {text}") from None
+
+
+def _run(options: ShrinkOptions, shrinking: "Shrinking", text: "SplitText | None") -> "Shrunk":
+    from askew.cli._progress import TrainingProgress
+    from askew.tasks import shrink_folder
+
+    with TrainingProgress(quiet=options.quiet) as progress:
+        return shrink_folder(
+            options.model,
+            options.out,
+            shrinking,
+            text,
+            stage=progress.stage,
+            progress=progress,
+            on_record=progress.record,
+        )
+
+
+def _plain(shrunk: "Shrunk") -> dict[str, Any]:
+    return {**shrunk._asdict(), "removals": [one._asdict() for one in shrunk.removals]}
+
+
+def _lines(shrunk: "Shrunk", out: Path) -> Sequence[str]:
+    """Say what was kept and what it cost."""
+    lines = []
+    for removal in shrunk.removals:
+        left = " ".join(map(str, removal.left))
+        lines.append(f"{removal.side} {left}, without {removal.layer}: loss {removal.loss:.4f}")
+    lines += [f"{side}: layers {' '.join(map(str, kept))}" for side, kept in shrunk.kept.items()]
+    before, after = shrunk.parameters
+    lines.append(f"parameters: {before:,} → {after:,} ({after / before:.0%})")
+    for name, scores in shrunk.scores.items():
+        said = ", ".join(f"{key} {value:.4g}" for key, value in scores.items())
+        lines.append(f"test set, {_NAMES[name]}: {said}")
+    if shrunk.latency_ratio is not None:
+        lines.append(f"an answer is {shrunk.latency_ratio:.2f} × as fast")
+    if shrunk.left_out:
+        lines.append(f"{shrunk.left_out} outputs of the teacher were not learnt")
+    return [*lines, f"model: {out}"]
+
+
+_NAMES = {"teacher": "the model", "untaught": "cut, not taught", "student": "the student"}

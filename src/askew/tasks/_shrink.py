@@ -1,0 +1,441 @@
+"""Cut a trained encoder-decoder down to a student, and teach it on the user's data."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from transformers import PreTrainedModel
+
+from askew._check import require
+from askew._config import to_dict
+from askew._files import file_sha256, read_json, write_json
+from askew._folders import WORK, check_resumable, one_writer
+from askew.metrics import bleu, chrf, exact_match, sentence_chrf, word_error_rate
+from askew.models import Keep, Removal, Seq2Seq, choose_layers, load_seq2seq, shrink
+from askew.text import ParallelText, SplitText, fingerprint, pad_batch
+from askew.training import DistillationConfig, OnRecord, distil
+
+_MEASURED = 256  # validation pairs on which layers are left out
+_TIMED, _TIMING_ROUNDS = 16, 9
+_BATCH = 32
+_IGNORED = -100
+
+
+class Shrinking(NamedTuple):
+    """What is cut and how the student learns.
+
+    Attributes:
+        encoder_layers: Encoder layers to keep; None keeps all.
+        decoder_layers: Decoder layers to keep; None keeps all.
+        keep: Which, as `shrink` takes it.
+        training: How the student learns; None does not teach it.
+        targets: What it learns to write: "reference", what its "teacher" writes, or "both".
+        drop_worse: Share of the teacher's outputs, the worst by chrF against the references, that
+            is left out, in [0, 1).
+        beams: Hypotheses that the teacher keeps while it writes.
+        seed: Of everything random.
+
+    Example:
+        >>> Shrinking(decoder_layers=2).keep
+        'spread'
+    """
+
+    encoder_layers: int | None = None
+    decoder_layers: int | None = None
+    keep: Keep | Mapping[str, Keep] = "spread"
+    training: DistillationConfig | None = None
+    targets: str = "reference"
+    drop_worse: float = 0.1
+    beams: int = 1
+    seed: int = 0
+
+
+class Shrunk(NamedTuple):
+    """What became of a model.
+
+    Attributes:
+        kept: Numbers of the layers that are kept, by side.
+        parameters: Of the model and of the student.
+        removals: Layers that were tried to be left out.
+        scores: On the test data, of "teacher", "untaught" and "student"; empty without data.
+        latency_ratio: Time of an answer of the teacher divided by that of the student, at batch 1;
+            None without data.
+        left_out: Outputs of the teacher that were not learnt.
+        train_seconds: CPU time of the training.
+
+    Example:
+        >>> Shrunk._fields[0]
+        'kept'
+    """
+
+    kept: dict[str, list[int]]
+    parameters: tuple[int, int]
+    removals: list[Removal]
+    scores: dict[str, dict[str, float]]
+    latency_ratio: float | None
+    left_out: int
+    train_seconds: float
+
+
+def prepare_shrinking(
+    folder: str | Path, out: str | Path, shrinking: Shrinking, text: SplitText | None
+) -> dict:
+    """Check that a model can be shrunk into a folder, without writing anything.
+
+    Args:
+        folder: Of the model.
+        out: Of the student; an unfinished run with the same settings will be resumed.
+        shrinking: What is cut, and how the student learns.
+        text: Training, validation and test pairs; None to cut alone.
+
+    Returns:
+        The settings that identify the run.
+
+    Raises:
+        ValueError: If settings do not fit, or the folder holds something else.
+    """
+    folder, out = Path(folder), Path(out)
+    require(
+        shrinking.targets in ("reference", "teacher", "both"),
+        f"shrink: targets must be reference, teacher or both; got targets {shrinking.targets!r}",
+    )
+    require(
+        0 <= shrinking.drop_worse < 1,
+        f"shrink: drop_worse must be in [0, 1); got drop_worse {shrinking.drop_worse}",
+    )
+    require(
+        text is not None or shrinking.training is None,
+        "shrink: teaching needs data; got none. Give --data",
+    )
+    require(
+        text is not None or "measured" not in _rules(shrinking.keep),
+        'shrink: keep "measured" needs data; got none. Give --data',
+    )
+    weights = sorted(folder.glob("*.safetensors"))
+    identity = {
+        "version": 1,
+        "model": [file_sha256(path) for path in weights],
+        "data": None if text is None else fingerprint(text),
+        **{name: getattr(shrinking, name) for name in Shrinking._fields if name != "training"},
+        "training": None if shrinking.training is None else to_dict(shrinking.training),
+    }
+    check_resumable(out, "shrink.json", identity, caller="shrink")
+    return identity
+
+
+def _rules(keep: Keep | Mapping[str, Keep]) -> list[Keep]:
+    return list(keep.values()) if isinstance(keep, Mapping) else [keep]
+
+
+def shrink_folder(
+    folder: str | Path,
+    out: str | Path,
+    shrinking: Shrinking,
+    text: SplitText | None = None,
+    *,
+    stage: Callable[[str], None] = lambda name: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    on_record: OnRecord | None = None,
+) -> Shrunk:
+    """Cut a model down, teach the student, score both, and write an ordinary model folder.
+
+    A run that was stopped continues when it is called again with the same settings.
+
+    Args:
+        folder: Of the model, as `load_seq2seq` reads it.
+        out: Of the student.
+        shrinking: What is cut, and how the student learns.
+        text: Training, validation and test pairs. The sources of a model that hears are paths of
+            recordings.
+        stage: Called with the name of each stage.
+        progress: Called with what is done of a stage and all of it.
+        on_record: Called with each record of the training.
+
+    Returns:
+        What was kept, and the scores.
+
+    Raises:
+        ValueError: If a setting does not fit, or a folder or a recording cannot be read.
+        RuntimeError: If another process writes into the folder.
+    """
+    folder, out = Path(folder), Path(out)
+    identity = prepare_shrinking(folder, out, shrinking, text)
+    with one_writer(out, caller="shrink"):
+        if (out / "scores.json").is_file():
+            return _read(out)
+        write_json(out / "shrink.json", identity)
+        shrunk = _Run(folder, out, shrinking, text, stage, progress, on_record).run()
+        write_json(out / "scores.json", {"version": 1, **_plain(shrunk)})
+        shutil.rmtree(out / WORK, ignore_errors=True)
+        return shrunk
+
+
+def _plain(shrunk: Shrunk) -> dict[str, Any]:
+    return {**shrunk._asdict(), "removals": [one._asdict() for one in shrunk.removals]}
+
+
+def _read(out: Path) -> Shrunk:
+    stored = read_json(out / "scores.json")
+    stored["removals"] = [
+        Removal(**{**one, "left": tuple(one["left"])}) for one in stored["removals"]
+    ]
+    stored["parameters"] = tuple(stored["parameters"])
+    return Shrunk(**{name: stored[name] for name in Shrunk._fields})
+
+
+class _Run:
+    """One shrinking: its folders, its settings and where it reports."""
+
+    def __init__(
+        self,
+        folder: Path,
+        out: Path,
+        shrinking: Shrinking,
+        text: SplitText | None,
+        stage: Callable[[str], None],
+        progress: Callable[[int, int], None],
+        on_record: OnRecord | None,
+    ) -> None:
+        self.reader = load_seq2seq(folder)
+        self.out, self.work = out, out / WORK
+        self.shrinking, self.text = shrinking, text
+        self.stage, self.progress, self.on_record = stage, progress, on_record
+        self._checks: tuple[list, list[list[int]]] | None = None
+
+    def run(self) -> Shrunk:
+        """Cut, teach, score and save."""
+        removals: list[Removal] = []
+        torch.manual_seed(self.shrinking.seed)
+        teacher = self.reader.model
+        kept = choose_layers(
+            teacher,
+            encoder_layers=self.shrinking.encoder_layers,
+            decoder_layers=self.shrinking.decoder_layers,
+            keep=self.shrinking.keep,
+            loss=self._validation_loss,
+            on_removal=removals.append,
+        )
+        numbers = {f"{side}_layers": len(layers) for side, layers in kept.items()}
+        student = shrink(teacher, **numbers, keep=kept)
+        shrunk = Shrunk(
+            kept=kept,
+            parameters=(_size(teacher), _size(student)),
+            removals=removals,
+            scores={},
+            latency_ratio=None,
+            left_out=0,
+            train_seconds=0.0,
+        )
+        if self.text is not None:
+            shrunk = self._taught_and_scored(student, self.text, shrunk)
+        self.reader.save(student.eval(), self.out)
+        return shrunk
+
+    def _taught_and_scored(
+        self, student: PreTrainedModel, text: SplitText, shrunk: Shrunk
+    ) -> Shrunk:
+        """Score the teacher and the student, and teach it between."""
+        reader, training = self.reader, self.shrinking.training
+        test = reader.read(text.test.sources)
+        scores = {"teacher": self._scores(reader.model, test, text.test, "scoring the teacher")}
+        scores["untaught"] = self._scores(student, test, text.test, "scoring the cut model")
+        left_out, records = 0, []
+        if training is not None:
+            train, left_out = self._lessons(text.train)
+            self.stage("reading")
+            valid = (reader.read(text.valid.sources), reader.labels(text.valid.targets))
+            self.stage("teaching")
+            records = distil(
+                student,
+                reader.model,
+                reader,
+                train,
+                valid,
+                training,
+                out=self.work / "training",
+                seed=self.shrinking.seed,
+                progress=self.progress,
+                on_kept=self.progress,
+                on_record=self.on_record,
+            )
+            scores["student"] = self._scores(student, test, text.test, "scoring the student")
+        self.stage("timing")
+        return shrunk._replace(
+            scores=scores,
+            latency_ratio=_latency_ratio(reader, reader.model, student, test[:_TIMED]),
+            left_out=left_out,
+            train_seconds=max((record["train_seconds"] for record in records), default=0.0),
+        )
+
+    def _lessons(self, train: ParallelText) -> tuple[tuple[list, list], int]:
+        """Return inputs and labels of the training, and how many outputs were left out."""
+        inputs = self.reader.read(train.sources)
+        references = self.reader.labels(train.targets)
+        if self.shrinking.targets == "reference":
+            return (inputs, references), 0
+        self.stage("writing with the teacher")
+        written = teacher_labels(
+            self.reader,
+            inputs,
+            store=self.work / "written.jsonl",
+            beams=self.shrinking.beams,
+            progress=self.progress,
+        )
+        worth = worth_learning(self.reader.write(written), train.targets, self.shrinking.drop_worse)
+        taught = [place for place, is_worth in enumerate(worth) if is_worth]
+        require(
+            bool(taught),
+            "shrink: the teacher must write something that is worth learning; got nothing. Learn "
+            "the references",
+        )
+        own = ([inputs[place] for place in taught], [written[place] for place in taught])
+        if self.shrinking.targets == "both":
+            own = (own[0] + inputs, own[1] + references)
+        return own, len(written) - len(taught)
+
+    def _validation_loss(self, model: PreTrainedModel) -> float:
+        """Return the cross-entropy of a model on some validation pairs."""
+        assert self.text is not None
+        pairs = ParallelText(*(side[:_MEASURED] for side in self.text.valid))
+        if self._checks is None:
+            self._checks = self.reader.read(pairs.sources), self.reader.labels(pairs.targets)
+            self.stage("leaving out layers")
+        return label_loss(self.reader, model, *self._checks)
+
+    def _scores(
+        self, model: PreTrainedModel, test: list, pairs: ParallelText, stage: str
+    ) -> dict[str, float]:
+        self.stage(stage)
+        answers = self.reader.of(model).answer(test)
+        if self.reader.hears:
+            return {"word_error_rate": word_error_rate(answers, pairs.targets).value}
+        scores = {"chrf": chrf, "bleu": bleu, "exact_match": exact_match}
+        return {name: score(answers, pairs.targets).value for name, score in scores.items()}
+
+
+def _size(model: PreTrainedModel) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@torch.inference_mode()
+def label_loss(
+    reader: Seq2Seq, model: PreTrainedModel, inputs: Sequence[Any], labels: Sequence[list[int]]
+) -> float:
+    """Return the mean cross-entropy of a model for every token, in nats.
+
+    Args:
+        reader: Makes batches.
+        model: The model.
+        inputs: What it reads.
+        labels: What it should write.
+
+    Returns:
+        The loss.
+    """
+    total = count = 0.0
+    model.eval()
+    for start in range(0, len(inputs), _BATCH):
+        padded, _ = pad_batch(labels[start : start + _BATCH], value=_IGNORED)
+        batch = reader.inputs(inputs[start : start + _BATCH])
+        logits = model(**batch, decoder_input_ids=reader.decoder_inputs(padded)).logits
+        losses = F.cross_entropy(
+            logits.flatten(0, 1).float(), padded.flatten(), ignore_index=_IGNORED, reduction="sum"
+        )
+        total += losses.item()
+        count += int((padded != _IGNORED).sum())
+    return total / count
+
+
+def teacher_labels(
+    reader: Seq2Seq,
+    inputs: Sequence[Any],
+    *,
+    store: Path,
+    beams: int,
+    progress: Callable[[int, int], None],
+) -> list[list[int]]:
+    """Let the teacher write for every input, or go on where an earlier run was stopped.
+
+    Args:
+        reader: The teacher and what reads its inputs.
+        inputs: What it reads.
+        store: A file with one JSON list of tokens a line.
+        beams: Hypotheses kept while it writes.
+        progress: Called with what is done and all.
+
+    Returns:
+        What it wrote, as labels.
+    """
+    store.parent.mkdir(parents=True, exist_ok=True)
+    done: list[list[int]] = []
+    if store.is_file():
+        raw = store.read_bytes()
+        whole = raw[: raw.rfind(b"\n") + 1]
+        done = [json.loads(line) for line in whole.splitlines()][: len(inputs)]
+        store.write_bytes(whole)
+    with store.open("a", encoding="utf-8") as file:
+        for start in range(len(done), len(inputs), _BATCH):
+            written = reader.generate(inputs[start : start + _BATCH], num_beams=beams)
+            file.writelines(json.dumps(tokens) + "\n" for tokens in written)
+            file.flush()
+            done += written
+            progress(len(done), len(inputs))
+    return done
+
+
+def worth_learning(
+    written: Sequence[str], references: Sequence[str], drop_worse: float
+) -> list[bool]:
+    """Decide which of a teacher's outputs a student should learn.
+
+    Left out are empty ones, those of less than half or more than twice as many words as the
+    reference, those in which four words follow each other twice, and, of all, the share that has
+    the lowest chrF against the references.
+
+    Args:
+        written: What the teacher wrote.
+        references: What is right.
+        drop_worse: That share, in [0, 1).
+
+    Returns:
+        True where an output is to be learnt.
+
+    Example:
+        >>> worth_learning(["um gato", "", "a b c d a b c d"], ["um gato", "dois", "a b c d e"], 0)
+        [True, False, False]
+    """
+    scores = sentence_chrf(written, references)
+    ranked = sorted(range(len(scores)), key=lambda place: (scores[place], place))
+    worst = set(ranked[: int(drop_worse * len(scores))])
+    pairs = enumerate(zip(written, references, strict=True))
+    return [place not in worst and _is_plausible(*pair) for place, pair in pairs]
+
+
+def _is_plausible(written: str, reference: str) -> bool:
+    words, wanted = written.split(), reference.split()
+    fours = list(zip(*(words[shift:] for shift in range(4)), strict=False))
+    has_length = len(wanted) / 2 <= len(words) <= 2 * len(wanted)
+    return bool(words) and has_length and len(set(fours)) == len(fours)
+
+
+def _latency_ratio(
+    reader: Seq2Seq, teacher: PreTrainedModel, student: PreTrainedModel, test: Sequence[Any]
+) -> float:
+    """Time single answers of both in turn; return the median ratio."""
+    ratios = []
+    for turn in range(_TIMING_ROUNDS + 1):
+        seconds = []
+        for model in (teacher, student):
+            started = time.perf_counter()
+            for row in test:
+                reader.of(model.eval()).generate([row])
+            seconds.append(time.perf_counter() - started)
+        if turn:
+            ratios.append(seconds[0] / seconds[1])
+    return median(ratios)
