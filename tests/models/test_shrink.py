@@ -83,6 +83,11 @@ def test_weights_are_those_of_the_kept_layers(name):
             assert torch.equal(weight, weights.get(source, weights[key]))
 
 
+def test_numbers_of_a_mapping_say_how_many():
+    student = shrink(small_model("Bart"), keep={"decoder": [1, 3], "encoder": [0]})
+    assert (student.config.encoder_layers, student.config.decoder_layers) == (1, 2)
+
+
 def test_what_the_first_layer_has_for_all_stays_with_the_first():
     model = small_model("T5")
     bias = "decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"

@@ -17,15 +17,8 @@ from askew.models import (
     shrink,
 )
 from askew.text import ParallelText, save_tokenizers, train_tokenizers
-from askew.training import (
-    DistillationConfig,
-    DistillationObjective,
-    Lessons,
-    distil,
-    freeze_encoder,
-)
-from askew.training._distillation import encoder_modules
-from askew.training._kept_outputs import KeptOutputs
+from askew.training import DistillationConfig, DistillationObjective, KeptOutputs, Lessons, distil
+from askew.training._distillation import encoder_modules, freeze_encoder
 from askew.transformer import EncoderDecoderConfig, StackConfig
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven"]

@@ -124,7 +124,7 @@ def distillation_loss(
     return loss.reshape(rows) if reduction == "none" else loss
 
 
-def _checked(name: str, divergence: str, skew: float | None, temperature: float) -> Kind:
+def _checked(name: str, divergence: Divergence, skew: float | None, temperature: float) -> Kind:
     """Return the divergence with its numbers, which must be in their ranges."""
     require(
         divergence in _USUAL_SKEWS,

@@ -7,7 +7,8 @@ gradient in the logit of class j in bucket b is (h_b − Q_b · Σ h) · q_j / Q
 """
 
 import math
-from typing import Literal, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Integer
@@ -82,7 +83,8 @@ def check_temperature(name: str, temperature: float) -> None:
     )
 
 
-Teacher = TypeVar("Teacher", Tensor, TopK)
+Teacher = Tensor | TopK
+"""Scores of all classes, or the largest probabilities."""
 
 
 class Kind(NamedTuple):
@@ -201,14 +203,14 @@ class DivergenceSum(torch.autograd.Function):
         return slope * (grad * ctx.scale), *nothing
 
 
-def as_teacher(tensors: "tuple[Tensor, ...] | list[Tensor]") -> Tensor | TopK:
+def as_teacher(tensors: Sequence[Tensor]) -> Teacher:
     """Return one tensor as it is, and three as `TopK`."""
     return tensors[0] if len(tensors) == 1 else TopK(*tensors)
 
 
 def blockwise_divergence(
     x: Tensor,
-    teacher: Tensor | TopK,
+    teacher: Teacher,
     kept: Tensor | None,
     kind: Kind,
     scale: float,
@@ -229,7 +231,7 @@ def blockwise_divergence(
 
 def _block_sum(
     x: Tensor,
-    teacher: Tensor | TopK,
+    teacher: Teacher,
     kept: Tensor | None,
     kind: Kind,
     scale: float,

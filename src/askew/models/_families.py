@@ -7,8 +7,6 @@ from typing import Any
 
 from transformers import GenerationConfig, PreTrainedConfig
 
-from askew._check import require
-
 SIDES = ("encoder", "decoder")
 
 
@@ -82,7 +80,7 @@ def _set(config: Any, path: str, value: object) -> None:
         setattr(part, name, value)
 
 
-def _keep_alignment_heads(generation: GenerationConfig, kept: list[int]) -> None:
+def _keep_alignment_heads(generation: Any, kept: list[int]) -> None:
     """Renumber the heads by which Whisper finds the times of its words; none may be left."""
     heads = getattr(generation, "alignment_heads", None)
     if heads is not None:
@@ -147,10 +145,10 @@ def family_of(config: PreTrainedConfig, *, caller: str = "shrink") -> Family:
     Raises:
         ValueError: If it is none of the table.
     """
-    kind = getattr(config, "model_type", None)
-    require(
-        kind in FAMILIES,
-        f"{caller}: the model must be an encoder-decoder of {', '.join(sorted(FAMILIES))}; got "
-        f"model_type {kind!r}",
-    )
-    return FAMILIES[kind]
+    family = FAMILIES.get(config.model_type)
+    if family is None:
+        raise ValueError(
+            f"{caller}: the model must be an encoder-decoder of {', '.join(sorted(FAMILIES))}; got "
+            f"model_type {config.model_type!r}"
+        )
+    return family

@@ -41,9 +41,13 @@ IGNORED = -100
 class Seq2Seq(ABC):
     """An encoder-decoder with what reads its inputs and writes its outputs.
 
-    Attributes:
+    Args:
         model: The model.
         folder: Where it was read.
+
+    Example:
+        >>> Seq2Seq.hears
+        False
     """
 
     def __init__(self, model: PreTrainedModel, folder: Path) -> None:

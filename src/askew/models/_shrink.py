@@ -14,6 +14,8 @@ from askew.models._families import SIDES, Family, family_of
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 Keep = Literal["spread", "first", "last", "measured"] | Sequence[int]
+"""Which layers are kept: a rule, or their numbers from 0."""
+
 _RULES = ("spread", "first", "last", "measured")
 
 
@@ -62,7 +64,7 @@ def shrink(
         keep: Which: "spread" (the first, the last, and evenly between; of one, the first), "first",
             "last", "measured", or their numbers from 0. A mapping from "encoder" and "decoder"
             tells the sides apart. "measured" leaves out one layer at a time, the one whose absence
-            costs least.
+            costs least. Numbers of a mapping also say how many.
         loss: For "measured", a function from a model to its loss on validation data. It must change
             neither its weights nor the generator of random numbers.
         on_removal: For "measured", called with every layer that was tried.
@@ -134,7 +136,7 @@ def choose_layers(
     wanted = {"encoder": encoder_layers, "decoder": decoder_layers}
     rules = _rules(keep, wanted)
     depths = {side: family.depth(model.config, side) for side in SIDES}
-    counts = {side: depths[side] if wanted[side] is None else wanted[side] for side in SIDES}
+    counts = {side: _count(wanted[side], rules[side], depths[side]) for side in SIDES}
     _check_counts(family, depths, counts)
     kept = {
         side: list(range(depths[side]))
@@ -148,6 +150,13 @@ def choose_layers(
                 raise ValueError('shrink: keep "measured" needs a loss; got loss None')
             _measure(model, family, kept, side, counts[side], loss, on_removal or (lambda _: None))
     return kept
+
+
+def _count(wanted: int | None, rule: Keep, depth: int) -> int:
+    """Return how many layers of a side are kept: as many as wanted, or as there are numbers."""
+    if wanted is not None:
+        return wanted
+    return depth if isinstance(rule, str) else len(rule)
 
 
 def _check_counts(family: Family, depths: Mapping[str, int], counts: Mapping[str, int]) -> None:

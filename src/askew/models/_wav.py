@@ -53,7 +53,7 @@ def _read(path: Path) -> tuple[np.ndarray, int]:
     except OSError as error:
         raise ValueError(f"read_wav: a recording must be readable; got {path}: {error}") from None
     with requires_extra("read_wav", "audio"):
-        import soundfile
+        import soundfile  # pyrefly: ignore[missing-import]  of an extra
     try:
         sound, own = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, RuntimeError) as error:

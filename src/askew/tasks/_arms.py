@@ -90,12 +90,13 @@ def matched_arms(
     parameters: Callable[[Any], Any],
     training_of: Callable[[str], Mapping[str, object]],
     taught: Mapping[str, object] | None = None,
+    teaches_both: bool = False,
 ) -> tuple[list[Arm], dict[str, object]]:
     """Make the challenger and its baseline, and describe how they were matched.
 
     The settings change the challenger and its twin, but no other baseline. The challenger "twin"
     is the twin of the `usual` shape, compared with itself. Equal arms start from different weights.
-    The challenger alone has the numbers of training in `taught`.
+    The challenger, or both arms, have the numbers of training in `taught`.
     """
     require(
         options.baseline == "twin" or options.match == "parameters",
@@ -121,7 +122,14 @@ def matched_arms(
             init_offset=offset,
             training={**training_of(challenger), **(taught or {})},
         ),
-        Arm(name=names[1], config=other, training=training_of(options.baseline)),
+        Arm(
+            name=names[1],
+            config=other,
+            training={
+                **training_of(options.baseline),
+                **((taught or {}) if teaches_both else {}),
+            },
+        ),
     ]
     if twin is not None:
         return arms, {"match": twin.match, "match_residual": twin.residual}

@@ -1,30 +1,25 @@
 """Cut a trained encoder-decoder down to a student, and teach it on the user's data."""
 
-import json
 import shutil
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from statistics import median
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from transformers import PreTrainedModel
 
 from askew._check import require
 from askew._config import to_dict
 from askew._files import file_sha256, read_json, write_json
 from askew._folders import WORK, check_resumable, one_writer
-from askew.metrics import bleu, chrf, exact_match, sentence_chrf, word_error_rate
-from askew.models import Keep, Removal, Seq2Seq, choose_layers, load_seq2seq, shrink
-from askew.text import ParallelText, SplitText, fingerprint, pad_batch
+from askew.metrics import bleu, chrf, exact_match, word_error_rate
+from askew.models import Keep, Removal, choose_layers, load_seq2seq, shrink
+from askew.tasks._teacher_outputs import answer_ratio, label_loss, teacher_labels, worth_learning
+from askew.text import ParallelText, SplitText, fingerprint
 from askew.training import DistillationConfig, OnRecord, distil
 
 _MEASURED = 256  # validation pairs on which layers are left out
-_TIMED, _TIMING_ROUNDS = 16, 9
-_BATCH = 32
-_IGNORED = -100
+_TIMED = 16  # test items
 
 
 class Shrinking(NamedTuple):
@@ -99,6 +94,11 @@ def prepare_shrinking(
 
     Raises:
         ValueError: If settings do not fit, or the folder holds something else.
+
+    Example:
+        >>> prepare_shrinking("model", "student", Shrinking(targets="all"), None)
+        Traceback (most recent call last):
+        ValueError: shrink: targets must be reference, teacher or both; got targets 'all'
     """
     folder, out = Path(folder), Path(out)
     require(
@@ -163,14 +163,20 @@ def shrink_folder(
     Raises:
         ValueError: If a setting does not fit, or a folder or a recording cannot be read.
         RuntimeError: If another process writes into the folder.
+
+    Example:
+        >>> shrink_folder("/nowhere", "student", Shrinking(decoder_layers=2))
+        Traceback (most recent call last):
+        ValueError: load_seq2seq: the folder must hold a config.json; got folder /nowhere
     """
     folder, out = Path(folder), Path(out)
     identity = prepare_shrinking(folder, out, shrinking, text)
+    run = _Run(folder, out, shrinking, text, stage, progress, on_record)
     with one_writer(out, caller="shrink"):
         if (out / "scores.json").is_file():
             return _read(out)
         write_json(out / "shrink.json", identity)
-        shrunk = _Run(folder, out, shrinking, text, stage, progress, on_record).run()
+        shrunk = run.run()
         write_json(out / "scores.json", {"version": 1, **_plain(shrunk)})
         shutil.rmtree(out / WORK, ignore_errors=True)
         return shrunk
@@ -183,7 +189,8 @@ def _plain(shrunk: Shrunk) -> dict[str, Any]:
 def _read(out: Path) -> Shrunk:
     stored = read_json(out / "scores.json")
     stored["removals"] = [
-        Removal(**{**one, "left": tuple(one["left"])}) for one in stored["removals"]
+        Removal(one["side"], tuple(one["left"]), one["layer"], one["loss"])
+        for one in stored["removals"]
     ]
     stored["parameters"] = tuple(stored["parameters"])
     return Shrunk(**{name: stored[name] for name in Shrunk._fields})
@@ -221,8 +228,7 @@ class _Run:
             loss=self._validation_loss,
             on_removal=removals.append,
         )
-        numbers = {f"{side}_layers": len(layers) for side, layers in kept.items()}
-        student = shrink(teacher, **numbers, keep=kept)
+        student = shrink(teacher, keep=kept)
         shrunk = Shrunk(
             kept=kept,
             parameters=(_size(teacher), _size(student)),
@@ -268,7 +274,7 @@ class _Run:
         self.stage("timing")
         return shrunk._replace(
             scores=scores,
-            latency_ratio=_latency_ratio(reader, reader.model, student, test[:_TIMED]),
+            latency_ratio=answer_ratio(reader, reader.model, student, test[:_TIMED]),
             left_out=left_out,
             train_seconds=max((record["train_seconds"] for record in records), default=0.0),
         )
@@ -321,121 +327,3 @@ class _Run:
 
 def _size(model: PreTrainedModel) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-@torch.inference_mode()
-def label_loss(
-    reader: Seq2Seq, model: PreTrainedModel, inputs: Sequence[Any], labels: Sequence[list[int]]
-) -> float:
-    """Return the mean cross-entropy of a model for every token, in nats.
-
-    Args:
-        reader: Makes batches.
-        model: The model.
-        inputs: What it reads.
-        labels: What it should write.
-
-    Returns:
-        The loss.
-    """
-    total = count = 0.0
-    model.eval()
-    for start in range(0, len(inputs), _BATCH):
-        padded, _ = pad_batch(labels[start : start + _BATCH], value=_IGNORED)
-        batch = reader.inputs(inputs[start : start + _BATCH])
-        logits = model(**batch, decoder_input_ids=reader.decoder_inputs(padded)).logits
-        losses = F.cross_entropy(
-            logits.flatten(0, 1).float(), padded.flatten(), ignore_index=_IGNORED, reduction="sum"
-        )
-        total += losses.item()
-        count += int((padded != _IGNORED).sum())
-    return total / count
-
-
-def teacher_labels(
-    reader: Seq2Seq,
-    inputs: Sequence[Any],
-    *,
-    store: Path,
-    beams: int,
-    progress: Callable[[int, int], None],
-) -> list[list[int]]:
-    """Let the teacher write for every input, or go on where an earlier run was stopped.
-
-    Args:
-        reader: The teacher and what reads its inputs.
-        inputs: What it reads.
-        store: A file with one JSON list of tokens a line.
-        beams: Hypotheses kept while it writes.
-        progress: Called with what is done and all.
-
-    Returns:
-        What it wrote, as labels.
-    """
-    store.parent.mkdir(parents=True, exist_ok=True)
-    done: list[list[int]] = []
-    if store.is_file():
-        raw = store.read_bytes()
-        whole = raw[: raw.rfind(b"\n") + 1]
-        done = [json.loads(line) for line in whole.splitlines()][: len(inputs)]
-        store.write_bytes(whole)
-    with store.open("a", encoding="utf-8") as file:
-        for start in range(len(done), len(inputs), _BATCH):
-            written = reader.generate(inputs[start : start + _BATCH], num_beams=beams)
-            file.writelines(json.dumps(tokens) + "\n" for tokens in written)
-            file.flush()
-            done += written
-            progress(len(done), len(inputs))
-    return done
-
-
-def worth_learning(
-    written: Sequence[str], references: Sequence[str], drop_worse: float
-) -> list[bool]:
-    """Decide which of a teacher's outputs a student should learn.
-
-    Left out are empty ones, those of less than half or more than twice as many words as the
-    reference, those in which four words follow each other twice, and, of all, the share that has
-    the lowest chrF against the references.
-
-    Args:
-        written: What the teacher wrote.
-        references: What is right.
-        drop_worse: That share, in [0, 1).
-
-    Returns:
-        True where an output is to be learnt.
-
-    Example:
-        >>> worth_learning(["um gato", "", "a b c d a b c d"], ["um gato", "dois", "a b c d e"], 0)
-        [True, False, False]
-    """
-    scores = sentence_chrf(written, references)
-    ranked = sorted(range(len(scores)), key=lambda place: (scores[place], place))
-    worst = set(ranked[: int(drop_worse * len(scores))])
-    pairs = enumerate(zip(written, references, strict=True))
-    return [place not in worst and _is_plausible(*pair) for place, pair in pairs]
-
-
-def _is_plausible(written: str, reference: str) -> bool:
-    words, wanted = written.split(), reference.split()
-    fours = list(zip(*(words[shift:] for shift in range(4)), strict=False))
-    has_length = len(wanted) / 2 <= len(words) <= 2 * len(wanted)
-    return bool(words) and has_length and len(set(fours)) == len(fours)
-
-
-def _latency_ratio(
-    reader: Seq2Seq, teacher: PreTrainedModel, student: PreTrainedModel, test: Sequence[Any]
-) -> float:
-    """Time single answers of both in turn; return the median ratio."""
-    ratios = []
-    for turn in range(_TIMING_ROUNDS + 1):
-        seconds = []
-        for model in (teacher, student):
-            started = time.perf_counter()
-            for row in test:
-                reader.of(model.eval()).generate([row])
-            seconds.append(time.perf_counter() - started)
-        if turn:
-            ratios.append(seconds[0] / seconds[1])
-    return median(ratios)

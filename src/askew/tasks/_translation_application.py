@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from askew._budget import SearchBudget
 from askew._check import require
@@ -90,8 +90,25 @@ class TranslationComparison(MatchedOptions, TranslationOptions):
     challenger: str = option(
         "deep-shallow",
         "The asymmetric model: deep-shallow, narrow-decoder, shared-bridge, twin (the baseline "
-        "against itself) or FILE.toml.",
+        "against itself) or FILE.toml; with --from, student-deep-shallow or student-3-1 (layers of "
+        "encoder and decoder), or the same with fresh weights, fresh-3-1.",
     )
+    from_: Path | None = option(
+        None,
+        "A trained model: both arms are cut from it and learn from it, the baseline as deep on "
+        "both sides (student-symmetric).",
+        name="--from",
+    )
+    taught: Literal["both", "challenger"] = option(
+        "both", "Which arms learn from --teacher.", show_default=True
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self.from_ is None or self.teacher is None,
+            "compare: --from is a teacher; got --teacher, too. Leave it out",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +164,11 @@ def make_task(options: TranslationOptions) -> "TranslationTask":
     from askew.tasks._translation import translation_task
     from askew.training import TrainingConfig
 
+    if isinstance(options, TranslationComparison) and options.from_ is not None:
+        from askew.tasks._student import student_task
+
+        name, text = load_text(options.sources())
+        return student_task(name, text, options.from_, options.settings())
     base = TrainingConfig(steps=1)
     training = load_config(TrainingConfig, options.training_settings(), base=base, where="training")
     teacher = None if options.teacher is None else find_teacher(options.teacher)
@@ -172,7 +194,12 @@ def make_task(options: TranslationOptions) -> "TranslationTask":
 def make_arms(
     task: "TranslationTask", options: TranslationComparison
 ) -> "tuple[list[Arm], dict[str, object]]":
-    """Make the challenger and its baseline; only the challenger learns from a teacher."""
+    """Make the challenger and its baseline; both learn from a teacher, if there is one."""
+    if options.from_ is not None:
+        from askew.tasks._student import StudentTask, student_arms
+
+        assert isinstance(task, StudentTask)
+        return student_arms(task, options.challenger, options.baseline, options.match)
     from askew.tasks._arms import matched_arms, shape_training
     from askew.transformer import parameter_count
 
@@ -187,6 +214,7 @@ def make_arms(
         parameters=parameter_count,
         training_of=lambda shape: shape_training(task, shape, options.training_settings()),
         taught=teacher_training(options),
+        teaches_both=options.taught == "both",
     )
     return arms, matched | {"preset": options.preset}
 
@@ -279,6 +307,9 @@ def teach(
     task: "TranslationTask", options: TranslationOptions
 ) -> "Callable[[Path, Progress], TranslationTask] | None":
     """Return a function that lets the teacher translate the training sources; None without one."""
+    if isinstance(options, TranslationComparison) and options.from_ is not None:
+        students: Any = task
+        return lambda store, progress: students.with_outputs(store.with_suffix(""), progress)
     folder, teacher = options.teacher, task.teacher
     if folder is None or teacher is None:
         return None

@@ -6,7 +6,7 @@ from askew.tradeoffs._experiment import Experiment
 from askew.tradeoffs._experiment_settings import ACCURACY, ModelConfig, Score, adamw
 from askew.tradeoffs._external_results import Judged, judge_results
 from askew.tradeoffs._find import Found, find, prepare_search
-from askew.tradeoffs._measured_twin import measured_twin
+from askew.tradeoffs._measured_twin import latency_ratio, measured_twin
 from askew.tradeoffs._report.item_differences import items_of
 from askew.tradeoffs._report.page import write_joint_report, write_report
 from askew.tradeoffs._report.results_view import Run, read_run
@@ -75,6 +75,7 @@ __all__ = [
     "interim_schedule",
     "items_of",
     "judge_results",
+    "latency_ratio",
     "load_trial",
     "measured_twin",
     "prepare_comparison",

@@ -104,7 +104,23 @@ def _bisect(
 
 
 def latency_ratio(task: Task[Any], config: Any, other: Any) -> float:
-    """Time single answers of both models in turn; return the ratio of the medians."""
+    """Time single answers of two models in turn, both with their initial weights.
+
+    Args:
+        task: Builds and answers.
+        config: One model.
+        other: Another one.
+
+    Returns:
+        The median time of the one divided by that of the other.
+
+    Example:
+        >>> from askew.tasks import APPLICATIONS
+        >>> application = APPLICATIONS["imbalanced"]
+        >>> task, arms, _, _ = application.setup(application.options())
+        >>> latency_ratio(task, arms[0].config, arms[0].config) > 0
+        True
+    """
     one, two = latencies(task, config, other)
     return one / two
 

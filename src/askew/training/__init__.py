@@ -3,15 +3,10 @@
 from askew.training._average import WeightAverage
 from askew.training._callbacks import last_checkpoint
 from askew.training._config import Decay, PartConfig, RunConfig, SideConfig, TrainingConfig
-from askew.training._distillation import (
-    DistillationObjective,
-    Lesson,
-    Lessons,
-    distil,
-    freeze_encoder,
-)
+from askew.training._distillation import DistillationObjective, Lessons, distil
 from askew.training._distillation_config import DistillationConfig
 from askew.training._examples import EpochBatches, TranslationExamples, collate_translation
+from askew.training._kept_outputs import KeptOutputs
 from askew.training._objective import TranslationObjective
 from askew.training._optimizer import rise_and_fall, training_optimizer, training_scheduler
 from askew.training._part_rates import LogsPartRates
@@ -27,7 +22,7 @@ __all__ = [
     "DistillationObjective",
     "EncoderPartConfig",
     "EpochBatches",
-    "Lesson",
+    "KeptOutputs",
     "Lessons",
     "LogsPartRates",
     "OnRecord",
@@ -47,7 +42,6 @@ __all__ = [
     "collate_questions",
     "collate_translation",
     "distil",
-    "freeze_encoder",
     "last_checkpoint",
     "load_sharded",
     "rise_and_fall",

@@ -26,6 +26,8 @@ from askew.training._optimizer import parts_optimizer, parts_scheduler
 from askew.training._trainer import OnRecord, Record, train_model
 
 Row = dict[str, Tensor]
+Data = tuple[Sequence[Row], Sequence[list[int]]]
+"""Inputs and labels."""
 
 
 class Lesson(NamedTuple):
@@ -55,6 +57,11 @@ class Lessons:
 
     Raises:
         ValueError: If there are no examples, or not one label sequence for every input.
+
+    Example:
+        >>> Lessons(None, [], [])
+        Traceback (most recent call last):
+        ValueError: Lessons: there must be an input for each label sequence; got 0 inputs, 0 la...
     """
 
     def __init__(
@@ -93,6 +100,11 @@ class DistillationObjective:
     Args:
         config: The settings of the run.
         reader: Makes batches.
+
+    Example:
+        >>> from askew.training import DistillationConfig
+        >>> DistillationObjective(DistillationConfig(steps=10), reader=None).config.temperature
+        2.0
     """
 
     def __init__(self, config: DistillationConfig, reader: Seq2Seq) -> None:
@@ -204,8 +216,8 @@ def distil(
     student: PreTrainedModel,
     teacher: PreTrainedModel | None,
     reader: Seq2Seq,
-    train: tuple[Sequence[Row], Sequence[list[int]]],
-    valid: tuple[Sequence[Row], Sequence[list[int]]],
+    train: Data,
+    valid: Data,
     config: DistillationConfig,
     *,
     out: str | Path,
@@ -241,6 +253,13 @@ def distil(
         ValueError: If there is no teacher but a divergence to learn, it knows other tokens, or the
             folder holds outputs of another one.
         FloatingPointError: If a loss or a weight is not finite.
+
+    Example:
+        >>> from askew.training import DistillationConfig
+        >>> distil(None, None, None, ([], []), ([], []), DistillationConfig(steps=9), out="x",
+        ...     seed=0)
+        Traceback (most recent call last):
+        ValueError: distil: a divergence needs a teacher; got None. Set divergence_weight to 0
     """
     out = Path(out)
     if config.divergence_weight and teacher is None:
@@ -260,20 +279,17 @@ def distil(
     taught = teacher if config.divergence_weight else None
     done = on_kept or (lambda *_: None)
 
-    def kept(name: str, data: tuple, model: PreTrainedModel | None, states: bool) -> Lessons:
-        return Lessons(
+    def kept(name: str, data: Data, model: PreTrainedModel | None, states: bool) -> Lessons:
+        outputs = KeptOutputs.of(
             reader,
             *data,
-            KeptOutputs.of(
-                reader,
-                *data,
-                teacher=model,
-                encoder=student if states and reader.keeps_states else None,
-                config=config,
-                folder=out / name,
-                progress=done,
-            ),
+            teacher=model,
+            encoder=student if states and reader.keeps_states else None,
+            config=config,
+            folder=out / name,
+            progress=done,
         )
+        return Lessons(reader, *data, kept=outputs)
 
     lessons = kept("taught", train, taught, frozen)
     checks = kept("validation", valid, None, frozen)
@@ -300,7 +316,7 @@ def distil(
     )
     more = train_model(
         student,
-        Lessons(reader, *train, lessons.kept and lessons.kept.without_states()),
+        Lessons(reader, *train, kept=lessons.kept and lessons.kept.without_states()),
         Lessons(reader, *valid),
         DistillationObjective(last, reader),
         out=out / "last",

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -30,23 +31,26 @@ class KeptOutputs:
 
     Args:
         folder: Their files.
-        token_ends: Where the labels of each example end, counted over its file.
-        state_ends: The same of its states.
+        token_counts: Labels of each example.
         has_top: Whether there are probabilities of a teacher.
         has_states: Whether there are states of an encoder.
+
+    Example:
+        >>> KeptOutputs(Path("kept"), [3], has_top=False, has_states=True).without_states() is None
+        True
     """
 
     def __init__(
         self,
-        folder: Path,
+        folder: str | Path,
         token_counts: Sequence[int],
         *,
         has_top: bool,
         has_states: bool,
     ) -> None:
-        self.folder, self.has_top, self.has_states = folder, has_top, has_states
+        self.folder, self.has_top, self.has_states = Path(folder), has_top, has_states
         self.token_counts = token_counts
-        self._files: dict[int, object] = {}
+        self._files: dict[int, Any] = {}
 
     @classmethod
     def of(

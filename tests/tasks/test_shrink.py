@@ -1,0 +1,206 @@
+"""A model is cut, taught and written as an ordinary folder, also after it was killed."""
+
+import json
+import wave
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from families import small_model
+from saved_model import saved
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, WhisperFeatureExtractor
+
+from askew.models import Translator, load_seq2seq, load_translation_model
+from askew.tasks import Shrinking, prepare_shrinking, shrink_folder
+from askew.tasks._teacher_outputs import teacher_labels, worth_learning
+from askew.text import ParallelText, SplitText
+from askew.training import DistillationConfig
+
+WORDS = ["three", "trees", "see", "bees"]
+PAIRS = ParallelText(
+    [f"{a} {b}" for a in WORDS for b in WORDS], [f"{b} {a}" for a in WORDS for b in WORDS]
+)
+TEXT = SplitText(PAIRS, PAIRS, ParallelText(PAIRS.sources[:5], PAIRS.targets[:5]))
+TRAINING = DistillationConfig(steps=6, warmup_steps=1, evaluations=2, checkpoints=2)
+
+
+@pytest.fixture
+def model(tmp_path):
+    saved(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_a_model_is_only_cut_without_data(model, tmp_path):
+    shrunk = shrink_folder(model, tmp_path / "out", Shrinking(decoder_layers=1))
+    assert shrunk.kept == {"encoder": [0, 1, 2], "decoder": [0]}
+    assert shrunk.parameters[1] < shrunk.parameters[0]
+    assert shrunk.scores == {}
+    student = load_translation_model(tmp_path / "out")
+    assert student.config.decoder_layers == 1
+    assert len(Translator.from_pretrained(tmp_path / "out").translate(["three bees"])) == 1
+
+
+@pytest.mark.parametrize("targets", ["reference", "teacher", "both"])
+def test_a_student_is_taught_scored_and_read_again(model, tmp_path, targets):
+    shrinking = Shrinking(
+        decoder_layers=1, training=TRAINING, targets=targets, drop_worse=0.0, beams=2
+    )
+    stages = []
+    if targets != "reference":  # what random weights write is not worth much
+        monkey = pytest.MonkeyPatch()
+        monkey.setattr("askew.tasks._teacher_outputs._is_plausible", lambda *_: True)
+    shrunk = shrink_folder(model, tmp_path / "out", shrinking, TEXT, stage=stages.append)
+    assert list(shrunk.scores) == ["teacher", "untaught", "student"]
+    assert shrunk.latency_ratio > 0
+    assert ("writing with the teacher" in stages) == (targets != "reference")
+    before = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert "work" not in before
+    again = shrink_folder(model, tmp_path / "out", shrinking, TEXT, stage=pytest.fail)
+    assert again == shrunk
+    with pytest.raises(ValueError, match=r"shrink: .* with other decoder_layers"):
+        shrink_folder(model, tmp_path / "out", shrinking._replace(decoder_layers=2), TEXT)
+    if targets != "reference":
+        monkey.undo()
+
+
+def test_a_killed_run_ends_as_another(model, tmp_path):
+    shrinking = Shrinking(decoder_layers=1, training=TRAINING)
+    whole = shrink_folder(model, tmp_path / "whole", shrinking, TEXT)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(name):
+        if name == "scoring the student":
+            raise Killed
+
+    with pytest.raises(Killed):
+        shrink_folder(model, tmp_path / "out", shrinking, TEXT, stage=kill)
+    again = shrink_folder(model, tmp_path / "out", shrinking, TEXT)
+    assert again._replace(latency_ratio=0, train_seconds=0) == whole._replace(
+        latency_ratio=0, train_seconds=0
+    )
+    one, other = (load_translation_model(tmp_path / name).state_dict() for name in ("out", "whole"))
+    assert all(torch.equal(weight, other[name]) for name, weight in one.items())
+
+
+def test_layers_are_measured_on_validation_data(model, tmp_path):
+    shrunk = shrink_folder(
+        model, tmp_path / "out", Shrinking(decoder_layers=1, keep="measured"), TEXT
+    )
+    assert [removal.layer for removal in shrunk.removals] == [0, 1]
+    best = min(shrunk.removals, key=lambda removal: removal.loss)
+    assert shrunk.kept["decoder"] == [1 - best.layer]
+
+
+def test_what_the_teacher_writes_is_kept_and_torn_lines_are_written_again(model, tmp_path):
+    reader = load_seq2seq(model)
+    rows = reader.read(PAIRS.sources)
+    store = tmp_path / "written.jsonl"
+    settings = {"store": store, "beams": 1, "progress": lambda *_: None}
+    whole = teacher_labels(reader, rows, **settings)
+    lines = store.read_text().splitlines()
+    store.write_text("\n".join(lines[:3]) + "\n[1, 2")
+    calls = []
+    settings["progress"] = lambda done, total: calls.append((done, total))
+    again = teacher_labels(reader, rows, **settings)
+    assert again == whole
+    assert calls == [(len(rows), len(rows))]
+    assert [json.loads(line) for line in store.read_text().splitlines()] == whole
+
+
+def test_bad_outputs_of_a_teacher_are_left_out():
+    good = "one two three four five"
+    written = [good, "", "one", f"{good} {good} six", "a b c d x a b c d", "zzz zzz zzz zzz yyy"]
+    references = [good, good, good, good, "a b c d x a b c e", good]
+    assert worth_learning(written, references, 0.0) == [True, False, False, False, False, True]
+    assert worth_learning(written, references, 0.34) == [True, False, False, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("settings", "text", "words"),
+    [
+        ({"targets": "all"}, TEXT, "targets must be reference, teacher or both; got targets 'all'"),
+        ({"drop_worse": 1.0}, TEXT, "drop_worse must be in"),
+        ({"training": TRAINING}, None, "teaching needs data; got none. Give --data"),
+        ({"decoder_layers": 1, "keep": "measured"}, None, 'keep "measured" needs data'),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(model, tmp_path, settings, text, words):
+    with pytest.raises(ValueError, match=f"shrink: {words}"):
+        prepare_shrinking(model, tmp_path / "out", Shrinking(**settings), text)
+    assert not (tmp_path / "out").exists()
+
+
+# Models of transformers.
+
+
+def word_tokenizer(folder, words):
+    vocab = {word: number for number, word in enumerate(["<s>", "<pad>", "</s>", "<unk>", *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+
+
+@pytest.mark.parametrize("name", ["Marian", "T5", "Bart"])
+def test_a_student_of_transformers_is_read_by_transformers_alone(name, tmp_path):
+    folder = tmp_path / "model"
+    small_model(name).save_pretrained(folder)
+    word_tokenizer(folder, WORDS)
+    shrunk = shrink_folder(
+        folder, tmp_path / "out", Shrinking(decoder_layers=1, training=TRAINING), TEXT
+    )
+    assert set(shrunk.scores) == {"teacher", "untaught", "student"}
+    student = transformers.AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    inputs = tokenizer(["three bees"], return_tensors="pt")
+    assert student.generate(input_ids=inputs["input_ids"], max_new_tokens=3).shape[0] == 1
+
+
+def record(path, seconds=0.1, rate=16_000, channels=1, width=2):
+    samples = np.sin(np.arange(int(seconds * rate) * channels) / 20)
+    stored = {1: (127 * samples + 128).astype(np.uint8), 2: (32767 * samples).astype("<i2")}[width]
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(width)
+        file.setframerate(rate)
+        file.writeframes(stored.tobytes())
+
+
+def test_a_student_that_hears(tmp_path):
+    folder = tmp_path / "model"
+    small_model("Whisper").save_pretrained(folder)
+    word_tokenizer(folder, WORDS)
+    WhisperFeatureExtractor(feature_size=8, chunk_length=0.2, hop_length=160).save_pretrained(
+        folder
+    )
+    for number, settings in enumerate(
+        ({}, {"rate": 8_000}, {"channels": 2}, {"width": 1}, {"seconds": 0.05})
+    ):
+        record(tmp_path / f"{number}.wav", **settings)
+    paths = [str(tmp_path / f"{number % 5}.wav") for number in range(10)]
+    pairs = ParallelText(paths, ["three bees", "see trees"] * 5)
+    shrunk = shrink_folder(
+        folder,
+        tmp_path / "out",
+        Shrinking(decoder_layers=2, training=TRAINING),
+        SplitText(pairs, pairs, pairs),
+    )
+    assert all(list(scores) == ["word_error_rate"] for scores in shrunk.scores.values())
+    student = transformers.AutoModelForSpeechSeq2Seq.from_pretrained(tmp_path / "out")
+    assert student.config.decoder_layers == 2
+    assert (tmp_path / "out" / "preprocessor_config.json").is_file()
+
+
+def test_a_recording_that_cannot_be_read_is_named(tmp_path):
+    folder = tmp_path / "model"
+    small_model("Whisper").save_pretrained(folder)
+    word_tokenizer(folder, WORDS)
+    WhisperFeatureExtractor(feature_size=8).save_pretrained(folder)
+    with pytest.raises(
+        ValueError, match=r"read_wav: a recording must be readable; got .*none\.wav"
+    ):
+        load_seq2seq(folder).read([str(tmp_path / "none.wav")])
