@@ -18,7 +18,13 @@ import torch.nn.functional as F
 from common import arguments, interleave, peak_mib, print_table, summary, write
 from torch import Tensor
 
-from askew.losses import asymmetric_bce_loss, asymmetric_focal_loss, asymmetric_pair_loss
+from askew.losses import (
+    asymmetric_bce_loss,
+    asymmetric_focal_loss,
+    asymmetric_pair_loss,
+    distillation_loss,
+    top_k,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from exact_bce import SETTINGS, failures
@@ -106,6 +112,39 @@ def multiclass(rounds: int) -> list[dict[str, object]]:
         x = (2 * torch.randn(shape, generator=generator)).requires_grad_()
         t = torch.randint(0, shape[1], shape[:1], generator=generator)
         results += _compare(runs, x, t, "F.cross_entropy", rounds)
+    return results
+
+
+def distillation(rounds: int) -> list[dict[str, object]]:
+    """A student's logits against a teacher's, forward and reverse, whole and of 8 classes."""
+
+    def of_torch(x: Tensor, z: Tensor) -> Tensor:
+        return F.kl_div(
+            x.log_softmax(-1), z.log_softmax(-1), log_target=True, reduction="batchmean"
+        )
+
+    def of_the_largest(x: Tensor, z: Tensor) -> Tensor:
+        return distillation_loss(x, kept[z.shape])
+
+    runs: dict[str, Loss] = {
+        "F.kl_div": of_torch,
+        "askew": distillation_loss,
+        "askew, reverse": partial(distillation_loss, divergence="reverse"),
+        "askew, skewed": partial(distillation_loss, divergence="skewed"),
+        "askew, largest 8": of_the_largest,
+    }
+    kept, results = {}, []
+    for shape, dtype in (
+        ((64, 2000), torch.float32),
+        ((512, 2000), torch.float32),
+        ((512, 32_000), torch.float32),
+        ((512, 32_000), torch.bfloat16),
+    ):
+        generator = torch.Generator().manual_seed(0)
+        x, z = 2 * torch.randn(2, *shape, generator=generator)
+        kept[z.shape] = top_k(z)
+        x = x.to(dtype).requires_grad_()
+        results += _compare(runs, x, z.to(dtype), "F.kl_div", rounds)
     return results
 
 
@@ -211,6 +250,7 @@ def main() -> None:
     tables = {
         "binary": binary(options.rounds),
         "multiclass": multiclass(options.rounds),
+        "distillation": distillation(options.rounds),
         "ranking": ranking(options.rounds),
     }
     aims = targets(tables)

@@ -174,9 +174,7 @@ def test_a_student_that_hears(tmp_path):
     folder = tmp_path / "model"
     small_model("Whisper").save_pretrained(folder)
     word_tokenizer(folder, WORDS)
-    WhisperFeatureExtractor(feature_size=8, chunk_length=0.2, hop_length=160).save_pretrained(
-        folder
-    )
+    WhisperFeatureExtractor(feature_size=8, chunk_length=1, hop_length=800).save_pretrained(folder)
     for number, settings in enumerate(
         ({}, {"rate": 8_000}, {"channels": 2}, {"width": 1}, {"seconds": 0.05})
     ):

@@ -78,14 +78,12 @@ class ShrinkOptions(OutputOptions, SettingOptions):
 def shrink_command(options: ShrinkOptions) -> None:
     """Cut a trained encoder-decoder down to a student, and teach it on your data."""
     with exit_on_user_error():
-        from askew.models import load_seq2seq
         from askew.tasks import prepare_shrinking
 
+        set_up_torch(options.threads)
         text = _text(options)
         shrinking = _shrinking(options, has_data=text is not None)
-        load_seq2seq(options.model)
         prepare_shrinking(options.model, options.out, shrinking, text)
-    set_up_torch(options.threads)
     with exit_on_interrupt(options.out):
         shrunk = _run(options, shrinking, text)
     if options.as_json:

@@ -117,6 +117,14 @@ def prepare_shrinking(
         text is not None or "measured" not in _rules(shrinking.keep),
         'shrink: keep "measured" needs data; got none. Give --data',
     )
+    model = load_seq2seq(folder).model
+    if "measured" not in _rules(shrinking.keep):
+        choose_layers(
+            model,
+            encoder_layers=shrinking.encoder_layers,
+            decoder_layers=shrinking.decoder_layers,
+            keep=shrinking.keep,
+        )
     weights = sorted(folder.glob("*.safetensors"))
     identity = {
         "version": 1,
