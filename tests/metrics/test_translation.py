@@ -1,5 +1,6 @@
 """Scores are sacreBLEU's own, and their shares are the leave-one-out definition."""
 
+import random
 from statistics import mean
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from askew.metrics import CorpusScore, bleu, chrf, exact_match
+from askew.metrics import CorpusScore, bleu, chrf, exact_match, sentence_chrf, word_error_rate
 
 REFERENCES = [
     "the cat sat on the mat near the door",
@@ -142,3 +143,39 @@ def test_chrf_counts_words_by_choice():
     assert score.signature == str(foreign.get_signature())
     with pytest.raises(ValueError, match="word_order must not be negative; got word_order -1"):
         chrf(["a"], ["a"], word_order=-1)
+
+
+def test_chrf_of_a_sentence_is_that_of_a_corpus_of_one():
+    hypotheses = ["the cat sat", "", "a dog"]
+    references = ["the cat sits", "one", "a dog"]
+    expected = [chrf([h], [r]).value for h, r in zip(hypotheses, references, strict=True)]
+    assert sentence_chrf(hypotheses, references) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="sentence_chrf: there must be one hypothesis per"):
+        sentence_chrf(["a"], [])
+
+
+def slow_distance(one, other):
+    """Levenshtein's distance by its definition."""
+    if not one or not other:
+        return len(one) + len(other)
+    changed = slow_distance(one[1:], other[1:]) + (one[0] != other[0])
+    return min(changed, slow_distance(one[1:], other) + 1, slow_distance(one, other[1:]) + 1)
+
+
+def test_word_errors_are_the_distance_over_the_words_of_the_references():
+    rng = random.Random(0)
+    draw = lambda: [rng.choice("abc") for _ in range(rng.randrange(6))]  # noqa: E731
+    pairs = [(draw(), [*draw(), "a"]) for _ in range(40)]
+    sides = ([" ".join(side) for side in column] for column in zip(*pairs, strict=True))
+    score = word_error_rate(*sides)
+    edits = sum(slow_distance(one, other) for one, other in pairs)
+    assert score.value == pytest.approx(edits / sum(len(other) for _, other in pairs))
+    assert len(score.items) == 40
+
+
+def test_case_and_punctuation_are_no_errors():
+    assert word_error_rate(["Two cats, (there)!"], ["two cats there"]).value == 0
+    assert word_error_rate([""], ["two cats"]).value == 1
+    assert word_error_rate(["one two three four"], ["one"]).value == 3
+    with pytest.raises(ValueError, match="word_error_rate: the references must have words"):
+        word_error_rate(["a"], ["…"])

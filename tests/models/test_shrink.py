@@ -8,7 +8,7 @@ import torch
 from families import NAMES, inputs_of, small_model
 from transformers import BertConfig, BertModel
 
-from askew.models import kept_layers, shrink
+from askew.models import Removal, choose_layers, kept_layers, shrink
 
 TARGET = {"decoder_input_ids": torch.tensor([[2, 5, 6]])}
 GREEDY = {"max_new_tokens": 6, "do_sample": False}
@@ -175,15 +175,17 @@ def test_measured_leaves_out_what_costs_least():
             kept[f"model.decoder.layers.{place}.fc1.weight"],
             weights[f"model.decoder.layers.{layer}.fc1.weight"],
         )
-    assert [(removal.left, removal.layer, removal.loss) for removal in seen] == [
-        ((0, 1, 2, 3), 0, -21.0),
-        ((0, 1, 2, 3), 1, -14.0),
-        ((0, 1, 2, 3), 2, -20.0),
-        ((0, 1, 2, 3), 3, -14.0),
-        ((1, 2, 3), 1, -12.0),
-        ((1, 2, 3), 2, -18.0),
-        ((1, 2, 3), 3, -12.0),
+    assert seen == [
+        Removal("decoder", (0, 1, 2, 3), 0, -21.0),
+        Removal("decoder", (0, 1, 2, 3), 1, -14.0),
+        Removal("decoder", (0, 1, 2, 3), 2, -20.0),
+        Removal("decoder", (0, 1, 2, 3), 3, -14.0),
+        Removal("decoder", (1, 2, 3), 1, -12.0),
+        Removal("decoder", (1, 2, 3), 2, -18.0),
+        Removal("decoder", (1, 2, 3), 3, -12.0),
     ]
+    chosen = choose_layers(model, decoder_layers=2, keep="measured", loss=loss)
+    assert chosen == {"encoder": [0, 1, 2, 3], "decoder": [1, 3]}
 
 
 # Bad input.

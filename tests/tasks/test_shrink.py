@@ -12,8 +12,8 @@ from saved_model import saved
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, WhisperFeatureExtractor
 
-from askew.models import Translator, load_seq2seq, load_translation_model
-from askew.tasks import Shrinking, prepare_shrinking, shrink_folder
+from askew.models import Seq2Seq, Translator, load_seq2seq, load_translation_model
+from askew.tasks import Shrinking, Shrunk, prepare_shrinking, shrink_folder
 from askew.tasks._teacher_outputs import teacher_labels, worth_learning
 from askew.text import ParallelText, SplitText
 from askew.training import DistillationConfig
@@ -34,6 +34,7 @@ def model(tmp_path):
 
 def test_a_model_is_only_cut_without_data(model, tmp_path):
     shrunk = shrink_folder(model, tmp_path / "out", Shrinking(decoder_layers=1))
+    assert isinstance(shrunk, Shrunk)
     assert shrunk.kept == {"encoder": [0, 1, 2], "decoder": [0]}
     assert shrunk.parameters[1] < shrunk.parameters[0]
     assert shrunk.scores == {}
@@ -191,6 +192,21 @@ def test_a_student_that_hears(tmp_path):
     student = transformers.AutoModelForSpeechSeq2Seq.from_pretrained(tmp_path / "out")
     assert student.config.decoder_layers == 2
     assert (tmp_path / "out" / "preprocessor_config.json").is_file()
+
+
+def test_a_model_reads_and_writes_what_its_tokenizer_knows(tmp_path):
+    folder = tmp_path / "model"
+    small_model("T5").save_pretrained(folder)
+    word_tokenizer(folder, WORDS)
+    reader = load_seq2seq(folder)
+    assert isinstance(reader, Seq2Seq)
+    rows = reader.read(["three bees", "see"])
+    assert [row["input_ids"].tolist() for row in rows] == [[4, 7], [6]]
+    batch = reader.inputs(rows)
+    assert batch["attention_mask"].tolist() == [[1, 1], [1, 0]]
+    assert reader.write([[4, 7, 2], [6]]) == ["three bees", "see"]
+    answers = reader.answer(rows)
+    assert answers == [reader.answer([row])[0] for row in rows]
 
 
 def test_a_recording_that_cannot_be_read_is_named(tmp_path):

@@ -275,7 +275,7 @@ def space(task: "TranslationTask", options: TranslationComparison) -> "Space":
 def search_budget(options: TranslationComparison) -> SearchBudget:
     """Return the usual budget of a search: of our own data the same on every machine."""
     is_own = options.data is None and options.source is None and options.preset == "small"
-    return SearchBudget(steps=450, candidates=72, seeds=5) if is_own else SearchBudget()
+    return SearchBudget(steps=450, candidates=48, seeds=5) if is_own else SearchBudget()
 
 
 def notes(task: "TranslationTask", options: TranslationOptions) -> Iterator[str]:

@@ -140,8 +140,7 @@ def _candidates(
     if not path.is_file():
         drawn = [_entry(one) for one in candidates]
         for symmetric in (False, True):
-            family = [one for one in candidates if one.symmetric == symmetric]
-            drawn += _drawn(plan, costs, family, results, wave=wave, symmetric=symmetric)
+            drawn += _drawn(plan, costs, candidates, results, wave=wave, symmetric=symmetric)
         write_json(path, {"version": 1, "candidates": drawn})
     stored = [_candidate(plan, costs, entry) for entry in read_json(path)["candidates"]]
     for one in stored:
@@ -170,13 +169,14 @@ def _candidate(plan: SearchPlan[Model], costs: "CandidateCosts", entry: Mapping)
 def _drawn(
     plan: SearchPlan[Model],
     costs: "CandidateCosts",
-    family: list[Candidate],
+    candidates: list[Candidate],
     results: Mapping[str, list[RungResult]],
     *,
     wave: int,
     symmetric: bool,
 ) -> list[dict]:
     """Draw the candidates of one family: given and random ones first, then proposed ones."""
+    family = [one for one in candidates if one.symmetric == symmetric]
 
     @remembered
     def complete(values: Values) -> Offer | None:
@@ -196,7 +196,7 @@ def _drawn(
         )
         origins = [("given", values) for values in given] + [("random", each) for each in random]
     else:
-        proposed = _proposed(plan, family, results, complete, symmetric=symmetric)
+        proposed = _proposed(plan, candidates, results, complete, symmetric=symmetric)
         missing = plan.per_family - len(family) - len(proposed)
         random = draw_random(
             plan.open_space,
@@ -224,21 +224,22 @@ def _drawn(
 
 def _proposed(
     plan: SearchPlan[Model],
-    family: list[Candidate],
+    candidates: list[Candidate],
     results: Mapping[str, list[RungResult]],
     complete: Callable[[Values], Offer | None],
     *,
     symmetric: bool,
 ) -> list[dict[str, Any]]:
-    """Propose candidates by the scores of the family on the first rung."""
-    scores = {one.arm.name: results[one.arm.name][0].score for one in family}
-    finite = [score for score in scores.values() if score is not None]
-    worst = min(finite, default=0.0)  # diverged trainings count as the worst
-    tried = [(one.values, scores[one.arm.name]) for one in family]
+    """Propose by scores of the first rung; symmetric candidates are of the asymmetric space, too."""
+    family = [one for one in candidates if one.symmetric == symmetric]
+    known = family if symmetric else candidates
+    scores = {one.arm.name: results[one.arm.name][0].score for one in known}
+    worst = min((score for score in scores.values() if score is not None), default=0.0)
+    tried = [(one.values, scores[one.arm.name]) for one in known]
     return propose(
         plan.open_space,
         plan.per_family - len(family),
-        [(values, worst if score is None else score) for values, score in tried],
+        [(values, worst if score is None else score) for values, score in tried],  # diverged
         [one.values for one in family],
         complete,
         symmetric=symmetric,

@@ -17,7 +17,8 @@ from askew.tradeoffs._space import Space
 from askew.tradeoffs._task import Arm, Model, Task
 
 ETA = 3
-"""One candidate in ETA is promoted, to a rung that is ETA times as long."""
+"""One candidate in ETA is promoted."""
+_LONGER = 2  # a rung is so many times as long as the one before
 COSTS = ("parameters", "flops", "latency_ms", "memory_mb")
 """What can be bounded; a task can add more."""
 COUNTED_COSTS = ("parameters", "flops")
@@ -235,10 +236,10 @@ def rung_steps(steps: int) -> list[int]:
     """Return the steps after which candidates are compared, the last ones those of all.
 
     Example:
-        >>> rung_steps(540)
-        [60, 180, 540]
+        >>> rung_steps(480)
+        [120, 240, 480]
     """
-    shorter = [steps / ETA**power for power in range(_RUNGS - 1, 0, -1)]
+    shorter = [steps / _LONGER**power for power in range(_RUNGS - 1, 0, -1)]
     rounded = [round(one / _STEPS_OF_A_RUNG) * _STEPS_OF_A_RUNG or round(one) for one in shorter]
     return [*rounded, steps]
 
