@@ -184,12 +184,12 @@ def test_both_families_get_as_many_steps_and_promoted_trainings_go_on(notes, tmp
         if kind == "train" and seed >= FIRST_SEARCH_SEED:
             steps[name.split("-")[0]].append((seed - FIRST_SEARCH_SEED, count))
     # The symmetric family has eight members alone: all of them are tried.
-    assert sorted(steps["asymmetric"]) == [(0, 20)] * 12 + [(1, 40)] * 4 + [(2, 120)] * 2
-    assert sorted(steps["symmetric"]) == [(0, 20)] * 8 + [(1, 40)] * 3 + [(2, 120)] * 2
+    assert sorted(steps["asymmetric"]) == [(0, 40)] * 12 + [(1, 40)] * 4 + [(2, 100)] * 2
+    assert sorted(steps["symmetric"]) == [(0, 40)] * 8 + [(1, 40)] * 3 + [(2, 100)] * 2
     assert not list((tmp_path / "out" / "work").iterdir())
 
 
-@pytest.mark.parametrize("crash", ["symmetric-3:20", "asymmetric-11:20", "last", "confirmation"])
+@pytest.mark.parametrize("crash", ["symmetric-3:40", "asymmetric-11:40", "last", "confirmation"])
 def test_a_search_that_died_has_the_same_end(crash, notes, tmp_path, monkeypatch):
     whole = search(tmp_path / "whole")
     if crash == "last":
@@ -248,7 +248,7 @@ def test_models_of_one_size_have_one_latency_after_a_crash_too(notes, tmp_path, 
     numbers["encoder.dropout"] = Range(low=0.0, high=0.5)
     space = Space(numbers=numbers, ties=SPACE.ties)
     settings = {"out": tmp_path / "out", "budget": BUDGET, "match": "nothing"}
-    monkeypatch.setenv("CRASH", "asymmetric-2:20")
+    monkeypatch.setenv("CRASH", "asymmetric-2:40")
     with pytest.raises(ValueError, match="crashed on purpose"):
         find(Planted(), space, START, **settings)
     monkeypatch.delenv("CRASH")
@@ -466,13 +466,13 @@ def test_the_folder_of_another_search_is_refused(notes, tmp_path):
 
 
 def test_the_contract_is_written_before_the_first_training(notes, tmp_path, monkeypatch):
-    monkeypatch.setenv("CRASH", "asymmetric-1:20")
+    monkeypatch.setenv("CRASH", "asymmetric-1:40")
     with pytest.raises(ValueError, match="crashed on purpose"):
         search(tmp_path / "out")
     contract = json.loads((tmp_path / "out" / "search.json").read_text())
     assert contract["deciding_metric"] == "fit"
     assert contract["schedule"] == {"steps": 180, "candidates": 24, "seeds": 5}
-    assert [rung["steps"] for rung in contract["rungs"]] == [20, 60, 180]
+    assert [rung["steps"] for rung in contract["rungs"]] == [40, 80, 180]
     assert len(contract["hash"]) == 64
 
 
@@ -480,7 +480,7 @@ def test_minutes_buy_candidates_and_seeds(notes, tmp_path):
     # A step takes an eighth of a second: 480 steps a minute.
     found = search(tmp_path / "out", budget=SearchBudget(minutes=10.0))
     contract = json.loads((tmp_path / "out" / "search.json").read_text())
-    assert contract["schedule"] == {"steps": 120, "candidates": 78, "seeds": 5}
+    assert contract["schedule"] == {"steps": 120, "candidates": 54, "seeds": 5}
     assert len(found.candidates) < 78  # the space has no more
     with pytest.raises(ValueError, match="minutes must buy 5 seeds of 3 models"):
         search(tmp_path / "other", budget=SearchBudget(minutes=10.0, steps=1000))
@@ -664,7 +664,7 @@ def test_looking_at_a_search_leaves_no_trace(notes, tmp_path):
 
 
 def test_where_a_killed_search_stands(notes, tmp_path, monkeypatch):
-    monkeypatch.setenv("CRASH", "symmetric-2:60")
+    monkeypatch.setenv("CRASH", "symmetric-2:80")
     with pytest.raises(ValueError, match="crashed on purpose"):
         search(tmp_path / "out")
     began = {path.parent.name for path in (tmp_path / "out" / "work").rglob("done")}

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from askew._check import requires_extra
 from askew._files import in_short
 
 _FORMATS = {1: (np.uint8, 128, 128), 2: (np.int16, 0, 2**15), 4: (np.int32, 0, 2**31)}
@@ -27,8 +26,7 @@ def read_wav(path: Path, rate: int) -> np.ndarray:
         Samples [length], single precision; the channels are averaged.
 
     Raises:
-        ValueError: If the file cannot be read.
-        ModuleNotFoundError: If it needs soundfile, which is not installed.
+        ValueError: If the file cannot be read, or needs soundfile, which is not installed.
     """
     sound, own = _read(path)
     if own != rate:
@@ -52,8 +50,13 @@ def _read(path: Path) -> tuple[np.ndarray, int]:
         pass
     except OSError as error:
         raise ValueError(f"read_wav: a recording must be readable; got {path}: {error}") from None
-    with requires_extra("read_wav", "audio"):
-        import soundfile  # pyrefly: ignore[missing-import]  of an extra
+    try:
+        import soundfile  # pyrefly: ignore[missing-import]  no dependency
+    except ModuleNotFoundError:
+        raise ValueError(
+            f"read_wav: a recording must be WAV with whole numbers; got {path}. Run pip install "
+            "soundfile to read others"
+        ) from None
     try:
         sound, own = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, RuntimeError) as error:

@@ -77,8 +77,8 @@ def find(
     r"""Search for the asymmetry that pays, and confirm it on fresh seeds.
 
     Two families are searched with equal effort: asymmetric candidates, and symmetric ones of the
-    same space. All train for a ninth of the steps; the better third of each family trains on to a
-    third of them, and the better third of these to the end. Half of the candidates are drawn at
+    same space. All train for a quarter of the steps; the better third of each family trains on to
+    half of them, and the better third of these to the end. Half of the candidates are drawn at
     random, the others are proposed by what the first half reached. Candidates of a rung share their
     seed, every rung has another one, and a promoted training continues from its checkpoint where
     the task keeps one.

@@ -230,7 +230,7 @@ def _proposed(
     *,
     symmetric: bool,
 ) -> list[dict[str, Any]]:
-    """Propose by scores of the first rung; symmetric candidates are of the asymmetric space, too."""
+    """Propose by the first rung; symmetric candidates are settings of the asymmetric space."""
     family = [one for one in candidates if one.symmetric == symmetric]
     known = family if symmetric else candidates
     scores = {one.arm.name: results[one.arm.name][0].score for one in known}

@@ -206,7 +206,7 @@ def schedule_of(budget: SearchBudget, steps_per_minute: float) -> Schedule:
 
     Example:
         >>> schedule_of(SearchBudget(minutes=40.0), steps_per_minute=540.0)
-        Schedule(steps=540, candidates=90, seeds=5)
+        Schedule(steps=540, candidates=56, seeds=5)
     """
     steps = budget.steps or max(_RUNGS, round(budget.minutes / _TRAININGS * steps_per_minute))
     trainings = budget.minutes * steps_per_minute / steps
@@ -257,7 +257,7 @@ def search_trainings(candidates: int, finalists: int, steps: int) -> float:
 
     Example:
         >>> round(search_trainings(36, 2, 540), 2)
-        9.33
+        14.37
     """
     running, done, total = candidates // 2, 0, 0
     for rung in rung_steps(steps):
