@@ -23,7 +23,14 @@ pytestmark = pytest.mark.slow
 
 KILLS = int(os.environ.get("KILLS", "100"))
 SEED = int(os.environ.get("KILL_SEED", "0"))
-TIMED = ("latency_ms", "throughput", "train_seconds", "peak_memory_mb", "tokens_per_second")
+TIMED = (
+    "latency_ms",
+    "latency_ratio",
+    "throughput",
+    "train_seconds",
+    "peak_memory_mb",
+    "tokens_per_second",
+)
 SMALL = ["--preset", "tiny", "--vocab-size", "300", "--quiet"]
 SMALL += ["--set", "encoder.num_layers=1", "--set", "training.batch_tokens=64"]
 
@@ -54,6 +61,11 @@ def exported(folder):
     assert run(folder, COMMANDS["export"][1]).wait() == 0  # it is replaced by those killed
 
 
+def taught(folder):
+    pairs(folder)
+    saved(folder / "model")
+
+
 def results(folder):
     (folder / "done").mkdir()
     write_json(folder / "done" / "results.json", example_results())
@@ -63,6 +75,8 @@ TABLE = ["compare", "imbalanced", "--data", "own.csv", "--labels", "high", "--qu
 TABLE += ["--seeds", "1", "--set", "width=8", "--out", "out"]
 FIND = ["find", "imbalanced", "--data", "own.csv", "--labels", "high", "--quiet", "--jobs", "1"]
 FIND += ["--set", "width=8", "--steps", "40", "--candidates", "12", "--seeds", "1", "--out", "out"]
+SHRINK = ["shrink", "model", "--decoder-layers", "1", "--data", "pairs.tsv", "--out", "out"]
+SHRINK += ["--steps", "12", "--quiet"]
 TRAINED = ["--data", "pairs.tsv", "--out", "out", *SMALL]
 COMMANDS = {
     "compare": (pairs, ["compare", *TRAINED, "--seeds", "1", "--steps", "6"]),
@@ -73,6 +87,7 @@ COMMANDS = {
     "tune": (table, [*TABLE, "--steps", "20", "--tune", "3"]),
     "report": (results, ["report", "done"]),
     "find": (table, FIND),
+    "shrink": (taught, SHRINK),
 }
 
 
@@ -142,7 +157,7 @@ def outcome(folder):
         name = str(path.relative_to(folder))
         if not path.is_file():
             files[name] = None
-        elif path.name in ("results.json", "curve.json", "trial.json"):
+        elif path.name in ("results.json", "curve.json", "trial.json", "scores.json"):
             values = untimed(json.loads(path.read_text()))
             values.pop("summary", None)
             values.get("search", {}).pop("sentence", None)  # has the CPU time

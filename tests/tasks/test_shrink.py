@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, WhisperFeatureExtractor
 
 from askew.models import Seq2Seq, Translator, load_seq2seq, load_translation_model
+from askew.models._wav import read_wav
 from askew.tasks import Shrinking, Shrunk, prepare_shrinking, shrink_folder
 from askew.tasks._teacher_outputs import teacher_labels, worth_learning
 from askew.text import ParallelText, SplitText
@@ -210,11 +211,20 @@ def test_a_model_reads_and_writes_what_its_tokenizer_knows(tmp_path):
 
 
 def test_a_recording_that_cannot_be_read_is_named(tmp_path):
-    folder = tmp_path / "model"
-    small_model("Whisper").save_pretrained(folder)
-    word_tokenizer(folder, WORDS)
-    WhisperFeatureExtractor(feature_size=8).save_pretrained(folder)
-    with pytest.raises(
-        ValueError, match=r"read_wav: a recording must be readable; got .*none\.wav"
-    ):
-        load_seq2seq(folder).read([str(tmp_path / "none.wav")])
+    for name, content in (("none.wav", None), ("a.flac", b"fLaC"), ("torn.wav", b"RIFF\0\0\0\0WA")):
+        path = tmp_path / name
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(ValueError, match=f"read_wav: a recording must be .*; got .*{name}"):
+            read_wav(path, 16_000)
+
+
+def test_recordings_of_any_rate_and_width_are_alike(tmp_path):
+    expected = np.sin(np.arange(1600) / 20)
+    for settings, tolerance in (({}, 1e-4), ({"width": 1}, 0.02)):
+        record(tmp_path / "a.wav", **settings)
+        assert np.abs(read_wav(tmp_path / "a.wav", 16_000) - expected).max() < tolerance
+    record(tmp_path / "a.wav", rate=8_000)
+    sound = read_wav(tmp_path / "a.wav", 16_000)
+    assert sound.shape == (1600,)
+    assert np.abs(sound[100:1500:2] - np.sin(np.arange(800) / 20)[50:750]).max() < 0.01
