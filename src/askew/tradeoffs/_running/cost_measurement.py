@@ -24,7 +24,7 @@ from askew.tradeoffs._task import Arm, Model, Progress, Task
 
 LATENCY_ITEMS, THROUGHPUT_ITEMS, THROUGHPUT_BATCH, ROUNDS = 20, 256, 64, 7
 _SLOW_BATCH = 1.0  # seconds of a batch from which on one batch is timed, not several
-_FEWEST_ROUNDS, _LONGEST = 3, 30.0  # rounds after so many seconds are left out
+_FEWEST_ROUNDS, _LONGEST = 3, 10.0  # rounds after so many seconds are left out
 _MEMORY_STEPS = 20
 _MEMORY_ITEMS = 4
 _COSTS = "costs.json"
