@@ -8,6 +8,7 @@ from saved_model import saved
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
+from transformers.utils import logging as hf_logging
 
 from askew.inspection import query_key_maps
 from askew.models import (
@@ -162,3 +163,12 @@ def test_an_adapter_beside_the_weights_is_refused(tmp_path, kind, load):
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(ValueError, match=r"must be whole; got .*adapter_config\.json\. Merge"):
         load(tmp_path)
+
+
+def test_loading_draws_no_bar_and_leaves_the_bars_of_others_alone(tmp_path, capfd):
+    saved(tmp_path)
+    shown = hf_logging.is_progress_bar_enabled()
+    capfd.readouterr()
+    load_translation_model(tmp_path)
+    assert capfd.readouterr().err == ""
+    assert hf_logging.is_progress_bar_enabled() == shown

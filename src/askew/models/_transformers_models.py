@@ -24,6 +24,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers.utils import logging
 
 from askew._check import require
 from askew._files import in_short, parse_json
@@ -132,15 +133,28 @@ def fill_model(
     """
     stored = sum(tensor.numel() for tensor in tensors.values())
     _check_size(make_on_meta(config, model_class), stored)
-    # pyrefly: ignore[bad-return]  output_loading_info makes the result a pair
-    return model_class.from_pretrained(
-        None,
-        config=config,
-        state_dict=tensors,
-        output_loading_info=True,
-        local_files_only=True,
-        use_safetensors=True,
-    )
+    with _without_progress():
+        # pyrefly: ignore[bad-return]  output_loading_info makes the result a pair
+        return model_class.from_pretrained(
+            None,
+            config=config,
+            state_dict=tensors,
+            output_loading_info=True,
+            local_files_only=True,
+            use_safetensors=True,
+        )
+
+
+@contextmanager
+def _without_progress() -> Iterator[None]:
+    """Keep transformers from drawing a bar for tensors that are in memory already."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def read_tokenizer(folder: Path) -> Any:
