@@ -299,6 +299,7 @@ def test_one_pass_keeps_one_tensor(monkeypatch):
         ({"reduction": "all"}, "reduction must be"),
     ],
 )
+@pytest.mark.unhooked
 def test_settings_out_of_range_are_refused(settings, words):
     student, teacher = example(3)
     with pytest.raises(ValueError, match=f"distillation_loss: {words}"):
@@ -307,6 +308,7 @@ def test_settings_out_of_range_are_refused(settings, words):
         DistillationLoss(**settings)
 
 
+@pytest.mark.unhooked
 def test_shapes_that_differ_are_refused():
     student, teacher = example(3)
     with pytest.raises(ValueError, match=r"got student_logits \(3, 5\), teacher \(3, 4\)"):
