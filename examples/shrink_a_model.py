@@ -2,7 +2,7 @@
 
     python examples/shrink_a_model.py
 
-Half a minute. On the command line, for any encoder-decoder of transformers as well:
+Under a minute. On the command line, for any encoder-decoder of transformers as well:
 askew shrink model --decoder-layers 1 --data pairs.tsv --out student.
 """
 
