@@ -29,16 +29,16 @@ class Rung(NamedTuple):
     Attributes:
         number: From 0.
         steps: Optimizer steps from the beginning of the training.
-        full_steps: Of a full training, that of the last rung.
         seed: Of the data order: the same for all candidates, another one on every rung.
         items: Validation items on which the deciding metric is computed; 0 leaves it out.
+        full_steps: Of a full training, that of the last rung.
     """
 
     number: int
     steps: int
-    full_steps: int
     seed: int
     items: int
+    full_steps: int = 0
 
 
 class RungResult(NamedTuple):

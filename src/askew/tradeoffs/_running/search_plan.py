@@ -88,9 +88,9 @@ class SearchPlan(Generic[Model]):
             Rung(
                 number,
                 steps,
-                self.steps,
                 seed=FIRST_SEARCH_SEED + number,
                 items=_VALIDATION_ITEMS if number == _RUNGS - 1 else 0,
+                full_steps=self.steps,
             )
             for number, steps in enumerate(rung_steps(self.steps))
         ]
