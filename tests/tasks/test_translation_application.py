@@ -296,10 +296,12 @@ def test_folder_is_named_by_content_and_one_of_an_earlier_release_is_found(
     assert default_folder(moved, *call) == folder
 
 
-def test_a_teacher_teaches_the_challenger_alone_unless_what_is_learnt_was_chosen(data, tmp_path):
+def test_a_teacher_teaches_whom_it_should_unless_what_is_learnt_was_chosen(data, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     taught = make_task(data, 268, teacher=tmp_path)
     first, twin = make_arms(taught, teacher=tmp_path)[0]
+    assert first.training == twin.training == {"target": "teacher"}
+    first, twin = make_arms(taught, teacher=tmp_path, taught="challenger")[0]
     assert first.training == {"target": "teacher"}
     assert twin.training == {}
     _, training = TRANSLATION.train.make_model(taught, TranslationTraining(teacher=tmp_path))

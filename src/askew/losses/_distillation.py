@@ -17,7 +17,7 @@ from askew._reduction import (
     reduce,
     result_dtype,
 )
-from askew._settings_module import SettingsModule
+from askew._settings_module import SettingsModule, check_numbers
 from askew.losses._divergences import (
     Divergence,
     DivergenceSum,
@@ -130,6 +130,7 @@ def _checked(name: str, divergence: Divergence, skew: float | None, temperature:
         divergence in _USUAL_SKEWS,
         f"{name}: divergence must be forward, reverse, skewed or js; got {divergence!r}",
     )
+    check_numbers(name, {"temperature": temperature, **({} if skew is None else {"skew": skew})})
     usual = _USUAL_SKEWS[divergence]
     skew = usual if skew is None else skew
     lowest = 0.0 if divergence == "skewed" else math.ulp(0.0)
