@@ -33,7 +33,7 @@ from askew.tradeoffs._running.promotion import Standing, choose_finalists, promo
 from askew.tradeoffs._running.proposals import Offer, propose
 from askew.tradeoffs._running.search_plan import promoted_count, search_trainings
 
-RUNGS = (0, 3, 11)  # places of the points 40, 160 and 480 steps
+RUNGS = (2, 5, 11)  # places of the points 120, 240 and 480 steps
 ETA, FINALISTS, SOME = 3, 2, 12
 MARGIN = 1.0  # of equivalence, chrF
 TABLE = Path(__file__).parent / "results" / "shapes.json"
@@ -158,7 +158,7 @@ def main() -> None:
     application = APPLICATIONS["translation"]
     choices = application.options(preset="tiny")
     space = application.space(application.make_task(choices), choices)
-    space = space.frozen({f"training.{side}.lr": 0.004 for side in ("encoder", "decoder")})
+    space = space.frozen({f"training.{side}.lr": 0.002 for side in ("encoder", "decoder")})
     result: dict[str, object] = {"rungs": rungs(Table(shapes, equal=False)), "searches": []}
     print(result["rungs"])
     for equal in (False, True):
