@@ -29,7 +29,7 @@ from askew.losses._divergences import (
     composed_divergence,
 )
 
-ONE_PASS_MIN_LOGITS = 1 << 20
+ONE_PASS_MIN_LOGITS = 1 << 19
 """Number of logits from which on one pass over blocks is faster than autograd."""
 
 _USUAL_SKEWS = {"forward": 0.0, "reverse": 0.0, "skewed": 0.1, "js": 0.5}
