@@ -103,6 +103,7 @@ def test_the_encoder_is_frozen_until_the_last_steps(reader, tmp_path):
     student, _ = run(reader, tmp_path / "a", unfrozen_share=0.0)
     for part, given in zip(encoder_modules(student), encoder_modules(teacher), strict=True):
         assert same(part, given)
+        assert not any(parameter.requires_grad for parameter in part.parameters())
     assert not same(student.model.decoder.layers[0], teacher.model.decoder.layers[0])
     student, _ = run(reader, tmp_path / "b", unfrozen_share=0.5)
     assert not same(student.model.encoder, teacher.model.encoder)
