@@ -31,6 +31,15 @@ def test_it_only_cuts_without_data(model, tmp_path):
     assert (student.encoder_layers, student.decoder_layers) == (2, 1)
 
 
+def test_numbers_of_layers_say_how_many_and_a_student_is_cut_again(model, tmp_path):
+    for source, out, keep in ((model, "a", ("--keep-encoder", "0,2")), ("a", "b", ("--keep", "1"))):
+        for _ in range(2):  # the second time it is read
+            result = run(tmp_path / source, *keep, "--out", tmp_path / out)
+            assert result.exit_code == 0, result.output
+    student = load_translation_model(tmp_path / "b").config
+    assert (student.encoder_layers, student.decoder_layers) == (2, 1)
+
+
 def test_it_teaches_and_says_what_it_cost(model, tmp_path):
     arguments = (model, "--decoder-layers", 1, "--data", tmp_path / "pairs.tsv", "--steps", 4)
     settings = ("--set", "training.warmup_steps=1", "--keep", "measured")

@@ -87,7 +87,7 @@ def shrink_command(options: ShrinkOptions) -> None:
     with exit_on_interrupt(options.out):
         shrunk = _run(options, shrinking, text)
     if options.as_json:
-        show(to_json(_plain(shrunk)))
+        show(to_json(shrunk.plain()))
     else:
         for line in _lines(shrunk, options.out):
             show(line)
@@ -119,16 +119,14 @@ def _shrinking(options: ShrinkOptions, *, has_data: bool) -> "Shrinking":
             f"{', '.join(options.model_settings())}"
         )
     keep: dict[str, Any] = {}
-    for side, rule in (
-        ("encoder", options.keep_encoder or options.keep),
-        ("decoder", options.keep),
-    ):
-        if getattr(options, f"{side}_layers") is not None:
-            keep[side] = _rule(rule)
+    if options.encoder_layers is not None or options.keep_encoder is not None:
+        keep["encoder"] = _rule(options.keep_encoder or options.keep)
+    if options.decoder_layers is not None or not isinstance(_rule(options.keep), str):
+        keep["decoder"] = _rule(options.keep)
     training = None
     if has_data and options.steps:
         frozen = options.freeze_encoder
-        frozen = options.encoder_layers is None if frozen is None else frozen
+        frozen = "encoder" not in keep if frozen is None else frozen
         base = DistillationConfig(steps=options.steps, freeze_encoder=frozen)
         training = load_config(
             DistillationConfig, options.training_settings(), base=base, where="training"
@@ -169,10 +167,6 @@ def _run(options: ShrinkOptions, shrinking: "Shrinking", text: "SplitText | None
             progress=progress,
             on_record=progress.record,
         )
-
-
-def _plain(shrunk: "Shrunk") -> dict[str, Any]:
-    return {**shrunk._asdict(), "removals": [one._asdict() for one in shrunk.removals]}
 
 
 def _lines(shrunk: "Shrunk", out: Path) -> Sequence[str]:

@@ -34,7 +34,7 @@ Row = dict[str, Tensor]
 
 _WEIGHTS = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json")
 _OWN = ("config.json", "generation_config.json", "checksums.json", "training.json", "scores.json")
-_LEFT = (*_OWN, "curve.json")
+_LEFT = (*_OWN, "curve.json", "shrink.json", ".lock")
 IGNORED = -100
 
 

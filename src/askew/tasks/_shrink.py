@@ -77,6 +77,10 @@ class Shrunk(NamedTuple):
     left_out: int
     train_seconds: float
 
+    def plain(self) -> dict[str, Any]:
+        """Return all fields as values that JSON can hold."""
+        return {**self._asdict(), "removals": [one._asdict() for one in self.removals]}
+
 
 def prepare_shrinking(
     folder: str | Path, out: str | Path, shrinking: Shrinking, text: SplitText | None
@@ -185,13 +189,9 @@ def shrink_folder(
             return _read(out)
         write_json(out / "shrink.json", identity)
         shrunk = run.run()
-        write_json(out / "scores.json", {"version": 1, **_plain(shrunk)})
+        write_json(out / "scores.json", {"version": 1, **shrunk.plain()})
         shutil.rmtree(out / WORK, ignore_errors=True)
         return shrunk
-
-
-def _plain(shrunk: Shrunk) -> dict[str, Any]:
-    return {**shrunk._asdict(), "removals": [one._asdict() for one in shrunk.removals]}
 
 
 def _read(out: Path) -> Shrunk:
