@@ -1,6 +1,7 @@
 """`askew shrink`, as typed."""
 
 import json
+import shutil
 
 import pytest
 from saved_model import saved
@@ -51,6 +52,31 @@ def test_it_teaches_and_says_what_it_cost(model, tmp_path):
     again = run(*arguments, *settings, "--out", tmp_path / "out", "--json")
     assert again.exit_code == 0, again.output
     assert json.loads(again.stdout)["kept"]["encoder"] == [0, 1, 2]
+
+
+def test_training_stops_by_a_margin_and_a_resumed_folder_keeps_its_own(model, tmp_path):
+    arguments = (model, "--decoder-layers", 1, "--data", tmp_path / "pairs.tsv", "--steps", 4)
+    arguments = (*arguments, "--set", "training.warmup_steps=1", "--out", tmp_path / "out")
+    stored = tmp_path / "out" / "shrink.json"
+
+    def training(*more):
+        result = run(*arguments, *more)
+        assert result.exit_code == 0, result.output
+        return json.loads(stored.read_text())["training"]
+
+    usual = training()
+    assert (usual["stop_margin"], usual["patience"]) == (0.01, 3)
+    other = run(*arguments, "--stop-margin", 0.2)
+    assert other.exit_code == 2
+    assert "with other training" in other.stderr
+    shutil.rmtree(tmp_path / "out")
+    assert training("--stop-margin", 0.2)["stop_margin"] == 0.2
+    assert training()["stop_margin"] == 0.2
+    shutil.rmtree(tmp_path / "out")
+    plain = training("--stop-margin", 0)
+    assert "stop_margin" not in plain  # as folders are that know no margin
+    assert plain["patience"] is None
+    assert training() == plain
 
 
 @pytest.mark.parametrize(

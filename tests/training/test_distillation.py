@@ -2,10 +2,13 @@
 
 import copy
 import math
+from contextlib import nullcontext
 
+import hypothesis
 import pytest
 import torch
 from families import NAMES, inputs_of, small_model
+from hypothesis import strategies as st
 from torch import nn
 from transformers.modeling_outputs import BaseModelOutput
 
@@ -18,6 +21,7 @@ from askew.models import (
 )
 from askew.text import ParallelText, save_tokenizers, train_tokenizers
 from askew.training import DistillationConfig, DistillationObjective, KeptOutputs, Lessons, distil
+from askew.training._callbacks import evaluations_since_best
 from askew.training._distillation import encoder_modules, freeze_encoder
 from askew.transformer import EncoderDecoderConfig, StackConfig
 
@@ -168,6 +172,77 @@ def test_a_stopped_run_ends_as_another(reader, tmp_path, monkeypatch, stop):
     assert same(student, whole)
 
 
+STOPPING = {"steps": 20, "evaluations": 20, "checkpoints": 20, "patience": 3, "lr": 1e-4}
+
+
+def evaluated(records):
+    return [record["eval_loss"] for record in records if "eval_loss" in record]
+
+
+def test_it_stops_where_the_loss_has_not_moved_by_the_margin(reader, tmp_path):
+    settings = {**STOPPING, "freeze_encoder": False}
+    _, every = run(reader, tmp_path / "all", **settings)
+    fallen = evaluated(every)
+    margin = 1.5 * (fallen[0] - min(fallen[:4]))
+    assert margin > 0  # each evaluation is better, but not by so much
+    student, records = run(reader, tmp_path / "stopped", **settings, stop_margin=margin)
+    losses = evaluated(records)
+    stopped = max(record["step"] for record in records)
+    assert losses == fallen[: len(losses)]
+    assert stopped < 20 == max(record["step"] for record in every)
+    best = losses[0]
+    for loss in losses[1:-3]:  # every earlier wait was ended by a loss that was better
+        best = loss if loss < best - margin else best
+    assert min(losses[-3:]) >= best - margin
+    assert not same(student, run(reader, tmp_path / "all", **settings)[0])
+
+    again = shrink(reader.model, decoder_layers=1)
+    given = (reader.model, reader, data(reader), data(reader, 9))
+    steps = []
+    distil(
+        again,
+        *given,
+        config(**settings, stop_margin=margin),
+        out=tmp_path / "stopped",
+        seed=0,
+        progress=lambda step, _: steps.append(step),
+    )
+    assert (steps, same(again, student)) == ([], True)
+
+
+@pytest.mark.parametrize("freeze", [True, False])
+def test_a_run_that_was_killed_stops_where_another_does(reader, tmp_path, freeze):
+    settings = {**STOPPING, "freeze_encoder": freeze, "stop_margin": 0.02}
+    whole, records = run(reader, tmp_path / "whole", **settings)
+    stopped = max(record["step"] for record in records)
+    assert 4 < stopped < 20
+
+    class StoppedError(Exception):
+        pass
+
+    def stop_at(step, _):
+        if step == stopped - 2:
+            raise StoppedError
+
+    given = (reader.model, reader, data(reader), data(reader, 9), config(**settings))
+    for progress in (stop_at, None):
+        student = shrink(reader.model, decoder_layers=1)
+        with pytest.raises(StoppedError) if progress else nullcontext():
+            distil(student, *given, out=tmp_path / "killed", seed=0, progress=progress)
+    assert same(student, whole)
+
+
+@hypothesis.given(st.lists(st.integers(0, 6), max_size=9), st.integers(0, 3))
+def test_evaluations_are_counted_from_the_last_that_was_better(losses, margin):
+    records = [{"eval_loss": float(loss)} for loss in losses]
+    counted = evaluations_since_best(records, margin=float(margin))
+    assert counted >= evaluations_since_best(records)
+    if not margin:
+        assert counted == (len(losses) - 1 - losses.index(min(losses)) if losses else 0)
+    if counted >= 3:  # of three evaluations none is lower, by more than the margin, than all before
+        assert min(losses[-3:]) >= min(losses[:-3]) - margin
+
+
 def test_what_is_kept_is_what_the_teacher_says(reader, tmp_path, monkeypatch):
     monkeypatch.setattr("askew.training._kept_outputs._PART", 7)
     inputs, labels = data(reader, 20)
@@ -286,6 +361,7 @@ def test_a_frozen_encoder_gives_the_same_states_whatever_the_decoder_learns(name
         ({"unfrozen_share": 1.5}, "unfrozen_share must be in"),
         ({"unfrozen_rate": 0.0}, "unfrozen_rate must be positive"),
         ({"divergence_weight": math.inf}, "divergence_weight must be finite"),
+        ({"stop_margin": -0.1}, "stop_margin must be >= 0; got stop_margin -0.1"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, words):

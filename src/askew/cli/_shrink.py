@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from askew._files import to_json
+from askew._files import read_json, to_json
 from askew.cli._exits import exit_on_interrupt, exit_on_user_error, set_up_torch
 from askew.cli._options import MAX_SEED, OutputOptions
 from askew.cli._streams import show
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from askew.text import SplitText
 
 _STEPS = 1000
+_STOP_MARGIN, _PATIENCE = 0.01, 3  # of the loss: 1 % of the perplexity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,14 @@ class ShrinkOptions(OutputOptions, SettingOptions):
     test_source: Path | None = option(None, "Test sources; else split off.")
     test_target: Path | None = option(None, "Test targets.")
     steps: int = option(_STEPS, "Training steps; 0 only scores the cut model.", minimum=0)
+    stop_margin: float | None = option(
+        None,
+        "Stop when the validation loss has not fallen by so much, in nats a token, in three of "
+        "the ten evaluations, and keep the best weights; 0 trains all steps and keeps the last; "
+        f"{_STOP_MARGIN} by default.",
+        minimum=0,
+        show_default=False,
+    )
     targets: Literal["reference", "teacher", "both"] = option(
         "reference", "What the student learns to write; the model is its teacher."
     )
@@ -127,7 +136,13 @@ def _shrinking(options: ShrinkOptions, *, has_data: bool) -> "Shrinking":
     if has_data and options.steps:
         frozen = options.freeze_encoder
         frozen = "encoder" not in keep if frozen is None else frozen
-        base = DistillationConfig(steps=options.steps, freeze_encoder=frozen)
+        margin = _stop_margin(options)
+        base = DistillationConfig(
+            steps=options.steps,
+            freeze_encoder=frozen,
+            stop_margin=margin,
+            patience=_PATIENCE if margin else None,
+        )
         training = load_config(
             DistillationConfig, options.training_settings(), base=base, where="training"
         )
@@ -141,6 +156,16 @@ def _shrinking(options: ShrinkOptions, *, has_data: bool) -> "Shrinking":
         beams=options.beams,
         seed=options.seed,
     )
+
+
+def _stop_margin(options: ShrinkOptions) -> float:
+    """Return the margin that is given, that of the run to be resumed, or the usual one."""
+    if options.stop_margin is not None:
+        return options.stop_margin
+    stored = options.out / "shrink.json"
+    if stored.is_file():
+        return (read_json(stored).get("training") or {}).get("stop_margin", 0.0)
+    return _STOP_MARGIN
 
 
 def _rule(text: str) -> "Keep":

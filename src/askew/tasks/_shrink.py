@@ -9,7 +9,6 @@ import torch
 from transformers import PreTrainedModel
 
 from askew._check import require
-from askew._config import to_dict
 from askew._files import file_sha256, read_json, write_json
 from askew._folders import WORK, check_resumable, one_writer
 from askew.metrics import bleu, chrf, exact_match, word_error_rate
@@ -135,7 +134,7 @@ def prepare_shrinking(
         "model": [file_sha256(path) for path in weights],
         "data": None if text is None else fingerprint(text),
         **{name: getattr(shrinking, name) for name in Shrinking._fields if name != "training"},
-        "training": None if shrinking.training is None else to_dict(shrinking.training),
+        "training": None if shrinking.training is None else shrinking.training.plain(),
     }
     check_resumable(out, "shrink.json", identity, caller="shrink")
     return identity

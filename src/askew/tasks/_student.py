@@ -63,7 +63,11 @@ class StudentTask(TranslationTask):
 
     def describe(self) -> Mapping[str, object]:
         """Return what a translation task describes, and the weights of the model."""
-        return {**super().describe(), "from": model_fingerprint(self.model)}
+        described = super().describe()
+        known = self.training.plain().keys()
+        training: Any = described["training"]
+        kept = {name: value for name, value in training.items() if name in known}
+        return {**described, "training": kept, "from": model_fingerprint(self.model)}
 
     def build(self, config: EncoderDecoderConfig, seed: int) -> AsymmetricTranslationModel:
         """Cut a student; its weights are random only if they are not copied."""

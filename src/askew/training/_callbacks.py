@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 
 from accelerate import PartialState
@@ -76,17 +76,17 @@ class Averaging(TrainerCallback):
 class EarlyStopping(TrainerCallback):
     """Keeps the best weights; stops after `patience` evaluations that are no better."""
 
-    def __init__(self, model: nn.Module, patience: int) -> None:
+    def __init__(self, model: nn.Module, patience: int, margin: float) -> None:
         self.model = model
-        self.patience = patience
+        self.patience, self.margin = patience, margin
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        since = evaluations_since_best(state.log_history)
-        if since == 0 and state.is_world_process_zero:
+        records = state.log_history
+        if evaluations_since_best(records) == 0 and state.is_world_process_zero:
             save_best(self.model, Path(str(args.output_dir)))
-        if since >= self.patience:
+        if evaluations_since_best(records, margin=self.margin) >= self.patience:
             control.should_training_stop = True
 
 
@@ -185,10 +185,22 @@ def read_records(checkpoint: Path) -> list[Mapping[str, float]]:
     return state["log_history"]
 
 
-def evaluations_since_best(records: Sequence[Mapping[str, float]]) -> int:
-    """Count the evaluations after the one with the lowest validation loss."""
-    losses = [record["eval_loss"] for record in records if "eval_loss" in record]
-    return len(losses) - 1 - losses.index(min(losses)) if losses else 0
+def evaluations_since_best(records: Sequence[Mapping[str, float]], *, margin: float = 0.0) -> int:
+    """Count the evaluations after the last one that was better, by more than a margin.
+
+    Small steps add up: a loss is compared with the last one that was better.
+
+    Example:
+        >>> records = [{"eval_loss": loss} for loss in (2.0, 1.5, 1.48, 1.46, 1.47)]
+        >>> evaluations_since_best(records), evaluations_since_best(records, margin=0.1)
+        (1, 3)
+    """
+    best, since = inf, 0
+    for record in records:
+        if "eval_loss" in record:
+            is_better = record["eval_loss"] < best - margin
+            best, since = (record["eval_loss"], 0) if is_better else (best, since + 1)
+    return since
 
 
 def save_best(model: nn.Module, folder: Path) -> None:

@@ -148,6 +148,11 @@ class RunConfig:
         _check_schedule(name, self.schedule)
         require_word(name, "precision", self.precision, ("fp32", "bf16"))
 
+    @property
+    def stop_margin(self) -> float:
+        """How much lower a validation loss must be to count as better for `patience`."""
+        return 0.0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingConfig(RunConfig):

@@ -28,6 +28,7 @@ from askew.training._trainer import OnRecord, Record, train_model
 Row = dict[str, Tensor]
 Data = tuple[Sequence[Row], Sequence[list[int]]]
 """Inputs and labels."""
+_COUNTED_ON = ("step", "train_seconds")
 
 
 class Lesson(NamedTuple):
@@ -324,9 +325,8 @@ def distil(
         progress=_counted(progress, first, config.steps),
         on_record=on_record,
     )
-    seconds = max((record["train_seconds"] for record in records), default=0.0)
-    later = {"step": first, "train_seconds": seconds}
-    shifted = [{key: value + later.get(key, 0) for key, value in one.items()} for one in more]
+    ended = {key: max((one[key] for one in records), default=0) for key in _COUNTED_ON}
+    shifted = [{key: value + ended.get(key, 0) for key, value in one.items()} for one in more]
     return [*records, *shifted]
 
 

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from askew._check import require
+from askew._config import to_dict
 from askew.losses import Divergence
 from askew.training._config import RunConfig, require_finite, require_share, require_word
 
@@ -26,8 +27,9 @@ class DistillationConfig(RunConfig):
         freeze_encoder: Whether the encoder keeps its weights, except in the last steps. Its states
             are then computed once, and a step costs the decoder alone.
         unfrozen_share: Share of the steps, the last ones, in which a frozen encoder learns, too.
-        unfrozen_rate: Learning rate of the encoder in these, as a share of `lr`. All other settings
-            are those of `RunConfig`.
+        unfrozen_rate: Learning rate of the encoder in these, as a share of `lr`.
+        stop_margin: How much lower a validation loss must be, in nats a token, to count as better
+            for `patience`, >= 0. All other settings are those of `RunConfig`.
 
     Raises:
         ValueError: If a number is out of range.
@@ -50,11 +52,12 @@ class DistillationConfig(RunConfig):
     freeze_encoder: bool = True
     unfrozen_share: float = 0.1
     unfrozen_rate: float = 0.1
+    stop_margin: float = 0.0  # pyrefly: ignore[bad-override]  a setting here, a constant elsewhere
 
     def __post_init__(self) -> None:
         RunConfig.__post_init__(self)
         name = type(self).__name__
-        for key in ("cross_entropy_weight", "divergence_weight"):
+        for key in ("cross_entropy_weight", "divergence_weight", "stop_margin"):
             value = getattr(self, key)
             require(value >= 0, f"{name}: {key} must be >= 0; got {key} {value}")
             require_finite(name, key, value)
@@ -73,6 +76,11 @@ class DistillationConfig(RunConfig):
             self.unfrozen_rate > 0,
             f"{name}: unfrozen_rate must be positive; got unfrozen_rate {self.unfrozen_rate}",
         )
+
+    def plain(self) -> dict[str, object]:
+        """Return all settings as plain values; without a margin, as before there was one."""
+        plain = to_dict(self)
+        return plain if self.stop_margin else {k: v for k, v in plain.items() if k != "stop_margin"}
 
     @property
     def unfrozen_steps(self) -> int:

@@ -78,7 +78,7 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
         if self.average is not None:
             callbacks.append(Averaging(self.average))
         if config.patience is not None:
-            callbacks.append(EarlyStopping(model, config.patience))
+            callbacks.append(EarlyStopping(model, config.patience, config.stop_margin))
         super().__init__(
             model,
             args,
@@ -262,7 +262,8 @@ def train_model(
         _add_tensorboard(trainer, tensorboard)
     checkpoint = last_checkpoint(out)
     records: list[Record] = [] if checkpoint is None else read_records(checkpoint)
-    if config.patience is None or evaluations_since_best(records) < config.patience:
+    since = evaluations_since_best(records, margin=config.stop_margin)
+    if config.patience is None or since < config.patience:
         if checkpoint is not None and trainer.average is not None:
             trainer.average.load(checkpoint)
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
