@@ -13,6 +13,7 @@ from askew.metrics import (
 )
 from askew.models import DecodingConfig, Translator
 from askew.text import (
+    BM25,
     Context,
     ParallelText,
     SpanTokenizer,
@@ -56,6 +57,7 @@ CALLS = {
     "nearest_neighbour": lambda: nearest_neighbour(TEXT, PAIRS),
     "nearest pairs": lambda: nearest_neighbour(LIST, ParallelText(TEXT, TEXT)),
     "encode_all": lambda: SpanTokenizer(TOKENIZER).encode_all(TEXT),
+    "BM25": lambda: BM25(TEXT),
     "TfidfIndex": lambda: TfidfIndex(TEXT),
     "TranslationExamples": lambda: TranslationExamples(
         ParallelText(TEXT, TEXT), TOKENIZER, max_tokens=9

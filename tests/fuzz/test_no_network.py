@@ -35,6 +35,7 @@ COMMANDS = {
     "evaluate questions": "evaluate answerer --data data.jsonl --quiet",
     "translate": "translate model",
     "answer": "answer answerer --context page.md anna --quiet",
+    "search": "search --context page.md anna",
     "export ctranslate2": "export model",
     "translate by ctranslate2": "translate exported --engine ctranslate2",
     "inspect": "inspect model --text trees --out page.html",

@@ -27,6 +27,7 @@ EXCEPT = {
         "numbered_pairs": READS,
         "read_aligned": READS,
         "read_dataset": READS,
+        "read_document_files": READS,
         "read_documents": READS,
         "read_pairs": READS,
         "read_po": READS,

@@ -30,6 +30,7 @@ from askew.text import (
     QuestionSet,
     SpanTokenizer,
     count_overlap,
+    cut_passages,
     cut_windows,
     find_placeholders,
     fingerprint,
@@ -42,6 +43,7 @@ from askew.text import (
     protect_pairs,
     protect_target,
     restore,
+    sentence_spans,
     split_by_article,
     split_pairs,
     tokens_of_span,
@@ -69,6 +71,14 @@ def test_what_is_protected_is_restored(text, mark):
     found = find_placeholders(text)
     assert not {*kept.originals} - {*found, *MARKS}
     assert len(found) + 1 > len(MARKS) or not find_placeholders(kept.text)
+
+
+@FEW
+@given(TEXT, st.integers(1, 9))
+def test_passages_and_sentences_together_are_the_text(text, longest):
+    for spans in (cut_passages(text, longest=longest), sentence_spans(text)):
+        joined = "".join(text[start:end] for start, end in spans)
+        assert "".join(joined.split()) == "".join(text.split())
 
 
 @FEW

@@ -1,19 +1,18 @@
 """The command `askew answer`: answers from the user's documents."""
 
 import sys
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from askew._encoding import BOM, refuse_utf16
 from askew._files import to_json
 from askew._folders import check_writable, one_writer
 from askew.cli._exits import exit_on_user_error, print_notes, set_up_torch, tell
 from askew.cli._indexed_documents import check_documents, document_sums, record_documents
 from askew.cli._options import Quiet, Threads
+from askew.cli._questions import flat, typed_questions
 from askew.cli._streams import show
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def answer_command(
         stored = _stored_index(folder, index)
         record_documents(index, sums)  # before the index: a list too long does no harm
         contexts = _encoded(answerer, stored, documents, index, half=half, quiet=quiet)
-    questions = [question] if question is not None else _typed_questions(quiet)
+    questions = [question] if question is not None else typed_questions("answer", quiet=quiet)
     refused = 0
     for text in questions:
         try:
@@ -96,27 +95,6 @@ def _documents(context: list[Path] | None) -> "list[Context]":
     from askew.text import read_documents
 
     return read_documents(context) if context else []
-
-
-def _typed_questions(quiet: bool) -> Iterator[str]:
-    """Read lines of stdin, with a prompt if it is a terminal."""
-    prompts = sys.stdin.isatty() and not quiet
-    is_first = True
-    while True:
-        if prompts:
-            print("? ", end="", file=sys.stderr, flush=True)
-        raw = sys.stdin.buffer.readline()
-        if not raw:
-            return
-        if is_first:
-            with exit_on_user_error():
-                refuse_utf16(raw, "answer", "stdin")
-        # Half a surrogate pair stands for a byte that is no UTF-8; such a question is refused.
-        line = raw.decode("utf-8", "surrogateescape")
-        line = line.removeprefix(BOM) if is_first else line
-        is_first = False
-        if line.strip():
-            yield line.strip()
 
 
 def _answerer(folder: Path, threads: int) -> "QuestionAnswerer":
@@ -175,17 +153,13 @@ def _show(answers: "list[Answer]", index: "ContextIndex") -> None:
     for answer in answers:
         text = index.contexts[answer.context].text
         first, last = max(0, answer.start - 80), min(len(text), answer.end + 80)
-        line = Text(f"{answer.score:7.2f}  {_flat(answer.title)}:{answer.start}-{answer.end}  ")
+        line = Text(f"{answer.score:7.2f}  {flat(answer.title)}:{answer.start}-{answer.end}  ")
         line.append("…" if first else "")
-        line.append(_flat(text[first : answer.start]))
-        line.append(_flat(answer.text), style="bold reverse")
-        line.append(_flat(text[answer.end : last]) + ("…" if last < len(text) else ""))
+        line.append(flat(text[first : answer.start]))
+        line.append(flat(answer.text), style="bold reverse")
+        line.append(flat(text[answer.end : last]) + ("…" if last < len(text) else ""))
         console.print(line, soft_wrap=True)
     if not answers:
         console.print("no answer")
     elif answers[0].nothing:
         console.print("(the model finds it more likely that there is no answer)")
-
-
-def _flat(text: str) -> str:
-    return "".join(" " if c.isspace() else c if c.isprintable() else "·" for c in text)

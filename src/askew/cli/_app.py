@@ -18,6 +18,7 @@ from askew.cli._inspect import inspect_command
 from askew.cli._options import OneLineCommand, make_command, paragraphs
 from askew.cli._parts import parts_command
 from askew.cli._report import report_command
+from askew.cli._search import search_command
 from askew.cli._shrink import ShrinkOptions, shrink_command
 from askew.cli._streams import encode_all_text, show
 from askew.cli._train import make_train_app
@@ -26,6 +27,7 @@ from askew.tasks import APPLICATIONS, Application
 
 _COMMANDS = {
     "translate": translate_command,
+    "search": search_command,
     "answer": answer_command,
     "shrink": make_command(shrink_command, ShrinkOptions),
     "export": export_command,

@@ -1,12 +1,15 @@
 """Parallel text, questions and documents: readers, tokenizers and batches."""
 
 from askew.text._batches import TokenBatches
+from askew.text._bm25 import BM25
 from askew.text._bpe_dropout import BpeDropout
 from askew.text._datasets import read_dataset
-from askew.text._documents import list_documents, read_documents
+from askew.text._documents import list_documents, read_document_files, read_documents
 from askew.text._gettext import read_po, translate_po
 from askew.text._neighbours import nearest_neighbour
 from askew.text._pairs import ParallelText, SplitText, count_overlap, fingerprint, split_pairs
+from askew.text._passage_search import Passage, PassageSearch
+from askew.text._passages import cut_passages, sentence_spans
 from askew.text._phrases import localisation_phrases
 from askew.text._placeholders import find_placeholders, placeholder_kind
 from askew.text._protect import Protected, protect, protect_pairs, protect_target, restore
@@ -43,12 +46,15 @@ from askew.text._windows import SpanTokenizer, TextTokens, cut_windows, tokens_o
 from askew.text._xliff import translate_xliff
 
 __all__ = [
+    "BM25",
     "END",
     "PADDING",
     "START",
     "BpeDropout",
     "Context",
     "ParallelText",
+    "Passage",
+    "PassageSearch",
     "Protected",
     "Question",
     "QuestionSet",
@@ -60,6 +66,7 @@ __all__ = [
     "TokenBatches",
     "Tokenizers",
     "count_overlap",
+    "cut_passages",
     "cut_windows",
     "find_placeholders",
     "fingerprint",
@@ -79,6 +86,7 @@ __all__ = [
     "protect_target",
     "read_aligned",
     "read_dataset",
+    "read_document_files",
     "read_documents",
     "read_pairs",
     "read_po",
@@ -89,6 +97,7 @@ __all__ = [
     "restore",
     "save_tokenizer_settings",
     "save_tokenizers",
+    "sentence_spans",
     "split_by_article",
     "split_pairs",
     "tokens_of_span",

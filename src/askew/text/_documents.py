@@ -41,32 +41,31 @@ def read_documents(paths: str | Path | Iterable[str | Path]) -> list[Context]:
         ...     read_documents(folder)
         [Context(title='a.md', text='Ada wrote.')]
     """
-    tops = [paths] if isinstance(paths, str | Path) else list(paths)
-    require(bool(tops), "read_documents: there must be a path; got none")
-    contexts: dict[Path, tuple[Path, Context]] = {}
-    damaged: set[Path] = set()
-    for top in map(Path, tops):
-        blank = True
-        for file, title in _documents(top):
-            text, is_utf8 = _document(file)
-            blank = blank and not text.strip()
-            if text.strip():
-                contexts.setdefault(file.resolve(), (file, Context(title, text)))
-            if not is_utf8:
-                damaged.add(file.resolve())
-        require(not blank, f"read_documents: there must be a document with text; got none in {top}")
-    if damaged:
-        warnings.warn(
-            "read_documents: text must be UTF-8; "
-            f"got other bytes in {len(damaged)} of {len(contexts)} files, replaced by U+FFFD. "
-            f"The first is {min(damaged)}",
-            stacklevel=2,
-        )
-    titles = Counter(context.title for _, context in contexts.values())
-    return [
-        context if titles[context.title] == 1 else context._replace(title=file.as_posix())
-        for file, context in contexts.values()
-    ]
+    return [context for _, context in _read(paths)]
+
+
+def read_document_files(
+    paths: str | Path | Iterable[str | Path],
+) -> list[tuple[Path, Context]]:
+    """Read the same as `read_documents`, each with its file.
+
+    Args:
+        paths: A file or folder, or several.
+
+    Returns:
+        The path of each file, as it was reached, and its context.
+
+    Raises:
+        ValueError: As `read_documents`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "a.md").write_text("Ada wrote.")
+        ...     [(file.name, context.text) for file, context in read_document_files(folder)]
+        [('a.md', 'Ada wrote.')]
+    """
+    return _read(paths)
 
 
 def list_documents(top: str | Path) -> list[Path]:
@@ -90,6 +89,35 @@ def list_documents(top: str | Path) -> list[Path]:
         ['a.txt', 'b.md']
     """
     return [file for file, _ in _documents(Path(top))]
+
+
+def _read(paths: str | Path | Iterable[str | Path]) -> list[tuple[Path, Context]]:
+    tops = [paths] if isinstance(paths, str | Path) else list(paths)
+    require(bool(tops), "read_documents: there must be a path; got none")
+    contexts: dict[Path, tuple[Path, Context]] = {}
+    damaged: set[Path] = set()
+    for top in map(Path, tops):
+        blank = True
+        for file, title in _documents(top):
+            text, is_utf8 = _document(file)
+            blank = blank and not text.strip()
+            if text.strip():
+                contexts.setdefault(file.resolve(), (file, Context(title, text)))
+            if not is_utf8:
+                damaged.add(file.resolve())
+        require(not blank, f"read_documents: there must be a document with text; got none in {top}")
+    if damaged:
+        warnings.warn(
+            "read_documents: text must be UTF-8; "
+            f"got other bytes in {len(damaged)} of {len(contexts)} files, replaced by U+FFFD. "
+            f"The first is {min(damaged)}",
+            stacklevel=3,
+        )
+    titles = Counter(context.title for _, context in contexts.values())
+    return [
+        (file, context if titles[context.title] == 1 else context._replace(title=file.as_posix()))
+        for file, context in contexts.values()
+    ]
 
 
 def _documents(top: Path) -> list[tuple[Path, str]]:

@@ -1,0 +1,33 @@
+"""Questions that are typed, and texts shown beside them in one line."""
+
+import sys
+from collections.abc import Iterator
+
+from askew._encoding import BOM, refuse_utf16
+from askew.cli._exits import exit_on_user_error
+
+
+def typed_questions(caller: str, *, quiet: bool) -> Iterator[str]:
+    """Read lines of stdin, with a prompt if it is a terminal."""
+    prompts = sys.stdin.isatty() and not quiet
+    is_first = True
+    while True:
+        if prompts:
+            print("? ", end="", file=sys.stderr, flush=True)
+        raw = sys.stdin.buffer.readline()
+        if not raw:
+            return
+        if is_first:
+            with exit_on_user_error():
+                refuse_utf16(raw, caller, "stdin")
+        # Half a surrogate pair stands for a byte that is no UTF-8; such a question is refused.
+        line = raw.decode("utf-8", "surrogateescape")
+        line = line.removeprefix(BOM) if is_first else line
+        is_first = False
+        if line.strip():
+            yield line.strip()
+
+
+def flat(text: str) -> str:
+    """Write a text in one line, with a dot for what cannot be seen."""
+    return "".join(" " if c.isspace() else c if c.isprintable() else "·" for c in text)

@@ -1,0 +1,90 @@
+"""Passages on the command line, found without a model."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from askew.cli import app
+
+
+def run(*words, code=0, **settings):
+    done = CliRunner().invoke(app, [str(word) for word in words], **settings)
+    assert done.exit_code == code, done.output
+    return done
+
+
+@pytest.fixture
+def documents(tmp_path):
+    folder = tmp_path / "documents"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "one.md").write_text("# People\n\nAnna lives in Rome.\nBen lives in Oslo.")
+    (folder / "inner" / "two.txt").write_text("Der Kaffee ist heiß ☕.", encoding="utf-8")
+    return folder
+
+
+def test_every_question_gets_one_object_with_places_in_the_files(documents):
+    done = run("search", "--context", documents, "--json", input="where is Ben?\n\nder Kaffee\n")
+    one, two = [json.loads(line) for line in done.stdout.splitlines()]
+    assert list(one) == ["question", "passages"]
+    assert one["question"] == "where is Ben?"
+    passage = one["passages"][0]
+    assert list(passage) == ["file", "start", "end", "text", "score", "sentence"]
+    assert passage["file"] == (documents / "one.md").as_posix()
+    text = (documents / "one.md").read_text()
+    assert text[passage["start"] : passage["end"]] == passage["text"]
+    assert passage["sentence"] == "Ben lives in Oslo."
+    assert [p["sentence"] for p in two["passages"]] == ["Der Kaffee ist heiß ☕."]
+
+
+def test_a_person_sees_file_line_and_characters(documents):
+    shown = run("search", "where is Ben?", "--context", documents, "--top", 1).stdout
+    head, passage = shown.splitlines()
+    assert head.split()[1] == f"{(documents / 'one.md').as_posix()}:4:30-48"
+    assert passage == "# People  Anna lives in Rome. Ben lives in Oslo."
+
+
+def test_the_sentence_is_highlighted_on_a_terminal(documents, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    shown = run("search", "Ben", "--context", documents, "--top", 1).stdout
+    assert "\x1b[1;7mBen lives in Oslo.\x1b[0m" in shown
+
+
+def test_top_is_how_many_passages_are_shown(tmp_path):
+    text = "\n\n".join(f"# {number}\n\nBen is there." for number in range(5))
+    (tmp_path / "a.md").write_text(text)
+    for top in (1, 4, 9):
+        done = run("search", "Ben", "--context", tmp_path, "--json", "--top", top)
+        assert len(json.loads(done.stdout)["passages"]) == min(top, 5)
+
+
+def test_nothing_found(documents):
+    assert run("search", "zebra", "--context", documents).stdout == "nothing found\n"
+    assert json.loads(run("search", "?", "--context", documents, "--json").stdout)["passages"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["search", " ", "--context", "DOCUMENTS"], "a question is needed; got an empty one"),
+        (["search", "who", "--context", "DOCUMENTS/none"], "the path must exist"),
+        (["search", "who"], "Missing option '--context'"),
+        (["search", "who", "--context", "DOCUMENTS", "--top", "0"], "greater than or equal to 1"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_in_one_line(documents, words, message):
+    done = run(*[word.replace("DOCUMENTS", str(documents)) for word in words], code=2)
+    assert message in done.output
+    assert done.output.count("\n") == 1
+
+
+def test_a_question_that_is_no_text_is_refused_and_the_others_are_answered(documents):
+    done = run("search", "--context", documents, "--json", input=b"\xff who\nBen\n", code=2)
+    assert [json.loads(line)["question"] for line in done.stdout.splitlines()] == ["Ben"]
+    assert "the question must be UTF-8" in done.stderr
+
+
+def test_a_file_name_cannot_steer_the_terminal(tmp_path):
+    (tmp_path / "a\x1b[31m.md").write_text("Ben\x1b[2J is there.")
+    assert "\x1b" not in run("search", "Ben", "--context", tmp_path).stdout
