@@ -110,7 +110,9 @@ def test_a_file_with_a_space_replaces_the_usual_one(tmp_path, in_process):
     candidates = json.loads(done.stdout)["search"]["candidates"]
     assert {name for each in candidates for name in each["values"]} == {"dropout", "dropout_second"}
     given = [each for each in candidates if each["origin"] == "given"]
-    assert [(each["values"], each["symmetric"]) for each in given] == [({"dropout": 0.2}, True)]
+    assert [(each["values"], each["symmetric"]) for each in given] == [
+        ({"dropout": 0.2, "dropout_second": None}, True)
+    ]
 
 
 def test_a_shape_file_has_numbers_of_training(tmp_path):

@@ -37,6 +37,8 @@ from askew.tradeoffs import (
     write_report,
 )
 from askew.tradeoffs._running import search as search_module
+from askew.tradeoffs._running.importance import importances
+from askew.tradeoffs._running.proposals import Offer, propose
 from askew.tradeoffs._running.rungs import FIRST_SEARCH_SEED
 from askew.transformer import EncoderDecoderConfig
 
@@ -718,3 +720,66 @@ def test_the_status_speaks_portuguese(notes, tmp_path):
 def test_a_folder_without_a_search_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"search_status: the folder must hold a search; got fold"):
         search_status(tmp_path)
+
+
+LOSS_SPACE = Space(
+    numbers={
+        "training.loss.name": Choice(values=("two-sided", "hill")),
+        "training.loss.gamma": Range(low=0.0, high=4.0),
+        "training.loss.height": Range(low=1.0, high=2.0),
+        "training.lr": Range(low=1e-4, high=1e-2, log=True),
+    },
+    fixed={"training.loss.name": "two-sided"},
+    conditions={
+        "training.loss.gamma": {"training.loss.name": ("two-sided",)},
+        "training.loss.height": {"training.loss.name": ("hill",)},
+    },
+)
+
+
+def test_a_candidate_has_the_numbers_whose_conditions_it_meets():
+    generator = np.random.default_rng(0)
+    drawn = [LOSS_SPACE.draw(generator, symmetric=False) for _ in range(20)]
+    assert {(one["training.loss.name"], *sorted(one)) for one in drawn} == {
+        ("two-sided", "training.loss.gamma", "training.loss.name", "training.lr"),
+        ("hill", "training.loss.height", "training.loss.name", "training.lr"),
+    }
+    symmetric = LOSS_SPACE.draw(generator, symmetric=True)
+    assert sorted(symmetric) == ["training.loss.gamma", "training.loss.name", "training.lr"]
+
+
+def test_a_condition_names_numbers_of_the_space():
+    with pytest.raises(ValueError, match=r"unknown number 'training\.los'; did you mean"):
+        Space(numbers=LOSS_SPACE.numbers, conditions={"training.lr": {"training.los": (1,)}})
+
+
+def test_a_candidate_inherits_no_number_of_the_space_from_the_given_arm():
+    first = Arm(name="a", config=line_config(2), training={"loss": {"gamma": 3.0}, "steps": 7})
+    plain = Arm(name="b", config=line_config(2), training={"steps": 7})
+    base = LOSS_SPACE.base_of(first)
+    assert base.training == {"steps": 7}
+    assert first.training == {"loss": {"gamma": 3.0}, "steps": 7}
+    assert with_values(base, LOSS_SPACE.values_of(plain)).training == plain.training
+    assert with_values(base, LOSS_SPACE.values_of(first)).training == first.training
+    assert LOSS_SPACE.shares_training(first, plain)
+    other = Arm(name="c", config=line_config(2), training={"loss": {"tau": 1.0}, "steps": 7})
+    assert not LOSS_SPACE.shares_training(first, other)
+
+
+def test_proposals_learn_which_numbers_belong_together():
+    generator = np.random.default_rng(0)
+    tried = [LOSS_SPACE.draw(generator, symmetric=False) for _ in range(40)]
+
+    def score(values):
+        return values["training.lr"] - abs(values.get("training.loss.height", 9.0) - 1.5)
+
+    scored = [(values, score(values)) for values in tried]
+    proposed = propose(
+        LOSS_SPACE, 12, scored, tried, lambda v: Offer(dict(v), 0.0), symmetric=False, seed=0
+    )
+    assert sum(values["training.loss.name"] == "hill" for values in proposed) >= 9
+    near = [abs(v["training.loss.height"] - 1.5) for v in proposed if "training.loss.height" in v]
+    assert np.median(near) < 0.15
+    outcome = importances(LOSS_SPACE, scored, symmetric=False)
+    assert set(outcome["shares"]) == {"training.loss.name", "training.lr"}
+    assert outcome["shares"]["training.loss.name"] > 0.8

@@ -67,14 +67,14 @@ def parse_bound(text: str) -> tuple[str, float]:
 
 
 def read_space(path: Path) -> "Space":
-    """Read a space from a TOML file with the tables numbers, ties and fixed, and a list, solved.
+    """Read a space from a TOML file: tables numbers, ties, fixed and conditions, a list solved.
 
     A number is written as --search writes it, or as a list of values.
     """
     from askew.tradeoffs import Space
 
     tables = read_toml(path)
-    known = ("numbers", "ties", "fixed", "solved")
+    known = ("numbers", "ties", "fixed", "solved", "conditions")
     unknown = [name for name in tables if name not in known]
     numbers: Any = tables.get("numbers", {})
     with errors_name_file(path):
@@ -85,6 +85,7 @@ def read_space(path: Path) -> "Space":
             ties=cast("Any", tables.get("ties", {})),
             fixed=cast("Any", tables.get("fixed", {})),
             solved=tuple(cast("Any", tables.get("solved", ()))),
+            conditions=cast("Any", tables.get("conditions", {})),
         )
 
 

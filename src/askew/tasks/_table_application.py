@@ -249,42 +249,99 @@ def budget(options: TableOptions) -> "Budget":
 
 
 def label_space(task: "LabelTask", options: LabelComparison) -> "Space":
-    """Return what a search for labels draws: the two-sided loss, the rates and the dropout."""
-    from askew.tradeoffs import Range, Space
+    """Return what a search for labels draws: the loss, the rates and the dropout.
+
+    The loss is the two-sided one. A challenger with another loss brings that and the losses for
+    missing labels into the search; symmetric candidates have the two-sided loss with equal sides.
+    """
+    from askew.tradeoffs import Range
 
     gamma, weight = Range(low=0.0, high=4.0), Range(low=0.25, high=4.0, log=True)
-    loss = {
-        "gamma_pos": gamma,
-        "gamma_neg": gamma,
-        "weight_pos": weight,
-        "weight_neg": weight,
-        "margin": Range(low=0.0, high=0.2),
-    }
-    return Space(
-        numbers={f"training.loss.{name}": kind for name, kind in loss.items()} | _layer_space(),
-        ties={
-            "training.loss.gamma_neg": "training.loss.gamma_pos",
-            "training.loss.weight_neg": "training.loss.weight_pos",
-            **_LAYER_TIES,
+    temperature, margin_pos = Range(low=0.25, high=8.0, log=True), Range(low=0.0, high=2.0)
+    gammas = {"gamma_pos": gamma, "gamma_neg": gamma}
+    weights = {"weight_pos": weight, "weight_neg": weight}
+    ranges = {
+        "asymmetric": gammas | weights | {"margin": Range(low=0.0, high=0.2)},
+        "hill": {
+            "margin_pos": margin_pos,
+            "gamma_pos": gamma,
+            "lambda_neg": Range(low=1.0, high=2.0),
         },
-        fixed={"training.loss.margin": 0.0},
-    )
+        "splc": gammas | {"margin_pos": margin_pos, "tau": Range(low=0.3, high=0.9)},
+        "two_way": {"temperature_pos": temperature, "temperature_neg": temperature},
+    }
+    arms, _ = make_label_arms(task, options)
+    space = _loss_space(arms, ranges, ties={"gamma_neg": "gamma_pos", "weight_neg": "weight_pos"})
+    fixed: dict[str, object] = {f"{_LOSS}margin": 0.0}
+    if f"{_LOSS}name" in space.numbers:
+        fixed[f"{_LOSS}name"] = "asymmetric"
+    return replace(space, fixed=fixed)
 
 
 def retrieval_space(task: "RetrievalTask", options: RetrievalComparison) -> "Space":
-    """Return what a search for retrieval draws: the pair loss, the rates and the dropout."""
-    from askew.tradeoffs import Range, Space
+    """Return what a search for retrieval draws: the loss, the rates and the dropout.
+
+    The loss is that of pairs. A challenger with another loss brings all losses into the search.
+    """
+    from askew.tradeoffs import Range
 
     scale = Range(low=0.25, high=4.0, log=True)
-    loss = {
+    weight = Range(low=0.0, high=2.0)
+    pair = {
         "margin_pos": Range(low=0.0, high=0.8),
         "margin_neg": Range(low=0.8, high=1.6),
         "scale_pos": scale,
         "scale_neg": scale,
     }
+    ranges = {
+        "pair": pair,
+        "ranking": pair | {"relative_margin": Range(low=0.0, high=1.0)},
+        "contrastive": {
+            "temperature": Range(low=0.02, high=1.0, log=True),
+            "weight_queries": weight,
+            "weight_documents": weight,
+        },
+    }
+    arms, _ = make_retrieval_arms(task, options)
+    ties = {"scale_neg": "scale_pos", "weight_documents": "weight_queries"}
+    return _loss_space(arms, ranges, ties=ties)
+
+
+_LOSS = "training.loss."
+
+
+def _loss_space(
+    arms: "Sequence[Arm]", ranges: "Mapping[str, Mapping[str, Range]]", *, ties: Mapping[str, str]
+) -> "Space":
+    """Return the space of the first loss; if an arm has another one, of all of them and its own.
+
+    Each loss has its own numbers. What an arm sets and no range draws is a number with one value.
+    """
+    from askew.tradeoffs import Choice, Space
+
+    plain = next(iter(ranges))
+    losses: list[Any] = [arm.training.get("loss", {}) for arm in arms]
+    given = [{"name": plain, **loss} for loss in losses]
+    has_others = any(loss["name"] != plain for loss in given)
+    kinds: dict[str, dict[str, Range | Choice]] = {plain: dict(ranges[plain])}
+    if has_others:
+        kinds = {name: dict(numbers) for name, numbers in ranges.items()}
+    for loss in given:
+        own = kinds.setdefault(loss["name"], {})
+        for key, value in loss.items():
+            if key != "name":
+                own.setdefault(key, Choice(values=(value,)))
+    numbers = {f"{_LOSS}{key}": kind for own in kinds.values() for key, kind in own.items()}
+    conditions = {
+        number: {f"{_LOSS}name": [n for n in kinds if number.removeprefix(_LOSS) in kinds[n]]}
+        for number in numbers
+    }
+    name = {f"{_LOSS}name": Choice(values=tuple(kinds))}
+    named_ties = {_LOSS + one: _LOSS + other for one, other in ties.items()}
     return Space(
-        numbers={f"training.loss.{name}": kind for name, kind in loss.items()} | _layer_space(),
-        ties={"training.loss.scale_neg": "training.loss.scale_pos", **_LAYER_TIES},
+        numbers=(name if has_others else {}) | numbers | _layer_space(),
+        ties={one: other for one, other in named_ties.items() if one in numbers} | _LAYER_TIES,
+        conditions=conditions if has_others else {},
     )
 
 

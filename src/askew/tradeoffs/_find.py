@@ -170,7 +170,7 @@ def prepare_search(
     Args:
         task: As for `find`, and so are all others.
         space: What candidates differ in.
-        start: Arms that are among the candidates.
+        start: As in `find`.
         out: Folder of the search.
         budget: What it may spend.
         match: The cost that candidates have in common.
@@ -223,7 +223,7 @@ def _check_numbers(plan: SearchPlan[Model]) -> None:
     for _ in range(_DRAWS_TRIED):
         values = plan.space.draw(generator, symmetric=False)
         try:
-            with_values(plan.start[0], values)
+            with_values(plan.space.base_of(plan.start[0]), values)
         except ValueError as error:
             fault = error
         else:

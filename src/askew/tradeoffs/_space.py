@@ -1,8 +1,9 @@
 """What the candidates of a search may differ in, and which of them are symmetric."""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -30,6 +31,8 @@ class Space:
         solved: Ranges among `numbers` that are not drawn: they are set so that a candidate costs
             what it may cost. They move together, each from its lowest to its highest value; the
             steps must be such that each value makes a model, such as multiples of the heads.
+        conditions: Numbers that only some candidates have: those in which another number has one
+            of these values. Example: `{"loss.tau": {"loss.name": ("splc",)}}`.
 
     Raises:
         ValueError: If there is nothing to draw, or a name is unknown.
@@ -49,10 +52,12 @@ class Space:
     ties: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, object] = field(default_factory=dict)
     solved: tuple[str, ...] = ()
+    conditions: Mapping[str, Mapping[str, Sequence[object]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require(bool(self.drawn(symmetric=False)), "Space: numbers must be one or more; got none")
-        for name in (*self.ties, *self.ties.values(), *self.solved):
+        others = [other for each in self.conditions.values() for other in each]
+        for name in (*self.ties, *self.ties.values(), *self.solved, *self.conditions, *others):
             self._check_name(name)
         for name in self.solved:
             require(
@@ -81,11 +86,18 @@ class Space:
         return self.completed(values, symmetric=symmetric)
 
     def completed(self, values: Values, *, symmetric: bool) -> dict[str, Any]:
-        """Add what a symmetric candidate has in common."""
-        if not symmetric:
-            return dict(values)
-        whole = {**values, **self.fixed}
-        return whole | {name: whole[other] for name, other in self.ties.items() if other in whole}
+        """Add what a symmetric candidate has in common; leave out what a condition excludes."""
+        whole = dict(values)
+        if symmetric:
+            whole |= self.fixed
+            whole |= {name: whole[other] for name, other in self.ties.items() if other in whole}
+        return {name: value for name, value in whole.items() if self._is_met(name, whole)}
+
+    def _is_met(self, name: str, values: Values) -> bool:
+        conditions = self.conditions.get(name, {})
+        return all(
+            values.get(other, allowed[0]) in allowed for other, allowed in conditions.items()
+        )
 
     def solve(
         self, values: Values, cost: Callable[[Values], float], limit: float, *, symmetric: bool
@@ -124,16 +136,37 @@ class Space:
         return min(both, key=lambda pair: abs(pair[1]))
 
     def values_of(self, arm: Arm) -> dict[str, Any]:
-        """Return the numbers that an arm has, without those that it leaves to a default."""
+        """Return the numbers that an arm has, without those that its training leaves to a default.
+
+        A number of its model that is left to a default is None.
+        """
         values = {}
         plain = {**to_dict(arm.config), "training": dict(arm.training)}
         for name in self.numbers:
             value: Any = plain
             for key in name.split("."):
                 value = value.get(key) if isinstance(value, Mapping) else None
-            if value is not None:
+            if value is not None or not name.startswith("training."):
                 values[name] = value
         return values
+
+    def base_of(self, arm: Arm) -> Arm:
+        """Return the arm without the numbers of its training that candidates have of their own.
+
+        A candidate that leaves such a number to its default must not inherit the arm's.
+        """
+        training = deepcopy(dict(arm.training))
+        for name in self.numbers:
+            first, *path = name.split(".")
+            where: Any = training if first == "training" and path else {}
+            for key in path[:-1]:
+                where = where.get(key, {})
+            where.pop(path[-1] if path else first, None)
+        return replace(arm, training={key: value for key, value in training.items() if value != {}})
+
+    def shares_training(self, arm: Arm, other: Arm) -> bool:
+        """Return whether two trainings differ in numbers of the space alone."""
+        return self.base_of(arm).training == self.base_of(other).training
 
     def is_symmetric(self, values: Values) -> bool:
         """Return whether the numbers are those of a symmetric candidate.
@@ -141,7 +174,7 @@ class Space:
         A tied or fixed number that is left to its default differs from nothing.
         """
         expected = {name: values.get(other) for name, other in self.ties.items()} | dict(self.fixed)
-        return all(values.get(name, value) == value for name, value in expected.items())
+        return all(values.get(name) in (None, value) for name, value in expected.items())
 
     def frozen(self, values: Values) -> "Space":
         """Return the space in which some numbers have one value each, in both families.
@@ -164,6 +197,7 @@ class Space:
             ties={name: other for name, other in self.ties.items() if name not in values},
             fixed=fixed,
             solved=tuple(name for name in self.solved if name not in values),
+            conditions=self.conditions,
         )
 
     @property

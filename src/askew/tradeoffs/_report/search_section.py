@@ -85,6 +85,7 @@ def _hover(candidate: dict) -> str:
     values = ", ".join(
         f"{name}\N{NO-BREAK SPACE}{f'{value:.4g}' if isinstance(value, float) else value}"
         for name, value in candidate["values"].items()
+        if value is not None
     )
     return f"{plotly_words(candidate['name'])}<br>{plotly_words(values, max_lines=_HOVER_LINES)}"
 

@@ -75,6 +75,7 @@ def shape_of(values: Mapping[str, object]) -> str:
         >>> shape_of({"training.loss.margin": 0.05})
         'margin 0.05'
     """
+    values = {name: value for name, value in values.items() if value is not None}
     sides = [name.removesuffix(".d_model") for name in values if name.endswith(".d_model")]
     if sides and all(f"{side}.num_layers" in values for side in sides):
         return " | ".join(

@@ -24,7 +24,8 @@ def importances(
     The distribution of each number among the better half is compared with that among all. Only
     the order of the scores counts, so that a few very bad candidates decide nothing. The same is
     computed with shuffled scores: an importance that these reach, too, shows nothing. Numbers that
-    are solved, tied or have one value depend on others, and are left out.
+    are solved, tied or have one value depend on others, and are left out; so are those that only
+    some candidates have.
 
     Args:
         space: What candidates differ in.
@@ -40,7 +41,11 @@ def importances(
         PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in Arbitrary Subspaces, 2023,
         arXiv:2304.10255.
     """
-    drawn = space.drawn(symmetric=symmetric)
+    drawn = {
+        name: kind
+        for name, kind in space.drawn(symmetric=symmetric).items()
+        if name not in space.conditions
+    }
     known = [
         ({name: values[name] for name in drawn}, score)
         for values, score in candidates

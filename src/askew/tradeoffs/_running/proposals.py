@@ -114,15 +114,19 @@ def propose(
     spread = {name: distribution_of(kind) for name, kind in drawn.items()}
     with quiet_optuna():
         sampler = optuna.samplers.TPESampler(
-            seed=seed + int(symmetric), n_startup_trials=1, multivariate=True, constant_liar=True
+            seed=seed + int(symmetric),
+            n_startup_trials=1,
+            multivariate=True,
+            group=bool(space.conditions),  # candidates with other numbers are compared apart
+            constant_liar=True,
         )
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for values, score in tried:
-        if all(values.get(name) in kind for name, kind in drawn.items()):
-            parameters = {name: values[name] for name in spread}
-            study.add_trial(
-                optuna.create_trial(params=parameters, distributions=spread, value=score)
-            )
+        parameters = {name: values[name] for name in drawn if name in values}
+        missing = drawn.keys() - parameters.keys() - space.conditions.keys()
+        if not missing and all(value in drawn[name] for name, value in parameters.items()):
+            own = {name: spread[name] for name in parameters}
+            study.add_trial(optuna.create_trial(params=parameters, distributions=own, value=score))
 
     def offers() -> Iterator[Offer | None]:
         for _ in range(_PROPOSED_ATTEMPTS * count):

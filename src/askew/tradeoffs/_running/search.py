@@ -252,8 +252,8 @@ def _given(
 ) -> list[dict[str, Any]]:
     """Return the numbers of the given arms of a family that meet the limits."""
     given: list[dict[str, Any]] = []
-    for arm in plan.start:
-        values = plan.open_space.values_of(arm)
+    alike = [arm for arm in plan.start if plan.space.shares_training(arm, plan.start[0])]
+    for values in map(plan.open_space.values_of, alike):
         if plan.open_space.is_symmetric(values) != symmetric:
             continue
         offer = complete(values)
@@ -272,6 +272,7 @@ class CandidateCosts(Generic[Model]):
     def __init__(self, plan: SearchPlan[Model]) -> None:
         self.plan = plan
         self.base = plan.start[0]
+        self._common = plan.space.base_of(self.base)
         self._latencies: dict[tuple[object, ...], float] = {}
         self._measured: dict[tuple[object, ...], dict[str, float]] = {}
         self._untrained = UntrainedCosts(plan.task, self.base.config)
@@ -284,7 +285,7 @@ class CandidateCosts(Generic[Model]):
         Raises:
             ValueError: If no model has these numbers.
         """
-        return with_values(self.base, values)
+        return with_values(self._common, values)
 
     def complete(self, values: Values, *, symmetric: bool) -> Offer | None:
         """Set the solved numbers of a draw; None if no model has its numbers."""

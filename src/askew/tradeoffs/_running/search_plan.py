@@ -39,7 +39,8 @@ class SearchPlan(Generic[Model]):
     Attributes:
         task: Data, training and scoring.
         space: What candidates differ in.
-        start: Arms that are among the candidates; all others have the settings of the first.
+        start: Arms that are among the candidates, unless their training differs from that of the
+            first in more than the space; all others have the settings of the first.
         budget: What it may spend.
         match: The cost that all candidates have in common with the first of `start`.
         at_most: Upper bounds of costs.
@@ -118,6 +119,8 @@ class SearchPlan(Generic[Model]):
             "at_most": dict(self.at_most),
             "threads": self.threads,
         }
+        if not self.space.conditions:
+            del values["space"]["conditions"]  # as searches were identified before these were
         text = json.dumps(values, sort_keys=True)
         return {**values, "hash": hashlib.sha256(text.encode()).hexdigest()}
 
