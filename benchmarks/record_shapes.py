@@ -2,10 +2,10 @@
 
     python benchmarks/record_shapes.py --work FOLDER
 
-24 shapes of equal parameters, 12 of them symmetric, are trained on the default phrases with 4 seeds
+24 shapes of equal parameters, 12 of them symmetric, are trained on the default phrases with 8 seeds
 each. The table has the validation loss at 12 points of every training, chrF on validation and test
-phrases at its end, CPU seconds, and the latency of each shape. It takes some 75 minutes of one
-core. Trainings are stored in FOLDER as they finish; the same command goes on where it was stopped,
+phrases at its end, CPU seconds, and the latency of each shape. It takes some two hours and a half
+of one core. Trainings are stored in FOLDER as they finish; the same command goes on where it was stopped,
 and with more --shapes or --seeds it adds the missing trainings.
 """
 
@@ -22,7 +22,7 @@ from askew.tradeoffs._running.proposals import draw_random
 from askew.tradeoffs._running.search import CandidateCosts
 from askew.tradeoffs._running.search_plan import SearchPlan
 
-SHAPES, SEEDS, STEPS, POINTS = 12, 4, 480, 12  # shapes of each family
+SHAPES, SEEDS, STEPS, POINTS = 12, 8, 480, 12  # shapes of each family
 _DRAWN = 20  # of each family, so that a larger table has the same first shapes
 RATE = 0.002  # of both sides: the table is of shapes alone
 VALIDATION_ITEMS = 300

@@ -2,7 +2,7 @@
 
     python benchmarks/replay_searches.py --searches 1000 --json replays.json
 
-The table (`record_shapes.py`) has 20 asymmetric and 20 symmetric shapes with 8 seeds each. Every
+The table (`record_shapes.py`) has 12 asymmetric and 12 symmetric shapes with 8 seeds each. Every
 replay shuffles the seeds: the rungs read one each, the confirmation the other five. Strategies:
 
 - "random": some shapes of each family are trained fully, as many as the steps of "halving" pay for;
