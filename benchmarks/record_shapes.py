@@ -18,8 +18,8 @@ from statistics import fmean
 
 from askew.tasks import APPLICATIONS
 from askew.tradeoffs import Arm, SearchBudget
+from askew.tradeoffs._running.candidate_costs import CandidateCosts
 from askew.tradeoffs._running.proposals import draw_random
-from askew.tradeoffs._running.search import CandidateCosts
 from askew.tradeoffs._running.search_plan import SearchPlan
 
 SHAPES, SEEDS, STEPS, POINTS = 12, 8, 480, 12  # shapes of each family
@@ -84,7 +84,7 @@ def drawn(plan: SearchPlan, path: Path) -> list[dict]:
             lambda draw, symmetric=symmetric: costs.complete(draw, symmetric=symmetric),
             symmetric=symmetric,
             seed=0,
-        )
+        ).values
         costs.time(values)
         for number, each in enumerate(values):
             config = costs.arm_of(each).config

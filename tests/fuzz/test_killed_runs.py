@@ -107,10 +107,10 @@ def run(folder, command):
         from tradeoffs.conftest import InProcess
 
         from askew.cli import app
-        from askew.tradeoffs._running import search, trials
+        from askew.tradeoffs._running import candidate_costs, trials
 
         trials.ProcessPoolExecutor = InProcess
-        search.latencies = untimed_latencies
+        candidate_costs.latencies = untimed_latencies
         app(command)
     except SystemExit as error:
         code = error.code or 0

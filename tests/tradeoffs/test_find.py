@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -36,7 +37,9 @@ from askew.tradeoffs import (
     with_values,
     write_report,
 )
-from askew.tradeoffs._running import search as search_module
+from askew.tradeoffs._report.language import language_of
+from askew.tradeoffs._report.search_section import search_section
+from askew.tradeoffs._running import candidate_costs
 from askew.tradeoffs._running.importance import importances
 from askew.tradeoffs._running.proposals import Offer, propose
 from askew.tradeoffs._running.rungs import FIRST_SEARCH_SEED
@@ -118,7 +121,7 @@ class Even(Planted):
 def notes(tmp_path, in_process, monkeypatch):
     monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
     monkeypatch.setattr(
-        search_module,
+        candidate_costs,
         "latencies",
         lambda task, *configs, rounds: [c.encoder.num_layers for c in configs],
     )
@@ -191,6 +194,32 @@ def test_both_families_get_as_many_steps_and_promoted_trainings_go_on(notes, tmp
     assert not list((tmp_path / "out" / "work").iterdir())
 
 
+def test_in_a_small_space_no_model_is_tried_twice_and_its_end_is_said(notes, tmp_path):
+    class Saying(Watcher):
+        said = ()
+
+        def stage(self, name):
+            self.said = (*self.said, name)
+
+    watcher = Saying()
+    budget = replace(BUDGET, candidates=140)
+    found = search(tmp_path / "out", budget=budget, watcher=watcher)
+    shapes = [tuple(c["values"].values()) for c in found.candidates]
+    assert len(set(shapes)) == len(shapes) == 64
+    assert all(
+        (e == d) == c["symmetric"] for (e, d), c in zip(shapes, found.candidates, strict=True)
+    )
+    entry = found.comparison.results["search"]
+    assert sorted(entry["exhausted"]) == ["asymmetric", "symmetric"]
+    assert "there are only 8 symmetric candidates; all are tried" in watcher.said
+    assert search_status(tmp_path / "out").exhausted == entry["exhausted"]
+    assert "Only 56 asymmetric candidates meet the limits" in printed_status(tmp_path / "out")
+    page = search_section(found.comparison.results, language_of("test", "en"))
+    assert any(note.startswith("Only 8 symmetric candidates") for note in page.notes)
+    unequal = search(tmp_path / "few")
+    assert unequal.comparison.results["search"]["exhausted"] == ["symmetric"]
+
+
 @pytest.mark.parametrize("crash", ["symmetric-3:40", "asymmetric-11:40", "last", "confirmation"])
 def test_a_search_that_died_has_the_same_end(crash, notes, tmp_path, monkeypatch):
     whole = search(tmp_path / "whole")
@@ -244,7 +273,7 @@ def test_a_cluster_gives_the_same_result_though_a_worker_is_killed(notes, tmp_pa
 def test_models_of_one_size_have_one_latency_after_a_crash_too(notes, tmp_path, monkeypatch):
     ticks = itertools.count(1.0)
     monkeypatch.setattr(
-        search_module, "latencies", lambda task, *configs, rounds: [next(ticks) for _ in configs]
+        candidate_costs, "latencies", lambda task, *configs, rounds: [next(ticks) for _ in configs]
     )
     numbers = {name: Choice(values=(1, 2)) for name in SPACE.numbers}
     numbers["encoder.dropout"] = Range(low=0.0, high=0.5)
@@ -269,7 +298,7 @@ def test_a_finished_search_is_read(notes, tmp_path, monkeypatch):
     def timed_again(*_):
         raise AssertionError("what was timed is stored: another time could promote others")
 
-    monkeypatch.setattr(search_module, "latencies", timed_again)
+    monkeypatch.setattr(candidate_costs, "latencies", timed_again)
     again = search(tmp_path / "out")
     assert len(notes()) == count
     assert again.sentence == first.sentence
@@ -355,14 +384,14 @@ def test_a_draw_that_the_task_cannot_train_is_no_candidate(notes, tmp_path):
 def test_a_candidate_without_quality_is_no_finalist(notes, tmp_path):
     class Silent(Planted):
         def validation_quality(self, model, *, items):
-            known = model.config.decoder.num_layers < 6
+            known = model.config.decoder.num_layers < 7
             return super().validation_quality(model, items=items) if known else math.nan
 
     found = search(tmp_path / "out", Silent())
     depths = {c["name"]: c["values"]["decoder.num_layers"] for c in found.candidates}
     fully = [c["name"] for c in found.candidates if len(c["scores"]) == 3]
-    assert any(depths[name] >= 6 for name in fully)
-    assert all(depths[name] < 6 for name in found.finalists)
+    assert any(depths[name] >= 7 for name in fully)
+    assert all(depths[name] < 7 for name in found.finalists)
 
 
 def test_a_bound_holds(notes, tmp_path):
@@ -399,7 +428,7 @@ def test_a_bound_of_memory_holds(notes, tmp_path, monkeypatch):
     def measured(self, config):
         return {"memory_mb": 100.0 + config.encoder.num_layers}
 
-    monkeypatch.setattr(search_module.UntrainedCosts, "of", measured)
+    monkeypatch.setattr(candidate_costs.UntrainedCosts, "of", measured)
     found = search(tmp_path / "out", at_most={"memory_mb": 103.0})
     assert {c["costs"]["memory_mb"] for c in found.candidates} == {101.0, 102.0, 103.0}
     search(tmp_path / "none")
@@ -414,7 +443,7 @@ def test_a_measured_bound_out_of_reach_is_given_up_soon(notes, tmp_path, monkeyp
         asked.append(config)
         return {"memory_mb": 50.0}
 
-    monkeypatch.setattr(search_module.UntrainedCosts, "of", measured)
+    monkeypatch.setattr(candidate_costs.UntrainedCosts, "of", measured)
     space = Space(
         numbers={**SPACE.numbers, "encoder.d_model": Range(low=2, high=4000, step=1)},
         ties=SPACE.ties,
@@ -666,7 +695,9 @@ def test_looking_at_a_search_leaves_no_trace(notes, tmp_path):
 
 
 def test_where_a_killed_search_stands(notes, tmp_path, monkeypatch):
-    monkeypatch.setenv("CRASH", "symmetric-2:80")
+    candidates = search(tmp_path / "whole").candidates
+    crashed = next(c["name"] for c in candidates if c["symmetric"] and len(c["scores"]) > 1)
+    monkeypatch.setenv("CRASH", f"{crashed}:80")
     with pytest.raises(ValueError, match="crashed on purpose"):
         search(tmp_path / "out")
     began = {path.parent.name for path in (tmp_path / "out" / "work").rglob("done")}

@@ -287,6 +287,7 @@ def _run(plan: SearchPlan[Model], watcher: Watcher) -> Found:
         "candidates": entries,
         "rank_correlations": searched.correlations,
         "promoted_one_in": searched.shares,
+        "exhausted": searched.exhausted,
         "importances": {name: _importances(plan, entries, name) for name in FAMILIES},
         "fronts": fronts,
         "finalists": finalists,

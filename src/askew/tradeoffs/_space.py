@@ -1,10 +1,11 @@
 """What the candidates of a search may differ in, and which of them are symmetric."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ Values = Mapping[str, Any]
 """Numbers of a candidate, by the names that `with_values` takes."""
 
 _GRID = 4096
+_SMALL = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,12 +205,37 @@ class Space:
     @property
     def size(self) -> float:
         """How many different candidates there are; infinite if a range has no step."""
-        counts = []
-        for kind in self.drawn(symmetric=False).values():
-            if isinstance(kind, Choice):
-                counts.append(len(kind.values))
-            elif kind.step is None:
-                return math.inf
-            else:
-                counts.append(1 + math.floor((kind.high - kind.low) / kind.step + 1e-9))
-        return math.prod(counts)
+        return math.prod(map(_count, self.drawn(symmetric=False).values()))
+
+    @property
+    def is_small(self) -> bool:
+        """Whether there are so few candidates that all of them can be listed."""
+        return self.size <= _SMALL
+
+    def members(self, *, symmetric: bool) -> Iterator[dict[str, Any]]:
+        """List all candidates of a small space; solved numbers are left out.
+
+        Example:
+            >>> depth = Range(low=1, high=2, step=1)
+            >>> space = Space(numbers={"depth": depth, "kind": Choice(values=("a", "b"))})
+            >>> [list(member.values()) for member in space.members(symmetric=False)]
+            [[1, 'a'], [1, 'b'], [2, 'a'], [2, 'b']]
+        """
+        numbers = self.drawn(symmetric=symmetric)
+        for values in product(*map(_values, numbers.values())):
+            yield self.completed(dict(zip(numbers, values, strict=True)), symmetric=symmetric)
+
+
+def _count(kind: Range | Choice) -> float:
+    if isinstance(kind, Choice):
+        return len(kind.values)
+    return (
+        math.inf if kind.step is None else 1 + math.floor((kind.high - kind.low) / kind.step + 1e-9)
+    )
+
+
+def _values(kind: Range | Choice) -> list[Any]:
+    if isinstance(kind, Choice):
+        return list(kind.values)
+    assert kind.step is not None
+    return [kind.low + kind.step * place for place in range(int(_count(kind)))]

@@ -26,7 +26,7 @@ class SearchSection(NamedTuple):
         marks: Their colours and shapes.
         charts: Quality against latency, and the scores of all rungs.
         table: The candidates that were trained fully, the best first.
-        notes: On the rank correlations of the rungs.
+        notes: On families that have no more candidates, and on the rank correlations of the rungs.
         insights: What mattered.
     """
 
@@ -61,9 +61,17 @@ def search_section(results: dict, say: Language) -> SearchSection | None:
         marks=marks(names),
         charts=[_front_chart(entry, metric, by_family, say), _rung_chart(entry, by_family, say)],
         table=_table(results, say),
-        notes=[_correlation(place, entry, say) for place in range(len(entry["rungs"]) - 1)],
+        notes=[
+            *(_all_tried(family, entry, say) for family in entry.get("exhausted", ())),
+            *(_correlation(place, entry, say) for place in range(len(entry["rungs"]) - 1)),
+        ],
         insights=insights(entry, by_family, [_hover(c) for c in entry["candidates"]], say),
     )
+
+
+def _all_tried(family: str, entry: dict, say: Language) -> str:
+    own = [one for one in entry["candidates"] if one["symmetric"] == (family == "symmetric")]
+    return say["all_tried"].format(candidates=len(own), family=say[family])
 
 
 def _fully(entry: dict) -> list[dict]:

@@ -35,6 +35,9 @@ def print_search(status: "SearchStatus", console: Console, *, language: str = "e
     state = say["search_of"].format(task=status.task, state=_state(status, say))
     print_text(console, state, style="bold")
     print_text(console, _contract(status.contract, say))
+    for family in status.exhausted:
+        count = status.rungs[0][family]["candidates"]
+        print_text(console, say["all_tried"].format(candidates=count, family=say[family]))
     print_table(console, _rung_table(status, say))
     for family, best in status.best.items():
         print_text(console, _best(family, best, say))

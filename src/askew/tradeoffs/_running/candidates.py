@@ -41,12 +41,14 @@ class Searched(NamedTuple):
         correlations: Rank correlation of each rung with the next one; None where too few are on
             both.
         shares: One in how many was promoted from each rung but the last.
+        exhausted: Families all of whose members that meet the limits are candidates.
     """
 
     candidates: list[Candidate]
     results: dict[str, list[RungResult]]
     correlations: list[float | None]
     shares: list[int]
+    exhausted: list[str]
 
 
 def found_toml(candidate: Candidate, space: Space) -> str:

@@ -32,6 +32,18 @@ class Offer(NamedTuple):
     cost: str = ""
 
 
+class Drawn(NamedTuple):
+    """Candidates that were drawn.
+
+    Attributes:
+        values: All numbers of each.
+        exhausted: Whether the space has no more.
+    """
+
+    values: list[dict[str, Any]]
+    exhausted: bool
+
+
 Complete = Callable[[Values], Offer | None]
 """Sets the solved numbers of a draw; None if no model has these numbers."""
 
@@ -57,8 +69,8 @@ def draw_random(
     *,
     symmetric: bool,
     seed: int,
-) -> list[dict[str, Any]]:
-    """Draw different candidates that meet the limit, uniformly.
+) -> Drawn:
+    """Draw different candidates that meet the limit, uniformly; of a small space each one once.
 
     Args:
         space: What is drawn.
@@ -69,14 +81,18 @@ def draw_random(
         seed: Of the draws.
 
     Returns:
-        The numbers of each; fewer than `count` if the space has no more.
+        The candidates; fewer than `count` if the space has no more, or too few draws meet it.
 
     Raises:
         ValueError: If no draw meets the limit.
     """
     generator = np.random.default_rng([seed, int(symmetric)])
-    draws = (space.draw(generator, symmetric=symmetric) for _ in range(_ATTEMPTS * count))
-    return _accept(map(complete, draws), count, taken)
+    if not space.is_small:
+        draws = (space.draw(generator, symmetric=symmetric) for _ in range(_ATTEMPTS * count))
+        return Drawn(_accept(map(complete, draws), count, taken)[0], exhausted=False)
+    members = list(space.members(symmetric=symmetric))
+    shuffled = (members[place] for place in generator.permutation(len(members)))
+    return Drawn(*_accept(map(complete, shuffled), count, taken))
 
 
 def propose(
@@ -136,7 +152,7 @@ def propose(
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
             yield offer
 
-    return _accept(offers(), count, taken)
+    return _accept(offers(), count, taken)[0]
 
 
 @contextmanager
@@ -152,9 +168,13 @@ def quiet_optuna() -> Iterator[None]:
 
 def _accept(
     offers: Iterable[Offer | None], count: int, taken: Sequence[Values]
-) -> list[dict[str, Any]]:
-    """Keep the first offers that meet the limit and differ from all others."""
+) -> tuple[list[dict[str, Any]], bool]:
+    """Keep the first offers that meet the limit and differ from all others.
+
+    Also return whether all offers were looked at, and more would have been kept.
+    """
     accepted: list[dict[str, Any]] = []
+    ended = False
     nearest: Offer | None = None
     measured = 0
     for offer in offers:
@@ -168,6 +188,8 @@ def _accept(
         measured += offer.cost not in ("", *COUNTED_COSTS)
         if offer.distance == 0 and offer.values not in [*taken, *accepted]:
             accepted.append(offer.values)
+    else:
+        ended = len(accepted) < count
     got = "no model"
     if nearest is not None:
         got = f"{nearest.distance:+.1%} from it at the nearest, in {nearest.cost}"
@@ -175,4 +197,4 @@ def _accept(
         bool(accepted or taken or count == 0),
         f"find: a candidate must meet the limit; got {got}. Widen the space or the limit",
     )
-    return accepted
+    return accepted, ended

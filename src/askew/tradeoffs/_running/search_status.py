@@ -38,6 +38,7 @@ class SearchStatus(NamedTuple):
         confirmation: Its arms, and how many trials are finished; None before it begins.
         quiet_seconds: Time since something was written; None of a finished search.
         sentence: The answer in words; None of an unfinished search.
+        exhausted: Families all of whose members that meet the limits are candidates.
 
     Example:
         >>> SearchStatus._fields[0]
@@ -53,6 +54,7 @@ class SearchStatus(NamedTuple):
     confirmation: dict[str, Any] | None
     quiet_seconds: float | None
     sentence: str | None
+    exhausted: list[str]
 
 
 def search_status(folder: str | Path, *, language: str = "en") -> SearchStatus:
@@ -82,7 +84,8 @@ def search_status(folder: str | Path, *, language: str = "en") -> SearchStatus:
     )
     stored = read_json(folder / "search.json")
     rungs = [Rung(**rung) for rung in stored["rungs"]]
-    entries = _entries(folder)
+    drawn = _drawn(folder)
+    entries = drawn["candidates"]
     results = {one["name"]: _results(folder, one["name"], rungs) for one in entries}
     families = {
         family: _climbed(folder, stored, entries, results, rungs, family) for family in FAMILIES
@@ -101,6 +104,7 @@ def search_status(folder: str | Path, *, language: str = "en") -> SearchStatus:
         confirmation=_confirmation(folder, stored),
         quiet_seconds=None if finished else _quiet_seconds(folder),
         sentence=_sentence(folder, say) if finished else None,
+        exhausted=drawn.get("exhausted", []),
     )
 
 
@@ -110,13 +114,13 @@ def _sentence(folder: Path, say: Language) -> str:
     return searched_words(results, say)
 
 
-def _entries(folder: Path) -> list[dict[str, Any]]:
-    """Return the candidates that are drawn; the file of the last wave has those of all."""
+def _drawn(folder: Path) -> dict[str, Any]:
+    """Return what is drawn; the file of the last wave has the candidates of all."""
     for wave in reversed(range(_WAVES)):
         path = folder / f"candidates-{wave}.json"
         if path.is_file():
-            return read_json(path)["candidates"]
-    return []
+            return read_json(path)
+    return {"candidates": []}
 
 
 def _contract(stored: Mapping[str, Any]) -> dict[str, Any]:
