@@ -266,7 +266,7 @@ def test_a_cluster_gives_the_same_result_though_a_worker_is_killed(notes, tmp_pa
     names = [sorted(p.name for p in (tmp_path / f).rglob("*")) for f in ("here", "there")]
     assert names[0] == names[1]
     # Only what was lost is done again, and it continues from the second rung.
-    again = ["train", here.finalists[0], 120, FIRST_SEARCH_SEED + 2]
+    again = ["train", here.finalists[0], 100, FIRST_SEARCH_SEED + 2]
     assert sorted([*done, *done, again]) == sorted(trained(notes()))
 
 
