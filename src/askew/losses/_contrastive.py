@@ -1,29 +1,16 @@
 """Contrastive loss of two encoders, with a price for each direction of retrieval."""
 
 import math
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from askew._check import require
-from askew._reduction import (
-    Reduction,
-    check_floating,
-    check_reduction,
-    check_where,
-    compute_dtype,
-    hide,
-    reduce,
-    result_dtype,
-    without_autocast,
-)
+from askew._reduction import Reduction, check_reduction, reduce, result_dtype
 from askew._settings_module import SettingsModule, check_numbers
-from askew.losses._ranking_distances import direction
-
-Similarity = Literal["cosine", "dot"]
+from askew.losses._towers import Similarity, check_towers, checked_pairs, similarities
 
 
 def asymmetric_contrastive_loss(
@@ -104,13 +91,13 @@ def asymmetric_contrastive_loss(
     """
     name = "asymmetric_contrastive_loss"
     _check_settings(name, temperature, (weight_queries, weight_documents), similarity, reduction)
-    _check_inputs(name, queries, documents, where)
-    positives = _check_pairs(name, queries, documents, positives, exclude)
+    check_towers(name, queries, documents, where)
+    positives = checked_pairs(name, queries, documents, positives, exclude)
     seen = torch.ones_like(positives) if exclude is None else ~exclude | positives
     if where is not None:
         where = where.expand(queries.shape[:1]).unsqueeze(1)
         positives, seen = positives & where, seen & where
-    scores = _scores(queries, documents, where, seen, similarity) / temperature
+    scores = similarities(queries, documents, where, seen, similarity) / temperature
     negatives, negligible = seen & ~positives, _negligible_score(scores)
     right = torch.where(positives, scores, negligible)
     wrong = torch.where(negatives, scores, negligible)
@@ -183,18 +170,6 @@ class AsymmetricContrastiveLoss(SettingsModule):
         )
 
 
-def _scores(
-    queries: Tensor, documents: Tensor, where: Tensor | None, seen: Tensor, similarity: Similarity
-) -> Tensor:
-    """Return similarities; vectors that are never compared are hidden, as 0 · NaN would be NaN."""
-    q = hide(queries, where).to(compute_dtype(queries))
-    d = hide(documents, seen.any(0).unsqueeze(1)).to(q.dtype)
-    if similarity == "cosine":
-        q, d = direction(q), direction(d)
-    with without_autocast(q.device.type):
-        return q @ d.T
-
-
 def _negligible_score(scores: Tensor) -> Tensor:
     """Return a score so low that it changes a sum of exponentials by less than rounding does.
 
@@ -229,41 +204,3 @@ def _check_settings(
             f'{name}: similarity must be "cosine" or "dot"; got similarity {similarity!r}'
         )
     check_reduction(name, reduction)
-
-
-def _check_inputs(name: str, queries: Tensor, documents: Tensor, where: Tensor | None) -> None:
-    check_floating(name, "queries", queries)
-    check_floating(name, "documents", documents)
-    require(
-        queries.dim() == documents.dim() == 2 and queries.shape[1] == documents.shape[1] > 0,
-        f"{name}: queries and documents must be [rows, width] with the same width > 0; "
-        f"got queries {tuple(queries.shape)}, documents {tuple(documents.shape)}",
-    )
-    check_where(name, where, queries.shape[:1])
-
-
-def _check_pairs(
-    name: str,
-    queries: Tensor,
-    documents: Tensor,
-    positives: Tensor | None,
-    exclude: Tensor | None,
-) -> Tensor:
-    """Return the positives, by default pairs of equal index."""
-    shape = queries.shape[:1] + documents.shape[:1]
-    for label, mask in (("positives", positives), ("exclude", exclude)):
-        if mask is not None and mask.dtype != torch.bool:
-            raise TypeError(f"{name}: {label} must be boolean; got dtype {mask.dtype}")
-        if mask is not None and mask.shape != shape:
-            raise ValueError(
-                f"{name}: {label} must be [queries, documents]; "
-                f"got {label} {tuple(mask.shape)}, expected {tuple(shape)}"
-            )
-    if positives is None:
-        if shape[0] > shape[1]:
-            raise ValueError(
-                f"{name}: without positives every query needs the document of its index; "
-                f"got {shape[0]} queries, {shape[1]} documents"
-            )
-        return torch.eye(*shape, dtype=torch.bool, device=queries.device)
-    return positives
