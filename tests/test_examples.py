@@ -17,6 +17,7 @@ SHOWN = {
     "imbalanced_loss": r"(?s)no certain difference in F1, tuned.*better in F1 at \.5 by",
     "linear_window": r" 4096 .*x   \de-0[5-9]\n.*route 'banded'",
     "rates_per_part": r"'lr/embeddings': .*'lr/head': .*'step': 30",
+    "rates_per_tower": r"(rates [\d.]+ and 0\.001: [3-9]\d% of the halves find their digit\n){3}",
     "replace_multihead_attention": r"largest difference: (0\.0e\+00|\d\.\de-0[6-9])\n",
     "serve_faster": r"times as fast; (2\d|30) of 30 texts the same",
     "shrink_a_model": r"kept: \[0\].*\nteacher .*\nuntaught .*\nstudent .*\nan answer is [12]\.\d",

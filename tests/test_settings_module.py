@@ -92,7 +92,16 @@ OTHER_NUMBERS = {  # settings whose default is no number, and others that they n
     regularizers.AsymmetricDropout: {"p": {}},
     regularizers.OrderedDropout: {"p": {}, "widths": {"p": None}},
 }
-MAY_BE_NEGATIVE = {"a", "dim", "ignore_index", "margin_pos", "relative_margin", "tau", "target_gap"}
+MAY_BE_NEGATIVE = {
+    "bias",
+    "a",
+    "dim",
+    "ignore_index",
+    "margin_pos",
+    "relative_margin",
+    "tau",
+    "target_gap",
+}
 MODULES = [
     symbol
     for package in (losses, regularizers)
