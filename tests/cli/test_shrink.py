@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from askew.cli import app
 from askew.models import load_translation_model
+from askew.tasks import read_cut
 
 
 def run(*arguments):
@@ -79,12 +80,49 @@ def test_training_stops_by_a_margin_and_a_resumed_folder_keeps_its_own(model, tm
     assert training() == plain
 
 
+def test_a_limit_of_latency_chooses_the_layers(model, tmp_path):
+    arguments = (model, "--data", tmp_path / "pairs.tsv", "--steps", 0, "--out", tmp_path / "out")
+    refused = run(*arguments, "--at-most", "latency_ms=0.001")
+    assert refused.exit_code == 1
+    assert "shrink: a cut must meet latency_ms 0.001; got " in refused.stderr
+    shutil.rmtree(tmp_path / "out")
+    result = run(*arguments, "--at-most", "latency_ms=1e6")
+    assert result.exit_code == 0, result.output
+    assert "layer            loss without it         ms\nencoder 0" in result.stdout
+    assert "encoder: layers 0 1 2\ndecoder: layers 0 1\nan answer of the cut: " in result.stdout
+    stored = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert [layer["side"] for layer in stored["layers"]["layers"]] == ["encoder"] * 3 + [
+        "decoder"
+    ] * 2
+    assert run(*arguments, "--at-most", "latency_ms=1e6").stdout == result.stdout
+
+
+def test_layers_that_a_search_found_are_kept(model, tmp_path):
+    sides = {"encoder": (2, "measured", "2,0,1"), "decoder": (1, "last", "0,1")}
+    lines = [
+        f'{side}.num_layers = {count}\n{side}.keep = "{keep}"\n{side}.order = "{order}"\n'
+        for side, (count, keep, order) in sides.items()
+    ]
+    (tmp_path / "found.toml").write_text("".join(lines) + "training.lr = 0.001\n")
+    assert read_cut(tmp_path / "found.toml") == {"encoder": [0, 2], "decoder": [1]}
+    result = run(model, "--keep", tmp_path / "found.toml", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "encoder: layers 0 2\ndecoder: layers 1\n" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--decoder-layers", "3"], "decoder_layers must be in [1, 2], the layers of the model"),
         (["--decoder-layers", "1", "--keep", "odd"], "keep must be spread, first, last, measured"),
         (["--decoder-layers", "1", "--keep", "1,x"], "numbers of layers must be as 0,5; got"),
+        (["--at-most", "parameters=9"], "--at-most must be latency_ms=NUMBER; got 'parameters=9'"),
+        (["--at-most", "latency_ms"], "shrink: --at-most must be NAME=NUMBER; got 'latency_ms'"),
+        (["--at-most", "latency_ms=9"], "a limit of latency needs data; got none. Give --data"),
+        (["--at-most", "latency_ms=-1"], "latency_ms must be positive; got latency_ms -1"),
+        (["--at-most", "latency_ms=9", "--keep", "first"], "got keep first, too. Leave it out"),
+        (["--at-most", "latency_ms=9", "--decoder-layers", "1"], "got decoder_layers, too. Leave"),
+        (["--keep", "nowhere.toml"], "the file must exist; got path 'nowhere.toml'"),
         (["--set", "encoder.d_ff=8"], "--set changes the training alone, as training.lr=0.001"),
         (["--pair", "en-de", "--data", "x.tsv"], "pair goes without data of your own"),
         (["--data", "nowhere.tsv"], "nowhere.tsv"),

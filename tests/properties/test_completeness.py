@@ -89,7 +89,7 @@ EXCEPT = {
             (
                 *("find_teacher", "load_eights", "load_questions", "load_test"),
                 *("load_test_questions", "load_text", "load_unseen_digits", "load_yeast"),
-                *("read_any", "read_table_file", "shipped_questions", "teach"),
+                *("read_any", "read_cut", "read_table_file", "shipped_questions", "teach"),
             ),
             READS,
         ),

@@ -183,19 +183,19 @@ def _find_application(application: Application, options: Any, run: SearchOptions
         return
     with exit_on_user_error():
         _check_packages(run)
+        set_up_torch(run.threads)
         options = application.search_options(options)
-        setup = application.setup(options)
+        setup = application.search_setup(options, run.bounds)
         assert application.space is not None
         call = _call(
             run.space_of(application.space(setup.task, options)),
             setup.arms,
-            str(setup.settings["match"]),
+            setup.settings,
             application.search_budget(options),
             run,
         )
         folder = _prepare(setup.task, call, run)
     print_notes(application.notes(setup.task, options))
-    set_up_torch(run.threads)
     teach = application.teach(setup.task, options)
     with exit_on_interrupt(folder), one_writer(folder, caller="find"):
         if teach is not None:
@@ -214,7 +214,8 @@ def _find_experiment(options: SearchedExperimentOptions, run: SearchOptions) -> 
         given = load_experiment(options.experiment, "find")
         experiment = replace(given, space=run.space_of(given.space))
         assert experiment.space is not None
-        call = _call(experiment.space, experiment.arms, options.match, SearchBudget(), run)
+        matched = {"match": options.match}
+        call = _call(experiment.space, experiment.arms, matched, SearchBudget(), run)
         folder = _prepare(experiment, call, run)
     set_up_torch(run.threads)
     with exit_on_interrupt(folder):
@@ -232,15 +233,19 @@ def _check_packages(run: SearchOptions) -> None:
 
 
 def _call(
-    space: "Space", start: "Sequence[Arm]", match: str, usual: SearchBudget, run: SearchOptions
+    space: "Space",
+    start: "Sequence[Arm]",
+    settings: Mapping[str, Any],
+    usual: SearchBudget,
+    run: SearchOptions,
 ) -> dict[str, Any]:
     """Return the arguments of a search besides task, folder and what its end does not depend on."""
     return {
         "space": space,
         "start": start,
         "budget": run.budget_like(usual),
-        "match": "nothing" if run.at_most else match,
-        "at_most": run.bounds,
+        "match": "nothing" if run.at_most else str(settings["match"]),
+        "at_most": run.bounds or settings.get("at_most", {}),
         "threads": run.threads,
     }
 

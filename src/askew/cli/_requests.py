@@ -57,13 +57,13 @@ def _value(word: str) -> Any:
     return value
 
 
-def parse_bound(text: str) -> tuple[str, float]:
+def parse_bound(text: str, caller: str = "find") -> tuple[str, float]:
     """Read NAME=NUMBER."""
     name, _, number = text.partition("=")
     try:
         return name, float(number)
     except ValueError:
-        raise ValueError(f"find: --at-most must be NAME=NUMBER; got {text!r}") from None
+        raise ValueError(f"{caller}: --at-most must be NAME=NUMBER; got {text!r}") from None
 
 
 def read_space(path: Path) -> "Space":

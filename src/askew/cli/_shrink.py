@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from askew._files import read_json, to_json
 from askew.cli._exits import exit_on_interrupt, exit_on_user_error, set_up_torch
 from askew.cli._options import MAX_SEED, OutputOptions
+from askew.cli._requests import parse_bound
 from askew.cli._streams import show
 from askew.tasks import SettingOptions, Sources, option
 
@@ -37,10 +38,18 @@ class ShrinkOptions(OutputOptions, SettingOptions):
     keep: str = option(
         "spread",
         "Which layers: spread (first, last and evenly between), first, last, measured (leave out "
-        "one at a time, the one whose absence costs least), or numbers from 0, as 0,5.",
+        "one at a time, the one whose absence costs least), numbers from 0, as 0,5, or a "
+        "found.toml of askew find translation --from, for both sides.",
     )
     keep_encoder: str | None = option(
         None, "Which encoder layers, if they are chosen in another way.", show_default=False
+    )
+    at_most: str | None = option(
+        None,
+        "Instead of numbers of layers: latency_ms=N, the longest time of an answer at batch 1. "
+        "The loss without each layer and its milliseconds are measured, and the best cut that "
+        "meets the limit is kept.",
+        show_default=False,
     )
     data: Path | None = option(
         None,
@@ -127,15 +136,12 @@ def _shrinking(options: ShrinkOptions, *, has_data: bool) -> "Shrinking":
             "shrink: --set changes the training alone, as training.lr=0.001; got "
             f"{', '.join(options.model_settings())}"
         )
-    keep: dict[str, Any] = {}
-    if options.encoder_layers is not None or options.keep_encoder is not None:
-        keep["encoder"] = _rule(options.keep_encoder or options.keep)
-    if options.decoder_layers is not None or not isinstance(_rule(options.keep), str):
-        keep["decoder"] = _rule(options.keep)
+    keep = _keep(options)
+    latency_ms = _limit(options)
     training = None
     if has_data and options.steps:
         frozen = options.freeze_encoder
-        frozen = "encoder" not in keep if frozen is None else frozen
+        frozen = "encoder" not in keep and latency_ms is None if frozen is None else frozen
         margin = _stop_margin(options)
         base = DistillationConfig(
             steps=options.steps,
@@ -155,7 +161,37 @@ def _shrinking(options: ShrinkOptions, *, has_data: bool) -> "Shrinking":
         drop_worse=options.drop_worse,
         beams=options.beams,
         seed=options.seed,
+        latency_ms=latency_ms,
     )
+
+
+def _keep(options: ShrinkOptions) -> "dict[str, Keep]":
+    """Return which layers are kept on the sides that are cut."""
+    if options.keep.endswith(".toml"):
+        from askew.tasks import read_cut
+
+        return dict(read_cut(options.keep))
+    keep: dict[str, Any] = {}
+    if options.encoder_layers is not None or options.keep_encoder is not None:
+        keep["encoder"] = _rule(options.keep_encoder or options.keep)
+    if options.decoder_layers is not None or not isinstance(_rule(options.keep), str):
+        keep["decoder"] = _rule(options.keep)
+    return keep
+
+
+def _limit(options: ShrinkOptions) -> float | None:
+    """Return the limit of --at-most."""
+    if options.at_most is None:
+        return None
+    name, limit = parse_bound(options.at_most, "shrink")
+    if name != "latency_ms":
+        raise ValueError(f"shrink: --at-most must be latency_ms=NUMBER; got {options.at_most!r}")
+    if options.keep != "spread":
+        raise ValueError(
+            f"shrink: a limit of latency chooses the layers; got keep {options.keep}, too. Leave "
+            "it out"
+        )
+    return limit
 
 
 def _stop_margin(options: ShrinkOptions) -> float:
@@ -200,7 +236,10 @@ def _lines(shrunk: "Shrunk", out: Path) -> Sequence[str]:
     for removal in shrunk.removals:
         left = " ".join(map(str, removal.left))
         lines.append(f"{removal.side} {left}, without {removal.layer}: loss {removal.loss:.4f}")
+    lines += [] if shrunk.layers is None else shrunk.layers.lines()
     lines += [f"{side}: layers {' '.join(map(str, kept))}" for side, kept in shrunk.kept.items()]
+    if shrunk.latency_ms is not None:
+        lines.append(f"an answer of the cut: {shrunk.latency_ms:.3f} ms")
     before, after = shrunk.parameters
     lines.append(f"parameters: {before:,} → {after:,} ({after / before:.0%})")
     for name, scores in shrunk.scores.items():

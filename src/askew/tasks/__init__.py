@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from askew.tasks._qa_presets import QA_SHAPES, qa_preset
     from askew.tasks._retrieval import RetrievalTask, RetrievalTrainingConfig, retrieval_scores
     from askew.tasks._shrink import Shrinking, Shrunk, prepare_shrinking, shrink_folder
+    from askew.tasks._student_cuts import read_cut
     from askew.tasks._tabular import MLP, MLPConfig, TableTask, TableTrainingConfig
     from askew.tasks._tabular_data import (
         SplitTable,
@@ -108,6 +109,7 @@ __all__ = [
     "qa_preset",
     "qa_task",
     "read_any",
+    "read_cut",
     "read_table_file",
     "references",
     "retrieval_scores",
@@ -134,6 +136,7 @@ _HOMES = {
     "_qa_presets": "QA_SHAPES qa_preset",
     "_retrieval": "RetrievalTask RetrievalTrainingConfig retrieval_scores",
     "_shrink": "Shrinking Shrunk prepare_shrinking shrink_folder",
+    "_student_cuts": "read_cut",
     "_tabular": "MLP MLPConfig TableTask TableTrainingConfig",
     "_tabular_data": "SplitTable TableRows load_eights load_unseen_digits load_yeast split_table",
     "_tabular_files": "read_table_file",

@@ -17,6 +17,8 @@ Match = Literal["parameters", "flops", "latency", "time"]
 """The cost that a model and its symmetric twin have in common."""
 Size = Literal["tiny", "small", "base"]
 """Size of the models of an application."""
+Started = tuple["Task[Any]", "list[Arm]", dict[str, object]]
+"""A task, the first arms of a search, and what its results record about them."""
 Split = Literal["all", "valid", "test"]
 """All of a file, or the split of it that training sets aside."""
 
@@ -257,6 +259,10 @@ class Application:
             the first trial. It takes a file for its results and a progress callback, and returns
             the task.
         space: Takes the task and the options; returns what `askew find` searches.
+        make_starts: Takes the task, the options and the upper bounds of costs; returns the task,
+            the arms with which `askew find` begins, and what the results record about them:
+            "match", and "at_most" if they bring bounds of their own. By default it makes the arms
+            of a comparison.
         search_budget: Takes the options; returns the usual budget of a search.
         search_training: Numbers of training of a search, unless the options set them.
         train: How `askew train` trains one model; None if it does not.
@@ -279,6 +285,7 @@ class Application:
         None
     )
     space: "Callable[[Any, Any], Space] | None" = None
+    make_starts: "Callable[[Any, Any, Mapping[str, float]], Started] | None" = None
     search_budget: Callable[[Any], SearchBudget] = lambda options: SearchBudget()
     search_training: Mapping[str, str] = field(default_factory=dict)
     train: Training | None = None
@@ -295,6 +302,22 @@ class Application:
         given = options.training_settings()
         new = [f"training.{k}={v}" for k, v in self.search_training.items() if k not in given]
         return replace(options, set_=[*(options.set_ or ()), *new])
+
+    def search_setup(self, options: Any, at_most: Mapping[str, float]) -> Setup:
+        """Make task and first arms of a search from options.
+
+        Args:
+            options: An instance of `self.options`.
+            at_most: Upper bounds of costs.
+
+        Raises:
+            ValueError: If data, models or numbers cannot be used.
+        """
+        if self.make_starts is None:
+            return self.setup(options)
+        task, arms, settings = self.make_starts(self.make_task(options), options, at_most)
+        settings = settings | {"signatures": task.signatures()}
+        return Setup(task, arms, self.budget(options), settings)
 
     def setup(self, options: Any, budget: "Budget | None" = None) -> Setup:
         """Make the input of `compare` from options.

@@ -14,6 +14,7 @@ APPLICATIONS = {
         make_arms=translation.make_arms,
         budget=translation.budget,
         space=translation.space,
+        make_starts=translation.make_starts,
         search_budget=translation.search_budget,
         search_training={"schedule": "wsd"},  # better in few steps, see docs/evidence.md
         notes=translation.notes,

@@ -13,12 +13,15 @@ from askew._files import file_sha256, read_json, write_json
 from askew._folders import WORK, check_resumable, one_writer
 from askew.metrics import bleu, chrf, exact_match, word_error_rate
 from askew.models import Keep, Removal, choose_layers, load_seq2seq, shrink
+from askew.tasks._layers import LayerTable
+from askew.tasks._limited import FixedAnswers, Limited, limit_layers
 from askew.tasks._teacher_outputs import answer_ratio, label_loss, teacher_labels, worth_learning
 from askew.text import ParallelText, SplitText, fingerprint
 from askew.training import DistillationConfig, OnRecord, distil
 
 _MEASURED = 256  # validation pairs on which layers are left out
 _TIMED = 16  # test items
+_ANSWERS = 4  # the same for each layer
 
 
 class Shrinking(NamedTuple):
@@ -34,6 +37,9 @@ class Shrinking(NamedTuple):
             is left out, in [0, 1).
         beams: Hypotheses that the teacher keeps while it writes.
         seed: Of everything random.
+        latency_ms: Instead of numbers of layers: the longest time of an answer, at batch 1 and of
+            mean length. What each layer is worth and costs is measured, and the best cut that
+            meets it is chosen.
 
     Example:
         >>> Shrinking(decoder_layers=2).keep
@@ -48,6 +54,7 @@ class Shrinking(NamedTuple):
     drop_worse: float = 0.1
     beams: int = 1
     seed: int = 0
+    latency_ms: float | None = None
 
 
 class Shrunk(NamedTuple):
@@ -62,6 +69,8 @@ class Shrunk(NamedTuple):
             None without data.
         left_out: Outputs of the teacher that were not learnt.
         train_seconds: CPU time of the training.
+        layers: What each layer is worth and costs, where a limit chose them.
+        latency_ms: Of the cut, measured in the same way.
 
     Example:
         >>> Shrunk._fields[0]
@@ -75,10 +84,14 @@ class Shrunk(NamedTuple):
     latency_ratio: float | None
     left_out: int
     train_seconds: float
+    layers: LayerTable | None = None
+    latency_ms: float | None = None
 
     def plain(self) -> dict[str, Any]:
         """Return all fields as values that JSON can hold."""
-        return {**self._asdict(), "removals": [one._asdict() for one in self.removals]}
+        layers = None if self.layers is None else self.layers.plain()
+        removals = [one._asdict() for one in self.removals]
+        return {**self._asdict(), "removals": removals, "layers": layers}
 
 
 def prepare_shrinking(
@@ -120,6 +133,7 @@ def prepare_shrinking(
         text is not None or "measured" not in _rules(shrinking.keep),
         'shrink: keep "measured" needs data; got none. Give --data',
     )
+    _check_limit(shrinking, text)
     model = load_seq2seq(folder).model
     if "measured" not in _rules(shrinking.keep):
         choose_layers(
@@ -138,6 +152,25 @@ def prepare_shrinking(
     }
     check_resumable(out, "shrink.json", identity, caller="shrink")
     return identity
+
+
+def _check_limit(shrinking: Shrinking, text: SplitText | None) -> None:
+    limit = shrinking.latency_ms
+    if limit is None:
+        return
+    require(limit > 0, f"shrink: latency_ms must be positive; got latency_ms {limit}")
+    sides = ("encoder_layers", "decoder_layers")
+    given = [name for name in sides if getattr(shrinking, name) is not None]
+    given = given or (["keep"] if shrinking.keep not in ("spread", {}) else [])
+    require(
+        not given,
+        f"shrink: a limit of latency chooses the layers; got {' and '.join(given)}, too. Leave "
+        "it out",
+    )
+    require(
+        text is not None,
+        "shrink: a limit of latency needs data; got none. Give --data",
+    )
 
 
 def _rules(keep: Keep | Mapping[str, Keep]) -> list[Keep]:
@@ -200,7 +233,9 @@ def _read(out: Path) -> Shrunk:
         for one in stored["removals"]
     ]
     stored["parameters"] = tuple(stored["parameters"])
-    return Shrunk(**{name: stored[name] for name in Shrunk._fields})
+    if stored.get("layers") is not None:
+        stored["layers"] = LayerTable.of(stored["layers"])
+    return Shrunk(**{name: stored[name] for name in Shrunk._fields if name in stored})
 
 
 class _Run:
@@ -227,14 +262,19 @@ class _Run:
         removals: list[Removal] = []
         torch.manual_seed(self.shrinking.seed)
         teacher = self.reader.model
-        kept = choose_layers(
-            teacher,
-            encoder_layers=self.shrinking.encoder_layers,
-            decoder_layers=self.shrinking.decoder_layers,
-            keep=self.shrinking.keep,
-            loss=self._validation_loss,
-            on_removal=removals.append,
-        )
+        limited = None
+        if self.shrinking.latency_ms is not None:
+            limited = self._within(self.shrinking.latency_ms)
+            kept = limited.kept
+        else:
+            kept = choose_layers(
+                teacher,
+                encoder_layers=self.shrinking.encoder_layers,
+                decoder_layers=self.shrinking.decoder_layers,
+                keep=self.shrinking.keep,
+                loss=self._validation_loss,
+                on_removal=removals.append,
+            )
         student = shrink(teacher, keep=kept)
         shrunk = Shrunk(
             kept=kept,
@@ -244,11 +284,29 @@ class _Run:
             latency_ratio=None,
             left_out=0,
             train_seconds=0.0,
+            layers=None if limited is None else limited.table,
+            latency_ms=None if limited is None else limited.latency_ms,
         )
         if self.text is not None:
             shrunk = self._taught_and_scored(student, self.text, shrunk)
         self.reader.save(student.eval(), self.out)
         return shrunk
+
+    def _within(self, limit: float) -> Limited:
+        """Choose the layers under a limit, once: timing again could choose others."""
+        path = self.work / "layers.json"
+        if not path.is_file():
+            assert self.text is not None
+            tokens = [len(labels) for labels in self.reader.labels(self.text.valid.targets)]
+            answers = FixedAnswers(
+                self.reader,
+                self.reader.read(self.text.test.sources[:_ANSWERS]),
+                tokens=round(sum(tokens) / len(tokens)),
+            )
+            limited = limit_layers(self.reader.model, limit, self._validation_loss, answers)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, {"version": 1, **limited.plain()})
+        return Limited.of(read_json(path))
 
     def _taught_and_scored(
         self, student: PreTrainedModel, text: SplitText, shrunk: Shrunk

@@ -1,8 +1,9 @@
 """Students that are cut from one trained translation model, as a task of a comparison."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,15 @@ from askew.models import (
     model_fingerprint,
     shrink,
 )
-from askew.tasks._arms import OTHER_WEIGHTS
+from askew.tasks._arms import OTHER_WEIGHTS, shape_training
+from askew.tasks._layers import SIDES, LayerTable
+from askew.tasks._student_cuts import CutConfig, read_cut_config
 from askew.tasks._translation import TranslationTask
 from askew.text import SplitText, load_tokenizers
 from askew.tradeoffs import Arm, Progress, Range, latency_ratio
 from askew.training import DistillationConfig, DistillationObjective, KeptOutputs, Lessons
 from askew.transformer import EncoderDecoderConfig
 
-SIDES = ("encoder", "decoder")
 _NAME = re.compile(r"(student|fresh)-(deep-shallow|symmetric|(\d+)-(\d+))")
 
 
@@ -55,11 +57,23 @@ class StudentTask(TranslationTask):
         model: Folder of the model, which is cut and teaches.
         training: The numbers of a run.
         kept: Folder of what the teacher says of the training data, once it is computed.
+        layers: What each layer is worth and costs, if that was measured.
     """
 
     model: Path
     training: DistillationConfig  # pyrefly: ignore[bad-override]  of another kind
     kept: Path | None = None
+    layers: LayerTable | None = None
+
+    @cached_property
+    def whole(self) -> EncoderDecoderConfig:
+        """The config of the model."""
+        return load_translation_model(self.model).config.to_plain()
+
+    @property
+    def layer_lines(self) -> list[str]:
+        """The table of layers, if they were measured."""
+        return [] if self.layers is None else self.layers.lines()
 
     def describe(self) -> Mapping[str, object]:
         """Return what a translation task describes, and the weights of the model."""
@@ -72,10 +86,28 @@ class StudentTask(TranslationTask):
     def build(self, config: EncoderDecoderConfig, seed: int) -> AsymmetricTranslationModel:
         """Cut a student; its weights are random only if they are not copied."""
         torch.manual_seed(seed)
+        config = self._student(config)
         if not isinstance(config, StudentConfig) or not config.copied:
             return AsymmetricTranslationModel(AsymmetricTranslationConfig.from_plain(config))
         kept = {side: list(getattr(config, f"{side}_kept")) for side in SIDES}
         return shrink(load_translation_model(self.model), keep=kept)
+
+    def _student(self, config: Any) -> EncoderDecoderConfig:
+        if not isinstance(config, CutConfig):
+            return config
+        return cut_config(self.whole, config.kept, copied=True)
+
+    def parameters(self, config: Any) -> int:
+        """Count the trainable numbers of a student."""
+        return super().parameters(self._student(config))
+
+    def side_parameters(self, config: Any) -> dict[str, int]:
+        """Count the trainable numbers of both sides of a student, without their tables."""
+        return super().side_parameters(self._student(config))
+
+    def flops_per_step(self, config: Any) -> float:
+        """Count the operations of a full batch of sentences of mean length."""
+        return super().flops_per_step(self._student(config))
 
     def training_inputs(self, model: AsymmetricTranslationModel, config: Any, seed: int) -> Any:
         """Return lessons of the teacher, validation pairs and the objective."""
@@ -174,7 +206,8 @@ def student_arms(
     Args:
         task: The task.
         challenger: "student-deep-shallow" (all encoder layers, one decoder layer), "student-E-D"
-            with numbers of layers, or the same with "fresh", whose weights are not copied.
+            with numbers of layers, or the same with "fresh", whose weights are not copied; or a
+            file that a search for students wrote.
         baseline: The same, or "student-symmetric": as deep on both sides as makes its cost nearest
             to that of the challenger.
         match: Which cost: "parameters", "flops" or "latency".
@@ -185,27 +218,37 @@ def student_arms(
     Raises:
         ValueError: If a name is unknown, or asks for more layers than there are.
     """
-    whole = load_translation_model(task.model).config.to_plain()
-    first = student_config(whole, _full_name(challenger))
-    name = _full_name(baseline)
-    if name.endswith("symmetric"):
-        options = [
-            _config(whole, depth, depth, copied=name.startswith("student"))
-            for depth in range(1, min(whole.encoder.num_layers, whole.decoder.num_layers) + 1)
-        ]
-        other = min(options, key=lambda config: abs(cost_ratio(task, config, first, match) - 1))
+    whole = task.whole
+    names = [full_name(challenger), full_name(baseline)]
+    first = student_config(whole, names[0])
+    if names[1].endswith("symmetric"):
+        copied = names[1].startswith("student")
+        other = symmetric_student(task, first, match, copied=copied)
     else:
-        other = student_config(whole, name)
-    names = [_full_name(challenger), name]
+        other = student_config(whole, names[1])
+    training = [shape_training(task, name, {}) for name in names]
+    names = [Path(name).stem if name.endswith(".toml") else name for name in names]
     if names[0] == names[1]:
         names[0] += "-again"
     offset = OTHER_WEIGHTS if first == other else 0
     arms = [
-        Arm(name=names[0], config=first, init_offset=offset, training={}),
-        Arm(name=names[1], config=other, training={}),
+        Arm(name=names[0], config=first, init_offset=offset, training=training[0]),
+        Arm(name=names[1], config=other, training=training[1]),
     ]
     residual = cost_ratio(task, other, first, match) - 1
     return arms, {"match": match, "match_residual": residual}
+
+
+def symmetric_student(
+    task: StudentTask, first: StudentConfig, match: str, *, copied: bool
+) -> StudentConfig:
+    """Return the student, as deep on both sides, whose cost is nearest to that of another one."""
+    whole = task.whole
+    options = [
+        _spread(whole, depth, depth, copied=copied)
+        for depth in range(1, min(whole.encoder.num_layers, whole.decoder.num_layers) + 1)
+    ]
+    return min(options, key=lambda config: abs(cost_ratio(task, config, first, match) - 1))
 
 
 def cost_ratio(task: StudentTask, config: Any, other: Any, match: str) -> float:
@@ -220,7 +263,7 @@ def cost_ratio(task: StudentTask, config: Any, other: Any, match: str) -> float:
     return count(config) / count(other)
 
 
-def _full_name(name: str) -> str:
+def full_name(name: str) -> str:
     """Return the name of a student for one of the usual shapes."""
     return {"deep-shallow": "student-deep-shallow", "twin": "student-symmetric"}.get(name, name)
 
@@ -230,7 +273,7 @@ def student_config(whole: EncoderDecoderConfig, name: str) -> StudentConfig:
 
     Args:
         whole: Of the model.
-        name: As `student_arms` takes it, but symmetric.
+        name: As `student_arms` takes it, but for "symmetric".
 
     Returns:
         The config.
@@ -238,6 +281,8 @@ def student_config(whole: EncoderDecoderConfig, name: str) -> StudentConfig:
     Raises:
         ValueError: If the name is unknown, or asks for more layers than there are.
     """
+    if name.endswith(".toml"):
+        return cut_config(whole, read_cut_config(Path(name)).kept, copied=True)
     found = _NAME.fullmatch(name)
     require(
         found is not None and found[2] != "symmetric",
@@ -248,14 +293,14 @@ def student_config(whole: EncoderDecoderConfig, name: str) -> StudentConfig:
     assert found is not None
     copied = found[1] == "student"
     if found[3] is None:
-        return _config(whole, whole.encoder.num_layers, 1, copied=copied)
-    return _config(whole, int(found[3]), int(found[4]), copied=copied)
+        return _spread(whole, whole.encoder.num_layers, 1, copied=copied)
+    return _spread(whole, int(found[3]), int(found[4]), copied=copied)
 
 
-def _config(
+def _spread(
     whole: EncoderDecoderConfig, encoder: int, decoder: int, *, copied: bool
 ) -> StudentConfig:
-    sides = {}
+    kept = {}
     for side, count in zip(SIDES, (encoder, decoder), strict=True):
         stack = getattr(whole, side)
         require(
@@ -263,8 +308,31 @@ def _config(
             f"compare: a student has 1 to {stack.num_layers} {side} layers, those of the model; "
             f"got {count}",
         )
-        sides[side] = replace(stack, num_layers=count)
-        sides[f"{side}_kept"] = tuple(kept_layers(stack.num_layers, count, "spread", side=side))
+        kept[side] = kept_layers(stack.num_layers, count, "spread", side=side)
+    return cut_config(whole, kept, copied=copied)
+
+
+def cut_config(
+    whole: EncoderDecoderConfig, kept: Mapping[str, Sequence[int]], *, copied: bool
+) -> StudentConfig:
+    """Return the config of a student by the layers that it keeps.
+
+    Args:
+        whole: Of the model.
+        kept: Numbers of layers by side.
+        copied: Whether weights are copied.
+
+    Returns:
+        The config.
+
+    Raises:
+        ValueError: If the model has no such layers.
+    """
+    sides: dict[str, Any] = {}
+    for side in SIDES:
+        stack, layers = getattr(whole, side), list(kept[side])
+        sides[f"{side}_kept"] = tuple(kept_layers(stack.num_layers, len(layers), layers, side=side))
+        sides[side] = replace(stack, num_layers=len(layers))
     others = {
         name: getattr(whole, name)
         for name in EncoderDecoderConfig.__dataclass_fields__

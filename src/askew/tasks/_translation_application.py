@@ -1,159 +1,25 @@
-"""Translation as an application: its options, its task and its arms."""
+"""Translation as an application: its task and its arms."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from askew._budget import SearchBudget
 from askew._check import require
-from askew.tasks._application import (
-    MatchedOptions,
-    Scored,
-    Scoring,
-    ScoringOptions,
-    SettingOptions,
-    Size,
-    Training,
-    option,
+from askew.tasks._application import Scored, Scoring, Training
+from askew.tasks._translation_options import (
+    TranslationComparison,
+    TranslationOptions,
+    TranslationScoring,
+    TranslationTraining,
 )
-from askew.tasks._sources import Sources, check_sources, is_catalogue, is_xliff
 
 if TYPE_CHECKING:
     from askew.models import Translator
     from askew.tasks._translation import TranslationTask
     from askew.tradeoffs import Arm, Budget, Progress, Space
     from askew.transformer import EncoderDecoderConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class TranslationOptions(SettingOptions):
-    """Options for the data and the size of translation models."""
-
-    pair: str = option("en-pt", "Two locales of the phrases that are made without --data.")
-    data: Path | None = option(
-        None,
-        "Your pairs: FILE.tsv (source TAB target), .csv, .jsonl, .json, .tmx or .xlf, also .gz; a "
-        "gettext .po file or a folder of such; or "
-        "datasets:NAME#SPLIT?config=…&source=en&target=de.",
-    )
-    columns: str | None = option(
-        None,
-        "Which columns of --data are source and target: names, as en,de, or numbers, as 2,4.",
-    )
-    language: str | None = option(
-        None, "The language to take of a --data folder that holds several, e.g. pt_BR."
-    )
-    source: Path | None = option(None, "Your source lines; needs --target.")
-    target: Path | None = option(None, "Your target lines, one for each source line.")
-    valid_source: Path | None = option(None, "Validation sources; else split off.")
-    valid_target: Path | None = option(None, "Validation targets.")
-    test_source: Path | None = option(None, "Test sources; else split off.")
-    test_target: Path | None = option(None, "Test targets.")
-    drop_empty: bool = option(
-        False, "Leave out pairs with an empty side.", name="--drop-empty", show_default=False
-    )
-    drop_long: bool = option(
-        False,
-        "Leave out training and validation pairs longer than training.batch_tokens.",
-        name="--drop-long",
-        show_default=False,
-    )
-    preset: Size = option("small", "Size of the models.")
-    vocab_size: int = option(2000, "Tokens of the joint vocabulary, or of each of two, at most.")
-    separate_vocabularies: bool = option(False, "A vocabulary for each side.")
-    teacher: Path | None = option(
-        None,
-        "A trained model, whose translations of the training sources are learnt instead of the "
-        "references (with training.target=both, both are). It is faster if exported for "
-        "CTranslate2.",
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_sources(self.sources())
-
-    def sources(self) -> Sources:
-        """Return where the text is."""
-        return Sources(**{name: getattr(self, name) for name in Sources._fields})
-
-    @property
-    def protects(self) -> bool:
-        """Whether placeholders and markup are replaced by marks, which the model copies."""
-        return False
-
-
-@dataclass(frozen=True, kw_only=True)
-class TranslationComparison(MatchedOptions, TranslationOptions):
-    """Options of `askew compare translation`."""
-
-    challenger: str = option(
-        "deep-shallow",
-        "The asymmetric model: deep-shallow, narrow-decoder, shared-bridge, twin (the baseline "
-        "against itself) or FILE.toml; with --from, student-deep-shallow or student-3-1 (layers of "
-        "encoder and decoder), or the same with fresh weights, fresh-3-1.",
-    )
-    from_: Path | None = option(
-        None,
-        "A trained model: both arms are cut from it and learn from it, the baseline as deep on "
-        "both sides (student-symmetric).",
-        name="--from",
-    )
-    taught: Literal["both", "challenger"] = option(
-        "both", "Which arms learn from --teacher.", show_default=True
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(
-            self.from_ is None or self.teacher is None,
-            "compare: --from is a teacher; got --teacher, too. Leave it out",
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class TranslationTraining(TranslationOptions):
-    """Options of `askew train translation`."""
-
-    shape: str = option(
-        "deep-shallow", "deep-shallow, narrow-decoder, shared-bridge, symmetric or FILE.toml."
-    )
-    protect: bool | None = option(
-        None,
-        "Replace placeholders, roles, literals, tags and addresses by marks, so that they are "
-        "copied word for word. On by default for .po and .xlf files.",
-        name="--protect/--no-protect",
-        show_default=False,
-    )
-
-    @property
-    def protects(self) -> bool:
-        """Whether placeholders and markup are replaced by marks, which the model copies."""
-        if self.protect is not None:
-            return self.protect
-        return is_catalogue(self.data) or is_xliff(self.data)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TranslationScoring(ScoringOptions):
-    """Options of `askew evaluate` for translation models."""
-
-    test_source: Path | None = option(None, "Test sources, one a line, instead of --data.")
-    test_target: Path | None = option(None, "Their references.")
-    columns: str | None = option(None, "Which columns of --data are source and target.")
-    drop_empty: bool = option(
-        False, "Leave out pairs with an empty side.", name="--drop-empty", show_default=False
-    )
-    bleu_tokenizer: str | None = option(
-        None,
-        "sacreBLEU's tokenizer, such as 13a, intl, zh, ja-mecab, ko-mecab, char; by default the "
-        "one for the script of the references.",
-    )
-    also: str = option("", "More scores, with commas: chrf++, spbleu.", show_default=False)
-    beams: int = option(1, "Hypotheses kept; 1 is greedy.", minimum=1)
-    length_penalty: float = option(1.0, "Scores are divided by the length to this power.")
-    engine: str = option("torch", "torch, or ctranslate2 for a model that askew export wrote.")
-    batch_size: int = option(64, "Lines decoded together at most.", minimum=1)
 
 
 def make_task(options: TranslationOptions) -> "TranslationTask":
@@ -219,6 +85,19 @@ def make_arms(
     return arms, matched | {"preset": options.preset}
 
 
+def make_starts(
+    task: "TranslationTask", options: TranslationComparison, at_most: Mapping[str, float]
+) -> "tuple[TranslationTask, list[Arm], dict[str, object]]":
+    """Make the arms with which a search begins: those of a comparison, or cuts of one model."""
+    if options.from_ is None:
+        return task, *make_arms(task, options)
+    from askew.tasks._student import StudentTask
+    from askew.tasks._student_search import student_starts
+
+    assert isinstance(task, StudentTask)
+    return student_starts(task, options.challenger, options.baseline, options.match, at_most)
+
+
 def make_model(
     task: "TranslationTask", options: TranslationTraining
 ) -> "tuple[EncoderDecoderConfig, Mapping[str, object]]":
@@ -263,7 +142,13 @@ def budget(options: TranslationOptions) -> "Budget":
 
 
 def space(task: "TranslationTask", options: TranslationComparison) -> "Space":
-    """Return what a search for translation models draws: shape and rate of each side."""
+    """Return what a search for translation models draws: shape and rate of each side, or layers."""
+    if options.from_ is not None:
+        from askew.tasks._student import StudentTask
+        from askew.tasks._student_search import student_space
+
+        assert isinstance(task, StudentTask)
+        return student_space(task)
     from askew.tasks._arms import sides_space
     from askew.tasks._presets import SIZES
 
@@ -284,6 +169,7 @@ def notes(task: "TranslationTask", options: TranslationOptions) -> Iterator[str]
     from askew.tasks._data import count_empty
     from askew.text import count_overlap
 
+    yield from getattr(task, "layer_lines", ())
     note = tokenizer_note(task.text.test.targets)
     if note:
         yield note
