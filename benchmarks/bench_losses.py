@@ -15,14 +15,17 @@ from pathlib import Path
 import loss_peers as peers
 import torch
 import torch.nn.functional as F
-from common import arguments, interleave, peak_mib, print_table, summary, write
+from common import add, arguments, interleave, peak_mib, print_table, summary, write
 from torch import Tensor
 
 from askew.losses import (
     asymmetric_bce_loss,
     asymmetric_focal_loss,
     asymmetric_pair_loss,
+    clipped_policy_loss,
     distillation_loss,
+    preference_loss,
+    token_log_probs,
     top_k,
 )
 
@@ -148,6 +151,59 @@ def distillation(rounds: int) -> list[dict[str, object]]:
     return results
 
 
+def policies(rounds: int) -> list[dict[str, object]]:
+    """From logits [sequences, tokens, classes] to the loss, then the clipped loss alone."""
+    results = []
+    for shape, dtype in (
+        ((4, 16, 2000), torch.float32),
+        ((8, 64, 2000), torch.float32),
+        ((8, 64, 32_000), torch.float32),
+        ((8, 64, 32_000), torch.bfloat16),
+    ):
+        generator = torch.Generator().manual_seed(0)
+        x = (2 * torch.randn(shape, generator=generator)).to(dtype)
+        t = torch.randint(0, shape[-1], shape[:-1], generator=generator)
+        then = token_log_probs(x, t) + 0.2 * torch.randn(shape[:-1], generator=generator)
+        advantage = torch.randn(shape[:1], generator=generator)
+        for kind, runs in _from_logits(then, advantage).items():
+            results += _compare(runs, x.requires_grad_(), t, f"TRL, {kind}", rounds)
+    alone = {
+        "TRL, clipped": peers.clipped_of_trl,
+        "askew, clipped": partial(clipped_policy_loss, clip_high=0.28),
+    }
+    for shape in ((64, 1024), (256, 4096)):
+        generator = torch.Generator().manual_seed(0)
+        x = (0.2 * torch.randn(shape, generator=generator)).requires_grad_()
+        advantage = torch.randn(shape[:1], generator=generator)
+        results += _compare(alone, x, advantage, "TRL, clipped", rounds)
+    return results
+
+
+def _from_logits(then: Tensor, advantage: Tensor) -> dict[str, dict[str, Loss]]:
+    """Policy and preference losses on log-probabilities that were `then` when sampled."""
+
+    def of(log_probs: Loss, loss: Callable[..., Tensor], *more: Tensor) -> Loss:
+        return lambda x, t: loss(log_probs(x, t) - then, *more)
+
+    def dpo(log_ratio: Tensor) -> Tensor:
+        return preference_loss(*log_ratio.sum(1).chunk(2))
+
+    clipped = partial(clipped_policy_loss, clip_high=0.28)
+    theirs, plain = peers.log_probs_of_trl, peers.log_probs_of_torch
+    return {
+        "policy": {
+            "TRL, policy": of(theirs, peers.clipped_of_trl, advantage),
+            "composition, policy": of(plain, peers.clipped_of_trl, advantage),
+            "askew, policy": of(token_log_probs, clipped, advantage),
+        },
+        "preference": {
+            "TRL, preference": of(theirs, peers.dpo_of_trl),
+            "composition, preference": of(plain, peers.dpo_of_trl),
+            "askew, preference": of(token_log_probs, dpo),
+        },
+    }
+
+
 def ranking(rounds: int) -> list[dict[str, object]]:
     """All pairs of a batch of 128-wide embeddings with eight rows a label."""
     try:
@@ -243,7 +299,10 @@ def targets(tables: dict[str, list[dict[str, object]]]) -> list[list[object]]:
 
 
 def main() -> None:
-    options = arguments("losses")
+    options = arguments("losses", tables=("policies",))
+    if options.only == "policies":
+        add(options.out, {"policies": policies(options.rounds)})
+        return
     head = ["wrong of 39", "settings", "fp32", "bf16", "fp16"]
     wrong = numerics()
     print_table(head, wrong)
@@ -251,6 +310,7 @@ def main() -> None:
         "binary": binary(options.rounds),
         "multiclass": multiclass(options.rounds),
         "distillation": distillation(options.rounds),
+        "policies": policies(options.rounds),
         "ranking": ranking(options.rounds),
     }
     aims = targets(tables)

@@ -8,7 +8,7 @@ import platform
 import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -73,11 +73,13 @@ def print_table(head: list[str], rows: list[list[object]]) -> None:
     print(flush=True)
 
 
-def arguments(name: str) -> argparse.Namespace:
-    """`--rounds` and `--out` of a benchmark; one thread."""
+def arguments(name: str, tables: Sequence[str] = ()) -> argparse.Namespace:
+    """`--rounds`, `--out` and `--only` one of its tables, of a benchmark; one thread."""
     parser = argparse.ArgumentParser(description=name)
     parser.add_argument("--rounds", type=int, default=15, help="rounds of the large sizes")
     parser.add_argument("--out", type=Path, default=Path(f"benchmarks/results/{name}.json"))
+    if tables:
+        parser.add_argument("--only", choices=tables, help="measure this table alone and add it")
     options = parser.parse_args()
     torch.set_num_threads(1)
     return options
@@ -85,16 +87,29 @@ def arguments(name: str) -> argparse.Namespace:
 
 def write(path: Path, results: dict[str, object]) -> None:
     """The figures with what they were measured on."""
-    machine = {
+    _save(path, {"machine": _machine(), **results})
+
+
+def add(path: Path, results: dict[str, object]) -> None:
+    """The figures beside those that are there, with what these were measured on."""
+    machines = {f"machine of {name}": _machine() for name in results}
+    _save(path, {**json.loads(path.read_text()), **machines, **results})
+
+
+def _save(path: Path, results: dict[str, object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1) + "\n")
+    print(f"written to {path}")
+
+
+def _machine() -> dict[str, object]:
+    return {
         "torch": torch.__version__,
         "python": platform.python_version(),
         "processor": _processor(),
         "threads": torch.get_num_threads(),
         "date": time.strftime("%Y-%m-%d"),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"machine": machine, **results}, indent=1) + "\n")
-    print(f"written to {path}")
 
 
 def _processor() -> str:

@@ -84,3 +84,31 @@ def asl_single_label(x: Tensor, t: Tensor) -> Tensor:
     right, wrong = p * hot, (1 - p) * anti
     weight = torch.pow(1 - right - wrong, 2.0 * hot + 2.0 * anti)
     return -(hot * (log_p * weight)).sum(-1).mean()
+
+
+def log_probs_of_trl(x: Tensor, t: Tensor) -> Tensor:
+    """selective_log_softmax of TRL without its kernel for GPUs: one sequence after another."""
+    if x.dtype == torch.float32:
+        chosen = x.gather(-1, t.unsqueeze(-1)).squeeze(-1)
+        return chosen - torch.stack([torch.logsumexp(sequence, -1) for sequence in x])
+    rows = [F.log_softmax(s, -1).gather(-1, i.unsqueeze(-1)) for s, i in zip(x, t, strict=True)]
+    return torch.stack(rows).squeeze(-1)
+
+
+def log_probs_of_torch(x: Tensor, t: Tensor) -> Tensor:
+    """The plain composition in single precision."""
+    return x.float().log_softmax(-1).gather(-1, t.unsqueeze(-1)).squeeze(-1)
+
+
+def clipped_of_trl(log_ratio: Tensor, advantage: Tensor) -> Tensor:
+    """The loss of GRPOTrainer with loss_type bnpo and DAPO's clips, one advantage a sequence."""
+    ratio = torch.exp(log_ratio)
+    clipped = torch.clamp(ratio, 1 - 0.2, 1 + 0.28)
+    advantage = advantage.unsqueeze(1)
+    return -torch.min(ratio * advantage, clipped * advantage).mean()
+
+
+def dpo_of_trl(log_ratio: Tensor) -> Tensor:
+    """The loss of DPOTrainer on log-ratios of tokens, chosen sequences first."""
+    chosen, rejected = log_ratio.sum(1).chunk(2)
+    return -F.logsigmoid(0.1 * (chosen - rejected)).mean()
