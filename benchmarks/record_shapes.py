@@ -5,8 +5,8 @@
 24 shapes of equal parameters, 12 of them symmetric, are trained on the default phrases with 8 seeds
 each. The table has the validation loss at 12 points of every training, chrF on validation and test
 phrases at its end, CPU seconds, and the latency of each shape. It takes some two hours and a half
-of one core. Trainings are stored in FOLDER as they finish; the same command goes on where it was stopped,
-and with more --shapes or --seeds it adds the missing trainings.
+of one core. Trainings are stored in FOLDER as they finish; the same command goes on where it was
+stopped, and with more --shapes or --seeds it adds the missing trainings.
 """
 
 import argparse

@@ -221,3 +221,18 @@ def test_several_processes_need_steps_and_the_first_alone_speaks(tmp_path, monke
     call = CALL | {"budget": Budget(minutes=1)}
     with pytest.raises(ValueError, match=r"need a number of steps; got minutes 1.*2 processes\. G"):
         prepare_training(TASK, CONFIG, out=tmp_path, **call)
+
+
+def test_it_trains_with_the_threads_that_are_named_and_restores_what_was(tmp_path):
+    seen = []
+    torch.set_num_threads(3)
+    try:
+        train(tmp_path, progress=lambda *_: seen.append(torch.get_num_threads()), threads=2)
+        translator = Translator.from_pretrained(tmp_path, threads=2)
+        translator.engine.decode = lambda *_: seen.append(torch.get_num_threads()) or []
+        with pytest.raises(ValueError, match="zip"):  # nothing is decoded
+            translator.translate(["number 1"])
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(1)
+    assert set(seen) == {2}

@@ -1,12 +1,14 @@
 """Translate strings with a folder that training wrote."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
 from askew._check import refuse_string, require
+from askew._threads import use_threads
 from askew.models._ctranslate2 import MARK, CTranslate2Engine
 from askew.models._decoding import DecodingConfig, Engine
 from askew.models._folder import check_export, load_translation_model
@@ -93,6 +95,7 @@ class Translator:
         self.batch_size = batch_size
         self.max_source_tokens = max_source_tokens
         self.protects = is_protecting(tokenizer)
+        self._threads: int | None = None  # as many as PyTorch has
 
     @classmethod
     def from_pretrained(
@@ -109,7 +112,7 @@ class Translator:
             folder: A model folder; for CTranslate2 also an exported folder itself.
             batch_size: Sentences decoded together at most.
             engine: "torch", or "ctranslate2" for a model that was exported.
-            threads: Threads of CTranslate2; PyTorch has its own setting.
+            threads: Threads of the engine, for as long as it translates.
 
         Returns:
             A translator on the CPU.
@@ -132,7 +135,9 @@ class Translator:
             check_export(folder, loaded.fingerprint)
             folder = exported
         source, target = load_tokenizers(folder)
-        return cls(loaded, source, target_tokenizer=target, batch_size=batch_size)
+        translator = cls(loaded, source, target_tokenizer=target, batch_size=batch_size)
+        translator._threads = threads
+        return translator
 
     def translate(
         self,
@@ -174,9 +179,11 @@ class Translator:
         """
         refuse_string("Translator", "texts", texts)
         masked = [self.protect(text) for text in texts]
-        pieces = [self._split(text) for text, _ in masked]
-        flat = [piece for of_text in pieces for piece, _ in of_text]
-        translations = iter(self._search(flat, decoding))
+        named = nullcontext() if self._threads is None else use_threads("Translator", self._threads)
+        with named:
+            pieces = [self._split(text) for text, _ in masked]
+            flat = [piece for of_text in pieces for piece, _ in of_text]
+            translations = iter(self._search(flat, decoding))
         ranks = range(decoding.num_hypotheses)
         joined = []
         for of_text, (_, originals) in zip(pieces, masked, strict=True):

@@ -14,6 +14,7 @@ from askew._check import require
 from askew._config import to_dict
 from askew._files import read_json, write_json
 from askew._folders import WORK, check_resumable, one_writer
+from askew._threads import use_threads
 from askew.tradeoffs import Arm, Budget, OnRecord, Progress, Task, calibrate
 
 _SCORES = "scores.json"
@@ -141,7 +142,8 @@ def train_into(
     tensorboard = None if tensorboard is None else Path(tensorboard)
     scores, checkpoints = out / _SCORES, out / "checkpoints"
     training = dict(training or {})
-    with one_writer(out, caller="train") if is_first_process() else nullcontext() as was_killed:
+    writer = one_writer(out, caller="train") if is_first_process() else nullcontext()
+    with use_threads("train_into", threads), writer as was_killed:
         if was_killed:
             shutil.rmtree(out / WORK, ignore_errors=True)
         if scores.is_file():

@@ -9,6 +9,7 @@ from askew._budget import Budget, Tuning
 from askew._check import require
 from askew._files import read_json, write_json, write_text
 from askew._folders import WORK, check_resumable, clear_work, one_writer
+from askew._threads import use_threads
 from askew.tradeoffs._results import results_of, trials_csv
 from askew.tradeoffs._running.cost_measurement import measure_costs, read_costs
 from askew.tradeoffs._running.plan import RunPlan
@@ -207,7 +208,7 @@ def compare(
     )
     plan.interval_confidence()  # refuses looks, and too many arms for several looks
     identity = _prepare(plan)
-    with one_writer(out, caller="compare"):
+    with use_threads("compare", threads), one_writer(out, caller="compare"):
         clear_work(out, keep=unfinished(out, [arm.name for arm in arms]))
         return _run(plan, identity, watcher or Watcher())
 

@@ -12,6 +12,7 @@ from askew._check import require, requires_extra
 from askew._config import to_dict
 from askew._files import read_json, write_json, write_text
 from askew._folders import WORK, check_resumable, clear_work, one_writer
+from askew._threads import use_threads
 from askew.tradeoffs._compare import Comparison, compare
 from askew.tradeoffs._report.search_summary import search_sentence
 from askew.tradeoffs._results import trials_csv
@@ -149,7 +150,7 @@ def find(
     )
     identity = _prepare(plan)
     watcher = watcher or Watcher()
-    with one_writer(out, caller="find"):
+    with use_threads("find", threads), one_writer(out, caller="find"):
         clear_work(out, keep=[path.name for path in (out / WORK).glob("*symmetric-*")])
         return _run(_scheduled(plan, identity, watcher), watcher)
 

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Generic
 
-import torch
-
 from askew._config import to_dict
 from askew.tradeoffs._measured_twin import latencies
 from askew.tradeoffs._running.candidates import Candidate, flat
@@ -155,7 +153,6 @@ class CandidateCosts(Generic[Model]):
 
     def time(self, candidates: Sequence[Values]) -> None:
         """Time the candidates that were not timed yet, some at a time in turn with the base."""
-        torch.set_num_threads(self.plan.threads)
         arms = {self._key(arm): arm for arm in map(self.arm_of, candidates)}
         new = [key for key in arms if key not in self._latencies]
         for start in range(0, len(new), _TIMED_TOGETHER):

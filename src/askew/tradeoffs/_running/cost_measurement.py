@@ -44,7 +44,6 @@ def measure_costs(plan: RunPlan[Model], progress: Progress) -> dict:
     """
     task, arms, seeds = plan.task, plan.arms, plan.seeds
     path, costs = plan.out / _COSTS, read_costs(plan.out)
-    torch.set_num_threads(plan.threads)
     total = len(seeds) + len(arms)
     adds_costs = type(task).costs is not Task.costs  # else no model needs to be loaded for them
     for done, seed in enumerate(seeds):

@@ -14,6 +14,7 @@ from askew._check import require, requires_extra
 from askew._config import load_config
 from askew._files import in_short, read_json, write_json
 from askew._folders import WORK, one_writer
+from askew._threads import use_threads
 from askew.tradeoffs._running.ray import RayCluster
 from askew.tradeoffs._running.trial import errors_name, validation_score
 from askew.tradeoffs._running.trials import on_cluster, run_side_by_side
@@ -179,7 +180,7 @@ def tune(
     """
     out = Path(out)
     check_draws(task, arms, tuning)
-    with one_writer(out, caller="tune"):
+    with use_threads("tune", threads), one_writer(out, caller="tune"):
         (out / WORK).mkdir(exist_ok=True)
         with on_cluster(cluster, caller="tune", jobs=jobs, threads=threads) as workers:
             return _tune(task, arms, tuning, steps, out, jobs, threads, progress, workers)
