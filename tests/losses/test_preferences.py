@@ -137,6 +137,10 @@ def test_lengths_make_sums_means_of_tokens(kind):
     where = torch.tensor([True, False] * 3)
     hidden = {name: n.masked_fill(~where, 0) for name, n in zip(names, lengths, strict=True)}
     close(preference_loss(chosen, rejected, where=where, **call, **hidden), value * where)
+    _, *gradients = slopes(preference_loss, chosen, rejected, where=where, **call, **hidden)
+    for gradient in gradients:
+        assert gradient.isfinite().all()
+        assert not gradient[~where].any()
     module = PreferenceLoss(**kind)(chosen, rejected, **hidden, where=where)
     close(module, value[where].mean())
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from askew._reduction import Reduction
 from askew._settings_module import SettingsModule, check_numbers
 from askew.losses._policy_inputs import check_combination, check_inputs, policy_loss
-from askew.losses._ratio_rows import TANGENT_FROM, Bounds
+from askew.losses._ratio_rows import Bounds
 
 SMALLEST_LOG = -1e30
 """Stands for log 0, as 0 · ∞ would be NaN."""
@@ -135,7 +135,7 @@ def _checked(
             raise ValueError(
                 f"{name}: {label} must be (a, b) with 0 <= a <= b, a finite; got {label} {pair}"
             )
-        logs.append((_log(low), min(_log(high), TANGENT_FROM)))
+        logs.append((_log(low), _log(high)))
     check_combination(name, "token", reduction)
     return Bounds(*logs, is_flat=False)
 

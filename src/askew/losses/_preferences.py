@@ -111,7 +111,7 @@ def preference_loss(
     dtype = torch.promote_types(compute_dtype(chosen), compute_dtype(rejected))
     c, r = (hide(t, where).to(dtype) for t in (chosen, rejected))
     if lengths:
-        c, r = (x / hide(n, where, 1) for x, n in zip((c, r), lengths.values(), strict=True))
+        c, r = (x / hide(n, where, 1.0) for x, n in zip((c, r), lengths.values(), strict=True))
     loss = _costs(c, r, kind, beta, label_smoothing)
     return reduce(loss, reduction, where, result_dtype(chosen))
 
