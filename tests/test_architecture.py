@@ -155,7 +155,9 @@ def test_models_of_transformers_are_made_in_one_place(path):
     one_place = "models/_transformers_models.py"
     if str(path.relative_to(ROOT)) == one_place:
         return
-    ours = {"Translator.from_pretrained", "QuestionAnswerer.from_pretrained"}
+    ours = {
+        f"{name}.from_pretrained" for name in ("Translator", "QuestionAnswerer", "PassageEncoder")
+    }
     makes = ("from_pretrained", "from_config", "_from_config", "for_model")
     for node in nodes(path):
         if isinstance(node, ast.Attribute) and node.attr in makes:

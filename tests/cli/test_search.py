@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from small_encoder import save_encoder
 from typer.testing import CliRunner
 
 from askew.cli import app
@@ -88,3 +89,19 @@ def test_a_question_that_is_no_text_is_refused_and_the_others_are_answered(docum
 def test_a_file_name_cannot_steer_the_terminal(tmp_path):
     (tmp_path / "a\x1b[31m.md").write_text("Ben\x1b[2J is there.")
     assert "\x1b" not in run("search", "Ben", "--context", tmp_path).stdout
+
+
+def test_an_encoder_finds_what_shares_no_word(documents, tmp_path):
+    encoder = save_encoder(tmp_path / "encoder")
+    words = ["search", "zebra", "--context", documents, "--json", "--quiet"]
+    found = json.loads(run(*words, "--encoder", encoder).stdout)["passages"]
+    assert sorted(p["file"].rsplit("/", 1)[-1] for p in found) == ["one.md", "two.txt"]
+    assert all(p["sentence"] in p["text"] for p in found)
+    shown = run(*words[:-2], "--encoder", encoder)
+    assert len(shown.stdout.splitlines()) == 4
+
+
+def test_an_encoder_that_is_none_is_refused_before_any_work(documents, tmp_path):
+    done = run("search", "who", "--context", documents, "--encoder", tmp_path, code=2)
+    assert "an encoder folder holds config.json" in done.output
+    assert done.output.count("\n") == 1

@@ -4,7 +4,9 @@ import string
 from collections import Counter
 from itertools import pairwise
 
+import numpy as np
 import pytest
+import torch
 from drawn import FEW
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +25,7 @@ from askew.metrics import (
     recall_at,
     tokenizer_note,
 )
+from askew.models import max_sim
 from askew.text import (
     Context,
     ParallelText,
@@ -34,6 +37,8 @@ from askew.text import (
     cut_windows,
     find_placeholders,
     fingerprint,
+    fuse_ranks,
+    fuse_scores,
     is_protecting,
     localisation_phrases,
     nearest_neighbour,
@@ -79,6 +84,27 @@ def test_passages_and_sentences_together_are_the_text(text, longest):
     for spans in (cut_passages(text, longest=longest), sentence_spans(text)):
         joined = "".join(text[start:end] for start, end in spans)
         assert "".join(joined.split()) == "".join(text.split())
+
+
+@FEW
+@given(st.lists(st.floats(-9, 9), min_size=1, max_size=6), st.permutations(range(6)))
+def test_the_order_of_texts_changes_no_fused_score(scores, order):
+    one = np.array(scores)
+    order = [place for place in order if place < len(one)]
+    for fuse in (lambda *both: fuse_scores(both, [1, 2]), lambda *both: fuse_ranks(both)):
+        fused = fuse(one, one[::-1])
+        assert fuse(one[order], one[::-1][order]) == pytest.approx(fused[order], abs=1e-9)
+
+
+@FEW
+@given(st.integers(0, 99), st.integers(1, 4), st.integers(1, 4))
+def test_more_tokens_of_a_passage_never_lower_its_similarity(seed, questions, tokens):
+    draw = torch.Generator().manual_seed(seed)
+    question, states = (torch.randn(n, 3, generator=draw) for n in (questions, tokens + 1))
+    shown = torch.ones(2, tokens + 1, dtype=torch.bool)
+    shown[1, -1] = False
+    more, fewer = max_sim(question, states.expand(2, -1, -1), shown).tolist()
+    assert more >= fewer - 1e-5
 
 
 @FEW

@@ -18,7 +18,9 @@ from askew.models._folder import (
     model_fingerprint,
     write_checksums,
 )
+from askew.models._fused_search import FusedSearch, Proposed
 from askew.models._kinds import MODEL_KINDS, ModelKind, model_kind
+from askew.models._passage_encoder import EncodedQuestion, PassageEncoder, max_sim
 from askew.models._qa import AsymmetricQAModel, Encoded, QAOutput
 from askew.models._qa_configuration import AsymmetricQAConfig, QAConfig
 from askew.models._qa_cost import (
@@ -54,11 +56,15 @@ __all__ = [
     "ContextIndex",
     "DecodingConfig",
     "Encoded",
+    "EncodedQuestion",
     "Engine",
+    "FusedSearch",
     "Hypothesis",
     "Keep",
     "ModelKind",
+    "PassageEncoder",
     "PretrainedEncoder",
+    "Proposed",
     "QAConfig",
     "QAOutput",
     "QAParameterCount",
@@ -77,6 +83,7 @@ __all__ = [
     "load_qa_model",
     "load_seq2seq",
     "load_translation_model",
+    "max_sim",
     "model_fingerprint",
     "model_kind",
     "qa_parameter_count",

@@ -9,8 +9,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from askew._check import require
-from askew.models._answers import Answer, find_answers
-from askew.models._context_encoding import ContextEncoder, Progress
+from askew.models._answers import Answer, check_unicode, find_answers
+from askew.models._context_encoding import ContextEncoder, Progress, Windowing
 from askew.models._context_index import ContextIndex
 from askew.models._context_shards import DTYPES
 from askew.models._devices import input_device
@@ -68,8 +68,18 @@ class QuestionAnswerer:
         self.question_tokenizer = SpanTokenizer(question_tokenizer)
         self.batch_windows = batch_windows
         self._fingerprint = fingerprint
-        self.max_question_tokens = model.config.to_plain().max_question_tokens
-        self._encoder = ContextEncoder(self.model, context_tokenizer, batch_windows=batch_windows)
+        plain = model.config.to_plain()
+        self.max_question_tokens = plain.max_question_tokens
+        self._encoder = ContextEncoder(
+            self._encode_contexts,
+            context_tokenizer,
+            Windowing(
+                max_tokens=plain.max_context_tokens,
+                overlap=plain.overlap,
+                batch_windows=batch_windows,
+                widths=(plain.reader.d_model, plain.d_pool),
+            ),
+        )
         self.context_tokenizer = self._encoder.tokenizer
         _check_vocabulary("context", model.context_encoder, context_tokenizer)
         _check_vocabulary("question", model.question_encoder, question_tokenizer)
@@ -171,7 +181,7 @@ class QuestionAnswerer:
         self._check_index("append", index)
         new = [c for c in dict.fromkeys(contexts) if index.row(c) is None]
         for context in new:
-            _check_unicode("append", "context", context.text)
+            check_unicode("QuestionAnswerer.append", "context", context.text)
         if new:
             dtype = DTYPES[index.dtype]
             index.append(self._encoder.shards(new, len(index.contexts), dtype, progress))
@@ -259,13 +269,17 @@ class QuestionAnswerer:
         batches = windows.split(self.batch_windows) if len(windows) else ()
         return find_answers(self.model, encoded, index, batches, top_k=top_k)
 
+    def _encode_contexts(self, tokens: Tensor, mask: Tensor) -> Encoded:
+        device = input_device(self.model)
+        return self.model.encode_contexts(tokens.to(device), mask.to(device))
+
     @torch.inference_mode()
     def _question(self, question: str) -> Encoded:
         require(
             bool(question.strip()),
             f"QuestionAnswerer: the question must not be blank; got question {question!r}",
         )
-        _check_unicode("answer", "question", question)
+        check_unicode("QuestionAnswerer.answer", "question", question)
         inner = self.question_tokenizer.encode(question).ids
         ids = self.question_tokenizer.wrap(inner)
         most = self.max_question_tokens
@@ -297,16 +311,6 @@ def _restricted(index: ContextIndex, contexts: Collection[int] | None) -> Tensor
         )
         chosen[row] = True
     return chosen[index.window_contexts].nonzero().flatten()
-
-
-def _check_unicode(caller: str, name: str, text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"QuestionAnswerer.{caller}: a {name} must be text without lone surrogates; "
-            f"got {name} {text[error.start : error.start + 9]!r} from character {error.start} on"
-        ) from None
 
 
 def _check_vocabulary(

@@ -131,3 +131,14 @@ def _best(
     pairs, lasts = kept // length, kept % length
     values = top.values[: len(kept)].tolist()
     return values, rows.cpu()[pairs], firsts.cpu()[pairs], lasts
+
+
+def check_unicode(caller: str, name: str, text: str) -> None:
+    """Refuse a text that cannot be written: it has half a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{caller}: a {name} must be text without lone surrogates; "
+            f"got {name} {text[error.start : error.start + 9]!r} from character {error.start} on"
+        ) from None

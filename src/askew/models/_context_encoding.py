@@ -1,15 +1,16 @@
 """Contexts cut into windows and encoded, as shards of an index."""
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from askew._check import require
 from askew.models._context_shards import Shard
-from askew.models._devices import input_device
-from askew.models._qa import AsymmetricQAModel
+from askew.models._qa import Encoded
 from askew.text import Context, SpanTokenizer, TextTokens, cut_windows, pad_batch
 
 _SHARD_BYTES = 2**28
@@ -19,30 +20,49 @@ Progress = Callable[[int, int], None]
 """Called with characters of contexts done and in all."""
 
 
+class Windowing(NamedTuple):
+    """How contexts are cut and encoded.
+
+    Args:
+        max_tokens: Of a window, with the special tokens around it.
+        overlap: Tokens that two windows of a part share.
+        batch_windows: Windows that are encoded together.
+        widths: Of states, and of vectors.
+        parts: Cuts a text into parts, which no window goes beyond; by default it is one.
+    """
+
+    max_tokens: int
+    overlap: int
+    batch_windows: int
+    widths: tuple[int, int]
+    parts: Callable[[str], list[tuple[int, int]]] | None = None
+
+
 class ContextEncoder:
     """Cuts contexts into overlapping windows and encodes them.
 
     Args:
-        model: In evaluation mode.
+        encode: Makes states and vectors of token numbers and their mask.
         tokenizer: Of contexts.
-        batch_windows: Windows that are encoded together.
+        windowing: How they are cut.
 
     Raises:
         ValueError: If a window has no room for more than the overlap.
     """
 
     def __init__(
-        self, model: AsymmetricQAModel, tokenizer: Tokenizer, *, batch_windows: int
+        self,
+        encode: Callable[[Tensor, Tensor], Encoded],
+        tokenizer: Tokenizer,
+        windowing: Windowing,
     ) -> None:
-        self.model, self.tokenizer = model, SpanTokenizer(tokenizer)
-        self.batch_windows = batch_windows
-        config = model.config.to_plain()
-        self.d_pool, self.overlap = config.d_pool, config.overlap
-        self.window_tokens = config.max_context_tokens - self.tokenizer.num_special
+        self.encode, self.tokenizer = encode, SpanTokenizer(tokenizer)
+        self.windowing = windowing
+        self.window_tokens = windowing.max_tokens - self.tokenizer.num_special
         require(
-            self.window_tokens > self.overlap,
+            self.window_tokens > windowing.overlap,
             "QuestionAnswerer: max_context_tokens must leave more than overlap to the text; got "
-            f"max_context_tokens {config.max_context_tokens}, overlap {self.overlap}, "
+            f"max_context_tokens {windowing.max_tokens}, overlap {windowing.overlap}, "
             f"{self.tokenizer.num_special} tokens around the text",
         )
 
@@ -57,13 +77,14 @@ class ContextEncoder:
         total, done = sum(len(context.text) for context in contexts), 0
         texts: list[Context] = []
         encoded: list[Shard] = []
+        size = self.windowing.batch_windows
         for group in _groups(contexts):
             windows = self._cut([c.text for c in group], first_row)
             first_row += len(group)
             characters = sum(len(context.text) for context in group)
             texts += group
-            for start in range(0, len(windows), self.batch_windows):
-                batch = windows[start : start + self.batch_windows]
+            for start in range(0, len(windows), size):
+                batch = windows[start : start + size]
                 encoded.append(self._encode_batch(batch, dtype))
                 if progress is not None:
                     progress(done + characters * (start + len(batch)) // len(windows), total)
@@ -77,10 +98,19 @@ class ContextEncoder:
 
     def _cut(self, texts: list[str], first_row: int) -> list[tuple[int, TextTokens]]:
         """Cut texts into windows, each with the row of its context, the shortest first."""
+        cut = self.windowing.parts or _whole
+        parts = [
+            (row, start, text[start:end])
+            for row, text in enumerate(texts, first_row)
+            for start, end in cut(text)
+        ]
         windows = []
-        for row, tokens in enumerate(self.tokenizer.encode_all(texts), first_row):
-            cuts = cut_windows(len(tokens.ids), size=self.window_tokens, overlap=self.overlap)
-            windows += [(row, TextTokens(*(a[start:end] for a in tokens))) for start, end in cuts]
+        encoded = self.tokenizer.encode_all([text for _, _, text in parts])
+        for (row, first, _), tokens in zip(parts, encoded, strict=True):
+            moved = TextTokens(tokens.ids, tokens.starts + first, tokens.ends + first)
+            size, overlap = self.window_tokens, self.windowing.overlap
+            for start, end in cut_windows(len(moved.ids), size=size, overlap=overlap):
+                windows.append((row, TextTokens(*(a[start:end] for a in moved))))
         return sorted(windows, key=lambda window: len(window[1].ids))
 
     @torch.inference_mode()
@@ -89,12 +119,10 @@ class ContextEncoder:
         around = (len(self.tokenizer.before), len(self.tokenizer.after))
         places = [np.stack([t.starts, t.ends], 1) for _, t in windows]
         places = [np.pad(p, (around, (0, 0)), constant_values=-1) for p in places]
-        states = torch.zeros(0, self.model.reader.config.d_model)
-        vectors = torch.zeros(0, self.d_pool)
+        states, vectors = (torch.zeros(0, width) for width in self.windowing.widths)
         if windows:
-            device = input_device(self.model)
-            tokens, mask = (tensor.to(device) for tensor in pad_batch(rows))
-            encoded = self.model.encode_contexts(tokens, mask.bool())
+            tokens, mask = pad_batch(rows)
+            encoded = self.encode(tokens, mask.bool())
             states, vectors = encoded.states[encoded.mask], encoded.vectors
         return Shard(
             states.to("cpu", dtype),
@@ -103,6 +131,10 @@ class ContextEncoder:
             torch.tensor([row for row, _ in windows], dtype=torch.long),
             vectors.to("cpu", torch.float32),
         )
+
+
+def _whole(text: str) -> list[tuple[int, int]]:
+    return [(0, len(text))]
 
 
 def _groups(contexts: list[Context]) -> Iterator[list[Context]]:

@@ -211,6 +211,14 @@ class ContextIndex:
         """Tokens of each window, [windows]."""
         return self._table.lengths
 
+    @property
+    def window_spans(self) -> list[tuple[int, int, int]]:
+        """The context of each window, its first character and the position after its last."""
+        spans = [_spans(shard) for shard, _ in self._shards if len(shard.lengths)]
+        rows = self._table.contexts.tolist()
+        places = torch.cat(spans).tolist() if spans else []
+        return [(row, start, end) for row, (start, end) in zip(rows, places, strict=True)]
+
     def row(self, context: Context) -> int | None:
         """Find the row of a context.
 
@@ -311,3 +319,14 @@ class ContextIndex:
             "ContextIndex.append: the folder must be as it was loaded; "
             f"got {len(on_disk)} files in {folder}, not {len(self._entries)}. Load it again",
         )
+
+
+def _spans(shard: Shard) -> Tensor:
+    """Return first and last place of each window, [windows, 2]."""
+    owners = torch.repeat_interleave(torch.arange(len(shard.lengths)), shard.lengths)
+    starts, ends = shard.places.long().unbind(1)
+    far = torch.iinfo(torch.long).max
+    first = torch.full_like(shard.lengths, far)
+    first = first.scatter_reduce(0, owners, starts.masked_fill(starts < 0, far), "amin")
+    last = torch.zeros_like(shard.lengths).scatter_reduce(0, owners, ends, "amax")
+    return torch.stack([first, last], 1)

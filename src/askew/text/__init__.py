@@ -5,6 +5,7 @@ from askew.text._bm25 import BM25
 from askew.text._bpe_dropout import BpeDropout
 from askew.text._datasets import read_dataset
 from askew.text._documents import list_documents, read_document_files, read_documents
+from askew.text._fusion import fuse_ranks, fuse_scores
 from askew.text._gettext import read_po, translate_po
 from askew.text._neighbours import nearest_neighbour
 from askew.text._pairs import ParallelText, SplitText, count_overlap, fingerprint, split_pairs
@@ -70,6 +71,8 @@ __all__ = [
     "cut_windows",
     "find_placeholders",
     "fingerprint",
+    "fuse_ranks",
+    "fuse_scores",
     "is_protecting",
     "list_documents",
     "load_any_tokenizer",

