@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from askew.models import DecodingConfig, Hypothesis, Translator
 
 Engine = Annotated[
-    str, typer.Option(help="torch, or ctranslate2 for a model that askew export wrote.")
+    str,
+    typer.Option(
+        help="torch; ctranslate2 for a model that askew export wrote; or auto, the fastest that "
+        "answers as the model does, which may write a sub-folder, engine."
+    ),
 ]
 Beams = Annotated[
     int | None,
@@ -42,7 +46,7 @@ def translate_command(
     ] = None,
     *,
     out: Annotated[Path | None, typer.Option(help="Output file; needed for .po and .xlf.")] = None,
-    engine: Engine = "torch",
+    engine: Engine = "auto",
     beams: Beams = None,
     length_penalty: LengthPenalty = 1.0,
     n_best: Annotated[
@@ -99,9 +103,11 @@ def translate_command(
                 "--length-penalty": length_penalty != 1.0 and is_greedy and not (scores or as_json),
             }
         )
-        if show_attention is not None and engine != "torch":
+        if show_attention is not None and engine not in ("auto", "torch"):
             raise ValueError(f"translate: --show-attention needs --engine torch; got {engine}")
-        translator = _translator(folder, engine, batch_size, threads)
+        if engine == "auto" and (sample or show_attention is not None):
+            engine = "torch"
+        translator = _translator(folder, engine, batch_size, threads, quiet=quiet)
         reads = [folder] if file is None else [folder, file]
         if out is not None:
             check_output(out, caller="translate", reads=reads)
@@ -164,10 +170,18 @@ def _refuse_given(without_effect: Mapping[str, bool]) -> None:
             raise ValueError(f"translate: {name} must be left out here, where it has no effect")
 
 
-def _translator(folder: Path, engine: str, batch_size: int, threads: int) -> "Translator":
+def _translator(
+    folder: Path, engine: str, batch_size: int, threads: int, *, quiet: bool
+) -> "Translator":
     from askew.models import Translator
 
     set_up_torch(threads)
+    if engine == "auto":
+        from askew.export import prepare_engine
+
+        engine, folder, reason = prepare_engine(folder)
+        if not quiet and sys.stderr.isatty():
+            tell(f"translate: engine {engine}{f', since {reason}' if reason else ''}")
     return Translator.from_pretrained(folder, batch_size=batch_size, engine=engine, threads=threads)
 
 

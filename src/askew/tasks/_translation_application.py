@@ -214,6 +214,7 @@ def score(
     folder: Path, options: TranslationScoring
 ) -> "tuple[list[str], Callable[[Progress], Scored]]":
     """Read the pairs and the model, and return a function that scores it."""
+    from askew.export import prepare_engine
     from askew.metrics import tokenizer_note
     from askew.models import DecodingConfig, Translator
     from askew.tasks._evaluate import chosen_scores, load_test
@@ -235,13 +236,16 @@ def score(
         "evaluate: length_penalty needs beams above 1; "
         f"got length_penalty {options.length_penalty}, beams {options.beams}",
     )
+    engine, notes = options.engine, []
+    if engine == "auto":
+        engine, folder, reason = prepare_engine(folder)
+        notes = [f"engine {engine}{f', since {reason}' if reason else ''}"]
     translator = Translator.from_pretrained(
-        folder, batch_size=options.batch_size, engine=options.engine, threads=options.threads
+        folder, batch_size=options.batch_size, engine=engine, threads=options.threads
     )
-    note = tokenizer_note(pairs.targets) if options.bleu_tokenizer is None else ""
-    return [note] if note else [], lambda progress: _scored(
-        translator, pairs, decoding, scores, progress
-    )
+    if options.bleu_tokenizer is None and (note := tokenizer_note(pairs.targets)):
+        notes.append(note)
+    return notes, lambda progress: _scored(translator, pairs, decoding, scores, progress)
 
 
 def _scored(

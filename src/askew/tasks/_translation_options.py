@@ -135,5 +135,9 @@ class TranslationScoring(ScoringOptions):
     also: str = option("", "More scores, with commas: chrf++, spbleu.", show_default=False)
     beams: int = option(1, "Hypotheses kept; 1 is greedy.", minimum=1)
     length_penalty: float = option(1.0, "Scores are divided by the length to this power.")
-    engine: str = option("torch", "torch, or ctranslate2 for a model that askew export wrote.")
+    engine: str = option(
+        "auto",
+        "torch; ctranslate2 for a model that askew export wrote; or auto, the fastest one that "
+        "answers as the model does, which may write a sub-folder, engine.",
+    )
     batch_size: int = option(64, "Lines decoded together at most.", minimum=1)

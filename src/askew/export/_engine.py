@@ -1,0 +1,90 @@
+"""The fastest engine that can serve a folder, prepared once."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from askew._files import file_sha256, read_json
+from askew._folders import FolderInUseError, one_writer
+from askew.export._ctranslate2 import export_ctranslate2
+from askew.export._files import MARK
+
+_OWN = "engine"  # sub-folder; "ctranslate2" is the user's, who may have quantized it
+
+
+class Prepared(NamedTuple):
+    """An engine and the folder that it reads.
+
+    Attributes:
+        engine: "ctranslate2" or "torch".
+        folder: What `Translator.from_pretrained` takes.
+        reason: Why it is "torch"; "" for "ctranslate2".
+    """
+
+    engine: str
+    folder: Path
+    reason: str
+
+
+def prepare_engine(folder: str | Path) -> Prepared:
+    """Choose the fastest engine that answers as the model does, and export the model for it.
+
+    CTranslate2 in single precision is several times faster than PyTorch, and its greedy
+    translations are equal. The model is exported once, into the sub-folder "engine", and again
+    when its weights have changed. An export of the user's own, in single precision and of these
+    weights, is taken as it is.
+
+    Args:
+        folder: A model folder, or an exported one.
+
+    Returns:
+        What serves: "torch" where ctranslate2 is not installed, where it cannot compute the model,
+        where the folder cannot be written, or where it is no model, which loading then refuses.
+
+    Example:
+        >>> prepare_engine("/nowhere").engine
+        'torch'
+    """
+    folder = Path(folder)
+    try:
+        import ctranslate2  # noqa: F401
+    except ModuleNotFoundError:
+        return Prepared("torch", folder, "ctranslate2 is not installed")
+    if (folder / MARK).is_file():
+        return Prepared("ctranslate2", folder, "")
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        return Prepared("torch", folder, f"there is no {weights}")
+    fingerprint = file_sha256(weights)
+    for export, is_whole in ((folder / "ctranslate2", _is_marked), (folder / _OWN, _is_sound)):
+        if is_whole(export, fingerprint):
+            return Prepared("ctranslate2", export, "")
+    try:
+        # Two commands at once: the second one does not wait for the first.
+        with one_writer(folder, caller="prepare_engine"):
+            exported = export_ctranslate2(folder, folder / _OWN)
+    except FolderInUseError:
+        return Prepared("torch", folder, "another process is at work in the folder")
+    except OSError as error:
+        return Prepared("torch", folder, f"the folder cannot be written: {error.strerror}")
+    except ValueError as error:
+        return Prepared("torch", folder, str(error).removeprefix("export_ctranslate2: "))
+    return Prepared("ctranslate2", exported, "")
+
+
+def _is_marked(export: Path, fingerprint: str) -> bool:
+    """Return whether an export is of these weights, in single precision."""
+    if not (export / MARK).is_file():
+        return False
+    mark = read_json(export / MARK)
+    return (mark.get("quantization"), mark.get("fingerprint")) == ("float32", fingerprint)
+
+
+def _is_sound(export: Path, fingerprint: str) -> bool:
+    """Return the same of an export of our own, whose files must be those that were written."""
+    if not _is_marked(export, fingerprint):
+        return False
+    files = read_json(export / MARK)["files"]
+    return all(
+        (export / name).is_file() and file_sha256(export / name) == sha256
+        for name, sha256 in files.items()
+    )

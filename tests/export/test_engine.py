@@ -1,0 +1,81 @@
+"""The engine that serves a folder is the fastest one there is, and of its weights."""
+
+import json
+import sys
+from dataclasses import replace
+
+import pytest
+from saved_model import CONFIG, saved
+
+from askew._files import file_sha256
+from askew._folders import FolderInUseError
+from askew.export import Prepared, _engine, export_ctranslate2, prepare_engine
+from askew.models import Translator
+
+pytest.importorskip("ctranslate2")
+
+
+def weights_of(export):
+    return json.loads((export / "askew.json").read_text("utf-8"))["fingerprint"]
+
+
+def test_a_model_is_exported_once_and_again_when_it_has_changed(tmp_path):
+    saved(tmp_path)
+    prepared = prepare_engine(tmp_path)
+    assert prepared == Prepared("ctranslate2", tmp_path / "engine", "")
+    written = (tmp_path / "engine" / "model.bin").stat().st_mtime_ns
+    assert prepare_engine(tmp_path) == prepared
+    assert (tmp_path / "engine" / "model.bin").stat().st_mtime_ns == written
+    saved(tmp_path, replace(CONFIG, tie_embeddings="none"))
+    assert prepare_engine(tmp_path) == prepared
+    assert weights_of(tmp_path / "engine") == file_sha256(tmp_path / "model.safetensors")
+
+
+def test_it_translates_as_the_model_does(tmp_path):
+    saved(tmp_path)
+    texts = ["a b c", "", "c b a a b"]
+    engine, folder, _ = prepare_engine(tmp_path)
+    theirs = Translator.from_pretrained(folder, engine=engine).translate(texts)
+    assert theirs == Translator.from_pretrained(tmp_path).translate(texts)
+
+
+def test_an_export_of_the_users_own_is_taken_unless_it_is_quantized(tmp_path):
+    saved(tmp_path)
+    export_ctranslate2(tmp_path, quantization="int8")
+    assert prepare_engine(tmp_path).folder == tmp_path / "engine"
+    assert (
+        json.loads((tmp_path / "ctranslate2" / "askew.json").read_text())["quantization"] == "int8"
+    )
+    export_ctranslate2(tmp_path)
+    assert prepare_engine(tmp_path).folder == tmp_path / "ctranslate2"
+    assert prepare_engine(tmp_path / "ctranslate2").folder == tmp_path / "ctranslate2"
+
+
+@pytest.mark.parametrize("damage", [b"", None])
+def test_a_damaged_export_is_written_again(tmp_path, damage):
+    saved(tmp_path)
+    model = prepare_engine(tmp_path).folder / "model.bin"
+    whole = model.read_bytes()
+    model.unlink() if damage is None else model.write_bytes(damage)
+    prepare_engine(tmp_path)
+    assert model.read_bytes() == whole
+
+
+def test_pytorch_serves_what_the_engine_cannot_and_says_why(tmp_path, monkeypatch):
+    saved(tmp_path, replace(CONFIG, encoder=replace(CONFIG.encoder, qk_norm=True)))
+    engine, folder, reason = prepare_engine(tmp_path)
+    assert (engine, folder) == ("torch", tmp_path)
+    assert reason.startswith("CTranslate2 computes plain attention")
+    assert not (tmp_path / "engine").exists()
+    monkeypatch.setitem(sys.modules, "ctranslate2", None)
+    assert prepare_engine(tmp_path).reason == "ctranslate2 is not installed"
+
+
+def test_a_folder_that_another_process_holds_is_served_by_pytorch(tmp_path, monkeypatch):
+    saved(tmp_path)
+
+    def held(folder, *, caller):
+        raise FolderInUseError
+
+    monkeypatch.setattr(_engine, "one_writer", held)
+    assert prepare_engine(tmp_path).reason == "another process is at work in the folder"
