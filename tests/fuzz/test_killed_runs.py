@@ -55,6 +55,14 @@ def documents(folder):
         (folder / "docs" / f"{i}.txt").write_text(f"Anna {i} lives in the red house. " * 40)
 
 
+def followed(folder):
+    documents(folder)
+    assert run(folder, COMMANDS["answer"][1]).wait() == 0
+    (folder / "docs" / "0.txt").write_text("Ben lives in the blue house. " * 400)
+    (folder / "docs" / "1.txt").unlink()
+    (folder / "docs" / "2.txt").rename(folder / "docs" / "two.txt")
+
+
 def exported(folder):
     pytest.importorskip("ctranslate2")
     saved(folder / "model")
@@ -83,6 +91,7 @@ COMMANDS = {
     "calibrate": (table, [*TABLE, "--minutes", "0.0005"]),
     "train": (pairs, ["train", "translation", *TRAINED, "--steps", "12"]),
     "answer": (documents, ["answer", "model", "who", "--context", "docs", "--index", "i"]),
+    "follow": (followed, ["answer", "model", "who", "--context", "docs", "--index", "i"]),
     "export": (exported, ["export", "model"]),
     "tune": (table, [*TABLE, "--steps", "20", "--tune", "3"]),
     "report": (results, ["report", "done"]),

@@ -27,7 +27,7 @@ def windows(index):
 @pytest.fixture
 def small_files(monkeypatch):
     """Cut files after every batch of windows, so that contexts reach over several."""
-    monkeypatch.setattr(_context_encoding, "_SHARD_BYTES", 1)
+    monkeypatch.setattr(_context_encoding, "SHARD_BYTES", 1)
     monkeypatch.setattr(_context_encoding, "_GROUP_CHARACTERS", 400)
 
 
@@ -255,3 +255,81 @@ def test_blank_texts_have_no_answers_and_no_trouble(reader):
     found = reader.answer(QUESTION, index, top_k=99, shortlist=None)
     assert {answer.context for answer in found} == {1}
     assert "anna" in {answer.text for answer in found}
+
+
+def live(index):
+    """The states of every window by the text that it shows."""
+    found = windows(index)
+    return {(index.contexts[row], str(places)): states for row, places, states in found}
+
+
+@pytest.mark.parametrize("in_folder", [False, True])
+def test_what_is_dropped_is_found_no_longer_and_compacting_changes_nothing_else(
+    reader, tmp_path, small_files, in_folder
+):
+    texts = contexts(6)
+    index = reader.encode(texts, dtype="float32", folder=tmp_path / "i" if in_folder else None)
+    before = live(index)
+    index.update(dropped=[1, 4], titles={2: "new"})
+    renamed = texts[2]._replace(title="new")
+    expected = {
+        (renamed if context == texts[2] else context, places): states
+        for (context, places), states in before.items()
+        if context not in (texts[1], texts[4])
+    }
+    held = [index, ContextIndex.load(tmp_path / "i")] if in_folder else [index]
+    for one in held:
+        assert one.dropped == {1, 4}
+        assert one.row(texts[1]) is None
+        assert one.row(texts[2]) is None
+        assert one.row(renamed) == 2
+        assert_equal(live(one), expected)
+        assert len(one.window_spans) == one.num_windows
+        assert {row for row, _ in reader.rank(QUESTION, one)} == {0, 2, 3, 5}
+        assert {answer.context for answer in reader.answer(QUESTION, one, top_k=99)} <= {0, 2, 3, 5}
+    index.compact()
+    held = [index, ContextIndex.load(tmp_path / "i")] if in_folder else [index]
+    for one in held:
+        assert one.contexts == [texts[0], renamed, texts[3], texts[5]]
+        assert one.dropped == frozenset()
+        assert_equal(live(one), expected)
+    if in_folder:
+        assert len(list((tmp_path / "i").glob("shard-*"))) == 2
+    assert reader.append(index, texts) == 3
+    assert index.row(texts[4]) is not None
+
+
+def assert_equal(found, expected):
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key], expected[key]) for key in found)
+
+
+def test_only_rows_of_the_index_can_be_changed(reader):
+    index = reader.encode(contexts(2))
+    index.update(dropped=[1])
+    for change in ({"dropped": [2]}, {"dropped": [-1]}, {"titles": {1: "again"}}):
+        with pytest.raises(ValueError, match=r"a row must be of a context in the index; got row"):
+            index.update(**change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dropped": [9]},
+        {"dropped": [1, 0]},
+        {"dropped": ["0"]},
+        {"dropped": [True]},
+        {"dropped": 3},
+        {"titles": {"9": "a"}},
+        {"titles": {"0": 3}},
+        {"titles": []},
+    ],
+)
+def test_changes_that_are_not_of_the_index_are_refused(reader, tmp_path, change):
+    reader.encode(contexts(2), folder=tmp_path)
+    path = tmp_path / "index.json"
+    values = json.loads(path.read_text())
+    assert not {"dropped", "titles"} & values.keys()  # an earlier release reads it
+    path.write_text(json.dumps(values | change))
+    with pytest.raises(ValueError, match="must be what ContextIndex wrote"):
+        ContextIndex.load(tmp_path)

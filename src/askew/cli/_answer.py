@@ -10,7 +10,12 @@ import typer
 from askew._files import to_json
 from askew._folders import check_writable, one_writer
 from askew.cli._exits import exit_on_user_error, print_notes, set_up_torch, tell
-from askew.cli._indexed_documents import check_documents, document_sums, record_documents
+from askew.cli._indexed_documents import (
+    Documents,
+    check_documents,
+    follow_documents,
+    read_with_records,
+)
 from askew.cli._options import Quiet, Threads
 from askew.cli._questions import flat, typed_questions
 from askew.cli._streams import show
@@ -49,17 +54,18 @@ def answer_command(
 
     Every answer is a span of a document, with its character offsets and a score: how much
     more likely it is than that the passage has no answer. With --index the encoded documents
-    are kept: give --context the first time, or to add more, and only the index afterwards.
+    are kept: give --context the first time, or to add more, and only the index afterwards. With
+    both, the index follows its documents: changed ones are encoded again, deleted ones dropped.
     """
     with exit_on_user_error():
         if question is not None and not question.strip():
             raise ValueError("answer: a question is needed; got an empty one")
         if not context and index is None:
             raise ValueError("answer: documents are needed; got none. Give --context or --index")
-        print_notes(check_documents(index))
-        sums = document_sums(index, context)
-        documents = _documents(context)
-        is_written = index is not None and bool(documents)
+        given = read_with_records(context or ())
+        if not given.contexts:
+            print_notes(check_documents(index))
+        is_written = index is not None and bool(given.contexts)
         if is_written:
             check_writable(index, option="--index")
         answerer = _answerer(folder, threads)
@@ -68,8 +74,7 @@ def answer_command(
         one_writer(index, caller="answer") if is_written else nullcontext(),
     ):
         stored = _stored_index(folder, index)
-        record_documents(index, sums)  # before the index: a list too long does no harm
-        contexts = _encoded(answerer, stored, documents, index, half=half, quiet=quiet)
+        contexts = _encoded(answerer, stored, given, index, half=half, quiet=quiet)
     questions = [question] if question is not None else typed_questions("answer", quiet=quiet)
     refused = 0
     for text in questions:
@@ -91,12 +96,6 @@ def answer_command(
         raise typer.Exit(2)
 
 
-def _documents(context: list[Path] | None) -> "list[Context]":
-    from askew.text import read_documents
-
-    return read_documents(context) if context else []
-
-
 def _answerer(folder: Path, threads: int) -> "QuestionAnswerer":
     from askew.models import QuestionAnswerer
 
@@ -115,7 +114,7 @@ def _stored_index(folder: Path, index: Path | None) -> "ContextIndex | None":
 def _encoded(
     answerer: "QuestionAnswerer",
     stored: "ContextIndex | None",
-    documents: "list[Context]",
+    given: Documents,
     index: Path | None,
     *,
     half: bool,
@@ -127,16 +126,24 @@ def _encoded(
         raise ValueError(
             f"answer: --single goes with a new index; got {index}, which is in half precision"
         )
-    if stored is not None and not documents:
+    if stored is not None and not given.contexts:
         return stored
-    if stored is None and not documents:
+    if stored is None and not given.contexts:
         raise ValueError(f"answer: the index must exist; got {index}. Give --context to make it")
-    with LineProgress("encoding characters", quiet=quiet) as progress:
-        if stored is not None:
-            answerer.append(stored, documents, progress=progress.reach)
-            return stored
-        dtype = "float16" if half else "float32"
-        return answerer.encode(documents, dtype=dtype, folder=index, progress=progress.reach)
+
+    def encode(stored: "ContextIndex | None", documents: "list[Context]") -> "ContextIndex":
+        with LineProgress("encoding characters", quiet=quiet) as progress:
+            if stored is not None:
+                answerer.append(stored, documents, progress=progress.reach)
+                return stored
+            dtype = "float16" if half else "float32"
+            return answerer.encode(documents, dtype=dtype, folder=index, progress=progress.reach)
+
+    if index is None:
+        return encode(None, given.contexts)
+    contexts, notes = follow_documents(index, given, stored, encode)
+    print_notes(notes)
+    return contexts
 
 
 def _as_json(question: str, answers: "list[Answer]") -> str:

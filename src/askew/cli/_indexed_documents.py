@@ -1,33 +1,56 @@
-"""Which files an index was made of, so that it never answers from what they held before."""
+"""Keeps an index in step with the files that it was made of."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from askew._check import require
 from askew._files import file_sha256, read_json, write_json
 
+if TYPE_CHECKING:
+    from askew.models import ContextIndex
+    from askew.text import Context
+
 _LIST = "documents.json"
+_Record = dict[str, str]
 
 
-def document_sums(index: Path | None, tops: Iterable[Path] | None) -> dict[str, dict[str, str]]:
-    """Hash the files of documents, before they are read: a change meanwhile is then found."""
-    if index is None:
-        return {}
-    from askew.text import list_documents
+@dataclass(frozen=True, kw_only=True)
+class Documents:
+    """Files that are given, as they were read.
 
-    return {
-        str(file.resolve()): {"top": str(top.resolve()), "sha256": file_sha256(file)}
-        for top in tops or ()
+    Attributes:
+        contexts: Their texts.
+        files: The path of each, as it was reached.
+        records: For each whole path its folder, the SHA-256 of the file, and its title.
+    """
+
+    contexts: "list[Context]"
+    files: list[Path]
+    records: Mapping[str, _Record]
+
+
+def read_with_records(tops: Iterable[Path]) -> Documents:
+    """Read documents; they are hashed before, so that a change meanwhile is found next time."""
+    from askew.text import list_documents, read_document_files
+
+    tops = list(tops)
+    sums = {
+        file.resolve(): {"top": str(top.resolve()), "sha256": file_sha256(file)}
+        for top in tops
         for file in list_documents(top)
     }
-
-
-def record_documents(index: Path | None, sums: Mapping[str, Mapping[str, str]]) -> None:
-    """Add documents to the list beside an index, if there are both."""
-    if index is None or not sums:
-        return
-    index.mkdir(parents=True, exist_ok=True)
-    write_json(index / _LIST, {"version": 1, "documents": {**_recorded(index), **sums}})
+    pairs = read_document_files(tops) if tops else []
+    records = {
+        str(file.resolve()): {**sums[file.resolve()], "title": context.title}
+        for file, context in pairs
+    }
+    return Documents(
+        contexts=[context for _, context in pairs],
+        files=[file for file, _ in pairs],
+        records=records,
+    )
 
 
 def check_documents(index: Path | None) -> list[str]:
@@ -45,20 +68,143 @@ def check_documents(index: Path | None) -> list[str]:
         return []
     stale, elsewhere = [], []
     for path, record in _recorded(index).items():
-        file, top = Path(path), Path(record["top"])
+        file = Path(path)
         if file.is_file():
             if file_sha256(file) != record["sha256"]:
                 stale.append(f"{path} changed")
-        elif top.parent.exists():
-            stale.append(f"{path} deleted")
-        else:
+        elif _is_elsewhere(record):
             elsewhere.append(path)
+        else:
+            stale.append(f"{path} deleted")
     more = f" and {len(stale) - 3} more" if len(stale) > 3 else ""
     require(
         not stale,
         "answer: the documents must be as they were when they were encoded; "
-        f"got {', '.join(stale[:3])}{more}. Remove {index} and encode them again with --context",
+        f"got {', '.join(stale[:3])}{more}. Give --context, and {index} follows them",
     )
+    return _note_elsewhere(elsewhere)
+
+
+def follow_documents(
+    folder: Path,
+    given: Documents,
+    stored: "ContextIndex | None",
+    encode: "Callable[[ContextIndex | None, list[Context]], ContextIndex]",
+) -> "tuple[ContextIndex, list[str]]":
+    """Bring an index into step with the files given and with those that it was made of before.
+
+    New and changed files are encoded, deleted ones dropped, and those that only have another
+    name get it. Whatever stops this leaves an index that the next call brings into step.
+
+    Args:
+        folder: Of the index, which nobody else writes.
+        given: Files to be in it.
+        stored: The index, if there is one.
+        encode: Adds contexts to an index, or makes one.
+
+    Returns:
+        The index, and notes on what was done.
+    """
+    recorded = _recorded(folder)
+    kept = _Kept(given)
+    for path, record in recorded.items():
+        kept.compare(path, record, stored)
+    # New files are listed first, so that no text is ever in an index whose file is not listed;
+    # for changed ones the old sum stays until they are encoded.
+    _write(folder, {**kept.records, **recorded})
+    rows = {} if stored is None else kept.stale_rows(stored)
+    by_text = {context.text: row for row, context in rows.items()}
+    moved = {}
+    for context in kept.contexts:
+        is_new = stored is not None and stored.row(context) is None
+        if is_new and context.text in by_text:
+            moved[by_text.pop(context.text)] = context.title
+    if stored is not None and moved:
+        stored.update(titles=moved)
+    index = encode(stored, list(kept.contexts))
+    dropped = rows.keys() - moved.keys()
+    if dropped:
+        index.update(dropped=dropped)
+        if 2 * len(index.dropped) >= len(index.contexts):
+            index.compact()
+    _write(folder, kept.records)
+    gone = max(0, kept.deleted - len(moved))
+    counts = ((kept.changed, "encoded again"), (len(moved), "renamed"), (gone, "dropped"))
+    done = ", ".join(f"{count} {what}" for count, what in counts if count)
+    notes = [f"of the documents of the index: {done}"] if done else []
+    return index, notes + _note_elsewhere(kept.elsewhere)
+
+
+class _Kept:
+    """The contexts that an index is to hold, and the titles whose other contexts are stale."""
+
+    def __init__(self, given: Documents) -> None:
+        self.contexts = dict.fromkeys(given.contexts)
+        self.records = dict(given.records)
+        self.changed = self.deleted = 0
+        self.elsewhere: list[str] = []
+        self._right = set(given.contexts)  # also those that need not be encoded
+        self._titles: set[str] = set()
+        self._untouched: set[str] = set()
+
+    def compare(self, path: str, record: _Record, stored: "ContextIndex | None") -> None:
+        """Take up a file that the index was made of."""
+        file, titles = Path(path), _titles(path, record)
+        if not file.is_file() and _is_elsewhere(record):
+            self.elsewhere.append(path)
+            self.records[path] = record
+            self._untouched.update(titles)
+            return
+        self._titles.update(titles)
+        if path in self.records:
+            self.changed += self.records[path]["sha256"] != record["sha256"]
+        elif not file.is_file() or not (found := _read_again(file)):
+            self.deleted += 1
+        else:
+            text, digest = found
+            known = {c.title for c in (stored.contexts if stored is not None else ())}
+            title = next((title for title in titles if title in known), titles[0])
+            contexts = [text._replace(title=title) for title in titles]
+            self._right.update(contexts)
+            self.contexts[text._replace(title=title)] = None
+            self.records[path] = {**record, "sha256": digest, "title": title}
+            self.changed += digest != record["sha256"]
+
+    def stale_rows(self, index: "ContextIndex") -> "dict[int, Context]":
+        """Find what the index still holds of files that have other texts or names by now."""
+        return {
+            row: context
+            for row, context in enumerate(index.contexts)
+            if row not in index.dropped
+            and context.title in self._titles - self._untouched
+            and context not in self._right
+        }
+
+
+def _read_again(file: Path) -> "tuple[Context, str] | None":
+    """Read a file that no folder given leads to; None if nothing is in it any more."""
+    from askew.text import read_documents
+
+    digest = file_sha256(file)
+    if not file.read_bytes().strip():
+        return None
+    return read_documents(file)[0], digest
+
+
+def _titles(path: str, record: _Record) -> list[str]:
+    """List the titles that the text of a file may have; earlier releases did not store it."""
+    if "title" in record:
+        return [record["title"]]
+    file, top = Path(path), Path(record["top"])
+    inner = file.relative_to(top).as_posix() if file.is_relative_to(top) else file.name
+    return list(dict.fromkeys([file.name if inner == "." else inner, file.as_posix()]))
+
+
+def _is_elsewhere(record: _Record) -> bool:
+    return not Path(record["top"]).parent.exists()
+
+
+def _note_elsewhere(elsewhere: list[str]) -> list[str]:
     if not elsewhere:
         return []
     return [
@@ -67,7 +213,11 @@ def check_documents(index: Path | None) -> list[str]:
     ]
 
 
-def _recorded(index: Path) -> dict[str, dict[str, str]]:
+def _write(index: Path, records: Mapping[str, _Record]) -> None:
+    write_json(index / _LIST, {"version": 1, "documents": dict(records)})
+
+
+def _recorded(index: Path) -> dict[str, _Record]:
     path = index / _LIST
     if not path.is_file():
         return {}
@@ -84,6 +234,6 @@ def _recorded(index: Path) -> dict[str, dict[str, str]]:
 def _is_record(record: object) -> bool:
     return (
         isinstance(record, dict)
-        and set(record) == {"top", "sha256"}
+        and {"top", "sha256"} <= set(record) <= {"top", "sha256", "title"}
         and all(isinstance(value, str) for value in record.values())
     )

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from askew.models._context_index import ContextIndex, WindowStates
+from askew.models._context_index import ContextIndex
+from askew.models._context_windows import WindowStates
 from askew.models._qa import AsymmetricQAModel, Encoded
 from askew.transformer import SpanScores
 

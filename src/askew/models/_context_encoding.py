@@ -9,11 +9,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from askew._check import require
-from askew.models._context_shards import Shard
+from askew.models._context_shards import SHARD_BYTES, Shard
 from askew.models._qa import Encoded
 from askew.text import Context, SpanTokenizer, TextTokens, cut_windows, pad_batch
 
-_SHARD_BYTES = 2**28
 _GROUP_CHARACTERS = 2**20
 
 Progress = Callable[[int, int], None]
@@ -88,7 +87,7 @@ class ContextEncoder:
                 encoded.append(self._encode_batch(batch, dtype))
                 if progress is not None:
                     progress(done + characters * (start + len(batch)) // len(windows), total)
-                if sum(shard.states.nbytes for shard in encoded) >= _SHARD_BYTES:
+                if sum(shard.states.nbytes for shard in encoded) >= SHARD_BYTES:
                     yield texts, _joined(encoded)
                     texts, encoded = [], []
             done += characters

@@ -1,11 +1,10 @@
 """Contexts encoded once, kept in memory or in a folder."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
@@ -14,46 +13,30 @@ from askew._folders import check_writable, one_writer
 from askew.models._context_shards import (
     DTYPES,
     MANIFEST,
+    SHARD_BYTES,
     Entry,
     Manifest,
     Shard,
     check_files,
     check_free,
     map_shard,
+    next_number,
     read_manifest,
     read_texts,
     remove_unnamed,
     write_manifest,
     write_shard,
 )
+from askew.models._context_windows import (
+    WindowStates,
+    WindowTable,
+    gather_windows,
+    live_parts,
+    merged_parts,
+    window_spans,
+    window_table,
+)
 from askew.text import Context
-
-
-class WindowStates(NamedTuple):
-    """Some windows of an index, padded to the longest.
-
-    Args:
-        states: [windows, length, d_model]; repeats the last state where there is no token.
-        places: [windows, length, 2], the first character of each token and the position after its
-            last; -1 where there is none.
-        mask: [windows, length], True = a token.
-        contexts: [windows], the row of the context of each.
-    """
-
-    states: Tensor
-    places: Tensor
-    mask: Tensor
-    contexts: Tensor
-
-
-class _Table(NamedTuple):
-    """For each window its shard, first token in the shard, length, context and vector."""
-
-    shard: Tensor
-    first: Tensor
-    lengths: Tensor
-    contexts: Tensor
-    vectors: Tensor
 
 
 class ContextIndex:
@@ -95,6 +78,8 @@ class ContextIndex:
         self._rows: dict[Context, int] = {}
         self._shards: list[tuple[Shard, int]] = []
         self._entries: tuple[Entry, ...] = ()
+        self._dropped: set[int] = set()
+        self._titles: dict[str, str] = {}
 
     @classmethod
     def load(
@@ -129,6 +114,7 @@ class ContextIndex:
             shard = map_shard(folder, entry, DTYPES[manifest.dtype])
             index._add(read_texts(folder, entry), shard)
         index.folder, index._entries = folder, manifest.shards
+        index._change(manifest.dropped, manifest.titles)
         return index
 
     def save(self, folder: str | Path) -> None:
@@ -143,7 +129,7 @@ class ContextIndex:
         """
         saved = ContextIndex(self.fingerprint, dtype=self.dtype)
         saved.open_new(folder)
-        saved._write(iter(self._parts()))
+        saved._write(live_parts(self._parts(), self._dropped), (), {})
         vars(self).update(vars(saved))
         vars(self).pop("_table", None)
 
@@ -180,11 +166,71 @@ class ContextIndex:
             ValueError: If the folder was changed by another since it was loaded.
             RuntimeError: If another process writes into it.
         """
+        self.update(parts)
+
+    def update(
+        self,
+        parts: Iterable[tuple[Sequence[Context], Shard]] = (),
+        *,
+        dropped: Collection[int] = (),
+        titles: Mapping[int, str] = MappingProxyType({}),
+    ) -> None:
+        """Add encoded contexts, drop others and retitle some, in one step.
+
+        Rows of contexts stay as they are: `contexts` keeps the dropped ones, but no window of them
+        is found. In a folder the manifest is replaced last, so that whatever stops the update
+        leaves the index as it was.
+
+        Args:
+            parts: As `append` takes them.
+            dropped: Rows of contexts that are to be found no longer.
+            titles: New titles of contexts, by row.
+
+        Raises:
+            ValueError: If there is no such row, or the folder was changed by another since it was
+                loaded.
+            RuntimeError: If another process writes into it.
+        """
+        for row in (*dropped, *titles):
+            require(
+                0 <= row < len(self.contexts) and row not in self._dropped,
+                "ContextIndex.update: a row must be of a context in the index; "
+                f"got row {row} of {len(self.contexts)}",
+            )
+        named = {str(row): title for row, title in titles.items()}
         if self.folder is not None:
-            self._write(parts)
-            return
-        for contexts, shard in list(parts):  # all of them or, where encoding fails, none
-            self._add(contexts, shard)
+            self._write(parts, self._dropped.union(dropped), self._titles | named)
+        else:
+            for contexts, shard in list(parts):  # all of them or, where encoding fails, none
+                self._add(contexts, shard)
+        self._change(dropped, named)
+
+    @property
+    def dropped(self) -> frozenset[int]:
+        """Rows of the contexts that were dropped."""
+        return frozenset(self._dropped)
+
+    def compact(self) -> None:
+        """Write the index anew without the contexts that were dropped; rows change.
+
+        In a folder the manifest is replaced before the old files are removed.
+
+        Raises:
+            ValueError: If the folder was changed by another since it was loaded.
+            RuntimeError: If another process writes into it.
+        """
+        compacted = ContextIndex(self.fingerprint, dtype=self.dtype)
+        parts = merged_parts(live_parts(self._parts(), self._dropped), SHARD_BYTES)
+        if self.folder is None:
+            for contexts, shard in parts:
+                compacted._add(contexts, shard)
+        else:
+            compacted.folder, compacted._entries = self.folder, self._entries
+            with one_writer(self.folder, caller="ContextIndex"):
+                compacted._write(parts, set(), {}, keep=())
+                remove_unnamed(self.folder, compacted._entries)
+        vars(self).clear()
+        vars(self).update(vars(compacted))
 
     @property
     def num_windows(self) -> int:
@@ -214,10 +260,7 @@ class ContextIndex:
     @property
     def window_spans(self) -> list[tuple[int, int, int]]:
         """The context of each window, its first character and the position after its last."""
-        spans = [_spans(shard) for shard, _ in self._shards if len(shard.lengths)]
-        rows = self._table.contexts.tolist()
-        places = torch.cat(spans).tolist() if spans else []
-        return [(row, start, end) for row, (start, end) in zip(rows, places, strict=True)]
+        return window_spans([shard for shard, _ in self._shards], self._dropped)
 
     def row(self, context: Context) -> int | None:
         """Find the row of a context.
@@ -239,46 +282,31 @@ class ContextIndex:
         Returns:
             Their states and places in one tensor each, in the dtype of the index.
         """
-        table = self._table
-        lengths = table.lengths[windows].unsqueeze(1)
-        steps = torch.arange(int(lengths.max()))
-        mask = steps < lengths
-        tokens = table.first[windows].unsqueeze(1) + torch.minimum(steps, lengths - 1)
-        owners = table.shard[windows]
-        first = self._shards[int(owners[0])][0]
-        if bool((owners == owners[0]).all()):
-            states, places = first.states[tokens], first.places[tokens]
-        else:
-            states = first.states.new_empty(*tokens.shape, first.states.shape[1])
-            places = first.places.new_empty(*tokens.shape, 2)
-            for owner in owners.unique().tolist():
-                shard, rows = self._shards[owner][0], owners == owner
-                states[rows] = shard.states[tokens[rows]]
-                places[rows] = shard.places[tokens[rows]]
-        places = places.masked_fill(~mask.unsqueeze(-1), -1)
-        return WindowStates(states, places, mask, table.contexts[windows])
+        return gather_windows([shard for shard, _ in self._shards], self._table, windows)
 
     @cached_property
-    def _table(self) -> _Table:
-        shards = [shard for shard, _ in self._shards if len(shard.lengths)]
-        numbers = [i for i, (shard, _) in enumerate(self._shards) if len(shard.lengths)]
-        none = torch.zeros(0, dtype=torch.long)
-        if not shards:
-            return _Table(none, none, none, none, torch.zeros(0, 0))
-        lengths = [shard.lengths for shard in shards]
-        return _Table(
-            torch.repeat_interleave(torch.tensor(numbers), torch.tensor(list(map(len, lengths)))),
-            torch.cat([length.cumsum(0) - length for length in lengths]),
-            torch.cat(lengths),
-            torch.cat([shard.contexts for shard in shards]),
-            torch.cat([shard.vectors for shard in shards]),
-        )
+    def _table(self) -> WindowTable:
+        return window_table([shard for shard, _ in self._shards], self._dropped)
 
     def _add(self, contexts: Sequence[Context], shard: Shard) -> None:
         for context in contexts:
             self._rows[context] = len(self.contexts)
             self.contexts.append(context)
         self._shards.append((shard, len(contexts)))
+        vars(self).pop("_table", None)
+
+    def _change(self, dropped: Iterable[int], titles: Mapping[str, str]) -> None:
+        """Drop and retitle contexts in memory."""
+        for name, title in titles.items():
+            row = int(name)
+            self._rows.pop(self.contexts[row], None)
+            self.contexts[row] = self.contexts[row]._replace(title=title)
+            self._rows[self.contexts[row]] = row
+        for row in dropped:
+            if self._rows.get(self.contexts[row]) == row:
+                del self._rows[self.contexts[row]]
+        self._titles |= titles
+        self._dropped.update(dropped)
         vars(self).pop("_table", None)
 
     def _parts(self) -> list[tuple[list[Context], Shard]]:
@@ -289,22 +317,39 @@ class ContextIndex:
             done += count
         return parts
 
-    def _write(self, parts: Iterable[tuple[Sequence[Context], Shard]]) -> None:
-        """Write the files, then the manifest that names them, then add them in memory."""
+    def _write(
+        self,
+        parts: Iterable[tuple[Sequence[Context], Shard]],
+        dropped: Collection[int],
+        titles: Mapping[str, str],
+        keep: tuple[Entry, ...] | None = None,
+    ) -> None:
+        """Write the files, then the manifest that names them, then add them in memory.
+
+        `keep` are the files that the manifest goes on to name, by default all.
+        """
         folder = self.folder
         if folder is None:
             raise RuntimeError("ContextIndex: there must be a folder to write to; got None")
-        dtype, entries, added = DTYPES[self.dtype], list(self._entries), []
+        dtype, added = DTYPES[self.dtype], []
+        number, entries = next_number(self._entries), list(self._entries if keep is None else keep)
         with one_writer(folder, caller="ContextIndex") as was_killed:
             self._check_unchanged(folder)
             if was_killed:
-                remove_unnamed(folder, entries)
-            check_free(folder, entries)
+                remove_unnamed(folder, self._entries)
+            check_free(folder, self._entries)
             try:
-                for contexts, shard in parts:
-                    entries.append(write_shard(folder, len(entries), shard, contexts))
+                for step, (contexts, shard) in enumerate(parts):
+                    entries.append(write_shard(folder, number + step, shard, contexts))
                     added.append((contexts, map_shard(folder, entries[-1], dtype)))
-                write_manifest(folder, Manifest(self.fingerprint, self.dtype, tuple(entries)))
+                manifest = Manifest(
+                    self.fingerprint,
+                    self.dtype,
+                    tuple(entries),
+                    tuple(sorted(dropped)),
+                    dict(titles),
+                )
+                write_manifest(folder, manifest)
             except BaseException:
                 remove_unnamed(folder, self._entries)
                 raise
@@ -319,14 +364,3 @@ class ContextIndex:
             "ContextIndex.append: the folder must be as it was loaded; "
             f"got {len(on_disk)} files in {folder}, not {len(self._entries)}. Load it again",
         )
-
-
-def _spans(shard: Shard) -> Tensor:
-    """Return first and last place of each window, [windows, 2]."""
-    owners = torch.repeat_interleave(torch.arange(len(shard.lengths)), shard.lengths)
-    starts, ends = shard.places.long().unbind(1)
-    far = torch.iinfo(torch.long).max
-    first = torch.full_like(shard.lengths, far)
-    first = first.scatter_reduce(0, owners, starts.masked_fill(starts < 0, far), "amin")
-    last = torch.zeros_like(shard.lengths).scatter_reduce(0, owners, ends, "amax")
-    return torch.stack([first, last], 1)

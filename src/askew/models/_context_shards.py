@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,8 @@ from askew._files import file_sha256, is_version, parse_json, replacing, write_j
 from askew.text import Context
 
 VERSION = 1
+SHARD_BYTES = 2**28
+"""Of the states in a file, about."""
 MANIFEST = "index.json"
 _SHARD = re.compile(r"shard-[0-9]{5,}\.safetensors")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -68,11 +71,15 @@ class Manifest(NamedTuple):
         fingerprint: Of the model.
         dtype: Of the states.
         shards: Its files, in their order.
+        dropped: Rows of contexts whose windows count no longer, in ascending order.
+        titles: New titles of contexts, by their rows as text.
     """
 
     fingerprint: str
     dtype: str
     shards: tuple[Entry, ...]
+    dropped: tuple[int, ...] = ()
+    titles: Mapping[str, str] = MappingProxyType({})
 
 
 def write_shard(folder: Path, number: int, shard: Shard, contexts: Sequence[Context]) -> Entry:
@@ -93,6 +100,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest; until it is replaced, the index is the previous one."""
     values = {"version": VERSION, **manifest._asdict()}
     values["shards"] = [entry._asdict() for entry in manifest.shards]
+    for name in ("dropped", "titles"):  # an earlier release reads an index without them
+        if not values[name]:
+            del values[name]
     write_json(folder / MANIFEST, values)
 
 
@@ -128,6 +138,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise _unfit(path, TypeError("shards that are no list"))
     if not all(isinstance(entry.name, str) and _SHARD.fullmatch(entry.name) for entry in shards):
         raise _unfit(path, ValueError("a shard in another folder or of another name"))
+    if not _are_changes(manifest):
+        raise _unfit(path, ValueError("dropped or titles that are not of its contexts"))
     if not isinstance(manifest.fingerprint, str) or not _SHA256.fullmatch(manifest.fingerprint):
         raise _unfit(path, ValueError("a fingerprint that is none"))
     require(
@@ -136,6 +148,28 @@ def read_manifest(folder: Path) -> Manifest:
         f"got dtype {manifest.dtype!r} in {path}",
     )
     return manifest
+
+
+def _are_changes(manifest: Manifest) -> bool:
+    """Return whether what was dropped and retitled are rows of contexts."""
+    dropped, titles = manifest.dropped, manifest.titles
+    if not isinstance(dropped, list | tuple) or not isinstance(titles, Mapping):
+        return False
+    counts = [entry.contexts for entry in manifest.shards]
+    if not all(type(count) is int for count in counts):
+        return not dropped and not titles  # which `read_texts` refuses
+    known = {str(row) for row in range(sum(counts))} if dropped or titles else set()
+    return (
+        all(type(row) is int and str(row) in known for row in dropped)
+        and list(dropped) == sorted(set(dropped))
+        and titles.keys() <= known
+        and all(isinstance(title, str) for title in titles.values())
+    )
+
+
+def next_number(entries: Iterable[Entry]) -> int:
+    """Return the number of the next file of an index."""
+    return 1 + max((int(entry.name[6:-12]) for entry in entries), default=-1)
 
 
 def check_files(folder: Path, manifest: Manifest, *, sums: bool) -> None:
