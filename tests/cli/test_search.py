@@ -70,7 +70,8 @@ def test_nothing_found(documents):
     [
         (["search", " ", "--context", "DOCUMENTS"], "a question is needed; got an empty one"),
         (["search", "who", "--context", "DOCUMENTS/none"], "the path must exist"),
-        (["search", "who"], "Missing option '--context'"),
+        (["search", "who"], "documents are needed; got none. Give --context"),
+        (["search", "who", "--index", "DOCUMENTS"], "--index goes with --encoder; got none"),
         (["search", "who", "--context", "DOCUMENTS", "--top", "0"], "greater than or equal to 1"),
     ],
 )
@@ -105,3 +106,23 @@ def test_an_encoder_that_is_none_is_refused_before_any_work(documents, tmp_path)
     done = run("search", "who", "--context", documents, "--encoder", tmp_path, code=2)
     assert "an encoder folder holds config.json" in done.output
     assert done.output.count("\n") == 1
+
+
+def test_an_index_is_kept_and_follows_its_documents(documents, tmp_path):
+    encoder, index = save_encoder(tmp_path / "encoder"), tmp_path / "index"
+    words = ["search", "where is Ben?", "--encoder", encoder, "--index", index, "--json", "--quiet"]
+    first = run(*words, "--context", documents)
+    alone = run(*words)
+    assert alone.stdout == first.stdout
+    one = documents / "one.md"
+    one.write_text("Ben is gone.")
+    done = run(*words, code=2)
+    assert f"{one} changed. Give --context" in done.output
+    done = run(*words, "--context", documents)
+    assert "1 encoded again" in done.stderr
+    found = json.loads(done.stdout)["passages"]
+    assert {p["text"] for p in found} == {"Ben is gone.", "Der Kaffee ist heiß ☕."}
+    assert {p["file"] for p in found} == {str(one), str(documents / "inner" / "two.txt")}
+    other = save_encoder(tmp_path / "other", seed=1)
+    done = run(*["search", "Ben", "--encoder", other, "--index", index], code=2)
+    assert "the index must be of the model that answers" in done.output

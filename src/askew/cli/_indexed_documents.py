@@ -79,7 +79,7 @@ def check_documents(index: Path | None) -> list[str]:
     more = f" and {len(stale) - 3} more" if len(stale) > 3 else ""
     require(
         not stale,
-        "answer: the documents must be as they were when they were encoded; "
+        "check_documents: the documents must be as they were when they were encoded; "
         f"got {', '.join(stale[:3])}{more}. Give --context, and {index} follows them",
     )
     return _note_elsewhere(elsewhere)
@@ -133,6 +133,11 @@ def follow_documents(
     done = ", ".join(f"{count} {what}" for count, what in counts if count)
     notes = [f"of the documents of the index: {done}"] if done else []
     return index, notes + _note_elsewhere(kept.elsewhere)
+
+
+def files_by_title(folder: Path) -> dict[str, Path]:
+    """Name the file of every title of an index."""
+    return {_titles(path, record)[0]: Path(path) for path, record in _recorded(folder).items()}
 
 
 class _Kept:
@@ -225,7 +230,7 @@ def _recorded(index: Path) -> dict[str, _Record]:
     documents = documents if isinstance(documents, dict) else {"": None}
     require(
         all(_is_record(record) for record in documents.values()),
-        f"answer: the list must hold documents with their sums; got {path}. "
+        f"check_documents: the list must hold documents with their sums; got {path}. "
         f"Remove {index} and encode again with --context",
     )
     return documents

@@ -7,14 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from askew._files import to_json
-from askew.cli._exits import exit_on_user_error, set_up_torch, tell
+from askew._folders import check_writable, one_writer
+from askew.cli._exits import exit_on_user_error, print_notes, set_up_torch, tell
+from askew.cli._indexed_documents import (
+    Documents,
+    check_documents,
+    files_by_title,
+    follow_documents,
+    read_with_records,
+)
 from askew.cli._options import Quiet, Threads
 from askew.cli._questions import flat, typed_questions
 from askew.cli._streams import show
 
 if TYPE_CHECKING:
-    from askew.models import FusedSearch
-    from askew.text import Context, Passage, PassageSearch
+    from askew.models import ContextIndex, FusedSearch
+    from askew.text import Context, Passage
 
 _AROUND = 160  # characters shown on either side of a sentence
 
@@ -25,13 +33,18 @@ def search_command(
     ] = None,
     *,
     context: Annotated[
-        list[Path], typer.Option(help="Texts to search: files or folders of .txt, .md, .rst.")
-    ],
+        list[Path] | None,
+        typer.Option(help="Texts to search: files or folders of .txt, .md, .rst."),
+    ] = None,
     encoder: Annotated[
         str | None,
         typer.Option(
             help="Compare meanings too: the folder of an encoder of transformers, or minilm."
         ),
+    ] = None,
+    index: Annotated[
+        Path | None,
+        typer.Option(help="With --encoder: folder of the encoded documents, which it follows."),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Number of passages.")] = 3,
     threads: Threads = 1,
@@ -42,13 +55,25 @@ def search_command(
 
     Passages and their sentences are ranked by the words that they share with the question (BM25).
     With --encoder, passages are also compared by the states of a pretrained encoder, token by
-    token, and both ranks are fused. Each passage is shown with its file, the line and the
-    characters of its best sentence, and its score.
+    token, and both ranks are fused; --index keeps the encoded documents, and follows them when
+    --context is given too. Each passage is shown with its file, the line and the characters of its
+    best sentence, and its score.
     """
+    from askew.text import PassageSearch
+
     with exit_on_user_error():
         if question is not None:
             _check_question(question)
-        files, search = _read(context, encoder, threads, quiet=quiet)
+        if not context and index is None:
+            raise ValueError("search: documents are needed; got none. Give --context")
+        if index is not None and encoder is None:
+            raise ValueError("search: --index goes with --encoder; got none. Words need no index")
+        given = read_with_records(context or ())
+        if encoder is None:
+            search, files = PassageSearch(given.contexts), given.files
+        else:
+            search = _encoded(encoder, given, index, threads, quiet=quiet)
+            files = _files(search.contexts, given, index)
     questions = [question] if question is not None else typed_questions("search", quiet=quiet)
     refused = 0
     for text in questions:
@@ -77,23 +102,45 @@ def _check_question(question: str) -> None:
         raise ValueError(f"search: the question must be UTF-8; got {question!a}") from None
 
 
-def _read(
-    context: list[Path], encoder: str | None, threads: int, *, quiet: bool
-) -> "tuple[list[Path], PassageSearch | FusedSearch]":
-    from askew.text import PassageSearch, read_document_files
-
-    pairs = read_document_files(context)
-    files, documents = [file for file, _ in pairs], [text for _, text in pairs]
-    if encoder is None:
-        return files, PassageSearch(documents)
+def _encoded(
+    encoder: str, given: Documents, index: Path | None, threads: int, *, quiet: bool
+) -> "FusedSearch":
     from askew.cli._progress import LineProgress
-    from askew.models import FusedSearch, PassageEncoder
+    from askew.models import ContextIndex, FusedSearch, PassageEncoder
 
+    if index is not None and not given.contexts:
+        print_notes(check_documents(index))
+    elif index is not None:
+        check_writable(index, option="--index")
     set_up_torch(threads)
     model = PassageEncoder.from_pretrained(encoder)
-    with LineProgress("encoding characters", quiet=quiet) as progress:
-        index = model.encode(documents, progress=progress.reach)
-    return files, FusedSearch(index, model)
+
+    def encode(stored: "ContextIndex | None", documents: "list[Context]") -> "ContextIndex":
+        with LineProgress("encoding characters", quiet=quiet) as progress:
+            if stored is None:
+                return model.encode(documents, folder=index, progress=progress.reach)
+            model.append(stored, documents, progress=progress.reach)
+            return stored
+
+    if index is None:
+        return FusedSearch(encode(None, given.contexts), model)
+    if not given.contexts:
+        return FusedSearch(ContextIndex.load(index, fingerprint=model.fingerprint), model)
+    with one_writer(index, caller="search"):
+        stored = None
+        if (index / "index.json").is_file():
+            stored = ContextIndex.load(index, fingerprint=model.fingerprint)
+        followed, notes = follow_documents(index, given, stored, encode)
+    print_notes(notes)
+    return FusedSearch(followed, model)
+
+
+def _files(contexts: "list[Context]", given: Documents, index: Path | None) -> list[Path]:
+    """Name the file of each document, by the path that was given where there is one."""
+    known = {} if index is None else files_by_title(index)
+    titles = (context.title for context in given.contexts)
+    known |= dict(zip(titles, given.files, strict=True))
+    return [known.get(context.title, Path(context.title)) for context in contexts]
 
 
 def _as_json(question: str, found: "list[Passage]", files: list[Path]) -> str:
