@@ -82,6 +82,13 @@ def test_only_the_part_that_training_did_not_see_is_scored(model):
     assert results["scores"]["f1"]["value"] == pytest.approx(trained["f1"])
 
 
+def test_a_model_below_the_most_similar_sentence_is_called_so(model):
+    lines = run("evaluate", model, "--part", "test", "--quiet").stdout.splitlines()
+    scores = {line.split()[0]: float(line.split()[1]) for line in lines[:4]}
+    assert scores["f1"] < scores["f1_best_sentence"]
+    assert "the sentence most like the question answers better than this model" in lines[-1]
+
+
 def test_answers_are_spans_of_the_documents_with_offsets(model, documents):
     done = run("answer", model, "where is Ben", "--context", documents, "--json", "--quiet")
     result = json.loads(done.stdout)

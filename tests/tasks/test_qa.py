@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from options import typed
@@ -25,7 +26,7 @@ from askew.tasks import (
     references,
     shipped_questions,
 )
-from askew.tasks._qa_contexts import read_own_contexts
+from askew.tasks._qa_contexts import fused_ranks, read_own_contexts
 from askew.text import (
     Context,
     Question,
@@ -149,6 +150,10 @@ def test_evaluation_has_baselines_controls_and_intervals(trained):
     assert scores["f1"]["value"] == pytest.approx(answer_f1(answers, right).value)
     assert scores["f1_best_sentence"]["value"] == pytest.approx(TASK.baselines()["tf_idf"]["f1"])
     assert scores["mrr_tf_idf"]["value"] == pytest.approx(TASK.baselines()["tf_idf"]["mrr"])
+    index = TASK.answerer(model).encode(TEXT.test.contexts, dtype="float32")
+    by_words, fused = fused_ranks(TASK.answerer(model), index, TEXT.test)
+    assert scores["recall_at_1_bm25"]["value"] == np.mean([rank == 1 for rank in by_words])
+    assert scores["recall_at_1_fused"]["value"] == np.mean([rank == 1 for rank in fused])
     assert all(s["interval"][0] <= s["value"] <= s["interval"][1] for s in scores.values())
     assert sum(row["questions"] for row in results["by_length"]) == len(TEXT.test.questions)
     assert calls[-1] == (len(answers), len(answers))
@@ -169,6 +174,30 @@ class Parrot:
 
     def answer(self, text, index, *, contexts):
         return [type("Answer", (), {"text": text, "nothing": text == "quiet"})()]
+
+
+class Ranker(Parrot):
+    """Has a vector score of each context."""
+
+    def rank(self, text, index):
+        return [(2, 0.9), (0, 0.5), (1, 0.1)]
+
+
+def test_fused_ranks_are_those_of_both_sides():
+    texts = ["red house", "blue house tree", "a bird"]
+    part = QuestionSet(
+        [Context(text, text) for text in texts],
+        [
+            *make_questions("blue tree", context=1),
+            *make_questions("house", "red", "unreadable"),
+            *make_questions("zebra", context=2, answers=()),
+        ],
+        [],
+    )
+    by_words, fused = fused_ranks(Ranker(), Ranker().encode(part.contexts), part)
+    assert by_words == [1, 1, 1, None, None]
+    # In the first, 1/63 + 1/61 of the right one are below 1/61 + 1/62 of the bird.
+    assert fused == [2, 1, 1, None, 1]
 
 
 def make_questions(*texts, context=0, answers=((0, 4),)):

@@ -241,6 +241,12 @@ def _scored(answerer: Any, questions: "QuestionSet", language: str, progress: "P
         lines.append(f"f1 of contexts of {low} to {high} characters: {row['f1']:.4g}")
     if "no_answer_accuracy" in results:
         lines.append(f"no-answer accuracy {results['no_answer_accuracy']:.4g}")
+    model, sentence = (results["scores"][name]["value"] for name in ("f1", "f1_best_sentence"))
+    if model < sentence:
+        lines.append(
+            "the sentence most like the question answers better than this model: f1 "
+            f"{sentence:.4g} against {model:.4g}; askew search finds it without a model"
+        )
     return Scored(answers, results, lines)
 
 

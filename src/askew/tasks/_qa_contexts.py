@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from askew.metrics import CorpusScore, answer_exact_match, answer_f1, mean_reciprocal_rank
 from askew.models import ContextIndex, QuestionAnswerer
-from askew.text import QuestionSet, TfidfIndex
+from askew.text import BM25, QuestionSet, TfidfIndex, fuse_ranks
 from askew.tradeoffs import Progress
 
 
@@ -82,6 +84,31 @@ def tfidf_answers(part: QuestionSet) -> tuple[list[str], list[int | None]]:
         answers.append(part.contexts[question.context].text[start:end])
         ranks.append(_rank(question.context, tfidf.search(question.text, len(part.contexts))))
     return answers, ranks
+
+
+def fused_ranks(
+    answerer: QuestionAnswerer, index: ContextIndex, part: QuestionSet
+) -> tuple[list[int | None], list[int | None]]:
+    """Rank the context of every question by BM25, and by BM25 and the vectors of a model, fused.
+
+    The second ranks by `askew.text.fuse_ranks`; it is None where the model cannot read a question.
+    """
+    bm25 = BM25([context.text for context in index.contexts])
+    by_words: list[int | None] = []
+    fused: list[int | None] = []
+    for question in part.questions:
+        row = index.row(part.contexts[question.context])
+        by_words.append(_rank(row, bm25.search(question.text, max(1, len(bm25)))))
+        if not answerer.can_read(question.text):
+            fused.append(None)
+            continue
+        vectors = np.full(len(bm25), -np.inf)
+        for ranked, score in answerer.rank(question.text, index):
+            vectors[ranked] = score
+        both = fuse_ranks([vectors, bm25.scores(question.text)])
+        order = np.argsort(-both, kind="stable").tolist()
+        fused.append(None if row is None else 1 + order.index(row))
+    return by_words, fused
 
 
 def _rank(row: int | None, ranking: Sequence[tuple[int, float]]) -> int | None:

@@ -13,7 +13,13 @@ from askew.metrics import (
     recall_at,
 )
 from askew.models import QuestionAnswerer
-from askew.tasks._qa_contexts import question_scores, read_own_contexts, references, tfidf_answers
+from askew.tasks._qa_contexts import (
+    fused_ranks,
+    question_scores,
+    read_own_contexts,
+    references,
+    tfidf_answers,
+)
 from askew.text import QuestionSet
 
 RANKS = (1, 5, 20)
@@ -45,7 +51,8 @@ def evaluate_answerer(
         The answers, and results as plain values. `scores` has F1, exact match and the rank and
         recall of the contexts; as controls, F1 of the answers to another question of the same
         context, which a model that ignores the question also reaches, and of the most similar
-        sentence by TF-IDF, with the ranks by TF-IDF. Each has a 95 % interval by a bootstrap over
+        sentence by TF-IDF, with the ranks by TF-IDF, by BM25, and by the model's vectors and BM25
+        fused. Each has a 95 % interval by a bootstrap over
         articles, or over questions if there is one article. `by_length` has F1 for thirds of the
         contexts' lengths. If some questions have no answer, `answerable_f1` is F1 of the others.
 
@@ -64,6 +71,7 @@ def evaluate_answerer(
     index = answerer.encode(part.contexts, dtype="float32")
     answers, ranks = read_own_contexts(answerer, index, part, progress=progress)
     sentences, tfidf_ranks = tfidf_answers(part)
+    bm25_ranks, both_ranks = fused_ranks(answerer, index, part)
     right = references(part)
     articles = [part.contexts[question.context].title for question in part.questions]
     groups = articles if len(set(articles)) > 1 else None
@@ -87,6 +95,8 @@ def evaluate_answerer(
         "mrr_tf_idf": mean_reciprocal_rank(tfidf_ranks),
         **{f"recall_at_{k}": recall_at(ranks, k) for k in RANKS},
         **{f"recall_at_{k}_tf_idf": recall_at(tfidf_ranks, k) for k in RANKS},
+        **{f"recall_at_{k}_bm25": recall_at(bm25_ranks, k) for k in RANKS},
+        **{f"recall_at_{k}_fused": recall_at(both_ranks, k) for k in RANKS},
     }
     results: dict[str, object] = {
         "version": 1,
