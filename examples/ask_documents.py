@@ -1,4 +1,4 @@
-"""Encode your documents once and ask questions; TF-IDF answers them, too, as a control.
+"""Find passages without a model, and answer from documents that are encoded once.
 
     python examples/ask_documents.py                       # the pages of docs/
     python examples/ask_documents.py notes/ "Who came?"    # yours
@@ -20,7 +20,7 @@ from askew.tasks import (
     qa_task,
     train_into,
 )
-from askew.text import TfidfIndex, read_documents
+from askew.text import PassageSearch, read_documents
 from askew.tradeoffs import Budget
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -29,6 +29,11 @@ QUESTIONS = ["What does a positive difference mean?", "Which files can be read a
 
 def main(documents: Path, questions: list[str]) -> None:
     contexts = read_documents(documents)
+    search = PassageSearch(contexts)
+    for question in questions:
+        for found in search.search(question, top=1):
+            text = contexts[found.context].text[slice(*found.sentence)]
+            print(f"{question}\n  search  {contexts[found.context].title}: {text!r}")
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "reader"
         task = qa_task(*load_questions(QuestionSources()), vocab_size=1000)
@@ -36,17 +41,13 @@ def main(documents: Path, questions: list[str]) -> None:
         run = {"budget": Budget(steps=25), "seed": 0, "threads": 1, "out": out}
         identity = prepare_training(task, model, **run)
         scores = train_into(task, model, identity, progress=lambda *_: None, **run)
-        print(f"F1 on questions of the test split: {scores['f1']:.1f}")
+        print(f"\nF1 on questions of the test split: {scores['f1']:.1f}")
         answerer = QuestionAnswerer.from_pretrained(out)
         index = answerer.encode(contexts)
         print(f"encoded {len(contexts)} documents in {index.num_windows} windows")
-        tfidf = TfidfIndex([context.text for context in contexts])
         for question in questions:
             best = answerer.answer(question, index)[0]
-            print(f"\n{question}\n  reader  {best.title}: {best.text!r} ({best.score:+.1f})")
-            row = tfidf.search(question, 1)[0][0]
-            start, end = tfidf.best_sentence(question, row)
-            print(f"  TF-IDF  {contexts[row].title}: {contexts[row].text[start:end]!r}")
+            print(f"{question}\n  reader  {best.title}: {best.text!r} ({best.score:+.1f})")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.slow
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SHOWN = {
-    "ask_documents": r"encoded \d+ documents in \d+ windows\n(.*\n)+  reader  .*\n  TF-IDF  ",
+    "ask_documents": r"  search  .*\n(.*\n)+encoded \d+ documents in \d+ windows\n.*\n  reader  ",
     "compare_two_models": r"bottleneck (pays|does not pay|cannot tell)|accuracy",
     "find_an_asymmetry": r"best asymmetric settings:\n  loss\.(.*\n)+Of 16 candidates tried in ",
     "imbalanced_loss": r"(?s)no certain difference in F1, tuned.*better in F1 at \.5 by",
