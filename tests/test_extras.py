@@ -41,6 +41,7 @@ OPTIONAL = [
     "optuna",
     "ray",
     "tensorboard",
+    "peft",
     "river",
 ]
 

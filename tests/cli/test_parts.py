@@ -49,6 +49,29 @@ def test_the_table_and_the_names(marian):
     assert "model\tmodel.decoder.layers.0.fc1.weight" in result.stdout
 
 
+def test_roles_and_algorithms_of_parts(marian):
+    rates = ["--lr", "matrices=0.02", "--lr", "rest=3e-4", "--rest", "rest"]
+    chosen = ["--role", "matrices=hidden_matrices", "--base", "matrices=muon"]
+    result = run(marian, *rates, *chosen)
+    assert result.exit_code == 0, result.output
+    lines = [line.split()[:4] for line in result.stdout.splitlines()]
+    # Four maps of each attention, of which the decoder has two, and two of each feed-forward.
+    assert lines[1] == ["matrices", "Muon", "16", "1,280"]
+    assert lines[2][:2] == ["rest", "AdamW"]
+    rows = json.loads(run(marian, *rates, *chosen, "--json").stdout)
+    assert [row["algorithm"] for row in rows] == ["Muon", "AdamW"]
+    everything = ["--rule", "all=**", "--lr", "all=0.1", "--base", "all=muon"]
+    refused = run(marian, *everything)
+    assert refused.exit_code == 2
+    assert "Muon trains matrices alone; got part 'all' with model." in refused.stderr
+
+
+def test_without_a_choice_the_table_has_no_algorithms(marian):
+    result = run(marian, "--lr", "model=1e-3", "--rest", "head", "--lr", "head=1")
+    assert "algorithm" not in result.stdout
+    assert "AdamW" not in result.stdout
+
+
 def test_orphans_are_named(marian):
     result = run(marian, "--lr", "model.encoder=1e-3")
     assert result.exit_code == 2
@@ -61,6 +84,12 @@ def test_orphans_are_named(marian):
         (["--lr", "encoder"], "parts: must be PART=VALUE; got 'encoder'"),
         (["--lr", "encoder=fast"], "the rate must be a number; got encoder=fast"),
         (["--lr", "nothing=1"], "nothing"),
+        (["--lr", "model=1", "--base", "model=lion"], "base must be adadelta, adafactor, adagrad,"),
+        (["--lr", "model=1", "--role", "model=tail"], "role must be hidden_matrices, embeddings, "),
+        (
+            ["--lr", "model=1", "--base", "head=muon"],
+            "every algorithm needs a rule; got algorithms",
+        ),
     ],
 )
 def test_bad_input_is_one_line(marian, arguments, message):

@@ -41,16 +41,16 @@ def test_rows_hold_what_the_optimizer_holds():
     table = describe(optimizer)
     assert isinstance(table, PartsTable)
     assert table.rows == (
-        PartRow("encoder", 1, 120, 1e-4, 0.01, "", (("encoder.weight",),)),
-        PartRow("encoder", 1, 40, 1e-4, 0.0, "", (("encoder.bias",),)),
-        PartRow("other", 1, 120, 0.5, 0.2, "", (("head.weight", "table.weight"),)),
+        PartRow("encoder", 1, 120, 1e-4, 0.01, "", (("encoder.weight",),), "AdamW"),
+        PartRow("encoder", 1, 40, 1e-4, 0.0, "", (("encoder.bias",),), "AdamW"),
+        PartRow("other", 1, 120, 0.5, 0.2, "", (("head.weight", "table.weight"),), "AdamW"),
     )
     assert str(table).splitlines() == [
-        "part     tensors  parameters    rate  decay  schedule",
-        "encoder        1         120  0.0001   0.01",
-        "encoder        1          40  0.0001      0",
-        "other          1         120     0.5    0.2",
-        "total          3         280",
+        "part     algorithm  tensors  parameters    rate  decay  schedule",
+        "encoder  AdamW            1         120  0.0001   0.01",
+        "encoder  AdamW            1          40  0.0001      0",
+        "other    AdamW            1         120     0.5    0.2",
+        "total                     3         280",
     ]
 
 
@@ -112,7 +112,7 @@ def test_parts_table_says_what_the_optimizer_would_hold():
         table = parts_table(model(), rules, rates, rest="others")
     parts = {"front": {"where": "encoder.**", "lr": 0.1}, "others": 0.2}
     real = describe(AsymmetricOptimizer(model(), parts, rest="others"))
-    assert table.rows == tuple(row._replace(weight_decay=None) for row in real.rows)
+    assert table.rows == tuple(row._replace(weight_decay=None, algorithm="") for row in real.rows)
     assert str(table).startswith("part    tensors  parameters  rate  decay  schedule\nfront ")
 
 
@@ -125,6 +125,17 @@ def test_parts_table_says_what_the_optimizer_would_hold():
 def test_parts_table_refuses_what_does_not_fit(rules, rates, rest, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         parts_table(model(), rules, rates, rest=rest)
+
+
+def test_parts_table_tells_algorithms_and_refuses_those_that_do_not_fit():
+    rules, rates = {"front": "encoder.weight"}, {"front": 0.1, "others": 0.2}
+    bases = {"front": torch.optim.Muon}
+    table = parts_table(model(), rules, rates, rest="others", bases=bases)
+    assert [row.algorithm for row in table.rows] == ["Muon", "AdamW"]
+    with pytest.raises(ValueError, match="Muon trains matrices alone; got part 'others' with enc"):
+        parts_table(model(), rules, rates, rest="others", bases={"others": torch.optim.Muon})
+    with pytest.raises(ValueError, match="every algorithm needs a rule; got algorithms of b with"):
+        parts_table(model(), rules, rates, rest="others", bases={"b": torch.optim.SGD})
 
 
 def test_describe_and_preview_refuse_what_has_no_parts_or_steps():

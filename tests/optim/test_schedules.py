@@ -95,6 +95,20 @@ def test_schedules_equal_those_of_transformers():
     assert [ours(step) for step in range(120)] == pytest.approx(theirs, rel=1e-12)
 
 
+@pytest.mark.parametrize(("shape", "theirs"), [("linear", "linear"), ("sqrt", "1-sqrt")])
+def test_a_stable_part_and_its_fall_equal_those_of_transformers(shape, theirs):
+    transformers = pytest.importorskip("transformers")
+    ours = warm_up(5, wsd(40, decay=0.3, end=0.1, shape=shape))
+    expected = rates_of(
+        lambda o: transformers.get_wsd_schedule(
+            o, 5, 12, num_stable_steps=28, decay_type=theirs, min_lr_ratio=0.1
+        ),
+        50,
+    )
+    # Its warm-up too begins at the least rate.
+    assert [ours(step) for step in range(5, 50)] == pytest.approx(expected[5:])
+
+
 def test_inverse_root_after_a_rise_is_the_first_transformer():
     rate = warm_up(400, inverse_sqrt(400))
     for step in (1, 17, 400, 401, 1600, 99999):
@@ -179,6 +193,7 @@ def test_plain_schedules_never_rise(schedule, step):
     (lambda: cosine(0), "cosine: steps must be >= 1; got steps 0"),
     (lambda: wsd(0), "wsd: steps must be >= 1; got steps 0"),
     (lambda: wsd(9, decay=0.0), "wsd: decay must be in (0, 1]; got decay 0.0"),
+    (lambda: wsd(9, shape="root"), "wsd: shape must be 'linear' or 'sqrt'; got shape 'root'"),
     (lambda: wsd(9, end=-1.0), "wsd: end must be finite and >= 0; got end -1.0"),
     (lambda: linear(-3), "linear: steps must be >= 1; got steps -3"),
     (lambda: warm_up(-1), "warmup: steps must be >= 0; got steps -1"),

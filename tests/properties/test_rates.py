@@ -16,11 +16,15 @@ from askew.optim import (
     constant,
     cosine,
     describe,
+    embeddings,
     freeze_until,
+    heads,
+    hidden_matrices,
     inverse_sqrt,
     join,
     layerwise_parts,
     linear,
+    norms_and_biases,
     parameter_groups,
     part_rates,
     partition_parameters,
@@ -152,3 +156,48 @@ def test_tables_and_groups_tell_the_rates_that_train(depth, rates, steps):
             assert math.isclose(told[part][step], rate, abs_tol=1e-12)
         optimizer.step()
         scheduler.step()
+
+
+WIDTHS = st.lists(st.integers(2, 9), min_size=3, max_size=5, unique=True)
+
+
+@FEW
+@given(WIDTHS, st.booleans())
+def test_every_parameter_of_a_chain_has_one_role(widths, table):
+    """Widths are distinct, so that only the order of layers says which is the last."""
+    first_layer = nn.Embedding(11, widths[0]) if table else nn.Conv1d(10, widths[0], 3)
+    linears = [nn.Linear(a, b) for a, b in itertools.pairwise(widths)]
+    model = nn.Sequential(
+        first_layer, *linears, nn.LayerNorm(widths[-1]), nn.Linear(widths[-1], 12)
+    )
+    assert embeddings(model) == [first_layer.weight]
+    assert hidden_matrices(model) == [linear.weight for linear in linears]
+    assert heads(model) == [model[-1].weight]
+    vectors = [p for p in model.parameters() if p.ndim == 1]
+    assert norms_and_biases(model) == vectors
+
+
+BASES = (torch.optim.AdamW, torch.optim.SGD, torch.optim.RMSprop, torch.optim.Adagrad)
+
+
+@FEW
+@given(st.lists(st.tuples(st.sampled_from(BASES), RATES), min_size=1, max_size=5))
+def test_any_algorithms_of_parts_are_as_many_optimizers(chosen):
+    layers = [nn.Linear(3, 2) for _ in chosen]
+    ours = nn.ModuleList(layers)
+    theirs = nn.ModuleList(nn.Linear(3, 2) for _ in chosen)
+    theirs.load_state_dict(ours.state_dict())
+    parts = {str(i): {"base": base, "lr": lr} for i, (base, lr) in enumerate(chosen)}
+    many = []
+    for layer, (base, lr) in zip(theirs, chosen, strict=True):
+        fused = {"fused": True} if base in BASES[:2] else {}
+        many.append(base(layer.parameters(), lr=lr, **fused))
+    one = AsymmetricOptimizer(ours, parts)
+    for step in range(3):
+        for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+            p.grad = torch.full_like(p, step - 1.5)
+            q.grad = p.grad.clone()
+        for optimizer in (one, *many):
+            optimizer.step()
+    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(p, q)

@@ -53,9 +53,11 @@ def test_the_largest_and_the_rest_are_all(both, data):
     assert distillation_loss(other, kept) <= distillation_loss(other, logits) + 1e-9
 
 
-@given(st.integers(1, 500), st.floats(0.01, 1), st.floats(0, 1))
-def test_wsd_falls_to_its_end_and_is_stable_before(steps, decay, end):
-    rates = [wsd(steps, decay=decay, end=end)(step) for step in range(steps + 2)]
+@given(
+    st.integers(1, 500), st.floats(0.01, 1), st.floats(0, 1), st.sampled_from(["linear", "sqrt"])
+)
+def test_wsd_falls_to_its_end_and_is_stable_before(steps, decay, end, shape):
+    rates = [wsd(steps, decay=decay, end=end, shape=shape)(step) for step in range(steps + 2)]
     assert all(later <= rate + 1e-12 for rate, later in pairwise(rates))
     assert rates[steps] == rates[-1] == pytest.approx(end)
     assert rates[: steps - max(1, round(decay * steps)) + 1].count(1.0) >= 1

@@ -19,6 +19,8 @@ from askew.losses import asymmetric_bce_loss
 from askew.optim import AsymmetricOptimizer
 from askew.transformer import AsymmetricEncoderDecoder, EncoderDecoderConfig, StackConfig
 
+_EXTRAS = ("apps", "report", "serve", "onnx", "sweep", "cluster", "track", "lora", "data")
+
 
 class Check(NamedTuple):
     """The difference between two ways of computing the same numbers."""
@@ -45,7 +47,7 @@ def extras() -> dict[str, list[str]]:
     missing: dict[str, list[str]] = {}
     for line in requires("askew") or []:
         requirement = Requirement(line)
-        for extra in ("apps", "report", "serve", "onnx", "sweep", "cluster", "track", "data"):
+        for extra in _EXTRAS:
             if requirement.marker is None or not requirement.marker.evaluate({"extra": extra}):
                 continue
             absent = missing.setdefault(extra, [])

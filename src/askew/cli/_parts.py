@@ -1,7 +1,8 @@
-"""The command `askew parts`: show which parameters would be trained at which rate."""
+"""The command `askew parts`: show which parameters would be trained, how and at which rate."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -9,6 +10,9 @@ from askew._files import to_json
 from askew.cli._exits import exit_on_user_error
 from askew.cli._options import Json
 from askew.cli._streams import show
+
+T = TypeVar("T")
+_ROLES = ("hidden_matrices", "embeddings", "heads", "norms_and_biases")
 
 
 def parts_command(
@@ -25,6 +29,21 @@ def parts_command(
             "part is the sub-module of its name. May be repeated; the first match wins.",
         ),
     ] = None,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--role",
+            help="PART=ROLE, what its parameters are in the model: hidden_matrices, embeddings, "
+            "heads or norms_and_biases. May be repeated.",
+        ),
+    ] = None,
+    base: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--base",
+            help="PART=ALGORITHM, e.g. matrices=muon; adamw for the other parts. May be repeated.",
+        ),
+    ] = None,
     rest: Annotated[
         str | None, typer.Option(help="Name of the part of all parameters that no rule matches.")
     ] = None,
@@ -39,17 +58,22 @@ def parts_command(
     with exit_on_user_error():
         if names and as_json:
             raise ValueError("parts: --names must be left out with --json, which has all names")
+        from askew import optim
         from askew.models import build_on_meta
-        from askew.optim import parts_table
 
         rates = {part: _rate(part, text) for part, text in map(_assigned, lr)}
-        rules: dict[str, list[str]] = {}
+        roles = {name: getattr(optim, name) for name in _ROLES}
+        rules: dict[str, list] = {}
         for part, pattern in map(_assigned, rule or []):
             rules.setdefault(part, []).append(pattern)
+        for part, name in map(_assigned, role or []):
+            rules.setdefault(part, []).append(_named(roles, "role", part, name))
         for part in rates:
             if part != rest:
                 rules.setdefault(part, [part])
-        table = parts_table(build_on_meta(folder), rules, rates, rest=rest)
+        pairs = map(_assigned, base or [])
+        bases = {part: _named(optim.ALGORITHMS, "base", part, name) for part, name in pairs}
+        table = optim.parts_table(build_on_meta(folder), rules, rates, rest=rest, bases=bases)
     if as_json:
         show(to_json([row._asdict() for row in table.rows]))
         return
@@ -65,6 +89,12 @@ def _assigned(text: str) -> tuple[str, str]:
     if not (part and equals and value):
         raise ValueError(f"parts: must be PART=VALUE; got {text!r}")
     return part, value
+
+
+def _named(known: Mapping[str, T], option: str, part: str, name: str) -> T:
+    if name not in known:
+        raise ValueError(f"parts: {option} must be {', '.join(known)}; got {part}={name}")
+    return known[name]
 
 
 def _rate(part: str, text: str) -> float:

@@ -8,10 +8,12 @@ from operator import index
 from typing import NamedTuple
 
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import AdamW, Optimizer
 
 from askew._check import require
+from askew.optim._bases import check_matrices
 from askew.optim._groups import parameter_groups
+from askew.optim._mixed import algorithm
 from askew.optim._optimizer import current_rate, named_groups
 from askew.optim._rules import Rule
 from askew.optim._scheduler import AsymmetricScheduler
@@ -19,6 +21,7 @@ from askew.optim._schedules import schedule_text
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 40
+_NUMBERS = ("tensors", "parameters", "rate", "decay")
 
 
 class PartRow(NamedTuple):
@@ -32,6 +35,7 @@ class PartRow(NamedTuple):
         weight_decay: None if the optimizer has none.
         schedule: The schedule in words, "" without one.
         names: All names of each tensor, several if it is tied.
+        algorithm: Name of the class that steps it, "" if none is known.
 
     Example:
         >>> parts_table(nn.Linear(3, 2), {"all": ["**"]}, {"all": 1e-3}).rows[0].parameters
@@ -45,6 +49,7 @@ class PartRow(NamedTuple):
     weight_decay: float | None
     schedule: str
     names: tuple[tuple[str, ...], ...]
+    algorithm: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +72,12 @@ class PartsTable:
     rows: tuple[PartRow, ...]
 
     def __str__(self) -> str:
-        head = ("part", "tensors", "parameters", "rate", "decay", "schedule")
+        known = any(row.algorithm for row in self.rows)
+        head = ("part", *(["algorithm"] if known else []), *_NUMBERS, "schedule")
         lines = [
             (
                 row.part,
+                *([row.algorithm] if known else []),
                 str(row.tensors),
                 f"{row.parameters:,}",
                 f"{row.lr:.3g}",
@@ -80,7 +87,9 @@ class PartsTable:
             for row in self.rows
         ]
         total = sum(row.tensors for row in self.rows), sum(row.parameters for row in self.rows)
-        return _columns([head, *lines, ("total", str(total[0]), f"{total[1]:,}", "", "", "")])
+        names = ("total", "") if known else ("total",)
+        last = (*names, str(total[0]), f"{total[1]:,}", "", "", "")
+        return _columns([head, *lines, last], left=len(names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +121,7 @@ class RatesTable:
 
 
 def describe(optimizer: Optimizer, scheduler: AsymmetricScheduler | None = None) -> PartsTable:
-    """List every part: tensors, parameters, current rate, decay, schedule, and all names.
+    """List every part: algorithm, tensors, parameters, rate, decay, schedule, and all names.
 
     Args:
         optimizer: An optimizer with named parts.
@@ -129,14 +138,16 @@ def describe(optimizer: Optimizer, scheduler: AsymmetricScheduler | None = None)
         >>> from askew.optim import AsymmetricOptimizer
         >>> optimizer = AsymmetricOptimizer(torch.nn.Linear(2, 1), {"weight": 0.1, "bias": 0.2})
         >>> print(describe(optimizer))
-        part    tensors  parameters  rate  decay  schedule
-        weight        1           2   0.1   0.01
-        bias          1           1   0.2   0.01
-        total         2           3
+        part    algorithm  tensors  parameters  rate  decay  schedule
+        weight  AdamW            1           2   0.1   0.01
+        bias    AdamW            1           1   0.2   0.01
+        total                    2           3
     """
     schedules = {} if scheduler is None else _unwrapped(scheduler).schedules
     texts = {part: schedule_text(schedule) for part, schedule in schedules.items()}
-    return _table([group for _, group in named_groups(optimizer, "describe")], texts)
+    groups = [group for _, group in named_groups(optimizer, "describe")]
+    only = algorithm(optimizer).__name__
+    return _table(groups, texts, [group.get("base", only) for group in groups])
 
 
 def parts_table(
@@ -145,6 +156,7 @@ def parts_table(
     rates: Mapping[str, float],
     *,
     rest: str | None = None,
+    bases: Mapping[str, type[Optimizer]] | None = None,
 ) -> PartsTable:
     """List which parameters would be trained at which rate, without making an optimizer.
 
@@ -153,12 +165,15 @@ def parts_table(
         rules: The rule of each part.
         rates: The rate of each part, including that of `rest`.
         rest: Name of a part for all parameters that no rule matches.
+        bases: The algorithm of each part; AdamW for those left out. Without any, the table has
+            no algorithms.
 
     Returns:
         A printable table.
 
     Raises:
-        ValueError: If the parts do not cover the model exactly, or one has no rate or no rule.
+        ValueError: If the parts do not cover the model exactly, one has no rate or no rule, or
+            an algorithm for matrices alone has other parameters.
 
     Example:
         >>> rates = {"slope": 0.1, "other": 0.2}
@@ -167,15 +182,23 @@ def parts_table(
         [('slope', 0.1), ('other', 0.2)]
     """
     known = [*rules, *([] if rest is None else [rest])]
-    unknown = [part for part in rates if part not in known]
-    require(
-        not unknown,
-        f"parts_table: every rate needs a rule; got rates of {', '.join(unknown)} without one",
-    )
+    for given, name in ((rates, "rate"), (bases or {}, "algorithm")):
+        unknown = [part for part in given if part not in known]
+        require(
+            not unknown,
+            f"parts_table: every {name} needs a rule; got {name}s of {', '.join(unknown)} "
+            "without one",
+        )
     parts = {part: {"where": rule} for part, rule in rules.items()}
     parts |= {} if rest is None else {rest: {}}
     parts = {part: options | _rate_of(rates, part) for part, options in parts.items()}
-    return _table(parameter_groups(model, parts, rest=rest), {})
+    groups = parameter_groups(model, parts, rest=rest)
+    if not bases:
+        return _table(groups, {}, [""] * len(groups))
+    chosen = [bases.get(str(group["part"]), AdamW) for group in groups]
+    for base, group in zip(chosen, groups, strict=True):
+        check_matrices(base, [group])
+    return _table(groups, {}, [base.__name__ for base in chosen])
 
 
 def preview(scheduler: AsymmetricScheduler, steps: int | Sequence[int]) -> RatesTable:
@@ -222,9 +245,11 @@ def _rate_of(rates: Mapping[str, float], part: str) -> dict[str, float]:
     return {"lr": rates[part]} if part in rates else {}
 
 
-def _table(groups: Sequence[Mapping], schedules: Mapping[str, str]) -> PartsTable:
+def _table(
+    groups: Sequence[Mapping], schedules: Mapping[str, str], algorithms: Sequence[str]
+) -> PartsTable:
     rows = []
-    for group in groups:
+    for group, algorithm_name in zip(groups, algorithms, strict=True):
         names = group.get("param_names", [])
         aliases = group.get("aliases", {})
         rows.append(
@@ -236,18 +261,19 @@ def _table(groups: Sequence[Mapping], schedules: Mapping[str, str]) -> PartsTabl
                 group.get("weight_decay"),
                 schedules.get(group["part"], ""),
                 tuple((name, *aliases.get(name, ())) for name in names),
+                algorithm_name,
             )
         )
     return PartsTable(tuple(rows))
 
 
-def _columns(lines: Sequence[Sequence[str]]) -> str:
-    """Align columns: the first and the last to the left, the others to the right."""
+def _columns(lines: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    """Align columns: the first ones and the last to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     last = len(widths) - 1
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if i in (0, last) else cell.rjust(width)
+            cell.ljust(width) if i < left or i == last else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines

@@ -137,6 +137,11 @@ def layerwise_parts(
 def _options(part: str, settings: PartSettings) -> dict:
     """Copy the settings of a part as a mapping."""
     if isinstance(settings, Mapping):
+        require(
+            "base" not in settings,
+            "parameter_groups: groups have no algorithm of their own; "
+            f"got part {part!r} with base. Make an AsymmetricOptimizer",
+        )
         return {name: plain_option(option) for name, option in settings.items()}
     if isinstance(settings, bool) or not isinstance(settings, (Real, Tensor)):
         raise TypeError(

@@ -1,9 +1,7 @@
-"""One optimizer whose parts have their own rates, with their names in its state."""
+"""One optimizer whose parts have their own rates and algorithms, with names in its state."""
 
 import copy
-import inspect
 from collections.abc import Mapping
-from difflib import get_close_matches
 from functools import cache
 
 import torch
@@ -11,12 +9,19 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from askew._check import require
+from askew.optim._bases import (
+    can_fuse,
+    check_base,
+    check_options,
+    default_rate,
+    has_tensors,
+    takes_any,
+)
 from askew.optim._fused import can_run_fused
 from askew.optim._groups import PartSettings, parameter_groups, plain_option
+from askew.optim._mixed import Mixed, lift_options, names_of, split_bases
 from askew.optim._rules import Rule
-
-_FUSED_BASES = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
-_FUSED_DEVICES = {"cpu", "cuda", "mps", "xpu"}
+from askew.optim._states import compare_states
 
 
 class AsymmetricOptimizer(Optimizer):
@@ -27,20 +32,27 @@ class AsymmetricOptimizer(Optimizer):
     wherever an `AdamW` can, and its step is that of `base`. One part with one rate is bit for
     bit the AdamW with the same `fused`.
 
+    A part may have an algorithm of its own: `base` among its settings. The step is then bit for
+    bit that of one optimizer for each algorithm, on its parameters alone. There is still one
+    optimizer, with one list of groups and one state; it is an instance of no `base`.
+
     Under Adam only a rate changes how fast a part learns: a factor on its loss or gradient is
     divided out again. Decoupled weight decay is multiplied by the part's rate.
 
     Args:
         model: The model.
-        parts: For each part's name its rate or settings, as in `parameter_groups`.
+        parts: For each part's name its rate or settings, as in `parameter_groups`. Settings may
+            have `base`, a class of optimizer, beside the options of that class. It must step
+            without a closure. Muon takes matrices alone: see `hidden_matrices`.
         rest: Name of a part for all parameters that no rule matches.
         lr: Base rate. A part without `lr` has this rate times its `multiplier`.
         no_decay: A rule for the parameters whose weight decay is 0; none by default.
-        base: The class of the optimizer. It must read the rate of each group: an Adafactor with
-            `relative_step=True`, which computes its own rate, and a base without `lr` are refused.
-        settings: Keyword arguments of `base` for all parts, such as `betas`. Adam, AdamW and
-            SGD run fused where device, dtype and memory layout allow it, unless `fused`,
-            `foreach` or `differentiable` is set here.
+        base: The class of the optimizer, for parts that name none. It must read the rate of each
+            group: an Adafactor with `relative_step=True`, which computes its own rate, and a base
+            without `lr` are refused.
+        settings: Keyword arguments of `base` for all parts that have it, such as `betas`. Adam,
+            AdamW and SGD run fused where device, dtype and memory layout allow it, unless
+            `fused`, `foreach` or `differentiable` is set.
 
     Raises:
         ValueError: If the parts do not cover the model exactly, or a name or number is wrong.
@@ -60,8 +72,15 @@ class AsymmetricOptimizer(Optimizer):
         >>> optimizer = AsymmetricOptimizer(model, {"encoder": 1e-4, "head": 1e-2})
         >>> isinstance(optimizer, torch.optim.AdamW), part_rates(optimizer)
         (True, {'encoder': 0.0001, 'head': 0.01})
+        >>> from askew.optim import hidden_matrices
+        >>> matrices = {"where": hidden_matrices, "base": torch.optim.Muon, "lr": 0.02}
+        >>> model = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 4), nn.Linear(4, 9))
+        >>> both = AsymmetricOptimizer(model, {"matrices": matrices, "rest": 3e-4}, rest="rest")
+        >>> [(group["part"], group["base"]) for group in both.param_groups]
+        [('matrices', 'Muon'), ('rest', 'AdamW')]
 
     References:
+        Muon is Scalable for LLM Training, 2025, arXiv:2502.16982 (Muon for matrices, AdamW beside).
         LoRA+, 2024, arXiv:2402.12354 (a `multiplier` of 16 for the second factor).
     """
 
@@ -78,19 +97,54 @@ class AsymmetricOptimizer(Optimizer):
         base: type[Optimizer] = torch.optim.AdamW,
         settings: Mapping[str, object] | None = None,
     ) -> None:
-        if not (isinstance(base, type) and issubclass(base, Optimizer)):
-            raise TypeError(f"AsymmetricOptimizer: base must be a class of optimizer; got {base!r}")
-        options: dict = {n: plain_option(option) for n, option in (settings or {}).items()}
+        check_base(base)
+        bases, parts = split_bases(parts, rest, base)
         groups = parameter_groups(model, parts, rest=rest, lr=lr, no_decay=no_decay)
-        _check_options(base, options, groups)
-        options |= _default_rate(base, lr, groups)
-        if _can_fuse(base, options, model):
+        options = {name: plain_option(option) for name, option in (settings or {}).items()}
+        shares: dict[type[Optimizer], list[dict]] = {}
+        for group in groups:
+            shares.setdefault(bases[str(group["part"])], []).append(group)
+        require(
+            base in shares or not options,
+            f"AsymmetricOptimizer: settings are options of base; got {', '.join(options)} for "
+            f"{base.__name__}, which no part has. Put them into the parts",
+        )
+        if len(shares) == 1:
+            (only,) = shares
+            self._start(only, groups, options if only is base else None, model, lr)
+            return
+        members: dict[str, Optimizer] = {}
+        for (one, share), name in zip(shares.items(), names_of(shares), strict=True):
+            member = members[name] = object.__new__(AsymmetricOptimizer)
+            member._start(one, share, options if one is base else None, model, lr)
+            for group in share:
+                group["base"] = name
+        self.__class__ = _with_parts(type(self), Mixed)
+        # pyrefly: ignore[bad-argument-type]  the class is one of those now
+        Mixed.__init__(self, groups, members, base)
+        self._choose_kernels()
+
+    def _start(
+        self,
+        base: type[Optimizer],
+        groups: list[dict],
+        settings: dict | None,
+        model: nn.Module,
+        lr: float | Tensor | None,
+    ) -> None:
+        """Become a `base` that compares names when it loads.
+
+        Without settings, those on which all groups agree are passed to its constructor.
+        """
+        check_options(base, settings or {}, groups)
+        options: dict = lift_options(groups) if settings is None else settings
+        options |= default_rate(base, lr, groups)
+        if can_fuse(base, options, model, groups):
             options["fused"] = True
-        # From here on the instance is a `base` that compares names when it loads.
         self.__class__ = _with_parts(type(self), base)
         base.__init__(self, groups, **options)
         require(
-            "lr" in self.defaults or _takes_any(base),
+            "lr" in self.defaults or takes_any(base),
             f"AsymmetricOptimizer: base must read the rate of a part as lr; got {base.__name__}, "
             f"whose groups have {', '.join(self.defaults)}",
         )
@@ -150,6 +204,13 @@ class AsymmetricOptimizer(Optimizer):
 
     def _complete(self, group: dict) -> None:
         """Name the part and the parameters of a group in place, as PyTorch sets its defaults."""
+        if self._made_from[1] is not Mixed and "base" in group:
+            require(
+                group["base"] is self._made_from[1],
+                "AsymmetricOptimizer: the algorithm of an added group must be that of the "
+                f"optimizer, {self._made_from[1].__name__}; got base {group['base']!r}",
+            )
+            del group["base"]
         params = group["params"]
         params = group["params"] = [params] if isinstance(params, Tensor) else list(params)
         name = f"group {len(self.param_groups)}"
@@ -163,9 +224,7 @@ class AsymmetricOptimizer(Optimizer):
         for option in self.defaults.keys() & group.keys() - {"lr"}:
             group[option] = plain_option(group[option])
         tensors = [one[1] if isinstance(one, tuple) else one for one in params]
-        fits = all(map(torch.is_floating_point, tensors)) and not _has_tensors(
-            self.defaults | group
-        )
+        fits = all(map(torch.is_floating_point, tensors)) and not has_tensors(self.defaults | group)
         if self.defaults.get("fused") and not fits:
             group.setdefault("fused", None)
 
@@ -180,7 +239,7 @@ class AsymmetricOptimizer(Optimizer):
         """
         # As the last hook it sees a state that the hooks of the user have adapted.
         handle = self.register_load_state_dict_pre_hook(
-            lambda _, state: _compare(self.param_groups, state["param_groups"])
+            lambda _, state: compare_states(self.param_groups, state["param_groups"])
         )
         try:
             super().load_state_dict(state_dict)
@@ -239,39 +298,6 @@ def _empty(kind: type, base: type[Optimizer]) -> AsymmetricOptimizer:
     return object.__new__(_with_parts(kind, base))
 
 
-def _check_options(
-    base: type[Optimizer], settings: Mapping[str, object], groups: list[dict[str, object]]
-) -> None:
-    parameters = inspect.signature(base).parameters
-    # Adafactor in transformers and its relatives call it so; the rate of a group is then ignored.
-    relative = "relative_step" in parameters and parameters["relative_step"].default
-    for options in ({**settings, **group} for group in groups):
-        require(
-            not options.get("relative_step", relative),
-            f"AsymmetricOptimizer: base must use the rate of each part; got {base.__name__} with "
-            "relative_step True, which computes a rate of its own. "
-            "Pass settings={'relative_step': False}",
-        )
-    require(
-        "lr" not in settings,
-        f"AsymmetricOptimizer: settings must be options of {base.__name__}; got 'lr'. "
-        "Pass the rate as lr=, or in parts",
-    )
-    if _takes_any(base):
-        return
-    known = set(parameters) - {"params", "lr"}
-    ours = {"params", "param_names", "part", "lr", "aliases"}
-    places = dict.fromkeys(settings, "settings")
-    places |= {name: f"part {g['part']!r}" for g in groups for name in g if name not in ours}
-    for name, where in places.items():
-        close = get_close_matches(name, known, n=1)
-        require(
-            name in known,
-            f"AsymmetricOptimizer: {where} must be options of {base.__name__}; got {name!r}. "
-            + (f"Did you mean {close[0]!r}?" if close else f"It takes {', '.join(sorted(known))}"),
-        )
-
-
 def _before_step(optimizer: AsymmetricOptimizer, *_: object) -> None:
     """Leave the kernel to the compiler in a compiled step."""
     _after_step(optimizer)  # if the last step ended in an error
@@ -285,78 +311,3 @@ def _after_step(optimizer: AsymmetricOptimizer, *_: object) -> None:
     for group in optimizer._unfused:
         group["fused"] = True
     optimizer._unfused.clear()
-
-
-def _has_tensors(options: Mapping[str, object]) -> bool:
-    """Whether an option besides the rate is a tensor, which fused kernels do not take."""
-    return any(
-        isinstance(value, Tensor)
-        for name, option in options.items()
-        if name not in ("lr", "initial_lr", "params")
-        for value in (option if isinstance(option, tuple) else (option,))
-    )
-
-
-def _takes_any(base: type[Optimizer]) -> bool:
-    """Whether the options of a base cannot be known, since it passes them on."""
-    return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(base).parameters.values())
-
-
-def _default_rate(
-    base: type[Optimizer], lr: float | Tensor | None, groups: list[dict]
-) -> dict[str, object]:
-    """Return `lr` as `base` needs it; every group has its own, so it holds for added ones only."""
-    parameter = inspect.signature(base).parameters.get("lr")
-    if parameter is None:
-        return {}
-    if lr is None and parameter.default in (None, parameter.empty):
-        return {"lr": max(group["lr"] for group in groups)}
-    return {} if lr is None else {"lr": lr}
-
-
-def _can_fuse(base: type[Optimizer], settings: Mapping[str, object], model: nn.Module) -> bool:
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return (
-        issubclass(base, _FUSED_BASES)
-        and "fused" in inspect.signature(base).parameters
-        and not {"fused", "foreach", "differentiable"} & set(settings)
-        and all(p.is_floating_point() and p.device.type in _FUSED_DEVICES for p in trained)
-        # A sparse embedding's gradient is sparse, which fused kernels do not take.
-        and not any(getattr(module, "sparse", False) is True for module in model.modules())
-    )
-
-
-def _compare(here: list[dict], there: list[dict]) -> None:
-    """Raise an error if a part or a parameter is missing, added or moved in a state."""
-    require(
-        all("part" in group and "param_names" in group for group in there),
-        "AsymmetricOptimizer.load_state_dict: the state must name its parts and parameters; "
-        "got one without names, as another optimizer writes it",
-    )
-    ours = [(group["part"], name) for group in here for name in group["param_names"]]
-    theirs = [(group["part"], name) for group in there for name in group["param_names"]]
-    shapes = [len(group["params"]) for group in here] == [len(group["params"]) for group in there]
-    if ours == theirs and shapes:
-        return
-    raise ValueError(
-        "AsymmetricOptimizer.load_state_dict: the state must have the same parameters in the "
-        f"same parts and order; got {_difference(ours, theirs)}"
-    )
-
-
-def _difference(ours: list[tuple[str, str]], theirs: list[tuple[str, str]]) -> str:
-    here, there = ({name: part for part, name in pairs} for pairs in (ours, theirs))
-    differences = [f"{name} missing" for name in here if name not in there]
-    differences += [f"{name} unknown here" for name in there if name not in here]
-    differences += [
-        f"{name} of part {there[name]!r}, here {part!r}"
-        for name, part in here.items()
-        if name in there and there[name] != part
-    ]
-    if not differences:
-        moved = [(one, two) for one, two in zip(ours, theirs, strict=True) if one != two]
-        differences = [f"{two[1]} where here is {one[1]}" for one, two in moved]
-    if not differences:
-        differences = ["another split into decayed and not decayed"]
-    more = f" and {len(differences) - 6} more" if len(differences) > 6 else ""
-    return ", ".join(differences[:6]) + more

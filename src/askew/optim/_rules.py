@@ -1,7 +1,7 @@
-"""Rules that select parameters: a module, a path, or a pattern on whole path segments."""
+"""Rules that select parameters: a module, a path, a pattern, or a function of the model."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from torch import nn
@@ -10,7 +10,8 @@ from torch import nn
 _WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 _WILDCARD = re.compile(r"(\*+|\?|\[[^\]]+\])")
 
-Rule = nn.Module | str | Sequence[nn.Module | str]
+Selection = Callable[[nn.Module], Iterable[nn.Parameter]]
+Rule = nn.Module | str | Selection | Sequence[nn.Module | str | Selection]
 
 
 class NamedParameter(NamedTuple):
@@ -21,14 +22,17 @@ class NamedParameter(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """One module, path or pattern of a rule: its text for messages, and what it matches."""
+    """One member of a rule: its text for messages, and what it matches."""
 
     text: str
     expression: re.Pattern[str] | None
     paths: tuple[str, ...]
+    selected: frozenset[nn.Parameter] | None = None
 
     def matches(self, parameter: NamedParameter) -> bool:
-        """Whether any name of the parameter matches."""
+        """Whether the parameter was selected, or any name of it matches."""
+        if self.selected is not None:
+            return parameter.parameter in self.selected
         if self.expression is not None:
             return any(self.expression.fullmatch(f"{name}.") for name in parameter.names)
         return any(inside(name, path) for name in parameter.names for path in self.paths)
@@ -69,17 +73,17 @@ def claims_of(model: nn.Module, rule: Rule, *, where: str) -> list[Claim]:
 
     Args:
         model: The model in which modules and paths are looked up.
-        rule: A module, a path or pattern, or a list of those.
+        rule: A module, a path or pattern, a function of the model, or a list of those.
         where: Name of the rule in messages.
 
     Returns:
-        One claim for each module, path or pattern; a module that is not in the model has no paths.
+        One claim for each member of the rule; a module that is not in the model has no paths.
 
     Raises:
-        TypeError: If the rule is of another type.
-        ValueError: If a pattern has an empty segment.
+        TypeError: If the rule is of another type, or a function returns no parameters.
+        ValueError: If a pattern has an empty segment, or a function returns a foreign parameter.
     """
-    if isinstance(rule, (nn.Module, str)):
+    if isinstance(rule, (nn.Module, str)) or callable(rule):
         rule = [rule]
     if not isinstance(rule, Sequence):
         raise TypeError(_wrong_kind(where, rule))
@@ -88,6 +92,8 @@ def claims_of(model: nn.Module, rule: Rule, *, where: str) -> list[Claim]:
 
 
 def _claims(modules: list[tuple[str, nn.Module]], member: object, where: str) -> list[Claim]:
+    if callable(member) and not isinstance(member, nn.Module):
+        return [_selected(modules[0][1], member, where)]
     if isinstance(member, nn.Module):
         member = unwrapped(member)
         paths = tuple(path for path, module in modules if unwrapped(module) is member)
@@ -98,14 +104,35 @@ def _claims(modules: list[tuple[str, nn.Module]], member: object, where: str) ->
         return [Claim(f"a {type(member).__name__} that is not in the model", None, ())]
     if not isinstance(member, str):
         raise TypeError(_wrong_kind(where, member))
-    if _WILDCARD.search(member):
-        return [Claim(repr(member), _expression(member, where), ())]
-    if any(path == member for path, _ in modules if path):
+    if not _WILDCARD.search(member) and any(path == member for path, _ in modules if path):
         return [Claim(repr(member), None, (member,))]
-    return [Claim(repr(member), re.compile(re.escape(f"{member}.")), ())]
+    return [Claim(repr(member), expression_of(member, where), ())]
 
 
-def _expression(pattern: str, where: str) -> re.Pattern[str]:
+def _selected(model: nn.Module, function: Selection, where: str) -> Claim:
+    """Ask a function for its parameters, and check that they are the model's."""
+    name = getattr(function, "__name__", type(function).__name__)
+    found = function(model)
+    selected = tuple(found) if isinstance(found, Iterable) else (found,)
+    if not all(isinstance(parameter, nn.Parameter) for parameter in selected):
+        wrong = next(one for one in selected if not isinstance(one, nn.Parameter))
+        raise TypeError(
+            f"partition_parameters: the function of a rule must return parameters; got {where} "
+            f"{name} with {type(wrong).__name__}"
+        )
+    foreign = set(selected) - set(model.parameters())
+    if foreign:
+        raise ValueError(
+            "partition_parameters: the function of a rule must return parameters of the model; "
+            f"got {where} {name} with {len(foreign)} of another"
+        )
+    return Claim(name, None, (), frozenset(selected))
+
+
+def expression_of(pattern: str, where: str) -> re.Pattern[str]:
+    """Translate a name or a pattern; what it gives matches a whole name with a dot after it."""
+    if not _WILDCARD.search(pattern):
+        return re.compile(re.escape(f"{pattern}."))
     segments = pattern.split(".")
     if not all(segments):
         raise ValueError(
@@ -135,6 +162,6 @@ def _translated(piece: str) -> str:
 
 def _wrong_kind(where: str, rule: object) -> str:
     return (
-        "partition_parameters: a rule must be a module, a path, a pattern or a list of those; "
-        f"got {where} {type(rule).__name__}"
+        "partition_parameters: a rule must be a module, a path, a pattern, a function of the model "
+        f"or a list of those; got {where} {type(rule).__name__}"
     )

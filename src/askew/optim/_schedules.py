@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from operator import index
+from typing import Literal
 
 from askew._check import require
 
@@ -165,10 +166,18 @@ def inverse_sqrt(timescale: int) -> Schedule:
     return partial(_inverse_sqrt, timescale=timescale)
 
 
-def wsd(steps: int, *, decay: float = 0.4, end: float = 0.0) -> Schedule:
-    r"""Stay stable, then fall linearly in the last part of the training.
+def wsd(
+    steps: int,
+    *,
+    decay: float = 0.4,
+    end: float = 0.0,
+    shape: Literal["linear", "sqrt"] = "linear",
+) -> Schedule:
+    r"""Stay stable, then fall in the last part of the training.
 
-    .. math:: m(t) = 1 - (1 - e)\,\frac{\max(0,\;t - (1 - d)\,T)}{d\,T}
+    .. math::
+        m(t) = 1 - (1 - e)\,u^p, \qquad u = \frac{\max(0,\;t - (1 - d)\,T)}{d\,T}, \qquad
+        p = 1 \text{ or } \tfrac12
 
     With `warmup` before it this is warm-up, stable, decay. Up to its decay it does not depend on
     the length of the training, so that a short training is the beginning of a longer one.
@@ -177,17 +186,20 @@ def wsd(steps: int, *, decay: float = 0.4, end: float = 0.0) -> Schedule:
         steps: Length T of the training, warm-up left out, >= 1.
         decay: Share d of the steps in which the rate falls, in (0, 1]; 1 is `linear`.
         end: Last multiplier e, >= 0.
+        shape: "linear" falls with the power p = 1, "sqrt" with 1/2: fast at first.
 
     Returns:
         A function from a step to a multiplier.
 
     Raises:
-        ValueError: If a number is out of range.
+        ValueError: If a number is out of range, or the shape is not known.
 
     Example:
         >>> rate = wsd(100)
         >>> rate(60), rate(80), rate(100)
         (1.0, 0.5, 0.0)
+        >>> wsd(100, shape="sqrt")(70)
+        0.5
 
     References:
         MiniCPM, 2024, arXiv:2404.06395. Scaling Laws and Compute-Optimal Training Beyond Fixed
@@ -196,10 +208,15 @@ def wsd(steps: int, *, decay: float = 0.4, end: float = 0.0) -> Schedule:
     steps = _steps("wsd", "steps", steps)
     require(0 < decay <= 1, f"wsd: decay must be in (0, 1]; got decay {decay}")
     _check_number("wsd", "end", end)
+    require(
+        shape in ("linear", "sqrt"), f"wsd: shape must be 'linear' or 'sqrt'; got shape {shape!r}"
+    )
     falling = max(1, round(decay * steps))
-    if falling == steps:
-        return linear(steps, end=end)
-    return join(constant(), linear(falling, end=end), at=[steps - falling])
+    if shape == "linear":
+        fall = linear(falling, end=end)
+    else:
+        fall = partial(_root, steps=falling, end=float(end))
+    return fall if falling == steps else join(constant(), fall, at=[steps - falling])
 
 
 def join(*schedules: Schedule, at: Sequence[int]) -> Schedule:
@@ -283,6 +300,11 @@ def _cosine(step: int, *, steps: int, end: float) -> float:
 def _linear(step: int, *, steps: int, end: float) -> float:
     share = min(step, steps) / steps
     return (1.0 - share) + share * end  # exactly `end` at share 1, unlike 1 - share * (1 - end)
+
+
+def _root(step: int, *, steps: int, end: float) -> float:
+    share = math.sqrt(min(step, steps) / steps)
+    return (1.0 - share) + share * end
 
 
 def _step_decay(step: int, *, every: int, factor: float) -> float:
