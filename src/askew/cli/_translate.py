@@ -107,7 +107,6 @@ def translate_command(
             raise ValueError(f"translate: --show-attention needs --engine torch; got {engine}")
         if engine == "auto" and (sample or show_attention is not None):
             engine = "torch"
-        translator = _translator(folder, engine, batch_size, threads, quiet=quiet)
         reads = [folder] if file is None else [folder, file]
         if out is not None:
             check_output(out, caller="translate", reads=reads)
@@ -119,6 +118,7 @@ def translate_command(
                 reads=[*reads, *written],
                 option="--show-attention",
             )
+        translator = _translator(folder, engine, batch_size, threads, quiet=quiet)
     if file is not None and out is not None and catalogue:
         _translate_catalogue(translator, decoding, file, out)
         return

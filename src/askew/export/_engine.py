@@ -18,6 +18,10 @@ class Prepared(NamedTuple):
         engine: "ctranslate2" or "torch".
         folder: What `Translator.from_pretrained` takes.
         reason: Why it is "torch"; "" for "ctranslate2".
+
+    Example:
+        >>> Prepared("torch", Path("model"), "ctranslate2 is not installed").engine
+        'torch'
     """
 
     engine: str

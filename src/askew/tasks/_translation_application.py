@@ -236,20 +236,26 @@ def score(
         "evaluate: length_penalty needs beams above 1; "
         f"got length_penalty {options.length_penalty}, beams {options.beams}",
     )
-    engine, notes = options.engine, []
+    engine, reason = options.engine, ""
     if engine == "auto":
         engine, folder, reason = prepare_engine(folder)
-        notes = [f"engine {engine}{f', since {reason}' if reason else ''}"]
     translator = Translator.from_pretrained(
         folder, batch_size=options.batch_size, engine=engine, threads=options.threads
     )
-    if options.bleu_tokenizer is None and (note := tokenizer_note(pairs.targets)):
-        notes.append(note)
-    return notes, lambda progress: _scored(translator, pairs, decoding, scores, progress)
+    note = tokenizer_note(pairs.targets) if options.bleu_tokenizer is None else ""
+    served = f"{engine}, since {reason}" if reason else engine
+    return [note] if note else [], lambda progress: _scored(
+        translator, pairs, decoding, scores, served, progress
+    )
 
 
 def _scored(
-    translator: "Translator", pairs: Any, decoding: Any, scores: Any, progress: "Progress"
+    translator: "Translator",
+    pairs: Any,
+    decoding: Any,
+    scores: Any,
+    engine: str,
+    progress: "Progress",
 ) -> Scored:
     from askew.tasks._evaluate import evaluate_translator
 
@@ -265,8 +271,8 @@ def _scored(
     if kept["total"]:
         lines.append(f"placeholders and markup kept: {kept['kept']} of {kept['total']}")
         lines += [f"  {kind} {count} of {total}" for kind, (count, total) in kept["kinds"].items()]
-    lines.append(f"sentences per second: {results['sentences_per_second']:.3g}")
-    return Scored(translations, results, lines)
+    lines.append(f"sentences per second: {results['sentences_per_second']:.3g} ({engine})")
+    return Scored(translations, {**results, "engine": engine}, lines)
 
 
 TRAINING = Training(
