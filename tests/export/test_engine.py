@@ -11,6 +11,7 @@ from askew._files import file_sha256
 from askew._folders import FolderInUseError
 from askew.export import Prepared, _engine, export_ctranslate2, prepare_engine
 from askew.models import Translator
+from askew.text import ParallelText, save_tokenizers, train_tokenizers
 
 pytest.importorskip("ctranslate2")
 
@@ -79,3 +80,13 @@ def test_a_folder_that_another_process_holds_is_served_by_pytorch(tmp_path, monk
 
     monkeypatch.setattr(_engine, "one_writer", held)
     assert prepare_engine(tmp_path).reason == "another process is at work in the folder"
+
+
+def test_other_tokenizers_are_exported_again(tmp_path):
+    saved(tmp_path)
+    export = prepare_engine(tmp_path).folder
+    written = (export / "model.bin").stat().st_mtime_ns
+    words = ParallelText(["seven towns have seas"] * 4, ["sete cidades têm mares"] * 4)
+    save_tokenizers(train_tokenizers(words, vocab_size=280), tmp_path)
+    assert prepare_engine(tmp_path).engine == "ctranslate2"
+    assert (export / "model.bin").stat().st_mtime_ns > written

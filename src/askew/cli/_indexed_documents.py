@@ -40,6 +40,7 @@ def read_with_records(tops: Iterable[Path]) -> Documents:
         file.resolve(): {"top": str(top.resolve()), "sha256": file_sha256(file)}
         for top in tops
         for file in list_documents(top)
+        if file.is_file()  # reading refuses pipes and devices
     }
     pairs = read_document_files(tops) if tops else []
     records = {

@@ -7,6 +7,7 @@ from askew._files import file_sha256, read_json
 from askew._folders import FolderInUseError, one_writer
 from askew.export._ctranslate2 import export_ctranslate2
 from askew.export._files import MARK
+from askew.text import load_tokenizers
 
 _OWN = "engine"  # sub-folder; "ctranslate2" is the user's, who may have quantized it
 
@@ -56,11 +57,11 @@ def prepare_engine(folder: str | Path) -> Prepared:
     if (folder / MARK).is_file():
         return Prepared("ctranslate2", folder, "")
     weights = folder / "model.safetensors"
-    if not weights.is_file():
-        return Prepared("torch", folder, f"there is no {weights}")
+    if not (weights.is_file() and (folder / "config.json").is_file()):
+        return Prepared("torch", folder, f"{folder} is no model")
     fingerprint = file_sha256(weights)
     for export, is_whole in ((folder / "ctranslate2", _is_marked), (folder / _OWN, _is_sound)):
-        if is_whole(export, fingerprint):
+        if is_whole(export, fingerprint) and _has_tokenizers_of(export, folder):
             return Prepared("ctranslate2", export, "")
     try:
         # Two commands at once: the second one does not wait for the first.
@@ -81,6 +82,17 @@ def _is_marked(export: Path, fingerprint: str) -> bool:
         return False
     mark = read_json(export / MARK)
     return (mark.get("quantization"), mark.get("fingerprint")) == ("float32", fingerprint)
+
+
+def _has_tokenizers_of(export: Path, folder: Path) -> bool:
+    """Return whether an export reads and writes the words of the folder."""
+    try:
+        ours, theirs = (
+            [tokenizer.to_str() for tokenizer in load_tokenizers(one)] for one in (export, folder)
+        )
+    except ValueError:  # a damaged file, which loading then refuses
+        return False
+    return ours == theirs
 
 
 def _is_sound(export: Path, fingerprint: str) -> bool:
