@@ -15,6 +15,8 @@ from transformers import PreTrainedTokenizerFast, WhisperFeatureExtractor
 from askew.models import Seq2Seq, Translator, load_seq2seq, load_translation_model
 from askew.models._wav import read_wav
 from askew.tasks import Shrinking, Shrunk, prepare_shrinking, shrink_folder
+from askew.tasks._layers import Layer, LayerTable
+from askew.tasks._limited import Limited
 from askew.tasks._teacher_outputs import teacher_labels, worth_learning
 from askew.text import ParallelText, SplitText
 from askew.training import DistillationConfig
@@ -24,6 +26,7 @@ PAIRS = ParallelText(
     [f"{a} {b}" for a in WORDS for b in WORDS], [f"{b} {a}" for a in WORDS for b in WORDS]
 )
 TEXT = SplitText(PAIRS, PAIRS, ParallelText(PAIRS.sources[:5], PAIRS.targets[:5]))
+CUT = {"encoder": [0, 2], "decoder": [1]}
 TRAINING = DistillationConfig(steps=6, warmup_steps=1, evaluations=2, checkpoints=2)
 
 
@@ -84,6 +87,30 @@ def test_a_killed_run_ends_as_another(model, tmp_path):
     assert again._replace(latency_ratio=0, train_seconds=0) == whole._replace(
         latency_ratio=0, train_seconds=0
     )
+    one, other = (load_translation_model(tmp_path / name).state_dict() for name in ("out", "whole"))
+    assert all(torch.equal(weight, other[name]) for name, weight in one.items())
+
+
+def test_a_killed_run_under_a_limit_keeps_the_layers_that_were_chosen(model, tmp_path, monkeypatch):
+    shrinking = Shrinking(training=TRAINING, latency_ms=1e6)
+    chosen = Limited(LayerTable(1.0, 9.0, [Layer("decoder", 0, 2.0, 3.0)]), CUT, 6.0)
+    monkeypatch.setattr("askew.tasks._shrink.limit_layers", lambda *_: chosen)
+    whole = shrink_folder(model, tmp_path / "whole", shrinking, TEXT)
+    assert (whole.kept, whole.layers, whole.latency_ms) == (CUT, chosen.table, 6.0)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(name):
+        if name == "scoring the student":
+            raise Killed
+
+    with pytest.raises(Killed):
+        shrink_folder(model, tmp_path / "out", shrinking, TEXT, stage=kill)
+    monkeypatch.setattr("askew.tasks._shrink.limit_layers", pytest.fail)
+    again = shrink_folder(model, tmp_path / "out", shrinking, TEXT)
+    assert (again.kept, again.layers) == (whole.kept, whole.layers)
+    assert shrink_folder(model, tmp_path / "out", shrinking, TEXT) == again
     one, other = (load_translation_model(tmp_path / name).state_dict() for name in ("out", "whole"))
     assert all(torch.equal(weight, other[name]) for name, weight in one.items())
 

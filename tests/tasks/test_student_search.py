@@ -141,6 +141,8 @@ def test_a_search_tries_every_cut_once_and_what_it_found_is_taken(options, quick
     assert done.exit_code == 0, done.output
     results = json.loads(done.stdout)
     entry = results["search"]
+    again = CliRunner().invoke(app, list(map(str, [*call, "--quiet"])))
+    assert json.loads(again.stdout)["search"] == entry
     assert sorted(entry["exhausted"]) == ["asymmetric", "symmetric"]
     assert search_status(tmp_path / "out").exhausted == entry["exhausted"]
     task = TRANSLATION.search_setup(options(), {})
