@@ -16,6 +16,12 @@ from askew._files import existing_file
 
 T = TypeVar("T")
 
+ADDED = {"added": True}
+"""Metadata of a field that files of earlier versions lack: `to_dict` leaves out its default.
+
+What was stored before the field was there is then stored in the same form.
+"""
+
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _BARE_WORD = re.compile(r"[^\s\"'\[\]{}=#,][^\n\"'\[\]{}=#,]*")
 
@@ -147,7 +153,12 @@ def to_dict(config: object) -> dict[str, object]:
     Raises:
         TypeError: If a value has no plain form.
     """
-    return {field.name: _plain(getattr(config, field.name)) for field in _init_fields(config)}
+    values = ((field, getattr(config, field.name)) for field in _init_fields(config))
+    return {
+        field.name: _plain(value)
+        for field, value in values
+        if not (field.metadata == ADDED and value == field.default)
+    }
 
 
 def _init_fields(config: object) -> list[Field[Any]]:

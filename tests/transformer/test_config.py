@@ -15,7 +15,7 @@ SIDE = {"d_model": 8, "num_layers": 2, "num_heads": 2, "d_ff": 16}
         ({"num_heads": 3}, "d_model must be a multiple of num_heads; got d_model 8, num_heads 3"),
         ({"d_key": 5}, "d_key must be a multiple of num_heads; got d_key 5, num_heads 2"),
         ({"num_kv_heads": 4}, "num_kv_heads must divide num_heads; got num_kv_heads 4"),
-        ({"activation": "tanh"}, "activation must be relu or gelu; got activation 'tanh'"),
+        ({"activation": "tanh"}, "activation must be relu, gelu or swish; got activation 'tanh'"),
     ],
 )
 def test_stack_refuses(change, message):

@@ -4,6 +4,8 @@ The fields are called `encoder_stack` and `decoder_stack` because transformers e
 `PreTrainedConfig` in a field called `encoder` or `decoder`.
 """
 
+from typing import Any
+
 from askew._check import require
 from askew._config import load_config, to_dict
 from askew.models._foreign_sizes import derived_size, refuse_foreign_sizes
@@ -29,6 +31,7 @@ class AsymmetricTranslationConfig(ModelConfig):
         tie_embeddings: As in `EncoderDecoderConfig`.
         d_embedding: As in `EncoderDecoderConfig`.
         adapter: As in `EncoderDecoderConfig`.
+        output_bias: As in `EncoderDecoderConfig`.
         encoder_layers: Depth of the encoder, derived from `encoder_stack`.
         decoder_layers: Depth of the decoder, derived from `decoder_stack`; sizes the key/value
             cache.
@@ -59,6 +62,7 @@ class AsymmetricTranslationConfig(ModelConfig):
     tie_embeddings: str = "output"
     d_embedding: int | None = None
     adapter: str = "none"
+    output_bias: bool = False
     encoder_layers: int | None = None
     decoder_layers: int | None = None
     is_encoder_decoder: bool = True
@@ -123,6 +127,17 @@ class AsymmetricTranslationConfig(ModelConfig):
         """
         return self
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as transformers stores them, without an `output_bias` that is False.
+
+        Returns:
+            Values by name.
+        """
+        values = super().to_dict()
+        if not self.output_bias:  # files of earlier versions do not have it
+            values.pop("output_bias", None)
+        return values
+
     @classmethod
     def from_plain(cls, config: EncoderDecoderConfig) -> "AsymmetricTranslationConfig":
         """Wrap the configuration of the plain module.
@@ -141,6 +156,7 @@ class AsymmetricTranslationConfig(ModelConfig):
             tie_embeddings=config.tie_embeddings,
             d_embedding=config.d_embedding,
             adapter=config.adapter,
+            output_bias=config.output_bias,
             pad_token_id=config.padding_token,
         )
 
@@ -164,6 +180,7 @@ class AsymmetricTranslationConfig(ModelConfig):
                 "tie_embeddings": self.tie_embeddings,
                 "d_embedding": self.d_embedding,
                 "adapter": self.adapter,
+                "output_bias": self.output_bias,
                 "padding_token": self.pad_token_id,
             },
         )

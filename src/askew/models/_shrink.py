@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, TypeVar
 
 from accelerate import init_empty_weights
@@ -10,7 +10,10 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from askew._check import require
+from askew.models._activations import Batch, measure_activations
 from askew.models._families import SIDES, Family, family_of
+from askew.models._translation import AsymmetricTranslationModel
+from askew.models._widths import Widths, check_widths, narrowed
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 Keep = Literal["spread", "first", "last", "measured"] | Sequence[int]
@@ -47,14 +50,36 @@ def shrink(
     keep: Keep | Mapping[str, Keep] = "spread",
     loss: Callable[[PreTrainedModel], float] | None = None,
     on_removal: Callable[[Removal], None] | None = None,
+    encoder_width: int | None = None,
+    decoder_width: int | None = None,
+    encoder_heads: int | None = None,
+    decoder_heads: int | None = None,
+    encoder_ff: int | None = None,
+    decoder_ff: int | None = None,
+    batches: Iterable[Batch] | None = None,
 ) -> Model:
-    """Return a model of the same class with some of the layers, whose weights are copied.
+    r"""Return a model of the same class with some of the layers, whose weights are copied.
 
     The model is built anew from a changed config and filled by name, never cut in place: what
     belongs to the first layer alone, such as the relative positions of T5, stays with the first
     layer, and the student saves and loads like any other model of transformers. All else is kept:
     tables and what is tied, generation config, dtype. Nothing is trained; a student that has lost
     layers answers badly until it is.
+
+    Of an `AsymmetricTranslationModel`, also a converted one, each side can be made narrower too:
+    by channels c of the stream, heads h and feed-forward units u. Those stay whose mean absolute
+    activation over the real tokens of all batches is largest,
+
+    .. math::
+        I_c = \sum_n E\,|\mathrm{LN}_n(x)_c|,\qquad I_h = E\,|A_h(x)|,\qquad
+        I_u = E\,|\sigma(W_1 x + b_1)_u|,
+
+    with n over all norms of the side; heads and units are chosen in every layer by itself. The
+    gain of a norm is multiplied by the root mean square that its kept channels had. Attention to
+    the encoder's states reads all channels that the encoder has. A table that both sides share
+    stays as wide as it is, and the narrower side reads it through a map, which so far picks the
+    kept channels; if both sides become equally narrow, they keep the same channels, and so does
+    the table.
 
     Args:
         model: An encoder-decoder: ours, or Marian, BART, mBART, Pegasus, T5, mT5, UMT5, LongT5,
@@ -68,13 +93,22 @@ def shrink(
         loss: For "measured", a function from a model to its loss on validation data. It must change
             neither its weights nor the generator of random numbers.
         on_removal: For "measured", called with every layer that was tried.
+        encoder_width: How many channels of the encoder's stream (`d_model`) to keep.
+        decoder_width: The same of the decoder.
+        encoder_heads: How many heads of every attention of the encoder to keep.
+        decoder_heads: The same of the decoder.
+        encoder_ff: How many units of every feed-forward block of the encoder (`d_ff`) to keep.
+        decoder_ff: The same of the decoder.
+        batches: For widths, what the model is run on: mappings with input_ids, attention_mask, and
+            labels or decoder_input_ids. About 1,024 examples are enough.
 
     Returns:
         The student, in the mode of the model, on its device. It shares no memory with it.
 
     Raises:
         ValueError: If the model is of no known kind, has fewer layers, or its layers of experts
-            would no longer be evenly spaced; or `keep` does not fit.
+            would no longer be evenly spaced; or `keep` does not fit. For widths, if the model is
+            of another class or narrower, or there are no batches.
 
     Example:
         >>> from transformers import MarianConfig, MarianMTModel
@@ -87,8 +121,14 @@ def shrink(
 
     References:
         Distil-Whisper, 2023, arXiv:2311.00430 (spread). Iterative Layer Pruning for Efficient
-        Translation Inference, 2025, arXiv:2510.22763 (measured).
+        Translation Inference, 2025, arXiv:2510.22763 (measured). Compact Language Models via
+        Pruning and Knowledge Distillation, 2024, arXiv:2407.14679, section 2.2 (widths).
     """
+    widths = {
+        "encoder": Widths(encoder_width, encoder_heads, encoder_ff),
+        "decoder": Widths(decoder_width, decoder_heads, decoder_ff),
+    }
+    check_widths(model, widths, batches)
     kept = choose_layers(
         model,
         encoder_layers=encoder_layers,
@@ -97,7 +137,10 @@ def shrink(
         loss=loss,
         on_removal=on_removal,
     )
-    return copy.deepcopy(_student(model, family_of(model.config), kept))
+    student = copy.deepcopy(_student(model, family_of(model.config), kept))
+    if batches is None or not isinstance(model, AsymmetricTranslationModel):
+        return student
+    return narrowed(student, widths, measure_activations(model, batches), kept)
 
 
 def choose_layers(

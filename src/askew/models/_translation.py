@@ -1,31 +1,26 @@
 """The asymmetric encoder-decoder as a model that transformers can train, save and decode."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
-from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
+from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 
 from askew._check import require
-from askew.attention import KeyValueCache
 from askew.models._asked_outputs import asked_for, new_trace
 from askew.models._checkpointed_layers import CheckpointedDecoderLayer, CheckpointedEncoderLayer
 from askew.models._configuration import AsymmetricTranslationConfig
+from askew.models._conversion import converted_config, copy_from_transformers, to_transformers
 from askew.models._devices import input_device
 from askew.models._generation_encoder import GenerationEncoder, tokens_or_rows
 from askew.models._label_losses import token_loss
 from askew.models._missing_weights import draw_missing_weights
-from askew.models._transformers_versions import (
-    DecodesWithCache,
-    append_to_cache,
-    cached_length,
-    seq2seq_output,
-)
-from askew.transformer import AsymmetricEncoderDecoder, LayerCache
+from askew.models._shared_cache import layer_caches
+from askew.models._transformers_versions import DecodesWithCache, seq2seq_output
+from askew.transformer import AsymmetricEncoderDecoder
 
 _LONGEST = 512
 """Target tokens after which `generate` stops by default, the start token included."""
@@ -63,6 +58,54 @@ class AsymmetricTranslationModel(PreTrainedModel, DecodesWithCache, GenerationMi
         )
         self.post_init()
         self.generation_config.max_length = _LONGEST
+
+    @classmethod
+    def from_transformers(cls, model: PreTrainedModel) -> "AsymmetricTranslationModel":
+        """Make a model of this class that computes what one of transformers does.
+
+        Its sides can then be given different widths, as `shrink` does. Settings of generation,
+        mode, type and device are kept. LayerDrop, a setting of training, is not. Positions of
+        M2M100 are right where padding stands at the end.
+
+        Args:
+            model: Marian, BART, mBART, Pegasus, M2M100 (also NLLB) or Blenderbot, with the output
+                layer: `MarianMTModel`, `BartForConditionalGeneration`, …
+
+        Returns:
+            A model with copies of its weights and tied as it is. In float32 logits are equal to
+            about 1e-5.
+
+        Raises:
+            ValueError: If the model is none of these, or has a setting that this class lacks.
+
+        Example:
+            >>> from transformers import MarianConfig, MarianMTModel
+            >>> sizes = {"d_model": 8, "encoder_ffn_dim": 8, "decoder_ffn_dim": 8, "vocab_size": 9}
+            >>> marian = MarianMTModel(MarianConfig(**sizes, pad_token_id=8, decoder_layers=1,
+            ...     encoder_layers=2, encoder_attention_heads=2, decoder_attention_heads=2))
+            >>> AsymmetricTranslationModel.from_transformers(marian).config.decoder_stack["norm"]
+            'post'
+        """
+        converted = cls(converted_config(model))
+        copy_from_transformers(converted, model)
+        return converted
+
+    def to_transformers(self) -> PreTrainedModel:
+        """Make the model of transformers that computes what this one does.
+
+        Returns:
+            One of the classes that `from_transformers` takes, with copies of the weights.
+
+        Raises:
+            ValueError: If there is none, as with sides of different width; the message says what
+                stands in the way.
+
+        Example:
+            >>> AsymmetricTranslationModel(AsymmetricTranslationConfig()).to_transformers()
+            Traceback (most recent call last):
+            ValueError: ...to_transformers: PegasusForConditionalGeneration has one table for ...
+        """
+        return to_transformers(self)
 
     def _init_weights(self, module: nn.Module) -> None:
         draw_missing_weights(self, module)
@@ -277,7 +320,7 @@ class AsymmetricTranslationModel(PreTrainedModel, DecodesWithCache, GenerationMi
             memory,
             source_mask=None if attention_mask is None else attention_mask.bool(),
             target_mask=None if decoder_attention_mask is None else decoder_attention_mask.bool(),
-            caches=None if cache is None else _layer_caches(cache, len(self.model.decoder.layers)),
+            caches=None if cache is None else layer_caches(cache, len(self.model.decoder.layers)),
             trace=trace,
         )
         states, weights, cross_weights = asked_for(trace, self.config, output_attentions)
@@ -327,64 +370,3 @@ class AsymmetricTranslationModel(PreTrainedModel, DecodesWithCache, GenerationMi
         start = labels.new_full((len(labels), 1), self.config.decoder_start_token_id)
         shifted = torch.cat([start, labels[:, :-1]], dim=1)
         return shifted.masked_fill(shifted == -100, self.config.pad_token_id)
-
-
-class _SharedCache(KeyValueCache):
-    """One layer of a cache of transformers, as the cache of one attention layer."""
-
-    def __init__(self, cache: Cache, layer: int) -> None:
-        self.cache, self.layer = cache, layer
-
-    @property
-    def length(self) -> int:
-        return cached_length(self.cache, self.layer)
-
-    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        length, room = self.length + keys.shape[2], self._room()
-        if room is not None and length > room:
-            raise ValueError(
-                "AsymmetricTranslationModel: the cache must have room for every position; "
-                f"got {room} positions for {length}. Make it longer"
-            )
-        keys, values = append_to_cache(self.cache, keys, values, self.layer)
-        self._stored(length)
-        if keys.shape[2] == length:
-            return keys, values
-        return keys[:, :, :length], values[:, :, :length]  # the rest of a static cache is empty
-
-    def read(self) -> tuple[Tensor, Tensor]:
-        length = self.length
-        layer = self._stored(length)
-        # A cache that is offloaded keeps on the CPU what it computed on `layer.device`.
-        keys, values = (tensor.to(layer.device) for tensor in (layer.keys, layer.values))
-        return keys[:, :, :length], values[:, :, :length]
-
-    def reorder(self, rows: Tensor) -> None:
-        raise RuntimeError("the cache of transformers reorders all its layers itself")
-
-    def _room(self) -> int | None:
-        """Return the positions for which a static cache has memory, or None."""
-        made = self.cache.layers[self.layer : self.layer + 1]  # none before the first use
-        return getattr(made[0], "max_cache_len", None) if made else None
-
-    def _stored(self, length: int) -> Any:
-        """Return the layer of the cache, if it keeps the keys of all positions as they were."""
-        layer: Any = self.cache.layers[self.layer]
-        kept = layer.keys.shape[2] if layer.keys.dim() == 4 else 0
-        if kept < length:
-            raise ValueError(
-                "AsymmetricTranslationModel: the cache must keep the keys of every position; "
-                f"got {type(layer).__name__} with {kept} of {length}. Take a DynamicCache or a "
-                "StaticCache"
-            )
-        return layer
-
-
-def _layer_caches(cache: EncoderDecoderCache, num_layers: int) -> Sequence[LayerCache]:
-    return [
-        LayerCache(
-            _SharedCache(cache.self_attention_cache, i),
-            _SharedCache(cache.cross_attention_cache, i),
-        )
-        for i in range(num_layers)
-    ]

@@ -1,6 +1,6 @@
 """Encoder-decoder Transformers as plain modules, each side with its own configuration."""
 
-from askew.transformer._config import EncoderDecoderConfig, StackConfig
+from askew.transformer._config import EncoderDecoderConfig, PositionConfig, StackConfig
 from askew.transformer._cost import (
     ParameterCount,
     parameter_count,
@@ -24,6 +24,7 @@ __all__ = [
     "FeedForward",
     "LayerCache",
     "ParameterCount",
+    "PositionConfig",
     "Reader",
     "ReaderConfig",
     "ReaderLayer",

@@ -1,9 +1,61 @@
 """Configurations of an encoder-decoder: one class of stack, used for both sides."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from askew._check import require
+from askew._config import ADDED
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PositionConfig:
+    """How the positions of tokens become vectors, in models that others have trained.
+
+    Attributes:
+        kind: "sinusoidal": sines in the first half of the channels and cosines in the second, of
+            rates 10000^(-2k/d). "tensor2tensor": the same of rates 10000^(-k/(d/2 - 1)).
+            "learned": a table with a trained row for every position.
+        offset: Number of the first position.
+        length: Number of rows of the table, those before `offset` included. A learned table ends
+            there; sinusoids go on.
+        width: Channels d of the sinusoids, of which the model has some; by default its width.
+
+    Raises:
+        ValueError: If a learned table has no length or a width, or a number is out of range.
+
+    Example:
+        >>> PositionConfig(kind="learned", offset=2, length=1026).width is None
+        True
+
+    References:
+        Attention Is All You Need, 2017, arXiv:1706.03762, section 3.5.
+        Tensor2Tensor for Neural Machine Translation, 2018, arXiv:1803.07416.
+    """
+
+    kind: Literal["sinusoidal", "tensor2tensor", "learned"] = "sinusoidal"
+    offset: int = 0
+    length: int | None = None
+    width: int | None = None
+
+    def __post_init__(self) -> None:
+        require(
+            self.kind in ("sinusoidal", "tensor2tensor", "learned"),
+            "PositionConfig: kind must be sinusoidal, tensor2tensor or learned; "
+            f"got kind {self.kind!r}",
+        )
+        learned = self.kind == "learned"
+        require(
+            self.offset >= 0
+            and (self.length is not None or not learned)
+            and (self.length is None or self.length > self.offset),
+            "PositionConfig: offset must be at least 0 and length above it, which a learned table "
+            f"needs; got kind {self.kind!r}, offset {self.offset}, length {self.length}",
+        )
+        require(
+            self.width is None or (not learned and self.width > 2 and self.width % 2 == 0),
+            "PositionConfig: width must be even, above 2, and of sinusoids; "
+            f"got kind {self.kind!r}, width {self.width}",
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,9 +74,16 @@ class StackConfig:
         feed_forward_dropout: Share dropped inside the feed-forward blocks, in [0, 1).
         activation: The feed-forward non-linearity.
         qk_norm: Normalise queries and keys per head and learn one temperature a head.
+        d_value: Width of all values of `num_heads` heads together, `d_model` by default.
+        norm: Where the norms of layers stand: "pre", before each block, or "post", after each sum.
+        final_norm: Whether a norm follows the last layer.
+        embedding_norm: Whether a norm follows the embedded tokens with their positions.
+        embedding_scale: What the rows of the table of tokens are multiplied by, the square root of
+            `d_model` by default.
+        positions: How positions become vectors, by default sinusoids for any length.
 
     Raises:
-        ValueError: If the model has no layer or no width.
+        ValueError: If the model has no layer or no width, or heads of unequal width.
 
     Example:
         >>> StackConfig(d_model=8, num_layers=2, num_heads=2, d_ff=16).dropout
@@ -40,8 +99,14 @@ class StackConfig:
     dropout: float = 0.1
     attention_dropout: float = 0.0
     feed_forward_dropout: float = 0.0
-    activation: Literal["relu", "gelu"] = "relu"
+    activation: Literal["relu", "gelu", "swish"] = "relu"
     qk_norm: bool = False
+    d_value: int | None = field(default=None, metadata=ADDED)
+    norm: Literal["pre", "post"] = field(default="pre", metadata=ADDED)
+    final_norm: bool = field(default=True, metadata=ADDED)
+    embedding_norm: bool = field(default=False, metadata=ADDED)
+    embedding_scale: float | None = field(default=None, metadata=ADDED)
+    positions: PositionConfig | None = field(default=None, metadata=ADDED)
 
     def __post_init__(self) -> None:
         for name in ("d_model", "num_layers", "num_heads", "d_ff"):
@@ -52,10 +117,11 @@ class StackConfig:
             require(
                 0.0 <= value < 1.0, f"StackConfig: {name} must be in [0, 1); got {name} {value}"
             )
-        for name in ("d_model", "d_key"):
+        explicit = self.d_key is not None and self.d_value is not None
+        for name in ("d_key", "d_value") if explicit else ("d_model", "d_key", "d_value"):
             value = getattr(self, name)
             require(
-                value is None or value % self.num_heads == 0,
+                value is None or (value > 0 and value % self.num_heads == 0),
                 f"StackConfig: {name} must be a multiple of num_heads; "
                 f"got {name} {value}, num_heads {self.num_heads}",
             )
@@ -66,9 +132,37 @@ class StackConfig:
             f"got num_kv_heads {kv_heads}, num_heads {self.num_heads}",
         )
         require(
-            self.activation in ("relu", "gelu"),
-            f"StackConfig: activation must be relu or gelu; got activation {self.activation!r}",
+            self.activation in ("relu", "gelu", "swish"),
+            "StackConfig: activation must be relu, gelu or swish; "
+            f"got activation {self.activation!r}",
         )
+        require(
+            self.norm in ("pre", "post"),
+            f"StackConfig: norm must be pre or post; got norm {self.norm!r}",
+        )
+        self._check_positions()
+
+    def _check_positions(self) -> None:
+        scale, positions = self.embedding_scale, self.positions
+        require(
+            scale is None or scale > 0,
+            f"StackConfig: embedding_scale must be positive; got embedding_scale {scale}",
+        )
+        width = self.d_model if positions is None else positions.width or self.d_model
+        require(
+            positions is None or positions.kind == "learned" or width >= self.d_model,
+            "StackConfig: sinusoids must be as wide as the stream; "
+            f"got width of positions {width}, d_model {self.d_model}",
+        )
+
+    @property
+    def d_sinusoids(self) -> int | None:
+        """Channels of the sinusoidal positions, of which the stream has some; None = learned."""
+        if self.positions is None:
+            return self.d_model
+        if self.positions.kind == "learned":
+            return None
+        return self.positions.width or self.d_model
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +182,7 @@ class EncoderDecoderConfig:
         adapter: "none": every decoder layer reads states of the encoder's width. "shared": one
             linear map for all layers first brings them to the decoder's width.
         padding_token: The token number that stands for padding on both sides.
+        output_bias: Whether every target token has a bias of its own, added to its logits.
 
     Raises:
         ValueError: If "all" is set with different vocabularies, `d_embedding` without "all",
@@ -108,19 +203,19 @@ class EncoderDecoderConfig:
     d_embedding: int | None = None
     adapter: Literal["none", "shared"] = "none"
     padding_token: int = 0
+    output_bias: bool = field(default=False, metadata=ADDED)
 
     def __post_init__(self) -> None:
-        vocabs, widths = (
-            (self.source_vocab, self.target_vocab),
-            (self.encoder.d_model, self.decoder.d_model),
-        )
+        vocabs = self.source_vocab, self.target_vocab
+        widths = self.encoder.d_sinusoids or 0, self.decoder.d_sinusoids or 0
         require(
             min(vocabs) > 0,
             f"EncoderDecoderConfig: vocabularies must be positive; got {vocabs}",
         )
         require(
             widths[0] % 2 == 0 and widths[1] % 2 == 0,
-            f"EncoderDecoderConfig: sinusoidal positions need even widths; got d_model {widths}",
+            "EncoderDecoderConfig: sinusoidal positions need even widths; got d_model "
+            f"{(self.encoder.d_model, self.decoder.d_model)}",
         )
         require(
             self.tie_embeddings in ("none", "output", "all"),

@@ -48,7 +48,7 @@ def parameter_count(config: EncoderDecoderConfig) -> ParameterCount:
         + _norms(decoder, 3)
     )
     in_encoder = stack_parameters(encoder)
-    in_decoder = decoder.num_layers * decoder_layer + _norms(decoder, 1)
+    in_decoder = decoder.num_layers * decoder_layer + _final_norm(decoder)
     if config.adapter == "shared":
         in_decoder += (encoder.d_model + 1) * decoder.d_model
     return ParameterCount(in_encoder + in_decoder + _tables(config), in_encoder, in_decoder)
@@ -106,7 +106,7 @@ def stack_parameters(config: StackConfig) -> int:
         1216
     """
     layer = _attention(config, config.d_model) + _feed_forward(config) + _norms(config, 2)
-    return config.num_layers * layer + _norms(config, 1)
+    return config.num_layers * layer + _final_norm(config)
 
 
 def stack_flops(config: StackConfig, length: float) -> float:
@@ -128,29 +128,52 @@ def stack_flops(config: StackConfig, length: float) -> float:
 
 
 def _tables(config: EncoderDecoderConfig) -> int:
-    """Count the parameters of the tables of tokens, and of the maps from a shared one."""
+    """Count the parameters of tables, of the maps from a shared one, and of their norms."""
     source, target = config.encoder.d_model, config.decoder.d_model
+    others = config.target_vocab if config.output_bias else 0
+    others += sum(_embedding_parameters(side) for side in (config.encoder, config.decoder))
     if config.tie_embeddings == "all":
         width = config.shared_width
         maps = sum(width * side for side in (source, target) if side != width)
-        return config.target_vocab * width + maps
+        return config.target_vocab * width + maps + others
     tables = config.target_vocab * target * (2 if config.tie_embeddings == "none" else 1)
-    return tables + config.source_vocab * source
+    return tables + config.source_vocab * source + others
 
 
-def _attention_widths(config: StackConfig) -> tuple[int, int, int]:
-    """Return the widths of queries, of stored keys and of stored values."""
-    d_key = config.d_model if config.d_key is None else config.d_key
+def _embedding_parameters(config: StackConfig) -> int:
+    """Count the parameters of learned positions and of a norm of embedded tokens."""
+    learned = config.d_sinusoids is None
+    rows = config.positions.length or 0 if learned and config.positions is not None else 0
+    return rows * config.d_model + (_norms(config, 1) if config.embedding_norm else 0)
+
+
+def _final_norm(config: StackConfig) -> int:
+    return _norms(config, 1) if config.final_norm else 0
+
+
+class _Widths(NamedTuple):
+    """Widths of queries, stored keys, stored values, and the values of all heads together."""
+
+    query: int
+    key: int
+    value: int
+    output: int
+
+
+def _attention_widths(config: StackConfig) -> _Widths:
+    d_key, d_value = (
+        config.d_model if width is None else width for width in (config.d_key, config.d_value)
+    )
     kv_heads = config.num_heads if config.num_kv_heads is None else config.num_kv_heads
     share = kv_heads / config.num_heads
-    return d_key, round(d_key * share), round(config.d_model * share)
+    return _Widths(d_key, round(d_key * share), round(d_value * share), d_value)
 
 
 def _attention(config: StackConfig, d_source: int) -> int:
-    d_query, d_key, d_value = _attention_widths(config)
-    maps = ((config.d_model, d_query), (d_source, d_key), (d_source, d_value))
+    widths = _attention_widths(config)
+    maps = ((config.d_model, widths.query), (d_source, widths.key), (d_source, widths.value))
     inputs = sum(width * (d_in + 1) for d_in, width in maps)
-    output = config.d_model * (config.d_model + 1)
+    output = config.d_model * (widths.output + 1)
     return inputs + output + (config.num_heads if config.qk_norm else 0)
 
 
@@ -163,10 +186,10 @@ def _norms(config: StackConfig, count: int) -> int:
 
 
 def _attention_flops(config: StackConfig, d_source: int, queries: float, keys: float) -> float:
-    d_query, d_key, d_value = _attention_widths(config)
-    projections = queries * config.d_model * (d_query + config.d_model)
-    projections += keys * d_source * (d_key + d_value)
-    return 2 * (projections + queries * keys * (d_query + config.d_model))
+    widths = _attention_widths(config)
+    both = widths.query + widths.output
+    projections = queries * config.d_model * both + keys * d_source * (widths.key + widths.value)
+    return 2 * (projections + queries * keys * both)
 
 
 def _token_flops(config: EncoderDecoderConfig, s: float, t: float) -> float:

@@ -14,12 +14,13 @@ from askew.transformer._config import EncoderDecoderConfig, StackConfig
 from askew.transformer._layers import DecoderLayer, EncoderLayer, LayerCache, Trace
 from askew.transformer._stacks import Decoder, Encoder
 from askew.transformer._token_encoder import embed_tokens, token_table
+from askew.transformer._token_positions import token_positions
 
 _NAME = "AsymmetricEncoderDecoder"
 
 
 class AsymmetricEncoderDecoder(nn.Module):
-    """A pre-norm Transformer whose encoder and decoder have their own width, depth and heads.
+    """A Transformer whose encoder and decoder have their own width, depth and heads.
 
     Every decoder layer projects keys and values directly from the encoder's width, so no
     information is lost between the two, unless `adapter` is "shared". Both sides may read one
@@ -68,6 +69,10 @@ class AsymmetricEncoderDecoder(nn.Module):
         )
         self.source_projection = _projection(width, encoder.d_model) if shared else None
         self.target_projection = _projection(width, decoder.d_model)
+        self.source_positions = token_positions(encoder)
+        self.target_positions = token_positions(decoder)
+        self.source_embedding_norm = _embedding_norm(encoder)
+        self.target_embedding_norm = _embedding_norm(decoder)
         self.encoder = Encoder(encoder, layer=encoder_layer)
         self.adapter = (
             None if config.adapter == "none" else nn.Linear(encoder.d_model, decoder.d_model)
@@ -78,6 +83,8 @@ class AsymmetricEncoderDecoder(nn.Module):
             if config.tie_embeddings == "none"
             else None
         )
+        bias = torch.zeros(config.target_vocab) if config.output_bias else None
+        self.output_bias = None if bias is None else nn.Parameter(bias)
         self.encoder_dropout = nn.Dropout(encoder.dropout)
         self.decoder_dropout = nn.Dropout(decoder.dropout)
 
@@ -124,8 +131,16 @@ class AsymmetricEncoderDecoder(nn.Module):
         if source_mask is not None:
             check_key_mask(_NAME, "source_mask", source_mask, *source.shape[:2])
         table = self.target_embedding if self.source_embedding is None else self.source_embedding
-        x = self.encoder_dropout(embed_tokens(table, self.source_projection, source, start=0))
-        x = self.encoder(x, source_mask, trace)
+        x = embed_tokens(
+            table,
+            self.source_projection,
+            source,
+            start=0,
+            scale=self.config.encoder.embedding_scale,
+            positions=self.source_positions,
+        )
+        x = x if self.source_embedding_norm is None else self.source_embedding_norm(x)
+        x = self.encoder(self.encoder_dropout(x), source_mask, trace)
         return x if self.adapter is None else self.adapter(x)
 
     def decode(
@@ -159,19 +174,33 @@ class AsymmetricEncoderDecoder(nn.Module):
             batch, new = target.shape[:2]
             check_key_mask(_NAME, "target_mask", target_mask, batch, start + new)
         table, projection = self.target_embedding, self.target_projection
-        x = self.decoder_dropout(embed_tokens(table, projection, target, start=start))
+        x = embed_tokens(
+            table,
+            projection,
+            target,
+            start=start,
+            scale=self.config.decoder.embedding_scale,
+            positions=self.target_positions,
+        )
+        x = x if self.target_embedding_norm is None else self.target_embedding_norm(x)
         x = self.decoder(
-            x,
+            self.decoder_dropout(x),
             memory,
             source_mask=source_mask,
             target_mask=target_mask,
             caches=caches,
             trace=trace,
         )
+        return self._logits(x)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        """Score every target token by its row of the output layer, or of the table it shares."""
+        table, projection = self.target_embedding, self.target_projection
         if self.output is not None:
-            return self.output(x)
+            logits = self.output(x)
+            return logits if self.output_bias is None else logits + self.output_bias
         x = x if projection is None else x @ _map_weight(projection, x, table.weight.shape[1])
-        return F.linear(x, _table_weight(table, x))
+        return F.linear(x, _table_weight(table, x), self.output_bias)
 
     def new_caches(self) -> list[LayerCache]:
         """Make an empty cache for every decoder layer.
@@ -197,6 +226,10 @@ def _table_weight(table: nn.Embedding, like: Tensor) -> Tensor:
     if is_plain(table, nn.Embedding, hooks=False):
         return table.weight
     return table(torch.arange(table.weight.shape[0], device=like.device))
+
+
+def _embedding_norm(config: StackConfig) -> nn.LayerNorm | None:
+    return nn.LayerNorm(config.d_model) if config.embedding_norm else None
 
 
 def _projection(width: int, d_model: int) -> nn.Linear | None:

@@ -1,4 +1,4 @@
-"""One pre-norm layer of an encoder and one of a decoder."""
+"""One layer of an encoder and one of a decoder."""
 
 from typing import NamedTuple
 
@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from askew.attention import AsymmetricAttention, KeyValueCache
 from askew.transformer._config import StackConfig
+
+_ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "swish": F.silu}
 
 
 class LayerCache(NamedTuple):
@@ -31,7 +33,7 @@ class Trace(NamedTuple):
 
     Args:
         states: The embedded tokens, the stream after every layer but the last, and the result of
-            the final norm, each [batch, length, d_model].
+            the stack, each [batch, length, d_model].
         attention: The weights of every self-attention, [batch, heads, queries, keys].
         cross_attention: The weights of every attention to the encoder's states.
 
@@ -72,7 +74,7 @@ class FeedForward(nn.Module):
         self.expand = nn.Linear(config.d_model, config.d_ff)
         self.contract = nn.Linear(config.d_ff, config.d_model)
         self.dropout = nn.Dropout(config.feed_forward_dropout)
-        self.activation = F.relu if config.activation == "relu" else F.gelu
+        self.activation = _ACTIVATIONS[config.activation]
         for linear in (self.expand, self.contract):
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)
@@ -109,6 +111,7 @@ def _self_attention(config: StackConfig, *, causal: bool) -> AsymmetricAttention
     return AsymmetricAttention(
         config.d_model,
         d_query=config.d_key,
+        d_value=config.d_value,
         num_heads=config.num_heads,
         num_kv_heads=config.num_kv_heads,
         causal=causal,
@@ -117,10 +120,30 @@ def _self_attention(config: StackConfig, *, causal: bool) -> AsymmetricAttention
     )
 
 
-class EncoderLayer(nn.Module):
-    r"""Pre-norm self-attention and feed-forward, each added to the stream.
+class _Layer(nn.Module):
+    """What layers of both sides share: where the norms stand."""
+
+    def __init__(self, config: StackConfig) -> None:
+        super().__init__()
+        self.pre_norm = config.norm == "pre"
+        self.dropout = nn.Dropout(config.dropout)
+
+    def _read(self, norm: nn.LayerNorm, x: Tensor) -> Tensor:
+        """Return what a block reads of the stream."""
+        return norm(x) if self.pre_norm else x
+
+    def _add(self, norm: nn.LayerNorm, x: Tensor, update: Tensor) -> Tensor:
+        """Return the stream with what a block has computed."""
+        x = x + self.dropout(update)
+        return x if self.pre_norm else norm(x)
+
+
+class EncoderLayer(_Layer):
+    r"""Self-attention and feed-forward, each added to the stream, with the norms before them.
 
     .. math:: x \leftarrow x + A(\mathrm{LN}(x)),\qquad x \leftarrow x + F(\mathrm{LN}(x))
+
+    With `norm` "post" :math:`x \leftarrow \mathrm{LN}(x + A(x))`, and so on.
 
     Args:
         config: The stack it belongs to.
@@ -136,12 +159,11 @@ class EncoderLayer(nn.Module):
     """
 
     def __init__(self, config: StackConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         self.attention_norm = nn.LayerNorm(config.d_model)
         self.attention = _self_attention(config, causal=False)
         self.feed_forward_norm = nn.LayerNorm(config.d_model)
         self.feed_forward = FeedForward(config)
-        self.dropout = nn.Dropout(config.dropout)
 
     def forward(
         self,
@@ -160,17 +182,21 @@ class EncoderLayer(nn.Module):
             The stream after this layer.
         """
         weights = None if trace is None else trace.attention
-        normed = self.attention_norm(x)
-        x = x + self.dropout(_attend(self.attention, normed, None, key_mask, None, weights))
-        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        read = self._read(self.attention_norm, x)
+        attended = _attend(self.attention, read, None, key_mask, None, weights)
+        x = self._add(self.attention_norm, x, attended)
+        read = self._read(self.feed_forward_norm, x)
+        return self._add(self.feed_forward_norm, x, self.feed_forward(read))
 
 
-class DecoderLayer(nn.Module):
-    r"""Pre-norm causal self-attention, attention to the encoder's states, and feed-forward.
+class DecoderLayer(_Layer):
+    r"""Causal self-attention, attention to the encoder's states, and feed-forward.
 
     .. math::
         x \leftarrow x + A(\mathrm{LN}(x)),\qquad x \leftarrow x + C(\mathrm{LN}(x), s),\qquad
         x \leftarrow x + F(\mathrm{LN}(x))
+
+    With `norm` "post" the norms stand after the sums, as in `EncoderLayer`.
 
     Args:
         config: The stack it belongs to.
@@ -188,7 +214,7 @@ class DecoderLayer(nn.Module):
     """
 
     def __init__(self, config: StackConfig, d_source: int) -> None:
-        super().__init__()
+        super().__init__(config)
         self.attention_norm = nn.LayerNorm(config.d_model)
         self.attention = _self_attention(config, causal=True)
         self.cross_attention_norm = nn.LayerNorm(config.d_model)
@@ -196,6 +222,7 @@ class DecoderLayer(nn.Module):
             config.d_model,
             d_source=d_source,
             d_query=config.d_key,
+            d_value=config.d_value,
             num_heads=config.num_heads,
             num_kv_heads=config.num_kv_heads,
             qk_norm=config.qk_norm,
@@ -203,7 +230,6 @@ class DecoderLayer(nn.Module):
         )
         self.feed_forward_norm = nn.LayerNorm(config.d_model)
         self.feed_forward = FeedForward(config)
-        self.dropout = nn.Dropout(config.dropout)
 
     def forward(
         self,
@@ -230,10 +256,11 @@ class DecoderLayer(nn.Module):
         """
         past, source = (None, None) if cache is None else cache
         weights, cross_weights = (None, None) if trace is None else trace[1:]
-        normed = self.attention_norm(x)
-        attended = _attend(self.attention, normed, None, target_mask, past, weights)
-        x = x + self.dropout(attended)
-        normed = self.cross_attention_norm(x)
-        attended = _attend(self.cross_attention, normed, memory, source_mask, source, cross_weights)
-        x = x + self.dropout(attended)
-        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        read = self._read(self.attention_norm, x)
+        attended = _attend(self.attention, read, None, target_mask, past, weights)
+        x = self._add(self.attention_norm, x, attended)
+        read = self._read(self.cross_attention_norm, x)
+        attended = _attend(self.cross_attention, read, memory, source_mask, source, cross_weights)
+        x = self._add(self.cross_attention_norm, x, attended)
+        read = self._read(self.feed_forward_norm, x)
+        return self._add(self.feed_forward_norm, x, self.feed_forward(read))

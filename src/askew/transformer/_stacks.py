@@ -1,4 +1,4 @@
-"""Stacks of layers, with a final norm."""
+"""Stacks of layers, with a final norm or none."""
 
 from collections.abc import Callable, Sequence
 
@@ -28,7 +28,7 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layer(config) for _ in range(config.num_layers))
-        self.norm = nn.LayerNorm(config.d_model)
+        self.norm = nn.LayerNorm(config.d_model) if config.final_norm else None
 
     def forward(
         self,
@@ -49,7 +49,7 @@ class Encoder(nn.Module):
         for layer in self.layers:
             _keep_state(trace, x)
             x = layer(x, key_mask, trace)
-        x = self.norm(x)
+        x = x if self.norm is None else self.norm(x)
         _keep_state(trace, x)
         return x
 
@@ -79,7 +79,7 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layer(config, d_source) for _ in range(config.num_layers))
-        self.norm = nn.LayerNorm(config.d_model)
+        self.norm = nn.LayerNorm(config.d_model) if config.final_norm else None
 
     def forward(
         self,
@@ -114,7 +114,7 @@ class Decoder(nn.Module):
                 cache=None if caches is None else caches[i],
                 trace=trace,
             )
-        x = self.norm(x)
+        x = x if self.norm is None else self.norm(x)
         _keep_state(trace, x)
         return x
 

@@ -13,6 +13,7 @@ from askew.attention import sinusoidal_positions
 from askew.transformer._config import StackConfig
 from askew.transformer._layers import EncoderLayer, Trace
 from askew.transformer._stacks import Encoder
+from askew.transformer._token_positions import TokenPositions
 
 _CACHED_POSITIONS = 512
 
@@ -25,7 +26,13 @@ def token_table(vocab: int, d_model: int) -> nn.Embedding:
 
 
 def embed_tokens(
-    table: nn.Embedding, projection: nn.Linear | None, tokens: Tensor, *, start: int
+    table: nn.Embedding,
+    projection: nn.Linear | None,
+    tokens: Tensor,
+    *,
+    start: int,
+    scale: float | None = None,
+    positions: TokenPositions | None = None,
 ) -> Tensor:
     """Look tokens up, map them to the stream's width, and add their positions from `start` on.
 
@@ -33,8 +40,11 @@ def embed_tokens(
     """
     x = tokens if tokens.is_floating_point() else table(tokens)
     x = x if projection is None else projection(x)
-    x = x * x.shape[-1] ** 0.5  # numbers of size about 1, like those of positions
+    # By default numbers of size about 1, like those of positions.
+    x = x * (x.shape[-1] ** 0.5 if scale is None else scale)
     length, width = tokens.shape[1], x.shape[-1]
+    if positions is not None:
+        return x + positions(length, start=start, like=x)
     decoding = length == 1 and start < _CACHED_POSITIONS and not torch.is_grad_enabled()
     if decoding and type(x) is Tensor:  # a fake tensor must not be cached for real ones
         return x + _first_positions(width, x.device, x.dtype)[start]
@@ -57,7 +67,8 @@ class TokenEncoder(nn.Module):
         layer: Makes a layer.
 
     Raises:
-        ValueError: If the vocabulary is empty or the width is odd.
+        ValueError: If the vocabulary is empty, the width is odd, or the stack has other embeddings
+            than the usual ones.
 
     Example:
         >>> import torch
@@ -78,6 +89,14 @@ class TokenEncoder(nn.Module):
         require(
             config.d_model % 2 == 0,
             f"TokenEncoder: sinusoidal positions need an even width; got d_model {config.d_model}",
+        )
+        require(
+            config.positions is None
+            and config.embedding_scale is None
+            and not config.embedding_norm,
+            "TokenEncoder: embeddings must be scaled by the root of d_model, with sinusoids and "
+            f"no norm; got embedding_scale {config.embedding_scale}, positions "
+            f"{config.positions}, embedding_norm {config.embedding_norm}",
         )
         self.config = config
         self.embedding = token_table(vocab, config.d_model)
