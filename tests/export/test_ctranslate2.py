@@ -12,9 +12,12 @@ from askew._files import file_sha256
 from askew.export import QUANTIZATIONS, export_ctranslate2
 from askew.models import CTranslate2Engine, DecodingConfig, TorchEngine, Translator
 from askew.text import Tokenizers, train_tokenizers
+from askew.transformer import PositionConfig
 
 pytest.importorskip("ctranslate2")
 
+MARIAN = {"norm": "post", "final_norm": False}
+LEARNED = PositionConfig(kind="learned", offset=2, length=300)
 SHAPES = {
     "different sides": CONFIG,
     "untied": replace(CONFIG, tie_embeddings="none"),
@@ -24,6 +27,27 @@ SHAPES = {
     "symmetric": replace(CONFIG, encoder=DECODER, tie_embeddings="all"),
     "gelu": replace(CONFIG, decoder=replace(DECODER, activation="gelu")),
     "shared heads": replace(CONFIG, decoder=replace(DECODER, num_kv_heads=2)),
+    "as Marian": replace(
+        CONFIG,
+        encoder=replace(DECODER, **MARIAN, positions=PositionConfig()),
+        decoder=replace(DECODER, **MARIAN, activation="swish"),
+        tie_embeddings="all",
+        output_bias=True,
+    ),
+    "as BART": replace(
+        CONFIG,
+        encoder=replace(CONFIG.encoder, **MARIAN, embedding_norm=True, positions=LEARNED),
+        decoder=replace(DECODER, **MARIAN, embedding_norm=True, positions=LEARNED),
+    ),
+    "cut": replace(
+        CONFIG,
+        encoder=replace(CONFIG.encoder, final_norm=False),
+        decoder=replace(
+            DECODER, d_key=8, d_value=8, embedding_scale=2.5, positions=PositionConfig(width=24)
+        ),
+        output_bias=True,
+        tie_embeddings="none",
+    ),
 }
 
 
@@ -194,11 +218,16 @@ def test_an_earlier_export_is_replaced_and_nothing_else(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "named"), [({"qk_norm": True}, "qk_norm True"), ({"d_key": 8}, "d_key 8")]
+    ("changes", "named"),
+    [
+        ({"qk_norm": True}, "qk_norm True"),
+        ({"d_key": 8}, "d_key 8, d_value 16"),
+        ({"norm": "post"}, "norm 'post', final_norm True"),
+    ],
 )
 def test_refuses_attention_that_ctranslate2_cannot_compute(tmp_path, changes, named):
     saved(tmp_path, replace(CONFIG, decoder=replace(DECODER, **changes)))
-    with pytest.raises(ValueError, match=rf"computes plain attention .*decoder.*{named}"):
+    with pytest.raises(ValueError, match=rf"CTranslate2 .*decoder.*{named}"):
         export_ctranslate2(tmp_path)
     assert not (tmp_path / "ctranslate2").exists()
 

@@ -1,6 +1,6 @@
 """The command `askew shrink`: cut a trained encoder-decoder, and teach the student."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from askew.text import SplitText
 
 _STEPS = 1000
+_NARROWED = ("width", "heads", "ff")
 _STOP_MARGIN, _PATIENCE = 0.01, 3  # of the loss: 1 % of the perplexity
 
 
@@ -50,6 +51,30 @@ class ShrinkOptions(OutputOptions, SettingOptions):
         "The loss without each layer and its milliseconds are measured, and the best cut that "
         "meets the limit is kept.",
         show_default=False,
+    )
+    encoder_width: int | None = option(
+        None,
+        "Channels of the encoder's stream to keep (d_model); of our own models.",
+        minimum=2,
+        show_default=False,
+    )
+    decoder_width: int | None = option(
+        None, "Channels of the decoder's stream to keep.", minimum=2, show_default=False
+    )
+    encoder_heads: int | None = option(
+        None, "Heads of every attention of the encoder to keep.", minimum=1, show_default=False
+    )
+    decoder_heads: int | None = option(
+        None, "Heads of every attention of the decoder to keep.", minimum=1, show_default=False
+    )
+    encoder_ff: int | None = option(
+        None,
+        "Feed-forward units of every encoder layer to keep (d_ff).",
+        minimum=1,
+        show_default=False,
+    )
+    decoder_ff: int | None = option(
+        None, "Feed-forward units of every decoder layer to keep.", minimum=1, show_default=False
     )
     data: Path | None = option(
         None,
@@ -107,7 +132,7 @@ def shrink_command(options: ShrinkOptions) -> None:
     if options.as_json:
         show(to_json(shrunk.plain()))
     else:
-        for line in _lines(shrunk, options.out):
+        for line in _lines(shrunk, shrinking.widths, options.out):
             show(line)
 
 
@@ -126,6 +151,9 @@ _DATA = (
 )
 
 
+_WIDTHS = tuple(f"{side}_{name}" for side in ("encoder", "decoder") for name in _NARROWED)
+
+
 def _shrinking(options: ShrinkOptions, *, has_data: bool) -> "Shrinking":
     from askew._config import load_config
     from askew.tasks import Shrinking
@@ -138,10 +166,13 @@ def _shrinking(options: ShrinkOptions, *, has_data: bool) -> "Shrinking":
         )
     keep = _keep(options)
     latency_ms = _limit(options)
+    given = {name: getattr(options, name) for name in _WIDTHS}
+    widths = {name: number for name, number in given.items() if number is not None}
     training = None
     if has_data and options.steps:
         frozen = options.freeze_encoder
-        frozen = "encoder" not in keep and latency_ms is None if frozen is None else frozen
+        cut = "encoder" in keep or any(name.startswith("encoder") for name in widths)
+        frozen = not cut and latency_ms is None if frozen is None else frozen
         margin = _stop_margin(options)
         base = DistillationConfig(
             steps=options.steps,
@@ -162,6 +193,7 @@ def _shrinking(options: ShrinkOptions, *, has_data: bool) -> "Shrinking":
         beams=options.beams,
         seed=options.seed,
         latency_ms=latency_ms,
+        widths=widths,
     )
 
 
@@ -230,7 +262,7 @@ def _run(options: ShrinkOptions, shrinking: "Shrinking", text: "SplitText | None
         )
 
 
-def _lines(shrunk: "Shrunk", out: Path) -> Sequence[str]:
+def _lines(shrunk: "Shrunk", widths: Mapping[str, int], out: Path) -> Sequence[str]:
     """Say what was kept and what it cost."""
     lines = []
     for removal in shrunk.removals:
@@ -240,6 +272,7 @@ def _lines(shrunk: "Shrunk", out: Path) -> Sequence[str]:
     lines += [f"{side}: layers {' '.join(map(str, kept))}" for side, kept in shrunk.kept.items()]
     if shrunk.latency_ms is not None:
         lines.append(f"an answer of the cut: {shrunk.latency_ms:.3f} ms")
+    lines += [f"{name.replace('_', ': ')} {number}" for name, number in widths.items()]
     before, after = shrunk.parameters
     lines.append(f"parameters: {before:,} → {after:,} ({after / before:.0%})")
     for name, scores in shrunk.scores.items():

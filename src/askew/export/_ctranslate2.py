@@ -22,9 +22,7 @@ from askew.models import (
 from askew.text import Tokenizers, load_tokenizers, save_tokenizers
 from askew.transformer import (
     AsymmetricEncoderDecoder,
-    Decoder,
     DecoderLayer,
-    Encoder,
     EncoderDecoderConfig,
     EncoderLayer,
     StackConfig,
@@ -33,6 +31,7 @@ from askew.transformer import (
 QUANTIZATIONS = ("float32", "float16", "bfloat16", "int16", "int8", "int8_float32", "int8_float16")
 """How CTranslate2 can store weights, the most exact first."""
 _POSITIONS = 2048
+_SIDES = {"encoder": "source", "decoder": "target"}
 _Map = tuple[Tensor, Tensor]
 
 
@@ -58,8 +57,9 @@ def export_ctranslate2(
 
     Raises:
         ValueError: If the model has what CTranslate2 cannot compute (normalised queries and
-            keys, heads of another width than d_model / num_heads), a layer does not apply its
-            weights as they are, the quantization is unknown, or `out` holds something else.
+            keys, keys and values of different width, a final norm after norms that stand after
+            blocks), a layer does not apply its weights as they are, the quantization is unknown,
+            or `out` holds something else.
         ModuleNotFoundError: If ctranslate2 is not installed.
 
     Example:
@@ -89,7 +89,7 @@ def export_ctranslate2(
             "version": 1,
             "engine": "ctranslate2",
             "quantization": quantization,
-            "max_length": _POSITIONS,
+            "max_length": min(len(_positions(model.model, side)) for side in _SIDES),
             "fingerprint": file_sha256(folder / "model.safetensors"),
             "sha256": file_sha256(partial / "model.bin"),
             "files": {path.name: file_sha256(path) for path in sorted(partial.iterdir())},
@@ -100,11 +100,16 @@ def export_ctranslate2(
 
 
 def _check_side(name: str, side: StackConfig) -> None:
+    d_key, d_value = side.d_key or side.d_model, side.d_value or side.d_model
     require(
-        not side.qk_norm and side.d_key in (None, side.d_model),
-        "export_ctranslate2: CTranslate2 computes plain attention with heads of "
-        f"d_model / num_heads; got {name} qk_norm {side.qk_norm}, d_key {side.d_key}, "
-        f"d_model {side.d_model}",
+        not side.qk_norm and d_key == d_value,
+        "export_ctranslate2: CTranslate2 computes plain attention with keys as wide as values; "
+        f"got {name} qk_norm {side.qk_norm}, d_key {d_key}, d_value {d_value}",
+    )
+    require(
+        side.norm == "pre" or not side.final_norm,
+        "export_ctranslate2: CTranslate2 has no final norm after norms that stand after blocks; "
+        f"got {name} norm {side.norm!r}, final_norm {side.final_norm}",
     )
 
 
@@ -114,26 +119,24 @@ def _specification(
     tokenizers: Tokenizers,
     quantization: str,
 ):
-    from ctranslate2.specs import common_spec, transformer_spec
+    from ctranslate2.specs import transformer_spec
 
-    activations = {"relu": common_spec.Activation.RELU, "gelu": common_spec.Activation.GELU}
     encoder, decoder = config.encoder, config.decoder
     spec = transformer_spec.TransformerSpec(
-        transformer_spec.TransformerEncoderSpec(
-            encoder.num_layers, encoder.num_heads, activation=activations[encoder.activation]
-        ),
-        transformer_spec.TransformerDecoderSpec(
-            decoder.num_layers, decoder.num_heads, activation=activations[decoder.activation]
-        ),
+        transformer_spec.TransformerEncoderSpec(**_shape(encoder)),
+        transformer_spec.TransformerDecoderSpec(**_shape(decoder)),
     )
     core = model.model
     _check_plain(core)
     source, target, output = _tables(core)
-    _write_stack(spec.encoder, core.encoder, encoder.d_model)
-    _write_stack(spec.decoder, core.decoder, decoder.d_model)
+    _write_stack(spec.encoder, core, "encoder")
+    _write_stack(spec.decoder, core, "decoder")
     spec.encoder.embeddings[0].weight = _array(source)
     spec.decoder.embeddings.weight = _array(target)
     spec.decoder.projection.weight = _array(output)
+    if core.output_bias is not None:
+        projection: Any = spec.decoder.projection
+        projection.bias = _array(core.output_bias)
     for written, layer in zip(spec.encoder.layer, core.encoder.layers, strict=True):
         _write_self(written.self_attention, layer)
         _write_feed_forward(written.ffn, layer)
@@ -145,7 +148,7 @@ def _specification(
     settings.add_source_eos = True
     settings.bos_token = settings.decoder_start_token = "<s>"
     settings.eos_token, settings.unk_token = "</s>", "<pad>"
-    settings.layer_norm_epsilon = core.encoder.norm.eps
+    settings.layer_norm_epsilon = core.encoder.layers[0].attention_norm.eps
     registers = spec.register_source_vocabulary, spec.register_target_vocabulary
     for register, tokenizer in zip(registers, tokenizers, strict=True):
         numbers = tokenizer.get_vocab()
@@ -183,10 +186,40 @@ def _mapped(table: Tensor, projection: nn.Linear | None) -> Tensor:
     return table if projection is None else table @ projection.weight.T
 
 
-def _write_stack(written, stack: Encoder | Decoder, d_model: int) -> None:
-    written.scale_embeddings = np.float32(d_model**0.5)
-    written.position_encodings.encodings = _array(sinusoidal_positions(_POSITIONS, d_model))
-    _write_norm(written.layer_norm, stack.norm)
+def _shape(side: StackConfig) -> dict[str, Any]:
+    """Return what the specification of a stack is built from."""
+    from ctranslate2.specs import common_spec
+
+    kinds = common_spec.Activation
+    activations = {"relu": kinds.RELU, "gelu": kinds.GELU, "swish": kinds.SWISH}
+    return {
+        "num_layers": side.num_layers,
+        "num_heads": side.num_heads,
+        "pre_norm": side.norm == "pre",
+        "no_final_norm": not side.final_norm,
+        "activation": activations[side.activation],
+        "layernorm_embedding": side.embedding_norm,
+    }
+
+
+def _positions(core: AsymmetricEncoderDecoder, side: str) -> Tensor:
+    """Return the vectors of the first positions."""
+    positions = getattr(core, f"{_SIDES[side]}_positions")
+    if positions is None:
+        return sinusoidal_positions(_POSITIONS, getattr(core.config, side).d_model)
+    with torch.no_grad():
+        return positions(positions.most or _POSITIONS, start=0, like=core.target_embedding.weight)
+
+
+def _write_stack(written, core: AsymmetricEncoderDecoder, side: str) -> None:
+    config, stack = getattr(core.config, side), getattr(core, side)
+    written.scale_embeddings = np.float32(config.embedding_scale or config.d_model**0.5)
+    written.position_encodings.encodings = _array(_positions(core, side))
+    if config.final_norm:
+        _write_norm(written.layer_norm, stack.norm)
+    if config.embedding_norm:
+        norm = getattr(core, f"{_SIDES[side]}_embedding_norm")
+        _write_norm(written.layernorm_embedding, norm)
 
 
 def _write_norm(written, norm: nn.LayerNorm) -> None:
@@ -200,14 +233,22 @@ def _write_linear(written, maps: Sequence[_Map]) -> None:
 
 def _write_self(written, layer: EncoderLayer | DecoderLayer) -> None:
     attention = layer.attention
+    _write_head_width(written, attention)
     _write_norm(written.layer_norm, layer.attention_norm)
     maps = [_map(attention.query), *(_repeat_heads(m, attention) for m in _keys_values(attention))]
     _write_linear(written.linear[0], maps)
     _write_linear(written.linear[1], [_map(attention.output)])
 
 
+def _write_head_width(written, attention: AsymmetricAttention) -> None:
+    """Say how wide heads are, if not as wide as the stream has room for."""
+    if attention.head_key * attention.num_heads != attention.query.in_features:
+        vars(written)["head_dim"] = np.int32(attention.head_key)  # no argument of every version
+
+
 def _write_cross(written, layer: DecoderLayer, adapter: nn.Linear | None) -> None:
     attention = layer.cross_attention
+    _write_head_width(written, attention)
     _write_norm(written.layer_norm, layer.cross_attention_norm)
     _write_linear(written.linear[0], [_map(attention.query)])
     keys_values = [_repeat_heads(m, attention) for m in _keys_values(attention)]

@@ -34,6 +34,7 @@ from askew.models._shrink import Keep, Removal, choose_layers, kept_layers, shri
 from askew.models._torch_engine import TorchEngine
 from askew.models._translation import AsymmetricTranslationModel
 from askew.models._translator import Hypothesis, Translator
+from askew.models._widths import check_widths
 
 AutoConfig.register("askew-translation", AsymmetricTranslationConfig, exist_ok=True)
 AutoModelForSeq2SeqLM.register(
@@ -77,6 +78,7 @@ __all__ = [
     "Translator",
     "attention_map",
     "build_on_meta",
+    "check_widths",
     "choose_layers",
     "kept_layers",
     "load_checkpoint",

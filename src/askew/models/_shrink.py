@@ -12,7 +12,6 @@ from transformers import PreTrainedModel
 from askew._check import require
 from askew.models._activations import Batch, measure_activations
 from askew.models._families import SIDES, Family, family_of
-from askew.models._translation import AsymmetricTranslationModel
 from askew.models._widths import Widths, check_widths, narrowed
 
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -124,11 +123,25 @@ def shrink(
         Translation Inference, 2025, arXiv:2510.22763 (measured). Compact Language Models via
         Pruning and Knowledge Distillation, 2024, arXiv:2407.14679, section 2.2 (widths).
     """
+    check_widths(
+        model,
+        encoder_width=encoder_width,
+        decoder_width=decoder_width,
+        encoder_heads=encoder_heads,
+        decoder_heads=decoder_heads,
+        encoder_ff=encoder_ff,
+        decoder_ff=decoder_ff,
+    )
     widths = {
         "encoder": Widths(encoder_width, encoder_heads, encoder_ff),
         "decoder": Widths(decoder_width, decoder_heads, decoder_ff),
     }
-    check_widths(model, widths, batches)
+    narrow = any(number is not None for side in SIDES for number in widths[side])
+    require(
+        batches is not None or not narrow,
+        "shrink: to cut widths, batches must show what matters; got batches None. Give about "
+        "1,024 examples, in mappings with input_ids, attention_mask and labels",
+    )
     kept = choose_layers(
         model,
         encoder_layers=encoder_layers,
@@ -138,7 +151,7 @@ def shrink(
         on_removal=on_removal,
     )
     student = copy.deepcopy(_student(model, family_of(model.config), kept))
-    if batches is None or not isinstance(model, AsymmetricTranslationModel):
+    if batches is None or not narrow:
         return student
     return narrowed(student, widths, measure_activations(model, batches), kept)
 

@@ -221,6 +221,10 @@ class AsymmetricTranslationModel(PreTrainedModel, DecodesWithCache, GenerationMi
             model.target_embedding = self._get_resized_embeddings(
                 model.target_embedding, table.num_embeddings, mean_resizing=mean_resizing
             ).requires_grad_(trained)
+        if model.output_bias is not None:  # of new tokens 0
+            missing = table.num_embeddings - len(model.output_bias)
+            resized = nn.functional.pad(model.output_bias.detach(), (0, missing))
+            model.output_bias = nn.Parameter(resized, model.output_bias.requires_grad)
         config.source_vocab = config.vocab_size = table.num_embeddings
         model.config = config.to_plain()
         return table

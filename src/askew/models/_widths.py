@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from askew._check import require
 from askew._config import to_dict
-from askew.models._activations import Activations, Batch
+from askew.models._activations import Activations
 from askew.models._families import SIDES
 from askew.models._forms import FORMS, NAMES
 from askew.models._translation import AsymmetricTranslationModel
@@ -44,35 +44,57 @@ class Widths(NamedTuple):
 
 
 def check_widths(
-    model: PreTrainedModel, widths: Mapping[str, Widths], batches: Iterable[Batch] | None
+    model: PreTrainedModel,
+    *,
+    encoder_width: int | None = None,
+    decoder_width: int | None = None,
+    encoder_heads: int | None = None,
+    decoder_heads: int | None = None,
+    encoder_ff: int | None = None,
+    decoder_ff: int | None = None,
 ) -> None:
-    """Refuse widths that a model cannot have.
+    """Refuse widths that `shrink` cannot give to a model, without cutting it.
+
+    Args:
+        model: As for `shrink`, and so are all others.
+        encoder_width: Channels of the encoder's stream.
+        decoder_width: Channels of the decoder's stream.
+        encoder_heads: Heads of every attention of the encoder.
+        decoder_heads: Heads of every attention of the decoder.
+        encoder_ff: Units of every feed-forward block of the encoder.
+        decoder_ff: Units of every feed-forward block of the decoder.
 
     Raises:
-        ValueError: If the model is not ours, a number is out of range, or there are no batches.
+        ValueError: If a width is given and the model is not ours or narrower.
+
+    Example:
+        >>> from askew.models import AsymmetricTranslationConfig
+        >>> model = AsymmetricTranslationModel(AsymmetricTranslationConfig())
+        >>> check_widths(model, decoder_heads=3)
+        Traceback (most recent call last):
+        ValueError: shrink: decoder_heads must be in [1, 2], what the model has; got decoder_he...
     """
+    widths = {
+        "encoder": Widths(encoder_width, encoder_heads, encoder_ff),
+        "decoder": Widths(decoder_width, decoder_heads, decoder_ff),
+    }
     if all(number is None for side in SIDES for number in widths[side]):
         return
-    kind = type(model).__name__
     convertible = any(type(model) is form.model_class for form in FORMS)
     require(
         isinstance(model, AsymmetricTranslationModel),
         "shrink: widths are cut of an AsymmetricTranslationModel alone; got "
-        f"{kind}. "
+        f"{type(model).__name__}. "
         + (
             "Convert it with AsymmetricTranslationModel.from_transformers"
             if convertible
-            else f"Those that can be converted to one: {NAMES}"
+            else f"Those that can be converted: {NAMES}"
         ),
     )
-    plain = model.config.to_plain()
+    config: Any = model.config
+    plain = config.to_plain()
     for side in SIDES:
         _check_side(side, widths[side], getattr(plain, side), plain)
-    require(
-        batches is not None,
-        "shrink: to cut widths, batches must show what matters; got batches None. Give about "
-        "1,024 examples, in mappings with input_ids, attention_mask and labels",
-    )
 
 
 def _check_side(side: str, wanted: Widths, stack: StackConfig, plain: EncoderDecoderConfig) -> None:

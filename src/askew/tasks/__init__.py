@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from askew.tasks._qa_evaluate import evaluate_answerer
     from askew.tasks._qa_presets import QA_SHAPES, qa_preset
     from askew.tasks._retrieval import RetrievalTask, RetrievalTrainingConfig, retrieval_scores
-    from askew.tasks._shrink import Shrinking, Shrunk, prepare_shrinking, shrink_folder
+    from askew.tasks._shrink import prepare_shrinking, shrink_folder
+    from askew.tasks._shrinking import Shrinking, Shrunk
     from askew.tasks._student_cuts import read_cut
     from askew.tasks._tabular import MLP, MLPConfig, TableTask, TableTrainingConfig
     from askew.tasks._tabular_data import (
@@ -135,7 +136,8 @@ _HOMES = {
     "_qa_evaluate": "evaluate_answerer",
     "_qa_presets": "QA_SHAPES qa_preset",
     "_retrieval": "RetrievalTask RetrievalTrainingConfig retrieval_scores",
-    "_shrink": "Shrinking Shrunk prepare_shrinking shrink_folder",
+    "_shrink": "prepare_shrinking shrink_folder",
+    "_shrinking": "Shrinking Shrunk",
     "_student_cuts": "read_cut",
     "_tabular": "MLP MLPConfig TableTask TableTrainingConfig",
     "_tabular_data": "SplitTable TableRows load_eights load_unseen_digits load_yeast split_table",

@@ -1,97 +1,37 @@
 """Cut a trained encoder-decoder down to a student, and teach it on the user's data."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from askew._check import require
 from askew._files import file_sha256, read_json, write_json
 from askew._folders import WORK, check_resumable, one_writer
 from askew.metrics import bleu, chrf, exact_match, word_error_rate
-from askew.models import Keep, Removal, choose_layers, load_seq2seq, shrink
-from askew.tasks._layers import LayerTable
+from askew.models import Keep, Removal, check_widths, choose_layers, load_seq2seq, shrink
 from askew.tasks._limited import FixedAnswers, Limited, limit_layers
-from askew.tasks._teacher_outputs import answer_ratio, label_loss, teacher_labels, worth_learning
-from askew.text import ParallelText, SplitText, fingerprint
-from askew.training import DistillationConfig, OnRecord, distil
+from askew.tasks._shrinking import Shrinking, Shrunk
+from askew.tasks._teacher_outputs import (
+    IGNORED,
+    answer_ratio,
+    label_loss,
+    teacher_labels,
+    worth_learning,
+)
+from askew.text import ParallelText, SplitText, fingerprint, pad_batch
+from askew.training import OnRecord, distil
 
 _MEASURED = 256  # validation pairs on which layers are left out
 _TIMED = 16  # test items
 _ANSWERS = 4  # the same for each layer
-
-
-class Shrinking(NamedTuple):
-    """What is cut and how the student learns.
-
-    Attributes:
-        encoder_layers: Encoder layers to keep; None keeps all.
-        decoder_layers: Decoder layers to keep; None keeps all.
-        keep: Which, as `shrink` takes it.
-        training: How the student learns; None does not teach it.
-        targets: What it learns to write: "reference", what its "teacher" writes, or "both".
-        drop_worse: Share of the teacher's outputs, the worst by chrF against the references, that
-            is left out, in [0, 1).
-        beams: Hypotheses that the teacher keeps while it writes.
-        seed: Of everything random.
-        latency_ms: Instead of numbers of layers: the longest time of an answer, at batch 1 and of
-            mean length. What each layer is worth and costs is measured, and the best cut that
-            meets it is chosen.
-
-    Example:
-        >>> Shrinking(decoder_layers=2).keep
-        'spread'
-    """
-
-    encoder_layers: int | None = None
-    decoder_layers: int | None = None
-    keep: Keep | Mapping[str, Keep] = "spread"
-    training: DistillationConfig | None = None
-    targets: str = "reference"
-    drop_worse: float = 0.1
-    beams: int = 1
-    seed: int = 0
-    latency_ms: float | None = None
-
-
-class Shrunk(NamedTuple):
-    """What became of a model.
-
-    Attributes:
-        kept: Numbers of the layers that are kept, by side.
-        parameters: Of the model and of the student.
-        removals: Layers that were tried to be left out.
-        scores: On the test data, of "teacher", "untaught" and "student"; empty without data.
-        latency_ratio: Time of an answer of the teacher divided by that of the student, at batch 1;
-            None without data.
-        left_out: Outputs of the teacher that were not learnt.
-        train_seconds: CPU time of the training.
-        layers: What each layer is worth and costs, where a limit chose them.
-        latency_ms: Of the cut, measured in the same way.
-
-    Example:
-        >>> Shrunk._fields[0]
-        'kept'
-    """
-
-    kept: dict[str, list[int]]
-    parameters: tuple[int, int]
-    removals: list[Removal]
-    scores: dict[str, dict[str, float]]
-    latency_ratio: float | None
-    left_out: int
-    train_seconds: float
-    layers: LayerTable | None = None
-    latency_ms: float | None = None
-
-    def plain(self) -> dict[str, Any]:
-        """Return all fields as values that JSON can hold."""
-        layers = None if self.layers is None else self.layers.plain()
-        removals = [one._asdict() for one in self.removals]
-        return {**self._asdict(), "removals": removals, "layers": layers}
+_SHOWN = 1024  # training pairs that show which channels, heads and units matter
+_BATCH = 32
+_OTHERS = ("training", "widths")
 
 
 def prepare_shrinking(
@@ -134,7 +74,17 @@ def prepare_shrinking(
         'shrink: keep "measured" needs data; got none. Give --data',
     )
     _check_limit(shrinking, text)
+    require(
+        not shrinking.widths or shrinking.latency_ms is None,
+        "shrink: a limit of latency chooses layers of full width; got "
+        f"{' and '.join(shrinking.widths)}, too. Leave it out",
+    )
+    require(
+        text is not None or not shrinking.widths,
+        "shrink: cutting widths needs data, which show what matters; got none. Give --data",
+    )
     model = load_seq2seq(folder).model
+    check_widths(model, **shrinking.widths)
     if "measured" not in _rules(shrinking.keep):
         choose_layers(
             model,
@@ -147,7 +97,8 @@ def prepare_shrinking(
         "version": 1,
         "model": [file_sha256(path) for path in weights],
         "data": None if text is None else fingerprint(text),
-        **{name: getattr(shrinking, name) for name in Shrinking._fields if name != "training"},
+        **{name: getattr(shrinking, name) for name in Shrinking._fields if name not in _OTHERS},
+        **({"widths": dict(shrinking.widths)} if shrinking.widths else {}),
         "training": None if shrinking.training is None else shrinking.training.plain(),
     }
     check_resumable(out, "shrink.json", identity, caller="shrink")
@@ -275,7 +226,9 @@ class _Run:
                 loss=self._validation_loss,
                 on_removal=removals.append,
             )
-        student = shrink(teacher, keep=kept)
+        narrow: Any = self.shrinking.widths
+        batches = self._batches() if narrow else None
+        student = shrink(teacher, keep=kept, batches=batches, **narrow)
         shrunk = Shrunk(
             kept=kept,
             parameters=(_size(teacher), _size(student)),
@@ -369,6 +322,16 @@ class _Run:
         if self.shrinking.targets == "both":
             own = (own[0] + inputs, own[1] + references)
         return own, len(written) - len(taught)
+
+    def _batches(self) -> Iterator[dict[str, Tensor]]:
+        """Yield inputs and targets of some training pairs."""
+        assert self.text is not None
+        self.stage("measuring activations")
+        inputs = self.reader.read(self.text.train.sources[:_SHOWN])
+        labels = self.reader.labels(self.text.train.targets[:_SHOWN])
+        for start in range(0, len(inputs), _BATCH):
+            padded, _ = pad_batch(labels[start : start + _BATCH], value=IGNORED)
+            yield {**self.reader.inputs(inputs[start : start + _BATCH]), "labels": padded}
 
     def _validation_loss(self, model: PreTrainedModel) -> float:
         """Return the cross-entropy of a model on some validation pairs."""

@@ -17,7 +17,7 @@ from askew.text import pad_batch
 
 _TIMING_ROUNDS = 9
 _BATCH = 32
-_IGNORED = -100
+IGNORED = -100
 
 
 @torch.inference_mode()
@@ -38,14 +38,14 @@ def label_loss(
     total = count = 0.0
     model.eval()
     for start in range(0, len(inputs), _BATCH):
-        padded, _ = pad_batch(labels[start : start + _BATCH], value=_IGNORED)
+        padded, _ = pad_batch(labels[start : start + _BATCH], value=IGNORED)
         batch = reader.inputs(inputs[start : start + _BATCH])
         logits = model(**batch, decoder_input_ids=reader.decoder_inputs(padded)).logits
         losses = F.cross_entropy(
-            logits.flatten(0, 1).float(), padded.flatten(), ignore_index=_IGNORED, reduction="sum"
+            logits.flatten(0, 1).float(), padded.flatten(), ignore_index=IGNORED, reduction="sum"
         )
         total += losses.item()
-        count += int((padded != _IGNORED).sum())
+        count += int((padded != IGNORED).sum())
     return total / count
 
 

@@ -198,7 +198,8 @@ def encoder_modules(model: Any) -> list[nn.Module]:
         return [encoder]
     core = model.model  # of our own models
     table = core.target_embedding if core.source_embedding is None else core.source_embedding
-    parts = (core.encoder, table, getattr(core, "source_projection", None))
+    names = ("source_projection", "source_positions", "source_embedding_norm")
+    parts = (core.encoder, table, *(getattr(core, name, None) for name in names))
     return [part for part in parts if part is not None]
 
 

@@ -19,7 +19,10 @@ from askew.training._config import Decay, PartConfig, RunConfig, TrainingConfig
 
 Schedule = Callable[[int], float]
 
-_SOURCE = ("encoder", "source_embedding", "source_projection")
+_SOURCE = (
+    *("encoder", "source_embedding", "source_projection"),
+    *("source_positions", "source_embedding_norm"),
+)
 
 
 def training_optimizer(model: nn.Module, config: TrainingConfig) -> AsymmetricOptimizer:

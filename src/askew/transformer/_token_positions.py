@@ -32,15 +32,19 @@ class TokenPositions(nn.Module):
         kept = None if config.width is None else torch.arange(d_model)
         self.register_buffer("channels", kept)
 
+    @property
+    def most(self) -> int | None:
+        """Number of positions that there are; None = any."""
+        return None if self.table is None else self.table.num_embeddings - self.config.offset
+
     def forward(self, length: int, *, start: int, like: Tensor) -> Tensor:
         """Return the vectors [length, d_model] of positions from `start` on."""
         first, end = start + self.config.offset, start + self.config.offset + length
         if self.table is None:
             return self._sinusoids(first, end, like.device).to(like.dtype)
-        most = self.table.num_embeddings - self.config.offset
         require(  # a graph has no lengths yet, and would be for some of them only
-            torch.compiler.is_compiling() or start + length <= most,
-            f"AsymmetricEncoderDecoder: there must be at most {most} tokens, one a position; "
+            torch.compiler.is_compiling() or end <= self.table.num_embeddings,
+            f"AsymmetricEncoderDecoder: there must be at most {self.most} tokens, one a position; "
             f"got {start + length}",
         )
         return self.table(torch.arange(first, end, device=like.device))
