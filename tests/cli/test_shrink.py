@@ -55,6 +55,23 @@ def test_it_teaches_and_says_what_it_cost(model, tmp_path):
     assert json.loads(again.stdout)["kept"]["encoder"] == [0, 1, 2]
 
 
+def test_it_cuts_widths_and_teaches(model, tmp_path):
+    arguments = (model, "--data", tmp_path / "pairs.tsv", "--steps", 4, "--out", tmp_path / "out")
+    widths = ("--decoder-width", 10, "--decoder-heads", 2, "--encoder-ff", 9)
+    result = run(*arguments, *widths, "--set", "training.warmup_steps=1")
+    assert result.exit_code == 0, result.output
+    words = "encoder: ff 9\ndecoder: width 10\ndecoder: heads 2\nparameters: "
+    assert words in result.stdout
+    stored = json.loads((tmp_path / "out" / "shrink.json").read_text())
+    assert stored["widths"] == {"encoder_ff": 9, "decoder_width": 10, "decoder_heads": 2}
+    assert stored["training"]["freeze_encoder"] is False
+    assert load_translation_model(tmp_path / "out").config.hidden_size == 10
+    frozen = run(*arguments[:-1], tmp_path / "b", "--decoder-ff", 9, "--steps", 1)
+    assert frozen.exit_code == 0, frozen.output
+    stored = json.loads((tmp_path / "b" / "shrink.json").read_text())
+    assert stored["training"]["freeze_encoder"] is True
+
+
 def test_training_stops_by_a_margin_and_a_resumed_folder_keeps_its_own(model, tmp_path):
     arguments = (model, "--decoder-layers", 1, "--data", tmp_path / "pairs.tsv", "--steps", 4)
     arguments = (*arguments, "--set", "training.warmup_steps=1", "--out", tmp_path / "out")
@@ -128,6 +145,12 @@ def test_layers_that_a_search_found_are_kept(model, tmp_path):
         (["--data", "nowhere.tsv"], "nowhere.tsv"),
         (["--decoder-layers", "1", "--keep", "measured"], 'keep "measured" needs data; got none'),
         (["--data", "pairs.tsv", "--set", "training.top_k=0"], "top_k must be positive"),
+        (["--decoder-width", "8"], "cutting widths needs data, which show what matters; got none"),
+        (
+            ["--data", "pairs.tsv", "--decoder-heads", "5"],
+            "decoder_heads must be in [1, 4], what the model has; got decoder_heads 5",
+        ),
+        (["--data", "pairs.tsv", "--encoder-width", "25"], "encoder_width must be in [2, 24]"),
     ],
 )
 def test_bad_input_is_one_line_before_any_work(model, tmp_path, monkeypatch, arguments, words):

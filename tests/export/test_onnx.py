@@ -9,9 +9,13 @@ from saved_model import CONFIG, DECODER, saved, sentences
 
 from askew.export import export_onnx
 from askew.models import DecodingConfig, TorchEngine
+from askew.transformer import PositionConfig
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
+
+
+LEARNED = PositionConfig(kind="learned", offset=2, length=90)
 
 
 def graph(path):
@@ -36,8 +40,16 @@ def batch(size, length, seed):
             tie_embeddings="all",
             decoder=replace(DECODER, qk_norm=True),
         ),
+        replace(
+            CONFIG,
+            encoder=replace(CONFIG.encoder, norm="post", final_norm=False, positions=LEARNED),
+            decoder=replace(
+                DECODER, d_value=8, embedding_norm=True, positions=PositionConfig(width=24)
+            ),
+            output_bias=True,
+        ),
     ],
-    ids=["different sides", "shared parts"],
+    ids=["different sides", "shared parts", "converted and cut"],
 )
 def test_graphs_give_our_logits_and_our_greedy_output(tmp_path, config):
     model = saved(tmp_path, config)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from askew.losses import distillation_loss, top_k
 from askew.metrics import sentence_chrf, word_error_rate
-from askew.models import choose_layers, kept_layers, shrink
+from askew.models import check_widths, choose_layers, kept_layers, shrink
 from askew.optim import wsd
 
 numbers = st.floats(-30, 30)
@@ -96,3 +96,24 @@ def test_a_student_has_the_layers_that_are_chosen(encoder, decoder, rule):
             assert torch.equal(
                 student.state_dict()[name.format(place)], weights[name.format(layer)]
             )
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(2, 20), st.integers(1, 3), st.integers(1, 20))
+def test_a_student_has_the_widths_that_can_be_cut_and_others_are_refused(width, heads, ff):
+    model = small_model("askew")  # 16 channels, 2 heads, 16 units
+    widths = {"decoder_width": width, "encoder_heads": heads, "decoder_ff": ff}
+    tokens = torch.tensor([[3, 4, 5], [6, 7, 8]])
+    batches = [{"input_ids": tokens, "labels": tokens}]
+    if width > 16 or heads > 2 or ff > 16:
+        with pytest.raises(ValueError, match="what the model has; got"):
+            check_widths(model, **widths)
+        return
+    check_widths(model, **widths)
+    plain = shrink(model, **widths, batches=batches).config.to_plain()
+    assert (plain.decoder.d_model, plain.encoder.num_heads, plain.decoder.d_ff) == (
+        width,
+        heads,
+        ff,
+    )
+    assert (plain.encoder.d_model, plain.decoder.num_heads, plain.encoder.d_ff) == (16, 2, 16)

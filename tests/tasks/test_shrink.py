@@ -20,6 +20,7 @@ from askew.tasks._limited import Limited
 from askew.tasks._teacher_outputs import teacher_labels, worth_learning
 from askew.text import ParallelText, SplitText
 from askew.training import DistillationConfig
+from askew.transformer import parameter_count
 
 WORDS = ["three", "trees", "see", "bees"]
 PAIRS = ParallelText(
@@ -124,6 +125,28 @@ def test_layers_are_measured_on_validation_data(model, tmp_path):
     assert shrunk.kept["decoder"] == [1 - best.layer]
 
 
+def test_widths_are_cut_by_what_training_data_show(model, tmp_path):
+    widths = {"decoder_width": 10, "decoder_heads": 2, "encoder_ff": 30}
+    stages = []
+    shrunk = shrink_folder(
+        model,
+        tmp_path / "out",
+        Shrinking(widths=widths, training=TRAINING),
+        TEXT,
+        stage=stages.append,
+    )
+    assert "measuring activations" in stages
+    assert list(shrunk.scores) == ["teacher", "untaught", "student"]
+    plain = load_translation_model(tmp_path / "out").config.to_plain()
+    assert (plain.decoder.d_model, plain.decoder.num_heads, plain.encoder.d_ff) == (10, 2, 30)
+    assert shrunk.parameters[1] == parameter_count(plain).total
+    assert len(Translator.from_pretrained(tmp_path / "out").translate(["three bees"])) == 1
+    with pytest.raises(ValueError, match=r"shrink: .* with other widths"):
+        shrink_folder(model, tmp_path / "out", Shrinking(training=TRAINING), TEXT)
+    plain_identity = prepare_shrinking(model, tmp_path / "other", Shrinking(), None)
+    assert "widths" not in plain_identity  # as folders are that know no widths
+
+
 def test_what_the_teacher_writes_is_kept_and_torn_lines_are_written_again(model, tmp_path):
     reader = load_seq2seq(model)
     rows = reader.read(PAIRS.sources)
@@ -155,6 +178,8 @@ def test_bad_outputs_of_a_teacher_are_left_out():
         ({"drop_worse": 1.0}, TEXT, "drop_worse must be in"),
         ({"training": TRAINING}, None, "teaching needs data; got none. Give --data"),
         ({"decoder_layers": 1, "keep": "measured"}, None, 'keep "measured" needs data'),
+        ({"widths": {"decoder_ff": 5}}, None, "cutting widths needs data.* got none. Give --data"),
+        ({"widths": {"decoder_ff": 99}}, TEXT, r"decoder_ff must be in \[1, 28\]"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(model, tmp_path, settings, text, words):
@@ -172,6 +197,14 @@ def word_tokenizer(folder, words):
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+
+
+def test_widths_of_transformers_are_refused_before_any_work(tmp_path):
+    folder = tmp_path / "model"
+    small_model("Bart").save_pretrained(folder)
+    word_tokenizer(folder, WORDS)
+    with pytest.raises(ValueError, match=r"^shrink: widths .* got BartFor.*from_transformers$"):
+        prepare_shrinking(folder, tmp_path / "out", Shrinking(widths={"decoder_ff": 4}), TEXT)
 
 
 @pytest.mark.parametrize("name", ["Marian", "T5", "Bart"])

@@ -11,6 +11,7 @@ from askew.transformer import (
     Encoder,
     EncoderDecoderConfig,
     ParameterCount,
+    PositionConfig,
     StackConfig,
     parameter_count,
     stack_flops,
@@ -32,6 +33,14 @@ VARIANTS = [
     replace(CONFIG, source_vocab=37, tie_embeddings="all", d_embedding=5),
     replace(CONFIG, source_vocab=37, tie_embeddings="all", d_embedding=12, adapter="shared"),
     replace(CONFIG, adapter="shared"),
+    replace(CONFIG, decoder=replace(DECODER, d_value=12), output_bias=True),
+    replace(
+        CONFIG,
+        encoder=replace(ENCODER, norm="post", final_norm=False, positions=PositionConfig(width=14)),
+        decoder=replace(
+            DECODER, embedding_norm=True, positions=PositionConfig(kind="learned", length=21)
+        ),
+    ),
 ]
 
 
@@ -74,7 +83,7 @@ def test_operations_equal_a_count_of_all_matrix_products(config, source_length, 
     seen = [(encoder, s * s, encoder.num_layers)]
     seen += [(decoder, t * t, decoder.num_layers), (decoder, t * s, decoder.num_layers)]
     kernel = sum(
-        2 * pairs * ((side.d_key or side.d_model) + side.d_model) * layers
+        2 * pairs * ((side.d_key or side.d_model) + (side.d_value or side.d_model)) * layers
         for side, pairs, layers in seen
     )
     assert training_flops(config, source_length=s, target_length=t) == 3 * (linear + kernel)
@@ -84,7 +93,9 @@ def test_operations_equal_a_count_of_all_matrix_products(config, source_length, 
 def test_operations_of_a_training_step_equal_what_is_counted_as_it_runs(config):
     """Keys as wide as values: else a kernel widens the narrower ones, and does more."""
     sides = ("encoder", "decoder")
-    equal_widths = {side: replace(getattr(config, side), d_key=None) for side in sides}
+    equal_widths = {
+        side: replace(getattr(config, side), d_key=None, d_value=None) for side in sides
+    }
     config = replace(config, **equal_widths)
     model = AsymmetricEncoderDecoder(config).train()
     source, target = (torch.ones(3, length, dtype=torch.long) for length in (7, 5))

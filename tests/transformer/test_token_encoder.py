@@ -1,11 +1,14 @@
 """An encoder of tokens is the encoder side of the encoder-decoder."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from askew.transformer import (
     AsymmetricEncoderDecoder,
     EncoderDecoderConfig,
+    PositionConfig,
     StackConfig,
     TokenEncoder,
 )
@@ -54,3 +57,17 @@ def test_a_mask_that_does_not_fit_is_refused():
     config = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16)
     with pytest.raises(TypeError, match=r"TokenEncoder: mask must be boolean"):
         TokenEncoder(9, config)(torch.ones(2, 5, dtype=int), torch.ones(2, 5, dtype=int))
+
+
+@pytest.mark.unhooked
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"embedding_scale": 1.0}, "embedding_scale 1.0"),
+        ({"embedding_norm": True}, "embedding_norm True"),
+        ({"positions": PositionConfig()}, "positions PositionConfig"),
+    ],
+)
+def test_other_embeddings_are_those_of_translation_models_alone(changed, words):
+    with pytest.raises(ValueError, match=f"TokenEncoder: embeddings must be .*; got .*{words}"):
+        TokenEncoder(11, replace(STACK, **changed))

@@ -47,7 +47,7 @@ class _Mean:
         self.count += len(values)
 
     def value(self) -> Tensor:
-        return (self.total / self.count).float()
+        return self.total / self.count
 
 
 class _Recorder:
