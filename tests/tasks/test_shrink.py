@@ -12,6 +12,7 @@ from saved_model import saved
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, WhisperFeatureExtractor
 
+from askew._files import write_json
 from askew.models import Seq2Seq, Translator, load_seq2seq, load_translation_model
 from askew.models._wav import read_wav
 from askew.tasks import Shrinking, Shrunk, prepare_shrinking, shrink_folder
@@ -143,8 +144,12 @@ def test_widths_are_cut_by_what_training_data_show(model, tmp_path):
     assert len(Translator.from_pretrained(tmp_path / "out").translate(["three bees"])) == 1
     with pytest.raises(ValueError, match=r"shrink: .* with other widths"):
         shrink_folder(model, tmp_path / "out", Shrinking(training=TRAINING), TEXT)
-    plain_identity = prepare_shrinking(model, tmp_path / "other", Shrinking(), None)
-    assert "widths" not in plain_identity  # as folders are that know no widths
+    folder = tmp_path / "earlier"  # as folders are that know no widths
+    identity = prepare_shrinking(model, folder, Shrinking(), None)
+    assert identity.pop("widths") is None
+    folder.mkdir()
+    write_json(folder / "shrink.json", identity)
+    assert prepare_shrinking(model, folder, Shrinking(), None) == {**identity, "widths": None}
 
 
 def test_what_the_teacher_writes_is_kept_and_torn_lines_are_written_again(model, tmp_path):

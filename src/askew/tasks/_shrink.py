@@ -14,6 +14,7 @@ from askew._files import file_sha256, read_json, write_json
 from askew._folders import WORK, check_resumable, one_writer
 from askew.metrics import bleu, chrf, exact_match, word_error_rate
 from askew.models import Keep, Removal, check_widths, choose_layers, load_seq2seq, shrink
+from askew.tasks._layers import LayerTable
 from askew.tasks._limited import FixedAnswers, Limited, limit_layers
 from askew.tasks._shrinking import Shrinking, Shrunk
 from askew.tasks._teacher_outputs import (
@@ -98,7 +99,7 @@ def prepare_shrinking(
         "model": [file_sha256(path) for path in weights],
         "data": None if text is None else fingerprint(text),
         **{name: getattr(shrinking, name) for name in Shrinking._fields if name not in _OTHERS},
-        **({"widths": dict(shrinking.widths)} if shrinking.widths else {}),
+        "widths": dict(shrinking.widths) or None,  # as in folders that know no widths
         "training": None if shrinking.training is None else shrinking.training.plain(),
     }
     check_resumable(out, "shrink.json", identity, caller="shrink")
