@@ -17,9 +17,10 @@ from askew._files import existing_file
 T = TypeVar("T")
 
 ADDED = {"added": True}
-"""Metadata of a field that files of earlier versions lack: `to_dict` leaves out its default.
+"""Metadata of a field that files of earlier versions lack.
 
-What was stored before the field was there is then stored in the same form.
+`to_dict` and `short_repr` leave out its default: what was stored, or named after the config, before
+the field was there is then stored and named in the same way.
 """
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -159,6 +160,16 @@ def to_dict(config: object) -> dict[str, object]:
         for field, value in values
         if not (field.metadata == ADDED and value == field.default)
     }
+
+
+def short_repr(config: object) -> str:
+    """Write a config as dataclasses do, without later fields that have their defaults."""
+    shown = (
+        f"{field.name}={getattr(config, field.name)!r}"
+        for field in _init_fields(config)
+        if not (field.metadata == ADDED and getattr(config, field.name) == field.default)
+    )
+    return f"{type(config).__qualname__}({', '.join(shown)})"
 
 
 def _init_fields(config: object) -> list[Field[Any]]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from askew._check import require
-from askew._config import ADDED
+from askew._config import ADDED, short_repr
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,6 +108,9 @@ class StackConfig:
     embedding_scale: float | None = field(default=None, metadata=ADDED)
     positions: PositionConfig | None = field(default=None, metadata=ADDED)
 
+    def __repr__(self) -> str:
+        return short_repr(self)
+
     def __post_init__(self) -> None:
         for name in ("d_model", "num_layers", "num_heads", "d_ff"):
             value = getattr(self, name)
@@ -204,6 +207,9 @@ class EncoderDecoderConfig:
     adapter: Literal["none", "shared"] = "none"
     padding_token: int = 0
     output_bias: bool = field(default=False, metadata=ADDED)
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     def __post_init__(self) -> None:
         vocabs = self.source_vocab, self.target_vocab
