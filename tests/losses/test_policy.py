@@ -28,6 +28,10 @@ WEIGHTS = [
 ]
 
 
+def named(value):
+    return getattr(value, "__name__", str(value))
+
+
 def example(*shape: int, seed: int = 0):
     generator = torch.Generator().manual_seed(seed + sum(shape))
     x, advantage = torch.randn(2, *shape, generator=generator, dtype=torch.double)
@@ -120,7 +124,7 @@ def naive_means(costs, where, per):
 
 
 @pytest.mark.parametrize("per", ["token", "sequence", "group"])
-@pytest.mark.parametrize("settings", CLIPS, ids=str)
+@pytest.mark.parametrize("settings", CLIPS, ids=named)
 def test_it_is_the_naive_sum(route, settings, per):
     x, advantage, where = example(3, 4, 5)
     where[1], where[2, 0] = False, False  # a group and a sequence without any token
@@ -172,7 +176,7 @@ CALLS = [
 ]
 
 
-@pytest.mark.parametrize(("loss", "settings"), CALLS, ids=str)
+@pytest.mark.parametrize(("loss", "settings"), CALLS, ids=named)
 @pytest.mark.parametrize("size", [1.0, 60.0])
 def test_one_pass_has_the_gradient_of_autograd(monkeypatch, loss, settings, size):
     x, advantage, where = example(3, 4, 5)
@@ -263,7 +267,7 @@ STEPS = [
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize(("loss", "settings"), STEPS, ids=str)
+@pytest.mark.parametrize(("loss", "settings"), STEPS, ids=named)
 def test_value_and_gradient_are_finite_for_every_log_ratio(route, dtype, loss, settings):
     x = torch.tensor([0.0, 5, 20, 50, 100, 1e4, -5, -20, -50, -100, -1e4], dtype=dtype)
     for sign in (1.0, -1.0):
@@ -274,7 +278,7 @@ def test_value_and_gradient_are_finite_for_every_log_ratio(route, dtype, loss, s
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("loss", "settings"), STEPS, ids=str)
+@pytest.mark.parametrize(("loss", "settings"), STEPS, ids=named)
 def test_the_ratio_is_that_of_double_precision(route, dtype, loss, settings):
     x = torch.linspace(-8, 8, 33).to(dtype)
     for sign in (1.0, -1.0):
@@ -318,7 +322,7 @@ def test_on_its_own_samples_every_taper_is_reinforce(route):
         close(gradient, -advantage)
 
 
-@pytest.mark.parametrize("weights", WEIGHTS, ids=str)
+@pytest.mark.parametrize("weights", WEIGHTS, ids=named)
 def test_the_gradient_is_the_truncated_weight(route, weights):
     x, advantage, _ = example(5, 7)
     x = 3 * x
