@@ -55,13 +55,13 @@ def counted(monkeypatch):
     """Count the characters that are encoded."""
     from askew.models._context_encoding import ContextEncoder
 
-    seen, shards = [], ContextEncoder.shards
+    seen, shards = [], ContextEncoder._shards
 
     def counting(self, contexts, *rest):
         seen.extend(context.text for context in contexts)
         return shards(self, contexts, *rest)
 
-    monkeypatch.setattr(ContextEncoder, "shards", counting)
+    monkeypatch.setattr(ContextEncoder, "_shards", counting)
     return seen
 
 

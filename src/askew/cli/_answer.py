@@ -9,7 +9,7 @@ import typer
 
 from askew._files import to_json
 from askew._folders import check_writable, one_writer
-from askew.cli._exits import exit_on_user_error, print_notes, set_up_torch, tell
+from askew.cli._exits import exit_on_user_error, print_notes, set_up_torch
 from askew.cli._indexed_documents import (
     Documents,
     check_documents,
@@ -17,7 +17,7 @@ from askew.cli._indexed_documents import (
     read_with_records,
 )
 from askew.cli._options import Quiet, Threads
-from askew.cli._questions import flat, typed_questions
+from askew.cli._questions import answer_each, flat
 from askew.cli._streams import show
 
 if TYPE_CHECKING:
@@ -75,25 +75,18 @@ def answer_command(
     ):
         stored = _stored_index(folder, index)
         contexts = _encoded(answerer, stored, given, index, half=half, quiet=quiet)
-    questions = [question] if question is not None else typed_questions("answer", quiet=quiet)
-    refused = 0
-    for text in questions:
-        try:
-            answers = answerer.answer(text, contexts, top_k=top_k, shortlist=shortlist or None)
-        except ValueError as error:
-            if question is not None:
-                with exit_on_user_error():
-                    raise
-            tell(str(error))
-            refused += 1
-            continue
+
+    def find(text: str) -> "list[Answer]":
+        return answerer.answer(text, contexts, top_k=top_k, shortlist=shortlist or None)
+
+    def present(text: str, answers: "list[Answer]") -> None:
         if as_json:
             show(_as_json(text, answers))
             sys.stdout.flush()
         else:
             _show(answers, contexts)
-    if refused:
-        raise typer.Exit(2)
+
+    answer_each("answer", question, find=find, present=present, quiet=quiet)
 
 
 def _answerer(folder: Path, threads: int) -> "QuestionAnswerer":

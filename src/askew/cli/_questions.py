@@ -1,10 +1,15 @@
 """Questions that are typed, and texts shown beside them in one line."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import typer
 
 from askew._encoding import BOM, refuse_utf16
-from askew.cli._exits import exit_on_user_error
+from askew.cli._exits import exit_on_user_error, tell
+
+Found = TypeVar("Found")
 
 
 def typed_questions(caller: str, *, quiet: bool) -> Iterator[str]:
@@ -26,6 +31,34 @@ def typed_questions(caller: str, *, quiet: bool) -> Iterator[str]:
         is_first = False
         if line.strip():
             yield line.strip()
+
+
+def answer_each(
+    caller: str,
+    question: str | None,
+    *,
+    find: Callable[[str], Found],
+    present: Callable[[str, Found], None],
+    quiet: bool,
+) -> None:
+    """Find and present what answers a question, or each line of stdin if none is given.
+
+    A line that is refused is told, and the others are answered.
+
+    Raises:
+        typer.Exit: With code 2, if a question was refused.
+    """
+    refused = False
+    for text in typed_questions(caller, quiet=quiet) if question is None else [question]:
+        try:
+            found = find(text)
+        except ValueError as error:
+            tell(str(error))
+            refused = True
+            continue
+        present(text, found)
+    if refused:
+        raise typer.Exit(2)
 
 
 def flat(text: str) -> str:

@@ -8,7 +8,7 @@ import typer
 
 from askew._files import to_json
 from askew._folders import check_writable, one_writer
-from askew.cli._exits import exit_on_user_error, print_notes, set_up_torch, tell
+from askew.cli._exits import exit_on_user_error, print_notes, set_up_torch
 from askew.cli._indexed_documents import (
     Documents,
     check_documents,
@@ -17,7 +17,7 @@ from askew.cli._indexed_documents import (
     read_with_records,
 )
 from askew.cli._options import Quiet, Threads
-from askew.cli._questions import flat, typed_questions
+from askew.cli._questions import answer_each, flat
 from askew.cli._streams import show
 
 if TYPE_CHECKING:
@@ -74,23 +74,19 @@ def search_command(
         else:
             search = _encoded(encoder, given, index, threads, quiet=quiet)
             files = _files(search.contexts, given, index)
-    questions = [question] if question is not None else typed_questions("search", quiet=quiet)
-    refused = 0
-    for text in questions:
-        try:
-            _check_question(text)
-        except ValueError as error:
-            tell(str(error))
-            refused += 1
-            continue
-        found = search.search(text, top=top)
+
+    def find(text: str) -> "list[Passage]":
+        _check_question(text)
+        return search.search(text, top=top)
+
+    def present(text: str, found: "list[Passage]") -> None:
         if as_json:
             show(_as_json(text, found, files))
             sys.stdout.flush()
         else:
             _show(found, files, search.contexts)
-    if refused:
-        raise typer.Exit(2)
+
+    answer_each("search", question, find=find, present=present, quiet=quiet)
 
 
 def _check_question(question: str) -> None:

@@ -12,7 +12,6 @@ from askew._check import require
 from askew.models._answers import Answer, check_unicode, find_answers
 from askew.models._context_encoding import ContextEncoder, Progress, Windowing
 from askew.models._context_index import ContextIndex
-from askew.models._context_shards import DTYPES
 from askew.models._devices import input_device
 from askew.models._encoders import PretrainedEncoder
 from askew.models._folder import load_qa_model, model_fingerprint
@@ -71,6 +70,7 @@ class QuestionAnswerer:
         plain = model.config.to_plain()
         self.max_question_tokens = plain.max_question_tokens
         self._encoder = ContextEncoder(
+            "QuestionAnswerer",
             self._encode_contexts,
             context_tokenizer,
             Windowing(
@@ -144,13 +144,9 @@ class QuestionAnswerer:
             TypeError: If `contexts` is a string or a single context.
             RuntimeError: If another process writes into the folder.
         """
-        index = ContextIndex(self.fingerprint, dtype=dtype)
-        if folder is not None:
-            index.open_new(folder)
-        self.append(index, contexts, progress=progress)
-        if folder is not None and not index.contexts:
-            index.append(())  # the manifest of an empty index
-        return index
+        return self._encoder.index(
+            self.fingerprint, contexts, dtype=dtype, folder=folder, progress=progress
+        )
 
     def append(
         self,
@@ -173,19 +169,8 @@ class QuestionAnswerer:
             ValueError: If the index is of another model or a text has lone surrogates.
             TypeError: If `contexts` is a string or a single context.
         """
-        if isinstance(contexts, str | Context):  # both could be gone through one by one
-            raise TypeError(
-                "QuestionAnswerer: contexts must be a list of Context; "
-                f"got {type(contexts).__name__} {str(contexts)[:40]!r}. Put it into a list"
-            )
         self._check_index("append", index)
-        new = [c for c in dict.fromkeys(contexts) if index.row(c) is None]
-        for context in new:
-            check_unicode("QuestionAnswerer.append", "context", context.text)
-        if new:
-            dtype = DTYPES[index.dtype]
-            index.append(self._encoder.shards(new, len(index.contexts), dtype, progress))
-        return len(contexts) - len(new)
+        return self._encoder.append(index, contexts, progress)
 
     def can_read(self, question: str) -> bool:
         """Check that a question is neither blank nor longer than the model reads.

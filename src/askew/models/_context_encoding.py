@@ -1,6 +1,7 @@
 """Contexts cut into windows and encoded, as shards of an index."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,9 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from askew._check import require
-from askew.models._context_shards import SHARD_BYTES, Shard
+from askew.models._answers import check_unicode
+from askew.models._context_index import ContextIndex
+from askew.models._context_shards import DTYPES, SHARD_BYTES, Shard
 from askew.models._qa import Encoded
 from askew.text import Context, SpanTokenizer, TextTokens, cut_windows, pad_batch
 
@@ -41,6 +44,7 @@ class ContextEncoder:
     """Cuts contexts into overlapping windows and encodes them.
 
     Args:
+        caller: What messages name.
         encode: Makes states and vectors of token numbers and their mask.
         tokenizer: Of contexts.
         windowing: How they are cut.
@@ -51,21 +55,62 @@ class ContextEncoder:
 
     def __init__(
         self,
+        caller: str,
         encode: Callable[[Tensor, Tensor], Encoded],
         tokenizer: Tokenizer,
         windowing: Windowing,
     ) -> None:
-        self.encode, self.tokenizer = encode, SpanTokenizer(tokenizer)
+        self.caller, self.encode, self.tokenizer = caller, encode, SpanTokenizer(tokenizer)
         self.windowing = windowing
         self.window_tokens = windowing.max_tokens - self.tokenizer.num_special
         require(
             self.window_tokens > windowing.overlap,
-            "QuestionAnswerer: max_context_tokens must leave more than overlap to the text; got "
+            f"{caller}: max_context_tokens must leave more than overlap to the text; got "
             f"max_context_tokens {windowing.max_tokens}, overlap {windowing.overlap}, "
             f"{self.tokenizer.num_special} tokens around the text",
         )
 
-    def shards(
+    def index(
+        self,
+        fingerprint: str,
+        contexts: Sequence[Context],
+        *,
+        dtype: str,
+        folder: str | Path | None,
+        progress: Progress | None,
+    ) -> ContextIndex:
+        """Encode contexts into a new index, in memory or in a folder without one."""
+        index = ContextIndex(fingerprint, dtype=dtype)
+        if folder is not None:
+            index.open_new(folder)
+        self.append(index, contexts, progress)
+        if folder is not None and not index.contexts:
+            index.append(())  # the manifest of an empty index
+        return index
+
+    def append(
+        self, index: ContextIndex, contexts: Sequence[Context], progress: Progress | None
+    ) -> int:
+        """Encode what an index does not hold yet, and return how many were left out.
+
+        Raises:
+            ValueError: If a text has lone surrogates.
+            TypeError: If `contexts` is a string or a single context.
+        """
+        if isinstance(contexts, str | Context):  # both could be gone through one by one
+            raise TypeError(
+                f"{self.caller}: contexts must be a list of Context; "
+                f"got {type(contexts).__name__} {str(contexts)[:40]!r}. Put it into a list"
+            )
+        new = [c for c in dict.fromkeys(contexts) if index.row(c) is None]
+        for context in new:
+            check_unicode(f"{self.caller}.append", "context", context.text)
+        if new:
+            dtype = DTYPES[index.dtype]
+            index.append(self._shards(new, len(index.contexts), dtype, progress))
+        return len(contexts) - len(new)
+
+    def _shards(
         self,
         contexts: list[Context],
         first_row: int,

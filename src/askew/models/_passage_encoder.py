@@ -17,7 +17,6 @@ from askew._files import file_sha256
 from askew.models._answers import check_unicode
 from askew.models._context_encoding import ContextEncoder, Progress, Windowing
 from askew.models._context_index import ContextIndex
-from askew.models._context_shards import DTYPES
 from askew.models._encoders import PretrainedEncoder, read_encoder_config
 from askew.models._qa import Encoded
 from askew.text import Context, cut_passages, load_any_tokenizer
@@ -79,6 +78,7 @@ class PassageEncoder:
         largest = max(tokenizer.get_vocab().values(), default=0)
         encoder.check_reads(self.max_tokens, largest + 1)
         self._contexts = ContextEncoder(
+            "PassageEncoder",
             self._encode,
             tokenizer,
             Windowing(
@@ -138,15 +138,12 @@ class PassageEncoder:
         Raises:
             ValueError: If the dtype is unknown, a text has lone surrogates, or the folder cannot
                 be written or holds an index.
+            TypeError: If `contexts` is a string or a single context.
             RuntimeError: If another process writes into the folder.
         """
-        index = ContextIndex(self.fingerprint, dtype=dtype)
-        if folder is not None:
-            index.open_new(folder)
-        self.append(index, contexts, progress=progress)
-        if folder is not None and not index.contexts:
-            index.append(())  # the manifest of an empty index
-        return index
+        return self._contexts.index(
+            self.fingerprint, contexts, dtype=dtype, folder=folder, progress=progress
+        )
 
     def append(
         self,
@@ -167,15 +164,10 @@ class PassageEncoder:
 
         Raises:
             ValueError: If the index is of another encoder or a text has lone surrogates.
+            TypeError: If `contexts` is a string or a single context.
         """
         self.check_index("append", index)
-        new = [c for c in dict.fromkeys(contexts) if index.row(c) is None]
-        for context in new:
-            check_unicode("PassageEncoder.append", "context", context.text)
-        if new:
-            dtype = DTYPES[index.dtype]
-            index.append(self._contexts.shards(new, len(index.contexts), dtype, progress))
-        return len(contexts) - len(new)
+        return self._contexts.append(index, contexts, progress)
 
     def question(self, text: str) -> EncodedQuestion:
         """Encode a question.
