@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from statistics import fmean
 
+import torch
+
 from askew.tasks import APPLICATIONS
 from askew.tradeoffs import Arm, SearchBudget
 from askew.tradeoffs._running.candidate_costs import CandidateCosts
@@ -53,6 +55,7 @@ def main() -> None:
         steps=STEPS,
         candidates=2 * _DRAWN,
     )
+    torch.set_num_threads(plan.threads)
     families = drawn(plan, options.work / "shapes.json")
     shapes = [
         shape
