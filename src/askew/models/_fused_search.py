@@ -196,7 +196,8 @@ class FusedSearch:
         by_vectors = (
             (self.index.vectors @ encoded.vector).double().numpy() if len(by_words) else by_words
         )
-        rows = [row for row, _ in self.passages.bm25.search(question, most)]
+        best = np.argsort(-by_words, kind="stable")[:most]
+        rows = best[by_words[best] > 0].tolist()
         if len(encoded.states):
             rows += np.argsort(-by_vectors, kind="stable")[:most].tolist()
         numbers = np.unique(np.array(rows, dtype=np.int64))
