@@ -98,6 +98,23 @@ def test_accelerate_resumes_bit_for_bit(tmp_path):
     assert equal(whole, resumed)
 
 
+def test_the_trainer_and_accelerate_step_two_algorithms_and_resume_bit_for_bit(tmp_path):
+    parts = runs.ALGORITHMS
+    whole, rates, _ = by_trainer(tmp_path / "whole", parts=parts)
+    assert rates == EXPECTED
+    by_trainer(tmp_path / "cut", stop=5, parts=parts)
+    checkpoint = str(tmp_path / "cut" / "checkpoint-3")
+    resumed, rates, _ = by_trainer(tmp_path / "cut", resume=checkpoint, parts=parts)
+    assert rates == EXPECTED[3:]
+    assert equal(whole, resumed)
+    assert not equal(whole, by_trainer(tmp_path / "plain")[0])
+    whole, _ = runs.by_accelerate(None, parts=parts)
+    runs.by_accelerate(tmp_path / "state", stop=4, parts=parts)
+    resumed, rates = runs.by_accelerate(None, resume=tmp_path / "state", parts=parts)
+    assert rates == EXPECTED[4:]
+    assert equal(whole, resumed)
+
+
 def check_two_processes(how, out):
     one, two = launch(how, out)
     assert one["processes"] == two["processes"] == 2

@@ -27,9 +27,9 @@ class LoggedTrainer(Trainer):
         super().log(logs, start_time)
 
 
-def by_trainer(out, world=1, stop=None, resume=None):
+def by_trainer(out, world=1, stop=None, resume=None, parts=RATES):
     model = Toy()
-    optimizer = AsymmetricOptimizer(model, RATES, no_decay="**.bias")
+    optimizer = AsymmetricOptimizer(model, parts, no_decay="**.bias")
     scheduler = AsymmetricScheduler(optimizer, schedules())
     arguments = TrainingArguments(
         str(out), max_steps=STEPS, per_device_train_batch_size=8 // world, save_steps=3,

@@ -30,6 +30,10 @@ from askew.optim import (
 )
 
 RATES = {"encoder": 1e-3, "head": 1e-2}
+ALGORITHMS = {
+    "encoder": {"where": ["encoder.weight"], "base": torch.optim.Muon, "lr": 1e-3},
+    "head": {"where": ["encoder.bias", "head.**"], "lr": 1e-2},
+}
 STEPS = 8
 
 
@@ -64,14 +68,14 @@ class Rows(torch.utils.data.Dataset):
         return {"x": self.x[row], "labels": self.y[row]}
 
 
-def by_accelerate(out, accumulate=1, split_batches=False, stop=STEPS, resume=None):
+def by_accelerate(out, accumulate=1, split_batches=False, stop=STEPS, resume=None, parts=RATES):
     accelerator = Accelerator(
         cpu=True,
         gradient_accumulation_steps=accumulate,
         dataloader_config=DataLoaderConfiguration(split_batches=split_batches),
     )
     model, rows, rates = Toy(), Rows(), []
-    optimizer = AsymmetricOptimizer(model, RATES)
+    optimizer = AsymmetricOptimizer(model, parts)
     scheduler = AsymmetricScheduler(optimizer, schedules())
     loader = DataLoader(TensorDataset(rows.x, rows.y), batch_size=4)
     wrapped, prepared, loader, scheduler = accelerator.prepare(model, optimizer, loader, scheduler)
