@@ -86,13 +86,10 @@ def converted_config(model: PreTrainedModel) -> AsymmetricTranslationConfig:
 def copy_from_transformers(ours: Any, theirs: Any) -> None:
     """Fill our model with the weights, settings of generation, type and mode of theirs."""
     form = _form_of(theirs)
-    given = theirs.state_dict()
-    weights: dict[str, Tensor] = {}
-    for name, weight in given.items():
-        own = _own_name(name, form)
-        if own is not None and own in ours.state_dict():
-            weights[own] = weight
-    weights |= _own_tables(ours, theirs)
+    given, known = theirs.state_dict(), ours.state_dict().keys()
+    named = {_own_name(name, form): weight for name, weight in given.items()}
+    named |= _own_tables(theirs)
+    weights = {name: weight for name, weight in named.items() if name in known}
     if ours.config.output_bias:
         weights["model.output_bias"] = given["final_logits_bias"].flatten()
     ours.to(theirs.dtype).load_state_dict(weights)
@@ -175,15 +172,10 @@ def _tied(source: Tensor, target: Tensor, output: Tensor) -> Any:
     return kinds[same]
 
 
-def _own_tables(ours: Any, theirs: Any) -> dict[str, Tensor]:
+def _own_tables(theirs: Any) -> dict[str | None, Tensor]:
     source, target, output = _tables(theirs)
     named = {"target_embedding": target, "source_embedding": source, "output": output}
-    own = ours.state_dict()
-    return {
-        f"model.{name}.weight": weight
-        for name, weight in named.items()
-        if f"model.{name}.weight" in own
-    }
+    return {f"model.{name}.weight": weight for name, weight in named.items()}
 
 
 def _their_tables(ours: Any) -> dict[str, Tensor]:
