@@ -24,6 +24,16 @@ def _seeds() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture
+def few_rounds(monkeypatch) -> None:
+    """Time answers in one round: their time is no part of what a test asserts."""
+    monkeypatch.setattr("askew.tasks._teacher_outputs._TIMING_ROUNDS", 1)
+    monkeypatch.setattr("askew.tasks._layers._ROUNDS", 1)
+    monkeypatch.setattr("askew.tasks._shrink._TIMED", 2)
+    for name, value in {"ROUNDS": 1, "LATENCY_ITEMS": 2, "THROUGHPUT_ITEMS": 64}.items():
+        monkeypatch.setattr(f"askew.tradeoffs._running.cost_measurement.{name}", value)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     compiler = any(shutil.which(name) for name in (os.environ.get("CXX", "c++"), "g++", "clang++"))
     missing = {

@@ -11,6 +11,8 @@ from askew.cli import app
 from askew.models import load_translation_model
 from askew.tasks import read_cut
 
+pytestmark = pytest.mark.usefixtures("few_rounds")
+
 
 def run(*arguments):
     return CliRunner().invoke(app, ["shrink", *map(str, arguments)])

@@ -22,6 +22,8 @@ from askew.tasks._layers import (
 )
 from askew.tasks._limited import FixedAnswers, Limited, limit_layers
 
+pytestmark = pytest.mark.usefixtures("few_rounds")
+
 NUMBERS = st.integers(0, 6)
 
 

@@ -23,6 +23,8 @@ from askew.text import ParallelText, SplitText
 from askew.training import DistillationConfig
 from askew.transformer import parameter_count
 
+pytestmark = pytest.mark.usefixtures("few_rounds")
+
 WORDS = ["three", "trees", "see", "bees"]
 PAIRS = ParallelText(
     [f"{a} {b}" for a in WORDS for b in WORDS], [f"{b} {a}" for a in WORDS for b in WORDS]

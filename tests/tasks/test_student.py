@@ -11,6 +11,8 @@ from askew.tasks._student import StudentConfig, student_arms, student_config
 from askew.tradeoffs import Budget, compare
 from askew.tradeoffs._running import trials
 
+pytestmark = pytest.mark.usefixtures("few_rounds")
+
 TRANSLATION = APPLICATIONS["translation"]
 
 

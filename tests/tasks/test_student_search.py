@@ -18,6 +18,8 @@ from askew.tasks._student_search import student_space
 from askew.tradeoffs import search_status, with_values
 from askew.tradeoffs._running import candidate_costs, trials
 
+pytestmark = pytest.mark.usefixtures("few_rounds")
+
 TRANSLATION = APPLICATIONS["translation"]
 WORDS = ["--steps", 4, "--candidates", 60, "--finalists", 1, "--seeds", 1, "--jobs", 1]
 
