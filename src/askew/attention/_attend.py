@@ -37,6 +37,7 @@ def attend(
     attn_mask: Bool[Tensor, "..."] | None = None,
     bias: Float[Tensor, "..."] | None = None,
     relative_bias: Float[Tensor, "heads offsets"] | None = None,
+    sinks: Float[Tensor, " heads"] | None = None,
     causal: bool = False,
     window: tuple[int, int] | None = None,
     num_sinks: int = 0,
@@ -50,9 +51,11 @@ def attend(
     .. math::
         o_i = \sum_j \operatorname{softmax}_j(s\,q_i^\top k_j + b_{ij} + r_{j-i})\,v_j
 
-    over the keys j that query i may see. Equal lengths, heads and widths and no window give
-    ordinary attention; a window with equal sides is the ordinary sliding window. The output of
-    a query that sees no key is zero, and so is its gradient.
+    over the keys j that query i may see. A sink :math:`z_h` multiplies the output of its head by
+    :math:`Z_i / (Z_i + e^{z_h})`, with :math:`Z_i` the softmax's denominator. Equal lengths,
+    heads and widths and no window give ordinary attention; a window with equal sides is the
+    ordinary sliding window. The output of a query that sees no key is zero, and so is its
+    gradient.
 
     The last query stands at the last key: query i has position i + keys − queries.
 
@@ -64,12 +67,15 @@ def attend(
         bias: Added to the scaled scores; broadcasts like `attn_mask`.
         relative_bias: Added within a window, trained: [heads, before + after + 1]. Index 0
             is the oldest visible key, index `before` the query's own position.
+        sinks: A logit per head, [heads], trained: one more term of the softmax's denominator,
+            which takes weight from the keys and has no value. -inf is a head without one: bit for
+            bit on the banded route and with weights, else up to rounding.
         causal: Hide the future. A window then has `after` 0.
         window: (before, after), both >= 0: a query sees `before` keys before its position
             and `after` keys after it, all inclusive. None sees everything.
-        num_sinks: Number of first keys that every query sees outside its window too, >= 0. There
-            they have no relative bias. With `causal`, or with `after` 0, a query does not see
-            the sinks after its position.
+        num_sinks: Number of first keys that every query sees outside its window too, >= 0:
+            tokens, unlike the logits `sinks`. There they have no relative bias. With `causal`, or
+            with `after` 0, a query does not see the sinks after its position.
         scale: Factor of the dot product, d_qk ** -0.5 by default.
         dropout_p: Share of the weights to drop, in [0, 1). Pass 0 outside training.
         route: How it is computed; the numbers are the same. "dense": all pairs; "padded":
@@ -101,11 +107,13 @@ def attend(
     References:
         Attention Is All You Need, 2017, arXiv:1706.03762.
         GQA, 2023, arXiv:2305.13245 (grouped heads).
-        Efficient Streaming Language Models with Attention Sinks, 2023, arXiv:2309.17453.
+        Efficient Streaming Language Models with Attention Sinks, 2023, arXiv:2309.17453
+        (first keys, and a sink that is trained).
+        gpt-oss-120b & gpt-oss-20b Model Card, 2025, arXiv:2508.10925 (`sinks`).
     """
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     masks = (attn_mask, bias, relative_bias, causal, window, num_sinks)
-    call = Call(q, k, v, *masks, scale, dropout_p, return_weights)
+    call = Call(q, k, v, *masks, scale, dropout_p, return_weights, sinks)
     if not _is_plain(call):
         call = _checked(call)
     chosen = choose_route(call, route).route
@@ -126,6 +134,7 @@ def explain_route(
     attn_mask: Bool[Tensor, "..."] | None = None,
     bias: Float[Tensor, "..."] | None = None,
     relative_bias: Float[Tensor, "heads offsets"] | None = None,
+    sinks: Float[Tensor, " heads"] | None = None,
     causal: bool = False,
     window: tuple[int, int] | None = None,
     num_sinks: int = 0,
@@ -143,6 +152,7 @@ def explain_route(
         attn_mask: As in `attend`.
         bias: As in `attend`.
         relative_bias: As in `attend`.
+        sinks: As in `attend`.
         causal: As in `attend`.
         window: As in `attend`.
         num_sinks: As in `attend`.
@@ -167,7 +177,7 @@ def explain_route(
     """
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     masks = (attn_mask, bias, relative_bias, causal, window, num_sinks)
-    call = Call(q, k, v, *masks, scale, dropout_p, return_weights)
+    call = Call(q, k, v, *masks, scale, dropout_p, return_weights, sinks)
     return choose_route(_checked(call), route)
 
 
@@ -177,7 +187,8 @@ def _attend_in_band(call: Call) -> Tensor:
     if mask is not None:
         mask = mask.expand(call.k.shape[0], call.k.shape[2])
     band = Band(*(call.window or (0, 0)), call.num_sinks)
-    return attend_banded(call.q, call.k, call.v, call.relative_bias, mask, band, call.scale)
+    q, k, v, bias = call.q, call.k, call.v, call.relative_bias
+    return attend_banded(q, k, v, bias, mask, band, call.scale, call.sinks)
 
 
 def _checked(call: Call) -> Call:
@@ -208,6 +219,7 @@ def _is_plain(call: Call) -> bool:
         and call.window is None
         and call.num_sinks == 0
         and call.dropout_p == 0
+        and call.sinks is None
         and q.dtype == k.dtype == v.dtype
         and q.shape[0] == k.shape[0]
         and q.shape[3] == k.shape[3]
@@ -257,6 +269,13 @@ def _check_tensors(call: Call) -> None:
             "attend: attn_mask must be boolean, True = may attend; "
             f"got dtype {call.attn_mask.dtype}. Pass additive scores as bias"
         )
+    require(
+        call.sinks is None or call.sinks.shape == (q.shape[1],),
+        lambda: (
+            "attend: sinks must be one number for each head of q; "
+            f"got sinks {() if call.sinks is None else tuple(call.sinks.shape)}, heads {q.shape[1]}"
+        ),
+    )
     scores = (*q.shape[:3], k.shape[2])
     for name, tensor in (("attn_mask", call.attn_mask), ("bias", call.bias)):
         require(

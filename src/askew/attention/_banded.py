@@ -22,6 +22,7 @@ def attend_banded(
     key_mask: Tensor | None,
     band: Band,
     scale: float,
+    sinks: Tensor | None = None,
 ) -> Tensor:
     """Compute the output [B, H, Lq, d_v] of queries that see a band of keys, and sinks before it.
 
@@ -33,9 +34,9 @@ def attend_banded(
         dtype = torch.get_autocast_dtype(device)
         q, k, v = (t.to(dtype) for t in (q, k, v))
     with without_autocast(device):
-        if device == "cpu" and not _needs_composition(q, k, v, relative_bias):
-            return _operator(q, k, v, relative_bias, key_mask, *band, scale)[0]
-        return banded_by_blocks(q, k, v, relative_bias, key_mask, band, scale)
+        if device == "cpu" and not _needs_composition(q, k, v, relative_bias, sinks):
+            return _operator(q, k, v, relative_bias, key_mask, *band, scale, sinks)[0]
+        return banded_by_blocks(q, k, v, relative_bias, key_mask, band, scale, sinks)
 
 
 def _needs_composition(*tensors: Tensor | None) -> bool:
@@ -58,6 +59,7 @@ def _operator(
     after: int,
     num_sinks: int,
     scale: float,
+    sinks: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute the output, and the base-2 log-sum-exp of each row (inf where nothing is seen).
 
@@ -68,12 +70,12 @@ def _operator(
     tiles = make_tiles(Band(before, after, num_sinks), q.shape[2], k.shape[2])
     relative_bias = tiles.clip_bias(relative_bias, before)
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
-        output, lse = banded_forward(q, k, v, relative_bias, key_mask, tiles, scale)
+        output, lse = banded_forward(q, k, v, relative_bias, key_mask, tiles, scale, sinks)
         if output.sum().isfinite():
             return output, lse
         bad = _broken_keys(k, v, key_mask)
         k, v = (t.masked_fill(bad[..., None], 0.0) for t in (k, v))
-        output, lse = banded_forward(q, k, v, relative_bias, key_mask, tiles, scale)
+        output, lse = banded_forward(q, k, v, relative_bias, key_mask, tiles, scale, sinks)
         reached = reach_of_rows(bad, tiles.band, q.shape[2])
         reached = reached.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
         return output.masked_fill_(reached[..., None], math.nan), lse
@@ -86,7 +88,7 @@ def _broken_keys(k: Tensor, v: Tensor, key_mask: Tensor | None) -> Tensor:
 
 
 @_operator.register_fake
-def _(q, k, v, relative_bias, key_mask, before, after, num_sinks, scale):
+def _(q, k, v, relative_bias, key_mask, before, after, num_sinks, scale, sinks=None):
     rows = q.shape[:3]
     return q.new_empty(*rows, v.shape[-1]), q.new_empty(rows, dtype=compute_dtype(q.dtype))
 
@@ -108,8 +110,9 @@ def _backward_operator(
     after: int,
     num_sinks: int,
     scale: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Compute the gradients of q, k, v and, where there is one, of the bias."""
+    sinks: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Compute the gradients of q, k, v and, where there are such, of the bias and the sinks."""
     tiles = make_tiles(Band(before, after, num_sinks), q.shape[2], k.shape[2])
     relative_bias = tiles.clip_bias(relative_bias, before)
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
@@ -117,72 +120,76 @@ def _backward_operator(
         if not output.sum().isfinite():
             bad = _broken_keys(k, v, key_mask)[..., None]
             k, v = (t.masked_fill(bad, 0.0) for t in (k, v))
-            output, lse = banded_forward(q, k, v, relative_bias, key_mask, tiles, scale)
-        inputs = (q, k, v, relative_bias, key_mask)
-        dq, dk, dv, dbias = banded_backward(grad, inputs, output, lse, tiles, scale)
+            output, lse = banded_forward(q, k, v, relative_bias, key_mask, tiles, scale, sinks)
+        inputs = (q, k, v, relative_bias, key_mask, sinks)
+        dq, dk, dv, dbias, dsinks = banded_backward(grad, inputs, output, lse, tiles, scale)
         if bad is not None:
             dk, dv = (t.masked_fill_(bad, 0.0) for t in (dk, dv))
         if relative_bias is not None:  # offsets that no query can reach have no gradient
             unreached = before - tiles.band.before, after - tiles.band.after
             dbias = F.pad(dbias.to(relative_bias.dtype), unreached)
-        return dq, dk, dv, dbias
+        return dq, dk, dv, dbias, dsinks if sinks is None else dsinks.to(sinks.dtype)
 
 
 @_backward_operator.register_fake
-def _(grad, q, k, v, relative_bias, key_mask, output, lse, before, after, num_sinks, scale):
-    dbias = (
-        q.new_empty(0) if relative_bias is None else relative_bias.new_empty(relative_bias.shape)
-    )
-    return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape), dbias
+def _(
+    grad, q, k, v, relative_bias, key_mask, output, lse, before, after, num_sinks, scale, sinks=None
+):
+    dbias = q.new_empty(0) if relative_bias is None else torch.empty_like(relative_bias)
+    dsinks = lse.new_empty(0) if sinks is None else sinks.new_empty(sinks.shape)
+    return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape), dbias, dsinks
 
 
 def _save_for_backward(ctx, inputs, output):
-    *tensors, ctx.before, ctx.after, ctx.num_sinks, ctx.scale = inputs
+    *tensors, ctx.before, ctx.after, ctx.num_sinks, ctx.scale, sinks = inputs
     ctx.mark_non_differentiable(output[1])
-    ctx.save_for_backward(*tensors, *output)
+    ctx.save_for_backward(*tensors, *output, sinks)
 
 
 def _differentiate(ctx, grad, _):
     band = (ctx.before, ctx.after, ctx.num_sinks)
-    saved = ctx.saved_tensors  # once: under checkpointing a second reading is an error
-    *gradients, dbias = _backward_operator(grad, *saved, *band, ctx.scale)
-    # Then key mask, band (3) and scale, which have no gradient.
-    return (*gradients, None if saved[3] is None else dbias, None, None, None, None, None)
+    # Once: under checkpointing a second reading is an error.
+    *saved, sinks = ctx.saved_tensors
+    *gradients, dbias, dsinks = _backward_operator(grad, *saved, *band, ctx.scale, sinks)
+    dbias = None if saved[3] is None else dbias
+    # Between them key mask, band (3) and scale, which have no gradient.
+    return (*gradients, dbias, None, None, None, None, None, None if sinks is None else dsinks)
 
 
 _operator.register_autograd(_differentiate, setup_context=_save_for_backward)
 
 
 def _save_for_second_backward(ctx, inputs, output):
-    *tensors, ctx.before, ctx.after, ctx.num_sinks, ctx.scale = inputs
-    ctx.save_for_backward(*tensors[:6])  # without output and lse, which are computed again
+    *tensors, ctx.before, ctx.after, ctx.num_sinks, ctx.scale, sinks = inputs
+    ctx.save_for_backward(*tensors[:6], sinks)  # without output and lse, which are computed again
 
 
 def _differentiate_twice(ctx, *upstream):
     """Build the gradient again from differentiable operations and differentiate that."""
-    grad, q, k, v, bias, key_mask = ctx.saved_tensors
+    grad, q, k, v, bias, key_mask, sinks = ctx.saved_tensors
     deeper = torch.is_grad_enabled()
     with torch.enable_grad():
         # Fresh views, lest one input's gradient run on through the history of another.
         grad, q, k, v = (_variable(t) for t in (grad, q, k, v))
-        inputs = [q, k, v]
-        if bias is not None:
-            bias = _variable(bias)
-            inputs.append(bias)
+        bias, sinks = (None if t is None else _variable(t) for t in (bias, sinks))
         band = Band(ctx.before, ctx.after, ctx.num_sinks)
-        output = banded_by_blocks(q, k, v, bias, key_mask, band, ctx.scale)
+        output = banded_by_blocks(q, k, v, bias, key_mask, band, ctx.scale, sinks)
+        # In the place of an input that is None, `upstream` holds an empty tensor.
+        there = [i for i, t in enumerate((q, k, v, bias, sinks)) if t is not None]
+        inputs = [t for t in (q, k, v, bias, sinks) if t is not None]
         first = torch.autograd.grad(output, inputs, grad, create_graph=True)
-        second = torch.autograd.grad(
+        dgrad, *second = torch.autograd.grad(
             first,
             [grad, *inputs],
-            upstream[: len(inputs)],  # without a bias its place holds an empty tensor
+            [upstream[i] for i in there],
             create_graph=deeper,
             allow_unused=True,
         )
-    second = [*second, *[None] * (5 - len(second))]
-    # Then key mask, output, lse, band (3) and scale. Output and lse count as functions of q, k and
-    # v here: their derivatives are in `second` already.
-    return (*second, None, None, None, None, None, None, None)
+    found = dict(zip(there, second, strict=True))
+    dq, dk, dv, dbias, dsinks = (found.get(i) for i in range(5))
+    # Between them key mask, output, lse, band (3) and scale. Output and lse count as functions of
+    # the inputs here: their derivatives are in `second` already.
+    return (dgrad, dq, dk, dv, dbias, None, None, None, None, None, None, None, dsinks)
 
 
 def _variable(t: Tensor) -> Tensor:

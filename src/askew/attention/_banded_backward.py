@@ -10,12 +10,13 @@ from askew.attention._banded_tiles import LOG2E, Step, Tiles, scratch_like
 
 
 class Gradients(NamedTuple):
-    """Gradients with respect to queries, keys, values and relative bias."""
+    """Gradients with respect to queries, keys, values, relative bias and sinks."""
 
     q: Tensor
     k: Tensor
     v: Tensor
     bias: Tensor
+    sinks: Tensor
 
 
 class QueryHead(NamedTuple):
@@ -38,13 +39,13 @@ class KeyGradients(NamedTuple):
 
 def banded_backward(
     grad: Tensor,
-    inputs: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None],
+    inputs: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None],
     output: Tensor,
     lse: Tensor,
     tiles: Tiles,
     scale: float,
 ) -> Gradients:
-    """Compute the gradients of q, k, v and of the bias; `inputs` are these and the key mask.
+    """Compute the gradients of q, k, v, bias and sinks; `inputs` are q, k, v, bias, mask, sinks.
 
     With probabilities p_ij = 2^(s_ij - lse_i), the output o_i = Σ_j p_ij v_j, and its gradient g_i,
 
@@ -52,33 +53,38 @@ def banded_backward(
         ds_ij = p_ij (g_i·v_j - δ_i),   δ_i = Σ_j p_ij g_i·v_j = g_i·o_i
         dq_i  = scale Σ_j ds_ij k_j,    dk_j = scale Σ_i ds_ij q_i,    dr_(j-i) = Σ ds_ij
 
-    where ds is the gradient of the score in base e, scale · q·k + r. As δ needs the output alone,
+    where ds is the gradient of the score in base e, scale · q·k + r. A sink z is a score with the
+    value 0, so dz = -Σ_i 2^(z - lse_i) δ_i with z in base 2. As δ needs the output alone,
     one pass over the tiles is enough (FlashAttention, 2022, arXiv:2205.14135).
     """
-    q, k, v, bias, key_mask = inputs
+    q, k, v, bias, key_mask, sinks = inputs
     dtype = compute_dtype(q.dtype)
     heads, group = q.shape[1], q.shape[1] // max(k.shape[1], 1)
     dq, dk, dv = (torch.empty(t.shape, dtype=t.dtype, device=t.device) for t in (q, k, v))
     bias_tiles = tiles.bias_tile(bias, heads if bias is not None else 1, lse)
     dbias = torch.zeros_like(bias_tiles) if bias is not None else None
+    dsinks = lse.new_zeros(0 if sinks is None else heads)
     query_head = _QueryHeadBackward(tiles, scale, scratch_like(tiles, lse, 2))
     room, packed_sums = (packed_like(tiles, (k, v), dtype) for _ in range(2))
     for b in range(q.shape[0]):
         seen = None if key_mask is None else key_mask[b]
         for kv in range(k.shape[1]):
             head = pack_head(tiles, k[b, kv], v[b, kv], seen, room)
-            sinks = (torch.zeros_like(t) for t in (head.sink_keys, head.sink_values))
-            sums = KeyGradients(*(t.zero_() for t in packed_sums), *sinks)
+            first = (torch.zeros_like(t) for t in (head.sink_keys, head.sink_values))
+            sums = KeyGradients(*(t.zero_() for t in packed_sums), *first)
             for h in range(kv * group, (kv + 1) * group):
                 rows = _query_head(q[b, h], grad[b, h], output[b, h], lse[b, h])
                 tile = bias_tiles[h if bias is not None else 0]
                 dtile = None if dbias is None else dbias[h]
                 query_head.run(rows, head, tile, dq[b, h], sums, dtile)
+                if sinks is not None:
+                    share = torch.exp2(sinks[h].to(dtype) * LOG2E - rows.lse)
+                    dsinks[h] += share @ rows.minus_delta
             _unpack(tiles, sums, dk[b, kv], dv[b, kv], seen)
     if dbias is None:
-        return Gradients(dq, dk, dv, q.new_empty(0))
+        return Gradients(dq, dk, dv, q.new_empty(0), dsinks)
     # Every row of a tile has the same offsets on its part of the band: add the rows up.
-    return Gradients(dq, dk, dv, tiles.diagonals(dbias).sum(1))
+    return Gradients(dq, dk, dv, tiles.diagonals(dbias).sum(1), dsinks)
 
 
 def _query_head(q: Tensor, grad: Tensor, output: Tensor, lse: Tensor) -> QueryHead:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from askew.attention._banded_forward import compute_dtype, reach_of_rows
 from askew.attention._banded_tiles import Band, Tiles, make_tiles
+from askew.attention._softmax import masked_softmax
 
 
 def banded_by_blocks(
@@ -18,6 +19,7 @@ def banded_by_blocks(
     key_mask: Tensor | None,
     band: Band,
     scale: float,
+    sinks: Tensor | None = None,
 ) -> Tensor:
     """Compute the output [B, H, Lq, d_v]; `bias` is [H, offsets] of the band, mask [B, Lk].
 
@@ -38,16 +40,15 @@ def banded_by_blocks(
         scores = scores + tile[:, :, None]
     seen = _seen(tiles, key_mask, q.device)
     if tiles.band.num_sinks:
-        sinks = blocks @ k[:, :, None, None, : tiles.band.num_sinks].transpose(-2, -1) * scale
-        scores = torch.cat([scores, sinks], -1)
+        first = blocks @ k[:, :, None, None, : tiles.band.num_sinks].transpose(-2, -1) * scale
+        scores = torch.cat([scores, first], -1)
         seen = torch.cat([seen, _sinks_seen(tiles, key_mask, q.device)], -1)
-    # A finite fill, since a row of -inf alone would have a NaN gradient; the product makes it 0.
-    hidden = scores.masked_fill(~seen, torch.finfo(dtype).min)
-    weights = hidden.softmax(-1) * seen
+    if sinks is not None:
+        sinks = sinks.view(kv_heads, -1, 1, 1, 1)
+    weights = masked_softmax(scores, seen, sinks)
     output = weights[..., : tiles.width] @ values
     if tiles.band.num_sinks:
-        sinks = v[:, :, None, None, : tiles.band.num_sinks]
-        output = output + weights[..., tiles.width :] @ sinks
+        output = output + weights[..., tiles.width :] @ v[:, :, None, None, : tiles.band.num_sinks]
     output = output.flatten(1, 2).flatten(2, 3)[:, :, : tiles.queries]
     return (output + nan_rows).to(kind)
 

@@ -72,6 +72,7 @@ def banded_forward(
     key_mask: Tensor | None,
     tiles: Tiles,
     scale: float,
+    sinks: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Compute the output [B, H, Lq, d_v] and the log-sum-exp [B, H, Lq] of every query.
 
@@ -92,7 +93,8 @@ def banded_forward(
             head = pack_head(tiles, k[b, kv], v[b, kv], seen, room)
             for h in range(kv * group, (kv + 1) * group):
                 tile = bias_tiles[h if bias is not None else 0]
-                query_head.run(rows_of(q[b, h], dtype), head, tile, output[b, h], lse[b, h])
+                sink = None if sinks is None else sinks[h].to(dtype) * LOG2E
+                query_head.run(rows_of(q[b, h], dtype), head, tile, output[b, h], lse[b, h], sink)
     # A query that sees nothing: the backward pass computes 2^(s - lse), 0 for inf, NaN for -inf.
     return output, lse.masked_fill_(lse == -math.inf, math.inf)
 
@@ -104,13 +106,23 @@ class _QueryHeadForward:
         self.tiles, self.scale, self.scratch = tiles, scale, scratch
         self.careful = False  # whether to subtract each row's maximum without trying first
 
-    def run(self, q: Tensor, head: KeyHead, tile: Tensor, output: Tensor, lse: Tensor) -> None:
-        """Fill `output` [queries, d_v] and `lse` [queries]."""
+    def run(
+        self,
+        q: Tensor,
+        head: KeyHead,
+        tile: Tensor,
+        output: Tensor,
+        lse: Tensor,
+        sink: Tensor | None,
+    ) -> None:
+        """Fill `output` [queries, d_v] and `lse` [queries]; `sink` is a logit in base 2."""
         wide = output if output.dtype == q.dtype else torch.empty_like(output, dtype=q.dtype)
         for step in self.tiles.steps():
             self._step(step, q, head, tile, step.queries(wide), step.queries(lse))
         if self.tiles.band.num_sinks:
             _add_sinks(q, head, self.scale, wide, lse)
+        if sink is not None:
+            _add_sink_logit(sink, wide, lse)
         if wide is not output:
             output.copy_(wide)
 
@@ -167,6 +179,14 @@ def _add_sinks(q: Tensor, head: KeyHead, scale: float, output: Tensor, lse: Tens
     finite = total.masked_fill(total == -math.inf, math.inf)
     output.mul_(torch.exp2(lse - finite)[:, None])
     output.addmm_(scores.sub_(finite[:, None]).exp2_(), head.sink_values)
+    lse.copy_(total)
+
+
+def _add_sink_logit(sink: Tensor, output: Tensor, lse: Tensor) -> None:
+    """Add 2^sink to every row's sum of exponentials; its value is zero."""
+    total = torch.logaddexp2(lse, sink)
+    finite = total.masked_fill(total == -math.inf, math.inf)  # as in `_add_sinks`
+    output.mul_(torch.exp2(lse - finite)[:, None])
     lse.copy_(total)
 
 

@@ -25,6 +25,7 @@ class CausalAsymmetricAttention(AsymmetricAttention):
         num_kv_heads: Number of key and value heads kept.
         qk_norm: Normalise query and key heads and learn a temperature.
         dropout: Share of attention weights dropped in training, in [0, 1).
+        learned_sinks: Learn a logit per head, as in `AsymmetricAttention`.
         device: Where the parameters are made.
         dtype: Type of the parameters.
 
@@ -51,6 +52,7 @@ class CausalAsymmetricAttention(AsymmetricAttention):
         num_kv_heads: int | None = None,
         qk_norm: bool = True,
         dropout: float = 0.0,
+        learned_sinks: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -72,6 +74,7 @@ class CausalAsymmetricAttention(AsymmetricAttention):
             position=position,
             qk_norm=qk_norm,
             dropout=dropout,
+            learned_sinks=learned_sinks,
             device=device,
             dtype=dtype,
         )

@@ -6,9 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from askew._reduction import is_autocast
 from askew.attention._masks import band_mask, causal_mask
 from askew.attention._relative import slide
 from askew.attention._routes import Call
+from askew.attention._softmax import masked_softmax
 
 PRODUCTS_MIN_KEYS = 256
 """With fewer keys the fused kernel is as fast for one query as two plain products."""
@@ -17,6 +19,14 @@ PRODUCTS_MIN_KEYS = 256
 def attend_dense(call: Call, *, pad: bool) -> Tensor:
     """Compute the output with the fused kernel; `pad` fills widths up to equal ones with zeros."""
     call = _explicit(call)
+    if call.sinks is not None and (pad or not _products_are_faster(call)):
+        queries = call.q.shape[2]
+        return _attend_contained(_with_sink_key(call, call.sinks), pad=True)[:, :, -queries:]
+    return _attend_contained(call, pad)
+
+
+def _attend_contained(call: Call, pad: bool) -> Tensor:
+    """Compute the output, in which a broken key reaches only the rows that see it."""
     if _sees_all_keys(call):
         return _attend(call, pad)
     if _can_read_without_sync(call):
@@ -50,6 +60,8 @@ def _attend(call: Call, pad: bool) -> Tensor:
 def _products_are_faster(call: Call) -> bool:
     """Whether two plain products beat the fused kernel: one query on a CPU, many keys."""
     q, k, v = call.q, call.k, call.v
+    if call.sinks is not None:  # the fused kernel would need a copy of all keys and values
+        return call.dropout_p == 0 and q.shape[2] == 1 and k.shape[2] > 0
     # The fused CPU kernel is slow for unequal widths, for grouped heads, and in half precision.
     slow = q.shape[-1] != v.shape[-1] or q.shape[1] != k.shape[1] or q.dtype.itemsize == 2
     possible = call.dropout_p == 0 and call.q.device.type == "cpu" and q.shape[2] == 1
@@ -66,11 +78,9 @@ def _one_query(call: Call) -> Tensor:
     scores = (q @ k.transpose(-2, -1)).to(torch.promote_types(kind, torch.float32)) * call.scale
     if call.bias is not None:
         scores = scores + _by_group(call.bias, kv_heads)
-    if call.attn_mask is None:
-        weights = scores.softmax(-1)
-    else:
-        seen = _by_group(call.attn_mask, kv_heads)
-        weights = scores.masked_fill(~seen, torch.finfo(scores.dtype).min).softmax(-1) * seen
+    seen = None if call.attn_mask is None else _by_group(call.attn_mask, kv_heads)
+    sinks = None if call.sinks is None else call.sinks.view(kv_heads, -1, 1)
+    weights = masked_softmax(scores, seen, sinks)
     return (weights.to(v.dtype) @ v).flatten(1, 2).unsqueeze(2)
 
 
@@ -93,17 +103,39 @@ def attend_with_weights(call: Call) -> tuple[Tensor, Tensor]:
     scores = (call.q @ k.transpose(-2, -1)).to(wide) * call.scale
     if call.bias is not None:
         scores = scores + call.bias
-    if call.attn_mask is None:
-        weights = scores.softmax(dim=-1)
-    else:
-        # A row of -inf alone would be NaN after the softmax, in value and in gradient. With a
-        # finite fill it is uniform, and the product with the mask makes it zero.
-        hidden = scores.masked_fill(~call.attn_mask, torch.finfo(scores.dtype).min)
-        weights = hidden.softmax(dim=-1) * call.attn_mask
-    weights = weights.to(v.dtype)
+    sinks = None if call.sinks is None else call.sinks[:, None, None]
+    weights = masked_softmax(scores, call.attn_mask, sinks).to(v.dtype)
     if nan_rows is not None:  # added before the product, so that gradients reach the result
         weights = weights + nan_rows.to(weights.dtype)
     return F.dropout(weights, call.dropout_p) @ v, weights
+
+
+def _with_sink_key(call: Call, sinks: Tensor) -> Call:
+    """Turn the heads' sinks into the scores of one more key, in front, whose value is zero.
+
+    One more feature carries them: the sink itself in queries, 1 in the new key, 0 in the others.
+    """
+    q, k, v, keys = call.q, call.k, call.v, call.k.shape[2]
+    kind = torch.get_autocast_dtype(q.device.type) if is_autocast(q.device.type) else q.dtype
+    sinks = sinks.to(q.dtype).clamp_min(torch.finfo(kind).min)  # for -inf: 0 · inf is NaN
+    sinks = sinks[:, None, None].expand(*q.shape[:3], 1)
+    q = torch.cat([q * call.scale, sinks], -1)
+    if call.causal:  # of equal lengths: a query in front, that of the new key, keeps them equal
+        q = F.pad(q, (0, 0, 1, 0))
+    k = F.pad(k, (0, 1, 1, 0))
+    k[:, :, 0, -1] = 1.0
+    mask, bias = (
+        t if t is None else t.expand(*t.shape[:3], keys) for t in (call.attn_mask, call.bias)
+    )
+    return call._replace(
+        q=q,
+        k=k,
+        v=F.pad(v, (0, 0, 1, 0)),
+        attn_mask=None if mask is None else F.pad(mask, (1, 0), value=True),
+        bias=None if bias is None else F.pad(bias, (1, 0)),
+        scale=1.0,
+        sinks=None,
+    )
 
 
 def _explicit(call: Call) -> Call:

@@ -1,8 +1,10 @@
 """Windows by FlexAttention: for CUDA, where it trains."""
 
+from typing import cast
+
 import torch
 from torch import Tensor
-from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+from torch.nn.attention.flex_attention import AuxRequest, create_block_mask, flex_attention
 
 from askew.attention._routes import Call, expanded_mask
 
@@ -16,7 +18,7 @@ def attend_flex(call: Call) -> Tensor:
     kernel = flex_attention
     if call.q.device.type == "cuda" and not torch.compiler.is_compiling():
         kernel = torch.compile(flex_attention)
-    return kernel(
+    result = kernel(
         call.q,
         call.k,
         call.v,
@@ -24,7 +26,13 @@ def attend_flex(call: Call) -> Tensor:
         block_mask=blocks,
         scale=call.scale,
         enable_gqa=call.q.shape[1] != call.k.shape[1],
+        return_aux=None if call.sinks is None else AuxRequest(lse=True),
     )
+    if isinstance(result, Tensor):
+        return result
+    lse, sinks = cast("tuple[Tensor, Tensor]", (result[1].lse, call.sinks))  # both asked for
+    share = torch.sigmoid(lse - sinks.to(lse.dtype)[:, None])  # as in `masked_softmax`
+    return result[0] * share[..., None].to(result[0].dtype)
 
 
 def _predicate(call: Call):

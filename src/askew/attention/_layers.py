@@ -57,6 +57,8 @@ class AsymmetricAttention(nn.Module):
         qk_norm: Normalise every query and key head to root mean square 1, learn a temperature.
         dropout: Share of attention weights dropped in training, in [0, 1).
         d_output: Width of the result, `d_model` by default.
+        learned_sinks: Learn a logit per head, zero at first, by which a query may look at nothing:
+            `sinks` of `attend`. They are no tokens, unlike the `num_sinks` first keys.
         device: Where the parameters are made.
         dtype: Type of the parameters.
 
@@ -91,6 +93,7 @@ class AsymmetricAttention(nn.Module):
         qk_norm: bool = True,
         dropout: float = 0.0,
         d_output: int | None = None,
+        learned_sinks: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -120,6 +123,7 @@ class AsymmetricAttention(nn.Module):
             nn.Linear(self.head_query, self.head_key, bias=False, **place) if bridged else None
         )
         self.log_temperature = nn.Parameter(torch.zeros(num_heads, **place)) if qk_norm else None
+        self.sinks = nn.Parameter(torch.zeros(num_heads, **place)) if learned_sinks else None
         self._draw_weights()
         self.position = self._make_position(position, place)
 
@@ -303,6 +307,7 @@ class AsymmetricAttention(nn.Module):
             attn_mask=attn_mask,
             bias=bias,
             relative_bias=relative_bias,
+            sinks=self.sinks,
             causal=self.causal,
             window=self.window,
             num_sinks=self.num_sinks,

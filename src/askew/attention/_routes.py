@@ -38,6 +38,7 @@ class Call(NamedTuple):
     scale: float
     dropout_p: float
     return_weights: bool
+    sinks: Tensor | None = None
 
     @property
     def unreached(self) -> int:
