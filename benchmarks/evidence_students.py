@@ -1,0 +1,121 @@
+"""What should a student learn, and which layers should it keep? Paired seeds, one teacher.
+
+    askew train translation --shape symmetric --steps 1000 --out teacher
+    python benchmarks/evidence_students.py divergences --teacher teacher --out divergences
+    python benchmarks/evidence_students.py written --teacher teacher --out written
+    python benchmarks/evidence_students.py two-layers --teacher teacher --out two-layers
+    python benchmarks/evidence_students.py one-layer --teacher teacher --out one-layer
+
+Settings are fixed here, before the first run. The teacher has 3 + 3 layers; students of the default
+phrases keep all encoder layers. Where losses are compared, they keep the first decoder layer. In
+"written" the targets are what the teacher writes. Where layers are compared, all choices of so many
+decoder layers are; the rule "spread" is the baseline, and what "measured" would choose is printed.
+A run that was stopped goes on when the same command is typed again.
+"""
+
+import argparse
+import shlex
+import sys
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+from rich.console import Console
+
+from askew.models import DecodingConfig, Translator
+from askew.tasks import Sources, load_text
+from askew.tasks._student import StudentTask, cut_config, student_task
+from askew.tasks._student_search import student_starts
+from askew.text import ParallelText
+from askew.tradeoffs import Arm, Budget, Watcher, compare, print_results, write_report
+
+STEPS, SEEDS = 300, 5
+ALONE = {"divergence_weight": 0.0, "cross_entropy_weight": 1.0}
+LOSSES = {
+    "divergences": {
+        "reverse": {"divergence": "reverse"},
+        "skewed": {"divergence": "skewed"},
+        "jensen-shannon": {"divergence": "js"},
+        "targets-alone": ALONE,
+        "forward": {},
+    },
+    "written": {"targets-alone": ALONE, "forward": {}},
+}
+LAYERS = {"two-layers": 2, "one-layer": 1}
+
+
+def main() -> None:
+    options = arguments()
+    name, text = load_text(Sources())
+    task = student_task(name, text, options.teacher, {})
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.question == "written":
+        task = replace(task, text=text._replace(train=written(task, options.out / "written.txt")))
+    arms = arms_of(task, options.question)
+    taught = task.with_outputs(options.out / "outputs", lambda *_: None)
+    comparison = compare(
+        taught,
+        arms,
+        list(range(options.seeds)),
+        budget=Budget(steps=STEPS),
+        out=options.out / "comparison",
+        jobs=options.jobs,
+        command=shlex.join(["python", *sys.argv]),
+        watcher=Stages(),
+    )
+    write_report(comparison.results, options.out / "report.html")
+    print_results(comparison.results, Console())
+
+
+def arms_of(task: StudentTask, question: str) -> list[Arm]:
+    """Return the challengers, and the baseline last."""
+    depth = task.whole.decoder.num_layers
+    if question in LOSSES:
+        config = kept(task, [0])
+        return [Arm(name=n, config=config, training=t) for n, t in LOSSES[question].items()]
+    count = LAYERS[question]
+    spread = (0, depth - 1) if count == 2 else (0,)
+    choices = sorted(combinations(range(depth), count), key=lambda layers: layers == spread)
+    orders = student_starts(task, "deep-shallow", "twin", "nothing", {})[1][0].config
+    print("measured, the last to go first:", orders.decoder.order, flush=True)
+    return [
+        Arm(name="layers-" + "-".join(map(str, layers)), config=kept(task, layers))
+        for layers in choices
+    ]
+
+
+def kept(task: StudentTask, decoder: list[int] | tuple[int, ...]) -> object:
+    encoder = range(task.whole.encoder.num_layers)
+    return cut_config(task.whole, {"encoder": encoder, "decoder": decoder}, copied=True)
+
+
+def written(task: StudentTask, path: Path) -> ParallelText:
+    """Return the training sources with what the teacher writes, beam 5; once."""
+    sources = task.text.train.sources
+    if not path.is_file():
+        lines = Translator.from_pretrained(task.model).translate(
+            sources, decoding=DecodingConfig(num_beams=5)
+        )
+        path.write_text("\n".join(lines), encoding="utf-8")
+    return ParallelText(sources, path.read_text(encoding="utf-8").split("\n"))
+
+
+class Stages(Watcher):
+    """Prints each stage."""
+
+    def stage(self, name: str) -> None:
+        print(name, flush=True)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("question", choices=[*LOSSES, *LAYERS])
+    parser.add_argument("--teacher", type=Path, required=True, help="folder of a trained model")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--jobs", type=int, default=1, help="trials at the same time")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
