@@ -156,7 +156,8 @@ def test_models_of_transformers_are_made_in_one_place(path):
     if str(path.relative_to(ROOT)) == one_place:
         return
     ours = {
-        f"{name}.from_pretrained" for name in ("Translator", "QuestionAnswerer", "PassageEncoder")
+        f"{name}.from_pretrained"
+        for name in ("Translator", "QuestionAnswerer", "PassageEncoder", "TextLabeller")
     }
     makes = ("from_pretrained", "from_config", "_from_config", "for_model")
     for node in nodes(path):

@@ -16,7 +16,7 @@ def test_every_kind_is_known_to_transformers_and_has_its_own_type():
     assert types[-1] is None  # all others
     for kind in MODEL_KINDS[:-1]:
         assert kind.model_class.config_class is type(AutoConfig.for_model(kind.model_type))
-        assert kind.application in ("translation", "qa")
+        assert kind.application in ("translation", "qa", "labels")
 
 
 def test_a_row_is_fixed():

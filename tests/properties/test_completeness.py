@@ -29,6 +29,8 @@ EXCEPT = {
         "read_dataset": READS,
         "read_document_files": READS,
         "read_documents": READS,
+        "read_labelled": READS,
+        "read_labelled_dataset": READS,
         "read_pairs": READS,
         "read_po": READS,
         "read_question_lines": READS,
@@ -64,6 +66,7 @@ EXCEPT = {
     "models": {
         "attention_map": RUNS,
         "load_checkpoint": READS,
+        "load_label_model": READS,
         "load_qa_model": READS,
         "load_seq2seq": READS,
         "load_translation_model": READS,
@@ -81,13 +84,14 @@ EXCEPT = {
                 *("default_folder", "is_catalogue", "is_first_process", "is_xliff", "option"),
                 "search_folder",
                 *("qa_preset", "qa_task", "describe_refused"),
-                *("translation_preset", "translation_task"),
+                *("text_label_task", "translation_preset", "translation_task"),
             ),
             CHOOSES,
         ),
         **dict.fromkeys(
             (
                 *("find_teacher", "load_eights", "load_questions", "load_test"),
+                *("load_labelled", "load_labelled_test"),
                 *("load_test_questions", "load_text", "load_unseen_digits", "load_yeast"),
                 *("read_any", "read_cut", "read_table_file", "shipped_questions", "teach"),
             ),

@@ -40,6 +40,7 @@ from askew.text import (
     fuse_ranks,
     fuse_scores,
     is_protecting,
+    labelled_phrases,
     localisation_phrases,
     nearest_neighbour,
     pad_batch,
@@ -291,6 +292,9 @@ def test_a_fingerprint_tells_other_data(count, seed):
     phrases = localisation_phrases(num_train=20, num_valid=2, num_test=2, seed=seed)
     assert [len(part.sources) for part in phrases] == [20, 2, 2]
     assert count_overlap(phrases.train, phrases.test) == 0
+    labelled = labelled_phrases(num_texts=count, seed=seed)
+    assert len(set(labelled.texts)) == len(labelled.texts) <= count + 1
+    assert min(map(len, labelled.labels)) >= 2
 
 
 @settings(max_examples=5)

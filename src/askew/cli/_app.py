@@ -17,6 +17,7 @@ from askew.cli._find import make_find_app
 from askew.cli._inspect import inspect_command
 from askew.cli._options import OneLineCommand, make_command, paragraphs
 from askew.cli._parts import parts_command
+from askew.cli._predict import predict_command
 from askew.cli._report import report_command
 from askew.cli._search import search_command
 from askew.cli._shrink import ShrinkOptions, shrink_command
@@ -27,6 +28,7 @@ from askew.tasks import APPLICATIONS, Application
 
 _COMMANDS = {
     "translate": translate_command,
+    "predict": predict_command,
     "search": search_command,
     "answer": answer_command,
     "shrink": make_command(shrink_command, ShrinkOptions),

@@ -93,7 +93,7 @@ def _packed(path: Path, mode: str) -> Iterator[BinaryIO]:
 
 
 def windows(
-    stream: BinaryIO, stats: LineStats, *, name: Path | str = "stdin"
+    stream: BinaryIO, stats: LineStats, *, name: Path | str = "stdin", caller: str = "translate"
 ) -> Iterator[tuple[int, list[str]]]:
     """Read lines in windows, each with the number of its first line.
 
@@ -104,7 +104,7 @@ def windows(
     start = 0
     for raw in stream:
         if not stats.bytes:
-            refuse_utf16(raw, "translate", name)
+            refuse_utf16(raw, caller, name)
         line = raw.removesuffix(b"\n").removesuffix(b"\r")
         text = line.decode("utf-8", "replace")
         stats.invalid += text.encode() != line

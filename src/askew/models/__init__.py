@@ -1,6 +1,12 @@
 """Models of the applications, in the form of transformers."""
 
-from transformers import AutoConfig, AutoModel, AutoModelForQuestionAnswering, AutoModelForSeq2SeqLM
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForQuestionAnswering,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+)
 
 from askew.models._answerer import QuestionAnswerer
 from askew.models._answers import Answer
@@ -13,6 +19,7 @@ from askew.models._ctranslate2 import CTranslate2Engine
 from askew.models._decoding import DecodingConfig, Engine, TokenHypothesis
 from askew.models._encoders import PretrainedEncoder, read_encoder_config
 from askew.models._folder import (
+    load_label_model,
     load_qa_model,
     load_translation_model,
     model_fingerprint,
@@ -20,6 +27,9 @@ from askew.models._folder import (
 )
 from askew.models._fused_search import FusedSearch, Proposed
 from askew.models._kinds import MODEL_KINDS, ModelKind, model_kind
+from askew.models._label_configuration import AsymmetricLabelConfig, LabelModelConfig
+from askew.models._label_model import AsymmetricLabelModel
+from askew.models._labeller import Labelled, TextLabeller
 from askew.models._passage_encoder import EncodedQuestion, PassageEncoder, max_sim
 from askew.models._qa import AsymmetricQAModel, Encoded, QAOutput
 from askew.models._qa_configuration import AsymmetricQAConfig, QAConfig
@@ -44,10 +54,17 @@ AutoModel.register(AsymmetricTranslationConfig, AsymmetricTranslationModel, exis
 AutoConfig.register("askew-qa", AsymmetricQAConfig, exist_ok=True)
 AutoModelForQuestionAnswering.register(AsymmetricQAConfig, AsymmetricQAModel, exist_ok=True)
 AutoModel.register(AsymmetricQAConfig, AsymmetricQAModel, exist_ok=True)
+AutoConfig.register("askew-labels", AsymmetricLabelConfig, exist_ok=True)
+AutoModelForSequenceClassification.register(
+    AsymmetricLabelConfig, AsymmetricLabelModel, exist_ok=True
+)
+AutoModel.register(AsymmetricLabelConfig, AsymmetricLabelModel, exist_ok=True)
 
 __all__ = [
     "MODEL_KINDS",
     "Answer",
+    "AsymmetricLabelConfig",
+    "AsymmetricLabelModel",
     "AsymmetricQAConfig",
     "AsymmetricQAModel",
     "AsymmetricTranslationConfig",
@@ -62,6 +79,8 @@ __all__ = [
     "FusedSearch",
     "Hypothesis",
     "Keep",
+    "LabelModelConfig",
+    "Labelled",
     "ModelKind",
     "PassageEncoder",
     "PretrainedEncoder",
@@ -73,6 +92,7 @@ __all__ = [
     "Reading",
     "Removal",
     "Seq2Seq",
+    "TextLabeller",
     "TokenHypothesis",
     "TorchEngine",
     "Translator",
@@ -82,6 +102,7 @@ __all__ = [
     "choose_layers",
     "kept_layers",
     "load_checkpoint",
+    "load_label_model",
     "load_qa_model",
     "load_seq2seq",
     "load_translation_model",

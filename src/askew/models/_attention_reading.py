@@ -13,6 +13,8 @@ from askew._files import in_short
 from askew.inspection import QueryKeyMap, record_attention
 from askew.models._answerer import QuestionAnswerer
 from askew.models._attention_map import greedy_attention, readable_tokens
+from askew.models._label_model import AsymmetricLabelModel
+from askew.models._labeller import TextLabeller
 from askew.models._qa import AsymmetricQAModel
 from askew.models._transformers_models import read_tokenizer
 from askew.models._transformers_versions import ask_for_weights
@@ -70,6 +72,21 @@ def read_question(
         return one, one
 
     return AttentionReading(weights, tokens_of)
+
+
+@torch.inference_mode()
+def read_labelled_text(model: AsymmetricLabelModel, folder: Path, text: str) -> AttentionReading:
+    """Read the text to be labelled."""
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel) and module is not model:
+            ask_for_weights(module)
+    tokenizer = TextLabeller.from_pretrained(folder).tokenizer
+    ids = tokenizer.wrap(tokenizer.encode(text).ids)
+    words = readable_tokens(ids, tokenizer.tokenizer)
+    _check_length(words, text)
+    with record_attention(model) as weights:
+        model(torch.tensor([ids]))
+    return AttentionReading(weights, lambda attention: (words, words))
 
 
 @torch.inference_mode()

@@ -12,6 +12,8 @@ from askew.inspection import query_key_maps
 from askew.models._adapter_files import refuse_adapter
 from askew.models._config_values import check_depth, read_checked_config, read_config_values
 from askew.models._configuration import AsymmetricTranslationConfig
+from askew.models._label_configuration import AsymmetricLabelConfig
+from askew.models._label_model import AsymmetricLabelModel
 from askew.models._qa import AsymmetricQAModel
 from askew.models._qa_configuration import AsymmetricQAConfig
 from askew.models._transformers_models import fill_model, make_config, make_on_meta, read_weights
@@ -45,6 +47,7 @@ _TRANSLATION = _Expected(
     (_TARGET,),
 )
 _QA = _Expected("load_qa_model", AsymmetricQAConfig, AsymmetricQAModel, (*_FILES, _QUESTIONS))
+_LABELS = _Expected("load_label_model", AsymmetricLabelConfig, AsymmetricLabelModel, _FILES)
 
 
 def write_checksums(folder: str | Path) -> None:
@@ -110,6 +113,28 @@ def load_qa_model(folder: str | Path) -> AsymmetricQAModel:
         ValueError: load_qa_model: a model folder holds config.json; got folder /nowhere. G...
     """
     return _load(Path(folder), _QA)
+
+
+def load_label_model(folder: str | Path) -> AsymmetricLabelModel:
+    """Load a model that labels texts, or refuse its folder with the reason.
+
+    The folder is checked as `load_translation_model` does.
+
+    Args:
+        folder: A folder with config.json, model.safetensors and tokenizer.json.
+
+    Returns:
+        The model, on the CPU.
+
+    Raises:
+        ValueError: If a file is missing, damaged, altered, or of another kind of model.
+
+    Example:
+        >>> load_label_model("/nowhere")
+        Traceback (most recent call last):
+        ValueError: load_label_model: a model folder holds config.json; got folder /nowhere...
+    """
+    return _load(Path(folder), _LABELS)
 
 
 def load_pretrained(folder: Path) -> PreTrainedModel:

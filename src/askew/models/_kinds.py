@@ -8,12 +8,19 @@ from transformers import PreTrainedModel
 
 from askew.models._attention_reading import (
     AttentionReading,
+    read_labelled_text,
     read_pretrained,
     read_question,
     read_translation,
 )
 from askew.models._config_values import read_config_values
-from askew.models._folder import load_pretrained, load_qa_model, load_translation_model
+from askew.models._folder import (
+    load_label_model,
+    load_pretrained,
+    load_qa_model,
+    load_translation_model,
+)
+from askew.models._label_model import AsymmetricLabelModel
 from askew.models._qa import AsymmetricQAModel
 from askew.models._translation import AsymmetricTranslationModel
 
@@ -33,7 +40,7 @@ class ModelKind:
 
     Example:
         >>> [kind.application for kind in MODEL_KINDS]
-        ['translation', 'qa', None]
+        ['translation', 'qa', 'labels', None]
     """
 
     model_type: str | None
@@ -60,6 +67,14 @@ MODEL_KINDS = (
         model_class=AsymmetricQAModel,
         read_attention=read_question,
         has_question=True,
+    ),
+    ModelKind(
+        model_type="askew-labels",
+        application="labels",
+        load=load_label_model,
+        model_class=AsymmetricLabelModel,
+        read_attention=read_labelled_text,
+        has_question=False,
     ),
     ModelKind(
         model_type=None,

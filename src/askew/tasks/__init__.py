@@ -50,6 +50,15 @@ if TYPE_CHECKING:
     from askew.tasks._tabular_files import read_table_file
     from askew.tasks._tabular_losses import LabelLossConfig, RetrievalLossConfig
     from askew.tasks._teacher import Teacher, find_teacher, teach
+    from askew.tasks._text_label_data import (
+        LabelSources,
+        SplitLabelled,
+        load_labelled,
+        load_labelled_test,
+    )
+    from askew.tasks._text_labels import TextLabelTask, text_label_task
+    from askew.tasks._text_labels_training import TextLabelTrainingConfig
+    from askew.tasks._text_losses import TextLossConfig
     from askew.tasks._train import is_first_process, prepare_training, train_into
     from askew.tasks._translation import TranslationTask, translation_task
 
@@ -62,6 +71,7 @@ __all__ = [
     "Application",
     "Evaluated",
     "LabelLossConfig",
+    "LabelSources",
     "LabelTask",
     "LabelTrainingConfig",
     "MLPConfig",
@@ -81,11 +91,15 @@ __all__ = [
     "Shrunk",
     "Sources",
     "Split",
+    "SplitLabelled",
     "SplitTable",
     "TableRows",
     "TableTask",
     "TableTrainingConfig",
     "Teacher",
+    "TextLabelTask",
+    "TextLabelTrainingConfig",
+    "TextLossConfig",
     "Training",
     "TranslationTask",
     "best_threshold",
@@ -98,6 +112,8 @@ __all__ = [
     "is_first_process",
     "is_xliff",
     "load_eights",
+    "load_labelled",
+    "load_labelled_test",
     "load_questions",
     "load_test",
     "load_test_questions",
@@ -119,6 +135,7 @@ __all__ = [
     "shrink_folder",
     "split_table",
     "teach",
+    "text_label_task",
     "train_into",
     "translation_preset",
     "translation_task",
@@ -144,6 +161,10 @@ _HOMES = {
     "_tabular_files": "read_table_file",
     "_tabular_losses": "LabelLossConfig RetrievalLossConfig",
     "_teacher": "Teacher find_teacher teach",
+    "_text_label_data": "LabelSources SplitLabelled load_labelled load_labelled_test",
+    "_text_labels": "TextLabelTask text_label_task",
+    "_text_labels_training": "TextLabelTrainingConfig",
+    "_text_losses": "TextLossConfig",
     "_train": "is_first_process prepare_training train_into",
     "_translation": "TranslationTask translation_task",
 }

@@ -271,7 +271,7 @@ class Application:
     Example:
         >>> from askew.tasks import APPLICATIONS
         >>> list(APPLICATIONS)
-        ['translation', 'qa', 'multilabel', 'imbalanced', 'retrieval']
+        ['translation', 'qa', 'labels', 'multilabel', 'imbalanced', 'retrieval']
     """
 
     name: str

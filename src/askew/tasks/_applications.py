@@ -2,6 +2,7 @@
 
 from askew.tasks import _qa_application as qa
 from askew.tasks import _table_application as table
+from askew.tasks import _text_label_application as labels
 from askew.tasks import _translation_application as translation
 from askew.tasks._application import Application
 
@@ -33,6 +34,17 @@ APPLICATIONS = {
         notes=qa.notes,
         train=qa.TRAINING,
         evaluate=qa.SCORING,
+    ),
+    "labels": Application(
+        name="labels",
+        help="Labels of texts, by default language and kind of phrases of the CLDR.",
+        options=labels.LabelTextComparison,
+        make_task=labels.make_task,
+        make_arms=labels.make_arms,
+        budget=labels.budget,
+        notes=labels.notes,
+        train=labels.TRAINING,
+        evaluate=labels.SCORING,
     ),
     "multilabel": Application(
         name="multilabel",

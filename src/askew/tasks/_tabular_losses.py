@@ -142,11 +142,11 @@ class LabelLossConfig:
             f"LabelLossConfig: {self.name} must have one label; got {labels.shape[1]} labels",
         )
         counts = torch.stack([(labels == value).sum() for value in (0, 1)])
-        module = _module({**_LABELS, **_REGIONS, **_CLASSES}[self.name], self, counts)
-        return _LabelLoss(self.name, module, epoch_steps)
+        module = loss_module({**_LABELS, **_REGIONS, **_CLASSES}[self.name], self, counts)
+        return LabelLoss(self.name, module, epoch_steps)
 
 
-class _LabelLoss:
+class LabelLoss:
     """Calls a loss with inputs of its form; its state changes only while gradients are on."""
 
     def __init__(self, name: str, module: nn.Module, epoch_steps: int) -> None:
@@ -214,7 +214,7 @@ class RetrievalLossConfig:
         Raises:
             ValueError: If a number is out of range.
         """
-        module = _module(_PAIRS[self.name], self)
+        module = loss_module(_PAIRS[self.name], self)
         call = {"pair": _all_pairs, "ranking": _hardest, "contrastive": _halves}[self.name]
         return lambda embeddings, classes: call(module, F.normalize(embeddings, dim=1), classes)
 
@@ -239,7 +239,7 @@ def _halves(loss: nn.Module, rows: Tensor, classes: Tensor) -> Tensor:
     return loss(rows[:half], rows[half:], positives=positives)
 
 
-def _module(kind: type[nn.Module], config: Any, counts: Tensor | None = None) -> nn.Module:
+def loss_module(kind: type[nn.Module], config: Any, counts: Tensor | None = None) -> nn.Module:
     """Make a loss from the settings that are not None."""
     settings = {f.name: getattr(config, f.name) for f in fields(config) if f.name != "name"}
     numbers = {key: value for key, value in settings.items() if value is not None}

@@ -57,7 +57,7 @@ class TextTask(Task[Model]):
             ),
             evaluations=min(config.evaluations, max(1, steps // 20)),
         )
-        return train_model(
+        records = train_model(
             model,
             *self.training_inputs(model, config, seed),
             out=folder,
@@ -66,6 +66,11 @@ class TextTask(Task[Model]):
             on_record=on_record,
             tensorboard=tensorboard,
         )
+        self.finish(model, config)
+        return records
+
+    def finish(self, model: Model, config: Any) -> None:
+        """Complete a trained model, such as by thresholds; by default it is complete."""
 
     def check_training(self, training: Mapping[str, object]) -> None:
         """Refuse numbers of training that are unknown or out of their range."""
@@ -88,5 +93,5 @@ class TextTask(Task[Model]):
         scores = self.test_scores(model)
         return Evaluation(
             {name: score.value for name, score in scores.items()},
-            {name: score.items for name, score in scores.items()},
+            {name: score.items for name, score in scores.items() if score.items},
         )

@@ -123,7 +123,9 @@ class TranslationScoring(ScoringOptions):
 
     test_source: Path | None = option(None, "Test sources, one a line, instead of --data.")
     test_target: Path | None = option(None, "Their references.")
-    columns: str | None = option(None, "Which columns of --data are source and target.")
+    columns: str | None = option(
+        None, "Which columns of --data are source and target, or text and labels."
+    )
     drop_empty: bool = option(
         False, "Leave out pairs with an empty side.", name="--drop-empty", show_default=False
     )

@@ -7,11 +7,12 @@ from askew.text._datasets import read_dataset
 from askew.text._documents import list_documents, read_document_files, read_documents
 from askew.text._fusion import fuse_ranks, fuse_scores
 from askew.text._gettext import read_po, translate_po
+from askew.text._labelled import LabelledTexts, read_labelled, read_labelled_dataset
 from askew.text._neighbours import nearest_neighbour
 from askew.text._pairs import ParallelText, SplitText, count_overlap, fingerprint, split_pairs
 from askew.text._passage_search import Passage, PassageSearch
 from askew.text._passages import cut_passages, sentence_spans
-from askew.text._phrases import localisation_phrases
+from askew.text._phrases import labelled_phrases, localisation_phrases
 from askew.text._placeholders import find_placeholders, placeholder_kind
 from askew.text._protect import Protected, protect, protect_pairs, protect_target, restore
 from askew.text._questions import (
@@ -53,6 +54,7 @@ __all__ = [
     "START",
     "BpeDropout",
     "Context",
+    "LabelledTexts",
     "ParallelText",
     "Passage",
     "PassageSearch",
@@ -74,6 +76,7 @@ __all__ = [
     "fuse_ranks",
     "fuse_scores",
     "is_protecting",
+    "labelled_phrases",
     "list_documents",
     "load_any_tokenizer",
     "load_tokenizer",
@@ -91,6 +94,8 @@ __all__ = [
     "read_dataset",
     "read_document_files",
     "read_documents",
+    "read_labelled",
+    "read_labelled_dataset",
     "read_pairs",
     "read_po",
     "read_question_lines",

@@ -51,31 +51,37 @@ def read_dataset(
         (source is None) == (target is None),
         f"read_dataset: source and target go together; got source {source}, target {target}",
     )
-    loaded = _load(name, config)
-    if isinstance(loaded, Mapping):
-        require(
-            split in loaded,
-            f"read_dataset: the split must be one of {sorted(loaded)}; got split {split!r}",
-        )
-        loaded = loaded[split]
+    loaded = load_rows(name, config, split, caller="read_dataset")
     names = None if source is None or target is None else (source, target)
     pairs = list(_pairs(loaded, names, name, drop_empty))
     require(bool(pairs), f"read_dataset: there must be rows; got none in {name}")
     return ParallelText([source for source, _ in pairs], [target for _, target in pairs])
 
 
-def _load(name: str, config: str | None) -> Any:
+def load_rows(name: str, config: str | None, split: str, *, caller: str) -> Any:
+    """Load a split of a data set, as the datasets library holds it."""
+    loaded = _load(name, config, caller)
+    if not isinstance(loaded, Mapping):
+        return loaded
+    require(
+        split in loaded,
+        f"{caller}: the split must be one of {sorted(loaded)}; got split {split!r}",
+    )
+    return loaded[split]
+
+
+def _load(name: str, config: str | None, caller: str) -> Any:
     try:
         import datasets
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "read_dataset: the datasets library must be installed; got none. pip install datasets",
+            f"{caller}: the datasets library must be installed; got none. pip install datasets",
             name=error.name,
         ) from None
     version = datasets.__version__
     require(
         int(version.partition(".")[0]) >= 4,
-        "read_dataset: datasets must be of version 4 or later, which runs no code of a data set; "
+        f"{caller}: datasets must be of version 4 or later, which runs no code of a data set; "
         f"got version {version}. pip install 'datasets>=4'",
     )
     saved = ("dataset_info.json", "dataset_dict.json")  # one of them marks save_to_disk

@@ -76,7 +76,9 @@ def json_pair(record: object, columns: tuple[str, str] | None, place: str) -> tu
     return source, target
 
 
-def csv_rows(lines: Iterable[tuple[int, str]], path: object) -> Iterator[tuple[int, list[str]]]:
+def csv_rows(
+    lines: Iterable[tuple[int, str]], path: object, *, caller: str = "read_pairs"
+) -> Iterator[tuple[int, list[str]]]:
     """Yield rows of CSV with the numbers of their last lines; empty lines are left out."""
     reader = csv.reader((f"{line}\n" for _, line in lines), strict=True)
     try:
@@ -85,7 +87,7 @@ def csv_rows(lines: Iterable[tuple[int, str]], path: object) -> Iterator[tuple[i
                 yield reader.line_num, row
     except csv.Error as error:
         raise ValueError(
-            "read_pairs: the file must be CSV with commas and double quotes; "
+            f"{caller}: the file must be CSV with commas and double quotes; "
             f"got {error} at {path}, line {reader.line_num}"
         ) from None
 
@@ -110,14 +112,14 @@ def check_csv_header(
     yield from rows
 
 
-def parsed_json(text: str, rule: str, place: str) -> object:
+def parsed_json(text: str, rule: str, place: str, *, caller: str = "read_pairs") -> object:
     """Parse JSON; what is none breaks the rule."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         bad_json = isinstance(error, json.JSONDecodeError)
         fault = f"{error.msg} in column {error.colno}" if bad_json else str(error)
-        raise ValueError(f"read_pairs: {rule}; got {fault} at {place}") from None
+        raise ValueError(f"{caller}: {rule}; got {fault} at {place}") from None
 
 
 def _places(

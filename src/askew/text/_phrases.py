@@ -11,6 +11,7 @@ from itertools import cycle, islice
 from typing import Literal
 
 from askew._check import require, requires_extra
+from askew.text._labelled import LabelledTexts
 from askew.text._pairs import ParallelText, SplitText
 
 # A drawn value has several writers, `writer(locale="pt")`, one of which is drawn too. If two write
@@ -307,3 +308,35 @@ def _write_list(
 
     names = getattr(Locale.parse(locale), field)
     return format_list([names[code] for code in codes], style, locale)
+
+
+def labelled_phrases(*, num_texts: int = 4_000, seed: int = 0) -> LabelledTexts:
+    """Write phrases whose labels are their kind and every language in which they are written so.
+
+    The languages are Portuguese, Spanish, Galician and Catalan; the kinds are those of
+    `localisation_phrases`. A few phrases are the same in several languages, and have all of them.
+
+    Args:
+        num_texts: How many phrases are written, at least 1; equal ones are joined.
+        seed: Seed of the draws. The same seed gives the same phrases.
+
+    Returns:
+        Different texts with at least two labels each.
+
+    Raises:
+        ValueError: If `num_texts` is below 1.
+        ModuleNotFoundError: If Babel is not installed.
+
+    Example:
+        >>> labelled_phrases(num_texts=8).names[:4]
+        ['Catalan', 'Galician', 'Portuguese', 'Spanish']
+    """
+    require(num_texts >= 1, f"labelled_phrases: num_texts must be >= 1; got num_texts {num_texts}")
+    pairs = (("Portuguese", "Spanish"), ("Galician", "Catalan"))
+    streams = [phrase_kinds(*_parse_pair(pair), seed=seed) for pair in ("pt-es", "gl-ca")]
+    found: dict[str, set[str]] = {}
+    for number in range((num_texts + 1) // 2):
+        kind, *texts = next(streams[number % 2])
+        for language, text in zip(pairs[number % 2], texts, strict=True):
+            found.setdefault(text, set()).update((kind, language))
+    return LabelledTexts(list(found), [tuple(sorted(names)) for names in found.values()])

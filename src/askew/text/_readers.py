@@ -92,10 +92,10 @@ def numbered_pairs(
     path = Path(path)
     suffix = _suffix(path)
     if suffix == ".tsv":
-        rows = ((number, line.split("\t")) for number, line in _lines(path, "read_pairs"))
+        rows = ((number, line.split("\t")) for number, line in numbered_lines(path, "read_pairs"))
         yield from table_pairs(rows, columns, path)
     elif suffix == ".csv":
-        rows = csv_rows(_lines(path, "read_pairs"), path)
+        rows = csv_rows(numbered_lines(path, "read_pairs"), path)
         yield from table_pairs(check_csv_header(rows, columns, path), columns, path)
     elif suffix in _BITEXTS:
         yield from bitext_pairs(path, columns)
@@ -184,7 +184,9 @@ def numbered_aligned(
         [(1, 'one cat', 'um gato')]
     """
     paths = source_path, target_path
-    sources, targets = ([line for _, line in _lines(Path(p), "read_aligned")] for p in paths)
+    sources, targets = (
+        [line for _, line in numbered_lines(Path(p), "read_aligned")] for p in paths
+    )
     require(
         len(sources) == len(targets),
         "read_aligned: both files must have the same number of lines; "
@@ -231,7 +233,7 @@ def _suffix(path: Path) -> str:
 
 def _records(path: Path) -> Iterator[tuple[int, object]]:
     """Yield the objects of a `.jsonl`, one a line, or of a `.json`, a list of them."""
-    lines = _lines(path, "read_pairs")
+    lines = numbered_lines(path, "read_pairs")
     if _suffix(path) == ".jsonl":
         for number, line in lines:
             yield number, parsed_json(line, "a line must be a JSON object", place_of(path, number))
@@ -246,7 +248,7 @@ def _records(path: Path) -> Iterator[tuple[int, object]]:
     yield from enumerate(listed, 1)
 
 
-def _lines(path: Path, caller: str) -> Iterator[tuple[int, str]]:
+def numbered_lines(path: Path, caller: str) -> Iterator[tuple[int, str]]:
     """Yield number and text of each line; a damaged file is a ValueError that names the line."""
     existing_file(caller, path, pipe=True)
     number = 0

@@ -8,7 +8,13 @@ from askew.training._distillation_config import DistillationConfig
 from askew.training._examples import EpochBatches, TranslationExamples, collate_translation
 from askew.training._kept_outputs import KeptOutputs
 from askew.training._objective import TranslationObjective
-from askew.training._optimizer import rise_and_fall, training_optimizer, training_scheduler
+from askew.training._optimizer import (
+    parts_optimizer,
+    parts_scheduler,
+    rise_and_fall,
+    training_optimizer,
+    training_scheduler,
+)
 from askew.training._part_rates import LogsPartRates
 from askew.training._qa_config import EncoderPartConfig, QATrainingConfig
 from askew.training._qa_examples import QuestionExamples, Window, WindowQuestion, collate_questions
@@ -44,6 +50,8 @@ __all__ = [
     "distil",
     "last_checkpoint",
     "load_sharded",
+    "parts_optimizer",
+    "parts_scheduler",
     "rise_and_fall",
     "save_sharded",
     "shard_model",

@@ -84,7 +84,22 @@ def parts_optimizer(
 ) -> AsymmetricOptimizer:
     """Make AdamW with the given parts; matrices alone decay.
 
-    The last part, with None, gets all parameters that no other part has.
+    Args:
+        model: Any module.
+        config: Rate and decay of the parts that have none of their own.
+        parts: By name the modules of a part and its settings; the last one, with None, gets all
+            parameters that no other part has.
+
+    Returns:
+        The optimizer.
+
+    Example:
+        >>> from askew.training import PartConfig
+        >>> model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+        >>> parts = {"body": ([model[0]], PartConfig()), "head": (None, PartConfig(lr=0.5))}
+        >>> optimizer = parts_optimizer(model, RunConfig(steps=9, lr=0.1), parts)
+        >>> [(group["part"], group["lr"]) for group in optimizer.param_groups]
+        [('body', 0.1), ('body', 0.1), ('head', 0.5), ('head', 0.5)]
     """
     rules: dict[str, dict[str, object]] = {}
     for name, (modules, part) in parts.items():
@@ -98,7 +113,23 @@ def parts_optimizer(
 def parts_scheduler(
     optimizer: Optimizer, config: RunConfig, parts: Mapping[str, PartConfig]
 ) -> AsymmetricScheduler:
-    """Make the schedule of each part: warm-up, then decay."""
+    """Make the schedule of each part: warm-up, then decay.
+
+    Args:
+        optimizer: What `parts_optimizer` returned.
+        config: Steps, warm-up and schedule of the parts that have none of their own.
+        parts: The settings of every part of the optimizer, by name.
+
+    Returns:
+        The scheduler.
+
+    Example:
+        >>> from askew.training import PartConfig
+        >>> model, run = nn.Linear(2, 1), RunConfig(steps=9, warmup_steps=2)
+        >>> optimizer = parts_optimizer(model, run, {"all": (None, PartConfig())})
+        >>> parts_scheduler(optimizer, run, {"all": PartConfig()}).get_last_lr()
+        [0.0, 0.0]
+    """
     return AsymmetricScheduler(
         optimizer, {name: _schedule(part, config) for name, part in parts.items()}
     )

@@ -1,0 +1,290 @@
+"""Texts to labels as an application: its options, its task and its arms."""
+
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from askew._check import require
+from askew._config import errors_name_file, load_config, read_toml
+from askew.tasks._application import (
+    Scored,
+    Scoring,
+    ScoringOptions,
+    SettingOptions,
+    Size,
+    Training,
+    merge,
+    option,
+)
+
+if TYPE_CHECKING:
+    from askew.models import LabelModelConfig
+    from askew.tasks._text_labels import TextLabelTask
+    from askew.tradeoffs import Arm, Budget, Progress
+
+_WIDTHS = {"tiny": 64, "small": 128, "base": 192}
+_PRETRAINED_RATE = 2e-4
+_PLAIN = "plain"
+_SEVERAL: dict[str, dict[str, Any]] = {
+    _PLAIN: {},
+    "asl": {"loss": {"name": "asymmetric", "gamma_neg": 4.0, "margin": 0.05}},
+    "focusing": {"loss": {"name": "asymmetric", "gamma_pos": 2.0, "gamma_neg": 1.0}},
+    "focal": {"loss": {"name": "asymmetric", "gamma_pos": 2.0, "gamma_neg": 2.0}},
+    "hill": {"loss": {"name": "hill"}},
+    "splc": {"loss": {"name": "splc"}},
+    "two-way": {"loss": {"name": "two_way"}},
+    "adaptive": {"loss": {"name": "adaptive"}},
+    "tversky": {"loss": {"name": "tversky"}},
+    "unified-focal": {"loss": {"name": "unified_focal"}},
+}
+_EXCLUSIVE: dict[str, dict[str, Any]] = {
+    _PLAIN: {},
+    "focal": {"loss": {"name": "focal", "gamma": 2.0}},
+    "logit-adjusted": {"loss": {"name": "logit_adjusted"}},
+    "ldam": {"loss": {"name": "ldam"}},
+    "agce": {"loss": {"name": "agce"}},
+    "aul": {"loss": {"name": "aul"}},
+    "ael": {"loss": {"name": "ael"}},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelTextOptions(SettingOptions):
+    """Options for the texts and the encoder."""
+
+    data: str | None = option(
+        None,
+        "Your texts: FILE.tsv, .csv or .jsonl with text and labels, or "
+        "datasets:NAME#SPLIT?config=CONFIG.",
+    )
+    valid: str | None = option(None, "Validation texts; else split off.")
+    test: str | None = option(None, "Test texts; else split off.")
+    columns: str | None = option(
+        None, "Which columns are text and labels: NAME,NAME or numbers such as 1,2."
+    )
+    preset: Size = option("small", "Size of the model.")
+    vocab_size: int = option(2000, "Tokens of the vocabulary, at most.")
+    encoder: Path | None = option(
+        None, "Folder of a pretrained encoder of transformers, to begin with."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelTextComparison(LabelTextOptions):
+    """Options of `askew compare labels`."""
+
+    challenger: str = option(
+        "asl",
+        "The loss or the rates that compete: asl, focal, focusing, hill, splc, two-way, adaptive, "
+        "tversky, unified-focal or rates; where every text has one label focal, logit-adjusted, "
+        "ldam, agce, aul, ael or rates; or FILE.toml.",
+    )
+    baseline: str = option(
+        "twin",
+        "What the challenger is compared with: twin (plain loss, one rate), another name that "
+        "--challenger takes, or FILE.toml.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelTextTraining(LabelTextOptions):
+    """Options of `askew train labels`."""
+
+    loss: str = option(
+        _PLAIN,
+        "Name of the loss, or rates, as askew compare labels --challenger takes it; its numbers "
+        "are set with --set training.loss.NAME=NUMBER.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelTextScoring(ScoringOptions):
+    """Options of `askew evaluate` for models that label texts."""
+
+    columns: str | None = option(None, "Which columns of --data are text and labels.")
+
+
+def make_task(options: LabelTextOptions) -> "TextLabelTask":
+    """Read the texts, train or load the tokenizer, and make the task."""
+    from askew.tasks._text_label_data import LabelSources, load_labelled
+    from askew.tasks._text_labels import text_label_task
+    from askew.tasks._text_labels_training import TextLabelTrainingConfig
+
+    base = TextLabelTrainingConfig(steps=1)
+    if options.encoder is not None:
+        base = replace(base, lr=_PRETRAINED_RATE)
+    training = load_config(
+        TextLabelTrainingConfig, options.training_settings(), base=base, where="training"
+    )
+    sources = LabelSources(options.data, options.valid, options.test, options.columns)
+    name, text = load_labelled(sources)
+    return text_label_task(
+        name,
+        text,
+        vocab_size=options.vocab_size,
+        training=training,
+        pretrained=options.encoder,
+    )
+
+
+def make_model(
+    task: "TextLabelTask", options: LabelTextTraining
+) -> "tuple[LabelModelConfig, Mapping[str, object]]":
+    """Make the config of the one model that is trained, and what its loss changes."""
+    config, training = _arm_values(task, options, options.loss)
+    return config, training
+
+
+def make_arms(
+    task: "TextLabelTask", options: LabelTextComparison
+) -> "tuple[list[Arm], dict[str, object]]":
+    """Make the challenger and its baseline; no cost is matched, since they share the model."""
+    from askew.tasks._arms import OTHER_WEIGHTS
+    from askew.tradeoffs import Arm
+
+    config, training = _arm_values(task, options, options.challenger)
+    first = Arm(name=Path(options.challenger).stem, config=config, training=training)
+    if options.baseline == "twin":
+        plain = {key: value for key, value in training.items() if key not in _UNEQUAL}
+        other = Arm(name="twin", config=config, training=plain)
+    else:
+        config, training = _arm_values(task, options, options.baseline)
+        other = Arm(name=Path(options.baseline).stem, config=config, training=training)
+    if first.name == other.name:
+        first = replace(first, name=f"{first.name}-again")
+    if (first.config, first.training) == (other.config, other.training):
+        first = replace(first, init_offset=OTHER_WEIGHTS)
+    return [first, other], {"match": "nothing", "match_residual": 0.0, "preset": options.preset}
+
+
+_UNEQUAL = ("loss", "encoder", "head")
+"""What a twin does not take over: its loss is plain, and it has one rate."""
+
+
+def _presets(task: "TextLabelTask") -> dict[str, dict[str, Any]]:
+    rate = task.training.lr
+    rates = {"encoder": {"lr": rate / 2}, "head": {"lr": rate * 5}}
+    return (_EXCLUSIVE if task.text.is_exclusive else _SEVERAL) | {"rates": rates}
+
+
+def _arm_values(
+    task: "TextLabelTask", options: LabelTextOptions, name: str
+) -> "tuple[LabelModelConfig, dict[str, Any]]":
+    """Return the config and the training of a preset, or of a file, and check both."""
+    from askew.models import LabelModelConfig
+    from askew.transformer import StackConfig
+
+    presets = _presets(task)
+    is_file = name not in presets and Path(name).suffix == ".toml"
+    require(
+        name in presets or is_file,
+        lambda: f"labels: a loss must be {', '.join(presets)} or FILE.toml; got {name!r}",
+    )
+    values: dict[str, Any] = read_toml(name) if is_file else {"training": deepcopy(presets[name])}
+    training: dict[str, Any] = values.pop("training", {})
+    merge(values, options.model_settings())
+    merge(training, options.training_settings() if training else {})
+    width = _WIDTHS[options.preset]
+    stack = StackConfig(d_model=width, num_layers=2, num_heads=width // 32, d_ff=4 * width)
+    vocab = task.tokenizer.get_vocab_size()
+    with errors_name_file(name if is_file else None):
+        task.check_training(training)
+        base = LabelModelConfig(vocab=vocab, encoder=stack)
+        config = load_config(LabelModelConfig, values, base=base)
+    task.check(config)
+    return config, training
+
+
+def budget(options: LabelTextOptions) -> "Budget":
+    """Return the usual budget of a trial."""
+    from askew.tasks._arms import usual_budget
+
+    return usual_budget(is_user_data=options.data is not None)
+
+
+def notes(task: "TextLabelTask", options: LabelTextOptions) -> Iterator[str]:
+    """Describe what the user should know about the texts."""
+    room = options.model_settings().get("max_tokens", 128)
+    texts = [text for split in task.text for text in split.texts]
+    longer = sum(len(tokens.ids) > room for tokens in task.tokenizer.encode_batch(texts))
+    if longer:
+        yield f"{longer} of {len(texts)} texts have more than {room} tokens: the rest is not read"
+
+
+def score(
+    folder: Path, options: LabelTextScoring
+) -> "tuple[list[str], Callable[[Progress], Scored]]":
+    """Read the texts and the model, and return a function that scores it."""
+    from askew.models import TextLabeller
+    from askew.tasks._text_label_data import load_labelled_test
+
+    data = None if options.data is None else str(options.data)
+    texts = load_labelled_test(data, columns=options.columns, part=options.part)
+    labeller = TextLabeller.from_pretrained(folder)
+    known = labeller.model.config.labels
+    others = sorted(set(texts.names) - set(known))
+    require(
+        not others,
+        lambda: (
+            f"evaluate: labels must be those of the model, {', '.join(known[:9])}; "
+            f"got {', '.join(others[:9])} in {data or 'the phrases of the CLDR'}"
+        ),
+    )
+    return [], lambda progress: _scored(labeller, texts)
+
+
+def _scored(labeller: Any, texts: Any) -> Scored:
+    import torch
+
+    from askew.tasks._text_label_scores import (
+        calibration_error,
+        label_scores,
+        scores_by_label,
+        target_matrix,
+    )
+
+    config = labeller.model.config
+    logits = labeller.logits(texts.texts)
+    holding, truth = labeller.holding(logits), target_matrix(texts, config.labels)
+    scores: dict[str, float] = label_scores(logits, holding, truth, exclusive=config.is_exclusive)
+    tensor = torch.from_numpy(logits).double()
+    if config.is_exclusive:
+        probabilities = tensor.softmax(1).amax(1).numpy()
+        right = logits.argmax(1) == truth.argmax(1)
+    else:
+        probabilities, right = tensor.sigmoid().numpy(), truth
+    scores["calibration_error"] = calibration_error(probabilities, right)
+    by_label = scores_by_label(logits, holding, truth, config.labels)
+    lines = [f"{name} {value:.4g}" for name, value in scores.items()]
+    lines += [
+        f"{row['label']}: {row['texts']} texts, average precision {row['ap']:.4g}, "
+        f"F1 {row['f1']:.4g}"
+        for row in by_label
+        if row["texts"]
+    ]
+    outputs = [
+        ",".join(name for name, held in zip(config.labels, row, strict=True) if held)
+        for row in holding
+    ]
+    results = {"version": 1, "texts": len(outputs), "scores": scores, "by_label": by_label}
+    return Scored(outputs, results, lines)
+
+
+TRAINING = Training(
+    options=LabelTextTraining,
+    make_model=make_model,
+    help="""Train a model that finds the labels of texts: one of each, or several.
+
+    Without --data it learns the language and the kind of phrases as the CLDR writes them. Where
+    texts have several labels, thresholds are tuned on the validation texts and stored in the
+    folder. A training that was killed resumes, bit for bit, when the same command is typed again.
+    """,
+)
+SCORING = Scoring(
+    options=LabelTextScoring,
+    score=score,
+    help="Labels of texts are scored by mAP and F1 at the stored thresholds, or by accuracy where "
+    "every text has one, in all and for each label, with the calibration error.",
+)

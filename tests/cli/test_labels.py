@@ -1,0 +1,108 @@
+"""Texts to labels from the command line: trained, scored, predicted, compared."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from askew.cli import app
+
+KINDS = {"cats": "the cat sat", "dogs": "a dog ran", "birds": "one bird flew"}
+TINY = ("--preset", "tiny", "--vocab-size", 300, "--set", "encoder.num_layers=1")
+
+
+def run(*arguments, **more):
+    return CliRunner().invoke(app, list(map(str, arguments)), **more)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    names, lines = list(KINDS), []
+    for number in range(90):
+        held = sorted({names[number % 3], names[number // 3 % 3]})
+        lines.append(f"{' '.join(KINDS[n] for n in held)} {number}\t{','.join(held)}\n")
+    path = tmp_path_factory.mktemp("data") / "rows.tsv"
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("labels") / "model"
+    result = run(
+        "train", "labels", "--data", data, "--steps", 60, "--loss", "asl", *TINY,
+        "--out", out, "--json", "--quiet",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["micro_f1"] > 90
+    return out
+
+
+def test_lines_get_their_labels(model, tmp_path):
+    lines = "the cat sat 7\n\none bird flew a dog ran 8\n"
+    result = run("predict", model, input=lines)
+    assert result.exit_code == 0, result.output
+    first, empty, both = result.stdout.split("\n")[:3]
+    assert (first, empty, sorted(both.split(","))) == ("cats", "", ["birds", "dogs"])
+    path, out = tmp_path / "lines.txt", tmp_path / "out.jsonl"
+    path.write_text(lines)
+    assert run("predict", model, path, "--out", out, "--json").exit_code == 0
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["line"] for row in rows] == [1, 2, 3]
+    assert rows[0]["labels"] == ["cats"]
+    assert set(rows[0]["probabilities"]) == set(KINDS)
+    assert rows[1] == {"line": 2, "labels": [], "probabilities": {}}
+
+
+def test_a_model_is_scored_as_a_whole_and_by_label(model, data, tmp_path):
+    out = tmp_path / "labels.txt"
+    result = run("evaluate", model, "--data", data, "--part", "test", "--out", out, "--json")
+    assert result.exit_code == 0, result.output
+    results = json.loads(result.stdout)
+    trained = json.loads((model / "scores.json").read_text())["scores"]
+    for name, value in trained.items():
+        assert results["scores"][name] == pytest.approx(value)
+    assert 0 <= results["scores"]["calibration_error"] <= 1
+    assert {row["label"] for row in results["by_label"]} == set(KINDS)
+    assert len(out.read_text().splitlines()) == results["texts"] == 9
+    shown = run("evaluate", model, "--data", data).stdout
+    assert "calibration_error" in shown
+    assert "cats: " in shown
+
+
+def test_a_comparison_ends_with_a_verdict(data, tmp_path, in_process):
+    result = run(
+        "compare", "labels", "--data", data, "--steps", 20, "--seeds", 5, "--jobs", 1, *TINY,
+        "--challenger", "hill", "--out", tmp_path / "out", "--json", "--quiet",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    results = json.loads(result.stdout)
+    assert [arm["name"] for arm in results["arms"]] == ["hill", "twin"]
+    assert results["verdicts"][0]["metric"] == "map"
+    assert results["verdicts"][0]["verdict"] in ("pays", "does not pay", "cannot tell")
+
+
+def test_bad_input_is_refused_in_one_line(model, data, tmp_path):
+    bad = tmp_path / "bad.tsv"
+    bad.write_text("one\tx\ntwo\n")
+    text = tmp_path / "text.txt"
+    text.write_bytes("\ufeffcat\n".encode("utf-16"))
+    other = tmp_path / "other.tsv"
+    other.write_text("one\tfish\n")
+    train = ("train", "labels", "--out", tmp_path / "m", "--steps", 1)
+    for arguments, fault in (
+        ((*train, "--data", bad), f"got 1 at {bad}, line 2"),
+        ((*train, "--data", data, "--loss", "none"), "a loss must be plain, asl"),
+        ((*train, "--data", data, "--set", "training.loss.tau=1"), "plain must have no tau"),
+        ((*train, "--data", data, "--columns", "1"), "columns must be two"),
+        ((*train, "--valid", data), "Give --data"),
+        ((*train, "--encoder", tmp_path), "an encoder folder holds"),
+        (("evaluate", model, "--data", other), f"got fish in {other}"),
+        (("predict", model, text), "predict: "),
+        (("predict", tmp_path), "load_label_model: a model folder holds"),
+    ):
+        result = run(*arguments)
+        assert result.exit_code == 2, (arguments, result.output)
+        assert fault in result.stderr, result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "m").exists()
