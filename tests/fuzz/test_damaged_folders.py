@@ -28,15 +28,20 @@ from transformers import BertConfig, BertModel
 from askew._files import write_json
 from askew.export import export_ctranslate2
 from askew.models import (
+    AsymmetricLabelConfig,
+    AsymmetricLabelModel,
     AsymmetricQAConfig,
     AsymmetricQAModel,
     ContextIndex,
     CTranslate2Engine,
     DecodingConfig,
+    LabelModelConfig,
     QAConfig,
     QuestionAnswerer,
+    TextLabeller,
     Translator,
     load_checkpoint,
+    load_label_model,
     load_qa_model,
     load_translation_model,
     read_encoder_config,
@@ -105,6 +110,20 @@ def qa_folder(name):
     return make
 
 
+def label_folder(name):
+    def make(folder):
+        torch.manual_seed(0)
+        stack = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16)
+        plain = LabelModelConfig(vocab=TOKENIZER.get_vocab_size(), encoder=stack, max_tokens=16)
+        config = AsymmetricLabelConfig.from_plain(plain, labels=["a", "b", "c"], exclusive=False)
+        config.thresholds = [-0.5, 0.0, 0.5]
+        AsymmetricLabelModel(config).save_pretrained(folder)
+        (folder / "tokenizer.json").write_text(TOKENIZER.to_str())
+        return folder / name
+
+    return make
+
+
 def bert_folder(name):
     def make(folder):
         config = BertConfig(
@@ -161,6 +180,16 @@ def answers(path):
     reader = QuestionAnswerer.from_pretrained(path.parent)
     found = reader.answer("who sees", reader.encode(CONTEXTS))
     assert all(math.isfinite(answer.score) for answer in found)
+
+
+def labels(path):
+    load_label_model(path.parent)
+    labeller = TextLabeller.from_pretrained(path.parent)
+    found = labeller.label(["three trees", "bees"])
+    assert len(found) == 2
+    for text in found:
+        assert set(text.labels) <= set(text.probabilities)
+        assert all(0 <= value <= 1 for value in text.probabilities.values())
 
 
 def opens(path):
@@ -294,6 +323,9 @@ CASES = {
     "qa config": Readable(qa_folder("config.json"), answers, parent),
     "qa weights": Readable(qa_folder("model.safetensors"), answers, parent),
     "qa tokenizer": Readable(qa_folder("question_tokenizer.json"), answers, parent),
+    "labels config": Readable(label_folder("config.json"), labels, parent),
+    "labels weights": Readable(label_folder("model.safetensors"), labels, parent),
+    "labels tokenizer": Readable(label_folder("tokenizer.json"), labels, parent),
     "checkpoint config": Readable(bert_folder("config.json"), opens, parent),
     "checkpoint weights": Readable(bert_folder("model.safetensors"), opens, parent),
     "encoder config": Readable(bert_folder("config.json"), encodes, parent),
@@ -387,6 +419,7 @@ VERSIONED = [
 DEPTHS = [
     ("translation config", "decoder_stack", "num_layers"),
     ("qa config", "reader", "num_layers"),
+    ("labels config", "stack", "num_layers"),
     ("checkpoint config", None, "num_hidden_layers"),
 ]
 
@@ -430,6 +463,7 @@ def test_another_version_is_refused_in_words(name, version, made):
 JSONS = [
     *("translation config", "qa config", "checkpoint config", "encoder config", "checksums"),
     *("export mark", "index", "index unsummed", "run", "trial", "table config", "experiment arm"),
+    "labels config",
 ]
 
 
@@ -455,6 +489,11 @@ def test_every_other_value_is_read_rightly_or_refused(name, made):
 
 ALTERED = {
     "translation config": [{"encoder_stack": 7}, {"decoder_stack": []}],
+    "labels config": [
+        *({"stack": 7}, {"thresholds": 0.5}, {"thresholds": [0.5]}, {"thresholds": [0, 1, "x"]}),
+        *({"thresholds": [0.0, float("nan"), 0.0]}, {"id2label": {"0": "a"}}, {"id2label": [1]}),
+        *({"problem_type": "regression"}, {"max_tokens": 0}, {"pretrained": 7}),
+    ],
     "export mark": [{"max_length": []}],
     "index": [{"dtype": []}, {"shards": 7}],
     "run": [{"verdicts": [None]}, {"trials": [7]}],

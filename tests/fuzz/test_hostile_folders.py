@@ -28,6 +28,8 @@ COMMANDS = {
     "train": "train qa --data {data} --out {out} --steps 1 --context-encoder {folder}",
     "train questions": "train qa --data {data} --out {out} --steps 1 --question-encoder {folder}",
     "compare": "compare qa --data {data} --out {out} --steps 1 --context-encoder {folder}",
+    "train labels": "train labels --data {pairs} --out {out} --steps 1 --encoder {folder}",
+    "predict": "predict {folder}",
     "answer": "answer {folder} --context {documents} who",
     "evaluate": "evaluate {folder}",
     "inspect": "inspect {folder} --text one",
@@ -88,7 +90,13 @@ def answering(folder: Path) -> None:
     change(folder, context_pretrained=inner)
 
 
-WAYS = [unknown, known, without_class, repository, nested, translation, answering]
+def labelling(folder: Path) -> None:
+    inner = json.loads((bert(folder) / "config.json").read_text())
+    inner |= {"model_type": "rag", "auto_map": AUTO_MAP, "_name_or_path": str(folder)}
+    change(folder, model_type="askew-labels", pretrained=inner)
+
+
+WAYS = [unknown, known, without_class, repository, nested, translation, answering, labelling]
 
 
 @pytest.fixture

@@ -40,6 +40,11 @@ def pairs(folder):
     (folder / "pairs.tsv").write_text("".join(rows))
 
 
+def labelled(folder):
+    rows = (f"one {a} and {b}\tfirst{a % 3},last{b % 2}\n" for a in range(9) for b in range(9))
+    (folder / "rows.tsv").write_text("".join(rows))
+
+
 def table(folder):
     rows = "".join(f"{i % 7},{i % 5},{int(i % 7 > 3)}\n" for i in range(120))
     (folder / "own.csv").write_text("a,b,high\n" + rows)
@@ -86,7 +91,9 @@ FIND += ["--set", "width=8", "--steps", "40", "--candidates", "12", "--seeds", "
 SHRINK = ["shrink", "model", "--decoder-layers", "1", "--data", "pairs.tsv", "--out", "out"]
 SHRINK += ["--steps", "12", "--quiet"]
 TRAINED = ["--data", "pairs.tsv", "--out", "out", *SMALL]
+LABELS = ["train", "labels", "--data", "rows.tsv", "--out", "out", *SMALL, "--loss", "splc"]
 COMMANDS = {
+    "labels": (labelled, [*LABELS, "--steps", "12", "--set", "training.thresholds=label"]),
     "compare": (pairs, ["compare", *TRAINED, "--seeds", "1", "--steps", "6"]),
     "calibrate": (table, [*TABLE, "--minutes", "0.0005"]),
     "train": (pairs, ["train", "translation", *TRAINED, "--steps", "12"]),

@@ -1,5 +1,6 @@
 """The configuration of the model that labels texts, as transformers saves and loads it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -65,8 +66,8 @@ class AsymmetricLabelConfig(ModelConfig):
             `problem_type`, "single_label_classification" or "multi_label_classification".
 
     Raises:
-        ValueError: If a size is set under a name that this class does not know, or there is not a
-            threshold for every label.
+        ValueError: If a size is set under a name that this class does not know, labels are not
+            different names, or there is not a finite threshold for every label.
 
     Example:
         >>> plain = LabelModelConfig(vocab=9)
@@ -93,13 +94,7 @@ class AsymmetricLabelConfig(ModelConfig):
         tiny = to_dict(StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16))
         self.stack = dict(self.stack or tiny)
         super().__post_init__(**kwargs)
-        require(
-            self.thresholds is None or len(self.thresholds) == len(self.labels),
-            lambda: (
-                "AsymmetricLabelConfig: every label must have a threshold; "
-                f"got {len(self.thresholds or ())} for {len(self.labels)} labels"
-            ),
-        )
+        _check_labels(self)
 
     @property
     def labels(self) -> list[str]:
@@ -153,3 +148,27 @@ class AsymmetricLabelConfig(ModelConfig):
         """
         values = {"vocab": self.vocab_size, "encoder": self.stack, "max_tokens": self.max_tokens}
         return load_config(LabelModelConfig, values)
+
+
+def _check_labels(config: AsymmetricLabelConfig) -> None:
+    labels, thresholds, kind = config.labels, config.thresholds, config.problem_type
+    require(
+        all(isinstance(name, str) for name in labels) and len(set(labels)) == len(labels) > 0,
+        lambda: f"AsymmetricLabelConfig: labels must be different names; got {labels!r:.80}",
+    )
+    require(
+        kind in (None, _ONE, _SEVERAL),
+        f"AsymmetricLabelConfig: problem_type must be {_ONE} or {_SEVERAL}; got {kind!r:.80}",
+    )
+    require(
+        thresholds is None
+        or (len(thresholds) == len(labels) and all(_is_finite(one) for one in thresholds)),
+        lambda: (
+            "AsymmetricLabelConfig: every label must have a finite threshold; "
+            f"got {thresholds!r:.80} for {len(labels)} labels"
+        ),
+    )
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
