@@ -17,11 +17,14 @@ from askew.tradeoffs import (
     Budget,
     Comparison,
     Evaluation,
+    Metric,
     Range,
+    Row,
     Task,
     Trial,
     Tuning,
     Watcher,
+    analyze,
     compare,
     interim_schedule,
     load_trial,
@@ -29,10 +32,12 @@ from askew.tradeoffs import (
     tune,
     write_report,
 )
+from askew.tradeoffs._report.summary import pairs_line
 from askew.tradeoffs._running.trial import learning_curve
 
 ARMS = [Arm(name="wide", config=line_config(8)), Arm(name="narrow", config=line_config(2))]
 BUDGET = Budget(steps=12)
+BOTH = (("a", 4.0), ("b", 2.0))
 FILES = ["comparison.json", "costs.json", "results.json", "trials", "trials.csv", "work"]
 
 
@@ -278,6 +283,43 @@ def test_the_watcher_hears_of_everything(tmp_path, in_process):
     assert listener.stages == ["starting", "training", "measuring speed and memory"]
     assert listener.done == {("wide", 0): 12, ("narrow", 0): 12}
     assert listener.measured == (3, 3)
+
+
+class Lines(Watcher):
+    def __init__(self):
+        self.lines = []
+
+    def so_far(self, text):
+        self.lines.append(text)
+
+
+def test_every_finished_pair_says_what_is_known_so_far(tmp_path, in_process):
+    watcher = Lines()
+    comparison = run(tmp_path / "out", seeds=[0], watcher=watcher)
+    difference = comparison.verdicts[0].difference
+    (first,) = watcher.lines
+    assert first.startswith("after 1 pair, fit of wide against narrow: ")
+    assert float(first.split(": ")[1].split(";")[0]) == pytest.approx(difference, rel=0.01)
+    assert first.endswith("; 5 seeds are needed for a verdict, 2 for an interval; got 1")
+    watcher = Lines()
+    verdict = run(tmp_path / "out", seeds=range(5), watcher=watcher).verdicts[0]
+    assert watcher.lines[-1] == pairs_line(verdict, StubTask.metrics[0])
+    assert "after 5 pairs" in watcher.lines[-1]
+    assert "seeds are needed" not in watcher.lines[-1]
+
+
+def test_what_is_known_so_far_has_a_sign_and_an_interval():
+    rows = [Row(arm, seed, "", "ms", value + seed) for arm, value in BOTH for seed in range(3)]
+    better = {"name": "ms", "label": "time", "equivalence": 0.1, "better": "lower"}
+    lines = []
+    for scale in ("difference", "ratio"):
+        metric = Metric(**better, scale=scale)
+        lines.append(pairs_line(analyze(rows, baseline="b", metrics=[metric])[0], metric))
+    assert lines[0] == (
+        "after 3 pairs, time of a against b: -2.00 (-2.00 to -2.00); "
+        "5 seeds are needed for a verdict; got 3"
+    )
+    assert lines[1].startswith("after 3 pairs, time of a against b: 1.7 times (1.2 to 2.5); ")
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ from askew.tradeoffs import (
 )
 from askew.tradeoffs._report.language import language_of
 from askew.tradeoffs._report.search_section import search_section
+from askew.tradeoffs._report.search_summary import shape_of
 from askew.tradeoffs._running import candidate_costs
 from askew.tradeoffs._running.importance import importances
 from askew.tradeoffs._running.proposals import Offer, propose
@@ -196,10 +197,13 @@ def test_both_families_get_as_many_steps_and_promoted_trainings_go_on(notes, tmp
 
 def test_in_a_small_space_no_model_is_tried_twice_and_its_end_is_said(notes, tmp_path):
     class Saying(Watcher):
-        said = ()
+        said, best = (), ()
 
         def stage(self, name):
             self.said = (*self.said, name)
+
+        def so_far(self, text):
+            self.best = (*self.best, text)
 
     watcher = Saying()
     budget = replace(BUDGET, candidates=140)
@@ -212,6 +216,11 @@ def test_in_a_small_space_no_model_is_tried_twice_and_its_end_is_said(notes, tmp
     entry = found.comparison.results["search"]
     assert sorted(entry["exhausted"]) == ["asymmetric", "symmetric"]
     assert "there are only 8 symmetric candidates; all are tried" in watcher.said
+    assert len([line for line in watcher.best if line.startswith("best symmetric cand")]) == 4
+    climbed = [c for c in entry["candidates"] if not c["symmetric"] and len(c["scores"]) == 3]
+    best = max(climbed, key=lambda candidate: candidate["scores"][-1])
+    shape, score = shape_of(best["values"]), f"{best['scores'][-1]:.4g}"
+    assert f"best asymmetric candidate after 180 steps: {shape}, score {score}" in watcher.best
     assert search_status(tmp_path / "out").exhausted == entry["exhausted"]
     assert "Only 56 asymmetric candidates meet the limits" in printed_status(tmp_path / "out")
     page = search_section(found.comparison.results, language_of("test", "en"))

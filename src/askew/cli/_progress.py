@@ -54,7 +54,15 @@ class _Bar:
             self.console.print(visible(text), highlight=False, markup=False)
 
 
-class ComparisonProgress(_Bar, Watcher):
+class _Watching(_Bar, Watcher):
+    """A bar that also prints what is known so far."""
+
+    def so_far(self, text: str) -> None:
+        """Print a line."""
+        self.print(f"  {text}")
+
+
+class ComparisonProgress(_Watching):
     """Shows the progress of a comparison.
 
     Args:
@@ -91,7 +99,7 @@ class ComparisonProgress(_Bar, Watcher):
         self.bar.update(self.line, completed=done, total=total)
 
 
-class SearchProgress(_Bar, Watcher):
+class SearchProgress(_Watching):
     """Shows the progress of a search and of its confirmation."""
 
     def stage(self, name: str) -> None:

@@ -1,6 +1,6 @@
 """A comparison: train every arm with every seed, measure, and judge whether the asymmetry pays."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +10,8 @@ from askew._check import require
 from askew._files import read_json, write_json, write_text
 from askew._folders import WORK, check_resumable, clear_work, one_writer
 from askew._threads import use_threads
-from askew.tradeoffs._results import results_of, trials_csv
+from askew.tradeoffs._report.summary import pairs_line
+from askew.tradeoffs._results import pairs_so_far, results_of, trials_csv
 from askew.tradeoffs._running.cost_measurement import measure_costs, read_costs
 from askew.tradeoffs._running.plan import RunPlan
 from askew.tradeoffs._running.trial import is_finished, load_trial, unfinished
@@ -276,9 +277,29 @@ def _is_decided(verdicts: Sequence[Verdict], metric: Metric) -> bool:
 def _look(plan: RunPlan[Model], tuned: Sequence[Tuned], watcher: Watcher) -> Comparison:
     """Run the trials and measurements of the plan that are not done yet, and judge them all."""
     watcher.stage("training")
-    run_trials(plan, lambda done: watcher.trials(done, plan.steps))
+    run_trials(plan, _telling(plan, watcher))
     watcher.stage("measuring speed and memory")
     costs = measure_costs(plan, watcher.costs)
     trials = [load_trial(plan.out, arm.name, seed) for arm, seed in plan.trials]
     verdicts, results = results_of(plan, trials, costs, tuned)
     return Comparison(verdicts, results, plan.out)
+
+
+def _telling(plan: RunPlan[Model], watcher: Watcher) -> Callable[[Mapping], None]:
+    """Return what passes the progress of the trials on, and what finished pairs say so far."""
+    told: list[int] = []
+
+    def tell(done: Mapping[tuple[str, int], int]) -> None:
+        watcher.trials(done, plan.steps)
+        paired = [
+            seed
+            for seed in plan.seeds
+            if all(done[arm.name, seed] == plan.steps[arm.name] for arm in plan.arms)
+        ]
+        if len(paired) > len(told):
+            told[:] = paired
+            trials = [load_trial(plan.out, arm.name, seed) for seed in paired for arm in plan.arms]
+            for verdict in pairs_so_far(plan, trials):
+                watcher.so_far(pairs_line(verdict, plan.task.metrics[0]))
+
+    return tell

@@ -5,7 +5,7 @@ import io
 import math
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -67,7 +67,10 @@ def results_of(
     metrics = (*task.metrics, *_gap_metrics(task, finite), *_speed_metrics(task))
     metrics = (*metrics, *task_cost_metrics(costs, finite, metrics))
     judged = [m for m in metrics if _is_judged(costs, m.name)]
-    verdicts = _judge(plan, trials, costs, judged)
+    rows = [
+        row for row in _rows(trials, lambda t: _figures(t, costs)) if _is_judged(costs, row.metric)
+    ]
+    verdicts = _judge(plan, trials, rows, judged)
     results = {
         "version": 1,
         "task": task.name,
@@ -84,8 +87,18 @@ def results_of(
     return verdicts, results
 
 
+def pairs_so_far(plan: RunPlan[Model], trials: Sequence[Trial]) -> list[Verdict]:
+    """Judge the arms on the metric that decides alone, before anything else is measured."""
+    metric = plan.task.metrics[0]
+    rows = [row for row in _rows(trials, lambda t: t.metrics) if row.metric == metric.name]
+    return _judge(plan, trials, rows, [metric])
+
+
 def _judge(
-    plan: RunPlan[Model], trials: Sequence[Trial], costs: dict, metrics: Sequence[Metric]
+    plan: RunPlan[Model],
+    trials: Sequence[Trial],
+    rows: Sequence[Row],
+    metrics: Sequence[Metric],
 ) -> list[Verdict]:
     """Judge the arms none of whose trainings diverged; the others get the reason why not."""
     arms, confidence = [arm.name for arm in plan.arms], plan.interval_confidence()
@@ -95,7 +108,7 @@ def _judge(
     verdicts: list[Verdict] = []
     if baseline in whole and len(whole) > 1:
         verdicts = analyze(
-            _rows([trial for trial in trials if trial.arm in whole], costs),
+            [row for row in rows if row.arm in whole],
             baseline=baseline,
             metrics=metrics,
             confidence=confidence,
@@ -154,13 +167,11 @@ def _settings_entry(plan: RunPlan[Model], trials: Sequence[Trial]) -> dict:
     }
 
 
-def _rows(trials: Sequence[Trial], costs: dict) -> list[Row]:
+def _rows(trials: Sequence[Trial], figures: Callable[[Trial], Mapping[str, float]]) -> list[Row]:
     rows = []
     for trial in trials:
         rows += [
-            Row(trial.arm, trial.seed, "", name, value)
-            for name, value in _figures(trial, costs).items()
-            if _is_judged(costs, name)
+            Row(trial.arm, trial.seed, "", name, value) for name, value in figures(trial).items()
         ]
         rows += [
             Row(trial.arm, trial.seed, str(item), name, float(value))

@@ -60,6 +60,31 @@ def summary_sentence(
     return " ".join(sentences)
 
 
+def pairs_line(verdict: Verdict, metric: Metric) -> str:
+    """Write what the pairs that are finished say, of which more will follow.
+
+    Args:
+        verdict: Over these pairs.
+        metric: The metric that decides.
+
+    Returns:
+        The difference of the challenger, positive if it is better, or its ratio; the interval from
+        two pairs on; and whether a verdict could be given.
+    """
+    say = language_of("pairs_line", "en")
+    pairs = f"after {verdict.seeds} pair{'s' if verdict.seeds > 1 else ''}"
+    arms = f"{metric.label} of {verdict.challenger} against {verdict.baseline}"
+    if verdict.difference is None:
+        return f"{pairs}, {arms}: {verdict.reason}"
+    size, interval = amounts(say, verdict._replace(verdict=None), metric)
+    if metric.scale == "ratio":
+        size = f"{size} times"
+    elif verdict.difference > 0:
+        size = f"+{size}"
+    within = "" if verdict.low is None else f" ({interval})"
+    return f"{pairs}, {arms}: {size}{within}{'' if verdict.verdict else f'; {verdict.reason}'}"
+
+
 _MANY = 16  # decimals; a number of more is written as a power of ten
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from askew._check import require
 from askew._files import read_json, write_json
+from askew.tradeoffs._report.search_summary import shape_of
 from askew.tradeoffs._running.candidate_costs import CandidateCosts
 from askew.tradeoffs._running.candidates import FAMILIES, Candidate, Searched
 from askew.tradeoffs._running.promotion import Standing, promote, rank_correlation
@@ -91,7 +92,23 @@ def _climb(
         cluster=cluster,
     )
     added = {name: [*results.get(name, ()), result] for name, result in new.items()}
+    for family, (name, score) in _best(candidates, new).items():
+        shape = shape_of(next(one.values for one in candidates if one.arm.name == name))
+        text = f"best {family} candidate after {rung.steps} steps: {shape}, score {score:.4g}"
+        watcher.so_far(text)
     return {**results, **added}
+
+
+def _best(
+    candidates: Sequence[Candidate], new: Mapping[str, RungResult]
+) -> dict[str, tuple[str, float]]:
+    """Return the best candidate of each family on a rung, and its validation score."""
+    best: dict[str, tuple[str, float]] = {}
+    for one in candidates:
+        family, score = FAMILIES[one.symmetric], new[one.arm.name].score
+        if score is not None and (family not in best or score > best[family][1]):
+            best[family] = one.arm.name, score
+    return best
 
 
 def _promoted(

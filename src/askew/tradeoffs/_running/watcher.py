@@ -29,6 +29,15 @@ class Watcher:
             steps: Steps in all by arm.
         """
 
+    def so_far(self, text: str) -> None:
+        """Receive what is known so far.
+
+        Args:
+            text: Of a comparison, after each seed with which all arms are trained, the difference
+                of a challenger on the metric that decides; of a search, after each rung, the best
+                candidate of a family.
+        """
+
     def costs(self, done: int, total: int) -> None:
         """Receive the progress of tuning or of measuring.
 
