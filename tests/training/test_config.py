@@ -3,6 +3,7 @@ from functools import partial
 
 import pytest
 
+from askew._config import to_dict
 from askew.training import QATrainingConfig, SideConfig, TrainingConfig
 
 
@@ -51,6 +52,18 @@ def test_smoothing_is_a_share_below_one(value):
     assert TrainingConfig(steps=10, label_smoothing=0.0).label_smoothing == 0.0
     with pytest.raises(ValueError, match=rf"in \[0, 1\); got label_smoothing {value}$"):
         TrainingConfig(steps=10, label_smoothing=value)
+
+
+def test_the_algorithm_is_one_of_two_and_not_stored_where_it_is_the_usual_one():
+    for make in (partial(TrainingConfig, steps=10), SideConfig, partial(QATrainingConfig, steps=1)):
+        assert make(base="muon").base == "muon"
+        with pytest.raises(ValueError, match="base must be adamw or muon; got base 'sgd'"):
+            make(base="sgd")
+    usual = to_dict(TrainingConfig(steps=10))
+    assert "base" not in usual
+    assert "base" not in usual["encoder"]
+    other = to_dict(TrainingConfig(steps=10, base="muon", encoder=SideConfig(base="adamw")))
+    assert (other["base"], other["encoder"]["base"]) == ("muon", "adamw")
 
 
 def test_schedule_is_one_of_four():

@@ -2,11 +2,16 @@
 
 import pytest
 import torch
+from torch import nn
 
 from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel
 from askew.training import (
+    PartConfig,
+    RunConfig,
     SideConfig,
     TrainingConfig,
+    parts_optimizer,
+    parts_scheduler,
     rise_and_fall,
     training_optimizer,
     training_scheduler,
@@ -64,6 +69,85 @@ def test_alike_sides_train_as_one_adamw_without_decay_of_vectors():
             scheduler.step()
     for one, other in zip(made.parameters(), plain.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_muon_for_the_hidden_matrices_of_one_side_equals_two_optimizers():
+    config = TrainingConfig(
+        steps=20, lr=0.01, warmup_steps=0, schedule="constant", decoder=SideConfig(base="muon")
+    )
+    made, plain = model(), model()
+    ours = training_optimizer(made, config)
+    schedule = training_scheduler(ours, config)
+    chosen = held(ours, "decoder.matrices")
+    assert all(name.startswith("model.decoder.layers.0.") for name in chosen)
+    assert len(chosen) == 4 + 4 + 2
+    rates = {group["part"]: group["lr"] for group in ours.param_groups}
+    assert rates == {"encoder": 0.01, "decoder.matrices": 0.01, "decoder": 0.01}
+    named = dict(plain.named_parameters())
+    rest = [weight for name, weight in named.items() if name not in chosen]
+    decays = [[w for w in rest if w.ndim > 1], [w for w in rest if w.ndim < 2]]
+    theirs = [
+        torch.optim.Muon(
+            [weight for name, weight in named.items() if name in chosen],
+            lr=0.01,
+            weight_decay=0.01,
+            adjust_lr_fn="match_rms_adamw",
+        ),
+        torch.optim.AdamW(
+            [{"params": decays[0]}, {"params": decays[1], "weight_decay": 0.0}],
+            lr=0.01,
+            weight_decay=0.01,
+            fused=True,
+        ),
+    ]
+    tokens = torch.randint(3, 11, (4, 6))
+    for _ in range(9):
+        for net, optimizers in ((made, [ours]), (plain, theirs)):
+            net.zero_grad()
+            net(tokens, decoder_input_ids=tokens).logits.square().mean().backward()
+            for optimizer in optimizers:
+                optimizer.step()
+        schedule.step()
+    for one, other in zip(made.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("tie", ["none", "output", "all"])
+def test_muon_for_both_sides_leaves_tables_and_vectors_to_adamw(tie):
+    made = model(tie)
+    optimizer = training_optimizer(made, TrainingConfig(steps=5, base="muon"))
+    bases = {group["part"]: group["base"] for group in optimizer.param_groups}
+    assert bases == {
+        "encoder.matrices": "Muon",
+        "encoder": "AdamW",
+        "decoder.matrices": "Muon",
+        "decoder": "AdamW",
+    }
+    assert held(optimizer, "encoder.matrices") | held(optimizer, "decoder.matrices") == {
+        name for name, weight in made.named_parameters() if ".layers." in name and weight.ndim == 2
+    }
+    assert set().union(*(held(optimizer, part) for part in bases)) == {
+        name for name, _ in made.named_parameters()
+    }
+
+
+def test_a_part_of_matrices_alone_and_frozen_ones():
+    body = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 6, bias=False), nn.Linear(6, 4))
+    head = nn.Linear(4, 2)
+    body[2].requires_grad_(False)
+    made = nn.Sequential(body, head)
+    parts = {"body": ([body[1]], PartConfig(base="muon", lr=0.1)), "rest": (None, PartConfig())}
+    optimizer = parts_optimizer(made, RunConfig(steps=9, lr=0.2), parts)
+    assert held(optimizer, "body.matrices") == {"0.1.weight"}
+    assert {g["part"] for g in optimizer.param_groups} == {"body.matrices", "rest"}
+    config = RunConfig(steps=10, warmup_steps=0, lr=0.2)
+    scheduler = parts_scheduler(
+        optimizer, config, {name: part for name, (_, part) in parts.items()}
+    )
+    optimizer.step()
+    scheduler.step()
+    rates = {group["part"]: group["lr"] for group in optimizer.param_groups}
+    assert rates == pytest.approx({"body.matrices": 0.09, "rest": 0.18})
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,20 @@ def test_resumed_after_a_crash_is_bit_equal_to_an_undisturbed_run(undisturbed, t
     assert step_records(records) == step_records(expected_records)
 
 
+def test_two_algorithms_resume_bit_for_bit_and_record_their_rates(undisturbed, tmp_path):
+    config = replace(CONFIG, decoder=SideConfig(base="muon", lr=2e-3))
+    whole = tiny_model()
+    records = train(whole, tmp_path / "whole", config)
+    assert not same_weights(whole, undisturbed[0])
+    with pytest.raises(CrashError):
+        train(tiny_model(), tmp_path / "killed", config, progress=crash_at(10))
+    model = tiny_model()
+    assert step_records(train(model, tmp_path / "killed", config)) == step_records(records)
+    assert same_weights(model, whole)
+    rates = next(record for record in records if "lr/encoder" in record)
+    assert rates["lr/decoder.matrices"] == rates["lr/decoder"] == 0.4 * rates["lr/encoder"]
+
+
 def test_dropout_and_the_data_order_matter_to_the_result(undisturbed, tmp_path):
     expected, _, _ = undisturbed
     other = tiny_model()

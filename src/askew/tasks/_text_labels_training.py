@@ -149,7 +149,7 @@ class LabelObjective:
         return total.item(), len(labels)
 
     def optimizer(self, model: nn.Module) -> Optimizer:
-        """Make AdamW with the parts "encoder" and "head"; freeze the frozen layers.
+        """Make the optimizer of the parts "encoder" and "head"; freeze the frozen layers.
 
         The state of a loss that changes in training is stored with that of the optimizer.
 
@@ -174,9 +174,8 @@ class LabelObjective:
 
     def scheduler(self, optimizer: Optimizer) -> AsymmetricScheduler:
         """Make the schedule of each part that is trained."""
-        names = dict.fromkeys(group["part"] for group in optimizer.param_groups)
         return parts_scheduler(
-            optimizer, self.config, {name: getattr(self.config, name) for name in names}
+            optimizer, self.config, {"encoder": self.config.encoder, "head": self.config.head}
         )
 
     def _add_loss(self, optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:

@@ -5,11 +5,19 @@ from math import isfinite
 from typing import Literal, get_args
 
 from askew._check import require
+from askew._config import ADDED
 
 Decay = Literal["linear", "cosine", "inverse_sqrt", "constant", "wsd"]
 """How rates fall after their warm-up: linearly, along half a cosine, as 1/√step, or not.
 
 "wsd" keeps them, and lets them fall linearly in the last two fifths.
+"""
+
+Base = Literal["adamw", "muon"]
+"""The algorithm of the hidden matrices: AdamW, or Muon at 0.2 √max(rows, columns) of the rate.
+
+With this factor the updates are as large as those of AdamW, so that the rates of AdamW fit. Tables,
+output layers, norms and biases always have AdamW.
 """
 
 
@@ -22,6 +30,7 @@ class PartConfig:
         warmup_steps: Steps in which its rate rises from 0.
         schedule: How its rate falls afterwards.
         weight_decay: Of its matrices.
+        base: The algorithm of its hidden matrices.
 
     Raises:
         ValueError: If a number is out of range.
@@ -35,6 +44,7 @@ class PartConfig:
     warmup_steps: int | None = None
     schedule: Decay | None = None
     weight_decay: float | None = None
+    base: Base | None = field(default=None, metadata=ADDED)
 
     def __post_init__(self) -> None:
         name = type(self).__name__
@@ -45,6 +55,7 @@ class PartConfig:
         for key in ("lr", "weight_decay"):
             require_finite(name, key, getattr(self, key))
         _check_schedule(name, self.schedule)
+        _check_base(name, self.base)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,10 +95,10 @@ class RunConfig:
         steps: Number of optimizer steps.
         batch_tokens: Budget of a batch in tokens: rows times the length of its longest side.
         accumulate: Batches of one optimizer step, over all processes.
-        lr: Highest learning rate of AdamW.
+        lr: Highest learning rate.
         warmup_steps: Steps in which the rate rises from 0 to `lr`.
         schedule: How it falls afterwards; "linear" and "cosine" end at 0.
-        weight_decay: Of AdamW, on matrices only.
+        weight_decay: Decoupled, on matrices only.
         clip_norm: Largest norm of the gradient.
         average_decay: Of the running average of the weights, in [0, 1): the averaged weights
             are evaluated and kept. 0 keeps the last weights as they are. Step t averages with
@@ -100,6 +111,7 @@ class RunConfig:
         checkpoints: How often everything needed to resume is written, at evaluations.
         schedule_steps: Steps that rates are planned for; None means `steps`. With more of them than
             steps, a training is the beginning of a longer one.
+        base: The algorithm of hidden matrices, for parts that name none.
 
     Raises:
         ValueError: If a number is out of range.
@@ -123,6 +135,7 @@ class RunConfig:
     evaluations: int = 10
     checkpoints: int = 5
     schedule_steps: int | None = None
+    base: Base = field(default="adamw", metadata=ADDED)
 
     def __post_init__(self) -> None:
         name = type(self).__name__
@@ -146,6 +159,7 @@ class RunConfig:
             f"{name}: patience must be positive or None; got patience {self.patience}",
         )
         _check_schedule(name, self.schedule)
+        _check_base(name, self.base)
         require_word(name, "precision", self.precision, ("fp32", "bf16"))
 
     @property
@@ -200,6 +214,13 @@ def require_share(caller: str, name: str, value: float) -> None:
 def require_word(caller: str, name: str, value: str, known: tuple[str, ...]) -> None:
     """Refuse a word that is not known."""
     require(value in known, f"{caller}: {name} must be {' or '.join(known)}; got {name} {value!r}")
+
+
+def _check_base(caller: str, base: str | None) -> None:
+    require(
+        base is None or base in get_args(Base),
+        f"{caller}: base must be adamw or muon; got base {base!r}",
+    )
 
 
 def _check_schedule(caller: str, schedule: str | None) -> None:

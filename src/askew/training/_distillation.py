@@ -166,13 +166,13 @@ class DistillationObjective:
         return _cross_entropy(outputs.logits, targets).item(), int((targets != IGNORED).sum())
 
     def optimizer(self, model: nn.Module) -> Optimizer:
-        """Make AdamW with the parts "encoder", if it learns, and "decoder"."""
+        """Make the optimizer of the parts "encoder", if it learns, and "decoder"."""
         return parts_optimizer(model, self.config, self._parts(model))
 
     def scheduler(self, optimizer: Optimizer) -> AsymmetricScheduler:
         """Make the schedule of both parts."""
-        names = dict.fromkeys(group["part"] for group in optimizer.param_groups)
-        return parts_scheduler(optimizer, self.config, {name: PartConfig() for name in names})
+        parts = {"encoder": PartConfig(), "decoder": PartConfig()}
+        return parts_scheduler(optimizer, self.config, parts)
 
     def _parts(self, model: nn.Module) -> dict[str, tuple[list[nn.Module] | None, PartConfig]]:
         encoder = encoder_modules(model)

@@ -105,7 +105,7 @@ class TranslationObjective:
         return total, int((labels != IGNORED).sum())
 
     def optimizer(self, model: nn.Module) -> Optimizer:
-        """Make AdamW with a part for each side."""
+        """Make the optimizer with a part for each side."""
         return training_optimizer(model, self.config)
 
     def scheduler(self, optimizer: Optimizer) -> AsymmetricScheduler:

@@ -1,7 +1,10 @@
-"""One optimizer for encoder and decoder, each with its rate, its decay and its schedule."""
+"""One optimizer for encoder and decoder, each with its rate, algorithm, decay and schedule."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -10,6 +13,7 @@ from askew.optim import (
     AsymmetricScheduler,
     constant,
     cosine,
+    hidden_matrices,
     inverse_sqrt,
     linear,
     warmup,
@@ -19,6 +23,9 @@ from askew.training._config import Decay, PartConfig, RunConfig, TrainingConfig
 
 Schedule = Callable[[int], float]
 
+_MATRICES = ".matrices"  # after the name of a part: its hidden matrices, which Muon trains
+_MUON = {"base": torch.optim.Muon, "adjust_lr_fn": "match_rms_adamw"}
+
 _SOURCE = (
     *("encoder", "source_embedding", "source_projection"),
     *("source_positions", "source_embedding_norm"),
@@ -26,17 +33,18 @@ _SOURCE = (
 
 
 def training_optimizer(model: nn.Module, config: TrainingConfig) -> AsymmetricOptimizer:
-    """Make AdamW with the parts "encoder" and "decoder"; matrices alone decay.
+    """Make the optimizer of the parts "encoder" and "decoder"; matrices alone decay.
 
     The encoder's part is the encoder with its own table of tokens. A table that both sides
     read belongs to the decoder, whose output layer also uses it.
 
     Args:
         model: A translation model, or the plain module in it.
-        config: Rates and decays.
+        config: Rates, algorithms and decays.
 
     Returns:
-        The optimizer. With equal settings on both sides it is AdamW with one rate.
+        The optimizer. With equal settings on both sides it is AdamW with one rate, or Muon and
+        AdamW with one.
 
     Example:
         >>> from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel
@@ -82,13 +90,14 @@ def parts_optimizer(
     config: RunConfig,
     parts: Mapping[str, tuple[Sequence[nn.Module] | None, PartConfig]],
 ) -> AsymmetricOptimizer:
-    """Make AdamW with the given parts; matrices alone decay.
+    """Make one optimizer of the given parts; matrices alone decay.
 
     Args:
         model: Any module.
-        config: Rate and decay of the parts that have none of their own.
+        config: Rate, algorithm and decay of the parts that have none of their own.
         parts: By name the modules of a part and its settings; the last one, with None, gets all
-            parameters that no other part has.
+            parameters that no other part has. The hidden matrices of a part with Muon become a
+            part of their own, "encoder.matrices".
 
     Returns:
         The optimizer.
@@ -100,14 +109,38 @@ def parts_optimizer(
         >>> optimizer = parts_optimizer(model, RunConfig(steps=9, lr=0.1), parts)
         >>> [(group["part"], group["lr"]) for group in optimizer.param_groups]
         [('body', 0.1), ('body', 0.1), ('head', 0.5), ('head', 0.5)]
+
+    References:
+        Muon is Scalable for LLM Training, 2025, arXiv:2502.16982 (rates that fit AdamW's).
     """
     rules: dict[str, dict[str, object]] = {}
+    bases = {name: part.base or config.base for name, (_, part) in parts.items()}
+    wanted = hidden_matrices(model) if "muon" in bases.values() else []
+    hidden = {matrix for matrix in wanted if matrix.requires_grad}
     for name, (modules, part) in parts.items():
-        rules[name] = _settings(part, config)
-        if modules is not None:
-            rules[name]["where"] = list(modules)
+        settings = _settings(part, config)
+        own = list(model.parameters() if modules is None else _parameters(modules))
+        matrices = hidden.intersection(own)
+        hidden -= matrices
+        where: list[Any] | None = None if modules is None else list(modules)
+        if bases[name] == "muon" and matrices:
+            rules[name + _MATRICES] = settings | _MUON | {"where": partial(_given, matrices)}
+            others = [weight for weight in own if weight.requires_grad and weight not in matrices]
+            if modules is not None and not others:
+                continue
+            where = where and [partial(_given, others)]
+        rules[name] = settings if where is None else settings | {"where": where}
     flat = [n for n, weight in model.named_parameters() if weight.ndim < 2 and weight.requires_grad]
     return AsymmetricOptimizer(model, rules, rest=list(parts)[-1], no_decay=flat)
+
+
+def _parameters(modules: Sequence[nn.Module]) -> list[nn.Parameter]:
+    return [weight for module in modules for weight in module.parameters()]
+
+
+def _given(weights: Iterable[nn.Parameter], model: nn.Module) -> Iterable[nn.Parameter]:
+    """Return these weights, as a rule of a part."""
+    return weights
 
 
 def parts_scheduler(
@@ -118,7 +151,7 @@ def parts_scheduler(
     Args:
         optimizer: What `parts_optimizer` returned.
         config: Steps, warm-up and schedule of the parts that have none of their own.
-        parts: The settings of every part of the optimizer, by name.
+        parts: The settings of every part, by name; also of parts of which nothing is trained.
 
     Returns:
         The scheduler.
@@ -130,8 +163,10 @@ def parts_scheduler(
         >>> parts_scheduler(optimizer, run, {"all": PartConfig()}).get_last_lr()
         [0.0, 0.0]
     """
+    names = dict.fromkeys(group["part"] for group in optimizer.param_groups)
     return AsymmetricScheduler(
-        optimizer, {name: _schedule(part, config) for name, part in parts.items()}
+        optimizer,
+        {name: _schedule(parts[name.removesuffix(_MATRICES)], config) for name in names},
     )
 
 

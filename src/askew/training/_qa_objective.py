@@ -103,7 +103,7 @@ class QAObjective:
         return losses.sum().item(), len(losses)
 
     def optimizer(self, model: nn.Module) -> Optimizer:
-        """Make AdamW with the parts "question", "context" and "reader"; freeze the frozen layers.
+        """Make the optimizer of questions, contexts and reader; freeze the frozen layers.
 
         Raises:
             ValueError: If layers are to be frozen in an encoder that is not of transformers.
@@ -124,9 +124,10 @@ class QAObjective:
 
     def scheduler(self, optimizer: Optimizer) -> AsymmetricScheduler:
         """Make the schedule of each part that is trained."""
-        names = dict.fromkeys(group["part"] for group in optimizer.param_groups)
         return parts_scheduler(
-            optimizer, self.config, {name: getattr(self.config, name) for name in names}
+            optimizer,
+            self.config,
+            {name: getattr(self.config, name) for name in (*_ENCODERS, "reader")},
         )
 
 
