@@ -48,8 +48,13 @@ def batch(size, length, seed):
             ),
             output_bias=True,
         ),
+        replace(
+            CONFIG,
+            encoder=replace(CONFIG.encoder, learned_sinks=True),
+            decoder=replace(DECODER, learned_sinks=True),
+        ),
     ],
-    ids=["different sides", "shared parts", "converted and cut"],
+    ids=["different sides", "shared parts", "converted and cut", "sinks"],
 )
 def test_graphs_give_our_logits_and_our_greedy_output(tmp_path, config):
     model = saved(tmp_path, config)

@@ -34,6 +34,7 @@ VARIANTS = [
     replace(CONFIG, source_vocab=37, tie_embeddings="all", d_embedding=12, adapter="shared"),
     replace(CONFIG, adapter="shared"),
     replace(CONFIG, decoder=replace(DECODER, d_value=12), output_bias=True),
+    replace(CONFIG, encoder=replace(ENCODER, learned_sinks=True)),
     replace(
         CONFIG,
         encoder=replace(ENCODER, norm="post", final_norm=False, positions=PositionConfig(width=14)),
@@ -91,11 +92,9 @@ def test_operations_equal_a_count_of_all_matrix_products(config, source_length, 
 
 @pytest.mark.parametrize("config", VARIANTS)
 def test_operations_of_a_training_step_equal_what_is_counted_as_it_runs(config):
-    """Keys as wide as values: else a kernel widens the narrower ones, and does more."""
-    sides = ("encoder", "decoder")
-    equal_widths = {
-        side: replace(getattr(config, side), d_key=None, d_value=None) for side in sides
-    }
+    """Keys as wide as values and no sinks: else a kernel does more."""
+    sides, plain = ("encoder", "decoder"), {"d_key": None, "d_value": None, "learned_sinks": False}
+    equal_widths = {side: replace(getattr(config, side), **plain) for side in sides}
     config = replace(config, **equal_widths)
     model = AsymmetricEncoderDecoder(config).train()
     source, target = (torch.ones(3, length, dtype=torch.long) for length in (7, 5))

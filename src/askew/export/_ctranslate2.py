@@ -57,9 +57,9 @@ def export_ctranslate2(
 
     Raises:
         ValueError: If the model has what CTranslate2 cannot compute (normalised queries and
-            keys, keys and values of different width, a final norm after norms that stand after
-            blocks), a layer does not apply its weights as they are, the quantization is unknown,
-            or `out` holds something else.
+            keys, keys and values of different width, learned sinks, a final norm after norms that
+            stand after blocks), a layer does not apply its weights as they are, the quantization
+            is unknown, or `out` holds something else.
         ModuleNotFoundError: If ctranslate2 is not installed.
 
     Example:
@@ -105,6 +105,11 @@ def _check_side(name: str, side: StackConfig) -> None:
         not side.qk_norm and d_key == d_value,
         "export_ctranslate2: CTranslate2 computes plain attention with keys as wide as values; "
         f"got {name} qk_norm {side.qk_norm}, d_key {d_key}, d_value {d_value}",
+    )
+    require(
+        not side.learned_sinks,
+        "export_ctranslate2: CTranslate2 has no learned logits beside those of keys; "
+        f"got {name} learned_sinks {side.learned_sinks}",
     )
     require(
         side.norm == "pre" or not side.final_norm,

@@ -172,8 +172,14 @@ def _scores(attention: QueryKeyMap, weights: list[Tensor]) -> AttentionScores:
 
 
 def _entropy(weights: list[Tensor]) -> Tensor:
-    per_text = [attention_entropy(one, (one > 0).any(0, keepdim=True)) for one in weights]
+    per_text = [attention_entropy(_shares(one), (one > 0).any(0, keepdim=True)) for one in weights]
     return torch.stack(per_text).nanmean(0)
+
+
+def _shares(weights: Tensor) -> Tensor:
+    """Divide out what queries leave to a learned sink."""
+    sums = weights.sum(-1, keepdim=True)
+    return torch.where(sums > 0, weights / sums, weights)
 
 
 def _shapes(model: nn.Module, maps: list[QueryKeyMap]) -> list[StackShape]:

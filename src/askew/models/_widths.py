@@ -291,7 +291,7 @@ class _Cut:
             heads = None
             if wanted.heads is not None:
                 heads = self._heads(side, self.activations.heads[module], wanted.heads)
-            if rest == "log_temperature":
+            if rest in ("log_temperature", "sinks"):
                 return _take(weight, 0, heads)
             read = self.memory if block == "cross_attention" else channels
             rows, columns = self._projection(side, rest.split(".")[0], heads, channels, read)

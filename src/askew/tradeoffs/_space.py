@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from difflib import get_close_matches
 from itertools import product
 from typing import Any
@@ -143,11 +143,11 @@ class Space:
         A number of its model that is left to a default is None.
         """
         values = {}
-        plain = {**to_dict(arm.config), "training": dict(arm.training)}
         for name in self.numbers:
-            value: Any = plain
+            value: Any = {"training": arm.training} if name.startswith("training.") else arm.config
             for key in name.split("."):
-                value = value.get(key) if isinstance(value, Mapping) else None
+                value = value.get(key) if isinstance(value, Mapping) else getattr(value, key, None)
+            value = to_dict(value) if is_dataclass(value) else value
             if value is not None or not name.startswith("training."):
                 values[name] = value
         return values

@@ -81,6 +81,8 @@ class StackConfig:
         embedding_scale: What the rows of the table of tokens are multiplied by, the square root of
             `d_model` by default.
         positions: How positions become vectors, by default sinusoids for any length.
+        learned_sinks: Learn a logit per head of self-attention, by which a query may look at
+            nothing.
 
     Raises:
         ValueError: If the model has no layer or no width, or heads of unequal width.
@@ -107,6 +109,7 @@ class StackConfig:
     embedding_norm: bool = field(default=False, metadata=ADDED)
     embedding_scale: float | None = field(default=None, metadata=ADDED)
     positions: PositionConfig | None = field(default=None, metadata=ADDED)
+    learned_sinks: bool = field(default=False, metadata=ADDED)
 
     def __repr__(self) -> str:
         return short_repr(self)

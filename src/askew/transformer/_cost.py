@@ -42,7 +42,7 @@ def parameter_count(config: EncoderDecoderConfig) -> ParameterCount:
     """
     encoder, decoder = config.encoder, config.decoder
     decoder_layer = (
-        _attention(decoder, decoder.d_model)
+        _self_attention(decoder)
         + _attention(decoder, config.d_memory)
         + _feed_forward(decoder)
         + _norms(decoder, 3)
@@ -105,7 +105,7 @@ def stack_parameters(config: StackConfig) -> int:
         >>> stack_parameters(StackConfig(d_model=8, num_layers=2, num_heads=2, d_ff=16))
         1216
     """
-    layer = _attention(config, config.d_model) + _feed_forward(config) + _norms(config, 2)
+    layer = _self_attention(config) + _feed_forward(config) + _norms(config, 2)
     return config.num_layers * layer + _final_norm(config)
 
 
@@ -167,6 +167,11 @@ def _attention_widths(config: StackConfig) -> _Widths:
     kv_heads = config.num_heads if config.num_kv_heads is None else config.num_kv_heads
     share = kv_heads / config.num_heads
     return _Widths(d_key, round(d_key * share), round(d_value * share), d_value)
+
+
+def _self_attention(config: StackConfig) -> int:
+    sinks = config.num_heads if config.learned_sinks else 0
+    return _attention(config, config.d_model) + sinks
 
 
 def _attention(config: StackConfig, d_source: int) -> int:

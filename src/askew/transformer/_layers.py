@@ -117,6 +117,7 @@ def _self_attention(config: StackConfig, *, causal: bool) -> AsymmetricAttention
         causal=causal,
         qk_norm=config.qk_norm,
         dropout=config.attention_dropout,
+        learned_sinks=config.learned_sinks,
     )
 
 
