@@ -82,6 +82,18 @@ def test_a_comparison_ends_with_a_verdict(data, tmp_path, in_process):
     assert results["verdicts"][0]["verdict"] in ("pays", "does not pay", "cannot tell")
 
 
+def test_a_search_tries_losses_and_rates(data, tmp_path, in_process):
+    result = run(
+        "find", "labels", "--data", data, "--steps", 8, "--candidates", 12, "--seeds", 5,
+        "--jobs", 1, *TINY, "--challenger", "hill", "--out", tmp_path / "out", "--json", "--quiet",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    results = json.loads(result.stdout)
+    numbers = json.loads((tmp_path / "out" / "search.json").read_text())
+    assert "training.loss.lambda_neg" in json.dumps(numbers)
+    assert {arm["name"].split("-")[0] for arm in results["arms"]} == {"asymmetric", "symmetric"}
+
+
 def test_bad_input_is_refused_in_one_line(model, data, tmp_path):
     bad = tmp_path / "bad.tsv"
     bad.write_text("one\tx\ntwo\n")

@@ -6,7 +6,7 @@ import torch
 from small_encoder import save_encoder
 from transformers import BertModel
 
-import askew.models._passage_encoder as module
+import askew.models._encoders as module
 from askew.models import (
     ContextIndex,
     EncodedQuestion,

@@ -73,6 +73,7 @@ EXCEPT = {
         "model_fingerprint": READS,
         "model_kind": READS,
         "build_on_meta": READS,
+        "encoder_folder": READS,
         "read_attention": READS,
         "read_encoder_config": READS,
         "write_attention_page": WRITES,

@@ -7,17 +7,35 @@ import pytest
 
 from askew.tasks import APPLICATIONS
 from askew.tasks._table_application import _LABELS, _ONE_LABEL, _RETRIEVAL
+from askew.tasks._text_label_application import _EXCLUSIVE, _SEVERAL
 from askew.tradeoffs import with_values
-from askew.tradeoffs._running.candidates import flat
+from askew.tradeoffs._running.candidates import Candidate, flat, found_toml
 
 PRESETS = {"multilabel": _LABELS, "imbalanced": _ONE_LABEL, "retrieval": _RETRIEVAL}
+TEXTS = {"labels": _SEVERAL, "one label": _EXCLUSIVE}
+PRESETS |= {name: [*losses, "rates", "layer-decay"] for name, losses in TEXTS.items()}
 CASES = [(name, preset) for name, presets in PRESETS.items() for preset in presets]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def texts(tmp_path_factory):
+    """Texts of which some have two labels, and texts of which each has one."""
+    folder = tmp_path_factory.mktemp("texts")
+    held = {"labels": ["cats", "dogs", "cats,dogs"], "one label": ["cats", "dogs", "birds"]}
+    for name, labels in held.items():
+        rows = (f"number {n}\t{labels[n % 3]}\n" for n in range(30))
+        (folder / f"{name}.tsv").write_text("".join(rows))
+    FOLDERS.append(folder)
+
+
+FOLDERS = []
 
 
 @cache
 def searched(name, challenger):
-    application = APPLICATIONS[name]
-    choices = application.options(challenger=challenger)
+    data = {"data": str(FOLDERS[0] / f"{name}.tsv"), "vocab_size": 300} if name in TEXTS else {}
+    application = APPLICATIONS["labels" if name in TEXTS else name]
+    choices = application.options(challenger=challenger, **data)
     task, arms, *_ = application.setup(choices)
     return task, arms, application.space(task, choices)
 
@@ -81,3 +99,49 @@ def test_the_two_sided_loss_is_searched_alone_by_default():
     _, _, space = searched("multilabel", "asl")
     assert not space.conditions
     assert "training.loss.name" not in space.numbers
+
+
+def test_texts_with_several_labels_have_the_two_sided_loss_and_a_rate_for_each_part():
+    _, arms, space = searched("labels", "asl")
+    assert space.numbers["training.loss.name"].values == ("asymmetric",)
+    values = space.draw(np.random.default_rng(1), symmetric=True)
+    training = with_values(space.base_of(arms[0]), values).training
+    loss, encoder, head = (training[name] for name in ("loss", "encoder", "head"))
+    assert encoder == {"lr": head["lr"], "layer_decay": 1.0}
+    assert loss["gamma_pos"] == loss["gamma_neg"]
+    assert (loss["name"], loss["margin"]) == ("asymmetric", 0.0)
+    assert [space.is_symmetric(space.values_of(arm)) for arm in arms] == [False, True]
+
+
+def test_a_candidate_is_read_again_from_its_file(tmp_path):
+    task, arms, space = searched("labels", "hill")
+    generator = np.random.default_rng(0)
+    values = next(
+        values
+        for values in (space.draw(generator, symmetric=False) for _ in range(99))
+        if values["training.loss.name"] == "hill"
+    )
+    arm = with_values(space.base_of(arms[0]), values)
+    path = tmp_path / "found.toml"
+    path.write_text(found_toml(Candidate(arm, False, "random", values, 1.0, {}), space))
+    options = APPLICATIONS["labels"].options(challenger=str(path))
+    first, _ = APPLICATIONS["labels"].make_arms(task, options)[0]
+    assert settings(first.training) == settings(arm.training)
+    assert first.config == arm.config
+
+
+@pytest.mark.parametrize(
+    ("challenger", "losses"),
+    [
+        ("ldam", ("focal", "logit_adjusted", "ldam")),
+        ("aul", ("focal", "agce", "aul", "ael")),
+        ("rates", ("focal",)),
+    ],
+)
+def test_texts_with_one_label_have_losses_like_that_of_the_challenger(challenger, losses):
+    _, arms, space = searched("one label", challenger)
+    assert space.numbers["training.loss.name"].values == losses
+    values = space.draw(np.random.default_rng(1), symmetric=True)
+    loss = with_values(space.base_of(arms[0]), values).training["loss"]
+    assert loss.keys() == {"name", "gamma"}
+    assert space.is_symmetric(space.values_of(arms[1]))

@@ -20,6 +20,7 @@ from askew.models import (
     load_label_model,
     read_attention,
 )
+from askew.optim import part_rates
 from askew.tasks import (
     APPLICATIONS,
     LabelSources,
@@ -33,8 +34,15 @@ from askew.tasks import (
 )
 from askew.tasks._text_label_application import _presets
 from askew.tasks._text_label_scores import calibration_error, label_scores, tune_thresholds
+from askew.tasks._text_labels_training import LabelObjective
 from askew.text import LabelledTexts
-from askew.training import PartConfig, RunConfig, parts_optimizer, parts_scheduler
+from askew.training import (
+    LayeredPartConfig,
+    PartConfig,
+    RunConfig,
+    parts_optimizer,
+    parts_scheduler,
+)
 from askew.transformer import StackConfig
 
 LABELS = APPLICATIONS["labels"]
@@ -279,6 +287,42 @@ def test_every_part_has_its_rate():
     whole = parts_optimizer(model_of(task), run, {"all": (None, PartConfig())})
     assert {group["lr"] for group in whole.param_groups} == {0.2}
     assert set(parts_scheduler(whole, run, {"all": PartConfig()}).get_last_lr()) == {0.2}
+
+
+def test_a_rate_falls_from_layer_to_layer(tmp_path):
+    encoder = LayeredPartConfig(lr=0.4, layer_decay=0.5)
+    task = task_of(lr=0.1, encoder=encoder)
+    stack = replace(STACK, num_layers=3)
+    config = LabelModelConfig(vocab=task.tokenizer.get_vocab_size(), encoder=stack)
+    model = task.build(config, 0)
+    objective = task.training_inputs(model, task.training, 0)[2]
+    optimizer = objective.optimizer(model)
+    layers = {"encoder.0": 0.1, "encoder.1": 0.2, "encoder.2": 0.4}
+    rates = {"encoder.below": 0.05, **layers, "encoder": 0.4, "head": 0.1}
+    assert part_rates(optimizer) == pytest.approx(rates)
+    assert set(objective.scheduler(optimizer).get_last_lr()) == {0.0}
+    task.train(model, steps=2, seed=0, folder=tmp_path / "run", **QUIET)
+
+    rows, folder = texts(24), save_encoder(tmp_path)
+    split, frozen = SplitLabelled(rows, rows, rows), replace(encoder, frozen_layers=1)
+    numbers = TextLabelTrainingConfig(steps=1, lr=0.1, encoder=frozen)
+    task = text_label_task("pets", split, pretrained=folder, training=numbers)
+    model = model_of(task)
+    optimizer = task.training_inputs(model, numbers, 0)[2].optimizer(model)
+    assert part_rates(optimizer) == {"encoder.1": 0.4, "head": 0.1}
+    objective = LabelObjective(replace(numbers, base="muon"), task._loss(numbers), exclusive=False)
+    optimizer = objective.optimizer(model)
+    rates = {"encoder.1.matrices": 0.4, "encoder.1": 0.4, "head": 0.1}
+    assert part_rates(optimizer) == rates
+    assert len(objective.scheduler(optimizer).get_last_lr()) == len(optimizer.param_groups)
+    with pytest.raises(ValueError, match=r"layer_decay must be in \(0, 1\]; got layer_decay 1.5"):
+        LayeredPartConfig(layer_decay=1.5)
+
+
+def test_an_equal_rate_of_all_layers_is_one_part():
+    task = task_of(encoder=LayeredPartConfig(layer_decay=1.0))
+    optimizer = task.training_inputs(model_of(task), task.training, 0)[2].optimizer(model_of(task))
+    assert list(part_rates(optimizer)) == ["encoder", "head"]
 
 
 def test_the_models_own_loss_is_that_of_a_plain_trainer():

@@ -17,7 +17,7 @@ from askew.models._configuration import AsymmetricTranslationConfig
 from askew.models._context_index import ContextIndex
 from askew.models._ctranslate2 import CTranslate2Engine
 from askew.models._decoding import DecodingConfig, Engine, TokenHypothesis
-from askew.models._encoders import PretrainedEncoder, read_encoder_config
+from askew.models._encoders import PretrainedEncoder, encoder_folder, read_encoder_config
 from askew.models._folder import (
     load_label_model,
     load_qa_model,
@@ -100,6 +100,7 @@ __all__ = [
     "build_on_meta",
     "check_widths",
     "choose_layers",
+    "encoder_folder",
     "kept_layers",
     "load_checkpoint",
     "load_label_model",

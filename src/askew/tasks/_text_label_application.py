@@ -18,11 +18,19 @@ from askew.tasks._application import (
     merge,
     option,
 )
+from askew.tasks._loss_space import (
+    LABEL_TIES,
+    class_ranges,
+    equal_classes,
+    equal_labels,
+    label_ranges,
+    loss_space,
+)
 
 if TYPE_CHECKING:
     from askew.models import LabelModelConfig
     from askew.tasks._text_labels import TextLabelTask
-    from askew.tradeoffs import Arm, Budget, Progress
+    from askew.tradeoffs import Arm, Budget, Progress, Space
 
 _WIDTHS = {"tiny": 64, "small": 128, "base": 192}
 _PRETRAINED_RATE = 2e-4
@@ -39,14 +47,14 @@ _SEVERAL: dict[str, dict[str, Any]] = {
     "tversky": {"loss": {"name": "tversky"}},
     "unified-focal": {"loss": {"name": "unified_focal"}},
 }
+_NOISY = ("agce", "aul", "ael")
+"""Losses of classes for labels that are wrong; the others are for a long tail."""
 _EXCLUSIVE: dict[str, dict[str, Any]] = {
     _PLAIN: {},
     "focal": {"loss": {"name": "focal", "gamma": 2.0}},
     "logit-adjusted": {"loss": {"name": "logit_adjusted"}},
     "ldam": {"loss": {"name": "ldam"}},
-    "agce": {"loss": {"name": "agce"}},
-    "aul": {"loss": {"name": "aul"}},
-    "ael": {"loss": {"name": "ael"}},
+    **{name: {"loss": {"name": name}} for name in _NOISY},
 }
 
 
@@ -67,7 +75,7 @@ class LabelTextOptions(SettingOptions):
     preset: Size = option("small", "Size of the model.")
     vocab_size: int = option(2000, "Tokens of the vocabulary, at most.")
     encoder: Path | None = option(
-        None, "Folder of a pretrained encoder of transformers, to begin with."
+        None, "Folder of a pretrained encoder of transformers, or minilm, to begin with."
     )
 
 
@@ -75,11 +83,12 @@ class LabelTextOptions(SettingOptions):
 class LabelTextComparison(LabelTextOptions):
     """Options of `askew compare labels`."""
 
-    challenger: str = option(
-        "asl",
-        "The loss or the rates that compete: asl, focal, focusing, hill, splc, two-way, adaptive, "
-        "tversky, unified-focal or rates; where every text has one label focal, logit-adjusted, "
-        "ldam, agce, aul, ael or rates; or FILE.toml.",
+    challenger: str | None = option(
+        None,
+        "The loss or the rates that compete: asl (the default), focal, focusing, hill, splc, "
+        "two-way, adaptive, tversky, unified-focal, rates or layer-decay; where every text has one "
+        "label logit-adjusted (the default), focal, ldam, agce, aul, ael, rates or layer-decay; or "
+        "FILE.toml.",
     )
     baseline: str = option(
         "twin",
@@ -108,10 +117,12 @@ class LabelTextScoring(ScoringOptions):
 
 def make_task(options: LabelTextOptions) -> "TextLabelTask":
     """Read the texts, train or load the tokenizer, and make the task."""
+    from askew.models import encoder_folder
     from askew.tasks._text_label_data import LabelSources, load_labelled
     from askew.tasks._text_labels import text_label_task
     from askew.tasks._text_labels_training import TextLabelTrainingConfig
 
+    pretrained = None if options.encoder is None else encoder_folder(options.encoder)
     base = TextLabelTrainingConfig(steps=1)
     if options.encoder is not None:
         base = replace(base, lr=_PRETRAINED_RATE)
@@ -125,7 +136,7 @@ def make_task(options: LabelTextOptions) -> "TextLabelTask":
         text,
         vocab_size=options.vocab_size,
         training=training,
-        pretrained=options.encoder,
+        pretrained=pretrained,
     )
 
 
@@ -144,8 +155,9 @@ def make_arms(
     from askew.tasks._arms import OTHER_WEIGHTS
     from askew.tradeoffs import Arm
 
-    config, training = _arm_values(task, options, options.challenger)
-    first = Arm(name=Path(options.challenger).stem, config=config, training=training)
+    name = options.challenger or ("logit-adjusted" if task.text.is_exclusive else "asl")
+    config, training = _arm_values(task, options, name)
+    first = Arm(name=Path(name).stem, config=config, training=training)
     if options.baseline == "twin":
         plain = {key: value for key, value in training.items() if key not in _UNEQUAL}
         other = Arm(name="twin", config=config, training=plain)
@@ -165,8 +177,11 @@ _UNEQUAL = ("loss", "encoder", "head")
 
 def _presets(task: "TextLabelTask") -> dict[str, dict[str, Any]]:
     rate = task.training.lr
-    rates = {"encoder": {"lr": rate / 2}, "head": {"lr": rate * 5}}
-    return (_EXCLUSIVE if task.text.is_exclusive else _SEVERAL) | {"rates": rates}
+    parts = {
+        "rates": {"encoder": {"lr": rate / 2}, "head": {"lr": rate * 5}},
+        "layer-decay": {"encoder": {"layer_decay": 0.8}},
+    }
+    return (_EXCLUSIVE if task.text.is_exclusive else _SEVERAL) | parts
 
 
 def _arm_values(
@@ -195,6 +210,31 @@ def _arm_values(
         config = load_config(LabelModelConfig, values, base=base)
     task.check(config)
     return config, training
+
+
+def space(task: "TextLabelTask", options: LabelTextComparison) -> "Space":
+    """Return what a search draws: the loss, rates of encoder and head, and the dropout.
+
+    The loss is the two-sided one, or the focal loss and those for a long tail where every text has
+    one label. A challenger with another loss brings that and its like into the search. Symmetric
+    candidates have the two-sided loss with equal sides or the focal loss, and one rate.
+    """
+    from askew.tradeoffs import Range, Space
+
+    arms, _ = make_arms(task, options)
+    ranges = task.search_space()
+    rest = Space(
+        numbers={**ranges, "training.encoder.layer_decay": Range(low=0.6, high=1.0)},
+        ties={"training.head.lr": "training.encoder.lr"},
+        fixed={"training.encoder.layer_decay": 1.0},
+    )
+    if task.text.is_exclusive:
+        losses: list[Any] = [arm.training.get("loss", {}) for arm in arms]
+        noisy = any(loss.get("name") in _NOISY for loss in losses)
+        found = loss_space(arms, class_ranges(noisy=noisy), {}, rest, usual=_PLAIN)
+        return replace(found, fixed={**rest.fixed, **equal_classes(found)})
+    found = loss_space(arms, label_ranges(), LABEL_TIES, rest, usual=_PLAIN)
+    return replace(found, fixed={**rest.fixed, **equal_labels(found)})
 
 
 def budget(options: LabelTextOptions) -> "Budget":

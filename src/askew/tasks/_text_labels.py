@@ -221,7 +221,7 @@ class TextLabelTask(TextTask[AsymmetricLabelModel]):
     def search_space(self) -> Mapping[str, Range]:
         """Return what tuning draws by default: a rate for each part, and the dropout."""
         scratch = Range(low=2e-4, high=5e-3, log=True)
-        encoder = scratch if self.pretrained is None else Range(low=1e-5, high=5e-4, log=True)
+        encoder = scratch if self.pretrained is None else Range(low=2e-5, high=2e-3, log=True)
         return {
             "training.encoder.lr": encoder,
             "training.head.lr": scratch,

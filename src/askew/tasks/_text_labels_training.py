@@ -1,7 +1,7 @@
 """How a model that labels texts is trained: numbers, examples and objective."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -18,12 +18,14 @@ from askew.tasks._tabular_losses import Loss
 from askew.tasks._text_losses import TextLossConfig, loss_state, restore_loss
 from askew.text import pad_batch
 from askew.training import (
-    EncoderPartConfig,
+    LayeredPartConfig,
     PartConfig,
     RunConfig,
     parts_optimizer,
     parts_scheduler,
 )
+
+_Part = tuple[str, list[nn.Module], PartConfig]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +53,7 @@ class TextLabelTrainingConfig(RunConfig):
 
     batch_tokens: int = 1024
     lr: float = 1e-3
-    encoder: EncoderPartConfig = field(default_factory=EncoderPartConfig)
+    encoder: LayeredPartConfig = field(default_factory=LayeredPartConfig)
     head: PartConfig = field(default_factory=PartConfig)
     loss: TextLossConfig = field(default_factory=TextLossConfig)
     thresholds: Literal["one", "label"] = "one"
@@ -151,7 +153,9 @@ class LabelObjective:
     def optimizer(self, model: nn.Module) -> Optimizer:
         """Make the optimizer of the parts "encoder" and "head"; freeze the frozen layers.
 
-        The state of a loss that changes in training is stored with that of the optimizer.
+        With a decay of the rate by layer each layer is a part, "encoder.0" the lowest one, and what
+        lies below is "encoder.below". The state of a loss that changes in training is stored with
+        that of the optimizer.
 
         Raises:
             ValueError: If layers are to be frozen in an encoder that is not of transformers.
@@ -165,8 +169,9 @@ class LabelObjective:
             )
             encoder.freeze(self.config.encoder.frozen_layers)
         parts: dict[str, tuple[list[nn.Module] | None, PartConfig]] = {}
-        if any(weight.requires_grad for weight in encoder.parameters()):
-            parts["encoder"] = ([encoder], self.config.encoder)
+        for name, modules, settings in self._encoder_parts(encoder):
+            if trained := [module for module in modules if _trains(module)]:
+                parts[name] = trained, settings
         optimizer = parts_optimizer(model, self.config, {**parts, "head": (None, self.config.head)})
         optimizer.register_state_dict_post_hook(self._add_loss)
         optimizer.register_load_state_dict_pre_hook(self._restore_loss)
@@ -174,9 +179,27 @@ class LabelObjective:
 
     def scheduler(self, optimizer: Optimizer) -> AsymmetricScheduler:
         """Make the schedule of each part that is trained."""
-        return parts_scheduler(
-            optimizer, self.config, {"encoder": self.config.encoder, "head": self.config.head}
-        )
+        parts = {"head": self.config.head}
+        for group in optimizer.param_groups:
+            if group["part"].startswith("encoder"):
+                pieces = group["part"].split(".")
+                names = (".".join(pieces[:count]) for count in range(1, len(pieces) + 1))
+                parts |= dict.fromkeys(names, self.config.encoder)
+        return parts_scheduler(optimizer, self.config, parts)
+
+    def _encoder_parts(self, encoder: nn.Module) -> Iterator[_Part]:
+        config = self.config.encoder
+        rate, decay = self.config.lr if config.lr is None else config.lr, config.layer_decay
+        if decay == 1:
+            yield "encoder", [encoder], config
+            return
+        below, layers, above = encoder_layers(encoder)
+        depth = len(layers)
+        yield "encoder.below", below, replace(config, lr=rate * decay**depth)
+        for number, layer in enumerate(layers):
+            own = replace(config, lr=rate * decay ** (depth - 1 - number))
+            yield f"encoder.{number}", [layer], own
+        yield "encoder", above, config
 
     def _add_loss(self, optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
         kept = loss_state(self._loss)
@@ -192,3 +215,23 @@ class LabelObjective:
 def _logits(outputs: SequenceClassifierOutput) -> Tensor:
     # pyrefly: ignore[missing-attribute]  our models always compute logits
     return outputs.logits.float()
+
+
+def _trains(module: nn.Module) -> bool:
+    return any(weight.requires_grad for weight in module.parameters())
+
+
+def encoder_layers(
+    encoder: nn.Module,
+) -> tuple[list[nn.Module], nn.ModuleList, list[nn.Module]]:
+    """Return the modules before the layers of an encoder, the layers, and those after them."""
+    stacks = [(name, m) for name, m in encoder.named_modules() if isinstance(m, nn.ModuleList)]
+    name, layers = max(stacks, key=lambda pair: len(pair[1]))
+    below, above, whole = [], [], encoder
+    for key in name.split("."):
+        children = list(whole.named_children())
+        place = [own for own, _ in children].index(key)
+        below += [child for _, child in children[:place]]
+        above += [child for _, child in children[place + 1 :]]
+        whole = children[place][1]
+    return below, layers, above

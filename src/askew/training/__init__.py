@@ -16,7 +16,7 @@ from askew.training._optimizer import (
     training_scheduler,
 )
 from askew.training._part_rates import LogsPartRates
-from askew.training._qa_config import EncoderPartConfig, QATrainingConfig
+from askew.training._qa_config import EncoderPartConfig, LayeredPartConfig, QATrainingConfig
 from askew.training._qa_examples import QuestionExamples, Window, WindowQuestion, collate_questions
 from askew.training._qa_objective import QAObjective, span_loss
 from askew.training._sharded import load_sharded, save_sharded, shard_model
@@ -29,6 +29,7 @@ __all__ = [
     "EncoderPartConfig",
     "EpochBatches",
     "KeptOutputs",
+    "LayeredPartConfig",
     "Lessons",
     "LogsPartRates",
     "OnRecord",

@@ -35,6 +35,37 @@ class EncoderPartConfig(PartConfig):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LayeredPartConfig(EncoderPartConfig):
+    """How the training of an encoder differs from the rest of the run, layer by layer.
+
+    Attributes:
+        layer_decay: Rate of a layer divided by that of the layer above it, in (0, 1]. The highest
+            layer has the rate of the part, and what lies below the lowest one, such as the table
+            of tokens, the rate of a layer more. 1 gives all layers one rate. All other settings
+            are those of `EncoderPartConfig`.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Example:
+        >>> LayeredPartConfig(lr=2e-4, layer_decay=0.8).layer_decay
+        0.8
+
+    References:
+        ELECTRA, 2020, arXiv:2003.10555, table 6.
+    """
+
+    layer_decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        EncoderPartConfig.__post_init__(self)
+        require(
+            0 < self.layer_decay <= 1,
+            f"LayeredPartConfig: layer_decay must be in (0, 1]; got layer_decay {self.layer_decay}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class QATrainingConfig(RunConfig):
     """How a question-answering model is trained.
 
