@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from askew.metrics import bleu, chrf, exact_match
-from askew.models import Translator
+from askew.models import CTranslate2Engine, Translator
 from askew.tasks import Teacher, TranslationTask, _text_task, _translation, translation_task
 from askew.text import ParallelText, SplitText, fingerprint
 from askew.training import TrainingConfig
@@ -172,6 +172,24 @@ def test_predicts_as_many_items_as_asked_in_batches_of_the_size_asked(monkeypatc
     made = task()
     made.predict("a model", items=2, batch_size=7)
     assert calls == [("a model", made.tokenizers, 7, ["blue big", "green"])]
+
+
+def test_speed_is_that_of_the_engine_that_serves(monkeypatch):
+    pytest.importorskip("ctranslate2")
+    plain, served = task(), replace(task(), serve="int8")
+    model = plain.build(config(plain), 0).eval()
+    assert plain.deploy(model) is model
+    engine = served.deploy(model)
+    assert isinstance(engine, CTranslate2Engine)
+    assert engine.export["quantization"] == "int8"
+    whole = replace(task(), serve="float32").deploy(model)
+    ours = plain.translator(model).translate(TEXT.test.sources)
+    assert plain.translator(whole).translate(TEXT.test.sources) == ours
+    monkeypatch.setattr(model, "generate", None)
+    served.predict(engine, items=3, batch_size=2)
+    served.time_answers(engine, items=3)
+    assert [len(words) for words in engine.write([[5], [6, 7]], 9)] == [9, 9]
+    assert served.describe() == {**plain.describe(), "serve": "int8"}
 
 
 @pytest.mark.parametrize("longer", ["source", "target"])

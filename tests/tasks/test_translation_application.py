@@ -66,6 +66,26 @@ def make_arms(
     return TRANSLATION.make_arms(task, options)
 
 
+@pytest.mark.parametrize(("written", "kind"), [("", "float32"), (":int8", "int8")])
+def test_an_engine_may_serve(data, written, kind):
+    pytest.importorskip("ctranslate2")
+    serve = f"ctranslate2{written}"
+    made = make_task(data, serve=serve)
+    assert made.serve == kind
+    assert make_task(data).serve is None
+    _, settings = make_arms(made, serve=serve)
+    assert settings["serve"] == f"ctranslate2, {kind}"
+    with pytest.raises(ValueError, match="plain attention with keys as wide as values; got enc"):
+        make_arms(made, serve=serve, numbers={"encoder.qk_norm": "true"})
+    assert "serve" not in make_arms(make_task(data))[1]
+
+
+@pytest.mark.parametrize("serve", ["marian", "ctranslate2:", "ctranslate2:int4", "torch"])
+def test_refuses_an_engine_that_it_does_not_know(data, serve):
+    with pytest.raises(ValueError, match=f"--serve must be ctranslate2.*; got {serve}"):
+        make_task(data, serve=serve)
+
+
 def preset(shape="deep-shallow", size="tiny"):
     return translation_preset(shape, size, vocab_size=268)
 

@@ -32,6 +32,7 @@ from askew.tradeoffs import (
     tune,
     write_report,
 )
+from askew.tradeoffs._measured_twin import latencies
 from askew.tradeoffs._report.summary import pairs_line
 from askew.tradeoffs._running.trial import learning_curve
 
@@ -239,6 +240,24 @@ def test_a_model_against_itself_starts_from_other_weights(tmp_path, in_process):
     same = [dataclasses.replace(ARMS[1], name="again"), ARMS[1]]
     results = run(tmp_path / "same", arms=same, seeds=[0]).results
     assert len({fit for fit, _ in scores(results).values()}) == 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServedTask(StubTask):
+    """A task whose speed is that of something made of the model."""
+
+    def deploy(self, model):
+        return [model]
+
+    def predict(self, model, *, items, batch_size):
+        (inner,) = model
+        super().predict(inner, items=items, batch_size=batch_size)
+
+
+def test_speed_is_measured_of_what_is_deployed(tmp_path, in_process):
+    comparison = run(tmp_path / "out", ServedTask(), seeds=[0])
+    assert all(trial["metrics"]["throughput"] > 0 for trial in comparison.results["trials"])
+    assert all(seconds > 0 for seconds in latencies(ServedTask(), *(arm.config for arm in ARMS)))
 
 
 def test_a_folder_may_be_named_by_a_string(tmp_path, in_process, monkeypatch):

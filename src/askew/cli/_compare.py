@@ -225,6 +225,7 @@ class AnyOrder(TyperGroup):
 def _compare_application(application: Application, options: Any, trials: TrialOptions) -> None:
     with exit_on_user_error():
         _check_packages(trials)
+        set_up_torch(trials.threads)
         setup = application.setup(options, trials.budget())
         tuning = _tuning(trials, setup.task.search_space())
         folder = _prepare(setup, trials, tuning)

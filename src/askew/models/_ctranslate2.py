@@ -91,6 +91,25 @@ class CTranslate2Engine:
             for of_source in hypotheses
         ]
 
+    def write(self, sources: Sequence[Sequence[int]], length: int) -> list[list[int]]:
+        """Write exactly so many tokens for each source, greedily: as much work for any weights.
+
+        Args:
+            sources: Source tokens without an end.
+            length: Tokens to write, >= 1, fewer than the exported positions.
+
+        Returns:
+            The tokens of each.
+        """
+        results = self._model.translate_batch(
+            [[self.source_words[token] for token in source] for source in sources],
+            beam_size=1,
+            min_decoding_length=length,
+            max_decoding_length=length,
+            max_input_length=0,
+        )
+        return [[self.numbers[word] for word in result.hypotheses[0]] for result in results]
+
     def _score_ends(
         self,
         sources: Sequence[Sequence[int]],

@@ -4,16 +4,19 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 import torch
 
 from askew._check import in_words, require
 from askew._config import to_dict
+from askew.export import export_ctranslate2
 from askew.metrics import CorpusScore, bleu, bleu_tokenizer, chrf, exact_match
 from askew.models import (
     AsymmetricTranslationConfig,
     AsymmetricTranslationModel,
+    CTranslate2Engine,
     Translator,
     load_translation_model,
     write_checksums,
@@ -59,6 +62,8 @@ class TranslationTask(TextTask[AsymmetricTranslationModel]):
         teacher: A model whose translations of the training sources can replace the references.
         taught: Those translations, once they are made.
         dropped: Training and validation pairs that were left out because they are too long.
+        serve: How CTranslate2 stores the weights of models whose speed is measured, such as "int8";
+            None measures PyTorch. Scores are always those of PyTorch.
 
     Example:
         >>> from askew.text import ParallelText
@@ -74,6 +79,7 @@ class TranslationTask(TextTask[AsymmetricTranslationModel]):
     teacher: Teacher | None = None
     taught: ParallelText | None = field(default=None, repr=False)
     dropped: int = 0
+    serve: str | None = None
     name: str = "translation"
     metrics: Sequence[Metric] = METRICS
     speeds: Mapping[str, str] = field(default_factory=lambda: dict(SPEEDS))
@@ -93,6 +99,7 @@ class TranslationTask(TextTask[AsymmetricTranslationModel]):
             "training": training,
             **({} if self.teacher is None else {"teacher": to_dict(self.teacher)}),
             **({"protect": True} if self.protects else {}),
+            **({} if self.serve is None else {"serve": self.serve}),
         }
 
     @property
@@ -163,14 +170,36 @@ class TranslationTask(TextTask[AsymmetricTranslationModel]):
         pairs = ParallelText(*(side[:items] for side in self.text.valid))
         return chrf(self.translator(model).translate(pairs.sources), pairs.targets).value
 
+    def deploy(
+        self, model: AsymmetricTranslationModel
+    ) -> AsymmetricTranslationModel | CTranslate2Engine:
+        """Export the model for the engine that will serve it.
+
+        Raises:
+            ValueError: If CTranslate2 cannot compute the model.
+            ModuleNotFoundError: If ctranslate2 is not installed.
+        """
+        if self.serve is None:
+            return model
+        with TemporaryDirectory() as folder:
+            self.save(model, Path(folder))
+            exported = export_ctranslate2(folder, quantization=self.serve)
+            return CTranslate2Engine(exported, threads=torch.get_num_threads())
+
     @torch.inference_mode()
-    def time_answers(self, model: AsymmetricTranslationModel, *, items: int) -> None:
+    def time_answers(
+        self, model: AsymmetricTranslationModel | CTranslate2Engine, *, items: int
+    ) -> None:
         """Translate the first test sentences, each into as many tokens as the mean target has."""
         lengths = self.examples[1].lengths
         tokens = round(sum(target for _, target in lengths) / len(lengths))
         for source in self.text.test.sources[:items]:
-            numbers = torch.tensor([[*self.tokenizers.source.encode(source).ids, END]])
-            model.generate(numbers, min_new_tokens=tokens, max_new_tokens=tokens, num_beams=1)
+            numbers = self.tokenizers.source.encode(source).ids
+            if isinstance(model, CTranslate2Engine):
+                model.write([numbers], tokens)
+                continue
+            inputs = torch.tensor([[*numbers, END]])
+            model.generate(inputs, min_new_tokens=tokens, max_new_tokens=tokens, num_beams=1)
 
     def train_score(self, model: AsymmetricTranslationModel) -> float:
         """Compute chrF on the first training pairs, as many as the test set has."""
@@ -216,13 +245,17 @@ class TranslationTask(TextTask[AsymmetricTranslationModel]):
         scores = self.score(nearest_neighbour(self.text.test.sources, self.text.train))
         return {"nearest_neighbour": {name: score.value for name, score in scores.items()}}
 
-    def predict(self, model: AsymmetricTranslationModel, *, items: int, batch_size: int) -> None:
+    def predict(
+        self, model: AsymmetricTranslationModel | CTranslate2Engine, *, items: int, batch_size: int
+    ) -> None:
         """Translate the first test sentences greedily."""
         translator = self.translator(model, batch_size=batch_size)
         translator.translate(self.text.test.sources[:items])
 
-    def translator(self, model: AsymmetricTranslationModel, *, batch_size: int = 64) -> Translator:
-        """Combine the model with its tokenizers."""
+    def translator(
+        self, model: AsymmetricTranslationModel | CTranslate2Engine, *, batch_size: int = 64
+    ) -> Translator:
+        """Combine the model, or the engine of it, with its tokenizers."""
         return Translator(
             model,
             self.tokenizers.source,

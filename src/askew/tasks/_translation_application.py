@@ -34,7 +34,8 @@ def make_task(options: TranslationOptions) -> "TranslationTask":
         from askew.tasks._student import student_task
 
         name, text = load_text(options.sources())
-        return student_task(name, text, options.from_, options.settings())
+        task = student_task(name, text, options.from_, options.settings())
+        return replace(task, serve=_served(options))
     base = TrainingConfig(steps=1)
     training = load_config(TrainingConfig, options.training_settings(), base=base, where="training")
     teacher = None if options.teacher is None else find_teacher(options.teacher)
@@ -44,7 +45,7 @@ def make_task(options: TranslationOptions) -> "TranslationTask":
         "Give --teacher DIR",
     )
     name, text = load_text(options.sources())
-    return translation_task(
+    task = translation_task(
         name,
         text,
         vocab_size=options.vocab_size,
@@ -55,12 +56,39 @@ def make_task(options: TranslationOptions) -> "TranslationTask":
         drop_long=options.drop_long,
         places=lambda pairs: places_of(options.sources(), pairs),
     )
+    return replace(task, serve=_served(options))
+
+
+def _served(options: TranslationOptions) -> str | None:
+    """Return how the engine whose speed is measured stores weights; None if it is PyTorch."""
+    from askew.export import QUANTIZATIONS
+
+    if not isinstance(options, TranslationComparison) or options.serve is None:
+        return None
+    engine, colon, kind = options.serve.partition(":")
+    require(
+        engine == "ctranslate2" and (kind in QUANTIZATIONS or not colon),
+        "compare: --serve must be ctranslate2, or ctranslate2: and one of "
+        f"{', '.join(QUANTIZATIONS)}; got {options.serve}",
+    )
+    return kind or "float32"
 
 
 def make_arms(
     task: "TranslationTask", options: TranslationComparison
 ) -> "tuple[list[Arm], dict[str, object]]":
     """Make the challenger and its baseline; both learn from a teacher, if there is one."""
+    arms, matched = _make_arms(task, options)
+    if task.serve is not None:
+        for arm in arms:  # refuses what the engine cannot compute, before any training
+            task.deploy(task.build(arm.config, 0))
+        matched = {**matched, "serve": f"ctranslate2, {task.serve}"}
+    return arms, matched
+
+
+def _make_arms(
+    task: "TranslationTask", options: TranslationComparison
+) -> "tuple[list[Arm], dict[str, object]]":
     if options.from_ is not None:
         from askew.tasks._student import StudentTask, student_arms
 
@@ -95,6 +123,11 @@ def make_starts(
     from askew.tasks._student_search import student_starts
 
     assert isinstance(task, StudentTask)
+    require(
+        task.serve is None or "latency_ms" not in at_most,
+        "find: with --from, --at-most latency_ms is of layers timed in PyTorch; got --serve, too. "
+        "Leave one out",
+    )
     return student_starts(task, options.challenger, options.baseline, options.match, at_most)
 
 

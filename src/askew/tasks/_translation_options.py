@@ -82,6 +82,11 @@ class TranslationComparison(MatchedOptions, TranslationOptions):
         "both sides (student-symmetric).",
         name="--from",
     )
+    serve: str | None = option(
+        None,
+        "Measure speed in the engine that will serve: ctranslate2, or ctranslate2:int8 (or another "
+        "of its kinds of weights). Scores are those of PyTorch.",
+    )
     taught: Literal["both", "challenger"] = option(
         "both", "Which arms learn from --teacher.", show_default=True
     )

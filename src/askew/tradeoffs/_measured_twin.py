@@ -127,7 +127,7 @@ def latency_ratio(task: Task[Any], config: Any, other: Any) -> float:
 
 def latencies(task: Task[Any], *configs: Any, rounds: int = _LATENCY_ROUNDS) -> list[float]:
     """Time single answers of models with initial weights in turn; return the median seconds."""
-    models = [task.build(each, 0).eval() for each in configs]
+    models = [task.deploy(task.build(each, 0).eval()) for each in configs]
     spent: list[list[float]] = [[] for _ in models]
     with torch.no_grad():
         for turn in range(rounds + 1):

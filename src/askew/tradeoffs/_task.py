@@ -196,7 +196,7 @@ class Task(ABC, Generic[Model]):
         """Score a trained model on the test set."""
 
     @abstractmethod
-    def predict(self, model: Model, *, items: int, batch_size: int) -> None:
+    def predict(self, model: Any, *, items: int, batch_size: int) -> None:
         """Answer the first test items; the time of this call is the measured speed."""
 
     @abstractmethod
@@ -221,6 +221,17 @@ class Task(ABC, Generic[Model]):
     @abstractmethod
     def load(self, folder: Path) -> Model:
         """Read a model that `save` wrote, ready to predict."""
+
+    def deploy(self, model: Model) -> Any:
+        """Return what answers where speed is measured: `predict` and `time_answers` get it.
+
+        By default it is the model itself. A task may return the model in the engine that will serve
+        it; trained and untrained models are deployed alike.
+
+        Args:
+            model: A trained model, or one with its initial weights.
+        """
+        return model
 
     def signatures(self) -> Mapping[str, str]:
         """Describe by metric how its score is computed; nothing by default."""
@@ -280,7 +291,7 @@ class Task(ABC, Generic[Model]):
         """
         return {}
 
-    def time_answers(self, model: Model, *, items: int) -> None:
+    def time_answers(self, model: Any, *, items: int) -> None:
         """Answer the first test items one by one, with as much work whatever the weights are.
 
         The time of this call is the latency of a model before it is trained. By default it calls

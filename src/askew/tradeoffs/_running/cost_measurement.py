@@ -54,7 +54,8 @@ def measure_costs(plan: RunPlan[Model], progress: Progress) -> dict:
         trials = [load_trial(plan.out, arm.name, seed) for arm in arms]
         models = {trial.arm: task.load(trial.model) for trial in trials if not trial.diverged}
         if not timed:
-            costs["speed"][str(seed)] = _time_in_turn(task, models)
+            deployed = {name: task.deploy(model) for name, model in models.items()}
+            costs["speed"][str(seed)] = _time_in_turn(task, deployed)
         if adds_costs:
             costs.setdefault("own", {})[str(seed)] = _task_costs(task, models)
         write_json(path, costs)
@@ -75,7 +76,7 @@ def read_costs(out: Path) -> dict:
     return read_json(path) if path.is_file() else {"version": 1, "speed": {}, "peak_memory_mb": {}}
 
 
-def _time_in_turn(task: Task[Model], models: Mapping[str, Model]) -> dict[str, dict[str, float]]:
+def _time_in_turn(task: Task[Any], models: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     latency: dict[str, list[float]] = {name: [] for name in models}
     throughput: dict[str, list[float]] = {name: [] for name in models}
     batches = [0.0]
@@ -107,7 +108,7 @@ def _task_costs(task: Task[Model], models: Mapping[str, Model]) -> dict[str, dic
     }
 
 
-def _seconds(task: Task[Model], model: Model, items: int, batch_size: int) -> float:
+def _seconds(task: Task[Any], model: Any, items: int, batch_size: int) -> float:
     started = time.perf_counter()
     task.predict(model, items=items, batch_size=batch_size)
     return time.perf_counter() - started
@@ -203,7 +204,7 @@ def _measure_untrained(task: Task[Model], config: Any) -> dict[str, float]:
     before = _peak_mb()
     model = task.build(config, 0).eval()
     with torch.no_grad():
-        task.time_answers(model, items=_MEMORY_ITEMS)
+        task.time_answers(task.deploy(model), items=_MEMORY_ITEMS)
     memory = _peak_mb() - before
     names = task.untrained_costs()
     own = task.costs(model) if names else {}
