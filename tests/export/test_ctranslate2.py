@@ -223,6 +223,7 @@ def test_an_earlier_export_is_replaced_and_nothing_else(tmp_path):
         ({"qk_norm": True}, "qk_norm True"),
         ({"d_key": 8}, "d_key 8, d_value 16"),
         ({"learned_sinks": True}, "learned_sinks True"),
+        ({"gate": "head"}, "gate 'head'"),
         ({"norm": "post"}, "norm 'post', final_norm True"),
     ],
 )

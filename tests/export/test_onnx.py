@@ -50,11 +50,11 @@ def batch(size, length, seed):
         ),
         replace(
             CONFIG,
-            encoder=replace(CONFIG.encoder, learned_sinks=True),
-            decoder=replace(DECODER, learned_sinks=True),
+            encoder=replace(CONFIG.encoder, learned_sinks=True, gate="head"),
+            decoder=replace(DECODER, learned_sinks=True, gate="element"),
         ),
     ],
-    ids=["different sides", "shared parts", "converted and cut", "sinks"],
+    ids=["different sides", "shared parts", "converted and cut", "sinks and gates"],
 )
 def test_graphs_give_our_logits_and_our_greedy_output(tmp_path, config):
     model = saved(tmp_path, config)

@@ -18,7 +18,11 @@ from askew.tradeoffs import Choice
 from askew.tradeoffs._running.tuning import with_values
 from askew.transformer import AsymmetricEncoderDecoder
 
-SETTINGS = {"sinks": {"learned_sinks": True}}
+SETTINGS = {
+    "sinks": {"learned_sinks": True},
+    "a gate for each head": {"gate": "head"},
+    "a gate for each feature": {"gate": "element"},
+}
 each_setting = pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
 
 
@@ -137,7 +141,10 @@ def test_it_is_trained_and_what_it_learnt_is_translated(setting):
 @pytest.mark.unhooked
 @pytest.mark.parametrize(
     ("searched", "values"),
-    [("decoder.learned_sinks=true,false", (True, False))],
+    [
+        ("decoder.learned_sinks=true,false", (True, False)),
+        ("decoder.gate=head,element", ("head", "element")),
+    ],
 )
 def test_a_search_for_translation_models_takes_it(searched, values):
     application = APPLICATIONS["translation"]

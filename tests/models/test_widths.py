@@ -32,7 +32,8 @@ SHAPES = {
     "one table": replace(ALIKE, tie_embeddings="all"),
     "adapter": replace(PLAIN, adapter="shared"),
     "shared keys": replace(PLAIN, decoder=replace(DECODER, num_kv_heads=2, qk_norm=True)),
-    "sinks": replace(PLAIN, decoder=replace(DECODER, learned_sinks=True)),
+    "sinks": replace(PLAIN, decoder=replace(DECODER, learned_sinks=True, gate="head")),
+    "gate": replace(PLAIN, decoder=replace(DECODER, gate="element", d_value=12)),
     "explicit keys": replace(PLAIN, decoder=replace(DECODER, num_kv_heads=4, d_key=8)),
     "as BART": replace(
         ALIKE,

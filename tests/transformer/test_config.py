@@ -21,6 +21,7 @@ SIDE = {"d_model": 8, "num_layers": 2, "num_heads": 2, "d_ff": 16}
         ({"num_kv_heads": 4}, "num_kv_heads must divide num_heads; got num_kv_heads 4"),
         ({"activation": "tanh"}, "activation must be relu, gelu or swish; got activation 'tanh'"),
         ({"d_value": 5}, "d_value must be a multiple of num_heads; got d_value 5, num_heads 2"),
+        ({"gate": "row"}, "gate must be head, element or None; got gate 'row'"),
         ({"norm": "both"}, "norm must be pre or post; got norm 'both'"),
         ({"embedding_scale": 0.0}, "embedding_scale must be positive; got embedding_scale 0.0"),
         (

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.unhooked  # counts are no tensors
 
 ENCODER = StackConfig(d_model=12, num_layers=3, num_heads=3, d_ff=17)
 DECODER = StackConfig(d_model=8, num_layers=2, num_heads=4, d_ff=13, num_kv_heads=2, d_key=20)
+GATED = replace(DECODER, gate="head")
 CONFIG = EncoderDecoderConfig(source_vocab=31, target_vocab=37, encoder=ENCODER, decoder=DECODER)
 VARIANTS = [
     CONFIG,
@@ -34,7 +35,8 @@ VARIANTS = [
     replace(CONFIG, source_vocab=37, tie_embeddings="all", d_embedding=12, adapter="shared"),
     replace(CONFIG, adapter="shared"),
     replace(CONFIG, decoder=replace(DECODER, d_value=12), output_bias=True),
-    replace(CONFIG, encoder=replace(ENCODER, learned_sinks=True)),
+    replace(CONFIG, encoder=replace(ENCODER, learned_sinks=True), decoder=GATED),
+    replace(CONFIG, encoder=replace(ENCODER, gate="element", d_value=6)),
     replace(
         CONFIG,
         encoder=replace(ENCODER, norm="post", final_norm=False, positions=PositionConfig(width=14)),

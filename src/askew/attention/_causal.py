@@ -3,6 +3,7 @@
 import torch
 
 from askew._check import require
+from askew.attention._gate import Gate
 from askew.attention._layers import AsymmetricAttention, Position
 
 
@@ -26,6 +27,7 @@ class CausalAsymmetricAttention(AsymmetricAttention):
         qk_norm: Normalise query and key heads and learn a temperature.
         dropout: Share of attention weights dropped in training, in [0, 1).
         learned_sinks: Learn a logit per head, as in `AsymmetricAttention`.
+        gate: "head", "element" or None, as there.
         device: Where the parameters are made.
         dtype: Type of the parameters.
 
@@ -53,6 +55,7 @@ class CausalAsymmetricAttention(AsymmetricAttention):
         qk_norm: bool = True,
         dropout: float = 0.0,
         learned_sinks: bool = False,
+        gate: Gate | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -75,6 +78,7 @@ class CausalAsymmetricAttention(AsymmetricAttention):
             qk_norm=qk_norm,
             dropout=dropout,
             learned_sinks=learned_sinks,
+            gate=gate,
             device=device,
             dtype=dtype,
         )

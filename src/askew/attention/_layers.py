@@ -1,6 +1,6 @@
 """Multi-head attention in which every width can be set by itself."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +12,11 @@ from askew._key_mask import check_key_mask
 from askew._plain import is_plain
 from askew.attention._attend import AttentionOutput, attend
 from askew.attention._cache import KeyValueCache
+from askew.attention._from_torch import copy_torch_weights, settings_of_torch
+from askew.attention._gate import Gate, join_heads, make_gate
+from askew.attention._layer_settings import Position, check_settings, check_widths, make_position
 from askew.attention._relative import ALiBi, RelativeBias, spread_offsets, window_offsets
 from askew.attention._rotary import RotaryPositions
-
-Position = Literal["relative", "alibi", "rotary"] | RelativeBias | ALiBi | RotaryPositions
-"""How a layer knows the positions of its keys."""
 
 
 class AsymmetricAttention(nn.Module):
@@ -59,6 +59,8 @@ class AsymmetricAttention(nn.Module):
         d_output: Width of the result, `d_model` by default.
         learned_sinks: Learn a logit per head, zero at first, by which a query may look at nothing:
             `sinks` of `attend`. They are no tokens, unlike the `num_sinks` first keys.
+        gate: Multiply the heads' outputs by :math:`\sigma(W_g x + b_g)` before they are projected:
+            "head", a number for each head; "element", one for each of its features. None = no gate.
         device: Where the parameters are made.
         dtype: Type of the parameters.
 
@@ -74,6 +76,7 @@ class AsymmetricAttention(nn.Module):
     References:
         Attention Is All You Need, 2017, arXiv:1706.03762, section 3.2.
         Query-Key Normalization for Transformers, 2020, arXiv:2010.04245.
+        Gated Attention for Large Language Models, 2025, arXiv:2505.06708 (`gate`).
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class AsymmetricAttention(nn.Module):
         dropout: float = 0.0,
         d_output: int | None = None,
         learned_sinks: bool = False,
+        gate: Gate | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -108,7 +112,9 @@ class AsymmetricAttention(nn.Module):
         self.num_sinks = num_sinks
         self.qk_norm = qk_norm
         self.dropout = dropout
-        self._check_settings(d_query=d_query, d_key=d_key, d_value=d_value)
+        widths = {"d_query": d_query, "d_key": d_key, "d_value": d_value}
+        check_widths(num_heads, self.num_kv_heads, widths)
+        check_settings(causal, window, num_sinks, dropout)
 
         self.head_query, self.head_key = d_query // num_heads, d_key // num_heads
         kv_share = self.num_kv_heads / num_heads
@@ -124,64 +130,10 @@ class AsymmetricAttention(nn.Module):
         )
         self.log_temperature = nn.Parameter(torch.zeros(num_heads, **place)) if qk_norm else None
         self.sinks = nn.Parameter(torch.zeros(num_heads, **place)) if learned_sinks else None
+        self.gate = make_gate(gate, d_model, num_heads, d_value, **place)
         self._draw_weights()
-        self.position = self._make_position(position, place)
-
-    def _make_position(
-        self, position: Position | None, place: dict
-    ) -> RelativeBias | ALiBi | RotaryPositions | None:
-        if position == "relative":
-            position = RelativeBias(self.num_heads, window=self.window, causal=self.causal, **place)
-        if position == "alibi":
-            position = ALiBi(self.num_heads, device=place["device"])
-        if position == "rotary":
-            position = RotaryPositions(self.head_query)
-        require(
-            not isinstance(position, str),
-            "AsymmetricAttention: position must be 'relative', 'alibi', 'rotary', a module or "
-            f"None; got position {position!r}",
-        )
-        require(
-            not isinstance(position, RotaryPositions)
-            or position.width == self.head_query == self.head_key,
-            "AsymmetricAttention: rotary positions need queries and keys of one width; "
-            f"got widths per head {self.head_query} and {self.head_key}. Set d_key to d_query",
-        )
-        if isinstance(position, RelativeBias | ALiBi):
-            heads = position(torch.zeros(1, dtype=torch.long, device=place["device"])).shape[0]
-            require(
-                heads == self.num_heads,
-                f"AsymmetricAttention: position must have {self.num_heads} heads; got {heads}",
-            )
-        return position
-
-    def _check_settings(self, **widths: int) -> None:
-        for name, width in widths.items():
-            require(
-                self.num_heads > 0 and width > 0 and width % self.num_heads == 0,
-                f"AsymmetricAttention: {name} must be a positive multiple of num_heads; "
-                f"got {name} {width}, num_heads {self.num_heads}",
-            )
-        require(
-            self.num_kv_heads > 0 and self.num_heads % self.num_kv_heads == 0,
-            "AsymmetricAttention: num_kv_heads must divide num_heads; "
-            f"got num_kv_heads {self.num_kv_heads}, num_heads {self.num_heads}",
-        )
-        require(
-            0.0 <= self.dropout < 1.0,
-            f"AsymmetricAttention: dropout must be in [0, 1); got dropout {self.dropout}",
-        )
-        before, after = self.window or (0, 0)
-        require(
-            before >= 0 and after >= 0 and not (self.causal and after),
-            "AsymmetricAttention: window must be (before, after), both >= 0, after 0 if causal; "
-            f"got window {self.window}, causal {self.causal}",
-        )
-        require(
-            self.num_sinks == 0 or (self.num_sinks > 0 and self.window is not None),
-            "AsymmetricAttention: num_sinks must be at least 0 and needs a window; "
-            f"got num_sinks {self.num_sinks}, window {self.window}",
-        )
+        heads = num_heads, self.head_query, self.head_key
+        self.position = make_position(position, heads, window=window, causal=causal, **place)
 
     def reset_parameters(self) -> None:
         """Initialise again: Glorot uniform weights, zero biases, temperature 1, new positions."""
@@ -222,34 +174,9 @@ class AsymmetricAttention(nn.Module):
             >>> AsymmetricAttention.from_torch(torch.nn.MultiheadAttention(8, 2)).num_heads
             2
         """
-        require(
-            theirs.bias_k is None and not theirs.add_zero_attn and theirs.kdim == theirs.vdim,
-            "AsymmetricAttention.from_torch: keys and values must come from one stream alone; "
-            f"got add_bias_kv {theirs.bias_k is not None}, add_zero_attn {theirs.add_zero_attn}, "
-            f"kdim {theirs.kdim}, vdim {theirs.vdim}",
-        )
-        width, out_weight = theirs.embed_dim, theirs.out_proj.weight
-        ours = cls(
-            width,
-            d_source=theirs.kdim,
-            num_heads=theirs.num_heads,
-            qk_norm=False,
-            dropout=theirs.dropout,
-            device=out_weight.device,
-            dtype=out_weight.dtype,
-        ).train(theirs.training)
-        weights = (theirs.q_proj_weight, theirs.k_proj_weight, theirs.v_proj_weight)
-        if theirs.in_proj_weight is not None:
-            weights = theirs.in_proj_weight.chunk(3)
-        biases = (None,) * 3 if theirs.in_proj_bias is None else theirs.in_proj_bias.chunk(3)
-        pairs = [*zip(weights, biases, strict=True), (out_weight, theirs.out_proj.bias)]
-        with torch.no_grad():
-            for layer, (weight, bias) in zip(
-                (ours.query, ours.key, ours.value, ours.output), pairs, strict=True
-            ):
-                layer.weight.copy_(weight)
-                if bias is not None:
-                    layer.bias.copy_(bias)
+        settings = settings_of_torch(theirs)
+        ours = cls(theirs.embed_dim, **settings).train(theirs.training)
+        copy_torch_weights(ours, theirs)
         return ours
 
     def forward(
@@ -315,7 +242,7 @@ class AsymmetricAttention(nn.Module):
             dropout_p=self.dropout if self.training else 0.0,
             return_weights=return_weights,
         )
-        return AttentionOutput(self.output(output.transpose(1, 2).flatten(2)), weights)
+        return AttentionOutput(self.output(join_heads(output, self.gate, x)), weights)
 
     def new_cache(self) -> KeyValueCache:
         """Make an empty cache for decoding that keeps no more than this layer's window shows.

@@ -57,9 +57,9 @@ def export_ctranslate2(
 
     Raises:
         ValueError: If the model has what CTranslate2 cannot compute (normalised queries and
-            keys, keys and values of different width, learned sinks, a final norm after norms that
-            stand after blocks), a layer does not apply its weights as they are, the quantization
-            is unknown, or `out` holds something else.
+            keys, keys and values of different width, learned sinks, gates, a final norm after norms
+            that stand after blocks), a layer does not apply its weights as they are, the
+            quantization is unknown, or `out` holds something else.
         ModuleNotFoundError: If ctranslate2 is not installed.
 
     Example:
@@ -107,9 +107,9 @@ def _check_side(name: str, side: StackConfig) -> None:
         f"got {name} qk_norm {side.qk_norm}, d_key {d_key}, d_value {d_value}",
     )
     require(
-        not side.learned_sinks,
-        "export_ctranslate2: CTranslate2 has no learned logits beside those of keys; "
-        f"got {name} learned_sinks {side.learned_sinks}",
+        not side.learned_sinks and side.gate is None,
+        "export_ctranslate2: CTranslate2 has no logits beside those of keys, and no gates; "
+        f"got {name} learned_sinks {side.learned_sinks}, gate {side.gate!r}",
     )
     require(
         side.norm == "pre" or not side.final_norm,

@@ -290,8 +290,11 @@ def _own_shapes(stack: StackConfig) -> list[str]:
             "every head must have its own keys, not normalised; got num_kv_heads "
             f"{stack.num_kv_heads}, qk_norm {stack.qk_norm}"
         )
-    if stack.learned_sinks:
-        found.append("a query must look at its keys alone; got learned_sinks True")
+    if stack.learned_sinks or stack.gate is not None:
+        found.append(
+            "a query must look at its keys alone, without a gate; got learned_sinks "
+            f"{stack.learned_sinks}, gate {stack.gate!r}"
+        )
     if stack.embedding_scale not in (None, 1.0, stack.d_model**0.5):
         found.append(
             "embedding_scale must be 1 or the root of d_model; got embedding_scale "

@@ -333,6 +333,8 @@ class _Cut:
             return channels, features
         if kind == "query":
             return features, channels
+        if kind == "gate":
+            return (heads if stack.gate == "head" else features), channels
         return (features if self._groups(side) is None else None), read
 
 

@@ -83,6 +83,8 @@ class StackConfig:
         positions: How positions become vectors, by default sinusoids for any length.
         learned_sinks: Learn a logit per head of self-attention, by which a query may look at
             nothing.
+        gate: Multiply the outputs of self-attention by sigmoid gates computed from the stream:
+            "head", a gate for each head; "element", one for each of its features; None, no gate.
 
     Raises:
         ValueError: If the model has no layer or no width, or heads of unequal width.
@@ -110,6 +112,7 @@ class StackConfig:
     embedding_scale: float | None = field(default=None, metadata=ADDED)
     positions: PositionConfig | None = field(default=None, metadata=ADDED)
     learned_sinks: bool = field(default=False, metadata=ADDED)
+    gate: Literal["head", "element"] | None = field(default=None, metadata=ADDED)
 
     def __repr__(self) -> str:
         return short_repr(self)
@@ -145,6 +148,10 @@ class StackConfig:
         require(
             self.norm in ("pre", "post"),
             f"StackConfig: norm must be pre or post; got norm {self.norm!r}",
+        )
+        require(
+            self.gate in (None, "head", "element"),
+            f"StackConfig: gate must be head, element or None; got gate {self.gate!r}",
         )
         self._check_positions()
 

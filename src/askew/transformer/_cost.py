@@ -82,7 +82,7 @@ def training_flops(
     encoder, decoder = config.encoder, config.decoder
     s, t = source_length, target_length
     decoder_layer = (
-        _attention_flops(decoder, decoder.d_model, t, t)
+        _self_attention_flops(decoder, t)
         + _attention_flops(decoder, config.d_memory, t, s)
         + _feed_forward_flops(decoder, t)
     )
@@ -123,7 +123,7 @@ def stack_flops(config: StackConfig, length: float) -> float:
         >>> stack_flops(StackConfig(d_model=2, num_layers=1, num_heads=1, d_ff=3), 1)
         64
     """
-    layer = _attention_flops(config, config.d_model, length, length)
+    layer = _self_attention_flops(config, length)
     return config.num_layers * (layer + _feed_forward_flops(config, length))
 
 
@@ -171,7 +171,14 @@ def _attention_widths(config: StackConfig) -> _Widths:
 
 def _self_attention(config: StackConfig) -> int:
     sinks = config.num_heads if config.learned_sinks else 0
-    return _attention(config, config.d_model) + sinks
+    gates = _gate_width(config) * (config.d_model + 1)
+    return _attention(config, config.d_model) + sinks + gates
+
+
+def _gate_width(config: StackConfig) -> int:
+    if config.gate is None:
+        return 0
+    return config.num_heads if config.gate == "head" else _attention_widths(config).output
 
 
 def _attention(config: StackConfig, d_source: int) -> int:
@@ -188,6 +195,11 @@ def _feed_forward(config: StackConfig) -> int:
 
 def _norms(config: StackConfig, count: int) -> int:
     return 2 * config.d_model * count
+
+
+def _self_attention_flops(config: StackConfig, length: float) -> float:
+    gates = 2 * length * config.d_model * _gate_width(config)
+    return _attention_flops(config, config.d_model, length, length) + gates
 
 
 def _attention_flops(config: StackConfig, d_source: int, queries: float, keys: float) -> float:

@@ -118,6 +118,7 @@ def _self_attention(config: StackConfig, *, causal: bool) -> AsymmetricAttention
         qk_norm=config.qk_norm,
         dropout=config.attention_dropout,
         learned_sinks=config.learned_sinks,
+        gate=config.gate,
     )
 
 
