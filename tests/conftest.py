@@ -1,10 +1,11 @@
-"""Every test starts from the same seeds, on one thread, without the network."""
+"""Every test starts from the same seeds, on one thread, without the network or a screen."""
 
 import os
 import random
 import shutil
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MPLBACKEND"] = "agg"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import hypothesis

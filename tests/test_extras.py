@@ -34,6 +34,7 @@ OPTIONAL = [
     "filelock",
     "plotly",
     "jinja2",
+    "matplotlib",
     "scipy",
     "ctranslate2",
     "onnx",
