@@ -16,3 +16,12 @@ def test_examples_run(page):
     names: dict[str, object] = {}
     for code in BLOCK.findall(page.read_text(encoding="utf-8")):
         exec(compile(code, page.name, "exec"), names)
+
+
+def test_the_page_of_speeds_is_that_of_the_stored_results():
+    script = ROOT / "benchmarks" / "all.py"
+    names: dict[str, object] = {"__name__": "all", "__file__": str(script)}
+    exec(compile(script.read_text(encoding="utf-8"), script, "exec"), names)
+    page = names["page"]()
+    assert (ROOT / "docs" / "speed.md").read_text(encoding="utf-8") == page
+    assert page.count("**") // 2 == 2 * page.split("## Where we lose")[1].count("**") // 2

@@ -140,14 +140,15 @@ def test_the_oldest_versions_are_the_lowest_of_every_range():
     assert lowest == set(found)
 
 
-def test_both_ends_of_the_ranges_and_the_slow_tests_run_every_night():
+def test_both_ends_of_the_ranges_the_slow_tests_and_speeds_run_every_night():
     path = ROOT / ".github/workflows/versions.yml"
     workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
     (nightly,) = workflow[True]["schedule"]  # YAML reads the key `on` as true
     assert re.fullmatch(r"\d+ \d+ \* \* \*", nightly["cron"])
     (job,) = workflow["jobs"].values()
     runs = job["strategy"]["matrix"]["include"]
-    assert [run["script"] for run in runs] == [".ci/oldest", ".ci/newest", ".ci/slow"]
+    scripts = [run["script"] for run in runs]
+    assert scripts == [".ci/oldest", ".ci/newest", ".ci/slow", ".ci/speed"]
     assert PROJECT["requires-python"] == f">={runs[0]['python']}"
 
 

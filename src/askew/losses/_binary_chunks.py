@@ -8,6 +8,7 @@ are overwritten.
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from math import prod
 from types import FunctionType
 from typing import NamedTuple
 
@@ -92,21 +93,25 @@ def chunked_sum(
 ) -> Tensor:
     """Return the scaled sum of the loss, and write its gradient into `gradient` if there is one."""
     # Settings per class broadcast along the last axis, so chunks must then be whole rows.
-    shape = (-1,) if settings.sides.is_plain() or not logits.dim() else (-1, logits.shape[-1])
+    plain = settings.sides.is_plain()
+    shape = (-1,) if plain or not logits.dim() else (-1, logits.shape[-1])
     x, y = logits.reshape(shape), targets.reshape(shape)
     seen = None if where is None else where.expand(logits.shape).reshape(shape)
     kept = None if gradient is None else gradient.view(shape)
     size = min(max(logits.numel() // 32, CHUNK[0]), CHUNK[1])
-    rows = max(size // x[:1].numel(), 1) if len(x) else 1
+    length, *width = x.shape
+    rows = max(size // prod(width), 1) if x.numel() else 1
     dtype = compute_dtype(x)
     direct = kept is None or kept.dtype == dtype  # else the slope is cast from a fourth tensor
-    scratch = x.new_empty((3 if direct else 4, *x[:rows].shape), dtype=dtype)
+    scratch = x.new_empty((3 if direct else 4, min(rows, length), *width), dtype=dtype)
+    quick = plain and _has_quick_negatives(settings.sides)
     total = 0.0
-    for chunk in zip(*(_chunks(t, rows, len(x)) for t in (x, y, seen, kept)), strict=True):
+    for chunk in zip(*(_chunks(t, rows, length) for t in (x, y, seen, kept)), strict=True):
         x, y, where, out = chunk
-        views = scratch.unbind() if len(x) == rows else scratch[:, : len(x)].unbind()
+        own = x.shape[0]
+        views = (scratch if own == scratch.shape[1] else scratch[:, :own]).unbind()
         slope = out if direct else views[3]
-        total += _chunk(x, y, where, settings, slope, views[:3])
+        total += _chunk(x, y, where, settings, slope, views[:3], quick=quick)
         if out is not None:
             _scale_and_cast(slope, out, settings.scale)
     return logits.new_tensor(total * settings.scale, dtype=result_dtype(logits))
@@ -132,15 +137,18 @@ def _chunk(
     settings: SumSettings,
     slope: Tensor | None,
     scratch: Scratch,
+    *,
+    quick: bool,
 ) -> float:
     """Return the sum of the loss of a chunk, and write its derivative into `slope`."""
     x, y, sides = hide(x, where, float("-inf")), hide(y, where), settings.sides
     x = x.to(scratch[0].dtype)
-    if _has_quick_negatives(sides):
+    if quick:
         positives = _nonzero(y)
-        if len(positives) * SPARSE_MIN_ELEMENTS_PER_POSITIVE <= len(y):
+        count = positives.shape[0]
+        if count * SPARSE_MIN_ELEMENTS_PER_POSITIVE <= y.shape[0]:
             total = _negatives(x, positives, sides, slope, scratch)
-            return total + _positives(x, y, positives, settings, slope) if len(positives) else total
+            return total + _positives(x, y, positives, settings, slope) if count else total
     y = y.to(x.dtype)
     check_targets(settings.name, y)
     if slope is None:
@@ -151,23 +159,21 @@ def _chunk(
 
 
 def _has_quick_negatives(sides: Sides) -> bool:
-    """Whether the operations in place cover the negative side."""
-    if not sides.is_plain():
-        return False
+    """Whether the operations in place cover the negative side of numbers for all classes."""
     _, gamma, margin = sides.neg.numbers()
     return margin == 0 or gamma >= 1  # b^(γ−1) of a margin would be infinite at b = 0
 
 
 def _nonzero(y: Tensor) -> Tensor:
     """Return the indices where `y` is not 0, looking at eight bytes at a time: most are all 0."""
-    if len(y) < 16_384:
+    if y.shape[0] < 16_384:
         return y.nonzero().squeeze(1)
     marks = y.to(torch.bool, copy=True)
-    whole = len(y) // 8 * 8
+    whole = y.shape[0] // 8 * 8
     words = marks[:whole].view(torch.int64).nonzero()
     candidates = (words * 8 + torch.arange(8, device=y.device)).view(-1)
     indices = candidates[marks.index_select(0, candidates)]
-    if whole == len(y):
+    if whole == y.shape[0]:
         return indices
     return torch.cat([indices, marks[whole:].nonzero().squeeze(1) + whole])
 

@@ -42,10 +42,20 @@ class Sides(NamedTuple):
 
     def is_plain(self) -> bool:
         """Whether every setting is one number for all classes."""
-        return not any(isinstance(s, Tensor) for s in (*self.pos, *self.neg))
+        pos, neg = self.pos, self.neg
+        return not (
+            isinstance(pos.weight, Tensor)
+            or isinstance(neg.weight, Tensor)
+            or isinstance(pos.gamma, Tensor)
+            or isinstance(neg.gamma, Tensor)
+            or isinstance(pos.margin, Tensor)
+            or isinstance(neg.margin, Tensor)
+        )
 
     def to(self, like: Tensor) -> "Sides":
         """Move all tensors to the device of `like`, in the precision the loss is computed in."""
+        if self.is_plain():
+            return self
         pos, neg = (SideSettings(*(_like(s, like) for s in side)) for side in (self.pos, self.neg))
         return Sides(pos, neg, self.detach_weight)
 
@@ -105,6 +115,8 @@ def positive_value_and_slope(x: Tensor, sides: Sides) -> tuple[Tensor, Tensor]:
     wrong = _Wrongness(q, 1 - q, softplus(wrong))
     weight = sides.pos.weight
     loss, slope = _loss(wrong, sides.pos, True, None), _slope(wrong, sides.pos, sides.detach_weight)
+    if not isinstance(weight, Tensor) and weight == 1:
+        return loss, -slope
     return loss * weight, slope * -weight
 
 
