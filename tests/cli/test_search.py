@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from document_files import DOCUMENTS, FIRST, HEADING, pdf
 from small_encoder import save_encoder
 from typer.testing import CliRunner
 
@@ -30,7 +31,9 @@ def test_every_question_gets_one_object_with_places_in_the_files(documents):
     assert list(one) == ["question", "passages"]
     assert one["question"] == "where is Ben?"
     passage = one["passages"][0]
-    assert list(passage) == ["file", "start", "end", "text", "score", "sentence"]
+    keys = ["file", "start", "end", "text", "score", "sentence", "page", "heading"]
+    assert list(passage) == keys
+    assert (passage["page"], passage["heading"]) == (None, "People")
     assert passage["file"] == (documents / "one.md").as_posix()
     text = (documents / "one.md").read_text()
     assert text[passage["start"] : passage["end"]] == passage["text"]
@@ -126,3 +129,45 @@ def test_an_index_is_kept_and_follows_its_documents(documents, tmp_path):
     other = save_encoder(tmp_path / "other", seed=1)
     done = run(*["search", "Ben", "--encoder", other, "--index", index], code=2)
     assert "the index must be of the model that answers" in done.output
+
+
+def test_pages_and_headings_of_other_formats_are_named(tmp_path):
+    for name, raw in DOCUMENTS.items():
+        (tmp_path / name).write_bytes(raw)
+    words = ["search", "in the mountains?", "--context", tmp_path, "--top", 9]
+    passages = json.loads(run(*words, "--json").stdout)["passages"]
+    assert {p["file"].rsplit("/", 1)[-1] for p in passages} == set(DOCUMENTS)
+    for passage in passages:
+        is_pdf = passage["file"].endswith(".pdf")
+        assert (passage["page"], passage["heading"]) == ((2, None) if is_pdf else (None, HEADING))
+    shown = run(*words).stdout
+    assert "a.pdf:page 2:" in shown
+    assert "a.docx:5:" in shown
+
+
+def test_files_that_are_not_read_are_named_on_stderr(documents):
+    (documents / "a.pdf").write_bytes(b"%PDF-1.4 nothing")
+    (documents / "b.png").write_bytes(b"")
+    (documents / ".hidden.png").write_bytes(b"")
+    done = run("search", "Ben", "--context", documents, "--json")
+    assert json.loads(done.stdout)["passages"]
+    assert done.stderr.splitlines() == [
+        "askew: note: 1 files of other kinds are not read: .png 1",
+        f"askew: note: read_documents: a document must be readable; got {documents / 'a.pdf'}: "
+        "it is no whole PDF",
+        "askew: note: read_documents: 1 of 3 files cannot be read, so nothing is found in them",
+    ]
+
+
+def test_an_index_drops_a_document_that_can_be_read_no_longer(documents, tmp_path):
+    encoder, index = save_encoder(tmp_path / "encoder"), tmp_path / "index"
+    words = ["search", "who", "--encoder", encoder, "--index", index, "--json", "--quiet"]
+    (documents / "a.pdf").write_bytes(pdf(FIRST))
+    done = run(*words, "--context", documents, "--top", 9)
+    assert any(p["page"] == 1 for p in json.loads(done.stdout)["passages"])
+    (documents / "a.pdf").write_bytes(pdf(FIRST, locked=True))
+    done = run(*words, "--context", documents, "--top", 9)
+    assert "it is encrypted" in done.stderr
+    assert "1 dropped" in done.stderr
+    assert not any(p["page"] for p in json.loads(done.stdout)["passages"])
+    assert run(*words, "--top", 9).stdout == done.stdout

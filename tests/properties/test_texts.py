@@ -35,6 +35,7 @@ from askew.text import (
     count_overlap,
     cut_passages,
     cut_windows,
+    find_place,
     find_placeholders,
     fingerprint,
     fuse_ranks,
@@ -314,3 +315,17 @@ def test_the_tokenizer_of_bleu_depends_on_the_letters_alone(texts, rng):
     mixed = [f"{text} 12, ?" for text in rng.sample(texts, len(texts))]
     assert bleu_tokenizer(mixed) == bleu_tokenizer(texts)
     assert tokenizer_note(mixed) == tokenizer_note(texts)
+
+
+@given(st.text(st.sampled_from("a#=\n \f"), max_size=30), st.sampled_from(["a.md", "a.pdf"]))
+def test_places_only_go_on_and_headings_are_of_the_text(text, title):
+    places = [find_place(Context(title, text), at) for at in range(len(text) + 1)]
+    pages = [place.page for place in places]
+    if title == "a.pdf":
+        assert pages == sorted(pages)
+        assert pages[-1] == 1 + text.count("\f")
+        assert {place.heading for place in places} == {None}
+    else:
+        assert set(pages) == {None}
+        assert all(place.heading is None or place.heading in text for place in places)
+        assert find_place(Context(title, text + "\n\n# b\n"), len(text) + 4).heading is not None

@@ -350,9 +350,9 @@ def test_documents_that_are_not_there_are_refused(tmp_path):
         (tmp_path / "no", r"the path must exist; got \S+no$"),
         (tmp_path / "empty", r"a document with text; got none in \S+empty$"),
         (tmp_path / "blank.txt", r"a document with text; got none in \S+blank.txt$"),
-        (put(tmp_path / "a.pdf", "x"), r"end with .txt, .md, .rst, .markdown, or .* got \S+a.pdf$"),
+        (put(tmp_path / "a.png", "x"), r"end with .txt, .md, .rst, .markdown, or .* got \S+a.png$"),
         ([], r"there must be a path; got none$"),
-        ([tmp_path / "a.pdf"], r"got \S+a.pdf$"),
+        ([tmp_path / "a.png"], r"got \S+a.png$"),
     ]:
         with pytest.raises(ValueError, match=f"^read_documents: .*{message}"):
             read_documents(path)

@@ -17,7 +17,7 @@ from askew.cli._indexed_documents import (
     read_with_records,
 )
 from askew.cli._options import Quiet, Threads
-from askew.cli._questions import answer_each, flat
+from askew.cli._questions import answer_each, flat, line_or_page
 from askew.cli._streams import show
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ def answer_command(
     *,
     context: Annotated[
         list[Path] | None,
-        typer.Option(help="Texts to answer from: files or folders of .txt, .md, .rst."),
+        typer.Option(
+            help="Texts to answer from: files or folders of text, PDF, HTML, DOCX and others."
+        ),
     ] = None,
     index: Annotated[
         Path | None,
@@ -81,7 +83,7 @@ def answer_command(
 
     def present(text: str, answers: "list[Answer]") -> None:
         if as_json:
-            show(_as_json(text, answers))
+            show(_as_json(text, answers, contexts.contexts))
             sys.stdout.flush()
         else:
             _show(answers, contexts)
@@ -139,9 +141,15 @@ def _encoded(
     return contexts
 
 
-def _as_json(question: str, answers: "list[Answer]") -> str:
+def _as_json(question: str, answers: "list[Answer]", contexts: "list[Context]") -> str:
+    from askew.text import find_place
+
     keys = ("text", "start", "end", "score", "title")
-    rows = [{key: getattr(answer, key) for key in keys} for answer in answers]
+    rows = [
+        {key: getattr(answer, key) for key in keys}
+        | find_place(contexts[answer.context], answer.start)._asdict()
+        for answer in answers
+    ]
     return to_json({"question": question, "answers": rows}, indent=None)
 
 
@@ -153,7 +161,9 @@ def _show(answers: "list[Answer]", index: "ContextIndex") -> None:
     for answer in answers:
         text = index.contexts[answer.context].text
         first, last = max(0, answer.start - 80), min(len(text), answer.end + 80)
-        line = Text(f"{answer.score:7.2f}  {flat(answer.title)}:{answer.start}-{answer.end}  ")
+        where = line_or_page(index.contexts[answer.context], answer.start)
+        place = f"{flat(answer.title)}:{where}:{answer.start}-{answer.end}"
+        line = Text(f"{answer.score:7.2f}  {place}  ")
         line.append("…" if first else "")
         line.append(flat(text[first : answer.start]))
         line.append(flat(answer.text), style="bold reverse")

@@ -1,12 +1,16 @@
 """Keeps an index in step with the files that it was made of."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from warnings import catch_warnings, simplefilter
 
 from askew._check import require
 from askew._files import file_sha256, read_json, write_json
+from askew.cli._exits import print_notes
 
 if TYPE_CHECKING:
     from askew.models import ContextIndex
@@ -36,13 +40,15 @@ def read_with_records(tops: Iterable[Path]) -> Documents:
     from askew.text import list_documents, read_document_files
 
     tops = list(tops)
+    print_notes(_other_kinds(tops))
     sums = {
         file.resolve(): {"top": str(top.resolve()), "sha256": file_sha256(file)}
         for top in tops
         for file in list_documents(top)
         if file.is_file()  # reading refuses pipes and devices
     }
-    pairs = read_document_files(tops) if tops else []
+    with _warnings_as_notes():
+        pairs = read_document_files(tops) if tops else []
     records = {
         str(file.resolve()): {**sums[file.resolve()], "title": context.title}
         for file, context in pairs
@@ -194,7 +200,43 @@ def _read_again(file: Path) -> "tuple[Context, str] | None":
     digest = file_sha256(file)
     if not file.read_bytes().strip():
         return None
-    return read_documents(file)[0], digest
+    try:
+        with _warnings_as_notes():
+            return read_documents(file)[0], digest
+    except ValueError as error:
+        print_notes([str(error)])
+        return None
+
+
+def _other_kinds(tops: Iterable[Path]) -> list[str]:
+    """Count the files in folders that no reader is for."""
+    from askew.text import list_documents
+
+    kinds: Counter[str] = Counter()
+    for top in tops:
+        if not top.is_dir():
+            continue
+        known = set(list_documents(top))
+        others = (path for path in top.rglob("*") if path not in known and path.is_file())
+        kinds.update(
+            path.suffix.lower() or "without ending"
+            for path in others
+            if not any(part.startswith(".") for part in path.relative_to(top).parts)
+        )
+    if not kinds:
+        return []
+    most = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common(5))
+    more = ", …" if len(kinds) > 5 else ""
+    return [f"{kinds.total()} files of other kinds are not read: {most}{more}"]
+
+
+@contextmanager
+def _warnings_as_notes() -> Iterator[None]:
+    """Print what a reader warns of as notes, each in one line."""
+    with catch_warnings(record=True) as caught:
+        simplefilter("always")
+        yield
+    print_notes(str(warning.message) for warning in caught)
 
 
 def _titles(path: str, record: _Record) -> list[str]:

@@ -2,12 +2,15 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
 from askew._encoding import BOM, refuse_utf16
 from askew.cli._exits import exit_on_user_error, tell
+
+if TYPE_CHECKING:
+    from askew.text import Context
 
 Found = TypeVar("Found")
 
@@ -64,3 +67,11 @@ def answer_each(
 def flat(text: str) -> str:
     """Write a text in one line, with a dot for what cannot be seen."""
     return "".join(" " if c.isspace() else c if c.isprintable() else "·" for c in text)
+
+
+def line_or_page(context: "Context", position: int) -> str:
+    """Write the page of a character in a PDF, as "page 3", and its line in other documents."""
+    from askew.text import find_place
+
+    page = find_place(context, position).page
+    return str(context.text.count("\n", 0, position) + 1) if page is None else f"page {page}"

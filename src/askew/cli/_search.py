@@ -17,7 +17,7 @@ from askew.cli._indexed_documents import (
     read_with_records,
 )
 from askew.cli._options import Quiet, Threads
-from askew.cli._questions import answer_each, flat
+from askew.cli._questions import answer_each, flat, line_or_page
 from askew.cli._streams import show
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def search_command(
     *,
     context: Annotated[
         list[Path] | None,
-        typer.Option(help="Texts to search: files or folders of .txt, .md, .rst."),
+        typer.Option(help="Texts to search: files or folders of text, PDF, HTML, DOCX …"),
     ] = None,
     encoder: Annotated[
         str | None,
@@ -81,7 +81,7 @@ def search_command(
 
     def present(text: str, found: "list[Passage]") -> None:
         if as_json:
-            show(_as_json(text, found, files))
+            show(_as_json(text, found, files, search.contexts))
             sys.stdout.flush()
         else:
             _show(found, files, search.contexts)
@@ -139,7 +139,11 @@ def _files(contexts: "list[Context]", given: Documents, index: Path | None) -> l
     return [known.get(context.title, Path(context.title)) for context in contexts]
 
 
-def _as_json(question: str, found: "list[Passage]", files: list[Path]) -> str:
+def _as_json(
+    question: str, found: "list[Passage]", files: list[Path], contexts: "list[Context]"
+) -> str:
+    from askew.text import find_place
+
     rows = [
         {
             "file": files[one.context].as_posix(),
@@ -148,6 +152,7 @@ def _as_json(question: str, found: "list[Passage]", files: list[Path]) -> str:
             "text": one.text,
             "score": one.score,
             "sentence": one.text[one.sentence[0] - one.start : one.sentence[1] - one.start],
+            **find_place(contexts[one.context], one.sentence[0])._asdict(),
         }
         for one in found
     ]
@@ -163,8 +168,8 @@ def _show(found: "list[Passage]", files: list[Path], contexts: "list[Context]") 
         text = contexts[one.context].text
         start, end = one.sentence
         first, last = max(one.start, start - _AROUND), min(one.end, end + _AROUND)
-        number = text.count("\n", 0, start) + 1
-        place = f"{flat(files[one.context].as_posix())}:{number}:{start}-{end}"
+        name = flat(files[one.context].as_posix())
+        place = f"{name}:{line_or_page(contexts[one.context], start)}:{start}-{end}"
         console.print(Text(f"{one.score:7.3g}  {place}", style="dim"), soft_wrap=True)
         line = Text("…" if first > one.start else "")
         line.append(flat(text[first:start]))

@@ -14,6 +14,7 @@ from askew.text._passage_search import Passage, PassageSearch
 from askew.text._passages import cut_passages, sentence_spans
 from askew.text._phrases import labelled_phrases, localisation_phrases
 from askew.text._placeholders import find_placeholders, placeholder_kind
+from askew.text._places import Place, find_place
 from askew.text._protect import Protected, protect, protect_pairs, protect_target, restore
 from askew.text._questions import (
     Context,
@@ -58,6 +59,7 @@ __all__ = [
     "ParallelText",
     "Passage",
     "PassageSearch",
+    "Place",
     "Protected",
     "Question",
     "QuestionSet",
@@ -71,6 +73,7 @@ __all__ = [
     "count_overlap",
     "cut_passages",
     "cut_windows",
+    "find_place",
     "find_placeholders",
     "fingerprint",
     "fuse_ranks",

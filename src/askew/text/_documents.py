@@ -1,27 +1,35 @@
-"""Text files as contexts to ask about."""
+"""Documents as contexts to ask about."""
 
 import warnings
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from askew._check import require
 from askew._encoding import BOM, refuse_utf16
+from askew._files import existing_file
+from askew.text._conversion import Converter
 from askew.text._questions import Context
 from askew.text._squad import read_bytes
 
 _SUFFIXES = (".txt", ".md", ".rst", ".markdown")
+_CONVERTED = (".pdf", ".html", ".htm", ".xhtml", ".docx", ".epub", ".eml", ".ipynb")
 
 
 def read_documents(paths: str | Path | Iterable[str | Path]) -> list[Context]:
-    """Read text files, or all text files in folders and below, as contexts to ask about.
+    r"""Read documents, or all documents in folders and below, as contexts to ask about.
 
-    The names end with .txt, .md, .rst or .markdown, or with .gz after one of these. The files of a
-    folder come in the order of their paths; hidden files (with a leading dot, or in such a
-    folder) and blank ones are left out. A file that is reached twice is read once.
+    Text files end with .txt, .md, .rst or .markdown, or with .gz after one of these. Their text is
+    unchanged, except that a byte order mark is dropped. Bytes that are not UTF-8 become U+FFFD,
+    and a warning says in how many files. With the extra `documents`, PDF, HTML (.html, .htm,
+    .xhtml), DOCX and EPUB are read too; mail (.eml) and notebooks (.ipynb) always. Of these the
+    text has headings as in Markdown, and `\f` between the pages of a PDF. Scripts, styles, images
+    and the outputs of notebooks are left out.
 
-    Text is unchanged, except that a byte order mark is dropped. Bytes that are not UTF-8 become
-    U+FFFD, and a warning says in how many files. A file in UTF-16 is refused.
+    The files of a folder come in the order of their paths; hidden files (with a leading dot, or in
+    such a folder) and blank ones are left out. A file that is reached twice is read once. A
+    warning names each file of a folder that cannot be read, with the reason.
 
     Args:
         paths: A file or folder, or several.
@@ -32,7 +40,8 @@ def read_documents(paths: str | Path | Iterable[str | Path]) -> list[Context]:
 
     Raises:
         ValueError: If there is no such path, a file given directly has another ending, is blank
-            or damaged, a file is in UTF-16, or a folder has no such file with text.
+            or cannot be read, or a folder has no file with text that can be read.
+        ModuleNotFoundError: If a file given directly needs a package that is not installed.
 
     Example:
         >>> import tempfile
@@ -57,6 +66,7 @@ def read_document_files(
 
     Raises:
         ValueError: As `read_documents`.
+        ModuleNotFoundError: As `read_documents`.
 
     Example:
         >>> import tempfile
@@ -83,7 +93,7 @@ def list_documents(top: str | Path) -> list[Path]:
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     for name in ("b.md", "a.txt", "c.pdf"):
+        ...     for name in ("b.md", "a.txt", "c.png"):
         ...         Path(folder, name).touch()
         ...     [file.name for file in list_documents(folder)]
         ['a.txt', 'b.md']
@@ -91,33 +101,64 @@ def list_documents(top: str | Path) -> list[Path]:
     return [file for file, _ in _documents(Path(top))]
 
 
+class _Document(NamedTuple):
+    """What a file gave: its text, or why it cannot be read."""
+
+    text: str
+    is_utf8: bool = True
+    fault: str = ""
+
+
 def _read(paths: str | Path | Iterable[str | Path]) -> list[tuple[Path, Context]]:
     tops = [paths] if isinstance(paths, str | Path) else list(paths)
     require(bool(tops), "read_documents: there must be a path; got none")
+    read: dict[Path, _Document] = {}
     contexts: dict[Path, tuple[Path, Context]] = {}
-    damaged: set[Path] = set()
-    for top in map(Path, tops):
-        blank = True
-        for file, title in _documents(top):
-            text, is_utf8 = _document(file)
-            blank = blank and not text.strip()
-            if text.strip():
-                contexts.setdefault(file.resolve(), (file, Context(title, text)))
-            if not is_utf8:
-                damaged.add(file.resolve())
-        require(not blank, f"read_documents: there must be a document with text; got none in {top}")
-    if damaged:
-        warnings.warn(
-            "read_documents: text must be UTF-8; "
-            f"got other bytes in {len(damaged)} of {len(contexts)} files, replaced by U+FFFD. "
-            f"The first is {min(damaged)}",
-            stacklevel=3,
-        )
+    with Converter("read_documents") as converter:
+        for top in map(Path, tops):
+            blank = True
+            for file, title in _documents(top):
+                key = file.resolve()
+                if key not in read:
+                    read[key] = _document(file, converter, skip=top.is_dir())
+                text = read[key].text
+                blank = blank and not text.strip()
+                if text.strip():
+                    contexts.setdefault(key, (file, Context(title, text)))
+            faults = [one.fault for one in read.values() if one.fault] if blank else []
+            require(
+                not blank,
+                f"read_documents: there must be a document with text; got none in {top}"
+                + "".join(f". {fault}" for fault in faults[:1]),
+            )
+    _warn(read, len(contexts))
     titles = Counter(context.title for _, context in contexts.values())
     return [
         (file, context if titles[context.title] == 1 else context._replace(title=file.as_posix()))
         for file, context in contexts.values()
     ]
+
+
+def _warn(read: dict[Path, _Document], count: int) -> None:
+    """Say which files cannot be read, and that others have bytes that are no UTF-8."""
+    faults = list(dict.fromkeys(one.fault for one in read.values() if one.fault))
+    for fault in faults:
+        warnings.warn(fault, stacklevel=4)
+    if faults:
+        refused = sum(bool(one.fault) for one in read.values())
+        warnings.warn(
+            f"read_documents: {refused} of {len(read)} files cannot be read, so nothing is found "
+            "in them",
+            stacklevel=4,
+        )
+    damaged = [path for path, one in read.items() if not one.is_utf8]
+    if damaged:
+        warnings.warn(
+            "read_documents: text must be UTF-8; "
+            f"got other bytes in {len(damaged)} of {count} files, replaced by U+FFFD. "
+            f"The first is {min(damaged)}",
+            stacklevel=4,
+        )
 
 
 def _documents(top: Path) -> list[tuple[Path, str]]:
@@ -126,8 +167,8 @@ def _documents(top: Path) -> list[tuple[Path, str]]:
     if not top.is_dir():
         require(
             _is_document(top),
-            "read_documents: the name must end with "
-            f"{', '.join(_SUFFIXES)}, or .gz after one of them; got {top}",
+            f"read_documents: the name must end with {', '.join(_SUFFIXES)}, or .gz after one of "
+            f"them, or with {', '.join(_CONVERTED)}; got {top}",
         )
         return [(top, top.name)]
     files = sorted(path for path in top.rglob("*") if _is_document(path) and path.is_file())
@@ -140,12 +181,36 @@ def _documents(top: Path) -> list[tuple[Path, str]]:
 
 
 def _is_document(path: Path) -> bool:
-    return path.name.lower().removesuffix(".gz").endswith(_SUFFIXES)
+    name = path.name.lower()
+    return name.removesuffix(".gz").endswith(_SUFFIXES) or name.endswith(_CONVERTED)
 
 
-def _document(path: Path) -> tuple[str, bool]:
-    """Read the text of a file, and whether all of it is UTF-8."""
-    raw = read_bytes(path, "read_documents")
-    refuse_utf16(raw, "read_documents", path)
+def _document(file: Path, converter: Converter, *, skip: bool) -> _Document:
+    """Read a file; with `skip`, one that cannot be read is described and not refused."""
+    try:
+        return _converted(file, converter) or _plain(file)
+    except (ValueError, PermissionError, ModuleNotFoundError) as error:
+        if not skip:
+            raise
+        return _Document("", fault=str(error))
+
+
+def _converted(file: Path, converter: Converter) -> _Document | None:
+    """Read a document of another format than text; None if it is text."""
+    suffix = file.suffix.lower()
+    if suffix not in _CONVERTED:
+        return None
+    existing_file("read_documents", file)
+    try:
+        return _Document(converter.read(file, suffix))
+    except ValueError as error:
+        raise ValueError(
+            f"read_documents: a document must be readable; got {file}: {error}"
+        ) from None
+
+
+def _plain(file: Path) -> _Document:
+    raw = read_bytes(file, "read_documents")
+    refuse_utf16(raw, "read_documents", file)
     text = raw.decode("utf-8", "replace")
-    return text.removeprefix(BOM), text.encode() == raw
+    return _Document(text.removeprefix(BOM), text.encode() == raw)
