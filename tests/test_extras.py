@@ -18,6 +18,7 @@ EXTRAS = {
     "sweep": (("optuna",), ["compare", "imbalanced", "--tune", "3", "--steps", "1"]),
     "cluster": (("ray",), ["compare", "--cluster", "local", "--steps", "1"]),
     "track": (("tensorboard",), ["train", "translation", "--tensorboard", "LOGS", "--steps", "1"]),
+    "web": (("starlette", "uvicorn"), ["serve", "--context", "LOGS"]),
     "data": (("river",), ["compare", "multilabel", "--steps", "1"]),
 }
 OPTIONAL = [
@@ -43,6 +44,8 @@ OPTIONAL = [
     "ray",
     "tensorboard",
     "peft",
+    "starlette",
+    "uvicorn",
     "river",
 ]
 
@@ -74,7 +77,7 @@ def test_a_command_names_what_it_lacks_before_work_starts(extra, tmp_path, monke
         saved(tmp_path / "model")
     places = {"MODEL": str(tmp_path / "model"), "LOGS": str(tmp_path / "logs")}
     command = [places.get(word, word) for word in arguments]
-    if command[0] != "export":
+    if command[0] not in ("export", "serve"):
         command += ["--out", str(tmp_path / "out")]
     for loaded in [own for own in sys.modules if own.partition(".")[0] in names]:
         monkeypatch.delitem(sys.modules, loaded)

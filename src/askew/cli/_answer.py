@@ -67,16 +67,9 @@ def answer_command(
         given = read_with_records(context or ())
         if not given.contexts:
             print_notes(check_documents(index))
-        is_written = index is not None and bool(given.contexts)
-        if is_written:
-            check_writable(index, option="--index")
-        answerer = _answerer(folder, threads)
-    with (
-        exit_on_user_error(),
-        one_writer(index, caller="answer") if is_written else nullcontext(),
-    ):
-        stored = _stored_index(folder, index)
-        contexts = _encoded(answerer, stored, given, index, half=half, quiet=quiet)
+        answerer, contexts = open_answerer(
+            folder, given, index, half=half, threads=threads, quiet=quiet
+        )
 
     def find(text: str) -> "list[Answer]":
         return answerer.answer(text, contexts, top_k=top_k, shortlist=shortlist or None)
@@ -91,11 +84,26 @@ def answer_command(
     answer_each("answer", question, find=find, present=present, quiet=quiet)
 
 
-def _answerer(folder: Path, threads: int) -> "QuestionAnswerer":
+def open_answerer(
+    folder: Path,
+    given: Documents,
+    index: Path | None,
+    *,
+    half: bool,
+    threads: int,
+    quiet: bool,
+) -> "tuple[QuestionAnswerer, ContextIndex]":
+    """Load a model, and encode documents or bring their index into step."""
     from askew.models import QuestionAnswerer
 
+    is_written = index is not None and bool(given.contexts)
+    if is_written:
+        check_writable(index, option="--index")
     set_up_torch(threads)
-    return QuestionAnswerer.from_pretrained(folder)
+    answerer = QuestionAnswerer.from_pretrained(folder)
+    with one_writer(index, caller="answer") if is_written else nullcontext():
+        stored = _stored_index(folder, index)
+        return answerer, _encoded(answerer, stored, given, index, half=half, quiet=quiet)
 
 
 def _stored_index(folder: Path, index: Path | None) -> "ContextIndex | None":

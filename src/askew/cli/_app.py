@@ -20,6 +20,7 @@ from askew.cli._parts import parts_command
 from askew.cli._predict import predict_command
 from askew.cli._report import report_command
 from askew.cli._search import search_command
+from askew.cli._serve import serve_command
 from askew.cli._shrink import ShrinkOptions, shrink_command
 from askew.cli._streams import encode_all_text, show
 from askew.cli._train import make_train_app
@@ -31,6 +32,7 @@ _COMMANDS = {
     "predict": predict_command,
     "search": search_command,
     "answer": answer_command,
+    "serve": serve_command,
     "shrink": make_command(shrink_command, ShrinkOptions),
     "export": export_command,
     "report": report_command,

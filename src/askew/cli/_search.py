@@ -72,7 +72,7 @@ def search_command(
         if encoder is None:
             search, files = PassageSearch(given.contexts), given.files
         else:
-            search = _encoded(encoder, given, index, threads, quiet=quiet)
+            search = open_search(encoder, given, index, threads, quiet=quiet)
             files = _files(search.contexts, given, index)
 
     def find(text: str) -> "list[Passage]":
@@ -98,9 +98,10 @@ def _check_question(question: str) -> None:
         raise ValueError(f"search: the question must be UTF-8; got {question!a}") from None
 
 
-def _encoded(
+def open_search(
     encoder: str, given: Documents, index: Path | None, threads: int, *, quiet: bool
 ) -> "FusedSearch":
+    """Encode documents, or bring their index into step, and search it."""
     from askew.cli._progress import LineProgress
     from askew.models import ContextIndex, FusedSearch, PassageEncoder
 

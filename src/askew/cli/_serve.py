@@ -1,0 +1,156 @@
+"""The command `askew serve`: a page and endpoints of JSON to ask the user's documents."""
+
+import asyncio
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from askew._check import requires_extra
+from askew.cli._answer import open_answerer
+from askew.cli._exits import exit_on_user_error, print_notes, set_up_torch
+from askew.cli._indexed_documents import check_documents, read_with_records
+from askew.cli._options import Quiet, Threads
+from askew.cli._search import open_search
+from askew.cli._streams import show
+
+if TYPE_CHECKING:
+    from askew.cli._web._desk import Desk
+    from askew.models import ContextIndex
+    from askew.text import PassageSearch
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_MOST_CONNECTIONS = 1000
+
+
+def serve_command(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Also answer: a folder that askew train qa wrote.")
+    ] = None,
+    *,
+    context: Annotated[
+        list[Path] | None,
+        typer.Option(help="Search these: files or folders of text, PDF, HTML, DOCX …"),
+    ] = None,
+    index: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the encoded documents, of DIR or of --encoder."),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="Search with an encoder too: its folder, or minilm."),
+    ] = None,
+    translator: Annotated[
+        Path | None,
+        typer.Option("--translate", help="Also translate: a folder of a translation model."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 means any free port.")] = 8000,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="A name by which browsers may address it, besides that of --host."),
+    ] = None,
+    queue: Annotated[
+        int, typer.Option(min=1, help="Requests that wait at most; more get 503.")
+    ] = 256,
+    threads: Threads = 1,
+    quiet: Quiet = False,
+) -> None:
+    """Serve a page on which questions are asked about your documents, until interrupted.
+
+    Passages are searched as by `askew search`, and answered from as by `askew answer`. The same is
+    there as JSON: POST /api/search, /api/answer and /api/translate. Only this machine reaches it
+    unless --host says otherwise; there are no passwords.
+    """
+    with exit_on_user_error():
+        with requires_extra("serve", "web"):
+            import starlette  # noqa: F401
+            import uvicorn
+        if folder is not None and not context and index is None:
+            raise ValueError("serve: DIR answers from documents; got none. Give --context")
+        if not context and index is None and translator is None:
+            raise ValueError("serve: there must be something to ask; got nothing. Give --context")
+        if index is not None and (folder is None) == (encoder is None):
+            raise ValueError("serve: --index goes with DIR or --encoder; got both or neither")
+        desk = _desk(folder, context or [], index, encoder, translator, threads, quiet=quiet)
+        listener = _listener(host, port)
+    from askew.cli._web._application import make_application
+
+    names = {host, *(allow_host or ()), *(_LOOPBACK if host in _LOOPBACK else ())}
+    config = uvicorn.Config(
+        make_application(desk, hosts=names, waiting=queue),
+        log_level="critical",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        ws="none",
+        loop="asyncio",
+        http="h11",
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_keep_alive=10,
+        timeout_graceful_shutdown=5,
+    )
+    address = f"[{host}]" if ":" in host else host
+    show(f"http://{address}:{listener.getsockname()[1]}/")
+    sys.stdout.flush()
+    with suppress(KeyboardInterrupt):  # which is how a server ends
+        asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise ValueError(
+            f"serve: the address must be free and of this machine; got {host}, port {port}: "
+            f"{error.strerror or error}"
+        ) from None
+
+
+def _desk(
+    folder: Path | None,
+    tops: list[Path],
+    index: Path | None,
+    encoder: str | None,
+    translator: Path | None,
+    threads: int,
+    *,
+    quiet: bool,
+) -> "Desk":
+    from askew.cli._web._desk import Desk
+    from askew.models import Translator
+    from askew.text import PassageSearch
+
+    given = read_with_records(tops)
+    search, answerer, contexts, translates = None, None, None, None
+    if folder is not None:
+        if index is not None and not tops:
+            print_notes(check_documents(index))
+        answerer, contexts = open_answerer(
+            folder, given, index, half=True, threads=threads, quiet=quiet
+        )
+        search = _by_words(contexts)
+    if encoder is not None:
+        search = open_search(encoder, given, index, threads, quiet=quiet)
+    elif search is None and given.contexts:
+        search = PassageSearch(given.contexts)
+    if translator is not None:
+        set_up_torch(threads)
+        translates = Translator.from_pretrained(translator, threads=threads)
+    return Desk(search=search, answerer=answerer, index=contexts, translator=translates)
+
+
+def _by_words(index: "ContextIndex") -> "PassageSearch":
+    from askew.text import PassageSearch, cut_passages
+
+    passages = [
+        (row, *span)
+        for row, context in enumerate(index.contexts)
+        if row not in index.dropped
+        for span in cut_passages(context.text)
+    ]
+    return PassageSearch(index.contexts, passages=passages)

@@ -1,0 +1,1 @@
+"""The page to ask on, and the endpoints that it asks."""
