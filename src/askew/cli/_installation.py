@@ -19,7 +19,20 @@ from askew.losses import asymmetric_bce_loss
 from askew.optim import AsymmetricOptimizer
 from askew.transformer import AsymmetricEncoderDecoder, EncoderDecoderConfig, StackConfig
 
-_EXTRAS = ("apps", "plots", "report", "serve", "onnx", "sweep", "cluster", "track", "lora", "data")
+_EXTRAS = (
+    "apps",
+    "plots",
+    "report",
+    "serve",
+    "onnx",
+    "sweep",
+    "cluster",
+    "track",
+    "lora",
+    "documents",
+    "web",
+    "data",
+)
 
 
 class Check(NamedTuple):
