@@ -121,6 +121,16 @@ def test_every_public_name_has_its_place_in_the_reference(site, name):
     assert [each for each in names if f"askew.{name}.{each}" not in anchors] == []
 
 
+@pytest.mark.parametrize("name", askew.__all__)
+def test_every_public_name_is_in_the_index_with_a_summary(site, name):
+    page = (site / "api" / "names.html").read_text(encoding="utf-8")
+    rows = dict(
+        re.findall(rf'href="{name}\.html#askew\.{name}\.(\w+)".*?</td>\s*<td>(.*?)</td>', page)
+    )
+    assert rows.keys() == set(importlib.import_module(f"askew.{name}").__all__)
+    assert [each for each, summary in rows.items() if len(summary.split()) < 3] == []
+
+
 def test_a_file_that_a_page_includes_is_shown_on_it(site):
     example = (ROOT / "examples/compare_two_models.py").read_text(encoding="utf-8")
     assert example.strip() in page_of(site / "example.html").text
