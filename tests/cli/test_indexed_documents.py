@@ -12,6 +12,8 @@ from askew.models import ContextIndex
 
 TEXTS = {"a.md": "anna lives in rome", "b.md": "ben lives in oslo", "c.md": "the red house"}
 
+ANSWER = ("answer", "--reader", "model")
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
@@ -37,7 +39,15 @@ def follow(model, place):
     def ask(*more):
         tops = more or ("docs",)
         words = [word for top in tops for word in ("--context", str(place / top))]
-        words = ["answer", model, "who", *words, "--index", place / "index", "--quiet"]
+        words = [
+            *ANSWER,
+            model,
+            "who",
+            *words,
+            "--index",
+            place / "index",
+            "--quiet",
+        ]
         done = CliRunner().invoke(app, [str(word) for word in words])
         assert done.exit_code == 0, done.output
         index = ContextIndex.load(place / "index")

@@ -15,6 +15,8 @@ from askew.tasks import load_test_questions
 SMALL = ["--preset", "tiny", "--vocab-size", "400", "--quiet"]
 SHALLOW = ["--set", "context.num_layers=1", "--set", "question.num_layers=1"]
 
+ANSWER = ("answer", "--reader", "model")
+
 
 def run(*words, code=0, **settings):
     done = CliRunner().invoke(app, [str(word) for word in words], **settings)
@@ -56,8 +58,17 @@ def test_evaluation_refuses_what_would_have_no_effect(model, tmp_path):
 
 def test_options_without_effect_are_refused(model, documents, tmp_path):
     index = tmp_path / "index"
-    run("answer", model, "who", "--context", documents, "--index", index, "--quiet")
-    done = run("answer", model, "who", "--index", index, "--single", "--quiet", code=2)
+    run(
+        *ANSWER,
+        model,
+        "who",
+        "--context",
+        documents,
+        "--index",
+        index,
+        "--quiet",
+    )
+    done = run(*ANSWER, model, "who", "--index", index, "--single", "--quiet", code=2)
     assert "--single goes with a new index" in done.output
     for words, message in (
         (["train", "qa", "--out", tmp_path / "m", "--question-layers", 2], "question_layers goes"),
@@ -89,8 +100,49 @@ def test_a_model_below_the_most_similar_sentence_is_called_so(model):
     assert "the sentence most like the question answers better than this model" in lines[-1]
 
 
+def test_the_better_reader_answers_unless_told_otherwise(model, documents, tmp_path):
+    stored = json.loads((model / "scores.json").read_text())
+    assert stored["scores"]["f1"] < stored["baselines"]["tf_idf"]["f1"]
+    words = ["where is Ben", "--context", documents, "--json", "--quiet"]
+    done = run("answer", model, *words)
+    result = json.loads(done.stdout)
+    assert result["reader"] == "sentence"
+    assert [answer["text"] for answer in result["answers"]] == [
+        passage["sentence"]
+        for passage in json.loads(run("search", *words[:-1], "--quiet").stdout)["passages"]
+    ]
+    assert "the sentence most like the question answered better than this model" in done.stderr
+    assert "--reader model asks the model" in done.stderr
+    asked = run("answer", model, *words, "--reader", "model")
+    assert json.loads(asked.stdout)["reader"] == "model"
+    assert not asked.stderr
+    better = tmp_path / "better"
+    shutil.copytree(model, better)
+    stored["scores"]["f1"] = stored["baselines"]["tf_idf"]["f1"]
+    (better / "scores.json").write_text(json.dumps(stored))
+    assert run("answer", better, *words).stdout == asked.stdout
+    told = run("answer", better, *words, "--reader", "sentence")
+    assert told.stdout == done.stdout
+    assert not told.stderr
+    del stored["baselines"]  # as earlier releases wrote it
+    (better / "scores.json").write_text(json.dumps(stored))
+    assert run("answer", better, *words).stdout == asked.stdout
+    (better / "scores.json").write_text('{"version": 1, "scores": {"f1": "9"}}')
+    assert "f1 must be a number; got '9'" in run("answer", better, *words, code=2).stderr
+    done = run("answer", model, "--context", documents, input=b"\xff\n", code=2)
+    assert "the question must be UTF-8" in done.stderr
+
+
 def test_answers_are_spans_of_the_documents_with_offsets(model, documents):
-    done = run("answer", model, "where is Ben", "--context", documents, "--json", "--quiet")
+    done = run(
+        *ANSWER,
+        model,
+        "where is Ben",
+        "--context",
+        documents,
+        "--json",
+        "--quiet",
+    )
     result = json.loads(done.stdout)
     assert result["question"] == "where is Ben"
     assert len(result["answers"]) == 3
@@ -103,18 +155,36 @@ def test_answers_are_spans_of_the_documents_with_offsets(model, documents):
 def test_an_index_is_kept_extended_and_guarded(model, documents, tmp_path):
     index = tmp_path / "index"
     shown = run(
-        "answer", model, "who", "--context", documents, "--index", index, "--json", "--quiet"
+        *ANSWER,
+        model,
+        "who",
+        "--context",
+        documents,
+        "--index",
+        index,
+        "--json",
+        "--quiet",
     )
-    again = run("answer", model, "who", "--index", index, "--json", "--quiet")
+    again = run(*ANSWER, model, "who", "--index", index, "--json", "--quiet")
     assert again.stdout == shown.stdout
     more = tmp_path / "three.txt"
     more.write_text("Carl lives in Lima.")
-    run("answer", model, "who", "--context", more, "--index", index, "--quiet")
-    result = run("answer", model, "who", "--index", index, "--json", "--quiet", "--top-k", 99)
+    run(*ANSWER, model, "who", "--context", more, "--index", index, "--quiet")
+    result = run(
+        *ANSWER,
+        model,
+        "who",
+        "--index",
+        index,
+        "--json",
+        "--quiet",
+        "--top-k",
+        99,
+    )
     assert any(a["title"].endswith("three.txt") for a in json.loads(result.stdout)["answers"])
     other = tmp_path / "other"
     run("train", "qa", "--out", other, "--steps", 1, "--seed", 7, *SMALL, *SHALLOW)
-    done = run("answer", other, "who", "--index", index, "--quiet", code=2)
+    done = run(*ANSWER, other, "who", "--index", index, "--quiet", code=2)
     assert "must be of the model that answers" in done.output
     assert done.output.count("\n") == 1
 
@@ -124,34 +194,34 @@ def test_an_index_never_answers_from_what_documents_held_before(model, documents
     one = documents / "one.md"
     old = one.read_text(encoding="utf-8")
     made = ["--context", documents, "--index", index, "--quiet"]
-    run("answer", model, "who", *made)
-    assert not run("answer", model, "who", *made).stderr
+    run(*ANSWER, model, "who", *made)
+    assert not run(*ANSWER, model, "who", *made).stderr
     for change, word in (
         (lambda: one.write_text("Anna lives in Lima."), "changed"),
         (one.unlink, "deleted"),
     ):
         change()
-        done = run("answer", model, "who", "--index", index, "--quiet", code=2)
+        done = run(*ANSWER, model, "who", "--index", index, "--quiet", code=2)
         assert f"{one} {word}. Give --context, and {index} follows them" in done.output
         assert done.output.count("\n") == 1
     one.write_text(old, encoding="utf-8")
-    done = run("answer", model, "who", "--index", index, "--json", "--quiet")
+    done = run(*ANSWER, model, "who", "--index", index, "--json", "--quiet")
     assert not done.stderr
     shutil.rmtree(documents)
-    assert "deleted" in run("answer", model, "who", "--index", index, code=2).output
+    assert "deleted" in run(*ANSWER, model, "who", "--index", index, code=2).output
 
 
 def test_an_index_alone_answers_with_a_word_where_its_documents_cannot_be_compared(model, tmp_path):
     index, there = tmp_path / "index", tmp_path / "there" / "documents"
     there.mkdir(parents=True)
     (there / "one.md").write_text("Anna lives in Rome.")
-    run("answer", model, "who", "--context", there, "--index", index, "--quiet")
+    run(*ANSWER, model, "who", "--context", there, "--index", index, "--quiet")
     shutil.rmtree(there.parent)
-    done = run("answer", model, "who", "--index", index, "--json", "--quiet")
+    done = run(*ANSWER, model, "who", "--index", index, "--json", "--quiet")
     assert json.loads(done.stdout)["answers"]
     assert "note: 1 documents of the index are not here" in done.stderr
     (index / "documents.json").write_text('{"version": 1, "documents": {"a": 3}}')
-    done = run("answer", model, "who", "--index", index, code=2)
+    done = run(*ANSWER, model, "who", "--index", index, code=2)
     assert "the list must hold documents with their sums" in done.output
 
 
@@ -161,7 +231,7 @@ def test_two_processes_that_write_one_index_leave_it_whole(model, tmp_path):
     for name in ("Anna", "Ben"):
         (tmp_path / f"{name}.md").write_text(f"{name} lives in Rome. " * 2000)
         texts.append(tmp_path / f"{name}.md")
-        commands.append(["answer", model, "who", "--index", index, "--context", texts[-1]])
+        commands.append([*ANSWER, model, "who", "--index", index, "--context", texts[-1]])
     calls = [[sys.executable, "-m", "askew", *map(str, call), "--quiet"] for call in commands]
     both = [subprocess.Popen(call, stderr=subprocess.PIPE, text=True) for call in calls]
     written = []
@@ -182,7 +252,13 @@ def test_two_processes_that_write_one_index_leave_it_whole(model, tmp_path):
 
 def test_many_questions_from_stdin(model, documents):
     done = run(
-        "answer", model, "--context", documents, "--json", "--quiet", input="who\n\nwhere is it\n"
+        *ANSWER,
+        model,
+        "--context",
+        documents,
+        "--json",
+        "--quiet",
+        input="who\n\nwhere is it\n",
     )
     assert [json.loads(line)["question"] for line in done.stdout.splitlines()] == [
         "who",
@@ -191,7 +267,7 @@ def test_many_questions_from_stdin(model, documents):
 
 
 def test_a_byte_order_mark_is_no_part_of_a_question_and_utf16_is_named(model, documents):
-    words = ["answer", model, "--context", documents, "--json", "--quiet"]
+    words = [*ANSWER, model, "--context", documents, "--json", "--quiet"]
     done = run(*words, input=b"\xef\xbb\xbfwho\r\n\xe9\xff\r\nwho\r\n", code=2)
     assert [json.loads(line)["question"] for line in done.stdout.splitlines()] == ["who", "who"]
     assert "a question must be text without lone surrogates" in done.stderr
@@ -207,7 +283,7 @@ def test_what_cannot_be_answered_is_refused_in_one_line(model, documents, tmp_pa
         (["who " * 99, "--context", documents], "must have 1 to 64 tokens"),
         (["who", "--context", tmp_path / "gone"], "gone"),
     ):
-        done = run("answer", model, *words, "--quiet", code=2)
+        done = run(*ANSWER, model, *words, "--quiet", code=2)
         assert message in done.output
         assert done.output.count("\n") == 1
 

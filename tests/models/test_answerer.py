@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from small_answerer import QUESTION, TOKENIZER, answerer, contexts
 
 from askew.models import Answer, ContextIndex
-from askew.text import Context
+from askew.text import Context, fuse_ranks
 from askew.transformer import SpanScores
 
 
@@ -67,8 +68,24 @@ def test_a_shortlist_of_all_windows_is_no_shortlist():
     index = reader.encode(contexts(9))
     whole = reader.answer(QUESTION, index, top_k=5, shortlist=None)
     assert reader.answer(QUESTION, index, top_k=5, shortlist=index.num_windows) == whole
-    near = reader.rank(QUESTION, index)[0][0]
-    assert {a.context for a in reader.answer(QUESTION, index, top_k=5, shortlist=1)} == {near}
+
+
+def test_a_shortlist_has_the_best_by_vectors_and_by_words():
+    reader = answerer(window=120)
+    index = reader.encode([*contexts(9), Context("words", "zebra zebra zebra")])
+    rows = index.window_contexts.tolist()
+    assert sorted(rows) == list(range(10))  # a window for each context
+    for question in ("zebra", QUESTION):
+        by_context = dict(reader.rank(question, index))
+        by_vectors = np.array([by_context[row] for row in rows])
+        fused = fuse_ranks([by_vectors, index.words.scores(question)])
+        for count in (1, 3):
+            best = {rows[window] for window in np.argsort(-fused, kind="stable")[:count]}
+            found = reader.answer(question, index, top_k=999, shortlist=count)
+            assert {answer.context for answer in found} == best
+    assert rows[index.words.scores("zebra").argmax()] == 9
+    index.update(dropped=[9])
+    assert index.words.scores("zebra").max() == 0
 
 
 def test_contexts_can_be_chosen_and_ranked():

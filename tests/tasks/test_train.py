@@ -65,7 +65,12 @@ def test_folder_translates_and_its_scores_are_those_of_its_translations(trained)
     translations = Translator.from_pretrained(out).translate(TEST.sources)
     assert scores == {name: score.value for name, score in TASK.score(translations).items()}
     stored = json.loads((out / "scores.json").read_text("utf-8"))
-    assert stored == {"version": 1, "scores": scores, "signatures": TASK.signatures()}
+    assert stored == {
+        "version": 1,
+        "scores": scores,
+        "baselines": TASK.baselines(),
+        "signatures": TASK.signatures(),
+    }
 
 
 def test_folder_tells_with_which_settings_it_was_trained(trained):

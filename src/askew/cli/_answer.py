@@ -17,7 +17,8 @@ from askew.cli._indexed_documents import (
     read_with_records,
 )
 from askew.cli._options import Quiet, Threads
-from askew.cli._questions import answer_each, flat, line_or_page
+from askew.cli._questions import answer_each, check_question, flat, line_or_page
+from askew.cli._readers import Reader, choose_reader, search_words, sentence_answers
 from askew.cli._streams import show
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ def answer_command(
     shortlist: Annotated[
         int, typer.Option(min=0, help="Windows that are read for a question; 0 means all.")
     ] = 100,
+    reader: Annotated[
+        Reader,
+        typer.Option(help="Who answers: the model, the best sentence, or the better of both."),
+    ] = Reader.AUTO,
     half: Annotated[
         bool, typer.Option("--half/--single", help="Store states in half or single precision.")
     ] = True,
@@ -58,6 +63,8 @@ def answer_command(
     more likely it is than that the passage has no answer. With --index the encoded documents
     are kept: give --context the first time, or to add more, and only the index afterwards. With
     both, the index follows its documents: changed ones are encoded again, deleted ones dropped.
+    Where the most similar sentence answered better than the model when it was trained, sentences
+    answer, unless --reader says otherwise.
     """
     with exit_on_user_error():
         if question is not None and not question.strip():
@@ -67,16 +74,23 @@ def answer_command(
         given = read_with_records(context or ())
         if not given.contexts:
             print_notes(check_documents(index))
+        reader, why = choose_reader(folder, reader)
+        if why is not None:
+            print_notes([f"{why}, so sentences answer; --reader model asks the model"])
         answerer, contexts = open_answerer(
             folder, given, index, half=half, threads=threads, quiet=quiet
         )
+        sentences = search_words(contexts) if reader is Reader.SENTENCE else None
 
     def find(text: str) -> "list[Answer]":
+        if sentences is not None:
+            check_question("answer", text)
+            return sentence_answers(sentences, text, top=top_k)
         return answerer.answer(text, contexts, top_k=top_k, shortlist=shortlist or None)
 
     def present(text: str, answers: "list[Answer]") -> None:
         if as_json:
-            show(_as_json(text, answers, contexts.contexts))
+            show(_as_json(text, answers, contexts.contexts, reader))
             sys.stdout.flush()
         else:
             _show(answers, contexts)
@@ -149,7 +163,9 @@ def _encoded(
     return contexts
 
 
-def _as_json(question: str, answers: "list[Answer]", contexts: "list[Context]") -> str:
+def _as_json(
+    question: str, answers: "list[Answer]", contexts: "list[Context]", reader: Reader
+) -> str:
     from askew.text import find_place
 
     keys = ("text", "start", "end", "score", "title")
@@ -158,7 +174,7 @@ def _as_json(question: str, answers: "list[Answer]", contexts: "list[Context]") 
         | find_place(contexts[answer.context], answer.start)._asdict()
         for answer in answers
     ]
-    return to_json({"question": question, "answers": rows}, indent=None)
+    return to_json({"question": question, "reader": str(reader), "answers": rows}, indent=None)
 
 
 def _show(answers: "list[Answer]", index: "ContextIndex") -> None:

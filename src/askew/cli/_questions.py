@@ -64,6 +64,20 @@ def answer_each(
         raise typer.Exit(2)
 
 
+def check_question(caller: str, question: str) -> None:
+    """Refuse a question that is blank or cannot be written.
+
+    Raises:
+        ValueError: If it is.
+    """
+    if not question.strip():
+        raise ValueError(f"{caller}: a question is needed; got an empty one")
+    try:
+        question.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{caller}: the question must be UTF-8; got {question!a}") from None
+
+
 def flat(text: str) -> str:
     """Write a text in one line, with a dot for what cannot be seen."""
     return "".join(" " if c.isspace() else c if c.isprintable() else "·" for c in text)

@@ -17,7 +17,7 @@ from askew.cli._indexed_documents import (
     read_with_records,
 )
 from askew.cli._options import Quiet, Threads
-from askew.cli._questions import answer_each, flat, line_or_page
+from askew.cli._questions import answer_each, check_question, flat, line_or_page
 from askew.cli._streams import show
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def search_command(
 
     with exit_on_user_error():
         if question is not None:
-            _check_question(question)
+            check_question("search", question)
         if not context and index is None:
             raise ValueError("search: documents are needed; got none. Give --context")
         if index is not None and encoder is None:
@@ -76,7 +76,7 @@ def search_command(
             files = _files(search.contexts, given, index)
 
     def find(text: str) -> "list[Passage]":
-        _check_question(text)
+        check_question("search", text)
         return search.search(text, top=top)
 
     def present(text: str, found: "list[Passage]") -> None:
@@ -87,15 +87,6 @@ def search_command(
             _show(found, files, search.contexts)
 
     answer_each("search", question, find=find, present=present, quiet=quiet)
-
-
-def _check_question(question: str) -> None:
-    if not question.strip():
-        raise ValueError("search: a question is needed; got an empty one")
-    try:
-        question.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"search: the question must be UTF-8; got {question!a}") from None
 
 
 def open_search(

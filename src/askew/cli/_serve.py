@@ -14,13 +14,12 @@ from askew.cli._answer import open_answerer
 from askew.cli._exits import exit_on_user_error, print_notes, set_up_torch
 from askew.cli._indexed_documents import check_documents, read_with_records
 from askew.cli._options import Quiet, Threads
+from askew.cli._readers import choose_reader, search_words
 from askew.cli._search import open_search
 from askew.cli._streams import show
 
 if TYPE_CHECKING:
     from askew.cli._web._desk import Desk
-    from askew.models import ContextIndex
-    from askew.text import PassageSearch
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _MOST_CONNECTIONS = 1000
@@ -128,12 +127,14 @@ def _desk(
     given = read_with_records(tops)
     search, answerer, contexts, translates = None, None, None, None
     if folder is not None:
+        why = choose_reader(folder)[1]
+        print_notes([] if why is None else [why])
         if index is not None and not tops:
             print_notes(check_documents(index))
         answerer, contexts = open_answerer(
             folder, given, index, half=True, threads=threads, quiet=quiet
         )
-        search = _by_words(contexts)
+        search = search_words(contexts)
     if encoder is not None:
         search = open_search(encoder, given, index, threads, quiet=quiet)
     elif search is None and given.contexts:
@@ -142,15 +143,3 @@ def _desk(
         set_up_torch(threads)
         translates = Translator.from_pretrained(translator, threads=threads)
     return Desk(search=search, answerer=answerer, index=contexts, translator=translates)
-
-
-def _by_words(index: "ContextIndex") -> "PassageSearch":
-    from askew.text import PassageSearch, cut_passages
-
-    passages = [
-        (row, *span)
-        for row, context in enumerate(index.contexts)
-        if row not in index.dropped
-        for span in cut_passages(context.text)
-    ]
-    return PassageSearch(index.contexts, passages=passages)

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -16,7 +17,7 @@ from askew.models._devices import input_device
 from askew.models._encoders import PretrainedEncoder
 from askew.models._folder import load_qa_model, model_fingerprint
 from askew.models._qa import AsymmetricQAModel, Encoded
-from askew.text import Context, SpanTokenizer, load_any_tokenizer
+from askew.text import Context, SpanTokenizer, fuse_ranks, load_any_tokenizer
 from askew.transformer import TokenEncoder
 
 
@@ -25,8 +26,8 @@ class QuestionAnswerer:
 
     `encode` encodes contexts in overlapping windows of `max_context_tokens`, without any
     question. `answer` then encodes the question alone, ranks the windows by the product of their
-    vectors with the question's, and reads the best of them. Every span of `max_answer_tokens`
-    tokens lies within some window.
+    vectors with the question's and by words, and reads the best of them. Every span of
+    `max_answer_tokens` tokens lies within some window.
 
     Args:
         model: The model, put into evaluation mode.
@@ -225,8 +226,8 @@ class QuestionAnswerer:
             question: The question, of at most `max_question_tokens` tokens.
             index: The contexts.
             top_k: How many answers at most.
-            shortlist: How many windows are read, the best by the product of vectors; None reads
-                all.
+            shortlist: How many windows are read: the best by the product of vectors and by the
+                words that they share with the question (BM25), ranks fused; None reads all.
             contexts: Rows of the contexts to search, all by default.
 
         Returns:
@@ -247,8 +248,11 @@ class QuestionAnswerer:
         encoded = self._question(question)
         windows = _restricted(index, contexts)
         if shortlist is not None and shortlist < len(windows):
-            scores = index.vectors[windows] @ encoded.vectors[0].float().cpu()
-            windows = windows[scores.topk(shortlist).indices.sort().values]
+            by_vectors = (index.vectors[windows] @ encoded.vectors[0].float().cpu()).double()
+            by_words = index.words.scores(question)[windows.numpy()]
+            fused = fuse_ranks([by_vectors.numpy(), by_words])
+            best = np.sort(np.argsort(-fused, kind="stable")[:shortlist])
+            windows = windows[torch.from_numpy(best)]
         # Windows of similar length are read together, with little padding.
         windows = windows[index.window_lengths[windows].argsort(stable=True)]
         batches = windows.split(self.batch_windows) if len(windows) else ()

@@ -36,7 +36,7 @@ from askew.models._context_windows import (
     window_spans,
     window_table,
 )
-from askew.text import Context
+from askew.text import BM25, Context
 
 
 class ContextIndex:
@@ -131,7 +131,7 @@ class ContextIndex:
         saved.open_new(folder)
         saved._write(live_parts(self._parts(), self._dropped), (), {})
         vars(self).update(vars(saved))
-        vars(self).pop("_table", None)
+        self._forget()
 
     def open_new(self, folder: str | Path) -> None:
         """Make a folder the place of an index that is still empty; `append` writes there.
@@ -262,6 +262,12 @@ class ContextIndex:
         """The context of each window, its first character and the position after its last."""
         return window_spans([shard for shard, _ in self._shards], self._dropped)
 
+    @cached_property
+    def words(self) -> BM25:
+        """The words of each window, counted when first asked for."""
+        spans = self.window_spans
+        return BM25([self.contexts[row].text[start:end] for row, start, end in spans])
+
     def row(self, context: Context) -> int | None:
         """Find the row of a context.
 
@@ -293,7 +299,12 @@ class ContextIndex:
             self._rows[context] = len(self.contexts)
             self.contexts.append(context)
         self._shards.append((shard, len(contexts)))
-        vars(self).pop("_table", None)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let what is computed of the windows be computed anew."""
+        for name in ("_table", "words"):
+            vars(self).pop(name, None)
 
     def _change(self, dropped: Iterable[int], titles: Mapping[str, str]) -> None:
         """Drop and retitle contexts in memory."""
@@ -307,7 +318,7 @@ class ContextIndex:
                 del self._rows[self.contexts[row]]
         self._titles |= titles
         self._dropped.update(dropped)
-        vars(self).pop("_table", None)
+        self._forget()
 
     def _parts(self) -> list[tuple[list[Context], Shard]]:
         """Return the contexts and shards as `append` received them."""

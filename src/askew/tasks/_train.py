@@ -166,7 +166,13 @@ def train_into(
             task.save(model, out)
             write_json(out / "curve.json", {"version": 1, "records": list(records)})
             metrics = dict(task.evaluate(model).metrics)
-            write_json(scores, {"version": 1, "scores": metrics, "signatures": task.signatures()})
+            stored = {
+                "version": 1,
+                "scores": metrics,
+                "baselines": task.baselines(),
+                "signatures": task.signatures(),
+            }
+            write_json(scores, stored)
         if is_first_process() and checkpoints.exists():  # not every task writes them
             shutil.rmtree(checkpoints)
     return metrics
