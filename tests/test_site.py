@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from base64 import b64decode
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -148,6 +149,21 @@ def test_formulas_and_examples_of_docstrings_are_rendered(site):
     assert ".. math::" not in page
     for path in (site / "api").glob("*.html"):
         assert "<blockquote>" not in path.read_text(encoding="utf-8"), path
+
+
+def test_every_function_that_draws_shows_its_picture(site):
+    page = (site / "api" / "inspection.html").read_text(encoding="utf-8")
+    drawing = [name for name in askew.inspection.__all__ if name.startswith("plot_")]
+    after = re.split(r'id="askew\.inspection\.(\w+)"', page)[1:]
+    sections = dict(zip(after[::2], after[1::2], strict=True))
+    pictures = {
+        name: re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', text)
+        for name, text in sections.items()
+    }
+    assert [name for name in drawing if len(pictures[name]) != 1] == []
+    drawn = [b64decode(pictures[name][0]) for name in drawing]
+    assert len(set(drawn)) == len(drawing)
+    assert all(b"<svg" in one and len(one) > 5000 for one in drawn)
 
 
 def listed(entry: object) -> set[str]:

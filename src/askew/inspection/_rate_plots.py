@@ -34,12 +34,16 @@ def plot_schedule(rates: RatesTable, ax: "Axes | None" = None) -> "Axes":
 
     Example:
         >>> from torch import nn
-        >>> from askew.optim import AsymmetricOptimizer, AsymmetricScheduler, cosine, preview
-        >>> optimizer = AsymmetricOptimizer(nn.Linear(2, 1), {"weight": 0.1, "bias": 0.01})
-        >>> scheduler = AsymmetricScheduler(optimizer, {"weight": cosine(9), "bias": cosine(5)})
-        >>> ax = plot_schedule(preview(scheduler, 10))
+        >>> from askew.optim import (
+        ...     AsymmetricOptimizer, AsymmetricScheduler, cosine, freeze_until, preview, warmup
+        ... )
+        >>> model = nn.ModuleDict({"encoder": nn.Linear(8, 8), "head": nn.Linear(8, 2)})
+        >>> optimizer = AsymmetricOptimizer(model, {"encoder": 1e-4, "head": 1e-2})
+        >>> late = freeze_until(200, warmup(100, cosine(700)))
+        >>> scheduler = AsymmetricScheduler(optimizer, {"encoder": late, "head": cosine(1000)})
+        >>> ax = plot_schedule(preview(scheduler, 1000))
         >>> [line.get_label() for line in ax.lines], ax.get_yscale()
-        (['weight', 'bias'], 'log')
+        (['encoder', 'head'], 'log')
     """
     if not isinstance(rates, RatesTable):
         raise TypeError(
@@ -79,11 +83,12 @@ def plot_parts(parts: PartsTable, ax: "Axes | None" = None) -> "Axes":
     Example:
         >>> from torch import nn
         >>> from askew.optim import AsymmetricOptimizer, describe
-        >>> optimizer = AsymmetricOptimizer(nn.Linear(5, 2), {"weight": 0.1, "bias": 0.01})
+        >>> model = nn.ModuleDict({"encoder": nn.Linear(80, 40), "head": nn.Linear(40, 9)})
+        >>> optimizer = AsymmetricOptimizer(model, {"encoder": 1e-4, "head": 1e-2})
         >>> ax = plot_parts(describe(optimizer))
         >>> print(ax.get_yticklabels()[0].get_text())
-        weight
-        AdamW, rate 0.1, decay 0.01
+        encoder
+        AdamW, rate 0.0001, decay 0.01
     """
     if not isinstance(parts, PartsTable):
         raise TypeError(
