@@ -1,4 +1,8 @@
-"""Every test starts from the same seeds, on one thread, without the network or a screen."""
+"""Every test starts from the same seeds, on one thread, without the network or a screen.
+
+Those with the fixture `device` run on the CPU and, where there is one, on a CUDA device:
+`pytest -m gpu` selects the latter. All others train on the CPU.
+"""
 
 import os
 import random
@@ -14,6 +18,9 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+CUDA = torch.cuda.is_available()
+if CUDA:
+    os.environ["ACCELERATE_USE_CPU"] = "true"
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("repeatable")
 
@@ -23,6 +30,17 @@ def _seeds() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)] if CUDA else None)
+def device(request, monkeypatch) -> str:
+    """The CPU, and in a second test a CUDA device, without its shortened single precision."""
+    if getattr(request, "param", "cpu") == "cpu":
+        return "cpu"
+    monkeypatch.delenv("ACCELERATE_USE_CPU")
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    return "cuda"
 
 
 @pytest.fixture
@@ -38,7 +56,7 @@ def few_rounds(monkeypatch) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     compiler = any(shutil.which(name) for name in (os.environ.get("CXX", "c++"), "g++", "clang++"))
     missing = {
-        "gpu": None if torch.cuda.is_available() else "no CUDA device",
+        "gpu": None if CUDA else "no CUDA device",
         "compiler": None if compiler else "no C++ compiler",
     }
     for item in items:

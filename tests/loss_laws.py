@@ -244,6 +244,31 @@ def the_module_is_the_function(case: LossCase) -> None:
     assert repr(case.module).startswith(type(case.module).__name__)
 
 
+def cuda_gives_the_numbers_of_the_cpu(case: LossCase) -> None:
+    gives_the_numbers_of_the_cpu(case, "cuda")
+
+
+def gives_the_numbers_of_the_cpu(case: LossCase, device: str) -> None:
+    tolerance = {torch.double: {}, torch.float32: {"rtol": 1e-4, "atol": 1e-5}}
+    for dtype in tolerance:
+        for settings in case.settings():
+            for reduction in ("mean", "none"):
+                expected = case.value_and_gradients_of_sum(
+                    case.fresh(dtype), **settings, reduction=reduction
+                )
+                inputs = [
+                    t.detach().to(device).requires_grad_(t.requires_grad) for t in case.fresh(dtype)
+                ]
+                moved = {name: where.to(device) for name, where in settings.items()}
+                actual = case.value_and_gradients_of_sum(inputs, **moved, reduction=reduction)
+                for a, b in zip(actual, expected, strict=True):
+                    assert a.device.type == device
+                    close(a.cpu(), b, **tolerance[dtype])
+    if case.module is not None:
+        value = copy.deepcopy(case.module).to(device)(*(t.to(device) for t in case.fresh()))
+        close(value.cpu(), case.module(*case.fresh()))
+
+
 LAWS = [
     leaves_everything_as_it_was,
     mean_and_sum_agree_with_none,
@@ -258,13 +283,17 @@ LAWS = [
     the_default_device_does_not_matter,
     tensors_without_values_give_shape_and_dtype,
     the_module_is_the_function,
+    *([cuda_gives_the_numbers_of_the_cpu] if torch.cuda.is_available() else []),
 ]
 NEEDS = {
     hiding_is_removing: "where",
     nothing_left_is_a_differentiable_zero: "where",
     the_module_is_the_function: "module",
 }
-MARKS = {compiles_in_one_graph: pytest.mark.unhooked}
+MARKS = {
+    compiles_in_one_graph: pytest.mark.unhooked,
+    cuda_gives_the_numbers_of_the_cpu: pytest.mark.gpu,
+}
 
 
 def each_law_of(

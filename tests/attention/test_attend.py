@@ -74,11 +74,14 @@ def test_equals_the_loop(
 
 @pytest.mark.parametrize("return_weights", [False, True])
 @pytest.mark.parametrize("biased", [False, True])
-def test_a_row_that_sees_nothing_is_zero_in_value_and_gradient(return_weights, biased):
-    q, k, v = tensors()
-    mask = torch.ones(5, 7, dtype=torch.bool)
+@pytest.mark.parametrize("dtype", [torch.double, torch.float32])
+def test_a_row_that_sees_nothing_is_zero_in_value_and_gradient(
+    dtype, return_weights, biased, device
+):
+    q, k, v = (t.detach().to(device).requires_grad_() for t in tensors(dtype=dtype))
+    mask = torch.ones(5, 7, dtype=torch.bool, device=device)
     mask[3] = False
-    bias = torch.zeros(5, 7, dtype=torch.double, requires_grad=True) if biased else None
+    bias = torch.zeros(5, 7, dtype=dtype, device=device, requires_grad=True) if biased else None
     output = attend(q, k, v, attn_mask=mask, bias=bias, return_weights=return_weights).output
     assert not output[:, :, 3].any()
     assert output[:, :, 2].any()

@@ -22,11 +22,11 @@ def streams(queries=5, keys=7):
 
 
 @pytest.mark.parametrize("num_heads", [1, 4])
-def test_equals_multihead_attention_when_all_widths_agree(num_heads):
+def test_equals_multihead_attention_when_all_widths_agree(num_heads, device):
     torch.manual_seed(0)
-    theirs = nn.MultiheadAttention(12, num_heads, batch_first=True)
+    theirs = nn.MultiheadAttention(12, num_heads, batch_first=True, device=device)
     nn.init.normal_(theirs.in_proj_bias)
-    ours = AsymmetricAttention(12, num_heads=num_heads, qk_norm=False)
+    ours = AsymmetricAttention(12, num_heads=num_heads, qk_norm=False, device=device)
     assert ours.bridge is None
     assert ours.log_temperature is None
     parts = zip(theirs.in_proj_weight.chunk(3), theirs.in_proj_bias.chunk(3), strict=True)
@@ -35,8 +35,8 @@ def test_equals_multihead_attention_when_all_widths_agree(num_heads):
             layer.weight.copy_(weight)
             layer.bias.copy_(bias)
         ours.output.load_state_dict(theirs.out_proj.state_dict())
-    x = torch.randn(2, 5, 12)
-    key_mask = torch.rand(2, 5) < 0.7
+    x = torch.randn(2, 5, 12, device=device)
+    key_mask = torch.rand(2, 5, device=device) < 0.7
     key_mask[:, 0] = True
     expected, expected_weights = theirs(
         x, x, x, key_padding_mask=~key_mask, average_attn_weights=False

@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -219,16 +220,16 @@ def test_a_layer_with_positions_is_the_naive_loop(settings):
 
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
-def test_a_layer_with_positions_obeys_the_laws(settings):
-    layer, x = make(**settings), torch.randn(2, 7, 12)
+def test_a_layer_with_positions_obeys_the_laws(settings, device):
+    layer, x = copy.deepcopy(make(**settings)).to(device), torch.randn(2, 7, 12).to(device)
     check_layer_laws(layer, lambda module: module(x).output)
 
 
 @pytest.mark.parametrize("name", [name for name in SETTINGS if SETTINGS[name].get("causal")])
 @pytest.mark.parametrize("steps", [(1,) * 9, (4, 1, 1, 3), (9,)])
-def test_cached_steps_equal_the_whole_and_keep_what_is_seen(name, steps):
-    layer, x = make(**SETTINGS[name]).eval(), torch.randn(3, 9, 12)
-    key_mask = torch.ones(3, 9, dtype=torch.bool)
+def test_cached_steps_equal_the_whole_and_keep_what_is_seen(name, steps, device):
+    layer, x = make(**SETTINGS[name]).eval().to(device), torch.randn(3, 9, 12).to(device)
+    key_mask = torch.ones(3, 9, dtype=torch.bool, device=device)
     key_mask[1, :2] = False
     expected = layer(x, key_mask=key_mask).output
     cache, outputs, start = layer.new_cache(), [], 0

@@ -118,17 +118,31 @@ def test_the_rules_of_flex_attention_equal_the_dense_kernel(
     torch.testing.assert_close(flex, dense)
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("route", ["flex", "banded"])
-def test_routes_of_the_gpu_equal_the_dense_kernel(route):
-    q, k, v = (t.cuda().requires_grad_() for t in tensors(d_qk=32, d_v=32))
-    bias = torch.randn(2, 64, device="cuda", requires_grad=True)
-    results = []
-    for name in (route, "dense"):
-        output = attend(q, k, v, window=(63, 0), relative_bias=bias, route=name).output
-        results.append((output, *torch.autograd.grad(output.square().sum(), (q, k, v, bias))))
-    for a, b in zip(*results, strict=True):
-        torch.testing.assert_close(a, b, atol=2e-2, rtol=2e-2)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("route", ["auto", "dense", "padded", "banded", "flex"])
+def test_every_route_of_a_device_is_the_dense_kernel_in_double(route, dtype, device):
+    """With everything at once: padding, sinks, first keys, grouped heads and a trained bias."""
+    if route == "flex" and device == "cpu":
+        pytest.skip("FlexAttention trains on CUDA only")
+    wide = 32 if route == "flex" else 24  # it takes one width
+    q, k, v = tensors(queries=600, keys=650, d_qk=32, d_v=wide)
+    bias, sinks, upstream = torch.randn(2, 64), torch.randn(2), torch.randn(1, 2, 600, wide)
+    mask = torch.rand(1, 1, 1, 650) < 0.8
+    rows = [t.to(dtype) for t in (q, k, v, bias, sinks)]
+
+    def results(place, dtype, route):
+        *qkv, bias, sinks = (t.to(place, dtype, copy=True).requires_grad_() for t in rows)
+        settings = {"window": (63, 0), "num_sinks": 2, "causal": True, "route": route}
+        settings |= {"relative_bias": bias, "sinks": sinks, "attn_mask": mask.to(place)}
+        output = attend(*qkv, **settings).output
+        return (output, *torch.autograd.grad(output, (*qkv, bias, sinks), upstream.to(output)))
+
+    exact = results("cpu", torch.double, "dense")
+    tolerance = 3e-2 if dtype == torch.bfloat16 else 1e-4
+    for got, want in zip(results(device, dtype, route), exact, strict=True):
+        assert got.device.type == device
+        size = float(want.detach().abs().max())
+        torch.testing.assert_close(got.double().cpu(), want, rtol=0, atol=tolerance * size)
 
 
 def test_causal_alone_and_its_mask_agree_on_every_route():

@@ -31,6 +31,7 @@ CASES = {
     "--language de --data a.tsv": "language goes with a folder of .po files",
     "--language de": "language goes with a folder of .po files",
     "--preset huge": "'huge' is not one of 'tiny', 'small', 'base'",
+    "--device gpu": "--device must be auto, cpu, cuda, cuda:NUMBER or mps; got --device gpu",
     "--match luck": "'luck' is not one of",
     "--set lr": "must read key=value; got 'lr'",
     "--config gone.toml": "the file must exist; got path 'gone.toml'",

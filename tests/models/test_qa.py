@@ -60,12 +60,12 @@ def batch():
     }
 
 
-def test_pairs_are_what_each_question_and_context_give_alone():
-    net, inputs = model(), batch()
+def test_pairs_are_what_each_question_and_context_give_alone(device):
+    net, inputs = model().to(device), {name: t.to(device) for name, t in batch().items()}
     out = net(**inputs)
     assert out.questions.shape == (2, 6)
     assert out.contexts.shape == (3, 6)
-    torch.testing.assert_close(out.contexts.norm(dim=1), torch.ones(3))
+    torch.testing.assert_close(out.contexts.norm(dim=1), torch.ones(3, device=device))
     question = net.encode_questions(inputs["question_ids"][1:, :2])
     context = net.encode_contexts(inputs["context_ids"][2:, :7])
     scores = net.read(question, context)
@@ -74,6 +74,11 @@ def test_pairs_are_what_each_question_and_context_give_alone():
     torch.testing.assert_close(out.questions[1], question.vectors[0])
     assert isinstance(question, Encoded)
     assert context.states.shape == (1, 7, 8)
+    finite = out.spans.masked_fill(out.spans.isinf(), 0.0)
+    (finite.sum() + out.nothing.sum() + out.questions[:, 0].sum() + out.contexts.sum()).backward()
+    for name, weight in net.named_parameters():
+        assert weight.grad is not None, name
+        assert weight.grad.isfinite().all(), name
 
 
 def test_nothing_of_a_question_reaches_the_encoder_of_contexts():

@@ -71,8 +71,8 @@ def test_cached_greedy_decoding_equals_a_loop_without_cache(seed):
 
 @pytest.mark.parametrize("num_beams", [1, 3])
 @pytest.mark.parametrize("seed", range(4))
-def test_cache_changes_nothing(seed, num_beams):
-    model, (tokens, mask) = translation_model(seed), batch()
+def test_cache_changes_nothing(seed, num_beams, device):
+    model, (tokens, mask) = translation_model(seed).to(device), (t.to(device) for t in batch())
     cached, whole = (
         model.generate(
             tokens,
@@ -85,6 +85,7 @@ def test_cache_changes_nothing(seed, num_beams):
         for use_cache in (True, False)
     )
     assert torch.equal(cached, whole)
+    assert cached.device.type == device
 
 
 def test_beam_search_finds_more_likely_translations_than_greedy():

@@ -341,14 +341,6 @@ def test_compiled_it_is_the_same():
     close(torch.autograd.grad(loss, h)[0], gradient)
 
 
-@pytest.mark.gpu
-def test_on_an_accelerator_the_numbers_are_the_same():
-    h = states(3, 6, 4, dtype=torch.float32)
-    value, gradient = with_gradient(h.cuda(), where=TAIL[:3].cuda())
-    for a, b in zip((value.cpu(), gradient.cpu()), with_gradient(h, where=TAIL[:3]), strict=True):
-        close(a, b)
-
-
 # Errors.
 
 

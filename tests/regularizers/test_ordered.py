@@ -44,8 +44,8 @@ def test_the_cut_is_geometric(p):
     assert torch.equal(y, (y != 0).float())
 
 
-def test_a_width_is_drawn_uniformly():
-    y = ordered_dropout(torch.ones(20_000, 10), widths=(0.2, 0.55, 1.0))
+def test_a_width_is_drawn_uniformly(device):
+    y = ordered_dropout(torch.ones(20_000, 10, device=device), widths=(0.2, 0.55, 1.0))
     assert (y[:, 1:] <= y[:, :-1]).all()
     assert_survival(y != 0, [1.0] * 2 + [2 / 3] * 4 + [1 / 3] * 4)
 

@@ -204,8 +204,9 @@ def test_retrieval_is_of_classes_that_were_never_seen():
 
 
 @pytest.mark.parametrize("name", ["pair", "contrastive"])
-def test_embeddings_learn_to_tell_the_classes_they_see(name):
+def test_embeddings_learn_to_tell_the_classes_they_see(name, device):
     task = RETRIEVAL.make_task(RetrievalComparison(set_=[f"training.loss.name={name}"]))
+    task = replace(task, device=device)
     before = task.validate(task.build(MLPConfig(width=32), 0))
     assert task.validate(trained(task, MLPConfig(width=32), steps=120)) > before + 10
 

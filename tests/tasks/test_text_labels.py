@@ -72,11 +72,12 @@ def model_of(task, seed=0):
     return task.build(config, seed)
 
 
-def test_it_learns_what_a_frequency_cannot_know(tmp_path):
+def test_it_learns_what_a_frequency_cannot_know(tmp_path, device):
     task = task_of(lr=1e-2)
     assert isinstance(task, TextLabelTask)
     model = model_of(task)
     task.train(model, steps=60, seed=0, folder=tmp_path, **QUIET)
+    assert model.device.type == device
     scores = task.evaluate(model).metrics
     assert set(scores) == {"map", "micro_f1", "macro_f1"}
     assert min(scores.values()) > 95
@@ -141,9 +142,9 @@ def test_a_folder_holds_labels_and_thresholds(tmp_path):
         load_label_model(folder)
 
 
-def test_padding_changes_no_text():
+def test_padding_changes_no_text(device):
     task = task_of()
-    labeller = task.labeller(model_of(task))
+    labeller = task.labeller(model_of(task).to(device))
     both = labeller.logits(["the cat sat", "one bird flew and a dog ran"])
     alone = labeller.logits(["the cat sat"])
     np.testing.assert_allclose(both[:1], alone, atol=1e-6)

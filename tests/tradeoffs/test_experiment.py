@@ -291,12 +291,6 @@ def test_needs_a_budget(tmp_path):
         experiment(steps=None).compare(out=tmp_path / "out")
 
 
-@pytest.mark.gpu
-def test_trains_on_a_device(tmp_path, in_process):
-    comparison = experiment(device="cuda").compare(out=tmp_path / "out", seeds=[0])
-    assert comparison.results["trials"][0]["metrics"]["accuracy"] > 0.7
-
-
 def test_numbers_of_an_experiment_are_tuned(tmp_path, in_process):
     made = experiment(
         optimizer=torch_adam_or_not, search={"lr": Range(low=1e-6, high=0.1, log=True)}

@@ -86,13 +86,15 @@ def experiment(ranks=(9, 1), **changes):
     return Experiment(**settings | changes)
 
 
-def search(out, task):
-    return find(task, SPACE, task.arms, out=out, budget=BUDGET)
+def search(out, task, jobs=1):
+    return find(task, SPACE, task.arms, out=out, budget=BUDGET, jobs=jobs)
 
 
-def test_a_planted_asymmetry_is_found_and_confirmed(tmp_path, in_process):
-    task = experiment()
-    found = search(tmp_path / "out", task)
+def test_a_planted_asymmetry_is_found_and_confirmed(tmp_path, request, device):
+    if device == "cpu":  # else several processes share the device
+        request.getfixturevalue("in_process")
+    task = experiment(device=device)
+    found = search(tmp_path / "out", task, jobs=3)
     best = {"left": 9, "right": 1}
     assert read_toml(tmp_path / "out" / "found.toml") == {"model": best}
     assert "(left 9, right 1) pays" in found.sentence

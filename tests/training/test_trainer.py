@@ -341,13 +341,21 @@ def test_rate_rises_to_lr_and_falls_as_the_schedule_says(tmp_path, schedule):
     assert rates[-1] == pytest.approx(5e-3 * expected[schedule], rel=1e-4)
 
 
-def test_ten_pairs_are_learnt_by_heart(tmp_path):
+@pytest.mark.parametrize("average_decay", [0.0, 0.9])
+def test_ten_pairs_are_learnt_by_heart(average_decay, tmp_path, device):
     model = tiny_model(dropout=0.0, width=32)
     config = TrainingConfig(
-        steps=120, batch_tokens=64, lr=8e-3, warmup_steps=10, label_smoothing=0.0, evaluations=4
+        steps=120,
+        batch_tokens=64,
+        lr=8e-3,
+        warmup_steps=10,
+        label_smoothing=0.0,
+        evaluations=4,
+        average_decay=average_decay,
     )
     data = examples(PAIRS, 64)
     records = train_model(model, data, data, config, out=tmp_path, seed=0)
+    assert model.device.type == device
     losses = [r["loss"] for r in records if "loss" in r]
     assert losses[-1] < 0.1 * losses[0]
     assert Translator(model, TOKENIZER).translate(PAIRS.sources) == PAIRS.targets

@@ -15,14 +15,17 @@ from typer.core import TyperGroup
 
 from askew._budget import Choice, Range, Tuning
 from askew._check import requires_extra
+from askew._devices import on_device, use_device
 from askew._folders import one_writer
 from askew.cli._exits import exit_on_interrupt, exit_on_user_error, fail, print_notes, set_up_torch
 from askew.cli._options import (
     BudgetOptions,
+    DeviceOptions,
     OneLineCommand,
     OutputOptions,
     make_command,
     paragraphs,
+    refuse_device,
 )
 from askew.cli._report import show_results, write_page
 from askew.cli._requests import load_experiment, parse_metric, parse_numbers
@@ -55,7 +58,7 @@ class VerdictOptions(OutputOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrialOptions(VerdictOptions, BudgetOptions):
+class TrialOptions(VerdictOptions, DeviceOptions, BudgetOptions):
     """Options for the trials of a comparison."""
 
     tune: int = option(
@@ -108,6 +111,9 @@ class TrialOptions(VerdictOptions, BudgetOptions):
             "goes with --until-decided",
         )
         _refuse(None if self.tune else self.search, "--search", "goes with --tune")
+        refuse_device(self.device if self.cluster else "auto", "compare", "--cluster")
+        alone = ":" in self.device and self.processes > 1
+        refuse_device(self.device if alone else "auto", "compare", "--processes")
         _ = self.space
         if self.require_verdict and len(self.seed_numbers) < _FEWEST_SEEDS:
             raise ValueError(
@@ -224,9 +230,11 @@ class AnyOrder(TyperGroup):
 
 def _compare_application(application: Application, options: Any, trials: TrialOptions) -> None:
     with exit_on_user_error():
+        use_device("compare", trials.device)
         _check_packages(trials)
         set_up_torch(trials.threads)
         setup = application.setup(options, trials.budget())
+        setup = setup._replace(task=on_device(setup.task, trials.device))
         tuning = _tuning(trials, setup.task.search_space())
         folder = _prepare(setup, trials, tuning)
     print_notes(application.notes(setup.task, options))
@@ -243,8 +251,9 @@ def _compare_experiment(options: ExperimentOptions, trials: TrialOptions) -> Non
 
     with exit_on_user_error():
         _refuse(trials.search, "--search", "is the experiment's own `search`")
+        use_device("compare", trials.device)
         _check_packages(trials)
-        experiment = load_experiment(options.experiment)
+        experiment = on_device(load_experiment(options.experiment), trials.device)
         budget = experiment.budget(trials.steps, trials.minutes)
         setup = Setup(experiment, experiment.arms, budget, {})
         tuning = experiment.tuning(trials.tune)

@@ -13,6 +13,7 @@ import typer
 from askew._budget import Choice, Range, SearchBudget
 from askew._check import requires_extra
 from askew._config import parse_setting
+from askew._devices import on_device, use_device
 from askew._files import to_json
 from askew._folders import one_writer
 from askew.cli._compare import (
@@ -24,7 +25,13 @@ from askew.cli._compare import (
     run_teacher,
 )
 from askew.cli._exits import exit_on_interrupt, exit_on_user_error, print_notes, set_up_torch
-from askew.cli._options import OneLineCommand, make_command, paragraphs
+from askew.cli._options import (
+    DeviceOptions,
+    OneLineCommand,
+    make_command,
+    paragraphs,
+    refuse_device,
+)
 from askew.cli._report import show_results, write_page
 from askew.cli._requests import load_experiment, parse_bound, parse_numbers, read_space
 from askew.cli._streams import show
@@ -45,7 +52,7 @@ _SEARCHED = """
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchOptions(VerdictOptions):
+class SearchOptions(VerdictOptions, DeviceOptions):
     """Options for a search."""
 
     minutes: float | None = option(
@@ -105,6 +112,7 @@ class SearchOptions(VerdictOptions):
 
     def __post_init__(self) -> None:
         _ = self.budget_like(SearchBudget()), self.bounds, self.numbers, self.frozen
+        refuse_device(self.device if self.cluster else "auto", "find", "--cluster")
 
     def budget_like(self, usual: SearchBudget) -> SearchBudget:
         """Return what the search may spend: the usual budget with the numbers that are given."""
@@ -182,10 +190,12 @@ def _find_application(application: Application, options: Any, run: SearchOptions
         _show(run.show, run, alone=options == application.options())
         return
     with exit_on_user_error():
+        use_device("find", run.device)
         _check_packages(run)
         set_up_torch(run.threads)
         options = application.search_options(options)
         setup = application.search_setup(options, run.bounds)
+        setup = setup._replace(task=on_device(setup.task, run.device))
         assert application.space is not None
         call = _call(
             run.space_of(application.space(setup.task, options)),
@@ -210,8 +220,9 @@ def _find_experiment(options: SearchedExperimentOptions, run: SearchOptions) -> 
         _show(run.show, run, alone=options == given)
         return
     with exit_on_user_error():
+        use_device("find", run.device)
         _check_packages(run)
-        given = load_experiment(options.experiment, "find")
+        given = on_device(load_experiment(options.experiment, "find"), run.device)
         experiment = replace(given, space=run.space_of(given.space))
         assert experiment.space is not None
         matched = {"match": options.match}

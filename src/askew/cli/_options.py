@@ -31,6 +31,17 @@ class OutputOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DeviceOptions:
+    """The option for the device of a training."""
+
+    device: str = option(
+        "auto",
+        "Where to train: auto (models of text on the accelerator of this machine, if it has one), "
+        "cpu, cuda, cuda:1 or mps.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class BudgetOptions:
     """Options for the length of a training."""
 
@@ -77,6 +88,14 @@ def _owners(ctx: Any, spelling: str | None) -> list[str]:
 
 def _has(command: Any, spelling: str | None) -> bool:
     return any(spelling in parameter.opts for parameter in command.params)
+
+
+def refuse_device(device: str, command: str, other: str) -> None:
+    """Refuse --device beside an option that says itself where trainings run."""
+    if device != "auto":
+        raise ValueError(
+            f"{command}: {other} must go without a device of one machine; got --device {device}"
+        )
 
 
 def make_command(function: Callable[..., None], *groups: type) -> Callable[..., None]:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from askew._devices import use_device
 from askew._files import read_json, to_json
 from askew.cli._exits import exit_on_interrupt, exit_on_user_error, set_up_torch
-from askew.cli._options import MAX_SEED, OutputOptions
+from askew.cli._options import MAX_SEED, DeviceOptions, OutputOptions
 from askew.cli._requests import parse_bound
 from askew.cli._streams import show
 from askew.tasks import SettingOptions, Sources, option
@@ -23,7 +24,7 @@ _STOP_MARGIN, _PATIENCE = 0.01, 3  # of the loss: 1 % of the perplexity
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShrinkOptions(OutputOptions, SettingOptions):
+class ShrinkOptions(OutputOptions, DeviceOptions, SettingOptions):
     """What is cut, and how the student learns."""
 
     model: Path = option(
@@ -121,6 +122,7 @@ class ShrinkOptions(OutputOptions, SettingOptions):
 def shrink_command(options: ShrinkOptions) -> None:
     """Cut a trained encoder-decoder down to a student, and teach it on your data."""
     with exit_on_user_error():
+        use_device("shrink", options.device)
         from askew.tasks import prepare_shrinking
 
         set_up_torch(options.threads)

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from askew._check import requires_extra
+from askew._devices import on_device, use_device
 from askew._files import to_json
 from askew._folders import check_writable, one_writer
 from askew.cli._compare import run_teacher
@@ -17,6 +18,7 @@ from askew.cli._exits import exit_on_interrupt, exit_on_user_error, print_notes,
 from askew.cli._options import (
     MAX_SEED,
     BudgetOptions,
+    DeviceOptions,
     OneLineCommand,
     OutputOptions,
     make_command,
@@ -27,7 +29,7 @@ from askew.tasks import Application, Training, option
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(OutputOptions, BudgetOptions):
+class RunOptions(OutputOptions, DeviceOptions, BudgetOptions):
     """Options for one training."""
 
     out: Path = option(..., "Folder of the model.")
@@ -53,13 +55,14 @@ def make_train_app(applications: Mapping[str, Application]) -> typer.Typer:
 def _train(application: Application, training: Training, options: Any, run: RunOptions) -> None:
     """Train into a folder; the first process prints the scores."""
     with exit_on_user_error():
+        use_device("train", run.device)
         if run.tensorboard is not None:
             with requires_extra("train", "track"):
                 import tensorboard  # noqa: F401
             check_writable(run.tensorboard, option="--tensorboard")
         from askew import tasks
 
-        task = application.make_task(options)
+        task = on_device(application.make_task(options), run.device)
         config, numbers = training.make_model(task, options)
         call = {
             "budget": run.budget() or application.budget(options),

@@ -289,6 +289,7 @@ class _Run:
                 on_kept=self.progress,
                 on_record=self.on_record,
             )
+            student.to(reader.model.device)  # it may have learnt on an accelerator
             scores["student"] = self._scores(student, test, text.test, "scoring the student")
         self.stage("timing")
         return shrunk._replace(

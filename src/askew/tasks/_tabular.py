@@ -182,6 +182,7 @@ class TableTask(Task[MLP]):
         table: Its rows.
         training: Numbers of training, which an arm may change.
         name: Name of the task.
+        device: Where models are trained; they answer on the CPU.
 
     Example:
         >>> from askew.tasks import LabelTask, RetrievalTask
@@ -194,6 +195,7 @@ class TableTask(Task[MLP]):
     training: Any
     name: str
     speeds: Mapping[str, str] = field(default_factory=lambda: dict(SPEEDS))
+    device: str = "cpu"
 
     @property
     @abstractmethod
@@ -275,20 +277,22 @@ class TableTask(Task[MLP]):
         )
         config = self._training_config(training)
         torch.manual_seed(seed)
-        return train_loop(
-            model,
+        records = train_loop(
+            model.to(self.device),
             "the model",
             _optimizer(model, config, steps),
             self.loss_of(config),
             torch.utils.data.TensorDataset(self.table.train.x, self.labels_learnt(config)),
             torch.utils.data.TensorDataset(*self.table.valid),
             batch_size=config.batch_size,
-            device="cpu",
+            device=self.device,
             steps=steps,
             seed=seed,
             progress=progress,
             on_record=on_record,
         )
+        model.cpu()
+        return records
 
     def check_training(self, training: Mapping[str, object]) -> None:
         """Refuse numbers of training that are unknown or out of their range."""

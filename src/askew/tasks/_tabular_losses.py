@@ -225,7 +225,7 @@ def _all_pairs(loss: nn.Module, rows: Tensor, classes: Tensor) -> Tensor:
 
 def _hardest(loss: nn.Module, rows: Tensor, classes: Tensor) -> Tensor:
     same_class = classes[:, None] == classes
-    positives = same_class & ~torch.eye(len(rows), dtype=torch.bool)
+    positives = same_class & ~torch.eye(len(rows), dtype=torch.bool, device=rows.device)
     similarity = (rows @ rows.T).detach()
     farthest = similarity.masked_fill(~positives, torch.inf).argmin(1)
     nearest = similarity.masked_fill(same_class, -torch.inf).argmax(1)

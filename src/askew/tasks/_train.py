@@ -7,11 +7,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import PartialState
 
 from askew._check import require
 from askew._config import to_dict
+from askew._devices import trains_on_cpu
 from askew._files import read_json, write_json
 from askew._folders import WORK, check_resumable, one_writer
 from askew._threads import use_threads
@@ -189,7 +189,7 @@ def _stored_steps(
 ) -> int:
     """Read the steps of the training, or find them once and store them."""
     stored = out / "training.json"
-    with PartialState(cpu=not torch.accelerator.is_available()).main_process_first():
+    with PartialState(cpu=trains_on_cpu()).main_process_first():
         if not stored.is_file():
             steps = budget.steps
             if budget.minutes is not None:

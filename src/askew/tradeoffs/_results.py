@@ -11,6 +11,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 
 from askew._config import to_dict
+from askew._devices import device_name
 from askew.tradeoffs._report.language import diverged_reason
 from askew.tradeoffs._report.summary import headline
 from askew.tradeoffs._running.plan import RunPlan
@@ -76,7 +77,7 @@ def results_of(
         "task": task.name,
         "summary": headline(verdicts, metrics),
         "settings": _settings_entry(plan, trials),
-        "versions": versions(),
+        "versions": versions() | {"device": device_name(str(task.device))},
         "metrics": [asdict(metric) for metric in metrics],
         "arms": [_arm_entry(task, arm, trials, costs) for arm in arms],
         "baselines": {name: dict(scores) for name, scores in task.baselines().items()},

@@ -119,6 +119,9 @@ class Task(ABC, Generic[Model]):
         speeds: Labels of `throughput` and `latency_ms` in every table.
         distributed: Whether `train` shares its batches out among the processes where torchrun
             started it.
+        device: Where models are trained. "auto", the default, is where transformers trains: on the
+            accelerator of the machine, if it has one. A frozen dataclass with a field of this name
+            trains where `--device` says.
 
     Example:
         >>> from askew.tasks import APPLICATIONS
@@ -138,11 +141,14 @@ class Task(ABC, Generic[Model]):
         def speeds(self) -> Mapping[str, str]: ...
         @property
         def distributed(self) -> bool: ...
+        @property
+        def device(self) -> str: ...
     else:  # no property: a dataclass that inherits one takes it for the default of its field
         name: str
         metrics: Sequence[Metric]
         speeds: Mapping[str, str]
         distributed: bool = False
+        device: str = "auto"
 
     @abstractmethod
     def describe(self) -> Mapping[str, object]:

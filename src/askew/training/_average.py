@@ -52,6 +52,8 @@ class WeightAverage:
             step: Number of the step, from 1.
         """
         decay = min(self.decay, (1 + step) / (10 + step))
+        for name, weight in self.weights.items():  # the Trainer may have moved the model
+            self.averages[name] = self.averages[name].to(weight.device)
         torch._foreach_lerp_(list(self.averages.values()), self._trained(), 1.0 - decay)
 
     @contextmanager

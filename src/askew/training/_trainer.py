@@ -19,6 +19,7 @@ from transformers import (
 )
 
 from askew._check import require, requires_extra
+from askew._devices import trains_on_cpu
 from askew.text import TokenBatches
 from askew.training._average import WeightAverage
 from askew.training._callbacks import (
@@ -287,7 +288,7 @@ def _arguments(config: RunConfig, out: Path, seed: int) -> Seq2SeqTrainingArgume
         seed=seed,
         data_seed=seed,
         bf16=config.precision == "bf16",
-        use_cpu=not torch.accelerator.is_available(),
+        use_cpu=trains_on_cpu(),
         eval_strategy="steps",
         eval_steps=every,
         logging_steps=every,
@@ -301,6 +302,8 @@ def _arguments(config: RunConfig, out: Path, seed: int) -> Seq2SeqTrainingArgume
         remove_unused_columns=False,
         label_names=["labels"],
     )
+    # Else the Trainer splits every batch among all GPUs that one process sees.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
     share, rest = divmod(config.accumulate, arguments.world_size)
     require(
         rest == 0,
