@@ -72,16 +72,16 @@ def ours(vocab: int, encoder: tuple[int, int], decoder: tuple[int, int]):
     return AsymmetricTranslationModel(AsymmetricTranslationConfig.from_plain(config))
 
 
-def marian(vocab: int, encoder: int, decoder: int) -> MarianMTModel:
+def marian(vocab: int, encoder: int, decoder: int, width: int = WIDTH) -> MarianMTModel:
     config = MarianConfig(
         vocab_size=vocab,
-        d_model=WIDTH,
+        d_model=width,
         encoder_layers=encoder,
         decoder_layers=decoder,
-        encoder_attention_heads=HEADS,
-        decoder_attention_heads=HEADS,
-        encoder_ffn_dim=4 * WIDTH,
-        decoder_ffn_dim=4 * WIDTH,
+        encoder_attention_heads=width // 64,
+        decoder_attention_heads=width // 64,
+        encoder_ffn_dim=4 * width,
+        decoder_ffn_dim=4 * width,
         dropout=DROPOUT,
         attention_dropout=0.0,
         activation_dropout=0.0,
