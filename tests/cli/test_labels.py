@@ -65,7 +65,16 @@ def test_a_model_is_scored_as_a_whole_and_by_label(model, data, tmp_path):
     assert 0 <= results["scores"]["calibration_error"] <= 1
     assert {row["label"] for row in results["by_label"]} == set(KINDS)
     assert len(out.read_text().splitlines()) == results["texts"] == 9
-    shown = run("evaluate", model, "--data", data).stdout
+    bins = results["reliability"]
+    assert sum(one["count"] for one in bins) == 9 * len(KINDS)
+    gaps = sum(one["count"] * abs(one["right"] - one["probability"]) for one in bins)
+    assert results["scores"]["calibration_error"] == pytest.approx(gaps / 9 / len(KINDS))
+    page = tmp_path / "page.html"
+    assert run("evaluate", model, "--data", data, "--reliability", data).exit_code == 2
+    shown = run("evaluate", model, "--data", data, "--reliability", page).stdout
+    drawn = page.read_text()
+    assert drawn.count("<rect") == drawn.count("<tr>") - 1 > 0
+    assert "http" not in drawn
     assert "calibration_error" in shown
     assert "cats: " in shown
 
@@ -109,7 +118,7 @@ def test_bad_input_is_refused_in_one_line(model, data, tmp_path):
         ((*train, "--data", data, "--columns", "1"), "columns must be two"),
         ((*train, "--valid", data), "Give --data"),
         ((*train, "--encoder", tmp_path), "an encoder folder holds"),
-        (("evaluate", model, "--data", other), f"got fish in {other}"),
+        (("evaluate", model, "--data", other), f"got fish at {other}, line 1"),
         (("predict", model, text), "predict: "),
         (("predict", tmp_path), "load_label_model: a model folder holds"),
     ):

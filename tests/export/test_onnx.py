@@ -1,14 +1,18 @@
 """The ONNX graphs give our logits at any batch size and length, and decode as we do."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from saved_model import CONFIG, DECODER, saved, sentences
+from small_encoder import save_encoder
 
 from askew.export import export_onnx
-from askew.models import DecodingConfig, TorchEngine
+from askew.models import DecodingConfig, LabelModelConfig, TorchEngine, load_label_model
+from askew.tasks import SplitLabelled, text_label_task
+from askew.text import LabelledTexts, load_any_tokenizer
 from askew.transformer import PositionConfig
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -84,3 +88,37 @@ def test_graphs_give_our_logits_and_our_greedy_output(tmp_path, config):
                 break
             written.append(int(best))
         assert written[1:] == ours.tokens
+
+
+@pytest.mark.parametrize("kind", ["ours", "pretrained"])
+def test_a_graph_of_labels_gives_our_logits_and_labels(tmp_path, kind):
+    texts = ["the cat sat", "a dog ran", "one bird flew, and a dog"]
+    rows = LabelledTexts(texts, [("cats",), ("dogs",), ("birds", "dogs")])
+    pretrained = save_encoder(tmp_path) if kind == "pretrained" else None
+    split = SplitLabelled(rows, rows, rows)
+    task = text_label_task("pets", split, vocab_size=300, pretrained=pretrained)
+    config = LabelModelConfig(vocab=task.tokenizer.get_vocab_size(), max_tokens=40)
+    model = task.build(config, 0).eval()
+    model.config.thresholds = [-0.01, 0.0, 0.02]
+    folder = tmp_path / "model"
+    folder.mkdir()
+    task.save(model, folder)
+    out = export_onnx(folder)
+    run = graph(out / "model.onnx").run
+    for size, length in ((1, 1), (3, 7), (2, 40)):
+        tokens, mask = batch(size, length, 1)
+        with torch.no_grad():
+            expected = model(tokens, mask).logits
+        (logits,) = run(None, {"input_ids": tokens.numpy(), "attention_mask": mask.numpy()})
+        np.testing.assert_allclose(logits, expected.numpy(), rtol=1e-4, atol=1e-4)
+    mark = json.loads((out / "askew.json").read_text())
+    assert mark["max_tokens"] == 40
+    assert not mark["exclusive"]
+    tokenizer = load_any_tokenizer(out / "tokenizer.json")
+    for text, found in zip(texts, task.labeller(model).label(texts), strict=True):
+        ids = np.array([tokenizer.encode(text).ids])
+        (logits,) = run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+        held = logits[0] >= np.array(mark["thresholds"])
+        names = {name for name, holds in zip(mark["labels"], held, strict=True) if holds}
+        assert names == set(found.labels)
+    assert load_label_model(folder).config.labels == mark["labels"]

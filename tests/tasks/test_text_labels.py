@@ -32,8 +32,9 @@ from askew.tasks import (
     load_labelled_test,
     text_label_task,
 )
+from askew.tasks._reliability import calibration_error, reliability_bins
 from askew.tasks._text_label_application import _presets
-from askew.tasks._text_label_scores import calibration_error, label_scores, tune_thresholds
+from askew.tasks._text_label_scores import label_scores, tune_thresholds
 from askew.tasks._text_labels_training import LabelObjective
 from askew.text import LabelledTexts
 from askew.training import (
@@ -253,10 +254,22 @@ def test_thresholds_are_the_best_of_all_or_of_each():
 
 
 def test_the_calibration_error_is_the_gap_in_every_bin():
-    assert calibration_error(np.array([0.8] * 10), np.array([1] * 8 + [0] * 2)) < 1e-9
-    assert calibration_error(np.array([0.9, 0.9, 0.1]), np.array([0, 0, 0])) == pytest.approx(
-        (0.9 + 0.9 + 0.1) / 3
-    )
+    generator = np.random.default_rng(0)
+    p = generator.random((40, 3))
+    y = (generator.random((40, 3)) < p**2).astype(int)
+    gap = 0.0
+    for k in range(15):  # the definition, bin by bin
+        inside = [(a, b) for a, b in zip(p.flat, y.flat, strict=True) if k <= 15 * a < k + 1]
+        gap += abs(sum(b - a for a, b in inside))
+    bins = reliability_bins(p, y)
+    assert calibration_error(bins) == pytest.approx(gap / 120)
+    assert sum(one.count for one in bins) == 120
+    for one in bins:
+        assert one.low <= one.probability <= one.high
+    certain = reliability_bins(np.array([1.0, 1.0]), np.array([1, 0]))
+    assert certain == [(14 / 15, 1.0, 2, 1.0, 0.5)]
+    even = reliability_bins(np.array([0.8] * 10), np.array([1] * 8 + [0] * 2))
+    assert calibration_error(even) < 1e-9
 
 
 def test_equal_texts_are_in_one_split_and_unknown_labels_are_refused(tmp_path):
@@ -271,7 +284,7 @@ def test_equal_texts_are_in_one_split_and_unknown_labels_are_refused(tmp_path):
     assert load_labelled_test(str(path), part="test") == split.test
     test = tmp_path / "test.tsv"
     test.write_text("a fish swam\tfish\n")
-    with pytest.raises(ValueError, match=f"got fish of {test}"):
+    with pytest.raises(ValueError, match=f"got fish at {test}, line 1"):
         load_labelled(LabelSources(str(path), None, str(test)))
     test.write_text("a dog\tdogs\n")
     _, split = load_labelled(LabelSources(str(path), None, str(test)))

@@ -61,6 +61,27 @@ def test_every_form_gives_the_same_rows(tmp_path, name, text, columns):
         ("a.jsonl", '{"text": "a", "labels": [null]}\n', "got [None] at PATH, line 1"),
         ("a.jsonl", '{"text": "a", "labels": ["b\\nc"]}\n', "must be one line; got ['b\\nc']"),
         ("a.jsonl", '{"text": "\\ud800", "labels": []}\n', "surrogate pair at PATH, line 1"),
+        ("a.tsv", "one\tx\nsa\tf\te\n".encode("utf-16"), "PATH"),
+        ("a.csv", b"text,labels\none,x\nt\xe9o,y\n", "PATH, line 3"),
+        ("a.csv", b"text,labels\none,x\nt\0o,y\n", "got a NUL byte at PATH, line 3"),
+        (
+            "a.csv",
+            'text,labels\n"one\ntwo",x\nthree\n',
+            "2 fields; got 1 at PATH, line 4",
+        ),
+        ("a.csv", 'text,labels\n"one" two,x\n', "expected after '\"' at PATH, line 2"),
+        (
+            "a.csv",
+            "text;labels\none;x\n",
+            "must name the columns text and labels in its first line",
+        ),
+        ("a.jsonl", b'{"text": "\xff", "labels": []}\n', "PATH, line 1"),
+        ("a.jsonl", '{"text": "a", "labels": []}\n\n{"text": "b", "labels": []}\n', "PATH, line 2"),
+        ("a.jsonl", '{"text": "a", "labels": {"x": 1}}\n', "got {'x': 1} at PATH, line 1"),
+        ("a.jsonl", '{"text": "a", "labels": 0.5}\n', "got 0.5 at PATH, line 1"),
+        ("a.jsonl", '{"text": "a", "labels": true}\n', "got True at PATH, line 1"),
+        ("a.jsonl", '{"text": "a", "labels": null}\n', "got None at PATH, line 1"),
+        ("a.jsonl", '{"text": "a", "labels": ["x", ""]}\n', "got ['x', ''] at PATH, line 1"),
         ("a.txt", "one\tx\n", "the name must end with .tsv, .csv or .jsonl"),
     ],
 )
@@ -70,6 +91,22 @@ def test_what_is_damaged_is_refused_in_one_line(tmp_path, name, text, fault):
         read_labelled(path)
     assert fault.replace("PATH", str(path)) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_byte_order_mark_and_a_quoted_end_of_line_are_read(tmp_path):
+    text = '\ufefftext,labels\r\n"Cats\nsleep.","cats,sleep"\r\n"He said ""no"".",dogs\r\n'
+    rows = read_labelled(written(tmp_path, "a.csv", text))
+    assert rows.texts == ["Cats\nsleep.", 'He said "no".']
+    assert rows.labels == [("cats", "sleep"), ("dogs",)]
+    jsonl = written(tmp_path, "a.jsonl", '\ufeff{"text": "a\\nb", "label": 3}\n')
+    assert read_labelled(jsonl) == LabelledTexts(["a\nb"], [("3",)])
+
+
+def test_a_label_that_training_does_not_know_is_refused_by_line(tmp_path):
+    path = written(tmp_path, "a.tsv", "one\tcats\ntwo\tcats,fish\n")
+    assert read_labelled(path, known={"cats", "fish"}).names == ["cats", "fish"]
+    with pytest.raises(ValueError, match=r"knows, cats; got fish at .*a\.tsv, line 2\. Leave"):
+        read_labelled(path, known={"cats"})
 
 
 def test_columns_that_are_not_there_are_refused(tmp_path):

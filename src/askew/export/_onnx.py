@@ -1,15 +1,15 @@
-"""Export to two ONNX graphs: one encodes the source, one scores target prefixes."""
+"""Export to ONNX: a graph of labels, or two of translation, of the source and of prefixes."""
 
-import warnings
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from askew._check import require, requires_extra
-from askew._files import file_sha256, write_json
-from askew.export._files import MARK, check_replaceable, replacing_folder
-from askew.models import load_translation_model
+from askew._check import require
+from askew.export._files import check_replaceable, replacing_folder
+from askew.export._onnx_graph import require_onnx, write_graph, write_mark
+from askew.export._onnx_labels import write_label_graph
+from askew.models import load_translation_model, model_kind
 from askew.text import load_tokenizers, save_tokenizers
 from askew.transformer import AsymmetricEncoderDecoder
 
@@ -17,9 +17,12 @@ from askew.transformer import AsymmetricEncoderDecoder
 def export_onnx(folder: str | Path, out: str | Path | None = None) -> Path:
     """Write a trained model as ONNX, float32, with free batch size and lengths.
 
-    encoder.onnx maps `input_ids` and `attention_mask` [batch, source] to `memory`;
-    decoder.onnx maps `decoder_input_ids` [batch, target], `memory` and `attention_mask` to
-    `logits` [batch, target, vocab]. Each decoding step computes the whole prefix: no cache.
+    Of a translation model encoder.onnx maps `input_ids` and `attention_mask` [batch, source] to
+    `memory`; decoder.onnx maps `decoder_input_ids` [batch, target], `memory` and `attention_mask`
+    to `logits` [batch, target, vocab]. Each decoding step computes the whole prefix: no cache.
+
+    Of a model that labels texts model.onnx maps `input_ids` and `attention_mask` [batch, length] to
+    `logits` [batch, labels]; askew.json has labels, thresholds and the longest text.
 
     Args:
         folder: A model folder.
@@ -42,12 +45,17 @@ def export_onnx(folder: str | Path, out: str | Path | None = None) -> Path:
         (folder / "config.json").is_file(),
         f"export_onnx: the folder must hold a trained model; got folder {folder}",
     )
-    with requires_extra("export_onnx", "onnx"):
-        import onnx  # noqa: F401  (a missing package is reported before any work)
-        import onnxscript  # noqa: F401
-
+    require_onnx()
     out = folder / "onnx" if out is None else Path(out)
     check_replaceable(out, caller="export_onnx")
+    if model_kind(folder).application == "labels":
+        write_label_graph(folder, out)
+    else:
+        _write_translation_graphs(folder, out)
+    return out
+
+
+def _write_translation_graphs(folder: Path, out: Path) -> None:
     model, tokenizers = load_translation_model(folder).eval(), load_tokenizers(folder)
     source = torch.ones(2, 5, dtype=torch.long)
     target = torch.ones(2, 3, dtype=torch.long)
@@ -56,14 +64,14 @@ def export_onnx(folder: str | Path, out: str | Path | None = None) -> Path:
     rows, read, written = (torch.export.Dim(name, min=2) for name in ("batch", "source", "target"))
     both = {0: rows, 1: read}
     with replacing_folder(out) as partial:
-        _write(
+        write_graph(
             _Encoder(model.model),
             {"input_ids": source, "attention_mask": source.clone()},
             {"input_ids": both, "attention_mask": both},
             "memory",
             partial / "encoder.onnx",
         )
-        _write(
+        write_graph(
             _Decoder(model.model),
             {"decoder_input_ids": target, "memory": memory, "attention_mask": source},
             {
@@ -75,13 +83,7 @@ def export_onnx(folder: str | Path, out: str | Path | None = None) -> Path:
             partial / "decoder.onnx",
         )
         save_tokenizers(tokenizers, partial)
-        manifest = {
-            "version": 1,
-            "engine": "onnx",
-            "fingerprint": file_sha256(folder / "model.safetensors"),
-        }
-        write_json(partial / MARK, manifest)
-    return out
+        write_mark(folder, partial)
 
 
 class _Encoder(nn.Module):
@@ -100,21 +102,3 @@ class _Decoder(nn.Module):
 
     def forward(self, decoder_input_ids: Tensor, memory: Tensor, attention_mask: Tensor) -> Tensor:
         return self.core.decode(decoder_input_ids, memory, source_mask=attention_mask.bool())
-
-
-def _write(
-    module: nn.Module, inputs: dict[str, Tensor], shapes: dict, output: str, path: Path
-) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns of its own internals
-        program = torch.onnx.export(
-            module,
-            kwargs=inputs,
-            dynamic_shapes=shapes,
-            input_names=list(inputs),
-            output_names=[output],
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None  # as with dynamo=True
-    program.save(str(path))

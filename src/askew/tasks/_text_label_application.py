@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from askew._check import require
 from askew._config import errors_name_file, load_config, read_toml
+from askew._folders import check_output
 from askew.tasks._application import (
     Scored,
     Scoring,
@@ -29,6 +30,7 @@ from askew.tasks._loss_space import (
 
 if TYPE_CHECKING:
     from askew.models import LabelModelConfig
+    from askew.tasks._reliability import ReliabilityBin
     from askew.tasks._text_labels import TextLabelTask
     from askew.tradeoffs import Arm, Budget, Progress, Space
 
@@ -113,6 +115,9 @@ class LabelTextScoring(ScoringOptions):
     """Options of `askew evaluate` for models that label texts."""
 
     columns: str | None = option(None, "Which columns of --data are text and labels.")
+    reliability: Path | None = option(
+        None, "Also draw here how often a probability is right, as a page of HTML."
+    )
 
 
 def make_task(options: LabelTextOptions) -> "TextLabelTask":
@@ -258,12 +263,16 @@ def score(
 ) -> "tuple[list[str], Callable[[Progress], Scored]]":
     """Read the texts and the model, and return a function that scores it."""
     from askew.models import TextLabeller
+    from askew.tasks._reliability import write_reliability_page
     from askew.tasks._text_label_data import load_labelled_test
 
+    if options.reliability is not None:
+        reads = [folder] if options.data is None else [folder, options.data]
+        check_output(options.reliability, caller="evaluate", reads=reads, option="--reliability")
     data = None if options.data is None else str(options.data)
-    texts = load_labelled_test(data, columns=options.columns, part=options.part)
     labeller = TextLabeller.from_pretrained(folder)
     known = labeller.model.config.labels
+    texts = load_labelled_test(data, columns=options.columns, part=options.part, known=known)
     others = sorted(set(texts.names) - set(known))
     require(
         not others,
@@ -272,18 +281,21 @@ def score(
             f"got {', '.join(others[:9])} in {data or 'the phrases of the CLDR'}"
         ),
     )
-    return [], lambda progress: _scored(labeller, texts)
+
+    def scored(progress: "Progress") -> Scored:
+        found, bins = _scored(labeller, texts)
+        if options.reliability is not None:
+            write_reliability_page(bins, options.reliability, name=folder.resolve().name)
+        return found
+
+    return [], scored
 
 
-def _scored(labeller: Any, texts: Any) -> Scored:
+def _scored(labeller: Any, texts: Any) -> "tuple[Scored, list[ReliabilityBin]]":
     import torch
 
-    from askew.tasks._text_label_scores import (
-        calibration_error,
-        label_scores,
-        scores_by_label,
-        target_matrix,
-    )
+    from askew.tasks._reliability import calibration_error, reliability_bins
+    from askew.tasks._text_label_scores import label_scores, scores_by_label, target_matrix
 
     config = labeller.model.config
     logits = labeller.logits(texts.texts)
@@ -295,7 +307,8 @@ def _scored(labeller: Any, texts: Any) -> Scored:
         right = logits.argmax(1) == truth.argmax(1)
     else:
         probabilities, right = tensor.sigmoid().numpy(), truth
-    scores["calibration_error"] = calibration_error(probabilities, right)
+    bins = reliability_bins(probabilities, right)
+    scores["calibration_error"] = calibration_error(bins)
     by_label = scores_by_label(logits, holding, truth, config.labels)
     lines = [f"{name} {value:.4g}" for name, value in scores.items()]
     lines += [
@@ -308,8 +321,14 @@ def _scored(labeller: Any, texts: Any) -> Scored:
         ",".join(name for name, held in zip(config.labels, row, strict=True) if held)
         for row in holding
     ]
-    results = {"version": 1, "texts": len(outputs), "scores": scores, "by_label": by_label}
-    return Scored(outputs, results, lines)
+    results = {
+        "version": 1,
+        "texts": len(outputs),
+        "scores": scores,
+        "by_label": by_label,
+        "reliability": [one._asdict() for one in bins],
+    }
+    return Scored(outputs, results, lines), bins
 
 
 TRAINING = Training(

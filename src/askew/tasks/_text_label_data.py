@@ -1,6 +1,7 @@
 """Texts with labels: phrases of an installed package, or the user's."""
 
 import random
+from collections.abc import Collection
 from itertools import islice
 from typing import NamedTuple
 from urllib.parse import parse_qsl
@@ -91,11 +92,12 @@ def load_labelled(sources: LabelSources, *, seed: int = 0) -> tuple[str, SplitLa
             "none. Give --data",
         )
         return "phrases of the CLDR", _split(labelled_phrases(seed=seed), seed)
-    train, valid, test = (
-        None if data is None else _read(data, sources.columns)
-        for data in (sources.data, sources.valid, sources.test)
+    train = _read(sources.data, sources.columns)
+    known = set(train.names)
+    valid, test = (
+        None if data is None else _read(data, sources.columns, known)
+        for data in (sources.valid, sources.test)
     )
-    assert train is not None
     if valid is None or test is None:
         split = _split(train, seed)
         # A split that the user's own file replaces goes back to the training texts.
@@ -113,7 +115,11 @@ def load_labelled(sources: LabelSources, *, seed: int = 0) -> tuple[str, SplitLa
 
 
 def load_labelled_test(
-    data: str | None, *, columns: str | None = None, part: Split = "all"
+    data: str | None,
+    *,
+    columns: str | None = None,
+    part: Split = "all",
+    known: Collection[str] | None = None,
 ) -> LabelledTexts:
     """Read the texts to score with.
 
@@ -121,12 +127,14 @@ def load_labelled_test(
         data: As in `LabelSources`.
         columns: As there.
         part: "all" of them, or the "valid" or "test" texts that training splits off.
+        known: The labels that all of them may have; by default any.
 
     Returns:
         The texts.
 
     Raises:
-        ValueError: If the file cannot be read, or has too few texts to split.
+        ValueError: If the file cannot be read, has too few texts to split, or a label that is not
+            known.
 
     Example:
         >>> len(load_labelled_test(None, part="test").texts)
@@ -134,14 +142,14 @@ def load_labelled_test(
     """
     if part != "all":
         return getattr(load_labelled(LabelSources(data, columns=columns))[1], part)
-    return labelled_phrases() if data is None else _read(data, columns)
+    return labelled_phrases() if data is None else _read(data, columns, known)
 
 
-def _read(data: str, columns: str | None) -> LabelledTexts:
+def _read(data: str, columns: str | None, known: Collection[str] | None = None) -> LabelledTexts:
     names = _names(columns)
     kind, _, spec = data.partition(":")
     if kind != "datasets":
-        return read_labelled(data, columns=names)
+        return read_labelled(data, columns=names, known=known)
     whole, _, query = spec.partition("?")
     name, _, split = whole.partition("#")
     options = dict(parse_qsl(query, keep_blank_values=True))
@@ -150,7 +158,9 @@ def _read(data: str, columns: str | None) -> LabelledTexts:
         f"load_labelled: a data set must be datasets:NAME#SPLIT?config=…; got {data}",
     )
     config = options.get("config")
-    return read_labelled_dataset(name, split=split or "train", config=config, columns=names)
+    return read_labelled_dataset(
+        name, split=split or "train", config=config, columns=names, known=known
+    )
 
 
 def _names(columns: str | None) -> tuple[str, str] | None:

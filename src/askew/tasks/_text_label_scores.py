@@ -8,8 +8,6 @@ from sklearn.metrics import average_precision_score, f1_score
 from askew.tasks._labels import best_threshold
 from askew.text import LabelledTexts
 
-_BINS = 15
-
 
 def target_matrix(texts: LabelledTexts, labels: list[str]) -> np.ndarray:
     """Return 0 or 1 for every text and label, [texts, labels]."""
@@ -74,27 +72,6 @@ def label_scores(
         "micro_f1": 100 * f1("micro"),
         "macro_f1": 100 * f1("macro"),
     }
-
-
-def calibration_error(probabilities: np.ndarray, right: np.ndarray) -> float:
-    r"""Compute the expected calibration error in 15 bins of equal width, 0 to 1.
-
-    .. math:: \sum_b \frac{n_b}{n}\,|\bar y_b - \bar p_b|
-
-    Args:
-        probabilities: Of any shape.
-        right: 0 or 1, of the same shape: whether what was predicted with this probability holds.
-
-    Returns:
-        The error.
-
-    References:
-        Obtaining Well Calibrated Probabilities Using Bayesian Binning, 2015, AAAI 29.
-    """
-    p, y = probabilities.ravel(), right.ravel()
-    bins = np.minimum((p * _BINS).astype(int), _BINS - 1)
-    gaps = np.bincount(bins, weights=y - p, minlength=_BINS)
-    return float(np.abs(gaps).sum() / len(p))
 
 
 def scores_by_label(

@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from askew._check import require
+from askew._check import in_words, require
 from askew.text._datasets import load_rows
 from askew.text._pair_rows import csv_rows, parsed_json
 from askew.text._readers import numbered_lines
@@ -51,7 +51,12 @@ class LabelledTexts(NamedTuple):
         return hashlib.sha256(rows).hexdigest()
 
 
-def read_labelled(path: str | Path, *, columns: tuple[str, str] | None = None) -> LabelledTexts:
+def read_labelled(
+    path: str | Path,
+    *,
+    columns: tuple[str, str] | None = None,
+    known: Collection[str] | None = None,
+) -> LabelledTexts:
     r"""Read texts with labels from a `.tsv`, `.csv` or `.jsonl`, also with a `.gz`.
 
     A line of a `.tsv` is text, tab, labels with commas between them. If its first line has the
@@ -64,13 +69,14 @@ def read_labelled(path: str | Path, *, columns: tuple[str, str] | None = None) -
         path: The file, whose name decides the format.
         columns: Names of the columns of text and labels in the first line, or their numbers, from
             1 on, if no line names them; in JSON the keys of an object.
+        known: The labels that there may be; by default any.
 
     Returns:
         The texts in the order of the file.
 
     Raises:
-        ValueError: If the file is missing, damaged, empty or not of this form, or a text is empty.
-            The message names the file and the line, counted from 1.
+        ValueError: If the file is missing, damaged, empty or not of this form, a text is empty, or
+            a label is not known. The message names the file and the line, counted from 1.
 
     Example:
         >>> import tempfile
@@ -83,7 +89,7 @@ def read_labelled(path: str | Path, *, columns: tuple[str, str] | None = None) -
     path = Path(path)
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix
     if suffix == ".jsonl":
-        return _collect(_json_rows(path, columns), path)
+        return _collect(_json_rows(path, columns), path, known)
     require(
         suffix in (".tsv", ".csv"),
         f"{_CALLER}: the name must end with .tsv, .csv or .jsonl, also with .gz; got {path}",
@@ -93,7 +99,7 @@ def read_labelled(path: str | Path, *, columns: tuple[str, str] | None = None) -
         rows = csv_rows(lines, path, caller=_CALLER)
     else:
         rows = ((number, line.split("\t")) for number, line in lines)
-    return _collect(_table_rows(rows, columns, path, needs_header=suffix == ".csv"), path)
+    return _collect(_table_rows(rows, columns, path, needs_header=suffix == ".csv"), path, known)
 
 
 def read_labelled_dataset(
@@ -102,6 +108,7 @@ def read_labelled_dataset(
     config: str | None = None,
     split: str = "train",
     columns: tuple[str, str] | None = None,
+    known: Collection[str] | None = None,
 ) -> LabelledTexts:
     """Read texts with labels through the datasets library.
 
@@ -110,12 +117,13 @@ def read_labelled_dataset(
         config: Name of the configuration, if the data set has several.
         split: Name of the split, if there are several.
         columns: The columns of text and labels; by default text, and labels or label.
+        known: The labels that there may be; by default any.
 
     Returns:
         The texts. Labels that the data set numbers have their names.
 
     Raises:
-        ValueError: If there is no such split or column, or a text is empty.
+        ValueError: If there is no such split or column, a text is empty, or a label is not known.
         ModuleNotFoundError: If datasets is not installed.
 
     Example:
@@ -125,7 +133,7 @@ def read_labelled_dataset(
     """
     _check_columns(columns)
     rows = load_rows(name, config, split, caller=_CALLER)
-    return _collect(_dataset_rows(rows, columns, name), name)
+    return _collect(_dataset_rows(rows, columns, name), name, known)
 
 
 def _dataset_rows(rows: Any, columns: tuple[str, str] | None, name: str) -> Iterator[Row]:
@@ -227,7 +235,9 @@ def _check_columns(columns: tuple[str, str] | None) -> None:
     )
 
 
-def _collect(rows: Iterable[Row], path: object) -> LabelledTexts:
+def _collect(
+    rows: Iterable[Row], path: object, known: Collection[str] | None = None
+) -> LabelledTexts:
     found = LabelledTexts([], [])
     for text, labels, place in rows:
         if not isinstance(text, str):
@@ -239,7 +249,17 @@ def _collect(rows: Iterable[Row], path: object) -> LabelledTexts:
             lambda place=place: f"{_CALLER}: a text must not be empty; got an empty one at {place}",
         )
         found.texts.append(_whole(text, place))
-        found.labels.append(_label_names(labels, place))
+        names = _label_names(labels, place)
+        for name in names if known is not None else ():
+            require(
+                name in (known or ()),
+                lambda name=name, place=place: (
+                    f"{_CALLER}: a label must be one that training knows, "
+                    f"{in_words(sorted(known or ()))}; got {name} at {place}. "
+                    "Leave it out, or train with a text that has it"
+                ),
+            )
+        found.labels.append(names)
     require(bool(found.texts), f"{_CALLER}: there must be texts; got none in {path}")
     return found
 
