@@ -66,7 +66,7 @@ def plot_schedule(rates: RatesTable, ax: "Axes | None" = None) -> "Axes":
 
 
 def plot_parts(parts: PartsTable, ax: "Axes | None" = None) -> "Axes":
-    """Draw the number of parameters of every part as a bar, with its rate and decay.
+    """Draw the number of parameters of every part as a bar, with its current rate and decay.
 
     Args:
         parts: What `askew.optim.describe` and `parts_table` return.
