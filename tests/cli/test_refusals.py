@@ -44,7 +44,7 @@ CASES = {
     "retrieval --data x.csv": "compare retrieval: there is no --data here",
     "mine.py:made --data x.tsv": "compare experiment: there is no --data here",
     "mine.py:made qa": "Got unexpected extra argument",
-    "chess": "task must be translation, qa, multilabel, imbalanced, retrieval or MODULE:NAME; got",
+    "chess": "task must be translation, qa, labels, multilabel, imbalanced, retrieval or MODULE:NAME; got",
     "--challenger": "Option '--challenger' requires an argument",
 }
 PROGRAM = """
@@ -80,7 +80,8 @@ def test_command_line_and_judge_know_no_application_by_name():
         for path in (SOURCE / package).rglob("*.py"):
             tree = ast.parse(path.read_text(encoding="utf-8"))
             words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
-            assert not words & set(APPLICATIONS), path
+            others = {"labels"} if path.name == "batches.py" else set()  # a key of transformers
+            assert not words & (set(APPLICATIONS) - others), path
 
 
 def test_the_rows_of_the_table_are_called_by_their_keys():

@@ -74,5 +74,7 @@ def _plain_line(number: int, labelled: "Labelled | None") -> str:
 
 
 def _json_line(number: int, labelled: "Labelled | None") -> str:
-    found = labelled._asdict() if labelled else {"labels": [], "probabilities": {}}
-    return to_json({"line": number, **found}, indent=None, ascii_only=True) + "\n"
+    from askew.models import Labelled
+
+    found = labelled or Labelled([], {})
+    return to_json({"line": number, **found._asdict()}, indent=None, ascii_only=True) + "\n"
