@@ -224,6 +224,7 @@ def test_an_earlier_export_is_replaced_and_nothing_else(tmp_path):
         ({"d_key": 8}, "d_key 8, d_value 16"),
         ({"learned_sinks": True}, "learned_sinks True"),
         ({"gate": "head"}, "gate 'head'"),
+        ({"d_latent": 6}, "d_latent 6"),
         ({"norm": "post"}, "norm 'post', final_norm True"),
     ],
 )

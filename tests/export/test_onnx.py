@@ -57,8 +57,13 @@ def batch(size, length, seed):
             encoder=replace(CONFIG.encoder, learned_sinks=True, gate="head"),
             decoder=replace(DECODER, learned_sinks=True, gate="element"),
         ),
+        replace(
+            CONFIG,
+            encoder=replace(CONFIG.encoder, d_latent=7),
+            decoder=replace(DECODER, d_latent=5, d_rotary=2, learned_sinks=True),
+        ),
     ],
-    ids=["different sides", "shared parts", "converted and cut", "sinks and gates"],
+    ids=["different sides", "shared parts", "converted and cut", "sinks and gates", "latents"],
 )
 def test_graphs_give_our_logits_and_our_greedy_output(tmp_path, config):
     model = saved(tmp_path, config)

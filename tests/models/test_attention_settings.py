@@ -22,8 +22,13 @@ SETTINGS = {
     "sinks": {"learned_sinks": True},
     "a gate for each head": {"gate": "head"},
     "a gate for each feature": {"gate": "element"},
+    "latent keys": {"d_latent": 7, "d_rotary": 2},
+    "all of it": {"d_latent": 6, "learned_sinks": True, "gate": "head"},
 }
 each_setting = pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
+
+BESIDE = [each for each in SETTINGS.values() if "d_latent" not in each]
+"""Settings that only add parameters to those of a plain stack."""
 
 
 def plain_config(setting):
@@ -46,7 +51,7 @@ def batch():
     return tokens, (tokens > 0).long()
 
 
-@each_setting
+@pytest.mark.parametrize("setting", BESIDE, ids=str)
 def test_it_changes_what_a_stack_computes(setting):
     torch.manual_seed(0)
     ours, plain = (AsymmetricEncoderDecoder(plain_config(each)) for each in (setting, {}))
@@ -144,6 +149,7 @@ def test_it_is_trained_and_what_it_learnt_is_translated(setting):
     [
         ("decoder.learned_sinks=true,false", (True, False)),
         ("decoder.gate=head,element", ("head", "element")),
+        ("decoder.d_latent=16,32", (16, 32)),
     ],
 )
 def test_a_search_for_translation_models_takes_it(searched, values):

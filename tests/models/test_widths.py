@@ -33,6 +33,11 @@ SHAPES = {
     "adapter": replace(PLAIN, adapter="shared"),
     "shared keys": replace(PLAIN, decoder=replace(DECODER, num_kv_heads=2, qk_norm=True)),
     "sinks": replace(PLAIN, decoder=replace(DECODER, learned_sinks=True, gate="head")),
+    "latent keys": replace(
+        PLAIN,
+        encoder=replace(ENCODER, d_latent=5),
+        decoder=replace(DECODER, d_latent=6, d_rotary=2, gate="element", d_key=12),
+    ),
     "gate": replace(PLAIN, decoder=replace(DECODER, gate="element", d_value=12)),
     "explicit keys": replace(PLAIN, decoder=replace(DECODER, num_kv_heads=4, d_key=8)),
     "as BART": replace(
@@ -152,7 +157,8 @@ def silence(linear, places, *, columns):
             linear.weight[:, places] = 0
         else:
             linear.weight[places] = 0
-            linear.bias[places] = 0
+            if linear.bias is not None:
+                linear.bias[places] = 0
 
 
 @each_shape

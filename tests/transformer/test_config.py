@@ -22,6 +22,11 @@ SIDE = {"d_model": 8, "num_layers": 2, "num_heads": 2, "d_ff": 16}
         ({"activation": "tanh"}, "activation must be relu, gelu or swish; got activation 'tanh'"),
         ({"d_value": 5}, "d_value must be a multiple of num_heads; got d_value 5, num_heads 2"),
         ({"gate": "row"}, "gate must be head, element or None; got gate 'row'"),
+        ({"d_latent": 0}, "d_latent must be positive; got d_latent 0"),
+        ({"d_rotary": 2}, ".* needs d_latent; got d_rotary 2, d_latent None"),
+        ({"d_rotary": 3, "d_latent": 4}, "d_rotary must be even, .*; got d_rotary 3, d_latent 4"),
+        ({"d_latent": 4, "num_kv_heads": 1}, ".* their own keys.* d_latent 4, num_kv_heads 1"),
+        ({"d_latent": 4, "qk_norm": True}, ".* not normalised; .*, qk_norm True"),
         ({"norm": "both"}, "norm must be pre or post; got norm 'both'"),
         ({"embedding_scale": 0.0}, "embedding_scale must be positive; got embedding_scale 0.0"),
         (

@@ -13,6 +13,7 @@ from askew.transformer import (
     ParameterCount,
     PositionConfig,
     StackConfig,
+    cache_bytes,
     parameter_count,
     stack_flops,
     stack_parameters,
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.unhooked  # counts are no tensors
 ENCODER = StackConfig(d_model=12, num_layers=3, num_heads=3, d_ff=17)
 DECODER = StackConfig(d_model=8, num_layers=2, num_heads=4, d_ff=13, num_kv_heads=2, d_key=20)
 GATED = replace(DECODER, gate="head")
+LATENT = replace(DECODER, num_kv_heads=None, d_latent=7, d_rotary=2, gate="head", d_value=12)
 CONFIG = EncoderDecoderConfig(source_vocab=31, target_vocab=37, encoder=ENCODER, decoder=DECODER)
 VARIANTS = [
     CONFIG,
@@ -37,6 +39,8 @@ VARIANTS = [
     replace(CONFIG, decoder=replace(DECODER, d_value=12), output_bias=True),
     replace(CONFIG, encoder=replace(ENCODER, learned_sinks=True), decoder=GATED),
     replace(CONFIG, encoder=replace(ENCODER, gate="element", d_value=6)),
+    replace(CONFIG, encoder=replace(ENCODER, d_latent=5, d_rotary=4), decoder=LATENT),
+    replace(CONFIG, encoder=replace(ENCODER, d_latent=3)),
     replace(
         CONFIG,
         encoder=replace(ENCODER, norm="post", final_norm=False, positions=PositionConfig(width=14)),
@@ -65,6 +69,14 @@ def test_frozen_numbers_do_not_count_and_shared_ones_count_once():
     assert count_parameters(model) == 8
 
 
+def width_of_pairs(side):
+    """Width of the queries and values of all heads, as the kernel sees them."""
+    both = (side.d_key or side.d_model) + (side.d_value or side.d_model)
+    if side.d_latent is None:
+        return both
+    return min(both, 2 * side.d_latent * side.num_heads) + side.d_rotary * side.num_heads
+
+
 @pytest.mark.parametrize("config", VARIANTS)
 @pytest.mark.parametrize(("source_length", "target_length"), [(2, 3), (7, 5), (4, 11)])
 def test_operations_equal_a_count_of_all_matrix_products(config, source_length, target_length):
@@ -83,12 +95,10 @@ def test_operations_equal_a_count_of_all_matrix_products(config, source_length, 
         if "attention" not in str(operator)
     )
     s, t, encoder, decoder = source_length, target_length, config.encoder, config.decoder
-    seen = [(encoder, s * s, encoder.num_layers)]
-    seen += [(decoder, t * t, decoder.num_layers), (decoder, t * s, decoder.num_layers)]
-    kernel = sum(
-        2 * pairs * ((side.d_key or side.d_model) + (side.d_value or side.d_model)) * layers
-        for side, pairs, layers in seen
-    )
+    kernel = 2 * s * s * width_of_pairs(encoder) * encoder.num_layers
+    kernel += 2 * t * t * width_of_pairs(decoder) * decoder.num_layers
+    across = replace(decoder, d_latent=None, d_rotary=0)
+    kernel += 2 * t * s * width_of_pairs(across) * decoder.num_layers
     assert training_flops(config, source_length=s, target_length=t) == 3 * (linear + kernel)
 
 
@@ -96,6 +106,7 @@ def test_operations_equal_a_count_of_all_matrix_products(config, source_length, 
 def test_operations_of_a_training_step_equal_what_is_counted_as_it_runs(config):
     """Keys as wide as values and no sinks: else a kernel does more."""
     sides, plain = ("encoder", "decoder"), {"d_key": None, "d_value": None, "learned_sinks": False}
+    plain["d_rotary"] = 0
     equal_widths = {side: replace(getattr(config, side), **plain) for side in sides}
     config = replace(config, **equal_widths)
     model = AsymmetricEncoderDecoder(config).train()
@@ -119,3 +130,14 @@ def test_a_stack_alone_is_counted_as_built(config):
 def test_the_operations_of_a_stack_are_those_that_run():
     stack = Encoder(ENCODER)
     assert stack_flops(ENCODER, 7) == count_flops(lambda: stack(torch.ones(1, 7, 12)))
+
+
+@pytest.mark.parametrize("decoder", [DECODER, LATENT, replace(DECODER, num_kv_heads=None)])
+def test_bytes_of_the_cache_are_those_of_its_tensors(decoder):
+    model = AsymmetricEncoderDecoder(replace(CONFIG, decoder=decoder)).eval()
+    caches, memory = model.new_caches(), torch.zeros(2, 5, 12)
+    model.decode(torch.ones(2, 7, dtype=torch.long), memory, caches=caches)
+    kept = [tensor for each in caches for tensor in vars(each.self_attention).values()]
+    numbers = sum(tensor.numel() for tensor in kept if isinstance(tensor, torch.Tensor))
+    assert cache_bytes(decoder) * 2 * 7 == 4 * numbers
+    assert cache_bytes(decoder, itemsize=2) * 2 * 7 == 2 * numbers

@@ -3,6 +3,7 @@
 from askew.attention._attend import AttentionOutput, attend, explain_route
 from askew.attention._cache import KeyValueCache
 from askew.attention._causal import CausalAsymmetricAttention
+from askew.attention._latent import LatentAttention
 from askew.attention._layers import AsymmetricAttention
 from askew.attention._masks import (
     band_mask,
@@ -21,6 +22,7 @@ __all__ = [
     "AttentionOutput",
     "CausalAsymmetricAttention",
     "KeyValueCache",
+    "LatentAttention",
     "RelativeBias",
     "RotaryPositions",
     "attend",

@@ -57,9 +57,9 @@ def export_ctranslate2(
 
     Raises:
         ValueError: If the model has what CTranslate2 cannot compute (normalised queries and
-            keys, keys and values of different width, learned sinks, gates, a final norm after norms
-            that stand after blocks), a layer does not apply its weights as they are, the
-            quantization is unknown, or `out` holds something else.
+            keys, keys and values of different width or of a latent, learned sinks, gates, a final
+            norm after norms that stand after blocks), a layer does not apply its weights as they
+            are, the quantization is unknown, or `out` holds something else.
         ModuleNotFoundError: If ctranslate2 is not installed.
 
     Example:
@@ -110,6 +110,11 @@ def _check_side(name: str, side: StackConfig) -> None:
         not side.learned_sinks and side.gate is None,
         "export_ctranslate2: CTranslate2 has no logits beside those of keys, and no gates; "
         f"got {name} learned_sinks {side.learned_sinks}, gate {side.gate!r}",
+    )
+    require(
+        side.d_latent is None,
+        "export_ctranslate2: CTranslate2 makes keys and values of the stream, not of a latent; "
+        f"got {name} d_latent {side.d_latent}",
     )
     require(
         side.norm == "pre" or not side.final_norm,
@@ -238,6 +243,7 @@ def _write_linear(written, maps: Sequence[_Map]) -> None:
 
 def _write_self(written, layer: EncoderLayer | DecoderLayer) -> None:
     attention = layer.attention
+    assert isinstance(attention, AsymmetricAttention)  # one of latents was refused
     _write_head_width(written, attention)
     _write_norm(written.layer_norm, layer.attention_norm)
     maps = [_map(attention.query), *(_repeat_heads(m, attention) for m in _keys_values(attention))]

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from askew._check import require
-from askew.attention import AsymmetricAttention
+from askew.attention import AsymmetricAttention, LatentAttention
 from askew.inspection._effective import effective_weight, input_width
 
 _CROSS = ("cross", "encdec", "encoder_attn", "question_attention", "context_attention")
@@ -50,9 +50,9 @@ def query_key_maps(model: nn.Module) -> list[QueryKeyMap]:
     It knows this library's attention, `torch.nn.MultiheadAttention`, and the families of
     transformers that are built like BERT, GPT-2, T5, Llama, BART, DistilBERT, ModernBERT, Phi-3
     and GPT-NeoX. Consecutive query heads share a key head. A bridge between queries and keys of
-    unequal width is multiplied into the queries. What a model does between the projections and
-    their product is left out: biases, normalisation, and rotation by positions (which changes
-    nothing where query and key have the same position).
+    unequal width is multiplied into the queries, a map to a latent into the keys. What a model does
+    between the projections and their product is left out: biases, normalisation, and rotation by
+    positions (which changes nothing where query and key have the same position).
 
     A matrix is the one that the layer applies, with its adapters and parametrizations. Layers that
     keep no such matrix (adapters, quantized and offloaded layers) are called to find it.
@@ -74,7 +74,7 @@ def query_key_maps(model: nn.Module) -> list[QueryKeyMap]:
     maps, unknown = [], []
     for name, module in model.named_modules():
         base = getattr(module, "base_layer", None)
-        if isinstance(base, nn.MultiheadAttention | AsymmetricAttention):
+        if isinstance(base, nn.MultiheadAttention | AsymmetricAttention | LatentAttention):
             unknown.append(f"{name} ({type(module).__name__} around a {type(base).__name__})")
         weights = _head_weights(name, module)
         if weights is not None:
@@ -114,6 +114,8 @@ def _head_weights(path: str, module: nn.Module) -> tuple[Tensor, Tensor, int] | 
             return None
         query = query.unflatten(0, (module.num_heads, -1))
         return _grouped(query if bridge is None else bridge @ query, key, module.head_key)
+    if isinstance(module, LatentAttention):
+        return _latent_weights(path, module)
     rows = _projections(path, module)
     if rows is None:
         return None
@@ -125,6 +127,16 @@ def _head_weights(path: str, module: nn.Module) -> tuple[Tensor, Tensor, int] | 
     if rows[0].shape[0] != width * (heads or rows[0].shape[0] // width):
         return None  # the matrix holds more than queries
     return _grouped(rows[0].unflatten(0, (-1, width)), rows[1], width)
+
+
+def _latent_weights(path: str, module: LatentAttention) -> tuple[Tensor, Tensor, int] | None:
+    """Multiply the map to the latent into the keys; the rotated part is one for all heads."""
+    query, key, latent = (_rows(path, module, name) for name in ("query", "key", "latent"))
+    if query is None or key is None or latent is None:
+        return None
+    query, key = (rows.unflatten(0, (module.num_heads, -1)) for rows in (query, key))
+    latent, rotated = latent.split([module.d_latent, module.d_rotary])
+    return query, torch.cat([key @ latent, rotated.expand(module.num_heads, -1, -1)], 1), 1
 
 
 def _grouped(query: Tensor, key: Tensor, width: int) -> tuple[Tensor, Tensor, int]:

@@ -8,8 +8,10 @@ from functools import partial
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from askew.attention import AsymmetricAttention, AttentionOutput
+from askew.attention import AsymmetricAttention, AttentionOutput, LatentAttention
 from askew.inspection._maps import query_key_maps
+
+_OURS = (AsymmetricAttention, LatentAttention)
 
 
 @contextmanager
@@ -46,7 +48,7 @@ def record_attention(
     hooks = []
     for attention in query_key_maps(model):
         module = model.get_submodule(attention.name)
-        if isinstance(module, AsymmetricAttention | nn.MultiheadAttention):
+        if isinstance(module, (*_OURS, nn.MultiheadAttention)):
             hooks.append(module.register_forward_pre_hook(_request_weights, with_kwargs=True))
         keep = partial(_keep, attention.name, len(attention.query), seen, unread)
         hooks.append(module.register_forward_hook(keep))
@@ -67,7 +69,7 @@ def record_attention(
 
 
 def _request_weights(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-    if isinstance(module, AsymmetricAttention):
+    if isinstance(module, _OURS):
         return args, {**kwargs, "return_weights": True}
     # Positions of torch's layer: query, key, value, key_padding_mask, need_weights, attn_mask,
     # average_attn_weights, is_causal.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from askew._check import require
-from askew.attention import AsymmetricAttention
+from askew.attention import AsymmetricAttention, LatentAttention
 from askew.transformer import FeedForward
 
 Batch = Mapping[str, Tensor]
@@ -111,7 +111,7 @@ def _hooks(model: PreTrainedModel, recorder: _Recorder) -> Iterator[None]:
         if isinstance(module, FeedForward):
             hook = _units(recorder, name, side)
             handles.append(module.contract.register_forward_pre_hook(hook))
-        elif isinstance(module, AsymmetricAttention):
+        elif isinstance(module, AsymmetricAttention | LatentAttention):
             hook = _heads(recorder, name, side, module.num_heads)
             handles.append(module.output.register_forward_pre_hook(hook))
         elif isinstance(module, nn.LayerNorm):

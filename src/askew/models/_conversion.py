@@ -290,6 +290,8 @@ def _own_shapes(stack: StackConfig) -> list[str]:
             "every head must have its own keys, not normalised; got num_kv_heads "
             f"{stack.num_kv_heads}, qk_norm {stack.qk_norm}"
         )
+    if stack.d_latent is not None:
+        found.append(f"keys must be made of the stream; got d_latent {stack.d_latent}")
     if stack.learned_sinks or stack.gate is not None:
         found.append(
             "a query must look at its keys alone, without a gate; got learned_sinks "

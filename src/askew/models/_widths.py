@@ -294,7 +294,11 @@ class _Cut:
             if rest in ("log_temperature", "sinks"):
                 return _take(weight, 0, heads)
             read = self.memory if block == "cross_attention" else channels
-            rows, columns = self._projection(side, rest.split(".")[0], heads, channels, read)
+            kind = rest.split(".")[0]
+            rows, columns = self._projection(side, kind, heads, channels, read)
+            latent = getattr(self.plain, side).d_latent
+            if latent is not None and block == "attention":
+                rows, columns = self._of_latent(side, kind, heads, (rows, columns))
         weight = _take(weight, 0, rows)
         return weight if weight.dim() == 1 else _take(weight, 1, columns)
 
@@ -336,6 +340,20 @@ class _Cut:
         if kind == "gate":
             return (heads if stack.gate == "head" else features), channels
         return (features if self._groups(side) is None else None), read
+
+    def _of_latent(
+        self, side: str, kind: str, heads: Tensor | None, usual: tuple[Tensor | None, Tensor | None]
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Return the same where keys and values read a latent, which stays as it is."""
+        if kind == "latent":
+            return None, self.channels[side]
+        if kind in ("key", "value"):
+            return usual[0], None
+        if kind != "query" or heads is None:
+            return usual
+        stack = getattr(self.plain, side)
+        each = (stack.d_key or stack.d_model) // stack.num_heads + stack.d_rotary
+        return (heads[:, None] * each + torch.arange(each)).flatten(), usual[1]
 
 
 def _side(name: str) -> str:

@@ -3,6 +3,7 @@
 from askew.transformer._config import EncoderDecoderConfig, PositionConfig, StackConfig
 from askew.transformer._cost import (
     ParameterCount,
+    cache_bytes,
     parameter_count,
     stack_flops,
     stack_parameters,
@@ -32,6 +33,7 @@ __all__ = [
     "StackConfig",
     "TokenEncoder",
     "Trace",
+    "cache_bytes",
     "parameter_count",
     "stack_flops",
     "stack_parameters",

@@ -85,6 +85,9 @@ class StackConfig:
             nothing.
         gate: Multiply the outputs of self-attention by sigmoid gates computed from the stream:
             "head", a gate for each head; "element", one for each of its features; None, no gate.
+        d_latent: Width of the latent from which self-attention makes its keys and values, and
+            which alone is cached; None, keys and values of the stream itself.
+        d_rotary: Width of the rotated part of queries and keys beside a latent, even; 0 = none.
 
     Raises:
         ValueError: If the model has no layer or no width, or heads of unequal width.
@@ -113,6 +116,8 @@ class StackConfig:
     positions: PositionConfig | None = field(default=None, metadata=ADDED)
     learned_sinks: bool = field(default=False, metadata=ADDED)
     gate: Literal["head", "element"] | None = field(default=None, metadata=ADDED)
+    d_latent: int | None = field(default=None, metadata=ADDED)
+    d_rotary: int = field(default=0, metadata=ADDED)
 
     def __repr__(self) -> str:
         return short_repr(self)
@@ -153,7 +158,25 @@ class StackConfig:
             self.gate in (None, "head", "element"),
             f"StackConfig: gate must be head, element or None; got gate {self.gate!r}",
         )
+        self._check_latent()
         self._check_positions()
+
+    def _check_latent(self) -> None:
+        latent, rotary = self.d_latent, self.d_rotary
+        require(
+            latent is None or latent > 0,
+            f"StackConfig: d_latent must be positive; got d_latent {latent}",
+        )
+        require(
+            rotary == 0 or (rotary > 0 and rotary % 2 == 0 and latent is not None),
+            "StackConfig: d_rotary must be even, at least 0, and needs d_latent; "
+            f"got d_rotary {rotary}, d_latent {latent}",
+        )
+        require(
+            latent is None or (not self.qk_norm and self.num_kv_heads in (None, self.num_heads)),
+            "StackConfig: heads that read a latent must each have their own keys, not normalised; "
+            f"got d_latent {latent}, num_kv_heads {self.num_kv_heads}, qk_norm {self.qk_norm}",
+        )
 
     def _check_positions(self) -> None:
         scale, positions = self.embedding_scale, self.positions

@@ -127,6 +127,33 @@ def stack_flops(config: StackConfig, length: float) -> float:
     return config.num_layers * (layer + _feed_forward_flops(config, length))
 
 
+def cache_bytes(config: StackConfig, *, itemsize: int = 4) -> int:
+    """Count the bytes that a decoder's self-attention keeps for every target token.
+
+    Keys and values of the source, which do not grow with the target, are not counted.
+
+    Args:
+        config: The decoder.
+        itemsize: Bytes of a number: 4 of float32, 2 of bfloat16.
+
+    Returns:
+        Bytes of all layers.
+
+    Example:
+        >>> plain = StackConfig(d_model=64, num_layers=2, num_heads=4, d_ff=128)
+        >>> latent = StackConfig(
+        ...     d_model=64, num_layers=2, num_heads=4, d_ff=128, d_latent=16, d_rotary=8
+        ... )
+        >>> cache_bytes(plain), cache_bytes(latent)
+        (1024, 192)
+    """
+    widths = _attention_widths(config)
+    kept = widths.key + widths.value
+    if config.d_latent is not None:
+        kept = config.d_latent + config.d_rotary
+    return config.num_layers * kept * itemsize
+
+
 def _tables(config: EncoderDecoderConfig) -> int:
     """Count the parameters of tables, of the maps from a shared one, and of their norms."""
     source, target = config.encoder.d_model, config.decoder.d_model
@@ -172,7 +199,13 @@ def _attention_widths(config: StackConfig) -> _Widths:
 def _self_attention(config: StackConfig) -> int:
     sinks = config.num_heads if config.learned_sinks else 0
     gates = _gate_width(config) * (config.d_model + 1)
-    return _attention(config, config.d_model) + sinks + gates
+    maps = _attention(config, config.d_model)
+    if config.d_latent is not None:
+        widths = _attention_widths(config)
+        read = widths.query + config.num_heads * config.d_rotary + config.d_latent + config.d_rotary
+        maps = read * (config.d_model + 1) + config.d_latent * (widths.key + widths.value)
+        maps += config.d_model * (widths.output + 1)
+    return maps + sinks + gates
 
 
 def _gate_width(config: StackConfig) -> int:
@@ -199,7 +232,14 @@ def _norms(config: StackConfig, count: int) -> int:
 
 def _self_attention_flops(config: StackConfig, length: float) -> float:
     gates = 2 * length * config.d_model * _gate_width(config)
-    return _attention_flops(config, config.d_model, length, length) + gates
+    if config.d_latent is None:
+        return _attention_flops(config, config.d_model, length, length) + gates
+    widths, heads, latent = _attention_widths(config), config.num_heads, config.d_latent
+    rotary = heads * config.d_rotary
+    maps = config.d_model * (widths.query + rotary + latent + config.d_rotary + widths.output)
+    both = widths.key + widths.value
+    pairs = length * (min(both, 2 * heads * latent) + rotary)  # absorbed, if that takes less
+    return 2 * length * (maps + latent * both + pairs) + gates
 
 
 def _attention_flops(config: StackConfig, d_source: int, queries: float, keys: float) -> float:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from askew.attention import AsymmetricAttention, KeyValueCache
+from askew.attention import AsymmetricAttention, KeyValueCache, LatentAttention
 from askew.transformer._config import StackConfig
 
 _ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "swish": F.silu}
@@ -92,7 +92,7 @@ class FeedForward(nn.Module):
 
 
 def _attend(
-    layer: AsymmetricAttention,
+    layer: AsymmetricAttention | LatentAttention,
     x: Tensor,
     source: Tensor | None,
     key_mask: Tensor | None,
@@ -101,13 +101,27 @@ def _attend(
 ) -> Tensor:
     """Call a layer of attention; it computes its weights only for a list to put them into."""
     wanted = weights is not None
-    attended = layer(x, source, key_mask=key_mask, cache=cache, return_weights=wanted)
+    streams = (x,) if source is None else (x, source)
+    attended = layer(*streams, key_mask=key_mask, cache=cache, return_weights=wanted)
     if wanted:
         weights.append(attended.weights)
     return attended.output
 
 
-def _self_attention(config: StackConfig, *, causal: bool) -> AsymmetricAttention:
+def _self_attention(config: StackConfig, *, causal: bool) -> AsymmetricAttention | LatentAttention:
+    if config.d_latent is not None:
+        return LatentAttention(
+            config.d_model,
+            d_latent=config.d_latent,
+            d_rotary=config.d_rotary,
+            d_key=config.d_key,
+            d_value=config.d_value,
+            num_heads=config.num_heads,
+            causal=causal,
+            dropout=config.attention_dropout,
+            learned_sinks=config.learned_sinks,
+            gate=config.gate,
+        )
     return AsymmetricAttention(
         config.d_model,
         d_query=config.d_key,
