@@ -289,7 +289,8 @@ class _Run:
                 on_kept=self.progress,
                 on_record=self.on_record,
             )
-            student.to(reader.model.device)  # it may have learnt on an accelerator
+            # It may have learnt on an accelerator.
+            student.to(reader.model.device)  # pyrefly: ignore[bad-argument-type]  its stub is wrong
             scores["student"] = self._scores(student, test, text.test, "scoring the student")
         self.stage("timing")
         return shrunk._replace(
