@@ -44,7 +44,9 @@ CASES = {
     "retrieval --data x.csv": "compare retrieval: there is no --data here",
     "mine.py:made --data x.tsv": "compare experiment: there is no --data here",
     "mine.py:made qa": "Got unexpected extra argument",
-    "chess": "task must be translation, qa, labels, multilabel, imbalanced, retrieval or MODULE:NAME; got",
+    "chess": (
+        "task must be translation, qa, labels, multilabel, imbalanced, retrieval or MODULE:NAME; got"
+    ),
     "--challenger": "Option '--challenger' requires an argument",
 }
 PROGRAM = """
