@@ -99,7 +99,7 @@ def test_packaged_data(task, plain, tmp_path, in_process):
             ["imbalanced", "--match", "flops"],
             "there is no --match here; it is an option of tr",
         ),
-        (["multilable"], "task must be translation, qa, multilabel"),
+        (["multilable"], "task must be translation, qa, labels, multilabel"),
     ],
 )
 def test_refuses_in_one_line(tmp_path, monkeypatch, arguments, message):

