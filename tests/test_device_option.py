@@ -147,6 +147,7 @@ def test_several_processes_do_not_share_a_numbered_gpu():
     assert "compare: --processes must go without a device of one machine" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_comparison_records_its_device_and_resumes_with_another(tmp_path, device):
     call = ["compare", "imbalanced", "--seeds", 1, "--steps", 3, "--jobs", 1, "--quiet"]
     call += ["--out", tmp_path / "run"]

@@ -91,6 +91,7 @@ def test_a_comparison_ends_with_a_verdict(data, tmp_path, in_process):
     assert results["verdicts"][0]["verdict"] in ("pays", "does not pay", "cannot tell")
 
 
+@pytest.mark.slow
 def test_a_search_tries_losses_and_rates(data, tmp_path, in_process):
     result = run(
         "find", "labels", "--data", data, "--steps", 8, "--candidates", 12, "--seeds", 5,

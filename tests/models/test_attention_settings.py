@@ -143,6 +143,7 @@ def test_it_is_trained_and_what_it_learnt_is_translated(setting):
     assert [row[1 : row.index(2) + 1] for row in written.tolist()] == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.unhooked
 @pytest.mark.parametrize(
     ("searched", "values"),
