@@ -79,7 +79,10 @@ class Table:
 
         def nearest(values: dict) -> Offer:
             distance = [
-                sum(abs(np.log2(values[n] / self.values[k][n])) for n in drawn) for k in left
+                sum(
+                    abs(np.log2(values[n] / own)) for n, own in self.values[k].items() if n in drawn
+                )
+                for k in left
             ]
             return Offer(dict(self.values[left[int(np.argmin(distance))]]), 0)
 
