@@ -60,6 +60,7 @@ DATA = Path("../shared/data")
 SEEDS, DRAWS, BATCH = 10, 6, 64
 RATE = Range(low=3e-4, high=1e-2, log=True)
 Loss = Callable[..., Tensor]
+Build = Callable[[], nn.Module]
 
 
 @dataclass(frozen=True)
@@ -106,14 +107,14 @@ class Fit:
 
 def experiment(
     name: str,
-    build: Callable[[], nn.Module],
+    build: Build | Mapping[str, Build],
     data: Mapping[str, tuple[Tensor, Tensor]],
     losses: Mapping[str, Loss],
     score: Score,
     steps: int,
     correct: Mapping[str, Any] | None = None,
 ) -> Experiment:
-    """Make an experiment whose arms differ in their loss and in what corrects them."""
+    """Make an experiment whose arms differ in their loss, their model or what corrects them."""
     lower = score.metric.better == "lower"
 
     def cost(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -125,7 +126,7 @@ def experiment(
     }
     return Experiment(
         name=name,
-        models=dict.fromkeys(losses, build),
+        models=build if isinstance(build, Mapping) else dict.fromkeys(losses, build),
         train_data=data["train"],
         valid_data=data["valid"],
         test_data=data["test"],
@@ -207,16 +208,9 @@ def tail() -> Experiment:
         "adjusted-after": F.cross_entropy,
         "cross-entropy": F.cross_entropy,
     }
-    made = experiment(
-        "tail", Digits, data, losses, ACCURACY, 600, {"adjusted-after": subtract_prior}
-    )
-    models = {**made.models, "ldam": partial(Digits, cosine=True)}
-    return Experiment(**{**vars_of(made), "models": models})
-
-
-def vars_of(made: Experiment) -> dict[str, Any]:
-    names = ("name", "train_data", "valid_data", "test_data", "scores", "fit", "steps", "search")
-    return {name: getattr(made, name) for name in names}
+    models = {**dict.fromkeys(losses, Digits), "ldam": partial(Digits, cosine=True)}
+    corrections = {"adjusted-after": subtract_prior}
+    return experiment("tail", models, data, losses, ACCURACY, 600, corrections)
 
 
 class Progression(nn.Module):

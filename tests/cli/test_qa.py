@@ -113,6 +113,7 @@ def test_the_better_reader_answers_unless_told_otherwise(model, documents, tmp_p
     ]
     assert "the sentence most like the question answered better than this model" in done.stderr
     assert "--reader model asks the model" in done.stderr
+    assert "encod" not in done.stderr  # for sentences no document is encoded
     asked = run("answer", model, *words, "--reader", "model")
     assert json.loads(asked.stdout)["reader"] == "model"
     assert not asked.stderr

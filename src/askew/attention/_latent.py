@@ -11,6 +11,7 @@ from askew._plain import is_plain
 from askew.attention._attend import AttentionOutput, attend
 from askew.attention._cache import KeyValueCache
 from askew.attention._gate import Gate, join_heads, make_gate
+from askew.attention._layer_settings import check_dropout, check_widths
 from askew.attention._rotary import RotaryPositions
 
 _NAME = "LatentAttention"
@@ -91,7 +92,9 @@ class LatentAttention(nn.Module):
         super().__init__()
         d_key = d_model if d_key is None else d_key
         d_value = d_model if d_value is None else d_value
-        _check_settings(num_heads, d_key, d_value, d_latent, d_rotary, dropout)
+        check_widths(_NAME, num_heads, {"d_key": d_key, "d_value": d_value})
+        check_dropout(_NAME, dropout)
+        _check_latent(d_latent, d_rotary)
         self.num_heads = num_heads
         self.d_latent, self.d_rotary = d_latent, d_rotary
         self.head_key, self.head_value = d_key // num_heads, d_value // num_heads
@@ -240,18 +243,9 @@ class LatentAttention(nn.Module):
         )
 
 
-def _check_settings(
-    num_heads: int, d_key: int, d_value: int, d_latent: int, d_rotary: int, dropout: float
-) -> None:
-    for name, width in (("d_key", d_key), ("d_value", d_value)):
-        require(
-            num_heads > 0 and width > 0 and width % num_heads == 0,
-            f"{_NAME}: {name} must be a positive multiple of num_heads; "
-            f"got {name} {width}, num_heads {num_heads}",
-        )
+def _check_latent(d_latent: int, d_rotary: int) -> None:
     require(d_latent > 0, f"{_NAME}: d_latent must be positive; got d_latent {d_latent}")
     require(
         d_rotary >= 0 and d_rotary % 2 == 0,
         f"{_NAME}: d_rotary must be even and at least 0; got d_rotary {d_rotary}",
     )
-    require(0.0 <= dropout < 1.0, f"{_NAME}: dropout must be in [0, 1); got dropout {dropout}")

@@ -13,29 +13,31 @@ Position = Literal["relative", "alibi", "rotary"] | RelativeBias | ALiBi | Rotar
 """How a layer knows the positions of its keys."""
 
 
-def check_widths(num_heads: int, num_kv_heads: int, widths: Mapping[str, int]) -> None:
+def check_widths(layer: str, num_heads: int, widths: Mapping[str, int]) -> None:
     """Refuse widths of all heads together that heads do not divide."""
     for name, width in widths.items():
         require(
             num_heads > 0 and width > 0 and width % num_heads == 0,
-            f"AsymmetricAttention: {name} must be a positive multiple of num_heads; "
+            f"{layer}: {name} must be a positive multiple of num_heads; "
             f"got {name} {width}, num_heads {num_heads}",
         )
+
+
+def check_dropout(layer: str, dropout: float) -> None:
+    """Refuse a share that is out of range."""
+    require(0.0 <= dropout < 1.0, f"{layer}: dropout must be in [0, 1); got dropout {dropout}")
+
+
+def check_settings(
+    num_heads: int, num_kv_heads: int, causal: bool, window: tuple[int, int] | None, num_sinks: int
+) -> None:
+    """Refuse key heads, a window and sinks that are out of range."""
     require(
         num_kv_heads > 0 and num_heads % num_kv_heads == 0,
         "AsymmetricAttention: num_kv_heads must divide num_heads; "
         f"got num_kv_heads {num_kv_heads}, num_heads {num_heads}",
     )
 
-
-def check_settings(
-    causal: bool, window: tuple[int, int] | None, num_sinks: int, dropout: float
-) -> None:
-    """Refuse a window, sinks and a dropout that are out of range."""
-    require(
-        0.0 <= dropout < 1.0,
-        f"AsymmetricAttention: dropout must be in [0, 1); got dropout {dropout}",
-    )
     before, after = window or (0, 0)
     require(
         before >= 0 and after >= 0 and not (causal and after),

@@ -14,7 +14,13 @@ from askew.attention._attend import AttentionOutput, attend
 from askew.attention._cache import KeyValueCache
 from askew.attention._from_torch import copy_torch_weights, settings_of_torch
 from askew.attention._gate import Gate, join_heads, make_gate
-from askew.attention._layer_settings import Position, check_settings, check_widths, make_position
+from askew.attention._layer_settings import (
+    Position,
+    check_dropout,
+    check_settings,
+    check_widths,
+    make_position,
+)
 from askew.attention._relative import ALiBi, RelativeBias, spread_offsets, window_offsets
 from askew.attention._rotary import RotaryPositions
 
@@ -113,8 +119,9 @@ class AsymmetricAttention(nn.Module):
         self.qk_norm = qk_norm
         self.dropout = dropout
         widths = {"d_query": d_query, "d_key": d_key, "d_value": d_value}
-        check_widths(num_heads, self.num_kv_heads, widths)
-        check_settings(causal, window, num_sinks, dropout)
+        check_widths("AsymmetricAttention", num_heads, widths)
+        check_dropout("AsymmetricAttention", dropout)
+        check_settings(num_heads, self.num_kv_heads, causal, window, num_sinks)
 
         self.head_query, self.head_key = d_query // num_heads, d_key // num_heads
         kv_share = self.num_kv_heads / num_heads

@@ -1,9 +1,10 @@
 """The command `askew answer`: answers from the user's documents."""
 
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +25,8 @@ from askew.cli._streams import show
 if TYPE_CHECKING:
     from askew.models import Answer, ContextIndex, QuestionAnswerer
     from askew.text import Context
+
+    Find = Callable[[str], list[Answer]]
 
 
 def answer_command(
@@ -77,25 +80,64 @@ def answer_command(
         reader, why = choose_reader(folder, reader)
         if why is not None:
             print_notes([f"{why}, so sentences answer; --reader model asks the model"])
-        answerer, contexts = open_answerer(
-            folder, given, index, half=half, threads=threads, quiet=quiet
+        settings = {"half": half, "threads": threads, "quiet": quiet}
+        find, contexts = (
+            _by_sentences(folder, given, index, top_k, **settings)
+            if reader is Reader.SENTENCE
+            else _by_model(folder, given, index, top_k, shortlist or None, **settings)
         )
-        sentences = search_words(contexts) if reader is Reader.SENTENCE else None
-
-    def find(text: str) -> "list[Answer]":
-        if sentences is not None:
-            check_question("answer", text)
-            return sentence_answers(sentences, text, top=top_k)
-        return answerer.answer(text, contexts, top_k=top_k, shortlist=shortlist or None)
 
     def present(text: str, answers: "list[Answer]") -> None:
         if as_json:
-            show(_as_json(text, answers, contexts.contexts, reader))
+            show(_as_json(text, answers, contexts, reader))
             sys.stdout.flush()
         else:
             _show(answers, contexts)
 
     answer_each("answer", question, find=find, present=present, quiet=quiet)
+
+
+def _by_model(
+    folder: Path,
+    given: Documents,
+    index: Path | None,
+    top: int,
+    shortlist: int | None,
+    **settings: Any,
+) -> "tuple[Find, list[Context]]":
+    """Return what asks the model, and the documents."""
+    answerer, encoded = open_answerer(folder, given, index, **settings)
+
+    def find(text: str) -> "list[Answer]":
+        return answerer.answer(text, encoded, top_k=top, shortlist=shortlist)
+
+    return find, encoded.contexts
+
+
+def _by_sentences(
+    folder: Path, given: Documents, index: Path | None, top: int, **settings: Any
+) -> "tuple[Find, list[Context]]":
+    """Return what finds sentences, and the documents, which are encoded for an index alone."""
+    from askew.text import PassageSearch
+
+    if index is None:
+        _load(folder, settings["threads"])  # a folder that holds no model is refused all the same
+        search = PassageSearch(list(dict.fromkeys(given.contexts)))
+    else:
+        search = search_words(open_answerer(folder, given, index, **settings)[1])
+
+    def find(text: str) -> "list[Answer]":
+        check_question("answer", text)
+        return sentence_answers(search, text, top=top)
+
+    return find, search.contexts
+
+
+def _load(folder: Path, threads: int) -> "QuestionAnswerer":
+    from askew.models import QuestionAnswerer
+
+    set_up_torch(threads)
+    return QuestionAnswerer.from_pretrained(folder)
 
 
 def open_answerer(
@@ -108,13 +150,10 @@ def open_answerer(
     quiet: bool,
 ) -> "tuple[QuestionAnswerer, ContextIndex]":
     """Load a model, and encode documents or bring their index into step."""
-    from askew.models import QuestionAnswerer
-
     is_written = index is not None and bool(given.contexts)
     if is_written:
         check_writable(index, option="--index")
-    set_up_torch(threads)
-    answerer = QuestionAnswerer.from_pretrained(folder)
+    answerer = _load(folder, threads)
     with one_writer(index, caller="answer") if is_written else nullcontext():
         stored = _stored_index(folder, index)
         return answerer, _encoded(answerer, stored, given, index, half=half, quiet=quiet)
@@ -177,15 +216,15 @@ def _as_json(
     return to_json({"question": question, "reader": str(reader), "answers": rows}, indent=None)
 
 
-def _show(answers: "list[Answer]", index: "ContextIndex") -> None:
+def _show(answers: "list[Answer]", contexts: "list[Context]") -> None:
     from rich.console import Console
     from rich.text import Text
 
     console = Console()
     for answer in answers:
-        text = index.contexts[answer.context].text
+        text = contexts[answer.context].text
         first, last = max(0, answer.start - 80), min(len(text), answer.end + 80)
-        where = line_or_page(index.contexts[answer.context], answer.start)
+        where = line_or_page(contexts[answer.context], answer.start)
         place = f"{flat(answer.title)}:{where}:{answer.start}-{answer.end}"
         line = Text(f"{answer.score:7.2f}  {place}  ")
         line.append("…" if first else "")

@@ -6,19 +6,18 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from askew._check import require
 from askew.models._asked_outputs import asked_for, new_trace
 from askew.models._checkpointed_layers import CheckpointedEncoderLayer
 from askew.models._encoders import PretrainedEncoder
+from askew.models._encoding_model import EncodingModel
 from askew.models._label_configuration import AsymmetricLabelConfig
-from askew.models._missing_weights import draw_missing_weights
 from askew.transformer import TokenEncoder
 
 
-class AsymmetricLabelModel(PreTrainedModel):
+class AsymmetricLabelModel(EncodingModel):
     """An encoder, the mean of its states over the tokens of a text, and a linear layer.
 
     Args:
@@ -33,9 +32,7 @@ class AsymmetricLabelModel(PreTrainedModel):
     config_class = AsymmetricLabelConfig
     base_model_prefix = "labels"
     main_input_name = "input_ids"
-    accepts_loss_kwargs = False
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
+    _table_of = ("encoder", "pretrained")
 
     def __init__(self, config: AsymmetricLabelConfig) -> None:
         super().__init__(config)
@@ -51,33 +48,6 @@ class AsymmetricLabelModel(PreTrainedModel):
         if config._attn_implementation == "eager":
             self.set_attn_implementation("eager")  # of encoders of transformers too
         self.post_init()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        draw_missing_weights(self, module)
-
-    def init_weights(self) -> None:
-        """Keep the weights, which every layer has drawn when it was built."""
-
-    def get_input_embeddings(self) -> nn.Module:
-        """Return the table of tokens.
-
-        Returns:
-            The embedding.
-        """
-        if isinstance(self.encoder, PretrainedEncoder):
-            return self.encoder.encoder.get_input_embeddings()
-        return self.encoder.embedding
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replace the table of tokens.
-
-        Args:
-            value: The new table.
-        """
-        if isinstance(self.encoder, PretrainedEncoder):
-            self.encoder.encoder.set_input_embeddings(value)
-        else:
-            self.encoder.register_module("embedding", value)
 
     def forward(
         self,

@@ -7,15 +7,14 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers.modeling_outputs import ModelOutput
 
 from askew._check import require
 from askew.models._asked_outputs import asked_for, new_trace
 from askew.models._checkpointed_layers import CheckpointedEncoderLayer
 from askew.models._encoders import PretrainedEncoder
+from askew.models._encoding_model import EncodingModel
 from askew.models._label_losses import position_loss
-from askew.models._missing_weights import draw_missing_weights
 from askew.models._qa_configuration import AsymmetricQAConfig
 from askew.transformer import Reader, SpanScores, StackConfig, TokenEncoder, Trace
 
@@ -78,7 +77,7 @@ class QAOutput(ModelOutput):
     question_attentions: tuple[Tensor, ...] | None = None
 
 
-class AsymmetricQAModel(PreTrainedModel):
+class AsymmetricQAModel(EncodingModel):
     """A small encoder of questions, a large one of contexts, and a reader of both.
 
     Nothing about a question reaches the encoder of contexts, so its states are computed once
@@ -103,9 +102,7 @@ class AsymmetricQAModel(PreTrainedModel):
     config_class = AsymmetricQAConfig
     base_model_prefix = "qa"
     main_input_name = "question_ids"
-    accepts_loss_kwargs = False
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
+    _table_of = ("context_encoder", "context_pretrained")
 
     def __init__(self, config: AsymmetricQAConfig) -> None:
         super().__init__(config)
@@ -123,58 +120,6 @@ class AsymmetricQAModel(PreTrainedModel):
         if config._attn_implementation == "eager":
             self.set_attn_implementation("eager")  # of encoders of transformers too
         self.post_init()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        draw_missing_weights(self, module)
-
-    def init_weights(self) -> None:
-        """Keep the weights, which every layer has drawn when it was built."""
-
-    def get_input_embeddings(self) -> nn.Module:
-        """Return the table of tokens of contexts.
-
-        Returns:
-            The embedding.
-        """
-        encoder = self.context_encoder
-        if isinstance(encoder, PretrainedEncoder):
-            return encoder.encoder.get_input_embeddings()
-        return encoder.embedding
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replace the table of tokens of contexts.
-
-        Args:
-            value: The new table.
-        """
-        encoder = self.context_encoder
-        if isinstance(encoder, PretrainedEncoder):
-            encoder.encoder.set_input_embeddings(value)
-        else:
-            encoder.register_module("embedding", value)
-
-    def resize_token_embeddings(
-        self,
-        new_num_tokens: int | None = None,
-        pad_to_multiple_of: int | None = None,
-        mean_resizing: bool = True,
-    ) -> nn.Embedding:
-        """Change the number of tokens of contexts.
-
-        Args:
-            new_num_tokens: Rows of the new table; None keeps their number.
-            pad_to_multiple_of: Rounds the number up.
-            mean_resizing: Draw new rows like the old ones.
-
-        Returns:
-            The table.
-        """
-        table = super().resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
-        encoder, number = self.context_encoder, {"vocab_size": table.num_embeddings}
-        if isinstance(encoder, PretrainedEncoder):
-            encoder.encoder.config.vocab_size = table.num_embeddings
-            self.config.context_pretrained = (self.config.context_pretrained or {}) | number
-        return table
 
     def encode_questions(
         self,

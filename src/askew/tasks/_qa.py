@@ -11,7 +11,6 @@ import torch
 from tokenizers import Tokenizer
 
 from askew._check import require
-from askew._config import to_dict
 from askew._files import file_sha256, write_text
 from askew.metrics import CorpusScore
 from askew.models import (
@@ -96,8 +95,6 @@ class QATask(TextTask[AsymmetricQAModel]):
 
     def describe(self) -> Mapping[str, object]:
         """Return sizes, vocabularies, training numbers and a fingerprint of all text."""
-        training = to_dict(self.training)
-        del training["steps"], training["schedule_steps"]  # the budget has them
         return {
             "name": self.source_name,
             "train": len(self.text.train.questions),
@@ -108,7 +105,7 @@ class QATask(TextTask[AsymmetricQAModel]):
             "language": self.language,
             "pretrained": [None if p is None else str(p) for p in self.pretrained],
             **({"pretrained_sha256": self._pretrained_sha256} if any(self.pretrained) else {}),
-            "training": training,
+            "training": self.training_numbers(),
         }
 
     @cached_property

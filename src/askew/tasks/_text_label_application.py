@@ -149,8 +149,7 @@ def make_model(
     task: "TextLabelTask", options: LabelTextTraining
 ) -> "tuple[LabelModelConfig, Mapping[str, object]]":
     """Make the config of the one model that is trained, and what its loss changes."""
-    config, training = _arm_values(task, options, options.loss)
-    return config, training
+    return _arm_values(task, options, options.loss)
 
 
 def make_arms(

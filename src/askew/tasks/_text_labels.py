@@ -12,7 +12,6 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from askew._check import require
-from askew._config import to_dict
 from askew._files import file_sha256, write_text
 from askew.metrics import CorpusScore
 from askew.models import (
@@ -81,8 +80,6 @@ class TextLabelTask(TextTask[AsymmetricLabelModel]):
 
     def describe(self) -> Mapping[str, object]:
         """Return sizes, labels, training numbers and a fingerprint of all texts."""
-        training = to_dict(self.training)
-        del training["steps"], training["schedule_steps"]  # the budget has them
         folder = self.pretrained
         return {
             "name": self.source_name,
@@ -93,13 +90,13 @@ class TextLabelTask(TextTask[AsymmetricLabelModel]):
             "fingerprint": [split.fingerprint for split in self.text],
             "pretrained": None if folder is None else str(folder),
             **({} if folder is None else {"pretrained_sha256": self._pretrained_sha256}),
-            "training": training,
+            "training": self.training_numbers(),
         }
 
     @cached_property
     def _pretrained_sha256(self) -> list[str]:
         assert self.pretrained is not None
-        return [file_sha256(self.pretrained / f"{n}") for n in ("config.json", "model.safetensors")]
+        return [file_sha256(self.pretrained / n) for n in ("config.json", "model.safetensors")]
 
     def signatures(self) -> Mapping[str, str]:
         """Return the rules of thresholds and of averages."""
@@ -160,13 +157,16 @@ class TextLabelTask(TextTask[AsymmetricLabelModel]):
             "labels: remove_positives goes with texts that have several labels; "
             f"got remove_positives {config.remove_positives}",
         )
-        tokens = sum(map(len, self._train_tokens(128)))
+        tokens = sum(self._train_lengths(LabelModelConfig(vocab=1).max_tokens))
         epoch = max(1, tokens // (config.batch_tokens * config.accumulate))
         return config.loss.build(learnt, epoch_steps=epoch, exclusive=exclusive)
 
-    def _train_tokens(self, longest: int) -> list[list[int]]:
-        encoded = self.tokenizer.encode_batch(self.text.train.texts)
-        return [tokens.ids[:longest] for tokens in encoded]
+    @cached_property
+    def _whole_lengths(self) -> list[int]:
+        return [len(tokens.ids) for tokens in self.tokenizer.encode_batch(self.text.train.texts)]
+
+    def _train_lengths(self, longest: int) -> list[int]:
+        return [min(length, longest) for length in self._whole_lengths]
 
     def _targets(self, texts: LabelledTexts) -> Tensor:
         return torch.from_numpy(target_matrix(texts, self.labels)).float()
@@ -242,8 +242,8 @@ class TextLabelTask(TextTask[AsymmetricLabelModel]):
     def flops_per_step(self, config: LabelModelConfig) -> float:
         """Count the floating-point operations of a step on a full batch of mean length."""
         model = AsymmetricLabelModel(self._wrapped(config))
-        tokens = self._train_tokens(config.max_tokens)
-        length = max(1, round(sum(map(len, tokens)) / len(tokens)))
+        lengths = self._train_lengths(config.max_tokens)
+        length = max(1, round(sum(lengths) / len(lengths)))
         x = torch.ones(1, length, dtype=torch.long)
         texts = self.training.batch_tokens * self.training.accumulate / length
         return texts * count_flops(lambda: model(x, return_dict=True).logits.sum().backward())

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 from transformers import PreTrainedModel
 
-from askew._config import load_config
+from askew._config import load_config, to_dict
 from askew.metrics import CorpusScore
 from askew.tradeoffs import Evaluation, OnRecord, Progress, Records, Task
 from askew.training import train_model
@@ -68,6 +68,12 @@ class TextTask(Task[Model]):
         )
         self.finish(model, config)
         return records
+
+    def training_numbers(self) -> dict[str, object]:
+        """Return the numbers of training that two runs must share; the budget has the others."""
+        numbers = to_dict(self.training)
+        del numbers["steps"], numbers["schedule_steps"]
+        return numbers
 
     def finish(self, model: Model, config: Any) -> None:
         """Complete a trained model, such as by thresholds; by default it is complete."""

@@ -87,8 +87,6 @@ class TranslationTask(TextTask[AsymmetricTranslationModel]):
 
     def describe(self) -> Mapping[str, object]:
         """Return sizes, vocabulary, training numbers and a fingerprint of all text."""
-        training = to_dict(self.training)
-        del training["steps"], training["schedule_steps"]  # the budget has them
         return {
             "name": self.source_name,
             "train": len(self.text.train.sources),
@@ -96,7 +94,7 @@ class TranslationTask(TextTask[AsymmetricTranslationModel]):
             "test": len(self.text.test.sources),
             "vocabulary": list(self.vocabularies()),
             "fingerprint": fingerprint(self.text),
-            "training": training,
+            "training": self.training_numbers(),
             **({} if self.teacher is None else {"teacher": to_dict(self.teacher)}),
             **({"protect": True} if self.protects else {}),
             **({} if self.serve is None else {"serve": self.serve}),
