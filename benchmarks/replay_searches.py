@@ -7,8 +7,8 @@ replay shuffles the seeds: the rungs read one each, the confirmation the other f
 
 - "random": some shapes of each family are trained fully, as many as the steps of "halving" pay for;
 - "halving": all shapes begin, and a third is promoted twice, as `askew find` does;
-- "halving, some" and "proposed, some": the same with 12 shapes of each family, all drawn at random,
-  or the last six proposed by what the first six reached.
+- "halving, some" and "proposed, some": the same with 8 shapes of each family, all drawn at random,
+  or the last four proposed by what the first four reached.
 
 Regret is the loss of the chosen shape against the best of its family, in mean test chrF over all
 seeds. "Pays" compares the finalists with the best symmetric shape of the search. A "pays" is false
@@ -34,7 +34,7 @@ from askew.tradeoffs._running.proposals import Offer, propose
 from askew.tradeoffs._running.search_plan import promoted_count, search_trainings
 
 RUNGS = (2, 5, 11)  # places of the points 120, 240 and 480 steps
-ETA, FINALISTS, SOME = 3, 2, 12
+ETA, FINALISTS, SOME = 3, 2, 8
 MARGIN = 1.0  # of equivalence, chrF
 TABLE = Path(__file__).parent / "results" / "shapes.json"
 
