@@ -4,6 +4,7 @@ Those with the fixture `device` run on the CPU and, where there is one, on a CUD
 `pytest -m gpu` selects the latter. All others train on the CPU.
 """
 
+import gc
 import os
 import random
 import shutil
@@ -63,3 +64,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for mark, reason in missing.items():
             if reason and item.get_closest_marker(mark):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_collection_finish() -> None:
+    """Keep modules and tests out of later searches for garbage, which every training makes."""
+    gc.collect()
+    gc.freeze()
