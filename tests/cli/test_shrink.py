@@ -74,6 +74,7 @@ def test_it_cuts_widths_and_teaches(model, tmp_path):
     assert stored["training"]["freeze_encoder"] is True
 
 
+@pytest.mark.slow
 def test_training_stops_by_a_margin_and_a_resumed_folder_keeps_its_own(model, tmp_path):
     arguments = (model, "--decoder-layers", 1, "--data", tmp_path / "pairs.tsv", "--steps", 4)
     arguments = (*arguments, "--set", "training.warmup_steps=1", "--out", tmp_path / "out")
@@ -99,6 +100,7 @@ def test_training_stops_by_a_margin_and_a_resumed_folder_keeps_its_own(model, tm
     assert training() == plain
 
 
+@pytest.mark.slow
 def test_a_limit_of_latency_chooses_the_layers(model, tmp_path):
     arguments = (model, "--data", tmp_path / "pairs.tsv", "--steps", 0, "--out", tmp_path / "out")
     refused = run(*arguments, "--at-most", "latency_ms=0.001")

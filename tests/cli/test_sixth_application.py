@@ -30,6 +30,7 @@ def data(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_it_is_compared_tuned_and_reported(data, tmp_path, in_process):
     out = tmp_path / "out"
     result = run(

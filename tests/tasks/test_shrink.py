@@ -95,6 +95,7 @@ def test_a_killed_run_ends_as_another(model, tmp_path):
     assert all(torch.equal(weight, other[name]) for name, weight in one.items())
 
 
+@pytest.mark.slow
 def test_a_killed_run_under_a_limit_keeps_the_layers_that_were_chosen(model, tmp_path, monkeypatch):
     shrinking = Shrinking(training=TRAINING, latency_ms=1e6)
     chosen = Limited(LayerTable(1.0, 9.0, [Layer("decoder", 0, 2.0, 3.0)]), CUT, 6.0)

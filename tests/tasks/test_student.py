@@ -58,6 +58,7 @@ def test_copied_students_are_the_cut_model_and_fresh_ones_are_not(options, tmp_p
     assert any(not torch.equal(states[1][name], weight) for name, weight in states[2].items())
 
 
+@pytest.mark.slow
 def test_students_are_compared(options, tmp_path, monkeypatch):
     monkeypatch.setattr(trials, "ProcessPoolExecutor", InProcess)
     chosen = options(set_=["training.warmup_steps=1"])

@@ -136,6 +136,7 @@ def test_a_limit_of_latency_brings_cuts_of_a_knapsack(options, monkeypatch):
         TRANSLATION.search_setup(options(), {"latency_ms": 0.001})
 
 
+@pytest.mark.slow
 def test_a_search_tries_every_cut_once_and_what_it_found_is_taken(options, quick, tmp_path):
     call = ["find", "translation", "--from", tmp_path / "model", "--data", tmp_path / "pairs.tsv"]
     call += [*WORDS, "--set", "training.warmup_steps=1", "--out", tmp_path / "out", "--json"]

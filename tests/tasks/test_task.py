@@ -241,6 +241,7 @@ def test_refuses_a_vocabulary_and_a_batch_that_are_too_small():
         translation_task("colours", TEXT, vocab_size=280, training=training)
 
 
+@pytest.mark.slow
 def test_what_saves_a_search_time_leaves_the_model_as_it_is(tmp_path):
     made, weights, evaluations = task(), [], []
     for place, rungs in enumerate(((120,), (40, 120))):

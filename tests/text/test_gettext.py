@@ -345,6 +345,7 @@ def test_every_kind_has_its_name():
         placeholder_kind("plain")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="the documentation's catalogues are not here")
 def test_reads_all_of_a_large_documentation(tmp_path):
     import tarfile

@@ -424,6 +424,7 @@ class Shelved(Planted):
         return model
 
 
+@pytest.mark.slow
 def test_a_bound_of_what_a_task_adds_holds(notes, tmp_path):
     found = search(tmp_path / "out", Shelved(), at_most={"shelf": 50.0})
     assert {c["costs"]["shelf"] for c in found.candidates} == {10.0, 20.0, 30.0, 40.0, 50.0}

@@ -112,6 +112,7 @@ def test_a_planted_asymmetry_is_found_and_confirmed(tmp_path, request, device):
     assert task.evaluate(model).metrics["error"] < 1e-3
 
 
+@pytest.mark.slow
 def test_symmetry_is_an_answer(tmp_path, in_process):
     found = search(tmp_path / "out", experiment(ranks=(5, 5)))
     assert "none was confirmed on 5 fresh seeds" in found.sentence

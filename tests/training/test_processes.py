@@ -105,6 +105,7 @@ def test_without_room_on_the_disk_the_last_good_checkpoint_stays(tmp_path):
     check_equal(out, expected)
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns_from_the_same_global_batches(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     config = {**STILL, "average_decay": 0.0}
@@ -120,6 +121,7 @@ def test_two_processes_learn_what_one_learns_from_the_same_global_batches(tmp_pa
             torch.testing.assert_close(weights[name], weight, rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_two_processes_refuse_batches_that_cannot_be_shared(tmp_path):
     done = run(tmp_path, {**STILL, "accumulate": 3}, processes=2)
     assert done.returncode != 0

@@ -42,6 +42,7 @@ def test_the_number_that_matters_stands_out(count):
     assert sum(found["shares"].values()) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_where_nothing_matters_the_noise_says_so():
     def luck(values, generator):
         return generator.normal()
