@@ -1,5 +1,6 @@
 """Run outside the tree, where only the wheel and what it always needs are installed."""
 
+import re
 import subprocess
 import sys
 from importlib.metadata import files, version
@@ -21,6 +22,8 @@ EXPECTED = Path("files.txt").read_text().splitlines()  # every file of the packa
 
 assert "site-packages" in askew.__file__, askew.__file__
 assert version("askew") == askew.__version__
+commit = Path(askew.__file__).with_name("_commit.txt").read_text()
+assert re.fullmatch(r"[0-9a-f]{7,40}(-dirty)?\n", commit), commit
 shipped = {path.as_posix() for path in files("askew") or ()}
 assert len(EXPECTED) > 100
 assert not set(EXPECTED) - shipped, sorted(set(EXPECTED) - shipped)

@@ -14,7 +14,16 @@ FILES = sorted(ROOT.rglob("*.py"))
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 TIERS = [
     {"_check", "_plain", "_settings_module"},
-    {"_budget", "_devices", "_encoding", "_files", "_key_mask", "_reduction", "_threads"},
+    {
+        "_budget",
+        "_commit",
+        "_devices",
+        "_encoding",
+        "_files",
+        "_key_mask",
+        "_reduction",
+        "_threads",
+    },
     {"_folders"},
     {"_config", "attention", "losses", "metrics", "optim", "regularizers", "text"},
     {"inspection", "transformer"},

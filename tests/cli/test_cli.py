@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from askew._commit import commit
 from askew.cli import app
 
 NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -27,9 +28,10 @@ def command(*arguments):
     return [sys.executable, "-m", "askew", *map(str, arguments)]
 
 
-def test_the_version_is_told():
+def test_version_and_commit_are_told():
     result = run("--version")
-    assert (result.exit_code, result.stdout) == (0, f"askew {metadata.version('askew')}\n")
+    built = f" ({commit()})" if commit() else ""
+    assert (result.exit_code, result.stdout) == (0, f"askew {metadata.version('askew')}{built}\n")
 
 
 @pytest.fixture

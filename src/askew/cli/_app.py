@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from askew._commit import commit
 from askew.cli._answer import answer_command
 from askew.cli._compare import make_compare_app
 from askew.cli._doctor import doctor_command
@@ -94,7 +95,8 @@ def make_app(applications: Mapping[str, Application]) -> typer.Typer:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        show(f"askew {metadata.version('askew')}")
+        built = commit()
+        show(f"askew {metadata.version('askew')}" + (f" ({built})" if built else ""))
         raise typer.Exit
 
 
@@ -103,7 +105,10 @@ def _top(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", help="Show the version and exit.", callback=_show_version, is_eager=True
+            "--version",
+            help="Show version and commit, and exit.",
+            callback=_show_version,
+            is_eager=True,
         ),
     ] = False,
 ) -> None: ...
