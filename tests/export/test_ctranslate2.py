@@ -225,6 +225,7 @@ def test_an_earlier_export_is_replaced_and_nothing_else(tmp_path):
         ({"learned_sinks": True}, "learned_sinks True"),
         ({"gate": "head"}, "gate 'head'"),
         ({"d_latent": 6}, "d_latent 6"),
+        ({"kv_shared_every": 2}, "kv_shared_every 2"),
         ({"norm": "post"}, "norm 'post', final_norm True"),
     ],
 )

@@ -62,8 +62,20 @@ def batch(size, length, seed):
             encoder=replace(CONFIG.encoder, d_latent=7),
             decoder=replace(DECODER, d_latent=5, d_rotary=2, learned_sinks=True),
         ),
+        replace(
+            CONFIG,
+            encoder=replace(CONFIG.encoder, kv_shared_every=3),
+            decoder=replace(DECODER, kv_shared_every=2, num_kv_heads=2, learned_sinks=True),
+        ),
     ],
-    ids=["different sides", "shared parts", "converted and cut", "sinks and gates", "latents"],
+    ids=[
+        "different sides",
+        "shared parts",
+        "converted and cut",
+        "sinks and gates",
+        "latents",
+        "keys of others",
+    ],
 )
 def test_graphs_give_our_logits_and_our_greedy_output(tmp_path, config):
     model = saved(tmp_path, config)

@@ -23,11 +23,18 @@ SETTINGS = {
     "a gate for each head": {"gate": "head"},
     "a gate for each feature": {"gate": "element"},
     "latent keys": {"d_latent": 7, "d_rotary": 2},
+    "shared keys": {"kv_shared_every": 2},
+    "shared keys with sinks and gates": {
+        "kv_shared_every": 2,
+        "learned_sinks": True,
+        "gate": "element",
+        "qk_norm": True,
+    },
     "all of it": {"d_latent": 6, "learned_sinks": True, "gate": "head"},
 }
 each_setting = pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
 
-BESIDE = [each for each in SETTINGS.values() if "d_latent" not in each]
+BESIDE = [each for each in SETTINGS.values() if not {"d_latent", "kv_shared_every"} & each.keys()]
 """Settings that only add parameters to those of a plain stack."""
 
 
@@ -105,8 +112,9 @@ def test_saved_and_loaded_is_the_same_model(setting, tmp_path):
 
 @each_setting
 def test_a_stack_without_it_is_stored_and_named_as_before(setting):
-    assert not setting.keys() & to_dict(DECODER).keys()
-    assert not any(name in repr(DECODER) for name in setting)
+    added = setting.keys() - {"qk_norm"}
+    assert not added & to_dict(DECODER).keys()
+    assert not any(name in repr(DECODER) for name in added)
     stack = replace(DECODER, **setting)
     assert setting.items() <= to_dict(stack).items()
     assert all(f"{name}={value!r}" in repr(stack) for name, value in setting.items())
@@ -151,6 +159,7 @@ def test_it_is_trained_and_what_it_learnt_is_translated(setting):
         ("decoder.learned_sinks=true,false", (True, False)),
         ("decoder.gate=head,element", ("head", "element")),
         ("decoder.d_latent=16,32", (16, 32)),
+        ("decoder.kv_shared_every=1,2", (1, 2)),
     ],
 )
 def test_a_search_for_translation_models_takes_it(searched, values):

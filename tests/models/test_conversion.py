@@ -233,6 +233,7 @@ T2T = {"positions": PositionConfig(kind="tensor2tensor", offset=1)}
         (lambda: ours(({"num_kv_heads": 1}, {})), "encoder: every head .* num_kv_heads 1"),
         (lambda: ours(({}, {"learned_sinks": True})), "decoder: a query .* learned_sinks True"),
         (lambda: ours(({}, {"d_latent": 6})), "decoder: keys must be made .* d_latent 6"),
+        (lambda: ours(({}, {"kv_shared_every": 2})), "decoder: every layer .* kv_shared_every 2"),
         (lambda: ours(({"gate": "head"}, {})), "encoder: a query .*, gate 'head'"),
         (lambda: ours(({"embedding_scale": 3.0},) * 2), "embedding_scale must be 1 or the root"),
         (lambda: ours(({"positions": PositionConfig(width=18)},) * 2), "width of positions 18"),

@@ -8,7 +8,15 @@ import torch
 from families import NAMES, inputs_of, small_model
 from transformers import BertConfig, BertModel
 
-from askew.models import Removal, choose_layers, kept_layers, shrink
+from askew.models import (
+    AsymmetricTranslationConfig,
+    AsymmetricTranslationModel,
+    Removal,
+    choose_layers,
+    kept_layers,
+    shrink,
+)
+from askew.transformer import EncoderDecoderConfig, StackConfig
 
 TARGET = {"decoder_input_ids": torch.tensor([[2, 5, 6]])}
 GREEDY = {"max_new_tokens": 6, "do_sample": False}
@@ -230,3 +238,25 @@ def test_experts_that_would_stand_elsewhere_are_refused():
     model = small_model("SwitchTransformers")  # experts in the layers 1 and 3
     with pytest.raises(ValueError, match=r"leave no place for .*block\.0.*Keep others"):
         shrink(model, decoder_layers=2, keep=[1, 2])
+
+
+def small_sharing_model():
+    side = StackConfig(d_model=8, num_layers=6, num_heads=2, d_ff=12, kv_shared_every=2)
+    plain = EncoderDecoderConfig(source_vocab=30, target_vocab=30, encoder=side, decoder=side)
+    return AsymmetricTranslationModel(AsymmetricTranslationConfig.from_plain(plain)).eval()
+
+
+@torch.no_grad()
+def test_layers_that_share_keys_are_kept_in_groups_from_the_first_on():
+    model, tokens = small_sharing_model(), torch.tensor([[5, 7, 9, 2]])
+    student = shrink(model, keep={"decoder": [2, 3, 4]})
+    assert student.generate(tokens, **GREEDY).shape[0] == 1
+    weights = model.model.decoder.layers
+    for place, layer in enumerate(student.model.decoder.layers):
+        for name, weight in layer.state_dict().items():
+            assert torch.equal(weight, weights[place + 2].state_dict()[name])
+    for side, kept in (("encoder", [1]), ("decoder", [0, 2, 3]), ("decoder", [0, 1, 3])):
+        with pytest.raises(
+            ValueError, match=rf"{side} layers that share keys must .*got layers \["
+        ):
+            shrink(model, keep={side: kept})

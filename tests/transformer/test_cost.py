@@ -26,6 +26,7 @@ ENCODER = StackConfig(d_model=12, num_layers=3, num_heads=3, d_ff=17)
 DECODER = StackConfig(d_model=8, num_layers=2, num_heads=4, d_ff=13, num_kv_heads=2, d_key=20)
 GATED = replace(DECODER, gate="head")
 LATENT = replace(DECODER, num_kv_heads=None, d_latent=7, d_rotary=2, gate="head", d_value=12)
+SHARED = replace(DECODER, num_layers=5, kv_shared_every=3)
 CONFIG = EncoderDecoderConfig(source_vocab=31, target_vocab=37, encoder=ENCODER, decoder=DECODER)
 VARIANTS = [
     CONFIG,
@@ -41,6 +42,7 @@ VARIANTS = [
     replace(CONFIG, encoder=replace(ENCODER, gate="element", d_value=6)),
     replace(CONFIG, encoder=replace(ENCODER, d_latent=5, d_rotary=4), decoder=LATENT),
     replace(CONFIG, encoder=replace(ENCODER, d_latent=3)),
+    replace(CONFIG, encoder=replace(ENCODER, kv_shared_every=2), decoder=SHARED),
     replace(
         CONFIG,
         encoder=replace(ENCODER, norm="post", final_norm=False, positions=PositionConfig(width=14)),
@@ -121,7 +123,7 @@ def test_recurrent_layers_are_counted():
     assert torch.backends.mkldnn.enabled, "what was switched off is on again"
 
 
-@pytest.mark.parametrize("config", [ENCODER, DECODER, replace(ENCODER, qk_norm=True)])
+@pytest.mark.parametrize("config", [ENCODER, SHARED, replace(ENCODER, qk_norm=True)])
 def test_a_stack_alone_is_counted_as_built(config):
     assert stack_parameters(config) == count_parameters(Encoder(config))
 
@@ -132,7 +134,7 @@ def test_the_operations_of_a_stack_are_those_that_run():
     assert stack_flops(ENCODER, 7) == count_flops(lambda: stack(torch.ones(1, 7, 12)))
 
 
-@pytest.mark.parametrize("decoder", [DECODER, LATENT, replace(DECODER, num_kv_heads=None)])
+@pytest.mark.parametrize("decoder", [DECODER, LATENT, SHARED, replace(DECODER, num_kv_heads=None)])
 def test_bytes_of_the_cache_are_those_of_its_tensors(decoder):
     model = AsymmetricEncoderDecoder(replace(CONFIG, decoder=decoder)).eval()
     caches, memory = model.new_caches(), torch.zeros(2, 5, 12)

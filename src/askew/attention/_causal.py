@@ -28,6 +28,7 @@ class CausalAsymmetricAttention(AsymmetricAttention):
         dropout: Share of attention weights dropped in training, in [0, 1).
         learned_sinks: Learn a logit per head, as in `AsymmetricAttention`.
         gate: "head", "element" or None, as there.
+        own_keys: Have maps of keys and values, as there.
         device: Where the parameters are made.
         dtype: Type of the parameters.
 
@@ -56,6 +57,7 @@ class CausalAsymmetricAttention(AsymmetricAttention):
         dropout: float = 0.0,
         learned_sinks: bool = False,
         gate: Gate | None = None,
+        own_keys: bool = True,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -79,6 +81,7 @@ class CausalAsymmetricAttention(AsymmetricAttention):
             dropout=dropout,
             learned_sinks=learned_sinks,
             gate=gate,
+            own_keys=own_keys,
             device=device,
             dtype=dtype,
         )

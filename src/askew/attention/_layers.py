@@ -67,6 +67,8 @@ class AsymmetricAttention(nn.Module):
             `sinks` of `attend`. They are no tokens, unlike the `num_sinks` first keys.
         gate: Multiply the heads' outputs by :math:`\sigma(W_g x + b_g)` before they are projected:
             "head", a number for each head; "element", one for each of its features. None = no gate.
+        own_keys: Have maps of keys and values. A layer without them reads the `keys_values` of
+            another one, which each call of it then needs.
         device: Where the parameters are made.
         dtype: Type of the parameters.
 
@@ -83,6 +85,8 @@ class AsymmetricAttention(nn.Module):
         Attention Is All You Need, 2017, arXiv:1706.03762, section 3.2.
         Query-Key Normalization for Transformers, 2020, arXiv:2010.04245.
         Gated Attention for Large Language Models, 2025, arXiv:2505.06708 (`gate`).
+        Reducing Transformer Key-Value Cache Size with Cross-Layer Attention, 2024,
+        arXiv:2405.12981 (`own_keys`).
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class AsymmetricAttention(nn.Module):
         d_output: int | None = None,
         learned_sinks: bool = False,
         gate: Gate | None = None,
+        own_keys: bool = True,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -124,12 +129,15 @@ class AsymmetricAttention(nn.Module):
         check_settings(num_heads, self.num_kv_heads, causal, window, num_sinks)
 
         self.head_query, self.head_key = d_query // num_heads, d_key // num_heads
+        self.head_value = d_value // num_heads
         kv_share = self.num_kv_heads / num_heads
         d_source = d_model if d_source is None else d_source
         place = {"device": device, "dtype": dtype}
         self.query = nn.Linear(d_model, d_query, **place)
-        self.key = nn.Linear(d_source, round(d_key * kv_share), **place)
-        self.value = nn.Linear(d_source, round(d_value * kv_share), **place)
+        self.key = self.value = None
+        if own_keys:
+            self.key = nn.Linear(d_source, round(d_key * kv_share), **place)
+            self.value = nn.Linear(d_source, round(d_value * kv_share), **place)
         self.output = nn.Linear(d_value, d_model if d_output is None else d_output, **place)
         bridged = self.head_query != self.head_key
         self.bridge = (
@@ -194,6 +202,7 @@ class AsymmetricAttention(nn.Module):
         attn_mask: Bool[Tensor, "..."] | None = None,
         key_mask: Bool[Tensor, "batch keys"] | None = None,
         cache: KeyValueCache | None = None,
+        keys_values: tuple[Tensor, Tensor] | None = None,
         return_weights: bool = False,
     ) -> AttentionOutput:
         """Attend from every position of `x` to `source`, or to `x` itself.
@@ -205,14 +214,17 @@ class AsymmetricAttention(nn.Module):
             key_mask: True = a real key; with a cache, of all positions so far.
             cache: Self-attention appends to it; `new_cache` makes one that fits. Cross-attention
                 fills it once and then reads it without looking at `source` again.
+            keys_values: What the method `keys_values` has returned, of this layer or of another
+                with the same settings, to be read in place of a `source`. The cache is then the one
+                that it has appended to; this call does not change it.
             return_weights: Also return the attention weights.
 
         Returns:
             Output [batch, queries, d_output] and weights [batch, heads, queries, keys] or None.
 
         Raises:
-            ValueError: If `causal`, a window or positions are set and a `source` is given, or
-                shapes do not fit.
+            ValueError: If `causal`, a window or positions are set and a `source` is given, a layer
+                without keys of its own is given none, or shapes do not fit.
             TypeError: If a mask is not boolean.
         """
         needs_self = self.causal or self.window is not None or self.position is not None
@@ -221,11 +233,14 @@ class AsymmetricAttention(nn.Module):
             "AsymmetricAttention: attention that is causal, has a window or positions reads its "
             "own stream; got a source",
         )
-        start = 0 if cache is None or source is not None else cache.length
-        q = self._queries(x, start)
-        k, v = self._keys_values(x, source, cache, start)
+        if keys_values is None:
+            keys_values = self.keys_values(x, source, cache=cache)
+        else:
+            self._check_keys(keys_values, source)
+        k, v = keys_values
+        growing = cache is not None and source is None
+        q = self._queries(x, cache.length - x.shape[1] if growing else 0)
         if key_mask is not None:
-            growing = cache is not None and source is None
             positions = cache.length if growing else k.shape[2]
             check_key_mask("AsymmetricAttention", "key_mask", key_mask, x.shape[0], positions)
             if growing:
@@ -250,6 +265,51 @@ class AsymmetricAttention(nn.Module):
             return_weights=return_weights,
         )
         return AttentionOutput(self.output(join_heads(output, self.gate, x)), weights)
+
+    def keys_values(
+        self,
+        x: Float[Tensor, "batch keys d_model"],
+        source: Float[Tensor, "batch keys d_source"] | None = None,
+        *,
+        cache: KeyValueCache | None = None,
+    ) -> tuple[Float[Tensor, "batch kv_heads keys d_k"], Float[Tensor, "batch kv_heads keys d_v"]]:
+        """Compute the keys and values that `forward` attends to, for this layer and others.
+
+        Args:
+            x: The stream that is updated.
+            source: The stream that is read; None means `x` itself.
+            cache: As in `forward`, which must then not be given `x` again without `keys_values`.
+
+        Returns:
+            All keys and all values, those that the cache has held before included.
+
+        Raises:
+            ValueError: If the layer has no maps of keys and values.
+
+        Example:
+            >>> first = AsymmetricAttention(8, num_heads=2)
+            >>> second = AsymmetricAttention(8, num_heads=2, own_keys=False)
+            >>> x = torch.zeros(1, 3, 8)
+            >>> keys_values = first.keys_values(x)
+            >>> x = x + first(x, keys_values=keys_values).output
+            >>> second(x, keys_values=keys_values).output.shape
+            torch.Size([1, 3, 8])
+        """
+        if source is not None and cache is not None and cache.length > 0:
+            return cache.read()
+        if self.key is None or self.value is None:
+            raise ValueError(
+                "AsymmetricAttention: a layer without keys of its own reads those of another; got "
+                "keys_values None. Pass what its method keys_values returns"
+            )
+        read = x if source is None else source
+        k = self.key(read).unflatten(-1, (self.num_kv_heads, -1)).transpose(1, 2)
+        v = self.value(read).unflatten(-1, (self.num_kv_heads, -1)).transpose(1, 2)
+        if self.qk_norm:
+            k = F.rms_norm(k, (k.shape[-1],))
+        if isinstance(self.position, RotaryPositions):
+            k = self.position(k, start=0 if cache is None else cache.length)
+        return (k, v) if cache is None else cache.append(k, v)
 
     def new_cache(self) -> KeyValueCache:
         """Make an empty cache for decoding that keeps no more than this layer's window shows.
@@ -282,19 +342,17 @@ class AsymmetricAttention(nn.Module):
             q = F.rms_norm(q, (q.shape[-1],)) * temperature
         return self.position(q, start=start) if isinstance(self.position, RotaryPositions) else q
 
-    def _keys_values(
-        self, x: Tensor, source: Tensor | None, cache: KeyValueCache | None, start: int
-    ) -> tuple[Tensor, Tensor]:
-        if source is not None and cache is not None and cache.length > 0:
-            return cache.read()
-        read = x if source is None else source
-        k = self.key(read).unflatten(-1, (self.num_kv_heads, -1)).transpose(1, 2)
-        v = self.value(read).unflatten(-1, (self.num_kv_heads, -1)).transpose(1, 2)
-        if self.qk_norm:
-            k = F.rms_norm(k, (k.shape[-1],))
-        if isinstance(self.position, RotaryPositions):
-            k = self.position(k, start=start)
-        return (k, v) if cache is None else cache.append(k, v)
+    def _check_keys(self, keys_values: tuple[Tensor, Tensor], source: Tensor | None) -> None:
+        k, v = keys_values
+        wanted = [(self.num_kv_heads, width) for width in (self.head_key, self.head_value)]
+        require(
+            source is None and [(t.shape[1], t.shape[-1]) for t in (k, v)] == wanted,
+            lambda: (
+                "AsymmetricAttention: keys_values must be those of a layer of the same heads, in "
+                f"place of a source; got shapes {tuple(k.shape)} and {tuple(v.shape)} for heads "
+                f"and widths {wanted}, source {None if source is None else tuple(source.shape)}"
+            ),
+        )
 
     def _bridge(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Map q or k to the width of the other, whichever takes fewer multiplications."""

@@ -117,6 +117,11 @@ def _check_side(name: str, side: StackConfig) -> None:
         f"got {name} d_latent {side.d_latent}",
     )
     require(
+        side.kv_shared_every == 1,
+        "export_ctranslate2: CTranslate2 makes keys and values in every layer; "
+        f"got {name} kv_shared_every {side.kv_shared_every}",
+    )
+    require(
         side.norm == "pre" or not side.final_norm,
         "export_ctranslate2: CTranslate2 has no final norm after norms that stand after blocks; "
         f"got {name} norm {side.norm!r}, final_norm {side.final_norm}",
@@ -278,7 +283,10 @@ def _map(linear: nn.Linear) -> _Map:
 
 
 def _keys_values(attention: AsymmetricAttention) -> tuple[_Map, _Map]:
-    return _map(attention.key), _map(attention.value)
+    key, value = attention.key, attention.value
+    assert key is not None  # `_check_side` has refused keys of other layers
+    assert value is not None
+    return _map(key), _map(value)
 
 
 def _repeat_heads(grouped: _Map, attention: AsymmetricAttention) -> _Map:

@@ -1,5 +1,6 @@
 """Find the query and key weights of every attention head, in models of several libraries."""
 
+import re
 from typing import Literal, NamedTuple
 
 import torch
@@ -50,9 +51,10 @@ def query_key_maps(model: nn.Module) -> list[QueryKeyMap]:
     It knows this library's attention, `torch.nn.MultiheadAttention`, and the families of
     transformers that are built like BERT, GPT-2, T5, Llama, BART, DistilBERT, ModernBERT, Phi-3
     and GPT-NeoX. Consecutive query heads share a key head. A bridge between queries and keys of
-    unequal width is multiplied into the queries, a map to a latent into the keys. What a model does
-    between the projections and their product is left out: biases, normalisation, and rotation by
-    positions (which changes nothing where query and key have the same position).
+    unequal width is multiplied into the queries, a map to a latent into the keys. A layer that
+    reads the keys of one before it has the map of that one. What a model does between the
+    projections and their product is left out: biases, normalisation, and rotation by positions
+    (which changes nothing where query and key have the same position).
 
     A matrix is the one that the layer applies, with its adapters and parametrizations. Layers that
     keep no such matrix (adapters, quantized and offloaded layers) are called to find it.
@@ -72,11 +74,12 @@ def query_key_maps(model: nn.Module) -> list[QueryKeyMap]:
         ['self', 'cross']
     """
     maps, unknown = [], []
+    makers: dict[str, str] = {}
     for name, module in model.named_modules():
         base = getattr(module, "base_layer", None)
         if isinstance(base, nn.MultiheadAttention | AsymmetricAttention | LatentAttention):
             unknown.append(f"{name} ({type(module).__name__} around a {type(base).__name__})")
-        weights = _head_weights(name, module)
+        weights = _head_weights(name, module, _maker(model, name, module, makers))
         if weights is not None:
             maps.append(_map(name, *weights))
         elif _looks_like_attention(module):
@@ -105,11 +108,27 @@ def _map(name: str, query: Tensor, key: Tensor, kv_heads: int) -> QueryKeyMap:
     return QueryKeyMap(name, stack, layer, kind, query, key, kv_heads)
 
 
+def _maker(
+    model: nn.Module, path: str, module: nn.Module, makers: dict[str, str]
+) -> tuple[str, nn.Module]:
+    """Return the attention that makes the keys of another: itself, or one of a layer before."""
+    if isinstance(module, AsymmetricAttention):
+        place = re.sub(r"\d+", "#", path)  # the same in every layer
+        if module.key is not None:
+            makers[place] = path
+        path = makers.get(place, path)
+        module = model.get_submodule(path)
+    return path, module
+
+
 @torch.no_grad()
-def _head_weights(path: str, module: nn.Module) -> tuple[Tensor, Tensor, int] | None:
+def _head_weights(
+    path: str, module: nn.Module, maker: tuple[str, nn.Module]
+) -> tuple[Tensor, Tensor, int] | None:
     """Return query and key weights of each head and the number of stored key heads, if known."""
     if isinstance(module, AsymmetricAttention):
-        query, key, bridge = (_rows(path, module, name) for name in ("query", "key", "bridge"))
+        query, bridge = (_rows(path, module, name) for name in ("query", "bridge"))
+        key = _rows(*maker, "key")
         if query is None or key is None:
             return None
         query = query.unflatten(0, (module.num_heads, -1))

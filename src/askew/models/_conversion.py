@@ -292,6 +292,10 @@ def _own_shapes(stack: StackConfig) -> list[str]:
         )
     if stack.d_latent is not None:
         found.append(f"keys must be made of the stream; got d_latent {stack.d_latent}")
+    if stack.kv_shared_every > 1:
+        found.append(
+            f"every layer must make its own keys; got kv_shared_every {stack.kv_shared_every}"
+        )
     if stack.learned_sinks or stack.gate is not None:
         found.append(
             "a query must look at its keys alone, without a gate; got learned_sinks "

@@ -7,6 +7,8 @@ from typing import Any
 
 from transformers import GenerationConfig, PreTrainedConfig
 
+from askew._check import require
+
 SIDES = ("encoder", "decoder")
 
 
@@ -152,3 +154,21 @@ def family_of(config: PreTrainedConfig, *, caller: str = "shrink") -> Family:
             f"model_type {config.model_type!r}"
         )
     return family
+
+
+def check_key_groups(config: PreTrainedConfig, kept: Mapping[str, list[int]]) -> None:
+    """Refuse layers of ours that would read the keys of others than before.
+
+    Raises:
+        ValueError: If a layer would lose the one whose keys it reads, or its place in a group.
+    """
+    for side in SIDES:
+        stack = getattr(config, f"{side}_stack", None) or {}
+        every = stack.get("kv_shared_every", 1)
+        layers = kept[side]
+        firsts = [layers[place - place % every] for place in range(len(layers))]
+        require(
+            firsts == [layer - layer % every for layer in layers],
+            f"shrink: {side} layers that share keys must be kept with the first of their group; "
+            f"got layers {layers}, kv_shared_every {every}. Keep whole groups by their numbers",
+        )

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from askew._check import require
 from askew.models._activations import Batch, measure_activations
-from askew.models._families import SIDES, Family, family_of
+from askew.models._families import SIDES, Family, check_key_groups, family_of
 from askew.models._widths import Widths, check_widths, narrowed
 
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -106,8 +106,9 @@ def shrink(
 
     Raises:
         ValueError: If the model is of no known kind, has fewer layers, or its layers of experts
-            would no longer be evenly spaced; or `keep` does not fit. For widths, if the model is
-            of another class or narrower, or there are no batches.
+            would no longer be evenly spaced, or others read keys of other layers; or `keep` does
+            not fit. For widths, if the model is of another class or narrower, or there are no
+            batches.
 
     Example:
         >>> from transformers import MarianConfig, MarianMTModel
@@ -313,6 +314,7 @@ def _measure(
 
 def _student(model: Model, family: Family, kept: Mapping[str, list[int]]) -> Model:
     """Build a model with some layers, whose weights are those of `model` and shared with it."""
+    check_key_groups(model.config, kept)
     weights = model.state_dict()
     student, sources = _built(model, family, kept, weights)
     student.load_state_dict(

@@ -290,7 +290,7 @@ class _Cut:
         else:
             heads = None
             if wanted.heads is not None:
-                heads = self._heads(side, self.activations.heads[module], wanted.heads)
+                heads = self._heads(side, self._response_of_heads(side, module), wanted.heads)
             if rest in ("log_temperature", "sinks"):
                 return _take(weight, 0, heads)
             read = self.memory if block == "cross_attention" else channels
@@ -301,6 +301,19 @@ class _Cut:
                 rows, columns = self._of_latent(side, kind, heads, (rows, columns))
         weight = _take(weight, 0, rows)
         return weight if weight.dim() == 1 else _take(weight, 1, columns)
+
+    def _response_of_heads(self, side: str, module: str) -> Tensor:
+        """Return how strongly heads respond, in all layers that share their keys together."""
+        layer, heads = _LAYER.fullmatch(module), self.activations.heads
+        assert layer is not None
+        if layer[3] != "attention":
+            return heads[module]
+        every, depth = (
+            getattr(getattr(self.plain, side), n) for n in ("kv_shared_every", "num_layers")
+        )
+        first = int(layer[2]) - int(layer[2]) % every
+        group = range(first, min(first + every, depth))
+        return torch.stack([heads[f"{side}.layers.{i}.attention"] for i in group]).sum(0)
 
     def _heads(self, side: str, response: Tensor, count: int) -> Tensor:
         """Return the heads that stay: as many of each group that shares keys."""

@@ -10,7 +10,14 @@ from askew.transformer._cost import (
     training_flops,
 )
 from askew.transformer._encoder_decoder import AsymmetricEncoderDecoder
-from askew.transformer._layers import DecoderLayer, EncoderLayer, FeedForward, LayerCache, Trace
+from askew.transformer._layers import (
+    DecoderLayer,
+    EncoderLayer,
+    FeedForward,
+    LayerCache,
+    LayerOutput,
+    Trace,
+)
 from askew.transformer._reader import Reader, ReaderConfig, ReaderLayer, SpanScores
 from askew.transformer._stacks import Decoder, Encoder
 from askew.transformer._token_encoder import TokenEncoder
@@ -24,6 +31,7 @@ __all__ = [
     "EncoderLayer",
     "FeedForward",
     "LayerCache",
+    "LayerOutput",
     "ParameterCount",
     "PositionConfig",
     "Reader",

@@ -88,6 +88,10 @@ class StackConfig:
         d_latent: Width of the latent from which self-attention makes its keys and values, and
             which alone is cached; None, keys and values of the stream itself.
         d_rotary: Width of the rotated part of queries and keys beside a latent, even; 0 = none.
+        kv_shared_every: Layers in a row that share the keys and values of self-attention: the
+            first makes and caches them, the others have no maps of their own and read them. The
+            last group may be smaller. 1 = each layer its own. Keys and values that decoder layers
+            make of the encoder's states stay their own.
 
     Raises:
         ValueError: If the model has no layer or no width, or heads of unequal width.
@@ -95,6 +99,10 @@ class StackConfig:
     Example:
         >>> StackConfig(d_model=8, num_layers=2, num_heads=2, d_ff=16).dropout
         0.1
+
+    References:
+        Reducing Transformer Key-Value Cache Size with Cross-Layer Attention, 2024,
+        arXiv:2405.12981 (`kv_shared_every`; 2 is its CLA2).
     """
 
     d_model: int
@@ -118,6 +126,7 @@ class StackConfig:
     gate: Literal["head", "element"] | None = field(default=None, metadata=ADDED)
     d_latent: int | None = field(default=None, metadata=ADDED)
     d_rotary: int = field(default=0, metadata=ADDED)
+    kv_shared_every: int = field(default=1, metadata=ADDED)
 
     def __repr__(self) -> str:
         return short_repr(self)
@@ -159,6 +168,11 @@ class StackConfig:
             f"StackConfig: gate must be head, element or None; got gate {self.gate!r}",
         )
         self._check_latent()
+        require(
+            self.kv_shared_every == 1 or (self.kv_shared_every > 1 and self.d_latent is None),
+            "StackConfig: kv_shared_every must be at least 1, and 1 with a latent; "
+            f"got kv_shared_every {self.kv_shared_every}, d_latent {self.d_latent}",
+        )
         self._check_positions()
 
     def _check_latent(self) -> None:
@@ -190,6 +204,11 @@ class StackConfig:
             "StackConfig: sinusoids must be as wide as the stream; "
             f"got width of positions {width}, d_model {self.d_model}",
         )
+
+    @property
+    def key_layers(self) -> int:
+        """Layers that make and cache keys and values of self-attention."""
+        return -(-self.num_layers // self.kv_shared_every)
 
     @property
     def d_sinusoids(self) -> int | None:

@@ -48,7 +48,7 @@ def parameter_count(config: EncoderDecoderConfig) -> ParameterCount:
         + _norms(decoder, 3)
     )
     in_encoder = stack_parameters(encoder)
-    in_decoder = decoder.num_layers * decoder_layer + _final_norm(decoder)
+    in_decoder = decoder.num_layers * decoder_layer + _final_norm(decoder) - _unowned(decoder)
     if config.adapter == "shared":
         in_decoder += (encoder.d_model + 1) * decoder.d_model
     return ParameterCount(in_encoder + in_decoder + _tables(config), in_encoder, in_decoder)
@@ -87,6 +87,7 @@ def training_flops(
         + _feed_forward_flops(decoder, t)
     )
     forward = stack_flops(encoder, s) + decoder.num_layers * decoder_layer
+    forward -= _unowned_flops(decoder, t)
     if config.adapter == "shared":
         forward += 2 * s * encoder.d_model * decoder.d_model
     return 3 * (forward + _token_flops(config, s, t))
@@ -106,7 +107,7 @@ def stack_parameters(config: StackConfig) -> int:
         1216
     """
     layer = _self_attention(config) + _feed_forward(config) + _norms(config, 2)
-    return config.num_layers * layer + _final_norm(config)
+    return config.num_layers * layer + _final_norm(config) - _unowned(config)
 
 
 def stack_flops(config: StackConfig, length: float) -> float:
@@ -124,7 +125,8 @@ def stack_flops(config: StackConfig, length: float) -> float:
         64
     """
     layer = _self_attention_flops(config, length)
-    return config.num_layers * (layer + _feed_forward_flops(config, length))
+    layers = config.num_layers * (layer + _feed_forward_flops(config, length))
+    return layers - _unowned_flops(config, length)
 
 
 def cache_bytes(config: StackConfig, *, itemsize: int = 4) -> int:
@@ -151,7 +153,7 @@ def cache_bytes(config: StackConfig, *, itemsize: int = 4) -> int:
     kept = widths.key + widths.value
     if config.d_latent is not None:
         kept = config.d_latent + config.d_rotary
-    return config.num_layers * kept * itemsize
+    return config.key_layers * kept * itemsize
 
 
 def _tables(config: EncoderDecoderConfig) -> int:
@@ -206,6 +208,19 @@ def _self_attention(config: StackConfig) -> int:
         maps = read * (config.d_model + 1) + config.d_latent * (widths.key + widths.value)
         maps += config.d_model * (widths.output + 1)
     return maps + sinks + gates
+
+
+def _unowned(config: StackConfig) -> int:
+    """Count what layers that read the keys of others do without."""
+    widths = _attention_widths(config)
+    readers = config.num_layers - config.key_layers
+    return readers * (config.d_model + 1) * (widths.key + widths.value)
+
+
+def _unowned_flops(config: StackConfig, length: float) -> float:
+    widths = _attention_widths(config)
+    readers = config.num_layers - config.key_layers
+    return 2 * readers * length * config.d_model * (widths.key + widths.value)
 
 
 def _gate_width(config: StackConfig) -> int:

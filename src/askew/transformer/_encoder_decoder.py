@@ -55,8 +55,8 @@ class AsymmetricEncoderDecoder(nn.Module):
         self,
         config: EncoderDecoderConfig,
         *,
-        encoder_layer: Callable[[StackConfig], EncoderLayer] = EncoderLayer,
-        decoder_layer: Callable[[StackConfig, int], DecoderLayer] = DecoderLayer,
+        encoder_layer: Callable[..., EncoderLayer] = EncoderLayer,
+        decoder_layer: Callable[..., DecoderLayer] = DecoderLayer,
     ) -> None:
         super().__init__()
         encoder, decoder = config.encoder, config.decoder

@@ -1,6 +1,6 @@
 """One layer of an encoder and one of a decoder."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -91,24 +91,31 @@ class FeedForward(nn.Module):
         return self.contract(self.dropout(self.activation(self.expand(x))))
 
 
-def _attend(
-    layer: AsymmetricAttention | LatentAttention,
-    x: Tensor,
-    source: Tensor | None,
-    key_mask: Tensor | None,
-    cache: KeyValueCache | None,
-    weights: list[Tensor] | None,
-) -> Tensor:
-    """Call a layer of attention; it computes its weights only for a list to put them into."""
-    wanted = weights is not None
-    streams = (x,) if source is None else (x, source)
-    attended = layer(*streams, key_mask=key_mask, cache=cache, return_weights=wanted)
-    if wanted:
-        weights.append(attended.weights)
-    return attended.output
+class LayerOutput(NamedTuple):
+    """The result of a layer of a stack whose layers share keys and values.
+
+    Args:
+        stream: The stream after the layer, [batch, length, d_model].
+        keys: What its self-attention has read, [batch, kv_heads, keys, head width].
+        values: The same.
+
+    Example:
+        >>> import torch
+        >>> config = StackConfig(d_model=8, num_layers=2, num_heads=2, d_ff=16, kv_shared_every=2)
+        >>> first, second = EncoderLayer(config), EncoderLayer(config, own_keys=False)
+        >>> stream, keys, values = first(torch.zeros(1, 5, 8))
+        >>> second(stream, None, None, keys, values).stream.shape
+        torch.Size([1, 5, 8])
+    """
+
+    stream: Tensor
+    keys: Tensor
+    values: Tensor
 
 
-def _self_attention(config: StackConfig, *, causal: bool) -> AsymmetricAttention | LatentAttention:
+def _self_attention(
+    config: StackConfig, *, causal: bool, own_keys: bool
+) -> AsymmetricAttention | LatentAttention:
     if config.d_latent is not None:
         return LatentAttention(
             config.d_model,
@@ -133,14 +140,21 @@ def _self_attention(config: StackConfig, *, causal: bool) -> AsymmetricAttention
         dropout=config.attention_dropout,
         learned_sinks=config.learned_sinks,
         gate=config.gate,
+        own_keys=own_keys,
     )
 
 
 class _Layer(nn.Module):
-    """What layers of both sides share: where the norms stand."""
+    """What layers of both sides share: self-attention, feed-forward, and where the norms stand."""
+
+    attention_norm: nn.LayerNorm
+    attention: AsymmetricAttention | LatentAttention
+    feed_forward_norm: nn.LayerNorm
+    feed_forward: FeedForward
 
     def __init__(self, config: StackConfig) -> None:
         super().__init__()
+        self.shares_keys = config.kv_shared_every > 1
         self.pre_norm = config.norm == "pre"
         self.dropout = nn.Dropout(config.dropout)
 
@@ -153,6 +167,34 @@ class _Layer(nn.Module):
         x = x + self.dropout(update)
         return x if self.pre_norm else norm(x)
 
+    def _attend_to_itself(
+        self,
+        x: Tensor,
+        key_mask: Tensor | None,
+        cache: KeyValueCache | None,
+        weights: list[Tensor] | None,
+        given: tuple[Tensor | None, Tensor | None],
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Update the stream, and return also the keys and values that other layers read."""
+        read = self._read(self.attention_norm, x)
+        keys, values = given
+        call: dict[str, Any] = {}
+        if self.shares_keys and isinstance(self.attention, AsymmetricAttention):
+            if keys is None or values is None:
+                keys, values = self.attention.keys_values(read, cache=cache)
+            call["keys_values"] = keys, values
+        attended = self.attention(
+            read, key_mask=key_mask, cache=cache, return_weights=weights is not None, **call
+        )
+        if weights is not None:
+            weights.append(attended.weights)
+        return self._add(self.attention_norm, x, attended.output), keys, values
+
+    def _feed(self, x: Tensor) -> Tensor:
+        """Update the stream by the feed-forward block."""
+        read = self._read(self.feed_forward_norm, x)
+        return self._add(self.feed_forward_norm, x, self.feed_forward(read))
+
 
 class EncoderLayer(_Layer):
     r"""Self-attention and feed-forward, each added to the stream, with the norms before them.
@@ -163,6 +205,8 @@ class EncoderLayer(_Layer):
 
     Args:
         config: The stack it belongs to.
+        own_keys: Make keys and values; else those of another layer are read. Only stacks with
+            `kv_shared_every` above 1 have layers without.
 
     Example:
         >>> import torch
@@ -174,10 +218,10 @@ class EncoderLayer(_Layer):
         On Layer Normalization in the Transformer Architecture, 2020, arXiv:2002.04745.
     """
 
-    def __init__(self, config: StackConfig) -> None:
+    def __init__(self, config: StackConfig, *, own_keys: bool = True) -> None:
         super().__init__(config)
         self.attention_norm = nn.LayerNorm(config.d_model)
-        self.attention = _self_attention(config, causal=False)
+        self.attention = _self_attention(config, causal=False, own_keys=own_keys)
         self.feed_forward_norm = nn.LayerNorm(config.d_model)
         self.feed_forward = FeedForward(config)
 
@@ -186,23 +230,25 @@ class EncoderLayer(_Layer):
         x: Float[Tensor, "batch source d_model"],
         key_mask: Bool[Tensor, "batch source"] | None = None,
         trace: Trace | None = None,
-    ) -> Float[Tensor, "batch source d_model"]:
+        keys: Float[Tensor, "batch kv_heads source d_k"] | None = None,
+        values: Float[Tensor, "batch kv_heads source d_v"] | None = None,
+    ) -> Float[Tensor, "batch source d_model"] | LayerOutput:
         """Update the stream.
 
         Args:
             x: The stream.
             key_mask: True = a real position.
             trace: Takes the attention's weights.
+            keys: Those of another layer, for one without keys of its own.
+            values: The same.
 
         Returns:
-            The stream after this layer.
+            The stream after this layer; in a stack that shares keys a `LayerOutput`.
         """
         weights = None if trace is None else trace.attention
-        read = self._read(self.attention_norm, x)
-        attended = _attend(self.attention, read, None, key_mask, None, weights)
-        x = self._add(self.attention_norm, x, attended)
-        read = self._read(self.feed_forward_norm, x)
-        return self._add(self.feed_forward_norm, x, self.feed_forward(read))
+        x, keys, values = self._attend_to_itself(x, key_mask, None, weights, (keys, values))
+        x = self._feed(x)
+        return x if keys is None or values is None else LayerOutput(x, keys, values)
 
 
 class DecoderLayer(_Layer):
@@ -217,6 +263,7 @@ class DecoderLayer(_Layer):
     Args:
         config: The stack it belongs to.
         d_source: Width of the encoder's states, read without an adapter.
+        own_keys: As of an `EncoderLayer`.
 
     Example:
         >>> import torch
@@ -229,10 +276,10 @@ class DecoderLayer(_Layer):
         On Layer Normalization in the Transformer Architecture, 2020, arXiv:2002.04745.
     """
 
-    def __init__(self, config: StackConfig, d_source: int) -> None:
+    def __init__(self, config: StackConfig, d_source: int, *, own_keys: bool = True) -> None:
         super().__init__(config)
         self.attention_norm = nn.LayerNorm(config.d_model)
-        self.attention = _self_attention(config, causal=True)
+        self.attention = _self_attention(config, causal=True, own_keys=own_keys)
         self.cross_attention_norm = nn.LayerNorm(config.d_model)
         self.cross_attention = AsymmetricAttention(
             config.d_model,
@@ -251,32 +298,41 @@ class DecoderLayer(_Layer):
         self,
         x: Float[Tensor, "batch target d_model"],
         memory: Float[Tensor, "batch source d_source"],
+        keys: Float[Tensor, "batch kv_heads keys d_k"] | None = None,
+        values: Float[Tensor, "batch kv_heads keys d_v"] | None = None,
         *,
         source_mask: Bool[Tensor, "batch source"] | None = None,
         target_mask: Bool[Tensor, "batch keys"] | None = None,
         cache: LayerCache | None = None,
         trace: Trace | None = None,
-    ) -> Float[Tensor, "batch target d_model"]:
+    ) -> Float[Tensor, "batch target d_model"] | LayerOutput:
         """Update the stream.
 
         Args:
             x: The stream, with a cache only its new positions.
             memory: The encoder's states.
+            keys: Those of another layer's self-attention, for one without keys of its own, whose
+                `cache` then holds the self-attention's cache of that layer.
+            values: The same.
             source_mask: True = a real source position.
             target_mask: True = a real target position, cached ones included.
             cache: Keys and values of earlier steps.
             trace: Takes the weights of both attentions.
 
         Returns:
-            The stream after this layer.
+            The stream after this layer; in a stack that shares keys a `LayerOutput`.
         """
         past, source = (None, None) if cache is None else cache
         weights, cross_weights = (None, None) if trace is None else trace[1:]
-        read = self._read(self.attention_norm, x)
-        attended = _attend(self.attention, read, None, target_mask, past, weights)
-        x = self._add(self.attention_norm, x, attended)
-        read = self._read(self.cross_attention_norm, x)
-        attended = _attend(self.cross_attention, read, memory, source_mask, source, cross_weights)
-        x = self._add(self.cross_attention_norm, x, attended)
-        read = self._read(self.feed_forward_norm, x)
-        return self._add(self.feed_forward_norm, x, self.feed_forward(read))
+        x, keys, values = self._attend_to_itself(x, target_mask, past, weights, (keys, values))
+        attended = self.cross_attention(
+            self._read(self.cross_attention_norm, x),
+            memory,
+            key_mask=source_mask,
+            cache=source,
+            return_weights=cross_weights is not None,
+        )
+        if cross_weights is not None:
+            cross_weights.append(attended.weights)
+        x = self._feed(self._add(self.cross_attention_norm, x, attended.output))
+        return x if keys is None or values is None else LayerOutput(x, keys, values)

@@ -112,6 +112,7 @@ class ReaderLayer(nn.Module):
                 num_heads=config.num_heads,
                 qk_norm=False,
             )
+            assert layer.key is not None
             layer.key.load_state_dict(layer.query.state_dict())  # at first, like attends to like
             return layer
 

@@ -1,6 +1,8 @@
 """Stacks of layers, with a final norm or none."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -24,10 +26,11 @@ class Encoder(nn.Module):
     """
 
     def __init__(
-        self, config: StackConfig, *, layer: Callable[[StackConfig], EncoderLayer] = EncoderLayer
+        self, config: StackConfig, *, layer: Callable[..., EncoderLayer] = EncoderLayer
     ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(layer(config) for _ in range(config.num_layers))
+        self.layers = _layers(config, partial(layer, config))
+        self.shared_every = config.kv_shared_every
         self.norm = nn.LayerNorm(config.d_model) if config.final_norm else None
 
     def forward(
@@ -46,9 +49,14 @@ class Encoder(nn.Module):
         Returns:
             The states that the decoder reads.
         """
-        for layer in self.layers:
+        keys = values = None
+        for i, layer in enumerate(self.layers):
             _keep_state(trace, x)
-            x = layer(x, key_mask, trace)
+            if self.shared_every == 1:
+                x = layer(x, key_mask, trace)
+                continue
+            given = (keys, values) if i % self.shared_every else (None, None)
+            x, keys, values = layer(x, key_mask, trace, *given)
         x = x if self.norm is None else self.norm(x)
         _keep_state(trace, x)
         return x
@@ -75,10 +83,11 @@ class Decoder(nn.Module):
         config: StackConfig,
         d_source: int,
         *,
-        layer: Callable[[StackConfig, int], DecoderLayer] = DecoderLayer,
+        layer: Callable[..., DecoderLayer] = DecoderLayer,
     ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(layer(config, d_source) for _ in range(config.num_layers))
+        self.layers = _layers(config, partial(layer, config, d_source))
+        self.shared_every = config.kv_shared_every
         self.norm = nn.LayerNorm(config.d_model) if config.final_norm else None
 
     def forward(
@@ -98,25 +107,39 @@ class Decoder(nn.Module):
             memory: The encoder's states.
             source_mask: True = a real source position.
             target_mask: True = a real target position, cached ones included.
-            caches: One per layer.
+            caches: One per layer; self-attention that reads keys of another layer leaves its own
+                empty.
             trace: Takes states and weights.
 
         Returns:
             The states that the output layer reads.
         """
+        call: dict[str, Any] = {"source_mask": source_mask, "target_mask": target_mask}
+        call["trace"] = trace
+        keys = values = None
         for i, layer in enumerate(self.layers):
             _keep_state(trace, x)
-            x = layer(
-                x,
-                memory,
-                source_mask=source_mask,
-                target_mask=target_mask,
-                cache=None if caches is None else caches[i],
-                trace=trace,
-            )
+            cache = None if caches is None else self._cache_of(caches, i)
+            if self.shared_every == 1:
+                x = layer(x, memory, cache=cache, **call)
+                continue
+            given = (keys, values) if i % self.shared_every else (None, None)
+            x, keys, values = layer(x, memory, *given, cache=cache, **call)
         x = x if self.norm is None else self.norm(x)
         _keep_state(trace, x)
         return x
+
+    def _cache_of(self, caches: Sequence[LayerCache], layer: int) -> LayerCache:
+        """Return the cache of a layer, with the keys of the one that makes them for it."""
+        first = caches[layer - layer % self.shared_every]
+        return LayerCache(first.self_attention, caches[layer].cross_attention)
+
+
+def _layers(config: StackConfig, make: Callable[..., nn.Module]) -> nn.ModuleList:
+    """Make all layers, those after the first of each group without keys of their own."""
+    reads = {"own_keys": False}
+    each = range(config.num_layers)
+    return nn.ModuleList(make(**(reads if i % config.kv_shared_every else {})) for i in each)
 
 
 def _keep_state(trace: Trace | None, x: Tensor) -> None:

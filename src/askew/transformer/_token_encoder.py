@@ -82,7 +82,7 @@ class TokenEncoder(nn.Module):
         vocab: int,
         config: StackConfig,
         *,
-        layer: Callable[[StackConfig], EncoderLayer] = EncoderLayer,
+        layer: Callable[..., EncoderLayer] = EncoderLayer,
     ) -> None:
         super().__init__()
         require(vocab > 0, f"TokenEncoder: vocab must be positive; got vocab {vocab}")
