@@ -179,9 +179,9 @@ class _Layer(nn.Module):
         read = self._read(self.attention_norm, x)
         keys, values = given
         call: dict[str, Any] = {}
-        if self.shares_keys and isinstance(self.attention, AsymmetricAttention):
-            if keys is None or values is None:
-                keys, values = self.attention.keys_values(read, cache=cache)
+        if keys is None and self.shares_keys and isinstance(self.attention, AsymmetricAttention):
+            keys, values = self.attention.keys_values(read, cache=cache)
+        if keys is not None:
             call["keys_values"] = keys, values
         attended = self.attention(
             read, key_mask=key_mask, cache=cache, return_weights=weights is not None, **call
