@@ -119,6 +119,7 @@ def test_train_and_translate(tmp_path, pairs):
     scores = json.loads(result.stdout)
     assert set(scores) == {"chrf", "bleu", "exact_match"}
     assert {p.name for p in model.iterdir()} == {
+        "README.md",
         "checksums.json",
         "config.json",
         "curve.json",

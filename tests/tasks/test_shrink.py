@@ -51,6 +51,14 @@ def test_a_model_is_only_cut_without_data(model, tmp_path):
     assert len(Translator.from_pretrained(tmp_path / "out").translate(["three bees"])) == 1
 
 
+def test_a_student_has_a_card_of_its_own_and_never_its_teachers(model, tmp_path):
+    (model / "README.md").write_text("I have four layers and score 99.")
+    shrink_folder(model, tmp_path / "out", Shrinking(decoder_layers=1))
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "A student, cut from the model “model” by Askew." in card
+    assert "99" not in card
+
+
 @pytest.mark.parametrize("targets", ["reference", "teacher", "both"])
 def test_a_student_is_taught_scored_and_read_again(model, tmp_path, targets):
     shrinking = Shrinking(

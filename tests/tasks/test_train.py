@@ -52,6 +52,7 @@ def trained(tmp_path_factory):
 def test_folder_translates_and_its_scores_are_those_of_its_translations(trained):
     scores, out = trained
     assert sorted(path.name for path in out.iterdir()) == [
+        "README.md",
         "checksums.json",
         "config.json",
         "curve.json",

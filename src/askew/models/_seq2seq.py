@@ -33,8 +33,14 @@ Row = dict[str, Tensor]
 """Inputs of one example by name, without an axis for the batch."""
 
 _WEIGHTS = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json")
-_OWN = ("config.json", "generation_config.json", "checksums.json", "training.json", "scores.json")
-_LEFT = (*_OWN, "curve.json", "shrink.json", ".lock")
+_OWN = (
+    "config.json",
+    "generation_config.json",
+    "checksums.json",
+    "training.json",
+    "scores.json",
+)
+_LEFT = (*_OWN, "README.md", "curve.json", "shrink.json", ".lock")
 IGNORED = -100
 
 

@@ -207,6 +207,8 @@ class Training:
         make_model: Takes the task and the options; returns the model's config, and changes of the
             task's numbers of training.
         help: The text of `askew train NAME --help`.
+        use: The command that uses a trained model, with `{folder}` for its folder.
+        pipeline: The Hub's name of what such a model does, such as "translation".
 
     Example:
         >>> from askew.tasks import APPLICATIONS
@@ -217,6 +219,8 @@ class Training:
     options: type
     make_model: Callable[[Any, Any], tuple[Any, Mapping[str, object]]]
     help: str
+    use: str = ""
+    pipeline: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

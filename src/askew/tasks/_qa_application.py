@@ -259,6 +259,8 @@ def _scored(answerer: Any, questions: "QuestionSet", language: str, progress: "P
 TRAINING = Training(
     options=QATraining,
     make_model=make_model,
+    use='askew answer {folder} --context documents/ "the question"',
+    pipeline="question-answering",
     help="""Train a model that answers questions by spans of contexts it has encoded once.
 
     Without --data it learns about 200 questions over this library's documentation: enough to

@@ -16,6 +16,7 @@ from askew.metrics import bleu, chrf, exact_match, word_error_rate
 from askew.models import Keep, Removal, check_widths, choose_layers, load_seq2seq, shrink
 from askew.tasks._layers import LayerTable
 from askew.tasks._limited import FixedAnswers, Limited, limit_layers
+from askew.tasks._model_card import card_of_student
 from askew.tasks._shrinking import Shrinking, Shrunk
 from askew.tasks._teacher_outputs import (
     IGNORED,
@@ -173,6 +174,7 @@ def shrink_folder(
             return _read(out)
         write_json(out / "shrink.json", identity)
         shrunk = run.run()
+        card_of_student(shrunk, folder.resolve().name).write(out)
         write_json(out / "scores.json", {"version": 1, **shrunk.plain()})
         shutil.rmtree(out / WORK, ignore_errors=True)
         return shrunk

@@ -333,6 +333,8 @@ def _scored(labeller: Any, texts: Any) -> "tuple[Scored, list[ReliabilityBin]]":
 TRAINING = Training(
     options=LabelTextTraining,
     make_model=make_model,
+    use="askew predict {folder} < lines.txt",
+    pipeline="text-classification",
     help="""Train a model that finds the labels of texts: one of each, or several.
 
     Without --data it learns the language and the kind of phrases as the CLDR writes them. Where

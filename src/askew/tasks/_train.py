@@ -15,6 +15,8 @@ from askew._devices import trains_on_cpu
 from askew._files import read_json, write_json
 from askew._folders import WORK, check_resumable, one_writer
 from askew._threads import use_threads
+from askew.tasks._applications import APPLICATIONS
+from askew.tasks._model_card import card_of_training
 from askew.tradeoffs import Arm, Budget, OnRecord, Progress, Task, calibrate
 
 _SCORES = "scores.json"
@@ -172,6 +174,15 @@ def train_into(
                 "baselines": task.baselines(),
                 "signatures": task.signatures(),
             }
+            card_of_training(
+                identity,
+                labels={metric.name: metric.label for metric in task.metrics},
+                scores=metrics,
+                baselines=stored["baselines"],
+                parameters=sum(weight.numel() for weight in model.parameters()),
+                steps=steps,
+                training=APPLICATIONS[task.name].train if task.name in APPLICATIONS else None,
+            ).write(out)
             write_json(scores, stored)
         if is_first_process() and checkpoints.exists():  # not every task writes them
             shutil.rmtree(checkpoints)

@@ -311,6 +311,8 @@ def _scored(
 TRAINING = Training(
     options=TranslationTraining,
     make_model=make_model,
+    use="askew translate {folder} < lines.txt",
+    pipeline="translation",
     help="""Train a translation model into a folder that `askew translate` reads.
 
     A training that was killed resumes, bit for bit, when the same command is typed again. Under
