@@ -1,12 +1,12 @@
 """The model card: what a saved model is, how it was made, what it scores, and how to use it."""
 
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from askew import __version__
 from askew._files import write_text
 from askew.tasks._application import Training
 from askew.tasks._shrinking import Shrunk
@@ -129,7 +129,7 @@ def card_of_training(
         **({"started from": ", ".join(started)} if started else {}),
         "parameters": f"{parameters:,}",
         "training": f"{steps:,} steps, seed {identity['seed']}",
-        "made with": f"askew {__version__}; `training.json` has every setting",
+        "made with": f"{_made_with()}; `training.json` has every setting",
     }
     return Card(
         name=f"{identity['task']}: {name}",
@@ -155,7 +155,7 @@ def card_of_student(shrunk: Shrunk, teacher: str) -> Card:
     facts = {
         "layers kept, counted from 0": kept,
         "parameters": f"{shrunk.parameters[1]:,} of {shrunk.parameters[0]:,}",
-        "made with": f"askew {__version__}; `shrink.json` has every setting, `scores.json` the times",
+        "made with": f"{_made_with()}; `shrink.json` has every setting, `scores.json` the times",
     }
     return Card(
         name=f"{teacher}, cut",
@@ -167,3 +167,7 @@ def card_of_student(shrunk: Shrunk, teacher: str) -> Card:
         use=[],
         pipeline="",
     )
+
+
+def _made_with() -> str:
+    return f"askew {version('askew')}"
