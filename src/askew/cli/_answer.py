@@ -62,12 +62,12 @@ def answer_command(
 ) -> None:
     """Answer questions from your documents, which are encoded once.
 
-    Every answer is a span of a document, with its character offsets and a score: how much
-    more likely it is than that the passage has no answer. With --index the encoded documents
-    are kept: give --context the first time, or to add more, and only the index afterwards. With
-    both, the index follows its documents: changed ones are encoded again, deleted ones dropped.
-    Where the most similar sentence answered better than the model when it was trained, sentences
-    answer, unless --reader says otherwise.
+    Every answer is a span of a document, with its character offsets and a score. Above 0 the
+    model thinks this answer more likely than no answer. With --index the encoded documents are
+    kept: give --context the first time, or to add more, and only the index afterwards. With both,
+    the index follows its documents: changed ones are encoded again, deleted ones dropped. In
+    training the most similar sentence is scored beside the model; the better of the two answers,
+    unless --reader says otherwise.
     """
     with exit_on_user_error():
         if question is not None and not question.strip():

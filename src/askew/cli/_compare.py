@@ -63,8 +63,8 @@ class TrialOptions(VerdictOptions, DeviceOptions, BudgetOptions):
 
     tune: int = option(
         0,
-        "Number of settings that each arm tries before, the same ones for all arms; the best on "
-        "validation data are compared.",
+        "How many settings each arm tries before its trials, the same ones for all arms. The best "
+        "on validation data are compared.",
         minimum=0,
     )
     search: list[str] | None = option(
@@ -81,7 +81,7 @@ class TrialOptions(VerdictOptions, DeviceOptions, BudgetOptions):
     until_decided: bool = option(
         False,
         "Judge after 5, 8, 11 … seeds and stop once the first metric is decided; the intervals are "
-        "wider, so that all looks together are wrong as often as a single one.",
+        "wider, so that all looks together are wrong only as often as one alone.",
     )
     max_seeds: int | None = option(
         None,

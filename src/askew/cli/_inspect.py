@@ -28,7 +28,7 @@ def inspect_command(
         list[str] | None,
         typer.Option(
             "--text",
-            help="A text to read, for entropy and pictures. May be repeated.",
+            help="A text that the model reads, for entropy and pictures. May be repeated.",
         ),
     ] = None,
     question: Annotated[
@@ -42,10 +42,11 @@ def inspect_command(
 ) -> None:
     """Show how symmetric, directed and wide the attention of a model is, layer by layer.
 
-    Symmetry: 1 if token i attends to j as j attends to i, -1 if with the opposite sign; random
-    weights have about 1 / width. Directionality: 1 if a few features of the keys stand out, -1 if
-    features of the queries do. Rank: directions that a head compares, of those that it could.
-    Entropy, with --text: 1 if a head attends to all tokens alike, 0 if to a single one.
+    Symmetry is 1 if token i scores token j as j scores i, and -1 if with the opposite sign; random
+    weights have about 1 / width. Directionality is 1 if a few features of the keys stand out, and
+    -1 if a few features of the queries do. Rank is how many directions a head compares, of those
+    that it could. Entropy, with --text, is 1 if a head attends to all tokens alike, and 0 if it
+    attends to a single one.
 
     Exit codes: 0 done, 2 bad input.
     """

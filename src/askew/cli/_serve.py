@@ -50,19 +50,20 @@ def serve_command(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 means any free port.")] = 8000,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(help="A name by which browsers may address it, besides that of --host."),
+        typer.Option(help="Another host name under which browsers may open the page."),
     ] = None,
     queue: Annotated[
-        int, typer.Option(min=1, help="Requests that wait at most; more get 503.")
+        int,
+        typer.Option(min=1, help="How many requests may wait; further ones get the status 503."),
     ] = 256,
     threads: Threads = 1,
     quiet: Quiet = False,
 ) -> None:
-    """Serve a page on which questions are asked about your documents, until interrupted.
+    """Serve a page on which you ask your documents, until you interrupt it.
 
-    Passages are searched as by `askew search`, and answered from as by `askew answer`. The same is
-    there as JSON: POST /api/search, /api/answer and /api/translate. Only this machine reaches it
-    unless --host says otherwise; there are no passwords.
+    The page finds passages as `askew search` does, and answers as `askew answer` does. Programs
+    get the same as JSON: POST /api/search, /api/answer and /api/translate. Only this machine can
+    reach the page unless --host says otherwise. There are no passwords.
     """
     with exit_on_user_error():
         with requires_extra("serve", "web"):

@@ -44,7 +44,7 @@ class ShrinkOptions(OutputOptions, DeviceOptions, SettingOptions):
         "found.toml of askew find translation --from, for both sides.",
     )
     keep_encoder: str | None = option(
-        None, "Which encoder layers, if they are chosen in another way.", show_default=False
+        None, "Which encoder layers, if not as --keep says.", show_default=False
     )
     at_most: str | None = option(
         None,
@@ -79,23 +79,25 @@ class ShrinkOptions(OutputOptions, DeviceOptions, SettingOptions):
     )
     data: Path | None = option(
         None,
-        "Pairs to teach the student on, as askew train translation reads them; for a model that "
-        "hears, FILE.tsv (path of a recording TAB its text). Without data the model is only cut.",
+        "Pairs to teach the student on, as askew train translation reads them; for a speech "
+        "model, FILE.tsv (path of a recording TAB its text). Without data the model is only cut.",
     )
     pair: str | None = option(
-        None, "Instead of --data: two locales of the phrases that are made, as en-pt."
+        None, "Instead of --data: phrases of an installed package in these two locales, e.g. en-pt."
     )
     columns: str | None = option(None, "Which columns of --data are source and target.")
     source: Path | None = option(None, "Source lines; needs --target.")
     target: Path | None = option(None, "Target lines.")
-    valid_source: Path | None = option(None, "Validation sources; else split off.")
+    valid_source: Path | None = option(
+        None, "Validation sources; set aside from the pairs by default."
+    )
     valid_target: Path | None = option(None, "Validation targets.")
-    test_source: Path | None = option(None, "Test sources; else split off.")
+    test_source: Path | None = option(None, "Test sources; set aside from the pairs by default.")
     test_target: Path | None = option(None, "Test targets.")
     steps: int = option(_STEPS, "Training steps; 0 only scores the cut model.", minimum=0)
     stop_margin: float | None = option(
         None,
-        "Stop when the validation loss has not fallen by so much, in nats a token, in three of "
+        "Stop when the validation loss has not fallen by this much, in nats a token, in three of "
         "the ten evaluations, and keep the best weights; 0 trains all steps and keeps the last; "
         f"{_STOP_MARGIN} by default.",
         minimum=0,
@@ -105,13 +107,13 @@ class ShrinkOptions(OutputOptions, DeviceOptions, SettingOptions):
         "reference", "What the student learns to write; the model is its teacher."
     )
     drop_worse: float = option(
-        0.1, "Share of the teacher's outputs, the worst by chrF, that is not learnt."
+        0.1, "Share of the teacher's outputs to leave out: those with the lowest chrF."
     )
     beams: int = option(1, "Hypotheses that the teacher keeps while it writes.", minimum=1)
     freeze_encoder: bool | None = option(
         None,
-        "Whether the encoder keeps its weights but in the last tenth of the steps; by default if "
-        "it is not cut.",
+        "Keep the weights of the encoder until the last tenth of the steps, or train them from "
+        "the beginning. By default they are kept if the encoder is not cut.",
         name="--freeze-encoder/--train-encoder",
         show_default=False,
     )

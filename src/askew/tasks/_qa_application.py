@@ -39,7 +39,7 @@ class QAOptions(SettingOptions):
     vocab_size: int = option(8000, "Tokens of the vocabulary, at most.")
     context_encoder: Path | None = option(
         None,
-        "Folder of a pretrained encoder of transformers, or minilm, to begin with for contexts.",
+        "Pretrained encoder of contexts to start from: a folder of transformers, or minilm.",
     )
     question_encoder: Path | None = option(
         None, "The same for questions; it may be the same folder."
@@ -77,8 +77,10 @@ class QAComparison(MatchedOptions, QAOptions):
 class QATraining(QAOptions):
     """Options of `askew train qa`."""
 
-    valid: Path | None = option(None, "Validation; else split off.")
-    test: Path | None = option(None, "Test; else split off by article.")
+    valid: Path | None = option(None, "Validation questions; by default set aside from --data.")
+    test: Path | None = option(
+        None, "Test questions; by default set aside from --data, by article."
+    )
     question_layers: int | None = option(
         None, "Keep only this many of the lowest layers of --question-encoder.", minimum=1
     )

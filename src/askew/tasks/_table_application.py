@@ -78,7 +78,8 @@ class LabelComparison(TableOptions):
 
     data: Path | None = option(None, "Your table: FILE.csv or FILE.arff; needs --labels.")
     labels: str | None = option(
-        None, "Label columns of --data: names with commas, or a number of last columns."
+        None,
+        "Label columns of --data: names with commas between them, or how many of the last columns.",
     )
     challenger: str = option(
         "asl",

@@ -69,15 +69,15 @@ class LabelTextOptions(SettingOptions):
         "Your texts: FILE.tsv, .csv or .jsonl with text and labels, or "
         "datasets:NAME#SPLIT?config=CONFIG.",
     )
-    valid: str | None = option(None, "Validation texts; else split off.")
-    test: str | None = option(None, "Test texts; else split off.")
+    valid: str | None = option(None, "Validation texts; by default set aside from --data.")
+    test: str | None = option(None, "Test texts; by default set aside from --data.")
     columns: str | None = option(
         None, "Which columns are text and labels: NAME,NAME or numbers such as 1,2."
     )
     preset: Size = option("small", "Size of the model.")
     vocab_size: int = option(2000, "Tokens of the vocabulary, at most.")
     encoder: Path | None = option(
-        None, "Folder of a pretrained encoder of transformers, or minilm, to begin with."
+        None, "Pretrained encoder to start from: a folder of transformers, or minilm."
     )
 
 
@@ -345,6 +345,6 @@ TRAINING = Training(
 SCORING = Scoring(
     options=LabelTextScoring,
     score=score,
-    help="Labels of texts are scored by mAP and F1 at the stored thresholds, or by accuracy where "
-    "every text has one, in all and for each label, with the calibration error.",
+    help="Labels of texts are scored by mAP and F1 at the stored thresholds, or by accuracy if "
+    "every text has one label; overall and for each label, with the calibration error.",
 )

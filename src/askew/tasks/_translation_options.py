@@ -13,7 +13,7 @@ from askew.tasks._sources import Sources, check_sources, is_catalogue, is_xliff
 class TranslationOptions(SettingOptions):
     """Options for the data and the size of translation models."""
 
-    pair: str = option("en-pt", "Two locales of the phrases that are made without --data.")
+    pair: str = option("en-pt", "Two locales of the phrases that are used without --data.")
     data: Path | None = option(
         None,
         "Your pairs: FILE.tsv (source TAB target), .csv, .jsonl, .json, .tmx or .xlf, also .gz; a "
@@ -25,13 +25,15 @@ class TranslationOptions(SettingOptions):
         "Which columns of --data are source and target: names, as en,de, or numbers, as 2,4.",
     )
     language: str | None = option(
-        None, "The language to take of a --data folder that holds several, e.g. pt_BR."
+        None, "The language to read, if a --data folder holds several, e.g. pt_BR."
     )
     source: Path | None = option(None, "Your source lines; needs --target.")
     target: Path | None = option(None, "Your target lines, one for each source line.")
-    valid_source: Path | None = option(None, "Validation sources; else split off.")
+    valid_source: Path | None = option(
+        None, "Validation sources; set aside from the pairs by default."
+    )
     valid_target: Path | None = option(None, "Validation targets.")
-    test_source: Path | None = option(None, "Test sources; else split off.")
+    test_source: Path | None = option(None, "Test sources; set aside from the pairs by default.")
     test_target: Path | None = option(None, "Test targets.")
     drop_empty: bool = option(
         False, "Leave out pairs with an empty side.", name="--drop-empty", show_default=False
@@ -43,12 +45,12 @@ class TranslationOptions(SettingOptions):
         show_default=False,
     )
     preset: Size = option("small", "Size of the models.")
-    vocab_size: int = option(2000, "Tokens of the joint vocabulary, or of each of two, at most.")
+    vocab_size: int = option(2000, "Most tokens of the joint vocabulary, or of each of two.")
     separate_vocabularies: bool = option(False, "A vocabulary for each side.")
     teacher: Path | None = option(
         None,
-        "A trained model, whose translations of the training sources are learnt instead of the "
-        "references (with training.target=both, both are). It is faster if exported for "
+        "A trained model. Its translations of the training sources are learnt instead of the "
+        "references, or beside them with training.target=both. It is faster if it is exported for "
         "CTranslate2.",
     )
 
