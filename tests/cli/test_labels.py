@@ -79,6 +79,7 @@ def test_a_model_is_scored_as_a_whole_and_by_label(model, data, tmp_path):
     assert "cats: " in shown
 
 
+@pytest.mark.slow
 def test_a_comparison_ends_with_a_verdict(data, tmp_path, in_process):
     result = run(
         "compare", "labels", "--data", data, "--steps", 20, "--seeds", 5, "--jobs", 1, *TINY,

@@ -117,6 +117,7 @@ def test_a_search_begins_with_the_students_of_a_comparison(options):
         TRANSLATION.search_setup(options(challenger="fresh-3-1"), {})
 
 
+@pytest.mark.slow
 def test_a_limit_of_latency_brings_cuts_of_a_knapsack(options, monkeypatch):
     setup = TRANSLATION.search_setup(options(), {"latency_ms": 1e6})
     kept = {arm.name: arm.config.kept for arm in setup.arms}
