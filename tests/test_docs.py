@@ -4,6 +4,7 @@ import re
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,10 +41,29 @@ def test_what_the_blocks_of_a_guide_print_stands_under_them():
     assert printed == shown
 
 
-def test_the_page_of_speeds_is_that_of_the_stored_results():
-    script = ROOT / "benchmarks" / "all.py"
-    names: dict[str, object] = {"__name__": "all", "__file__": str(script)}
+def benchmark(name: str) -> dict[str, Any]:
+    """The names of a script of the benchmarks."""
+    script = ROOT / "benchmarks" / f"{name}.py"
+    names: dict[str, Any] = {"__name__": name, "__file__": str(script)}
     exec(compile(script.read_text(encoding="utf-8"), script, "exec"), names)
-    page = names["page"]()
+    return names
+
+
+def test_the_page_of_speeds_is_that_of_the_stored_results():
+    page = benchmark("all")["page"]()
     assert (ROOT / "docs" / "speed.md").read_text(encoding="utf-8") == page
     assert page.count("**") // 2 == 2 * page.split("## Where we lose")[1].count("**") // 2
+
+
+def test_the_age_of_evidence_is_that_of_all_code_that_it_needs():
+    names = benchmark("evidence_all")
+    sections = {section.title: section for section in names["sections"]()}
+    assert sections.keys() == set(
+        re.findall(r"^## (.+)$", (ROOT / "docs" / "evidence.md").read_text("utf-8"), re.M)
+    )
+    losses = sections["Losses for wrong labels, long tails and unequal prices"]
+    needed = {names["relative"](path) for path in names["dependencies"](losses.entries())}
+    assert "benchmarks/evidence_parts.py" in needed
+    assert {"src/askew/losses/_linex.py", "src/askew/_reduction.py"} <= needed  # and through it
+    assert not [path for path in needed if path.startswith(names["_SHOWN"])]
+    assert "src/askew/models/_qa.py" not in needed
