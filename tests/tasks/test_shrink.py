@@ -17,7 +17,7 @@ from askew.models import Seq2Seq, Translator, load_seq2seq, load_translation_mod
 from askew.models._wav import read_wav
 from askew.tasks import Shrinking, Shrunk, prepare_shrinking, shrink_folder
 from askew.tasks._layers import Layer, LayerTable
-from askew.tasks._limited import Limited
+from askew.tasks._limited import FixedAnswers, Limited
 from askew.tasks._teacher_outputs import teacher_labels, worth_learning
 from askew.text import ParallelText, SplitText
 from askew.training import DistillationConfig
@@ -80,6 +80,15 @@ def test_a_student_is_taught_scored_and_read_again(model, tmp_path, targets):
         shrink_folder(model, tmp_path / "out", shrinking._replace(decoder_layers=2), TEXT)
     if targets != "reference":
         monkey.undo()
+
+
+def test_writing_and_timing_warn_of_no_second_limit(model, monkeypatch):
+    reader = load_seq2seq(model)
+    assert reader.model.generation_config.max_length is not None
+    monkeypatch.setattr(transformers.generation.utils.logger, "warning", pytest.fail)
+    rows = reader.read(["three bees"])
+    assert reader.generate(rows)[0]
+    assert FixedAnswers(reader, rows, tokens=3)(reader.model) == 1
 
 
 def test_a_killed_run_ends_as_another(model, tmp_path):

@@ -103,7 +103,8 @@ class Seq2Seq(ABC):
         """Decode a batch; each answer ends with its end token, if the model wrote one."""
         inputs = self.inputs(rows)
         most = 2 * max(self.length(row) for row in rows) + 16
-        limit = {} if self._has_own_limit() else {"max_new_tokens": most}
+        # Not `max_new_tokens` alone: beside the length of a generation config it is warned about.
+        limit = {} if self._has_own_limit() else {"max_length": most + 1, "max_new_tokens": None}
         # pyrefly: ignore[not-callable]  every encoder-decoder generates
         written = self.model.generate(**inputs, num_beams=num_beams, do_sample=False, **limit)
         return [self._trimmed(row) for row in written.tolist()]

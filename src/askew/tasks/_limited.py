@@ -61,8 +61,10 @@ class FixedAnswers:
                 **self.reader.inputs([row]),
                 num_beams=1,
                 do_sample=False,
-                min_new_tokens=self.tokens,
-                max_new_tokens=self.tokens,
+                min_length=self.tokens + 1,
+                max_length=self.tokens + 1,
+                min_new_tokens=None,
+                max_new_tokens=None,
             )
         return len(self.rows)
 
