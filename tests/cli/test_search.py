@@ -1,6 +1,9 @@
 """Passages on the command line, found without a model."""
 
 import json
+import shutil
+import subprocess
+import sys
 
 import pytest
 from document_files import DOCUMENTS, FIRST, HEADING, pdf
@@ -75,6 +78,10 @@ def test_nothing_found(documents):
         (["search", "who", "--context", "DOCUMENTS/none"], "the path must exist"),
         (["search", "who"], "documents are needed; got none. Give --context"),
         (["search", "who", "--index", "DOCUMENTS"], "--index goes with --encoder; got none"),
+        (
+            ["search", "who", "--context", "DOCUMENTS", "--question-encoder", "static"],
+            "--question-encoder goes with --index; got none",
+        ),
         (["search", "who", "--context", "DOCUMENTS", "--top", "0"], "greater than or equal to 1"),
     ],
 )
@@ -129,6 +136,46 @@ def test_an_index_is_kept_and_follows_its_documents(documents, tmp_path):
     other = save_encoder(tmp_path / "other", seed=1)
     done = run(*["search", "Ben", "--encoder", other, "--index", index], code=2)
     assert "the index must be of the model that answers" in done.output
+
+
+def test_a_static_question_encoder_is_made_once_and_asked_without_the_encoder(documents, tmp_path):
+    encoder, index = save_encoder(tmp_path / "encoder"), tmp_path / "index"
+    asked = ["search", "where is Ben?", "--index", index, "--json", "--quiet"]
+    static = ["--question-encoder", "static"]
+    run(*asked, "--encoder", encoder, "--context", documents)
+    done = run(*asked, *static, code=2)
+    assert "holds no table yet. Give --encoder" in done.output
+    first = run(*asked, *static, "--encoder", encoder, "--context", documents)
+    assert "Ben lives in Oslo." in [
+        passage["sentence"] for passage in json.loads(first.stdout)["passages"]
+    ]
+    written = (index / "static" / "static.json").stat().st_mtime_ns
+    shutil.rmtree(encoder)
+    assert run(*asked, *static).stdout == first.stdout
+    assert run(*asked, "--question-encoder", index / "static").stdout == first.stdout
+    assert (index / "static" / "static.json").stat().st_mtime_ns == written
+    (documents / "one.md").write_text("Ben is gone.")
+    assert "one.md changed. Give --context" in run(*asked, *static, code=2).output
+
+
+def test_a_static_question_encoder_that_was_being_written_is_made_again(documents, tmp_path):
+    encoder, index = save_encoder(tmp_path / "encoder"), tmp_path / "index"
+    words = ["search", "where is Ben?", "--encoder", encoder, "--context", documents]
+    words += ["--index", index, "--question-encoder", "static", "--json", "--quiet"]
+    script = (
+        "import os, sys; import askew.models._static_encoder as module; from askew.cli import app;"
+        "module.write_json = lambda *_: os.kill(os.getpid(), 9); app(sys.argv[1:])"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, *map(str, words)], check=False)
+    assert killed.returncode == -9
+    assert (index / "static" / "tables.safetensors").is_file()
+    assert not (index / "static" / "static.json").exists()
+    first = run(*words)
+    assert (index / "static" / "static.json").is_file()
+    other = save_encoder(tmp_path / "other", seed=1)
+    done = run("search", "who", "--index", index, "--encoder", other, *words[-4:-2], code=2)
+    assert "the index must be of the model that answers" in done.output
+    assert run(*words).stdout == first.stdout
 
 
 def test_pages_and_headings_of_other_formats_are_named(tmp_path):

@@ -1,10 +1,11 @@
 """A pretrained encoder that makes states and vectors of passages and questions."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -18,7 +19,7 @@ from askew.models._context_encoding import ContextEncoder, Progress, Windowing
 from askew.models._context_index import ContextIndex
 from askew.models._encoders import PretrainedEncoder, encoder_folder, read_encoder_config
 from askew.models._qa import Encoded
-from askew.text import Context, cut_passages, load_any_tokenizer
+from askew.text import Context, cut_passages, load_any_tokenizer, pad_batch
 
 _MAX_TOKENS, _OVERLAP, _BATCH = 256, 32, 16
 _KIND = "passages, normalised states, mean vectors, 1"
@@ -53,6 +54,10 @@ class PassageEncoder:
         tokenizer: Of the encoder.
         fingerprint: Identifies the weights, 64 hexadecimal digits.
 
+    Attributes:
+        num_tokens: Of the tokenizer.
+        max_question_tokens: More tokens of a question are not read.
+
     Raises:
         ValueError: If the encoder has too few tokens for the tokenizer, or reads no plain text.
 
@@ -73,8 +78,8 @@ class PassageEncoder:
         positions = getattr(encoder.encoder.config, "max_position_embeddings", None)
         self.max_tokens = min(_MAX_TOKENS, positions or _MAX_TOKENS)
         self.encoder, self.fingerprint = encoder.eval(), fingerprint
-        largest = max(tokenizer.get_vocab().values(), default=0)
-        encoder.check_reads(self.max_tokens, largest + 1)
+        self.num_tokens = 1 + max(tokenizer.get_vocab().values(), default=0)
+        encoder.check_reads(self.max_tokens, self.num_tokens)
         self._contexts = ContextEncoder(
             "PassageEncoder",
             self._encode,
@@ -87,6 +92,7 @@ class PassageEncoder:
                 parts=cut_passages,
             ),
         )
+        self.max_question_tokens = self._contexts.window_tokens
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "PassageEncoder":
@@ -179,16 +185,51 @@ class PassageEncoder:
         Raises:
             ValueError: If it has lone surrogates.
         """
-        check_unicode("PassageEncoder.question", "question", text)
-        tokenizer = self._contexts.tokenizer
-        inner = tokenizer.encode(text.strip()).ids[: self._contexts.window_tokens]
-        if len(inner) == 0:
+        tokens = self.tokens(text)
+        if len(tokens) == 0:
             width = self.encoder.width
             return EncodedQuestion(torch.zeros(0, width), torch.zeros(width))
-        tokens = torch.tensor([tokenizer.wrap(inner)])
-        encoded = self._encode(tokens, torch.ones_like(tokens, dtype=torch.bool))
+        return next(self.encode_tokens([tokens]))
+
+    def tokens(self, text: str) -> list[int]:
+        """Cut a question into the tokens that are read, without those around it.
+
+        Args:
+            text: Any text.
+
+        Returns:
+            Token numbers.
+
+        Raises:
+            ValueError: If it has lone surrogates.
+        """
+        check_unicode("PassageEncoder.question", "question", text)
+        encoded = self._contexts.tokenizer.encode(text.strip())
+        return encoded.ids[: self.max_question_tokens].tolist()
+
+    def encode_tokens(self, questions: Sequence[Sequence[int]]) -> Iterator[EncodedQuestion]:
+        """Encode many questions, which `tokens` has cut.
+
+        Args:
+            questions: Token numbers of each, at least one. Neighbours are encoded together, so
+                that those of one length should be neighbours.
+
+        Yields:
+            What `question` returns for each.
+        """
+        tokenizer = self._contexts.tokenizer
         first = len(tokenizer.before)
-        return EncodedQuestion(encoded.states[0, first : first + len(inner)], encoded.vectors[0])
+        for start in range(0, len(questions), _BATCH):
+            some = questions[start : start + _BATCH]
+            tokens, mask = pad_batch([tokenizer.wrap(np.array(one)) for one in some])
+            encoded = self._encode(tokens, mask.bool())
+            for one, states, vector in zip(some, encoded.states, encoded.vectors, strict=True):
+                yield EncodedQuestion(states[first : first + len(one)], vector)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the encoder."""
+        return self._contexts.tokenizer.tokenizer
 
     def check_index(self, caller: str, index: ContextIndex) -> None:
         """Refuse an index of another encoder.
@@ -200,11 +241,7 @@ class PassageEncoder:
         Raises:
             ValueError: If it is of another.
         """
-        require(
-            index.fingerprint == self.fingerprint,
-            f"PassageEncoder.{caller}: the index must be of this encoder; got an index of "
-            f"{index.fingerprint[:12]}, not {self.fingerprint[:12]}. Encode the documents again",
-        )
+        check_encoder(f"PassageEncoder.{caller}", self.fingerprint, index)
 
     @torch.inference_mode()
     def _encode(self, tokens: Tensor, mask: Tensor) -> Encoded:
@@ -212,6 +249,15 @@ class PassageEncoder:
         shown = mask.unsqueeze(-1)
         mean = (states * shown).sum(1) / shown.sum(1).clamp(min=1)
         return Encoded(F.normalize(states, dim=-1), F.normalize(mean, dim=-1), mask)
+
+
+def check_encoder(caller: str, fingerprint: str, index: ContextIndex) -> None:
+    """Refuse an index whose passages another encoder encoded."""
+    require(
+        index.fingerprint == fingerprint,
+        f"{caller}: the index must be of this encoder; got an index of "
+        f"{index.fingerprint[:12]}, not {fingerprint[:12]}. Encode the documents again",
+    )
 
 
 def passage_fingerprint(folder: Path) -> str:
