@@ -23,7 +23,9 @@ class TokenBags:
         rows = torch.repeat_interleave(torch.arange(len(texts)), counts)
         values = torch.repeat_interleave(1 / counts, counts)
         size = (len(texts), len(self.used))
-        self._map = torch.sparse_coo_tensor(torch.stack([rows, columns]), values, size).coalesce()
+        places = torch.stack([rows, columns])
+        whole = torch.sparse_coo_tensor(places, values, size, check_invariants=False)
+        self._map = whole.coalesce()
         self._back = self._map.t().coalesce()
 
     def mean(self, table: Tensor) -> Tensor:
