@@ -38,7 +38,7 @@ from askew.tradeoffs._running.batches import (
     ordered_batches,
     training_batches,
 )
-from askew.tradeoffs._running.flops import count_flops, count_parameters
+from askew.tradeoffs._running.flops import count_parameters, flops_of_step
 from askew.tradeoffs._running.train_loop import train_loop
 from askew.tradeoffs._running.watcher import Watcher
 from askew.tradeoffs._space import Space
@@ -384,12 +384,10 @@ class Experiment(Task[nn.Module]):
         return count_parameters(self.build(config, 0))
 
     def flops_per_step(self, config: ModelConfig) -> float:
-        """Count the operations of one forward and backward pass of the usual loop."""
-        model = self.build(config, 0).train()
-        loss_of = of_arm(self.loss, config.arm)
+        """Count the operations of one forward and backward pass; the loss of a `fit` is its own."""
+        loss_of = None if of_arm(self.fit, config.arm) else of_arm(self.loss, config.arm)
         data = training_batches(self.train_data, self.batch_size, 0, torch.device(self.device))
-        inputs, target = next(data)
-        return float(count_flops(lambda: loss_of(answer(model, inputs), target).backward()))
+        return flops_of_step(self.build(config, 0).train(), next(data), loss_of)
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write the weights."""

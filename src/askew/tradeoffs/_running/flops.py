@@ -1,11 +1,14 @@
 """Costs of any module: its parameters, and the operations of a call, counted as it runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+
+from askew.tradeoffs._running.batches import answer
 
 
 def count_flops(call: Callable[[], object]) -> int:
@@ -34,6 +37,31 @@ def count_flops(call: Callable[[], object]) -> int:
     finally:
         torch.backends.mkldnn.set_flags(_enabled=enabled)
     return counter.get_total_flops()
+
+
+def flops_of_step(
+    model: nn.Module, batch: tuple[Any, Any], loss_of: Callable[[Any, Any], Tensor] | None
+) -> float:
+    """Count the operations of one forward and backward pass of a training.
+
+    Without a loss the gradients are those of the sum of the outputs, which takes as many products.
+    """
+    inputs, target = batch
+
+    def step() -> None:
+        output = answer(model, inputs)
+        loss = _sum(output) if loss_of is None else loss_of(output, target)
+        loss.backward()
+
+    return float(count_flops(step))
+
+
+def _sum(output: Any) -> Tensor:
+    """Return the sum of all numbers of an output that have gradients, whatever holds them."""
+    if isinstance(output, Tensor):
+        return output.sum() if output.requires_grad else torch.zeros(())
+    parts = output.values() if isinstance(output, Mapping) else output
+    return torch.stack([_sum(part).cpu() for part in parts if part is not None]).sum()
 
 
 def count_parameters(model: nn.Module) -> int:
