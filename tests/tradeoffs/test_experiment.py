@@ -204,9 +204,9 @@ def test_a_training_of_ones_own_needs_no_other_loss(tmp_path, in_process):
         fit=fit,
     )
     comparison = made.compare(out=tmp_path / "out", seeds=[0], steps=1)
-    forward = 2 * 64 * (4 * 32 + 32 * 2)
+    forward = 2 * 32 * (4 * 32 + 32 * 2)
     costs = comparison.results["arms"][0]["costs"]
-    assert costs["flops_per_step"] == 3 * forward - 2 * 64 * 4 * 32  # not to the input
+    assert costs["flops_per_step"] == 3 * forward - 2 * 32 * 4 * 32  # not to the input
 
 
 def test_a_model_against_itself_begins_with_other_weights():
