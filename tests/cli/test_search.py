@@ -48,7 +48,7 @@ def test_a_person_sees_file_line_and_characters(documents):
     shown = run("search", "where is Ben?", "--context", documents, "--top", 1).stdout
     head, passage = shown.splitlines()
     assert head.split()[1] == f"{(documents / 'one.md').as_posix()}:4:30-48"
-    assert passage == "# People  Anna lives in Rome. Ben lives in Oslo."
+    assert passage == "# People  Anna lives in Rome. **Ben lives in Oslo.**"  # without colours
 
 
 def test_the_sentence_is_highlighted_on_a_terminal(documents, monkeypatch):

@@ -147,6 +147,12 @@ def test_refuses_what_cannot_be_read(tmp_path, text, message):
         read_po(path)
 
 
+def test_a_folder_without_catalogues_is_named_as_one(tmp_path):
+    (tmp_path / "page.md").write_text("text")
+    with pytest.raises(ValueError, match=r"read_po: a folder must hold \.po files; got none in"):
+        read_po(tmp_path)
+
+
 def test_refuses_bytes_of_another_encoding_and_missing_files(tmp_path):
     path = tmp_path / "one.po"
     path.write_bytes(HEAD.encode() + b'msgid "no"\nmsgstr "n\xe3o"\n')

@@ -69,6 +69,13 @@ def test_a_bad_tsv_is_refused_with_its_place(tmp_path, raw, message):
         read_pairs(put(tmp_path / "p.tsv", raw))
 
 
+def test_what_is_not_there_is_said_to_be_missing(tmp_path):
+    with pytest.raises(ValueError, match=r"end with \.tsv.*; got \S+nothere, which does not exist"):
+        read_pairs(tmp_path / "nothere")
+    with pytest.raises(ValueError, match=r"end with \.tsv.*; got \S+here\. Two aligned"):
+        read_pairs(put(tmp_path / "here", b""))
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

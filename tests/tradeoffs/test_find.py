@@ -527,6 +527,20 @@ def test_minutes_buy_candidates_and_seeds(notes, tmp_path):
         search(tmp_path / "other", budget=SearchBudget(minutes=10.0, steps=1000))
 
 
+def test_a_search_of_few_steps_says_so_before_it_begins(notes, tmp_path):
+    class Told(Exception):  # noqa: N818
+        """Ends the search."""
+
+    class Listening(Watcher):
+        def stage(self, name):
+            if "9 steps are too few" in name:
+                raise Told
+
+    with pytest.raises(Told):
+        search(tmp_path / "out", budget=replace(BUDGET, steps=9), watcher=Listening())
+    assert not [note for note in notes() if note[0] == "train"]
+
+
 @pytest.mark.parametrize(("language", "words"), [("en", "The search"), ("pt", "A busca")])
 def test_the_report_shows_the_search(language, words, notes, tmp_path):
     found = search(tmp_path / "out")

@@ -20,7 +20,7 @@ from askew.cli._indexed_documents import (
 from askew.cli._options import Quiet, Threads
 from askew.cli._questions import answer_each, check_question, flat, line_or_page
 from askew.cli._readers import Reader, choose_reader, search_words, sentence_answers
-from askew.cli._streams import show
+from askew.cli._streams import emphasized, show
 
 if TYPE_CHECKING:
     from askew.models import Answer, ContextIndex, QuestionAnswerer
@@ -229,7 +229,7 @@ def _show(answers: "list[Answer]", contexts: "list[Context]") -> None:
         line = Text(f"{answer.score:7.2f}  {place}  ")
         line.append("…" if first else "")
         line.append(flat(text[first : answer.start]))
-        line.append(flat(answer.text), style="bold reverse")
+        line.append(*emphasized(flat(answer.text), is_terminal=console.is_terminal))
         line.append(flat(text[answer.end : last]) + ("…" if last < len(text) else ""))
         console.print(line, soft_wrap=True)
     if not answers:

@@ -19,7 +19,7 @@ from askew.cli._indexed_documents import (
 from askew.cli._options import Quiet, Threads
 from askew.cli._questions import answer_each, check_question, flat, line_or_page
 from askew.cli._static_questions import open_static
-from askew.cli._streams import show
+from askew.cli._streams import emphasized, show
 
 if TYPE_CHECKING:
     from askew.models import ContextIndex, FusedSearch, PassageEncoder
@@ -205,7 +205,7 @@ def _show(found: "list[Passage]", files: list[Path], contexts: "list[Context]") 
         console.print(Text(f"{one.score:7.3g}  {place}", style="dim"), soft_wrap=True)
         line = Text("…" if first > one.start else "")
         line.append(flat(text[first:start]))
-        line.append(flat(text[start:end]), style="bold reverse")
+        line.append(*emphasized(flat(text[start:end]), is_terminal=console.is_terminal))
         line.append(flat(text[end:last]) + ("…" if last < one.end else ""))
         console.print(line, soft_wrap=True)
     if not found:

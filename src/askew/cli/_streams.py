@@ -125,3 +125,8 @@ def count_special(translator: "Translator", lines: list[str], stats: LineStats) 
     longest = translator.max_source_tokens
     long_ = (line for line in lines if len(line.encode()) > longest)  # a token is a byte or more
     stats.cut += sum(len(translator.split_text(line)) > 1 for line in long_)
+
+
+def emphasized(text: str, *, is_terminal: bool) -> tuple[str, str]:
+    """Return a text and its style, for which stars stand where no terminal shows it."""
+    return (text, "bold reverse") if is_terminal else (f"**{text}**", "")

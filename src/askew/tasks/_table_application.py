@@ -91,7 +91,8 @@ class LabelComparison(TableOptions):
         super().__post_init__()
         require(
             (self.data is None) == (self.labels is None),
-            f"compare: data and labels go together; got data {self.data}, labels {self.labels}",
+            "compare: data and labels go together, such as --data rows.csv --labels churn, or "
+            f"--labels 1 for the last column; got data {self.data}, labels {self.labels}",
         )
 
 

@@ -50,6 +50,7 @@ def read_po(path: str | Path, *, language: str | None = None) -> ParallelText:
         f"read_po: language goes with a folder; got language {language!r}, the file {path}",
     )
     files = catalogues(path, language) if path.is_dir() else [path]
+    require(bool(files), f"read_po: a folder must hold .po files; got none in {path}")
     pairs = dict.fromkeys(pair for file in files for pair in _pairs(read_po_file(file)))
     require(
         bool(pairs),

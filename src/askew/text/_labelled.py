@@ -92,7 +92,8 @@ def read_labelled(
         return _collect(_json_rows(path, columns), path, known)
     require(
         suffix in (".tsv", ".csv"),
-        f"{_CALLER}: the name must end with .tsv, .csv or .jsonl, also with .gz; got {path}",
+        f"{_CALLER}: the name must end with .tsv, .csv or .jsonl, also with .gz; got {path}"
+        + ("" if path.exists() else ", which does not exist"),
     )
     lines = numbered_lines(path, _CALLER)
     if suffix == ".csv":

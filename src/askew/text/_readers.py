@@ -105,8 +105,8 @@ def numbered_pairs(
     else:
         raise ValueError(
             "read_pairs: the name must end with .tsv, .csv, .jsonl, .json, .tmx, .xlf or .xliff, "
-            "also with .gz; "
-            f"got {path}. Two aligned files are for read_aligned"
+            f"also with .gz; got {path}{'' if path.exists() else ', which does not exist'}. Two "
+            "aligned files are for read_aligned, and for --source and --target"
         )
 
 

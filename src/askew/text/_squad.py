@@ -141,7 +141,8 @@ def read_questions(path: str | Path) -> QuestionSet:
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix
     require(
         suffix in (".json", ".jsonl"),
-        f"read_questions: the name must end with .json, .jsonl, .json.gz or .jsonl.gz; got {path}",
+        f"read_questions: the name must end with .json, .jsonl, .json.gz or .jsonl.gz; got {path}"
+        + ("" if path.exists() else ", which does not exist"),
     )
     by_line = suffix == ".jsonl" or _begins_with_question(path)
     return read_question_lines(path) if by_line else read_squad(path)

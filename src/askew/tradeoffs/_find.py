@@ -31,6 +31,7 @@ from askew.tradeoffs._task import Arm, Model, Task
 
 _DRAWS_TRIED = 50
 _OTHER_WEIGHTS = 10_000
+_FEW_STEPS = 30  # within a usual warm-up
 """Added to the seed of the initial weights where an arm equals its baseline."""
 
 
@@ -261,6 +262,10 @@ def _scheduled(plan: SearchPlan[Model], identity: dict, watcher: Watcher) -> Sea
         f"{schedule.candidates} candidates, {schedule.steps} steps each at most; then at most "
         f"{plan.budget.finalists} finalists on {schedule.seeds} fresh seeds"
     )
+    if schedule.steps < _FEW_STEPS:
+        watcher.stage(
+            f"{schedule.steps} steps are too few to tell candidates apart; give more --minutes"
+        )
     return replace(
         plan, steps=schedule.steps, candidates=schedule.candidates, seeds=range(schedule.seeds)
     )
