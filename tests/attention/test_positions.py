@@ -207,7 +207,7 @@ def test_a_layer_with_positions_is_the_naive_loop(settings):
             visible[i, j] = (inside or j < layer.num_sinks) and not (layer.causal and j > i)
             if inside and isinstance(layer.position, RelativeBias | ALiBi):
                 bias[:, :, i, j] = layer.position(torch.tensor([j - i]))[:, 0].detach()
-    q, k = layer._queries(x, 0), layer._keys_values(x, None, None, 0)[0]
+    q, k = layer._queries(x, 0), layer.keys_values(x)[0]
     v = layer.value(x).unflatten(-1, (2, 5)).transpose(1, 2)
     output, weights = naive_attention(
         q, k, v, visible.expand(2, 2, 7, 7), scale=layer.head_key**-0.5, bias=bias
