@@ -266,8 +266,7 @@ def test_a_twin_found_by_timing_is_found_again(task, tmp_path, monkeypatch, matc
 
 
 def test_the_usual_budget_is_that_of_the_data(task, data):
-    assert TRANSLATION.budget(TranslationComparison()) == Budget(steps=600)
-    assert TRANSLATION.budget(TranslationTraining()) == Budget(steps=1000)
+    assert TRANSLATION.budget(TranslationComparison()) == Budget(steps=1000)
     source = data.with_name("a.en")
     for own in ({"data": data}, {"source": source, "target": source}):
         assert TRANSLATION.budget(TranslationComparison(**own)) == Budget(minutes=6.0)

@@ -198,9 +198,9 @@ def sides_space(
     )
 
 
-def usual_budget(*, is_user_data: bool, steps: int = 1000) -> Budget:
+def usual_budget(*, is_user_data: bool) -> Budget:
     """Return CPU-minutes for the user's data, whose size is unknown, and steps for our own."""
-    return Budget(minutes=6.0) if is_user_data else Budget(steps=steps)
+    return Budget(minutes=6.0) if is_user_data else Budget(steps=1000)
 
 
 def default_folder(

@@ -168,12 +168,10 @@ def teacher_training(options: TranslationOptions) -> dict[str, object]:
 
 
 def budget(options: TranslationOptions) -> "Budget":
-    """Return the usual budget of a trial; a comparison of our own data takes minutes in all."""
+    """Return the usual budget of a trial."""
     from askew.tasks._arms import usual_budget
 
-    is_user_data = options.data is not None or options.source is not None
-    steps = 600 if isinstance(options, TranslationComparison) else 1000
-    return usual_budget(is_user_data=is_user_data, steps=steps)
+    return usual_budget(is_user_data=options.data is not None or options.source is not None)
 
 
 def space(task: "TranslationTask", options: TranslationComparison) -> "Space":
