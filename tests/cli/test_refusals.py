@@ -40,7 +40,7 @@ CASES = {
     "--valid-source a.en --valid-target a.de": "need training files",
     "--pair en-de qa": "compare qa: there is no --pair here; it is an option of translation",
     "qa --teacher model": "compare qa: there is no --teacher here; it is an option of translation",
-    "--seeds 5 imbalanced --labels 1": "data and labels go together; got data None, labels 1",
+    "--seeds 5 imbalanced --labels 1": "for the last column; got data None, labels 1",
     "retrieval --data x.csv": "compare retrieval: there is no --data here",
     "mine.py:made --data x.tsv": "compare experiment: there is no --data here",
     "mine.py:made qa": "Got unexpected extra argument",
