@@ -17,6 +17,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from paired import Lines
 from rich.console import Console
 
 from askew.tasks import (
@@ -28,7 +29,7 @@ from askew.tasks import (
     translation_preset,
     translation_task,
 )
-from askew.tradeoffs import Arm, Budget, Watcher, compare, print_results, write_report
+from askew.tradeoffs import Arm, Budget, compare, print_results, write_report
 from askew.training import TrainingConfig
 from askew.transformer import EncoderDecoderConfig, parameter_count
 
@@ -67,7 +68,7 @@ def main() -> None:
         jobs=options.jobs,
         settings=settings,
         command=shlex.join(["python", *sys.argv]),
-        watcher=Told(),
+        watcher=Lines(),
     )
     write_report(comparison.results, options.out / "report.html")
     print_results(comparison.results, Console())
@@ -119,13 +120,6 @@ def widened(config: EncoderDecoderConfig, factor: float) -> EncoderDecoderConfig
         for side in (config.encoder, config.decoder)
     )
     return replace(config, encoder=encoder, decoder=decoder)
-
-
-class Told(Watcher):
-    """Prints each stage."""
-
-    def stage(self, name: str) -> None:
-        print(name, flush=True)
 
 
 def arguments() -> argparse.Namespace:

@@ -8,16 +8,12 @@ self-attention (narrow keys also in its attention to the source); the bytes that
 target token are printed first. A run that was stopped goes on when the same command is typed again.
 """
 
-import argparse
-import shlex
-import sys
 from dataclasses import replace
-from pathlib import Path
 
-from rich.console import Console
+from paired import judge, parser
 
 from askew.tasks import APPLICATIONS, TranslationTask, translation_preset
-from askew.tradeoffs import Arm, Budget, Watcher, compare, print_results, write_report
+from askew.tradeoffs import Arm
 from askew.transformer import cache_bytes, parameter_count
 
 STEPS, SEEDS, WIDTH = 400, 6, 64
@@ -31,33 +27,11 @@ ARMS = {
 }
 
 
-class Stages(Watcher):
-    """Prints each stage."""
-
-    def stage(self, name: str) -> None:
-        print(name, flush=True)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--jobs", type=int, default=1, help="trials at the same time")
-    options = parser.parse_args()
+    options = parser(__doc__, seeds=SEEDS).parse_args()
     application = APPLICATIONS["translation"]
     task: TranslationTask = application.make_task(application.options(set_=SETTINGS))
-    comparison = compare(
-        task,
-        arms(task),
-        list(range(options.seeds)),
-        budget=Budget(steps=STEPS),
-        out=options.out,
-        jobs=options.jobs,
-        command=shlex.join(["python", *sys.argv]),
-        watcher=Stages(),
-    )
-    write_report(comparison.results, options.out / "report.html")
-    print_results(comparison.results, Console())
+    judge(task, arms(task), options, steps=STEPS)
 
 
 def arms(task: TranslationTask) -> list[Arm]:

@@ -21,11 +21,8 @@ once. A run that was stopped goes on when the same command is typed again.
   penalty of changes of its states forward, backward, both ways or none.
 """
 
-import argparse
 import gzip
 import io
-import shlex
-import sys
 import time
 import zipfile
 from collections.abc import Callable, Mapping
@@ -37,8 +34,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from paired import command, parser, show
 from PIL import Image
-from rich.console import Console
 from sklearn.datasets import load_diabetes, load_digits
 from torch import Tensor, nn
 
@@ -56,7 +53,7 @@ from askew.losses import (
 )
 from askew.regularizers import directional_loss
 from askew.text import train_tokenizer
-from askew.tradeoffs import Experiment, Metric, Range, Score, print_results, write_report
+from askew.tradeoffs import Experiment, Metric, Range, Score
 
 DATA = Path("../shared/data")
 SEEDS, DRAWS, BATCH = 10, 6, 64
@@ -432,24 +429,18 @@ QUESTIONS: dict[str, Callable[[], Experiment]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("question", choices=[*QUESTIONS, "all"])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--jobs", type=int, default=1, help="trials at the same time")
-    options = parser.parse_args()
+    made = parser(__doc__, seeds=SEEDS)
+    made.add_argument("question", choices=[*QUESTIONS, "all"])
+    options = made.parse_args()
     for name in QUESTIONS if options.question == "all" else [options.question]:
-        out = options.out / name
         comparison = QUESTIONS[name]().compare(
-            out=out,
+            out=options.out / name,
             seeds=options.seeds,
             jobs=options.jobs,
             draws=DRAWS,
-            command=shlex.join(["python", *sys.argv]),
+            command=command(),
         )
-        write_report(comparison.results, out / "report.html")
-        print_results(comparison.results, Console())
-        sys.stdout.flush()
+        show(comparison, options.out / name)
 
 
 if __name__ == "__main__":

@@ -14,20 +14,18 @@ A run that was stopped goes on when the same command is typed again.
 """
 
 import argparse
-import shlex
-import sys
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
-from rich.console import Console
+from paired import judge, parser
 
 from askew.models import DecodingConfig, Translator
 from askew.tasks import Sources, load_text
 from askew.tasks._student import StudentTask, cut_config, student_task
 from askew.tasks._student_search import student_starts
 from askew.text import ParallelText
-from askew.tradeoffs import Arm, Budget, Watcher, compare, print_results, write_report
+from askew.tradeoffs import Arm
 
 STEPS, SEEDS = 300, 5
 ALONE = {"divergence_weight": 0.0, "cross_entropy_weight": 1.0}
@@ -53,18 +51,7 @@ def main() -> None:
         task = replace(task, text=text._replace(train=written(task, options.out / "written.txt")))
     arms = arms_of(task, options.question)
     taught = task.with_outputs(options.out / "outputs", lambda *_: None)
-    comparison = compare(
-        taught,
-        arms,
-        list(range(options.seeds)),
-        budget=Budget(steps=STEPS),
-        out=options.out / "comparison",
-        jobs=options.jobs,
-        command=shlex.join(["python", *sys.argv]),
-        watcher=Stages(),
-    )
-    write_report(comparison.results, options.out / "report.html")
-    print_results(comparison.results, Console())
+    judge(taught, arms, options, steps=STEPS, folder="comparison")
 
 
 def arms_of(task: StudentTask, question: str) -> list[Arm]:
@@ -100,21 +87,11 @@ def written(task: StudentTask, path: Path) -> ParallelText:
     return ParallelText(sources, path.read_text(encoding="utf-8").split("\n"))
 
 
-class Stages(Watcher):
-    """Prints each stage."""
-
-    def stage(self, name: str) -> None:
-        print(name, flush=True)
-
-
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("question", choices=[*LOSSES, *LAYERS])
-    parser.add_argument("--teacher", type=Path, required=True, help="folder of a trained model")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--jobs", type=int, default=1, help="trials at the same time")
-    return parser.parse_args()
+    made = parser(__doc__, seeds=SEEDS)
+    made.add_argument("question", choices=[*LOSSES, *LAYERS])
+    made.add_argument("--teacher", type=Path, required=True, help="folder of a trained model")
+    return made.parse_args()
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def test_an_index_is_searched_without_the_large_encoder(teacher, small, tmp_path
     proposed = search.propose("zebra")
     expected = (index.vectors @ small.question("zebra").vector).tolist()
     assert proposed.by_vectors.tolist() == pytest.approx(expected)
-    with pytest.raises(ValueError, match=r"StaticEncoder.search: the index must be of this enc"):
+    with pytest.raises(ValueError, match=r"FusedSearch: the index must be of this enc"):
         FusedSearch(ContextIndex("1" * 64), small)
 
 

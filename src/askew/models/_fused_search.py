@@ -9,7 +9,7 @@ import torch
 
 from askew._check import require
 from askew.models._context_index import ContextIndex
-from askew.models._passage_encoder import EncodedQuestion, PassageEncoder, max_sim
+from askew.models._passage_encoder import EncodedQuestion, PassageEncoder, check_encoder, max_sim
 from askew.models._static_encoder import StaticEncoder
 from askew.text import Context, Passage, PassageSearch, fuse_ranks, fuse_scores
 
@@ -86,7 +86,7 @@ class FusedSearch:
             "FusedSearch: weight must be None or 0 to 1, and shortlist at least 1; "
             f"got weight {weight}, shortlist {shortlist}",
         )
-        encoder.check_index("search", index)
+        check_encoder("FusedSearch", encoder.fingerprint, index)
         self.index, self.encoder = index, encoder
         self.weight, self.shortlist = weight, shortlist
         self.passages = PassageSearch(index.contexts, passages=index.window_spans)

@@ -170,7 +170,7 @@ class PassageEncoder:
             ValueError: If the index is of another encoder or a text has lone surrogates.
             TypeError: If `contexts` is a string or a single context.
         """
-        self.check_index("append", index)
+        check_encoder("PassageEncoder.append", self.fingerprint, index)
         return self._contexts.append(index, contexts, progress)
 
     def question(self, text: str) -> EncodedQuestion:
@@ -230,18 +230,6 @@ class PassageEncoder:
     def tokenizer(self) -> Tokenizer:
         """The tokenizer of the encoder."""
         return self._contexts.tokenizer.tokenizer
-
-    def check_index(self, caller: str, index: ContextIndex) -> None:
-        """Refuse an index of another encoder.
-
-        Args:
-            caller: What the message names.
-            index: The index.
-
-        Raises:
-            ValueError: If it is of another.
-        """
-        check_encoder(f"PassageEncoder.{caller}", self.fingerprint, index)
 
     @torch.inference_mode()
     def _encode(self, tokens: Tensor, mask: Tensor) -> Encoded:

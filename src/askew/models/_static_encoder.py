@@ -15,8 +15,7 @@ from askew._check import refuse_string, require
 from askew._files import file_sha256, in_short, read_json, replacing, write_json, write_text
 from askew._folders import check_writable, one_writer
 from askew.models._answers import check_unicode
-from askew.models._context_index import ContextIndex
-from askew.models._passage_encoder import EncodedQuestion, PassageEncoder, check_encoder
+from askew.models._passage_encoder import EncodedQuestion, PassageEncoder
 from askew.models._token_table import fit_table
 from askew.text import SpanTokenizer, load_any_tokenizer
 
@@ -258,15 +257,3 @@ class StaticEncoder:
         numbers = torch.tensor(self.tokens(text), dtype=torch.long)
         vector = self.vectors[numbers].float().sum(0)
         return EncodedQuestion(self.states[numbers].float(), F.normalize(vector, dim=0))
-
-    def check_index(self, caller: str, index: ContextIndex) -> None:
-        """Refuse an index of another encoder.
-
-        Args:
-            caller: What the message names.
-            index: The index.
-
-        Raises:
-            ValueError: If it is of another.
-        """
-        check_encoder(f"StaticEncoder.{caller}", self.fingerprint, index)
