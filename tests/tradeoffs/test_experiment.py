@@ -177,34 +177,36 @@ def test_inputs_may_be_several_or_named(kind, tmp_path, in_process):
     assert comparison.results["arms"][0]["costs"]["flops_per_step"] > 0
 
 
-class WithStates(nn.Module):
+class TwoHeads(nn.Module):
     """Gives more than logits while it trains, which only a training of its own can read."""
 
     def __init__(self, width):
         super().__init__()
         self.body, self.head = nn.Linear(4, width), nn.Linear(width, 2)
+        self.second = nn.Linear(width, 3)
 
     def forward(self, x):
         states = torch.tanh(self.body(x))
-        return (self.head(states), {"states": states}, None) if self.training else self.head(states)
+        logits = self.head(states)
+        return (logits, {"second": self.second(states)}, None) if self.training else logits
 
 
 def test_a_training_of_ones_own_needs_no_other_loss(tmp_path, in_process):
     def fit(model, *, steps, seed, folder, progress):
         logits, named, _ = model.train()(x)
         nn.functional.cross_entropy(logits, y).backward()
-        assert named["states"].shape[0] == 64
+        assert named["second"].shape == (64, 3)
 
     x, y = points(64, 0)
     made = experiment(
-        models={"wide": partial(WithStates, 32), "narrow": partial(WithStates, 8)},
+        models={"wide": partial(TwoHeads, 32), "narrow": partial(TwoHeads, 8)},
         train_data=(x, y),
         test_data=(x, y),
         valid_data=None,
         fit=fit,
     )
     comparison = made.compare(out=tmp_path / "out", seeds=[0], steps=1)
-    forward = 2 * 32 * (4 * 32 + 32 * 2)
+    forward = 2 * 32 * (4 * 32 + 32 * 2 + 32 * 3)
     costs = comparison.results["arms"][0]["costs"]
     assert costs["flops_per_step"] == 3 * forward - 2 * 32 * 4 * 32  # not to the input
 
