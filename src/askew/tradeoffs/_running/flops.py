@@ -45,13 +45,15 @@ def flops_of_step(
     """Count the operations of one forward and backward pass of a training.
 
     Without a loss the gradients are those of the sum of the outputs, which takes as many products.
+    Of an output that holds no tensors only the forward pass counts.
     """
     inputs, target = batch
 
     def step() -> None:
         output = answer(model, inputs)
         loss = _sum(output) if loss_of is None else loss_of(output, target)
-        loss.backward()
+        if loss.requires_grad:
+            loss.backward()
 
     return float(count_flops(step))
 
@@ -59,9 +61,11 @@ def flops_of_step(
 def _sum(output: Any) -> Tensor:
     """Return the sum of all numbers of an output that have gradients, whatever holds them."""
     if isinstance(output, Tensor):
-        return output.sum() if output.requires_grad else torch.zeros(())
-    parts = output.values() if isinstance(output, Mapping) else output
-    return torch.stack([_sum(part).cpu() for part in parts if part is not None]).sum()
+        return output.sum().cpu() if output.requires_grad else torch.zeros(())
+    if isinstance(output, Mapping):
+        output = tuple(output.values())
+    parts = output if isinstance(output, tuple | list) else ()
+    return sum((_sum(part) for part in parts), torch.zeros(()))
 
 
 def count_parameters(model: nn.Module) -> int:
