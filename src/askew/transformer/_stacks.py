@@ -119,10 +119,10 @@ class Decoder(nn.Module):
         keys = values = None
         for i, layer in enumerate(self.layers):
             _keep_state(trace, x)
-            cache = None if caches is None else self._cache_of(caches, i)
             if self.shared_every == 1:
-                x = layer(x, memory, cache=cache, **call)
+                x = layer(x, memory, cache=None if caches is None else caches[i], **call)
                 continue
+            cache = None if caches is None else self._cache_of(caches, i)
             given = (keys, values) if i % self.shared_every else (None, None)
             x, keys, values = layer(x, memory, *given, cache=cache, **call)
         x = x if self.norm is None else self.norm(x)
