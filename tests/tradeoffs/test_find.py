@@ -169,7 +169,10 @@ def test_found_toml_is_the_winner(notes, tmp_path):
 def test_symmetry_is_an_answer(notes, tmp_path):
     found = search(tmp_path / "out", Even())
     assert "none was confirmed on 5 fresh seeds" in found.sentence
-    assert all(v.verdict != "pays" for v in found.comparison.verdicts)
+    # Speeds are measured: any shape may happen to be faster on a busy machine.
+    assert all(
+        v.verdict != "pays" for v in found.comparison.verdicts if v.metric in ("fit", "sign")
+    )
     assert not (tmp_path / "out" / "found.toml").exists()
 
 
