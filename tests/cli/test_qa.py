@@ -46,6 +46,11 @@ def test_evaluation_by_the_kind_of_model(model, tmp_path):
     assert results["questions"] == 212
     assert len((tmp_path / "answers.txt").read_text().splitlines()) == 212
     assert "f1_wrong_question" in results["scores"]
+    kept = json.loads((model / "config.json").read_text())["retrieval"]
+    assert results["retrieval"] == kept
+    part = load_test_questions(None, part="valid")
+    assert (kept["questions"], kept["contexts"]) == (len(part.questions), len(part.contexts))
+    assert {"f1_among_all", "f1_among_all_unweighted"} <= results["scores"].keys()
 
 
 def test_evaluation_refuses_what_would_have_no_effect(model, tmp_path):
@@ -95,6 +100,7 @@ def test_only_the_part_that_training_did_not_see_is_scored(model):
 
 def test_a_model_below_the_most_similar_sentence_is_called_so(model):
     lines = run("evaluate", model, "--part", "test", "--quiet").stdout.splitlines()
+    assert any(line.startswith("weight of the retrieval: ") for line in lines)
     scores = {line.split()[0]: float(line.split()[1]) for line in lines[:4]}
     assert scores["f1"] < scores["f1_best_sentence"]
     assert "the sentence most like the question answers better than this model" in lines[-1]

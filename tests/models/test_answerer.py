@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_answerer import QUESTION, TOKENIZER, answerer, contexts
 
-from askew.models import Answer, ContextIndex
+from askew.models import Answer, AsymmetricQAConfig, ContextIndex, QuestionAnswerer
 from askew.text import Context, fuse_ranks
 from askew.transformer import SpanScores
 
@@ -86,6 +86,77 @@ def test_a_shortlist_has_the_best_by_vectors_and_by_words():
     assert rows[index.words.scores("zebra").argmax()] == 9
     index.update(dropped=[9])
     assert index.words.scores("zebra").max() == 0
+
+
+def standardised(ranks):
+    return (ranks - ranks.mean()) / ranks.std()
+
+
+@pytest.mark.parametrize("shortlist", [None, 4])
+def test_the_retrieval_adds_its_weighted_standardised_score(shortlist):
+    reader = answerer(window=120)  # a window for each context
+    index = reader.encode([*contexts(9), Context("words", "zebra anna")])
+    rows = index.window_contexts.tolist()
+    for question in ("zebra", QUESTION):
+        by_context = dict(reader.rank(question, index))
+        by_vectors = np.array([by_context[row] for row in rows])
+        ranks = fuse_ranks([by_vectors, index.words.scores(question)])
+        expected = dict(zip(rows, standardised(ranks), strict=True))
+        each = reader.answer_each_window(question, index, shortlist=shortlist)
+        assert len(each) == (shortlist or len(rows))
+        assert [found for _, found in each] == pytest.approx([expected[a.context] for a, _ in each])
+        alone = reader.answer(question, index, top_k=10**5, shortlist=shortlist, retrieval_weight=0)
+        for weight in (0.5, 3.0):
+            found = reader.answer(
+                question, index, top_k=10**5, shortlist=shortlist, retrieval_weight=weight
+            )
+            by_place = {(a.context, a.start, a.end): a for a in found}
+            assert len(by_place) == len(alone)
+            for one in alone:
+                other = by_place[one.context, one.start, one.end]
+                assert other.retrieval == pytest.approx(weight * expected[one.context], abs=1e-6)
+                assert other.score == pytest.approx(one.score + other.retrieval, abs=1e-5)
+                assert other.nothing == (other.score - other.retrieval < 0)
+            assert [a.score for a in found] == sorted((a.score for a in found), reverse=True)
+            best = max(each, key=lambda one: one[0].score + weight * one[1])[0]
+            assert found[0][:3] == best[:3]
+
+
+def test_without_a_weight_only_the_reader_ranks():
+    reader, texts = answerer(), contexts(9)
+    index = reader.encode(texts)
+    assert reader.retrieval_weight == 0
+    for shortlist in (None, 5):
+        found = reader.answer(QUESTION, index, top_k=50, shortlist=shortlist)
+        zero = reader.answer(QUESTION, index, top_k=50, shortlist=shortlist, retrieval_weight=0.0)
+        assert found == zero
+        assert all(answer.retrieval == 0 for answer in found)
+        each = reader.answer_each_window(QUESTION, index, shortlist=shortlist)
+        assert {answer.score for answer, _ in each} >= {found[0].score}
+    own = reader.answer(QUESTION, index, top_k=9, contexts=[3], retrieval_weight=2.0)
+    assert {answer.context for answer in own} == {3}
+    reader.model.config.retrieval = {"weight": 2.0}
+    weighted = QuestionAnswerer(reader.model, TOKENIZER, TOKENIZER)
+    assert weighted.retrieval_weight == 2.0
+    assert weighted.answer(QUESTION, index, top_k=9) == reader.answer(
+        QUESTION, index, top_k=9, retrieval_weight=2.0
+    )
+    assert weighted.answer(QUESTION, index) != reader.answer(QUESTION, index)
+
+
+def test_wrong_weights_are_refused():
+    reader = answerer()
+    index = reader.encode([])
+    assert reader.answer(QUESTION, index, retrieval_weight=1.0) == []
+    assert reader.answer_each_window(QUESTION, index) == []
+    for weight in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="retrieval_weight must be finite and >= 0"):
+            reader.answer(QUESTION, index, retrieval_weight=weight)
+        with pytest.raises(ValueError, match="the weight of the retrieval must be finite"):
+            AsymmetricQAConfig(retrieval={"weight": weight})
+    for kept in ({"weight": "much"}, {"weight": True}, [3]):
+        with pytest.raises(ValueError, match="the weight of the retrieval must be finite"):
+            AsymmetricQAConfig(retrieval=kept)
 
 
 def test_contexts_can_be_chosen_and_ranked():

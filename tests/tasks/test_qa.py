@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from transformers import BertConfig, BertModel
 
 from askew._folders import content_of
 from askew.metrics import answer_f1
-from askew.models import PretrainedEncoder, QuestionAnswerer, encoder_folder
+from askew.models import Answer, PretrainedEncoder, QuestionAnswerer, encoder_folder
 from askew.tasks import (
     APPLICATIONS,
     QA_SHAPES,
@@ -28,6 +29,7 @@ from askew.tasks import (
     shipped_questions,
 )
 from askew.tasks._qa_contexts import fused_ranks, read_own_contexts
+from askew.tasks._qa_retrieval import fit_retrieval_weight, search_all
 from askew.text import (
     Context,
     Question,
@@ -157,11 +159,18 @@ def test_evaluation_has_baselines_controls_and_intervals(trained):
     assert scores["recall_at_1_fused"]["value"] == np.mean([rank == 1 for rank in fused])
     assert all(s["interval"][0] <= s["value"] <= s["interval"][1] for s in scores.values())
     assert sum(row["questions"] for row in results["by_length"]) == len(TEXT.test.questions)
-    assert calls[-1] == (len(answers), len(answers))
+    assert calls[-1] == (2 * len(answers), 2 * len(answers))
+    assert sorted({done for done, _ in calls}) == list(range(1, 2 * len(answers) + 1))
+    assert scores["f1_among_all"] == scores["f1_among_all_unweighted"]  # of a weight of 0
+    found = [TASK.answerer(model).answer(q.text, index)[0].text for q in TEXT.test.questions]
+    assert scores["f1_among_all"]["value"] == pytest.approx(answer_f1(found, right).value)
 
 
 class Parrot:
     """Answers with the question, so that what is scored is known."""
+
+    retrieval_weight = 2.0
+    model = SimpleNamespace(config=SimpleNamespace(retrieval=None))
 
     def encode(self, contexts, **_):
         held = list(dict.fromkeys(contexts))
@@ -173,8 +182,13 @@ class Parrot:
     def rank(self, text, index):
         return [(row, 0.0) for row in range(len(index.contexts))]
 
-    def answer(self, text, index, *, contexts):
+    def answer(self, text, index, *, contexts, retrieval_weight):
+        assert retrieval_weight == 0  # in its own context
         return [type("Answer", (), {"text": text, "nothing": text == "quiet"})()]
+
+    def answer_each_window(self, text, index):
+        held = [("loud", 2.0, -1.0), (text, 1.0, 0.0), ("word", 0.0, 0.4)]
+        return [(Answer(said, 0, 4, score, 0, ""), found) for said, score, found in held]
 
 
 class Ranker(Parrot):
@@ -218,6 +232,9 @@ def test_the_control_scores_the_answer_to_another_question_of_the_same_context()
     assert scores["f1_wrong_question"]["value"] == 25.0  # the unreadable one's turn gets "loud"
     assert scores["recall_at_1"]["value"] == 0.5  # of four, one is unreadable, one second
     assert result.results["unreadable_questions"] == 1
+    # The reader says "loud" to all, which is right; with the retrieval it says the question.
+    assert scores["f1_among_all_unweighted"]["value"] == 75.0
+    assert scores["f1_among_all"]["value"] == 25.0
 
 
 def test_silence_is_an_answer_only_where_questions_may_have_none():
@@ -394,3 +411,67 @@ def test_minilm_is_the_encoder_of_the_installed_package():
 def test_few_questions_are_noted():
     assert list(QA.notes(TASK, QAComparison())) == ["the shipped questions are few; give --data"]
     assert list(QA.notes(TASK, QAComparison(data="x.json"))) == []
+
+
+def planted(*rows):
+    """What was found for a question: text, score of the reader and of the retrieval."""
+    return [
+        (Answer(text, place, place + 4, score, 0, ""), found)
+        for place, (text, score, found) in enumerate(rows)
+    ]
+
+
+def test_the_weight_of_the_retrieval_is_the_one_that_answers_best(monkeypatch):
+    part = QuestionSet(
+        [Context("a", "loud word")],
+        [*make_questions("one", "two", "silent"), *make_questions("three", answers=())],
+        [],
+    )
+    # "loud" is right: with weights above 2 for the first question, up to 4 for the second.
+    found = {
+        "one": planted(("word", 2.0, 0.0), ("loud", 0.0, 1.0)),
+        "two": planted(("loud", 4.0, 0.0), ("word", 0.0, 1.0)),
+    }
+
+    class Planted(Parrot):
+        def can_read(self, text):
+            return text != "silent"
+
+        def answer_each_window(self, text, index):
+            return found[text]
+
+    fitted = fit_retrieval_weight(Planted(), part, language="en")
+    assert fitted == {
+        "weight": 3.0,  # that in the middle of 2.5, 3 and 4
+        "questions": 3,
+        "contexts": 1,
+        "f1": pytest.approx(200 / 3),
+        "f1_unweighted": pytest.approx(100 / 3),
+    }
+    found["two"] = planted(("loud", 4.0, 1.0), ("word", 0.0, 0.0))
+    assert fit_retrieval_weight(Planted(), part, language="en")["weight"] > 3
+    nothing = QuestionSet(part.contexts, make_questions("three", answers=()), [])
+    assert fit_retrieval_weight(Planted(), nothing, language="en") is None
+    searched = search_all(Planted(), None, part, most=2)
+    assert searched.numbers == [0, 1]
+    assert searched.answers(0.0) == ["word", "loud"]
+    assert searched.answers(8.0) == ["loud", "loud"]
+
+
+def test_training_stores_the_weight_with_what_it_was_fitted_on(trained, tmp_path, monkeypatch):
+    model, _ = trained
+    try:
+        TASK.complete(model)
+        fitted = model.config.retrieval
+        assert fitted == fit_retrieval_weight(TASK.answerer(model), TEXT.valid, language="en")
+        assert fitted["questions"] == len(TEXT.valid.questions)
+        assert fitted["contexts"] == len(TEXT.valid.contexts)
+        assert fitted["f1"] >= fitted["f1_unweighted"]
+        model.config.retrieval = {**fitted, "weight": 1.5}
+        TASK.save(model, tmp_path)
+        again = QuestionAnswerer.from_pretrained(tmp_path)
+        assert again.retrieval_weight == 1.5
+        assert again.model.config.retrieval == {**fitted, "weight": 1.5}
+    finally:
+        model.config.retrieval = None
+    assert TASK.answerer(model).retrieval_weight == 0

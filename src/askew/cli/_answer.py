@@ -207,7 +207,7 @@ def _as_json(
 ) -> str:
     from askew.text import find_place
 
-    keys = ("text", "start", "end", "score", "title")
+    keys = ("text", "start", "end", "score", "retrieval", "title")
     rows = [
         {key: getattr(answer, key) for key in keys}
         | find_place(contexts[answer.context], answer.start)._asdict()

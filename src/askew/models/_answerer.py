@@ -1,8 +1,10 @@
 """Questions answered from contexts that were encoded once, with text in and text out."""
 
 import hashlib
+import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,15 +12,22 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from askew._check import require
-from askew.models._answers import Answer, check_unicode, find_answers
+from askew.models._answers import Answer, check_unicode, find_answers, window_answers
 from askew.models._context_encoding import ContextEncoder, Progress, Windowing
 from askew.models._context_index import ContextIndex
 from askew.models._devices import input_device
 from askew.models._encoders import PretrainedEncoder
 from askew.models._folder import load_qa_model, model_fingerprint
 from askew.models._qa import AsymmetricQAModel, Encoded
-from askew.text import Context, SpanTokenizer, fuse_ranks, load_any_tokenizer
+from askew.text import Context, SpanTokenizer, fuse_ranks, fuse_scores, load_any_tokenizer
 from askew.transformer import TokenEncoder
+
+
+class _Chosen(NamedTuple):
+    """Batches of windows to read, and the standardised score of the retrieval of all windows."""
+
+    batches: Sequence[Tensor]
+    found: Tensor | None
 
 
 class QuestionAnswerer:
@@ -35,6 +44,10 @@ class QuestionAnswerer:
         question_tokenizer: Cuts questions.
         batch_windows: Windows that are encoded or read together.
         fingerprint: Identifies the weights; by default they are hashed when first needed.
+
+    Attributes:
+        retrieval_weight: How much the retrieval counts in the score of an answer; see `answer`. It
+            comes from the config of the model.
 
     Raises:
         ValueError: If a number is not positive, a tokenizer has tokens that the model does not
@@ -68,6 +81,7 @@ class QuestionAnswerer:
         self.question_tokenizer = SpanTokenizer(question_tokenizer)
         self.batch_windows = batch_windows
         self._fingerprint = fingerprint
+        self.retrieval_weight = model.config.retrieval_weight
         plain = model.config.to_plain()
         self.max_question_tokens = plain.max_question_tokens
         self._encoder = ContextEncoder(
@@ -219,8 +233,17 @@ class QuestionAnswerer:
         top_k: int = 1,
         shortlist: int | None = 100,
         contexts: Collection[int] | None = None,
+        retrieval_weight: float | None = None,
     ) -> list[Answer]:
-        """Find the spans that answer a question best.
+        r"""Find the spans that answer a question best.
+
+        A span of a window has the score
+
+        .. math:: z_{span} - z_{nothing} + w\,(r - \operatorname{mean}(r)) / \operatorname{std}(r)
+
+        with the weight w of the retrieval and r, the ranks of the window by vectors and by words,
+        fused by `askew.text.fuse_ranks`. Mean and standard deviation are over all windows that are
+        searched.
 
         Args:
             question: The question, of at most `max_question_tokens` tokens.
@@ -229,6 +252,8 @@ class QuestionAnswerer:
             shortlist: How many windows are read: the best by the product of vectors and by the
                 words that they share with the question (BM25), ranks fused; None reads all.
             contexts: Rows of the contexts to search, all by default.
+            retrieval_weight: w, >= 0; by default that of the model, which is 0 where none was
+                fitted. 0 ranks by what the reader finds alone.
 
         Returns:
             Distinct spans, the best first; fewer than `top_k` if there are no more. If
@@ -244,19 +269,72 @@ class QuestionAnswerer:
             "QuestionAnswerer.answer: shortlist must be positive or None; "
             f"got shortlist {shortlist}",
         )
+        weight = self.retrieval_weight if retrieval_weight is None else retrieval_weight
+        require(
+            0 <= weight < math.inf,
+            "QuestionAnswerer.answer: retrieval_weight must be finite and >= 0; "
+            f"got retrieval_weight {retrieval_weight}",
+        )
         self._check_index("answer", index)
-        encoded = self._question(question)
-        windows = _restricted(index, contexts)
-        if shortlist is not None and shortlist < len(windows):
+        encoded, windows = self._question(question), _restricted(index, contexts)
+        chosen = self._choose(question, encoded, index, windows, shortlist, finds=weight > 0)
+        added = None if chosen.found is None else weight * chosen.found
+        return find_answers(self.model, encoded, index, chosen.batches, top_k=top_k, added=added)
+
+    def answer_each_window(
+        self, question: str, index: ContextIndex, *, shortlist: int | None = 100
+    ) -> list[tuple[Answer, float]]:
+        """Find the best span of each window, and how well the window was found.
+
+        With a weight w, `answer` gives the answer with the highest sum of its score and w times
+        what is returned beside it.
+
+        Args:
+            question: As `answer` takes it.
+            index: The contexts.
+            shortlist: As `answer` takes it.
+
+        Returns:
+            For each window that is read and has a span, an answer with the score by the reader
+            alone, and the standardised score of the retrieval.
+
+        Raises:
+            ValueError: If the question is blank or too long, or the index is of another model.
+        """
+        self._check_index("answer_each_window", index)
+        encoded, windows = self._question(question), _restricted(index, None)
+        chosen = self._choose(question, encoded, index, windows, shortlist, finds=True)
+        if chosen.found is None:
+            raise RuntimeError("QuestionAnswerer: windows must have been found; got None")
+        found = chosen.found.tolist()
+        each = window_answers(self.model, encoded, index, chosen.batches)
+        return [(answer, found[row]) for row, answer in each]
+
+    def _choose(
+        self,
+        question: str,
+        encoded: Encoded,
+        index: ContextIndex,
+        windows: Tensor,
+        shortlist: int | None,
+        *,
+        finds: bool,
+    ) -> "_Chosen":
+        """Choose the windows to read; `finds` asks for the scores of the retrieval, too."""
+        found = torch.zeros(index.num_windows, dtype=torch.float64) if finds else None
+        is_cut = shortlist is not None and shortlist < len(windows)
+        if len(windows) > 0 and (is_cut or finds):
             by_vectors = (index.vectors[windows] @ encoded.vectors[0].float().cpu()).double()
             by_words = index.words.scores(question)[windows.numpy()]
             fused = fuse_ranks([by_vectors.numpy(), by_words])
-            best = np.sort(np.argsort(-fused, kind="stable")[:shortlist])
-            windows = windows[torch.from_numpy(best)]
+            if found is not None:
+                found[windows] = torch.from_numpy(fuse_scores([fused], [1.0]))
+            if is_cut:
+                best = np.sort(np.argsort(-fused, kind="stable")[:shortlist])
+                windows = windows[torch.from_numpy(best)]
         # Windows of similar length are read together, with little padding.
         windows = windows[index.window_lengths[windows].argsort(stable=True)]
-        batches = windows.split(self.batch_windows) if len(windows) else ()
-        return find_answers(self.model, encoded, index, batches, top_k=top_k)
+        return _Chosen(windows.split(self.batch_windows) if len(windows) else (), found)
 
     def _encode_contexts(self, tokens: Tensor, mask: Tensor) -> Encoded:
         device = input_device(self.model)

@@ -1,5 +1,6 @@
 """The configuration of the question-answering model, as transformers saves and loads it."""
 
+import math
 from dataclasses import dataclass, field
 
 from askew._check import require
@@ -91,12 +92,15 @@ class AsymmetricQAConfig(ModelConfig):
         context_pretrained: The config of an encoder of transformers instead.
         reader: The fields of a `ReaderConfig`.
         d_pool: As in `QAConfig`, as are the rest.
+        retrieval: How much the retrieval counts in the score of an answer that is searched among
+            many contexts: its "weight", fitted on validation questions, and what it was fitted on.
+            None is a weight of 0.
         hidden_size: Width of the encoder of contexts, which cannot be set; so are
             `num_attention_heads` and `num_hidden_layers`. `vocab_size` is `context_vocab`.
 
     Raises:
         ValueError: If a size has a name that this class does not know, or is set under one that
-            can only be read.
+            can only be read, or the weight of the retrieval is not finite and >= 0.
 
     Example:
         >>> plain = QAConfig(question_vocab=9, context_vocab=11)
@@ -119,6 +123,7 @@ class AsymmetricQAConfig(ModelConfig):
     max_context_tokens: int = 256
     overlap: int = 64
     max_answer_tokens: int = 32
+    retrieval: dict | None = None
 
     hidden_size = _context_size("d_model", "hidden_size")
     num_attention_heads = _context_size("num_heads", "num_attention_heads")
@@ -140,6 +145,21 @@ class AsymmetricQAConfig(ModelConfig):
         self.context_stack = dict(self.context_stack or tiny)
         self.reader = dict(self.reader or small)
         super().__post_init__(**kwargs)
+        kept = {} if self.retrieval is None else self.retrieval
+        weight = kept.get("weight") if isinstance(kept, dict) and kept else 0.0
+        require(
+            isinstance(kept, dict)
+            and isinstance(weight, int | float)
+            and not isinstance(weight, bool)
+            and 0 <= weight < math.inf,
+            "AsymmetricQAConfig: the weight of the retrieval must be finite and >= 0; "
+            f"got retrieval {self.retrieval}",
+        )
+
+    @property
+    def retrieval_weight(self) -> float:
+        """How much the retrieval counts in the score of an answer."""
+        return (self.retrieval or {}).get("weight", 0.0)
 
     @classmethod
     def from_plain(

@@ -27,6 +27,7 @@ from askew.models import (
 )
 from askew.tasks._qa_contexts import question_scores, read_own_contexts, tfidf_answers
 from askew.tasks._qa_presets import METRICS, SPEEDS, search_space
+from askew.tasks._qa_retrieval import fit_retrieval_weight
 from askew.tasks._text_task import TextTask
 from askew.text import (
     QuestionSet,
@@ -267,6 +268,12 @@ class QATask(TextTask[AsymmetricQAModel]):
             _mean_length([q.text for q in train.questions], self.question_tokenizer),
             _mean_length([c.text for c in train.contexts], self.context_tokenizer),
             len(train.questions) / len(train.contexts),
+        )
+
+    def complete(self, model: AsymmetricQAModel) -> None:
+        """Fit how much the retrieval counts, on the validation questions."""
+        model.config.retrieval = fit_retrieval_weight(
+            self.answerer(model), self.text.valid, language=self.language
         )
 
     def save(self, model: AsymmetricQAModel, folder: Path) -> None:

@@ -64,7 +64,8 @@ def read_own_contexts(
             answers.append("")
             ranks.append(None)
             continue
-        best = answerer.answer(question.text, index, contexts=[] if row is None else [row])
+        own = [] if row is None else [row]
+        best = answerer.answer(question.text, index, contexts=own, retrieval_weight=0.0)
         is_empty = not best or (may_be_unanswerable and best[0].nothing)
         answers.append("" if is_empty else best[0].text)
         ranks.append(_rank(row, answerer.rank(question.text, index)))

@@ -20,6 +20,7 @@ from askew.tasks._qa_contexts import (
     references,
     tfidf_answers,
 )
+from askew.tasks._qa_retrieval import search_all
 from askew.text import QuestionSet
 
 RANKS = (1, 5, 20)
@@ -39,17 +40,19 @@ def evaluate_answerer(
     language: str,
     progress: Callable[[int, int], None],
 ) -> QAEvaluated:
-    """Answer every question from its own context, and score the answers.
+    """Answer every question from its own context, and from all, and score the answers.
 
     Args:
         answerer: The model.
         part: Questions with their contexts.
         language: Language of the answers; its articles are ignored when answers are compared.
-        progress: Called with the number of questions done and of all.
+        progress: Called with the number of questions done and of all; each is answered twice.
 
     Returns:
-        The answers, and results as plain values. `scores` has F1, exact match and the rank and
-        recall of the contexts; as controls, F1 of the answers to another question of the same
+        The answers from the own contexts, and results as plain values. `scores` has F1, exact match
+        and the rank and recall of the contexts; F1 of the questions that have an answer if it is
+        searched among all contexts, `f1_among_all`, and the same where the retrieval does not count
+        (`f1_among_all_unweighted`); as controls, F1 of the answers to another question of the same
         context, which a model that ignores the question also reaches, and of the most similar
         sentence by TF-IDF, with the ranks by TF-IDF, by BM25, and by the model's vectors and BM25
         fused. Each has a 95 % interval by a bootstrap over
@@ -69,28 +72,44 @@ def evaluate_answerer(
         1
     """
     index = answerer.encode(part.contexts, dtype="float32")
-    answers, ranks = read_own_contexts(answerer, index, part, progress=progress)
+    count = len(part.questions)
+    answers, ranks = read_own_contexts(
+        answerer, index, part, progress=lambda done, _: progress(done, 2 * count)
+    )
+    searched = search_all(
+        answerer, index, part, progress=lambda done, of: progress(2 * count - of + done, 2 * count)
+    )
     sentences, tfidf_ranks = tfidf_answers(part)
     bm25_ranks, both_ranks = fused_ranks(answerer, index, part)
     right = references(part)
     articles = [part.contexts[question.context].title for question in part.questions]
-    groups = articles if len(set(articles)) > 1 else None
 
     def f1(texts: Sequence[str]) -> CorpusScore:
         return answer_f1(texts, right, language=language)
 
-    def with_interval(score: CorpusScore) -> dict:
+    def with_interval(name: str, score: CorpusScore) -> dict:
+        own = [articles[number] for number in numbers] if name in among_all else articles
+        groups = own if len(set(own)) > 1 else None
         interval = None
         if len(score.items) > 1:
             interval = list(bootstrap_interval(score.items, groups=groups))
         return {"value": score.value, "interval": interval}
 
     scores = question_scores(answers, ranks, part, language=language)
+    numbers = searched.numbers
+    weights = {"": answerer.retrieval_weight, "_unweighted": 0.0} if numbers else {}
+    among_all = {
+        f"f1_among_all{name}": answer_f1(
+            searched.answers(weight), [right[n] for n in numbers], language=language
+        )
+        for name, weight in weights.items()
+    }
     shown = {
         "f1": scores["f1"],
         "exact_match": scores["exact_match"],
         "f1_wrong_question": f1(_to_another_question(answers, part)),
         "f1_best_sentence": f1(sentences),
+        **among_all,
         "mrr": scores["mrr"],
         "mrr_tf_idf": mean_reciprocal_rank(tfidf_ranks),
         **{f"recall_at_{k}": recall_at(ranks, k) for k in RANKS},
@@ -100,11 +119,12 @@ def evaluate_answerer(
     }
     results: dict[str, object] = {
         "version": 1,
-        "questions": len(part.questions),
+        "questions": count,
         "unreadable_questions": sum(not answerer.can_read(q.text) for q in part.questions),
         "contexts": len(part.contexts),
-        "scores": {name: with_interval(score) for name, score in shown.items()},
+        "scores": {name: with_interval(name, score) for name, score in shown.items()},
         "by_length": _by_length(scores["f1"].items, part),
+        "retrieval": answerer.model.config.retrieval,
     }
     return QAEvaluated(answers, results | _no_answer_scores(answers, scores["f1"].items, part))
 

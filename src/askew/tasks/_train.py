@@ -165,6 +165,7 @@ def train_into(
             )
             if not is_first_process():
                 return {}
+            task.complete(model)
             task.save(model, out)
             write_json(out / "curve.json", {"version": 1, "records": list(records)})
             metrics = dict(task.evaluate(model).metrics)

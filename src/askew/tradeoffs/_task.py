@@ -220,6 +220,12 @@ class Task(ABC, Generic[Model]):
     def flops_per_step(self, config: Any) -> float:
         """Count the floating-point operations of one training step."""
 
+    def complete(self, model: Model) -> None:
+        """Complete a trained model that is to be used, which no comparison needs; nothing to do.
+
+        `askew train` calls it before `save`.
+        """
+
     @abstractmethod
     def save(self, model: Model, folder: Path) -> None:
         """Write a model into a new folder, for `load` and for the user's own tools."""
