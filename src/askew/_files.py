@@ -187,3 +187,12 @@ def visible(text: str) -> str:
     Tabs and ends of lines stay.
     """
     return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def folder_sha256(folder: Path | None) -> str:
+    """Hash names and bytes of the files in a folder."""
+    if folder is None:
+        return "none"
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    sums = "".join(f"{file_sha256(file)} {file.name}\n" for file in files)
+    return hashlib.sha256(sums.encode()).hexdigest()

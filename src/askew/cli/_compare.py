@@ -310,7 +310,9 @@ def run_teacher(teach: Any, folder: Path, *, quiet: bool) -> Any:
 
     store = Path(f"{folder}-taught.jsonl")
     with LineProgress("teaching", quiet=quiet) as progress:
-        return teach(store, progress.reach)
+        task = teach(store, progress.reach)
+    print_notes(getattr(task, "taught_lines", ()))
+    return task
 
 
 def _call(setup: "Setup", trials: TrialOptions, tuning: Tuning | None) -> dict[str, Any]:

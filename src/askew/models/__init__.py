@@ -41,6 +41,7 @@ from askew.models._qa_cost import (
 )
 from askew.models._seq2seq import Seq2Seq, load_seq2seq
 from askew.models._shrink import Keep, Removal, choose_layers, kept_layers, shrink
+from askew.models._span_teacher import PairScores, SpanTeacher
 from askew.models._static_encoder import StaticEncoder
 from askew.models._torch_engine import TorchEngine
 from askew.models._translation import AsymmetricTranslationModel
@@ -83,6 +84,7 @@ __all__ = [
     "LabelModelConfig",
     "Labelled",
     "ModelKind",
+    "PairScores",
     "PassageEncoder",
     "PretrainedEncoder",
     "Proposed",
@@ -93,6 +95,7 @@ __all__ = [
     "Reading",
     "Removal",
     "Seq2Seq",
+    "SpanTeacher",
     "StaticEncoder",
     "TextLabeller",
     "TokenHypothesis",

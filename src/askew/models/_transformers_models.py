@@ -133,7 +133,7 @@ def fill_model(
     """
     stored = sum(tensor.numel() for tensor in tensors.values())
     _check_size(make_on_meta(config, model_class), stored)
-    with _without_progress():
+    with _quietly():
         # pyrefly: ignore[bad-return]  output_loading_info makes the result a pair
         return model_class.from_pretrained(
             None,
@@ -146,13 +146,15 @@ def fill_model(
 
 
 @contextmanager
-def _without_progress() -> Iterator[None]:
-    """Keep transformers from drawing a bar for tensors that are in memory already."""
-    shown = logging.is_progress_bar_enabled()
+def _quietly() -> Iterator[None]:
+    """Keep transformers from drawing a bar, and from printing the report that is returned."""
+    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()
 

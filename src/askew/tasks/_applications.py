@@ -32,6 +32,7 @@ APPLICATIONS = {
         budget=qa.budget,
         space=qa.space,
         notes=qa.notes,
+        teach=qa.teach,
         train=qa.TRAINING,
         evaluate=qa.SCORING,
     ),

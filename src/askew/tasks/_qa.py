@@ -1,6 +1,5 @@
 """Question answering as a task: its data, its training and its scores."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +10,7 @@ import torch
 from tokenizers import Tokenizer
 
 from askew._check import require
-from askew._files import file_sha256, write_text
+from askew._files import folder_sha256, write_text
 from askew.metrics import CorpusScore
 from askew.models import (
     AsymmetricQAConfig,
@@ -38,7 +37,7 @@ from askew.text import (
     train_tokenizer,
 )
 from askew.tradeoffs import Cost, Metric, Range, count_parameters
-from askew.training import QAObjective, QATrainingConfig, QuestionExamples
+from askew.training import QAObjective, QATrainingConfig, QuestionExamples, TaughtSpans
 
 
 class Pretrained(NamedTuple):
@@ -74,6 +73,8 @@ class QATask(TextTask[AsymmetricQAModel]):
         training: The numbers of a run; a comparison sets `steps`.
         pretrained: Pretrained encoders to begin with.
         language: Language of the answers; its articles are ignored when answers are compared.
+        teacher: The fingerprint of a teacher, if there is one.
+        taught: What it says of the training questions.
 
     Example:
         >>> from askew.tasks import QuestionSources, load_questions
@@ -88,6 +89,8 @@ class QATask(TextTask[AsymmetricQAModel]):
     training: QATrainingConfig
     pretrained: Pretrained = NO_PRETRAINED
     language: str = "en"
+    teacher: str | None = None
+    taught: TaughtSpans | None = field(default=None, repr=False, compare=False)
     name: str = "qa"
     metrics: Sequence[Metric] = METRICS
     speeds: Mapping[str, str] = field(default_factory=lambda: dict(SPEEDS))
@@ -106,13 +109,19 @@ class QATask(TextTask[AsymmetricQAModel]):
             "language": self.language,
             "pretrained": [None if p is None else str(p) for p in self.pretrained],
             **({"pretrained_sha256": self._pretrained_sha256} if any(self.pretrained) else {}),
+            **({"teacher": self.teacher} if self.teacher else {}),
             "training": self.training_numbers(),
         }
+
+    @property
+    def taught_lines(self) -> list[str]:
+        """What the user should know about the work of the teacher."""
+        return [] if self.taught is None else [self.taught.describe()]
 
     @cached_property
     def _pretrained_sha256(self) -> list[str]:
         question, context, layers = self.pretrained
-        return [_folder_sha256(question), _folder_sha256(context), f"{layers} layers"]
+        return [folder_sha256(question), folder_sha256(context), f"{layers} layers"]
 
     def vocabularies(self) -> tuple[int, int]:
         """Count the tokens of questions and of contexts."""
@@ -172,11 +181,26 @@ class QATask(TextTask[AsymmetricQAModel]):
     ) -> tuple[QuestionExamples, QuestionExamples, QAObjective]:
         """Return training and validation questions as token numbers, and the objective."""
         plain = model.config.to_plain()
-        train = self._examples(self.text.train, plain, config.unanswerable, seed)
+        train = self._examples(self.text.train, plain, config.unanswerable, seed, self.taught)
         return train, self._examples(self.text.valid, plain, 0.0, 0), QAObjective(config)
 
+    def _training_config(self, training: Mapping[str, object]) -> QATrainingConfig:
+        config, own = super()._training_config(training), self.training
+        for key in ("teacher_temperature", "teacher_top_k"):
+            require(
+                getattr(config, key) == getattr(own, key),
+                f"qa: the teacher reads once, with one {key}; got {getattr(config, key)} and "
+                f"{getattr(own, key)}. Set training.{key}",
+            )
+        return config
+
     def _examples(
-        self, questions: QuestionSet, plain: QAConfig, unanswerable: float, seed: int
+        self,
+        questions: QuestionSet,
+        plain: QAConfig,
+        unanswerable: float,
+        seed: int,
+        taught: TaughtSpans | None = None,
     ) -> QuestionExamples:
         return QuestionExamples(
             questions,
@@ -188,6 +212,7 @@ class QATask(TextTask[AsymmetricQAModel]):
             max_answer_tokens=plain.max_answer_tokens,
             unanswerable=unanswerable,
             seed=seed,
+            taught=taught,
         )
 
     def answerer(self, model: AsymmetricQAModel) -> QuestionAnswerer:
@@ -288,15 +313,6 @@ class QATask(TextTask[AsymmetricQAModel]):
     def load(self, folder: Path) -> AsymmetricQAModel:
         """Read a model that `save` wrote."""
         return load_qa_model(folder).eval()
-
-
-def _folder_sha256(folder: Path | None) -> str:
-    """Hash names and bytes of the files in a folder."""
-    if folder is None:
-        return "none"
-    files = sorted(file for file in folder.iterdir() if file.is_file())
-    sums = "".join(f"{file_sha256(file)} {file.name}\n" for file in files)
-    return hashlib.sha256(sums.encode()).hexdigest()
 
 
 def _mean_length(texts: list[str], tokenizer: Tokenizer) -> float:

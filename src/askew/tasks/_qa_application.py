@@ -1,7 +1,7 @@
 """Question answering as an application: its options, its task and its arms."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,11 @@ class QAOptions(SettingOptions):
         None, "The same for questions; it may be the same folder."
     )
     language: str = option("en", "Language whose articles are ignored in answers.")
+    teacher: Path | None = option(
+        None,
+        "An extractive question-answering model of transformers whose starts and ends of answers "
+        "are learnt, too: its folder.",
+    )
 
     def sources(self) -> QuestionSources:
         """Return where the questions are."""
@@ -113,6 +118,8 @@ class QAScoring(ScoringOptions):
 def make_task(options: QAOptions) -> "QATask":
     """Read the questions, train or load the tokenizers, and make the task."""
     from askew._config import load_config
+    from askew._files import folder_sha256
+    from askew.models import SpanTeacher
     from askew.tasks._qa import encoder_depth, qa_task
     from askew.tasks._qa_data import load_questions
     from askew.training import QATrainingConfig
@@ -130,8 +137,14 @@ def make_task(options: QAOptions) -> "QATask":
     training = load_config(
         QATrainingConfig, options.training_settings(), base=base, where="training"
     )
+    teacher = options.teacher
+    if teacher is None:
+        named = [key for key in options.training_settings() if key.startswith("teacher_")]
+        require(not named, f"qa: {', '.join(named)} needs a teacher; got none. Give --teacher DIR")
+    else:
+        SpanTeacher.from_pretrained(teacher)  # refused before any work
     name, text = load_questions(options.sources())
-    return qa_task(
+    task = qa_task(
         name,
         text,
         vocab_size=options.vocab_size,
@@ -139,6 +152,31 @@ def make_task(options: QAOptions) -> "QATask":
         pretrained=pretrained,
         language=options.language,
     )
+    return task if teacher is None else replace(task, teacher=folder_sha256(teacher))
+
+
+def teach(task: "QATask", options: QAOptions) -> "Callable[[Path, Progress], QATask] | None":
+    """Return a function that lets the teacher read the training questions; None without one."""
+    folder, fingerprint = options.teacher, task.teacher
+    if folder is None or fingerprint is None:
+        return None
+
+    def read(store: Path, progress: "Progress") -> "QATask":
+        from askew.models import SpanTeacher
+        from askew.training import teach_spans
+
+        taught = teach_spans(
+            lambda: SpanTeacher.from_pretrained(folder),
+            task.text.train,
+            fingerprint=fingerprint,
+            k=task.training.teacher_top_k,
+            temperature=task.training.teacher_temperature,
+            folder=store.with_suffix(""),
+            progress=progress,
+        )
+        return replace(task, taught=taught)
+
+    return read
 
 
 def make_arms(task: "QATask", options: QAComparison) -> "tuple[list[Arm], dict[str, object]]":

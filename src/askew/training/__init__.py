@@ -20,6 +20,13 @@ from askew.training._qa_config import EncoderPartConfig, LayeredPartConfig, QATr
 from askew.training._qa_examples import QuestionExamples, Window, WindowQuestion, collate_questions
 from askew.training._qa_objective import QAObjective, span_loss
 from askew.training._sharded import load_sharded, save_sharded, shard_model
+from askew.training._taught_spans import (
+    SoftSpan,
+    TaughtSpans,
+    soft_span,
+    soft_span_loss,
+    teach_spans,
+)
 from askew.training._trainer import OnRecord, TokenBatchTrainer, train_model
 
 __all__ = [
@@ -39,6 +46,8 @@ __all__ = [
     "QuestionExamples",
     "RunConfig",
     "SideConfig",
+    "SoftSpan",
+    "TaughtSpans",
     "TokenBatchTrainer",
     "TrainingConfig",
     "TranslationExamples",
@@ -56,7 +65,10 @@ __all__ = [
     "rise_and_fall",
     "save_sharded",
     "shard_model",
+    "soft_span",
+    "soft_span_loss",
     "span_loss",
+    "teach_spans",
     "train_model",
     "training_optimizer",
     "training_scheduler",

@@ -1,8 +1,10 @@
 """The settings of a training of question answering."""
 
+import math
 from dataclasses import dataclass, field
 
 from askew._check import require
+from askew._config import ADDED
 from askew.training._config import PartConfig, RunConfig, require_finite, require_share
 
 
@@ -78,8 +80,12 @@ class QATrainingConfig(RunConfig):
         retrieval_weight: Weight of the contrastive loss between questions and contexts, >= 0.
         temperature: Of that loss, > 0.
         unanswerable: Share of questions that are also put to a window of another article of
-            the batch, where there is no answer, in [0, 1). All other settings are those of
-            `RunConfig`.
+            the batch, where there is no answer, in [0, 1).
+        teacher_weight: With a teacher, the weight of `soft_span_loss`, in [0, 1]; that of
+            `span_loss` is the rest. 0 trains as without a teacher.
+        teacher_temperature: As in `soft_span_loss`, > 0.
+        teacher_top_k: How many probabilities of starts and of ends are kept of the teacher for each
+            question; the others count as one class. All other settings are those of `RunConfig`.
 
     Raises:
         ValueError: If a number is out of range.
@@ -97,6 +103,9 @@ class QATrainingConfig(RunConfig):
     retrieval_weight: float = 0.1
     temperature: float = 0.05
     unanswerable: float = 0.2
+    teacher_weight: float = field(default=0.5, metadata=ADDED)
+    teacher_temperature: float = field(default=2.0, metadata=ADDED)
+    teacher_top_k: int = field(default=8, metadata=ADDED)
 
     def __post_init__(self) -> None:
         RunConfig.__post_init__(self)
@@ -108,3 +117,14 @@ class QATrainingConfig(RunConfig):
         for key in ("retrieval_weight", "temperature"):
             require_finite("QATrainingConfig", key, getattr(self, key))
         require_share("QATrainingConfig", "unanswerable", self.unanswerable)
+        require(
+            0 <= self.teacher_weight <= 1,
+            "QATrainingConfig: teacher_weight must be in [0, 1]; "
+            f"got teacher_weight {self.teacher_weight}",
+        )
+        require(
+            0 < self.teacher_temperature < math.inf and self.teacher_top_k >= 1,
+            "QATrainingConfig: teacher_temperature must be finite and positive, and teacher_top_k "
+            f"at least 1; got teacher_temperature {self.teacher_temperature}, teacher_top_k "
+            f"{self.teacher_top_k}",
+        )

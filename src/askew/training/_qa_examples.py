@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from askew._check import require
 from askew.text import QuestionSet, SpanTokenizer, cut_windows, pad_batch, tokens_of_span
+from askew.training._taught_spans import SoftSpan, TaughtSpans, soft_span
 
 
 class WindowQuestion(NamedTuple):
@@ -22,6 +23,7 @@ class WindowQuestion(NamedTuple):
         tokens: Of the question.
         spans: First and last position of every answer in the window; none if it has none.
         elsewhere: Whether the question is also put to another article of the batch.
+        soft: What a teacher says of the question and the window.
 
     Example:
         >>> WindowQuestion(number=0, tokens=[4, 5], spans=[(1, 2)], elsewhere=False).spans
@@ -32,6 +34,7 @@ class WindowQuestion(NamedTuple):
     tokens: list[int]
     spans: list[tuple[int, int]]
     elsewhere: bool
+    soft: SoftSpan | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class QuestionExamples(Dataset):
         max_answer_tokens: Longer answers are not learnt.
         unanswerable: Share of questions that are also put to another article.
         seed: Of the choice of these.
+        taught: What a teacher says of the questions of the set.
 
     Attributes:
         left_out: Questions that cannot be learnt, each with the reason.
@@ -109,6 +113,7 @@ class QuestionExamples(Dataset):
         max_answer_tokens: int,
         unanswerable: float = 0.0,
         seed: int = 0,
+        taught: TaughtSpans | None = None,
     ) -> None:
         self.unanswerable, self.seed = unanswerable, seed
         self.left_out: list[str] = []
@@ -142,7 +147,13 @@ class QuestionExamples(Dataset):
                         questions.contexts[row].title,
                         [
                             WindowQuestion(
-                                number, ids, _shift(spans, start, end, before), elsewhere=False
+                                number,
+                                ids,
+                                _shift(spans, start, end, before),
+                                elsewhere=False,
+                                soft=None
+                                if taught is None
+                                else soft_span(taught, number, contexts[row], (start, end), before),
                             )
                             for number, ids, spans in about
                         ],
@@ -194,7 +205,9 @@ def collate_questions(rows: Sequence[Window]) -> dict[str, Tensor | dict[str, Te
         The inputs of `AsymmetricQAModel`, and `labels`: `gold` [spans, 3] with pair, first and
         last position of every right answer; `nothing` [pairs], True where there is none; and for
         the contrastive loss `positives` and `exclude` [questions, windows]. Positives are the
-        windows with an answer; the other windows of the same context are excluded.
+        windows with an answer; the other windows of the same context are excluded. With a teacher,
+        also `taught` [pairs], True for a question and a window of its own context, and for these
+        the fields of `SoftSpan`.
 
     Example:
         >>> questions = [WindowQuestion(0, [5, 6], [(1, 2)], False)]
@@ -205,6 +218,7 @@ def collate_questions(rows: Sequence[Window]) -> dict[str, Tensor | dict[str, Te
     numbers: dict[int, int] = {}
     tokens: list[list[int]] = []
     pairs: list[tuple[int, int]] = []
+    soft: list[SoftSpan | None] = []
     gold: list[tuple[int, int, int]] = []
     positives: list[tuple[int, int]] = []
     exclude: list[tuple[int, int]] = []
@@ -217,9 +231,11 @@ def collate_questions(rows: Sequence[Window]) -> dict[str, Tensor | dict[str, Te
             (positives if item.spans else exclude).append((question, place))
             gold += [(len(pairs), first, last) for first, last in item.spans]
             pairs.append((question, place))
+            soft.append(item.soft)
             other = _another_article(rows, place) if item.elsewhere else None
             if other is not None:
                 pairs.append((question, other))
+                soft.append(None)
     contexts, context_mask = pad_batch([window.tokens for window in rows])
     questions, question_mask = pad_batch(tokens)
     inner = torch.tensor([window.inner for window in rows])
@@ -240,7 +256,21 @@ def collate_questions(rows: Sequence[Window]) -> dict[str, Tensor | dict[str, Te
             "nothing": nothing,
             "positives": _marked(positives, len(tokens), len(rows)),
             "exclude": _marked(exclude, len(tokens), len(rows)),
+            **_taught(soft),
         },
+    }
+
+
+def _taught(soft: Sequence[SoftSpan | None]) -> dict[str, Tensor]:
+    """Stack what a teacher says of pairs; of those it did not read, anything finite."""
+    said = next((one for one in soft if one is not None), None)
+    if said is None:
+        return {}
+    columns = zip(*(said if one is None else one for one in soft), strict=True)
+    stacked = (torch.stack(column) for column in columns)
+    return {
+        "taught": torch.tensor([one is not None for one in soft]),
+        **dict(zip(SoftSpan._fields, stacked, strict=True)),
     }
 
 

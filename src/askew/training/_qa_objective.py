@@ -14,6 +14,7 @@ from askew.training._config import PartConfig
 from askew.training._optimizer import parts_optimizer, parts_scheduler
 from askew.training._qa_config import QATrainingConfig
 from askew.training._qa_examples import collate_questions
+from askew.training._taught_spans import SoftSpan, soft_span_loss
 
 _ENCODERS = ("question", "context")
 
@@ -54,7 +55,11 @@ def span_loss(spans: Tensor, nothing: Tensor, gold: Tensor, unanswered: Tensor) 
 
 
 class QAObjective:
-    """Learns spans by `span_loss`, and contexts by a contrastive loss from question to context.
+    r"""Learns spans by `span_loss`, and contexts by a contrastive loss from question to context.
+
+    Where a teacher read a pair, the loss of its spans is, with its weight a,
+
+    .. math:: (1-a)\,\text{span\_loss} + a\,\text{soft\_span\_loss}.
 
     Args:
         config: The settings of the run.
@@ -81,7 +86,7 @@ class QAObjective:
     ) -> Tensor:
         """Compute the mean over all pairs of the step."""
         count = len(labels["nothing"]) if num_items_in_batch is None else num_items_in_batch
-        total = _span_losses(outputs, labels).sum()
+        total = self._losses(outputs, labels).sum()
         weight = self.config.retrieval_weight
         if weight > 0:
             retrieval = asymmetric_contrastive_loss(
@@ -96,6 +101,18 @@ class QAObjective:
             )
             total = total + weight * retrieval
         return total / count
+
+    def _losses(self, outputs: QAOutput, labels: Mapping[str, Tensor]) -> Tensor:
+        hard, weight = _span_losses(outputs, labels), self.config.teacher_weight
+        if weight == 0 or "taught" not in labels:
+            return hard
+        soft = soft_span_loss(
+            outputs.spans,
+            outputs.nothing,
+            SoftSpan(*(labels[name] for name in SoftSpan._fields)),
+            temperature=self.config.teacher_temperature,
+        )
+        return torch.where(labels["taught"], (1 - weight) * hard + weight * soft, hard)
 
     def score(self, outputs: QAOutput, labels: Mapping[str, Tensor]) -> tuple[float, int]:
         """Sum over pairs, of the spans alone."""
