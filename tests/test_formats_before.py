@@ -282,7 +282,7 @@ def test_a_model_scores_as_before(name, data):
 def test_an_index_answers_as_before():
     files = contents("index")
     found = json.loads(run("answer answerer --index index --json", "hu hep"))["answers"]
-    places = [(one.pop("page"), one.pop("heading")) for one in found]  # which are new
-    assert places == [(None, None)] * len(found)
+    new = [tuple(one.pop(key) for key in ("page", "heading", "retrieval")) for one in found]
+    assert new == [(None, None, 0.0)] * len(found)
     assert not differences(found, EXPECTED["answers"], abs=0.02)
     assert contents("index") == files

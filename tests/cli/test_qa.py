@@ -6,8 +6,11 @@ import subprocess
 import sys
 
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import BertConfig, BertForQuestionAnswering
 from typer.testing import CliRunner
 
+from askew._files import folder_sha256
 from askew.cli import app
 from askew.models import ContextIndex
 from askew.tasks import load_test_questions
@@ -186,7 +189,7 @@ def test_an_index_is_kept_extended_and_guarded(model, documents, tmp_path):
         "--json",
         "--quiet",
         "--top-k",
-        99,
+        9999,
     )
     assert any(a["title"].endswith("three.txt") for a in json.loads(result.stdout)["answers"])
     other = tmp_path / "other"
@@ -322,3 +325,43 @@ def test_a_comparison_of_questions(tmp_path):
     page = (tmp_path / "c" / "report.html").read_text("utf-8")
     assert '<html lang="pt">' in page
     assert "Itens de F1" in page
+
+
+def test_a_teacher_is_read_once_and_its_work_is_told(tmp_path, monkeypatch):
+    words = [f"w{n}" for n in range(20)]
+    vocabulary = {word: number for number, word in enumerate(["[UNK]", "[CLS]", "[SEP]", *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+        max_position_embeddings=66,
+    )
+    teacher, out = tmp_path / "teacher", tmp_path / "model"
+    BertForQuestionAnswering(config).save_pretrained(teacher)
+    tokenizer.save(str(teacher / "tokenizer.json"))
+    train = ["train", "qa", "--steps", 2, *SMALL, *SHALLOW]
+    taught = [*train, "--teacher", teacher, "--out", out]
+    said = run(*taught, "--set", "training.teacher_top_k=4").stderr
+    assert "the teacher read 172 questions in 0." in said
+    assert "the 4 largest probabilities of starts and of ends hold" in said
+    identity = json.loads((out / "training.json").read_text())
+    assert identity["data"]["teacher"] == folder_sha256(teacher)
+    assert identity["data"]["training"]["teacher_top_k"] == 4
+    parts = sorted(path.name for path in (tmp_path / "model-taught").iterdir())
+    assert parts == ["kept.json", "part-00000.safetensors", "part-00001.safetensors"]
+    assert "other data" in run(*taught, code=2).output  # of another number of probabilities
+    shutil.rmtree(out)
+    again = run(*taught, code=1)  # so what is kept is of other settings, too
+    assert "teach_spans: the folder must be of a run with the same settings" in again.output
+    for words, message in (
+        ([*train, "--teacher", out.parent, "--out", out], "must hold a config.json"),
+        ([*train, "--set", "training.teacher_weight=1", "--out", out], "needs a teacher; got none"),
+    ):
+        done = run(*words, code=2)
+        assert message in done.output
+        assert done.output.count("\n") == 1

@@ -11,9 +11,10 @@ import torch
 from options import typed
 from transformers import BertConfig, BertModel
 
+from askew._files import folder_sha256
 from askew._folders import content_of
 from askew.metrics import answer_f1
-from askew.models import Answer, PretrainedEncoder, QuestionAnswerer, encoder_folder
+from askew.models import Answer, PairScores, PretrainedEncoder, QuestionAnswerer, encoder_folder
 from askew.tasks import (
     APPLICATIONS,
     QA_SHAPES,
@@ -475,3 +476,43 @@ def test_training_stores_the_weight_with_what_it_was_fitted_on(trained, tmp_path
     finally:
         model.config.retrieval = None
     assert TASK.answerer(model).retrieval_weight == 0
+
+
+def test_a_teacher_teaches_both_arms_alike_and_is_part_of_the_data(tmp_path, monkeypatch):
+    class Sure:
+        """Knows that there is no answer."""
+
+        def read(self, questions, contexts):
+            return [PairScores(torch.zeros(2, 1), torch.full((2, 1), -50.0)) for _ in questions]
+
+        @classmethod
+        def from_pretrained(cls, folder):
+            return cls()
+
+    monkeypatch.setattr("askew.models.SpanTeacher", Sure)
+    (tmp_path / "weights").write_text("1")
+    options = QAComparison(vocab_size=400, teacher=tmp_path)
+    task = QA.make_task(options)
+    assert QA.teach(TASK, QAComparison()) is None
+    assert TASK.taught_lines == []
+    data = task.describe()
+    assert data["teacher"] == folder_sha256(tmp_path)
+    assert "teacher" not in TASK.describe()
+    taught = QA.teach(task, options)(tmp_path / "run-taught.jsonl", lambda *_: None)
+    assert taught.describe() == data
+    assert (tmp_path / "run-taught").is_dir()
+    assert taught.taught_lines == [taught.taught.describe()]
+    arms, _ = QA.make_arms(taught, options)
+    for arm in arms:
+        train, valid, _ = taught.training_inputs(taught.build(arm.config, 0), task.training, 0)
+        said = [question.soft for window in train.windows for question in window.questions]
+        assert all(
+            soft.log_probabilities[:, 0].tolist() == pytest.approx([0, 0], abs=1e-6)
+            for soft in said
+        )
+        assert not any(question.soft for window in valid.windows for question in window.questions)
+    taught.check_training({"teacher_weight": 0.9})
+    with pytest.raises(ValueError, match=r"with one teacher_temperature; got 3\.0 and 2"):
+        taught.check_training({"teacher_temperature": 3.0})
+    with pytest.raises(ValueError, match="teacher_top_k, teacher_weight needs a teacher"):
+        QA.make_task(QAComparison(set_=["training.teacher_top_k=3", "training.teacher_weight=1"]))
