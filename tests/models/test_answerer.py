@@ -88,8 +88,8 @@ def test_a_shortlist_has_the_best_by_vectors_and_by_words():
     assert index.words.scores("zebra").max() == 0
 
 
-def standardised(ranks):
-    return (ranks - ranks.mean()) / ranks.std()
+def standardised(scores):
+    return (scores - scores.mean()) / scores.std()
 
 
 @pytest.mark.parametrize("shortlist", [None, 4])
@@ -100,8 +100,8 @@ def test_the_retrieval_adds_its_weighted_standardised_score(shortlist):
     for question in ("zebra", QUESTION):
         by_context = dict(reader.rank(question, index))
         by_vectors = np.array([by_context[row] for row in rows])
-        ranks = fuse_ranks([by_vectors, index.words.scores(question)])
-        expected = dict(zip(rows, standardised(ranks), strict=True))
+        both = standardised(by_vectors) + standardised(index.words.scores(question))
+        expected = dict(zip(rows, standardised(both), strict=True))
         each = reader.answer_each_window(question, index, shortlist=shortlist)
         assert len(each) == (shortlist or len(rows))
         assert [found for _, found in each] == pytest.approx([expected[a.context] for a, _ in each])

@@ -241,9 +241,9 @@ class QuestionAnswerer:
 
         .. math:: z_{span} - z_{nothing} + w\,(r - \operatorname{mean}(r)) / \operatorname{std}(r)
 
-        with the weight w of the retrieval and r, the ranks of the window by vectors and by words,
-        fused by `askew.text.fuse_ranks`. Mean and standard deviation are over all windows that are
-        searched.
+        with the weight w of the retrieval and r, the standardised scores of the window by vectors
+        and by words, added by `askew.text.fuse_scores`. Mean and standard deviation are over all
+        windows that are searched.
 
         Args:
             question: The question, of at most `max_question_tokens` tokens.
@@ -326,10 +326,12 @@ class QuestionAnswerer:
         if len(windows) > 0 and (is_cut or finds):
             by_vectors = (index.vectors[windows] @ encoded.vectors[0].float().cpu()).double()
             by_words = index.words.scores(question)[windows.numpy()]
-            fused = fuse_ranks([by_vectors.numpy(), by_words])
+            both = [by_vectors.numpy(), by_words]
             if found is not None:
-                found[windows] = torch.from_numpy(fuse_scores([fused], [1.0]))
+                standardised = fuse_scores([fuse_scores(both, [1.0, 1.0])], [1.0])
+                found[windows] = torch.from_numpy(standardised)
             if is_cut:
+                fused = fuse_ranks(both)
                 best = np.sort(np.argsort(-fused, kind="stable")[:shortlist])
                 windows = windows[torch.from_numpy(best)]
         # Windows of similar length are read together, with little padding.
