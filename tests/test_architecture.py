@@ -164,10 +164,8 @@ def test_models_of_transformers_are_made_in_one_place(path):
     one_place = "models/_transformers_models.py"
     if str(path.relative_to(ROOT)) == one_place:
         return
-    ours = {
-        f"{name}.from_pretrained"
-        for name in ("Translator", "QuestionAnswerer", "PassageEncoder", "TextLabeller")
-    }
+    names = ("Translator", "QuestionAnswerer", "PassageEncoder", "TextLabeller", "SpanTeacher")
+    ours = {f"{name}.from_pretrained" for name in names}
     makes = ("from_pretrained", "from_config", "_from_config", "for_model")
     for node in nodes(path):
         if isinstance(node, ast.Attribute) and node.attr in makes:

@@ -103,7 +103,9 @@ def test_only_the_part_that_training_did_not_see_is_scored(model):
 
 def test_a_model_below_the_most_similar_sentence_is_called_so(model):
     lines = run("evaluate", model, "--part", "test", "--quiet").stdout.splitlines()
-    assert any(line.startswith("weight of the retrieval: ") for line in lines)
+    assert any(
+        line.startswith("retrieval, fitted on validation questions: weight ") for line in lines
+    )
     scores = {line.split()[0]: float(line.split()[1]) for line in lines[:4]}
     assert scores["f1"] < scores["f1_best_sentence"]
     assert "the sentence most like the question answers better than this model" in lines[-1]

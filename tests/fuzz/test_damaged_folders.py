@@ -23,7 +23,7 @@ from report_pages import example_results
 from rich.console import Console
 from safetensors.numpy import save_file
 from saved_model import TOKENIZERS, saved
-from transformers import BertConfig, BertModel
+from transformers import BertConfig, BertForQuestionAnswering, BertModel
 
 from askew._files import write_json
 from askew.export import export_ctranslate2
@@ -36,8 +36,10 @@ from askew.models import (
     CTranslate2Engine,
     DecodingConfig,
     LabelModelConfig,
+    PairScores,
     QAConfig,
     QuestionAnswerer,
+    SpanTeacher,
     TextLabeller,
     Translator,
     load_checkpoint,
@@ -49,10 +51,10 @@ from askew.models import (
 )
 from askew.models._encoders import encoder_config
 from askew.tasks import APPLICATIONS, MLPConfig, Teacher, teach
-from askew.text import Context
+from askew.text import Context, Question, QuestionSet
 from askew.tradeoffs import Experiment, Range, load_trial, print_results, read_run, write_report
 from askew.tradeoffs._running.tuning import _ask, _finished, _studies
-from askew.training import last_checkpoint
+from askew.training import last_checkpoint, teach_spans
 from askew.transformer import ReaderConfig, StackConfig
 
 LabelComparison = APPLICATIONS["imbalanced"].options
@@ -75,7 +77,9 @@ def qa_model():
         overlap=4,
         max_answer_tokens=4,
     )
-    return AsymmetricQAModel(AsymmetricQAConfig.from_plain(plain)).eval()
+    config = AsymmetricQAConfig.from_plain(plain)
+    config.retrieval = {"weight": 0.5, "questions": 9, "contexts": 2, "f1": 3.0}
+    return AsymmetricQAModel(config).eval()
 
 
 TASK = APPLICATIONS["imbalanced"].make_task(LabelComparison())
@@ -124,13 +128,13 @@ def label_folder(name):
     return make
 
 
-def bert_folder(name):
+def bert_folder(name, *, vocab=20, model_class=BertModel):
     def make(folder):
         config = BertConfig(
-            vocab_size=20, hidden_size=8, num_attention_heads=2, num_hidden_layers=1,
+            vocab_size=vocab, hidden_size=8, num_attention_heads=2, num_hidden_layers=1,
             intermediate_size=8, max_position_embeddings=16,
         )  # fmt: skip
-        BertModel(config).save_pretrained(folder)
+        model_class(config).save_pretrained(folder)
         (folder / "tokenizer.json").write_text(TOKENIZER.to_str())
         return folder / name
 
@@ -199,6 +203,53 @@ def opens(path):
 
 def encodes(path):
     encoder_config(read_encoder_config(path.parent, dropout=0.5))
+
+
+def teaches(path):
+    teacher = SpanTeacher.from_pretrained(path.parent)
+    found = teacher.read(["who sees"], ["three trees see bees"])[0]
+    assert found.places.shape == found.scores.shape
+
+
+def teacher_folder(name):
+    size = TOKENIZER.get_vocab_size()
+    return bert_folder(name, vocab=size, model_class=BertForQuestionAnswering)
+
+
+ASKED = QuestionSet(CONTEXTS, [Question(str(n), f"who {n}", n % 2, ()) for n in range(3)], [])
+
+
+class Silent:
+    """Says nothing but that there is no answer."""
+
+    def read(self, questions, contexts):
+        return [PairScores(torch.zeros(2, 1), torch.zeros(2, 1)) for _ in questions]
+
+
+def spans_of(folder):
+    return teach_spans(
+        Silent,
+        ASKED,
+        fingerprint="",
+        k=2,
+        temperature=1.0,
+        folder=folder,
+        progress=lambda *_: None,
+    )
+
+
+def taught_spans(name):
+    def make(folder):
+        spans_of(folder)
+        return folder / name
+
+    return make
+
+
+def learns_spans(path):
+    found = spans_of(path.parent)
+    assert found.places.shape == (3, 2, 2)
+    assert not found.log_probabilities.isnan().any()
 
 
 def decodes(path):
@@ -350,10 +401,14 @@ CASES = {
     "experiment weights": Readable(
         experiment_folder("model.safetensors"), loads(EXPERIMENT), parent
     ),
+    "teacher config": Readable(teacher_folder("config.json"), teaches, parent),
+    "teacher weights": Readable(teacher_folder("model.safetensors"), teaches, parent),
+    "teacher tokenizer": Readable(teacher_folder("tokenizer.json"), teaches, parent),
     "taught": Readable(taught, learns),
+    "taught spans": Readable(taught_spans("part-00000.safetensors"), learns_spans),
     "journal": Readable(journal, tries),
 }
-GROWING = ("taught", "journal")  # begun anew where there is none
+GROWING = ("taught", "taught spans", "journal")  # begun anew where there is none
 
 
 @pytest.fixture(scope="module")

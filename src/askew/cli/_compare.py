@@ -308,9 +308,8 @@ def run_teacher(teach: Any, folder: Path, *, quiet: bool) -> Any:
     """Run the work of a teacher, keep its result beside the folder, and return the task."""
     from askew.cli._progress import LineProgress
 
-    store = Path(f"{folder}-taught.jsonl")
     with LineProgress("teaching", quiet=quiet) as progress:
-        task = teach(store, progress.reach)
+        task = teach(Path(f"{folder}-taught.jsonl"), progress.reach)
     print_notes(getattr(task, "taught_lines", ()))
     return task
 

@@ -1,7 +1,6 @@
 """Questions answered from contexts that were encoded once, with text in and text out."""
 
 import hashlib
-import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from askew.models._devices import input_device
 from askew.models._encoders import PretrainedEncoder
 from askew.models._folder import load_qa_model, model_fingerprint
 from askew.models._qa import AsymmetricQAModel, Encoded
+from askew.models._qa_configuration import MOST_RETRIEVAL
 from askew.text import Context, SpanTokenizer, fuse_ranks, fuse_scores, load_any_tokenizer
 from askew.transformer import TokenEncoder
 
@@ -252,7 +252,7 @@ class QuestionAnswerer:
             shortlist: How many windows are read: the best by the product of vectors and by the
                 words that they share with the question (BM25), ranks fused; None reads all.
             contexts: Rows of the contexts to search, all by default.
-            retrieval_weight: w, >= 0; by default that of the model, which is 0 where none was
+            retrieval_weight: w, 0 to 100; by default that of the model, which is 0 where none was
                 fitted. 0 ranks by what the reader finds alone.
 
         Returns:
@@ -271,8 +271,8 @@ class QuestionAnswerer:
         )
         weight = self.retrieval_weight if retrieval_weight is None else retrieval_weight
         require(
-            0 <= weight < math.inf,
-            "QuestionAnswerer.answer: retrieval_weight must be finite and >= 0; "
+            0 <= weight <= MOST_RETRIEVAL,
+            f"QuestionAnswerer.answer: retrieval_weight must be in [0, {MOST_RETRIEVAL}]; "
             f"got retrieval_weight {retrieval_weight}",
         )
         self._check_index("answer", index)

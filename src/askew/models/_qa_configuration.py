@@ -1,6 +1,5 @@
 """The configuration of the question-answering model, as transformers saves and loads it."""
 
-import math
 from dataclasses import dataclass, field
 
 from askew._check import require
@@ -63,6 +62,9 @@ class QAConfig:
         )
 
 
+MOST_RETRIEVAL = 100
+"""The largest weight of the retrieval: beyond, nothing that a reader finds would count."""
+
 _LENGTHS = ("d_pool", "max_question_tokens", "max_context_tokens", "overlap", "max_answer_tokens")
 
 
@@ -80,6 +82,16 @@ def _context_size(ours: str, theirs: str) -> property:
     return derived_size(_FIELDS, read)
 
 
+def _check_retrieval(retrieval: object) -> None:
+    numbers = retrieval if isinstance(retrieval, dict) else {}
+    require(
+        all(isinstance(value, int | float) for value in numbers.values())
+        and 0 <= numbers.get("weight", -1) <= MOST_RETRIEVAL,
+        f"AsymmetricQAConfig: retrieval must be numbers, with a weight in [0, {MOST_RETRIEVAL}]; "
+        f"got retrieval {retrieval!r:.80}",
+    )
+
+
 class AsymmetricQAConfig(ModelConfig):
     """A `QAConfig` in the form of transformers; either encoder may be one of transformers.
 
@@ -93,14 +105,14 @@ class AsymmetricQAConfig(ModelConfig):
         reader: The fields of a `ReaderConfig`.
         d_pool: As in `QAConfig`, as are the rest.
         retrieval: How much the retrieval counts in the score of an answer that is searched among
-            many contexts: its "weight", fitted on validation questions, and what it was fitted on.
-            None is a weight of 0.
+            many contexts: its "weight", fitted on validation questions, and numbers that say what
+            it was fitted on. None is a weight of 0.
         hidden_size: Width of the encoder of contexts, which cannot be set; so are
             `num_attention_heads` and `num_hidden_layers`. `vocab_size` is `context_vocab`.
 
     Raises:
         ValueError: If a size has a name that this class does not know, or is set under one that
-            can only be read, or the weight of the retrieval is not finite and >= 0.
+            can only be read, or the weight of the retrieval is out of range.
 
     Example:
         >>> plain = QAConfig(question_vocab=9, context_vocab=11)
@@ -145,21 +157,13 @@ class AsymmetricQAConfig(ModelConfig):
         self.context_stack = dict(self.context_stack or tiny)
         self.reader = dict(self.reader or small)
         super().__post_init__(**kwargs)
-        kept = {} if self.retrieval is None else self.retrieval
-        weight = kept.get("weight") if isinstance(kept, dict) and kept else 0.0
-        require(
-            isinstance(kept, dict)
-            and isinstance(weight, int | float)
-            and not isinstance(weight, bool)
-            and 0 <= weight < math.inf,
-            "AsymmetricQAConfig: the weight of the retrieval must be finite and >= 0; "
-            f"got retrieval {self.retrieval}",
-        )
+        if self.retrieval is not None:
+            _check_retrieval(self.retrieval)
 
     @property
     def retrieval_weight(self) -> float:
         """How much the retrieval counts in the score of an answer."""
-        return (self.retrieval or {}).get("weight", 0.0)
+        return 0.0 if self.retrieval is None else self.retrieval["weight"]
 
     @classmethod
     def from_plain(

@@ -287,11 +287,8 @@ def _scored(answerer: Any, questions: "QuestionSet", language: str, progress: "P
         lines.append(f"f1 of contexts of {low} to {high} characters: {row['f1']:.4g}")
     fitted = results["retrieval"]
     if fitted is not None:
-        lines.append(
-            f"weight of the retrieval: {fitted['weight']:g}, fitted on {fitted['questions']} "
-            f"validation questions among {fitted['contexts']} contexts: f1 {fitted['f1']:.4g}, "
-            f"{fitted['f1_unweighted']:.4g} without it"
-        )
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in fitted.items())
+        lines.append(f"retrieval, fitted on validation questions: {numbers}")
     if "no_answer_accuracy" in results:
         lines.append(f"no-answer accuracy {results['no_answer_accuracy']:.4g}")
     model, sentence = (results["scores"][name]["value"] for name in ("f1", "f1_best_sentence"))

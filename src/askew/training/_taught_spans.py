@@ -11,10 +11,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from askew._files import write_json
+from askew._check import require
+from askew._files import in_short, write_json
 from askew._folders import check_resumable
 from askew.losses import TopK, distillation_loss
 from askew.models import PairScores, SpanTeacher
@@ -142,11 +144,29 @@ def teach_spans(
             partial = path.with_suffix(".partial")
             save_file(kept, partial)
             partial.replace(path)
-        parts.append(load_file(path))
+        parts.append(_read(path, len(texts[start : start + _PART]), k))
         progress(min(start + _PART, len(texts)), len(texts))
     none = _stacked([_largest(PairScores(*torch.zeros(2, 2, 0)), k, temperature)])
     joined = (torch.cat([none[name][:0], *(part[name] for part in parts)]) for name in none)
     return TaughtSpans(*joined, sum(float(part["seconds"]) for part in parts))
+
+
+def _read(path: Path, count: int, k: int) -> dict[str, Tensor]:
+    """Read what a teacher says of some questions, or refuse a damaged file."""
+    pairs, tops = torch.Size([count, 2]), torch.Size([count, 2, k])
+    expected = dict(zip(TaughtSpans._fields, (tops, tops, pairs, pairs, (1,)), strict=True))
+    try:
+        kept = load_file(path)
+        shapes = {name: tensor.shape for name, tensor in kept.items()}
+        require(shapes == expected, f"{shapes}")
+        # A probability that is no number would not be noticed before the weights.
+        require(not any(tensor.isnan().any() for tensor in kept.values()), "NaN")
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(
+            f"teach_spans: what a teacher said must be as it was written; got {path}: "
+            f"{in_short(error, 120)}. Remove it"
+        ) from None
+    return kept
 
 
 def _largest(scores: PairScores, k: int, temperature: float) -> tuple[Tensor, ...]:
