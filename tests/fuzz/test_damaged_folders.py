@@ -23,6 +23,7 @@ from report_pages import example_results
 from rich.console import Console
 from safetensors.numpy import save_file
 from saved_model import TOKENIZERS, saved
+from tokenizers import Tokenizer, processors
 from transformers import BertConfig, BertForQuestionAnswering, BertModel
 
 from askew._files import write_json
@@ -212,8 +213,20 @@ def teaches(path):
 
 
 def teacher_folder(name):
-    size = TOKENIZER.get_vocab_size()
-    return bert_folder(name, vocab=size, model_class=BertForQuestionAnswering)
+    made = Tokenizer.from_str(TOKENIZER.to_str())
+    ends = [("<s>", 1), ("</s>", 2)]
+    made.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> $B </s>", special_tokens=ends
+    )
+    size = made.get_vocab_size()
+    make = bert_folder(name, vocab=size, model_class=BertForQuestionAnswering)
+
+    def with_tokenizer(folder):
+        path = make(folder)
+        made.save(str(folder / "tokenizer.json"))
+        return path
+
+    return with_tokenizer
 
 
 ASKED = QuestionSet(CONTEXTS, [Question(str(n), f"who {n}", n % 2, ()) for n in range(3)], [])

@@ -13,6 +13,7 @@ from askew.training import (
     PartConfig,
     QAObjective,
     QATrainingConfig,
+    QuestionExamples,
     RunConfig,
     TrainingConfig,
     Window,
@@ -25,6 +26,7 @@ from askew.training import (
 
 def test_every_answer_stands_at_its_place_in_some_window():
     made = examples()
+    assert isinstance(made, QuestionExamples)
     assert made.left_out == []
     found = set()
     for window in made.windows:

@@ -56,11 +56,13 @@ class SpanTeacher:
         ValueError: If the model does not know all tokens, or does not score starts and ends.
 
     Example:
+        >>> from tokenizers.processors import BertProcessing
         >>> from transformers import BertConfig, BertForQuestionAnswering
         >>> from askew.text import train_tokenizer
         >>> small = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1}
         >>> config = BertConfig(vocab_size=300, intermediate_size=8, **small)
         >>> tokenizer = train_tokenizer(["Cats sleep."], vocab_size=300)
+        >>> tokenizer.post_processor = BertProcessing(("</s>", 2), ("<s>", 1))
         >>> teacher = SpanTeacher(BertForQuestionAnswering(config), tokenizer)
         >>> teacher.read(["Who sleeps?"], ["Cats sleep."])[0].places[0, 0].item()
         0
@@ -99,9 +101,8 @@ class SpanTeacher:
         tokenizer = load_any_tokenizer(folder / "tokenizer.json")
         try:
             config = make_config(values)
-            model, report = fill_model(
-                MODEL_FOR_QUESTION_ANSWERING_MAPPING[type(config)], config, tensors
-            )
+            model_class: Any = MODEL_FOR_QUESTION_ANSWERING_MAPPING[type(config)]
+            model, report = fill_model(model_class, config, tensors)
             absent = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
             require(not absent, f"no {', '.join(absent[:3])}")
             return cls(model, tokenizer)

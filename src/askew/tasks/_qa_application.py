@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,13 +161,14 @@ def teach(task: "QATask", options: QAOptions) -> "Callable[[Path, Progress], QAT
     folder, fingerprint = options.teacher, task.teacher
     if folder is None or fingerprint is None:
         return None
+    from askew.models import SpanTeacher
+    from askew.training import teach_spans
+
+    open_teacher = partial(SpanTeacher.from_pretrained, folder)
 
     def read(store: Path, progress: "Progress") -> "QATask":
-        from askew.models import SpanTeacher
-        from askew.training import teach_spans
-
         taught = teach_spans(
-            lambda: SpanTeacher.from_pretrained(folder),
+            open_teacher,
             task.text.train,
             fingerprint=fingerprint,
             k=task.training.teacher_top_k,

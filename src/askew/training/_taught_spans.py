@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -135,7 +136,7 @@ def teach_spans(
     teacher, parts = None, []
     for start in range(0, len(texts), _PART):
         path = folder / f"part-{start // _PART:05}.safetensors"
-        if not path.is_file():
+        if not os.path.lexists(path):
             teacher = open_teacher() if teacher is None else teacher
             before = time.process_time()
             scores = teacher.read(*zip(*texts[start : start + _PART], strict=True))
@@ -147,8 +148,11 @@ def teach_spans(
         parts.append(_read(path, len(texts[start : start + _PART]), k))
         progress(min(start + _PART, len(texts)), len(texts))
     none = _stacked([_largest(PairScores(*torch.zeros(2, 2, 0)), k, temperature)])
-    joined = (torch.cat([none[name][:0], *(part[name] for part in parts)]) for name in none)
-    return TaughtSpans(*joined, sum(float(part["seconds"]) for part in parts))
+    places, log_p, log_nothing, log_rest = (
+        torch.cat([none[name][:0], *(part[name] for part in parts)]) for name in none
+    )
+    seconds = sum(float(part["seconds"]) for part in parts)
+    return TaughtSpans(places, log_p, log_nothing, log_rest, seconds)
 
 
 def _read(path: Path, count: int, k: int) -> dict[str, Tensor]:
