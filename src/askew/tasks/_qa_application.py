@@ -289,7 +289,8 @@ def _scored(answerer: Any, questions: "QuestionSet", language: str, progress: "P
         lines.append(f"f1 of contexts of {low} to {high} characters: {row['f1']:.4g}")
     fitted = results["retrieval"]
     if fitted is not None:
-        numbers = ", ".join(f"{name} {value:.4g}" for name, value in fitted.items())
+        first = {"weight": fitted["weight"]} | fitted
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in first.items())
         lines.append(f"retrieval, fitted on validation questions: {numbers}")
     if "no_answer_accuracy" in results:
         lines.append(f"no-answer accuracy {results['no_answer_accuracy']:.4g}")
