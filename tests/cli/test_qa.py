@@ -145,6 +145,14 @@ def test_the_better_reader_answers_unless_told_otherwise(model, documents, tmp_p
     assert "the question must be UTF-8" in done.stderr
 
 
+def test_questions_that_are_typed_are_answered_in_order(model, documents):
+    questions = ["where is Ben", "who is Anna"]
+    done = run(*ANSWER, model, *questions, "--context", documents, "--json", "--quiet")
+    assert [json.loads(line)["question"] for line in done.stdout.splitlines()] == questions
+    done = run(*ANSWER, model, "Ben", " ", "--context", documents, code=2)
+    assert "a question is needed; got an empty one" in done.stderr
+
+
 def test_answers_are_spans_of_the_documents_with_offsets(model, documents):
     done = run(
         *ANSWER,

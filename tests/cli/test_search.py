@@ -44,6 +44,28 @@ def test_every_question_gets_one_object_with_places_in_the_files(documents):
     assert [p["sentence"] for p in two["passages"]] == ["Der Kaffee ist heiß ☕."]
 
 
+def test_questions_that_are_typed_are_answered_in_order_as_lines_are(documents):
+    questions = ["where is Ben?", "der Kaffee"]
+    done = run("search", *questions, "--context", documents, "--json")
+    lines = run("search", "--context", documents, "--json", input="\n".join(questions))
+    assert done.stdout == lines.stdout
+    assert [json.loads(line)["question"] for line in done.stdout.splitlines()] == questions
+    assert not done.stderr
+
+
+def test_a_question_without_its_quotes_is_noticed(documents):
+    done = run("search", "where", "is", "Ben", "--context", documents)
+    assert '3 words are 3 questions; put quotes around a question of several words: "where' in (
+        done.stderr
+    )
+
+
+def test_one_blank_question_among_others_is_refused_before_any_is_answered(documents):
+    done = run("search", "Ben", " ", "--context", documents, code=2)
+    assert "a question is needed; got an empty one" in done.stderr
+    assert not done.stdout
+
+
 def test_a_person_sees_file_line_and_characters(documents):
     shown = run("search", "where is Ben?", "--context", documents, "--top", 1).stdout
     head, passage = shown.splitlines()

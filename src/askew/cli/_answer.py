@@ -18,7 +18,13 @@ from askew.cli._indexed_documents import (
     read_with_records,
 )
 from askew.cli._options import Quiet, Threads
-from askew.cli._questions import answer_each, check_question, flat, line_or_page
+from askew.cli._questions import (
+    answer_each,
+    check_question,
+    check_questions,
+    flat,
+    line_or_page,
+)
 from askew.cli._readers import Reader, choose_reader, search_words, sentence_answers
 from askew.cli._streams import emphasized, show
 
@@ -31,8 +37,9 @@ if TYPE_CHECKING:
 
 def answer_command(
     folder: Annotated[Path, typer.Argument(help="A folder that askew train qa wrote.")],
-    question: Annotated[
-        str | None, typer.Argument(help="The question; by default, questions are read from stdin.")
+    questions: Annotated[
+        list[str] | None,
+        typer.Argument(help="Questions, each in quotes; by default, lines of stdin."),
     ] = None,
     *,
     context: Annotated[
@@ -70,8 +77,7 @@ def answer_command(
     unless --reader says otherwise.
     """
     with exit_on_user_error():
-        if question is not None and not question.strip():
-            raise ValueError("answer: a question is needed; got an empty one")
+        check_questions("answer", questions)
         if not context and index is None:
             raise ValueError("answer: documents are needed; got none. Give --context or --index")
         given = read_with_records(context or ())
@@ -94,7 +100,7 @@ def answer_command(
         else:
             _show(answers, contexts)
 
-    answer_each("answer", question, find=find, present=present, quiet=quiet)
+    answer_each("answer", questions, find=find, present=present, quiet=quiet)
 
 
 def _by_model(

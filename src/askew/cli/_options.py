@@ -68,6 +68,8 @@ class OneLineCommand(TyperCommand):
         except USAGE_ERROR as error:
             command, spelling = _path(ctx), getattr(error, "option_name", None)
             message = getattr(error, "format_message", error.__str__)().rstrip(".")
+            if message.startswith("Got unexpected extra argument"):
+                message += f"; it takes {_arguments(self)}"
             owners = [] if _has(self, spelling) else _owners(ctx, spelling)
             if owners:
                 message = f"there is no {spelling} here; it is an option of {', '.join(owners)}"
@@ -84,6 +86,14 @@ def _owners(ctx: Any, spelling: str | None) -> list[str]:
     """Return the sibling commands that have an option."""
     siblings = getattr(ctx.parent.command, "commands", {}) if ctx.parent else {}
     return [name for name, command in siblings.items() if _has(command, spelling)]
+
+
+def _arguments(command: Any) -> str:
+    """Name what a command takes without an option, in brackets what may be left out."""
+    named = [one for one in command.params if one.param_type_name == "argument"]
+    words = (one.name.upper() if one.required else f"[{one.name.upper()}]" for one in named)
+    taken = " ".join(words)
+    return f"{taken}. A text of several words needs quotes" if taken else "options alone"
 
 
 def _has(command: Any, spelling: str | None) -> bool:

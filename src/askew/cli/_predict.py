@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from askew._files import existing_file, to_json, visible
+from askew._files import to_json, visible
 from askew._folders import check_output
 from askew.cli._exits import exit_on_failure, exit_on_user_error, set_up_torch
 from askew.cli._options import Threads
-from askew.cli._streams import LineStats, opened, windows
+from askew.cli._streams import LineStats, existing_lines, opened, windows
 
 if TYPE_CHECKING:
     from askew.models import Labelled, TextLabeller
@@ -40,7 +40,7 @@ def predict_command(
         from askew.models import TextLabeller
 
         if file is not None:
-            existing_file("predict", file, pipe=True)
+            existing_lines("predict", file)
         if out is not None:
             reads = [folder] if file is None else [folder, file]
             check_output(out, caller="predict", reads=reads)

@@ -1,13 +1,13 @@
 """Questions that are typed, and texts shown beside them in one line."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
 from askew._encoding import BOM, refuse_utf16
-from askew.cli._exits import exit_on_user_error, tell
+from askew.cli._exits import exit_on_user_error, print_notes, tell
 
 if TYPE_CHECKING:
     from askew.text import Context
@@ -38,21 +38,21 @@ def typed_questions(caller: str, *, quiet: bool) -> Iterator[str]:
 
 def answer_each(
     caller: str,
-    question: str | None,
+    questions: Sequence[str] | None,
     *,
     find: Callable[[str], Found],
     present: Callable[[str, Found], None],
     quiet: bool,
 ) -> None:
-    """Find and present what answers a question, or each line of stdin if none is given.
+    """Find and present what answers each question, or each line of stdin if none is given.
 
-    A line that is refused is told, and the others are answered.
+    A question that is refused is told, and the others are answered.
 
     Raises:
         typer.Exit: With code 2, if a question was refused.
     """
     refused = False
-    for text in typed_questions(caller, quiet=quiet) if question is None else [question]:
+    for text in questions or typed_questions(caller, quiet=quiet):
         try:
             found = find(text)
         except ValueError as error:
@@ -62,6 +62,23 @@ def answer_each(
         present(text, found)
     if refused:
         raise typer.Exit(2)
+
+
+def check_questions(caller: str, questions: Sequence[str] | None) -> None:
+    """Refuse questions as `check_question` does; note what looks like one without its quotes.
+
+    Raises:
+        ValueError: If one is refused.
+    """
+    for question in questions or ():
+        check_question(caller, question)
+    if questions and len(questions) > 1 and not any(" " in question for question in questions):
+        print_notes(
+            [
+                f"{len(questions)} words are {len(questions)} questions; put quotes around a "
+                f'question of several words: "{" ".join(questions)}"'
+            ]
+        )
 
 
 def check_question(caller: str, question: str) -> None:

@@ -17,7 +17,13 @@ from askew.cli._indexed_documents import (
     read_with_records,
 )
 from askew.cli._options import Quiet, Threads
-from askew.cli._questions import answer_each, check_question, flat, line_or_page
+from askew.cli._questions import (
+    answer_each,
+    check_question,
+    check_questions,
+    flat,
+    line_or_page,
+)
 from askew.cli._static_questions import open_static
 from askew.cli._streams import emphasized, show
 
@@ -29,8 +35,9 @@ _AROUND = 160  # characters shown on either side of a sentence
 
 
 def search_command(
-    question: Annotated[
-        str | None, typer.Argument(help="The question; by default, questions are read from stdin.")
+    questions: Annotated[
+        list[str] | None,
+        typer.Argument(help="Questions, each in quotes; by default, lines of stdin."),
     ] = None,
     *,
     context: Annotated[
@@ -59,7 +66,7 @@ def search_command(
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per question.")] = False,
 ) -> None:
-    """Find the passages of your documents that answer a question; needs no model.
+    """Find the passages of your documents that answer questions; needs no model.
 
     Passages and their sentences are ranked by the words that they share with the question (BM25).
     With --encoder, passages are also compared by the states of a pretrained encoder, token by
@@ -71,8 +78,7 @@ def search_command(
     from askew.text import PassageSearch
 
     with exit_on_user_error():
-        if question is not None:
-            check_question("search", question)
+        check_questions("search", questions)
         if not context and index is None:
             raise ValueError("search: documents are needed; got none. Give --context")
         if index is not None and encoder is None and (question_encoder is None or context):
@@ -102,7 +108,7 @@ def search_command(
         else:
             _show(found, files, search.contexts)
 
-    answer_each("search", question, find=find, present=present, quiet=quiet)
+    answer_each("search", questions, find=find, present=present, quiet=quiet)
 
 
 def open_search(

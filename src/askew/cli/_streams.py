@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import io
+import shlex
 import sys
 import time
 import zlib
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
 from askew._encoding import BOM, refuse_utf16
-from askew._files import visible
+from askew._files import existing_file, visible
 
 if TYPE_CHECKING:
     from askew.models import Translator
@@ -72,6 +73,20 @@ def encode_all_text() -> None:
 def show(text: str) -> None:
     """Print on stdout: exactly into a file or a pipe, and so that all can be seen on a terminal."""
     print(visible(text) if sys.stdout.isatty() else text)
+
+
+def existing_lines(caller: str, path: Path) -> None:
+    """Refuse a file of lines that is none, such as a sentence that was typed in its place.
+
+    Raises:
+        ValueError: If there is no such file, or it is no file to read.
+    """
+    if not path.exists() and " " in str(path):
+        raise ValueError(
+            f"{caller}: texts come from a file or from stdin; got {str(path)!r}, which is no file. "
+            f"Write echo {shlex.quote(str(path))} | askew {caller} FOLDER"
+        )
+    existing_file(caller, path, pipe=True)
 
 
 def opened(path: Path | None, mode: str, standard: TextIO) -> AbstractContextManager[BinaryIO]:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from askew._files import existing_file, to_json, visible
+from askew._files import to_json, visible
 from askew._folders import check_output
 from askew.cli._exits import exit_on_failure, exit_on_user_error, set_up_torch, tell
 from askew.cli._options import MAX_SEED, Quiet, Threads
-from askew.cli._streams import LineStats, count_special, opened, show, windows
+from askew.cli._streams import LineStats, count_special, existing_lines, opened, show, windows
 
 if TYPE_CHECKING:
     from askew.models import DecodingConfig, Hypothesis, Translator
@@ -151,7 +151,7 @@ def _is_filled_in(file: Path | None, out: Path | None) -> bool:
         return False
     from askew.tasks import is_catalogue, is_xliff
 
-    existing_file("translate", file, pipe=True)
+    existing_lines("translate", file)
     suffix = file.suffix.lower()
     if suffix == ".gz" and (is_catalogue(file.stem) or is_xliff(file.stem)):
         raise ValueError(f"translate: a catalogue must be unpacked; got {file}")
