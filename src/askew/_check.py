@@ -1,7 +1,8 @@
 """How bad input is refused, and how a missing package is named."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 
 
 def require(condition: bool, message: str | Callable[[], str]) -> None:
@@ -19,6 +20,36 @@ def in_words(faults: Sequence[str], *, most: int = 10) -> str:
     if len(faults) <= most:
         return "; ".join(faults)
     return f"{len(faults)} of these: {'; '.join(faults[:most])}; …"
+
+
+def did_you_mean(
+    name: str, known: Iterable[str], *, where: str = "", elsewhere: Iterable[str] = ()
+) -> str:
+    """Suggest the nearest of the known names, as "did you mean 'x'?"; an empty text if none is.
+
+    Args:
+        name: What was given.
+        known: Names that could stand in its place.
+        where: Dotted path of that place, put before the names.
+        elsewhere: Dotted names of other places. Where none of `known` is near, those count whose
+            last part is that of `name`, or near it.
+    """
+    near = get_close_matches(name, list(known), n=1)
+    close = [f"{where}.{one}" if where else one for one in near]
+    if not close:
+        last = name.rpartition(".")[2]
+        ends: dict[str, list[str]] = {}
+        for other in elsewhere:
+            ends.setdefault(other.rpartition(".")[2], []).append(other)
+        near = [last] if last in ends else get_close_matches(last, ends, n=1, cutoff=0.75)
+        close = [other for end in near for other in ends[end]][:3]
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def hint(name: object, known: Iterable[str], elsewhere: Iterable[str] = ()) -> str:
+    """Return what `did_you_mean` says in brackets, to stand behind the name."""
+    near = did_you_mean(str(name), known, elsewhere=elsewhere)
+    return f" ({near})" if near else ""
 
 
 def refuse_string(caller: str, name: str, texts: object) -> None:

@@ -2,15 +2,14 @@
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, Field, fields, is_dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from askew._check import require
+from askew._check import did_you_mean, require
 from askew._encoding import BOM, refuse_utf16
 from askew._files import existing_file
 
@@ -23,12 +22,18 @@ ADDED = {"added": True}
 the field was there is then stored and named in the same way.
 """
 
+_Paths = Callable[[], list[str]]
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _BARE_WORD = re.compile(r"[^\s\"'\[\]{}=#,][^\n\"'\[\]{}=#,]*")
 
 
 def load_config(
-    kind: type[T], values: Mapping[str, object], *, base: T | None = None, where: str = ""
+    kind: type[T],
+    values: Mapping[str, object],
+    *,
+    base: T | None = None,
+    where: str = "",
+    beside: Mapping[str, object] | None = None,
 ) -> T:
     """Build a dataclass, and the dataclasses in its fields, from plain values.
 
@@ -41,6 +46,7 @@ def load_config(
         values: A value per field; for a field that is a dataclass itself, a mapping.
         base: An instance that provides the fields that `values` lacks, at every depth.
         where: Dotted path of `values` in the user's file, for messages.
+        beside: Other dataclasses of the user's file by name, whose keys a message may suggest.
 
     Returns:
         The dataclass.
@@ -56,13 +62,25 @@ def load_config(
         >>> load_config(StackConfig, {"num_layers": 6}, base=small).num_layers
         6
     """
+
+    def paths() -> list[str]:
+        own = {_join(where, name): one for name, one in get_type_hints(kind).items()}
+        return list(_paths({**own, **(beside or {})}))
+
+    return _load(kind, values, base, where, paths)
+
+
+def _load(
+    kind: type[T], values: Mapping[str, object], base: T | None, where: str, paths: _Paths
+) -> T:
     known = {field.name: field for field in _init_fields(kind)}
     for key in values:
-        require(key in known, _unknown_key(str(key), list(known), where))
+        if key not in known:
+            raise ValueError(_unknown_key(str(key), known, where, paths))
     types = get_type_hints(kind)
     arguments = {} if base is None else {name: getattr(base, name) for name in known}
     for key, value in values.items():
-        arguments[key] = _convert(types[key], value, arguments.get(key), _join(where, key))
+        arguments[key] = _convert(types[key], value, arguments.get(key), _join(where, key), paths)
     missing = [name for name, field in known.items() if _is_missing(field, arguments)]
     require(
         not missing,
@@ -183,25 +201,36 @@ def _is_missing(field: Field[Any], arguments: Mapping[str, object]) -> bool:
     return no_default and field.name not in arguments
 
 
-def _unknown_key(key: str, known: list[str], where: str) -> str:
-    close = get_close_matches(key, known, n=1)
-    repair = f"did you mean {_join(where, close[0])!r}?" if close else f"known: {', '.join(known)}"
+def _unknown_key(key: str, known: Iterable[str], where: str, paths: _Paths) -> str:
+    whole = paths()
+    near = {path.rpartition(".")[2] for path in whole if path.rpartition(".")[0] == where}
+    names = sorted(near.union(known))
+    repair = did_you_mean(key, names, where=where, elsewhere=whole) or f"known: {', '.join(known)}"
     return f"load_config: unknown key {_join(where, key)!r}; {repair}"
+
+
+def _paths(values: Mapping[str, Any]) -> Iterator[str]:
+    """List the dotted names of all keys of values, each a type or a dataclass."""
+    for path, one in values.items():
+        yield path
+        for kind in get_args(one) or (one,):
+            if is_dataclass(kind):
+                hints = get_type_hints(kind if isinstance(kind, type) else type(kind))
+                names = (field.name for field in _init_fields(kind))
+                yield from _paths({_join(path, name): hints[name] for name in names})
 
 
 def _join(where: str, key: str) -> str:
     return f"{where}.{key}" if where else key
 
 
-def _convert(wanted: Any, value: object, base: Any, path: str) -> object:
+def _convert(wanted: Any, value: object, base: Any, path: str, paths: _Paths) -> object:
     kinds = get_args(wanted) if get_origin(wanted) in (Union, UnionType) else (wanted,)
     for kind in kinds:
         if is_dataclass(kind) and isinstance(value, Mapping):
-            return load_config(
-                kind, value, base=base if isinstance(base, kind) else None, where=path
-            )
+            return _load(kind, value, base if isinstance(base, kind) else None, path, paths)
         if get_origin(kind) is Mapping and isinstance(value, Mapping):
-            return _replaced(value, base, path)
+            return _replaced(value, base, path, paths)
         if kind is float and type(value) is int:
             return float(value)
         if _fits(value, kind):
@@ -210,11 +239,14 @@ def _convert(wanted: Any, value: object, base: Any, path: str) -> object:
     raise ValueError(f"load_config: {path} must be {names}; got {path} {value!r}")
 
 
-def _replaced(values: Mapping[str, object], base: Any, where: str) -> dict[str, object]:
+def _replaced(
+    values: Mapping[str, object], base: Any, where: str, paths: _Paths
+) -> dict[str, object]:
     known = dict(base or {})
     for key, value in values.items():
-        require(key in known, _unknown_key(str(key), list(known), where))
-        known[key] = _convert(type(known[key]), value, None, _join(where, key))
+        if key not in known:
+            raise ValueError(_unknown_key(str(key), known, where, paths))
+        known[key] = _convert(type(known[key]), value, None, _join(where, key), paths)
     return known
 
 

@@ -18,15 +18,9 @@ from askew.cli._indexed_documents import (
     read_with_records,
 )
 from askew.cli._options import Quiet, Threads
-from askew.cli._questions import (
-    answer_each,
-    check_question,
-    check_questions,
-    flat,
-    line_or_page,
-)
+from askew.cli._questions import answer_each, check_question, check_questions, flat, line_or_page
 from askew.cli._readers import Reader, choose_reader, search_words, sentence_answers
-from askew.cli._streams import emphasized, show
+from askew.cli._streams import emphasized, make_console, show
 
 if TYPE_CHECKING:
     from askew.models import Answer, ContextIndex, QuestionAnswerer
@@ -223,10 +217,9 @@ def _as_json(
 
 
 def _show(answers: "list[Answer]", contexts: "list[Context]") -> None:
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console()
+    console = make_console()
     for answer in answers:
         text = contexts[answer.context].text
         first, last = max(0, answer.start - 80), min(len(text), answer.end + 80)

@@ -12,7 +12,7 @@ from askew.cli._answer import answer_command
 from askew.cli._compare import make_compare_app
 from askew.cli._doctor import doctor_command
 from askew.cli._evaluate import add_evaluate_command
-from askew.cli._exits import every_failure_in_one_line
+from askew.cli._exits import every_failure_in_one_line, typed
 from askew.cli._export import export_command
 from askew.cli._find import make_find_app
 from askew.cli._inspect import inspect_command
@@ -56,6 +56,7 @@ class _Commands(TyperGroup):
         windows_expand_args: bool = True,
     ) -> Any:
         """Run the command that was typed."""
+        typed.set("")
         encode_all_text()
         with every_failure_in_one_line():
             return super().main(args, prog_name, complete_var, standalone_mode, windows_expand_args)

@@ -17,7 +17,14 @@ from askew._budget import Choice, Range, Tuning
 from askew._check import requires_extra
 from askew._devices import on_device, use_device
 from askew._folders import one_writer
-from askew.cli._exits import exit_on_interrupt, exit_on_user_error, fail, print_notes, set_up_torch
+from askew.cli._exits import (
+    exit_on_interrupt,
+    exit_on_user_error,
+    fail,
+    print_notes,
+    set_up_torch,
+    typed,
+)
 from askew.cli._options import (
     BudgetOptions,
     DeviceOptions,
@@ -223,7 +230,8 @@ class AnyOrder(TyperGroup):
             else:
                 names = ", ".join(n for n in self.commands if n not in ("experiment", "results"))
                 names += " or MODULE:NAME" if "experiment" in self.commands else ""
-                fail(f"{self.name}: task must be {names}; got {arg!r}", 2)
+                typed.set(str(self.name))
+                fail(f"task must be {names}; got {arg!r}", 2)
         has_results = any(arg.partition("=")[0] == "--results" for arg in args)
         return ["results" if has_results else next(iter(self.commands)), *args]
 

@@ -35,7 +35,10 @@ def doctor_command(
             extra: f"lacks {', '.join(absent)}: pip install 'askew[{extra}]'" if absent else "ready"
             for extra, absent in missing.items()
         }
-        _show("extras", packages)
+        others = machine.left_out_of_all()
+        within = {name: row for name, row in packages.items() if name not in others}
+        _show("extras, all of them installed by pip install 'askew[all]'", within)
+        _show("extras that all leaves out", {name: packages[name] for name in others})
     checks = []
     if self_test:
         if not as_json:

@@ -1,9 +1,11 @@
 """How commands end after bad input, a failure or an interruption: one line and an exit code."""
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,19 +19,25 @@ FAILURES = (OSError, RuntimeError, ValueError, ArithmeticError, SafetensorError)
 """What goes wrong in the middle of the work, from a full disk to a loss that is not finite."""
 
 
+typed: ContextVar[str] = ContextVar("typed", default="")
+"""The command that runs and the groups around it, such as "train translation"."""
+_CALLABLE = re.compile(r"[A-Za-z_][\w.]*: ")
+_SOURCE = Path(__file__).parents[1]
+
+
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
     """Turn an error in the user's input into one line and exit code 2."""
     try:
         yield
     except ModuleNotFoundError as error:
-        message = str(error)
+        message = in_one_line(error)
         repair = "" if "pip install" in message else "; run pip install 'askew[all]'"
         fail(message + repair, 2)
     except (ValueError, ImportError, FolderInUseError) as error:
-        fail(_in_one_line(error), 2)
+        fail(in_one_line(error), 2)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
-        fail(_in_one_line(error), 2)
+        fail(in_one_line(error), 2)
 
 
 @contextmanager
@@ -43,9 +51,9 @@ def exit_on_interrupt(folder: Path) -> Iterator[None]:
     except typer.Exit:
         raise
     except FolderInUseError as error:
-        fail(_in_one_line(error), 2)
+        fail(in_one_line(error), 2)
     except FAILURES as error:
-        fail(f"{_in_one_line(error)}; {kept}", 1)
+        fail(f"{in_one_line(error)}; {kept}", 1)
 
 
 @contextmanager
@@ -73,7 +81,7 @@ def every_failure_in_one_line() -> Iterator[None]:
         _drop_output()
     except FAILURES as error:
         _drop_output()
-        tell(_in_one_line(error))
+        tell(in_one_line(error), command=typed.get())
         raise SystemExit(1) from None
 
 
@@ -83,13 +91,28 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def in_one_line(error: Exception) -> str:
+    """Write what an error says, without the callable that our own errors begin with."""
+    text = " ".join(str(error).split())
+    return (without_callable(text) if _is_ours(error) else text) or type(error).__name__
+
+
+def without_callable(text: str) -> str:
+    """Return a message of this library without the callable, which no user of a command typed."""
+    return _CALLABLE.sub("", text, count=1) if _CALLABLE.match(text) else text
+
+
+def _is_ours(error: Exception) -> bool:
+    """Return whether this library raised an error, and not PyTorch or a model of the user."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and _SOURCE in Path(trace.tb_frame.f_code.co_filename).parents
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """Print one line on stderr and end with an exit code."""
-    tell(message)
+    """Print one line on stderr that begins with the command, and end with an exit code."""
+    tell(message, command=typed.get())
     raise typer.Exit(code)
 
 
@@ -99,10 +122,10 @@ def print_notes(notes: Iterable[str]) -> None:
         tell(f"note: {note}")
 
 
-def tell(message: str) -> None:
+def tell(message: str, *, command: str = "") -> None:
     """Print one line for the user on stderr, with nothing in it that steers a terminal."""
     with suppress(OSError):  # without room for it, the exit code must do
-        print(f"askew: {visible(message)}", file=sys.stderr)
+        print(f"{f'askew {command}'.strip()}: {visible(message)}", file=sys.stderr)
 
 
 def set_up_torch(threads: int) -> None:

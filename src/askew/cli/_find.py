@@ -34,7 +34,7 @@ from askew.cli._options import (
 )
 from askew.cli._report import show_results, write_page
 from askew.cli._requests import load_experiment, parse_bound, parse_numbers, read_space
-from askew.cli._streams import show
+from askew.cli._streams import make_console, show
 from askew.tasks import Application, option
 
 if TYPE_CHECKING:
@@ -311,7 +311,6 @@ def _show(folder: Path, run: SearchOptions, *, alone: bool) -> None:
                 "find: --show stands alone, or with --json or --report-language; got more options. "
                 "Leave them out"
             )
-        from rich.console import Console
 
         from askew.tradeoffs import print_search, search_status
 
@@ -319,7 +318,7 @@ def _show(folder: Path, run: SearchOptions, *, alone: bool) -> None:
     if run.as_json:
         show(to_json(status._asdict()))
     else:
-        print_search(status, Console(), language=run.report_language)
+        print_search(status, make_console(), language=run.report_language)
 
 
 def _leaf(setting: Mapping[str, Any]) -> Any:

@@ -10,7 +10,7 @@ from warnings import catch_warnings, simplefilter
 
 from askew._check import require
 from askew._files import file_sha256, read_json, write_json
-from askew.cli._exits import print_notes
+from askew.cli._exits import in_one_line, print_notes, without_callable
 
 if TYPE_CHECKING:
     from askew.models import ContextIndex
@@ -204,7 +204,7 @@ def _read_again(file: Path) -> "tuple[Context, str] | None":
         with _warnings_as_notes():
             return read_documents(file)[0], digest
     except ValueError as error:
-        print_notes([str(error)])
+        print_notes([in_one_line(error)])
         return None
 
 
@@ -236,7 +236,7 @@ def _warnings_as_notes() -> Iterator[None]:
     with catch_warnings(record=True) as caught:
         simplefilter("always")
         yield
-    print_notes(str(warning.message) for warning in caught)
+    print_notes(without_callable(str(warning.message)) for warning in caught)
 
 
 def _titles(path: str, record: _Record) -> list[str]:

@@ -9,7 +9,7 @@ from askew._files import to_json, visible
 from askew._folders import check_output
 from askew.cli._exits import exit_on_user_error, set_up_torch
 from askew.cli._options import Json
-from askew.cli._streams import show
+from askew.cli._streams import make_console, show
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -77,10 +77,9 @@ def inspect_command(
 
 
 def _show(report: "Inspection") -> None:
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console()
+    console = make_console()
     table = _table("stack", "layers", "width", "heads", "key heads", "parameters", "share")
     for stack in report.stacks:
         numbers = (stack.depth, stack.width, stack.heads, stack.kv_heads)

@@ -32,6 +32,7 @@ _EXTRAS = (
     "documents",
     "web",
     "data",
+    "pretrained",
 )
 
 
@@ -70,6 +71,16 @@ def extras() -> dict[str, list[str]]:
             elif not requirement.specifier.contains(present, prereleases=True):
                 absent.append(f"{requirement} (got {present})")
     return missing
+
+
+def left_out_of_all() -> list[str]:
+    """Return the extras with a package that `askew[all]` does not install."""
+    lines = [Requirement(line) for line in requires("askew") or []]
+    names = {
+        extra: {one.name for one in lines if one.marker and one.marker.evaluate({"extra": extra})}
+        for extra in ("all", *_EXTRAS)
+    }
+    return [extra for extra in _EXTRAS if not names[extra] <= names["all"]]
 
 
 def devices() -> dict[str, str]:

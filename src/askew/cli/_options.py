@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from askew._budget import Budget
-from askew.cli._exits import exit_on_user_error, fail
+from askew.cli._exits import exit_on_user_error, fail, typed
 from askew.tasks import option
 
 Threads = Annotated[int, typer.Option(min=1, help="Threads.")]
@@ -63,17 +63,18 @@ class OneLineCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the options, or end with exit code 2."""
+        typed.set(_path(ctx))
         try:
             return super().parse_args(ctx, args)
         except USAGE_ERROR as error:
-            command, spelling = _path(ctx), getattr(error, "option_name", None)
+            spelling = getattr(error, "option_name", None)
             message = getattr(error, "format_message", error.__str__)().rstrip(".")
             if message.startswith("Got unexpected extra argument"):
                 message += f"; it takes {_arguments(self)}"
             owners = [] if _has(self, spelling) else _owners(ctx, spelling)
             if owners:
                 message = f"there is no {spelling} here; it is an option of {', '.join(owners)}"
-            fail(f"{command}: {message}. See askew {command} --help", 2)
+            fail(f"{message}. See askew {_path(ctx)} --help", 2)
 
 
 def _path(ctx: Any) -> str:

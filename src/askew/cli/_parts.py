@@ -6,6 +6,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from askew._check import hint
 from askew._files import to_json
 from askew.cli._exits import exit_on_user_error
 from askew.cli._options import Json
@@ -93,7 +94,9 @@ def _assigned(text: str) -> tuple[str, str]:
 
 def _named(known: Mapping[str, T], option: str, part: str, name: str) -> T:
     if name not in known:
-        raise ValueError(f"parts: {option} must be {', '.join(known)}; got {part}={name}")
+        raise ValueError(
+            f"parts: {option} must be {', '.join(known)}; got {part}={name}{hint(name, known)}"
+        )
     return known[name]
 
 

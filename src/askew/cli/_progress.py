@@ -1,10 +1,10 @@
 """Progress on stderr: bars on a terminal, else one line per finished trial."""
 
+import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,15 +15,18 @@ from rich.progress import (
 )
 
 from askew._files import visible
+from askew.cli._streams import make_console
 from askew.tradeoffs import Arm, Watcher
+
+_EVERY = 20.0  # seconds between two lines of progress where no bar is shown
 
 
 class _Bar:
-    """A progress bar of one line, shown on a terminal only."""
+    """A progress bar of one line on a terminal; elsewhere a line from time to time."""
 
     def __init__(self, *, quiet: bool) -> None:
         self.quiet = quiet
-        self.console = Console(stderr=True)
+        self.console = make_console(stderr=True)
         self.bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -35,6 +38,8 @@ class _Bar:
             transient=True,
         )
         self.line = self.bar.add_task("starting", total=None)
+        self.name = "starting"
+        self.told = time.monotonic()
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -49,6 +54,21 @@ class _Bar:
         if not self.bar.disable:  # a bar that was never shown ends with an empty line in rich 13
             self.bar.stop()
 
+    def begin(self, name: str, *, told: bool = True) -> None:
+        """Show the name of the work that begins."""
+        self.name = name
+        self.bar.update(self.line, description=name, completed=0, total=None)
+        if told:
+            self.print(f"{name} …")
+
+    def reach(self, done: int, total: int, *, shown: str | None = None) -> None:
+        """Show how much of the work is done."""
+        self.bar.update(self.line, completed=done, total=total, description=shown or self.name)
+        now = time.monotonic()
+        if self.bar.disable and now - self.told >= _EVERY:
+            self.told = now
+            self.print(f"  {shown or self.name}: {done:,} of {total:,}")
+
     def print(self, text: str) -> None:
         if not self.quiet:
             self.console.print(visible(text), highlight=False, markup=False)
@@ -56,6 +76,14 @@ class _Bar:
 
 class _Watching(_Bar, Watcher):
     """A bar that also prints what is known so far."""
+
+    def stage(self, name: str) -> None:
+        """Show the name of the current stage."""
+        self.begin(name)
+
+    def costs(self, done: int, total: int) -> None:
+        """Show the finished measurements, tries or candidates."""
+        self.reach(done, total)
 
     def so_far(self, text: str) -> None:
         """Print a line."""
@@ -76,63 +104,44 @@ class ComparisonProgress(_Watching):
         self.num_trials = len(arms) * len(seeds)
         self.finished: set[tuple[str, int]] = set()
 
-    def stage(self, name: str) -> None:
-        """Show the name of the current stage."""
-        self.bar.update(self.line, description=name)
-        self.print(f"{name} …")
-
     def trials(self, done: Mapping[tuple[str, int], int], steps: Mapping[str, int]) -> None:
         """Show the finished steps and trials."""
         for (arm, seed), count in done.items():
             if count == steps[arm] and (arm, seed) not in self.finished:
                 self.finished.add((arm, seed))
                 self.print(f"  {len(self.finished)}/{self.num_trials} {arm}, seed {seed}")
-        self.bar.update(
-            self.line,
-            completed=sum(done.values()),
-            total=sum(steps[arm] for arm, _ in done),
-            description=f"training, {len(self.finished)}/{self.num_trials} trials done",
+        self.reach(
+            sum(done.values()),
+            sum(steps[arm] for arm, _ in done),
+            shown=f"training, {len(self.finished)}/{self.num_trials} trials done, steps",
         )
-
-    def costs(self, done: int, total: int) -> None:
-        """Show the finished measurements."""
-        self.bar.update(self.line, completed=done, total=total)
 
 
 class SearchProgress(_Watching):
     """Shows the progress of a search and of its confirmation."""
 
-    def stage(self, name: str) -> None:
-        """Show the name of the current stage."""
-        self.bar.update(self.line, description=name, completed=0, total=None)
-        self.print(f"{name} …")
-
     def trials(self, done: Mapping[tuple[str, int], int], steps: Mapping[str, int]) -> None:
         """Show the finished steps of the confirmation."""
-        total = sum(steps[arm] for arm, _ in done)
-        self.bar.update(self.line, completed=sum(done.values()), total=total)
-
-    def costs(self, done: int, total: int) -> None:
-        """Show the finished candidates or measurements."""
-        self.bar.update(self.line, completed=done, total=total)
+        self.reach(sum(done.values()), sum(steps[arm] for arm, _ in done))
 
 
 class TrainingProgress(_Bar):
     """Shows the progress of one training; called with the number of steps done and of all."""
 
     speed = ""
-    doing = "training"
+
+    def __init__(self, *, quiet: bool) -> None:
+        super().__init__(quiet=quiet)
+        self.begin("training", told=False)
 
     def stage(self, name: str) -> None:
         """Show the name of the current stage."""
-        self.doing, self.speed = name, ""
-        self.bar.update(self.line, description=name, completed=0, total=None)
-        self.print(f"{name} …")
+        self.speed = ""
+        self.begin(name)
 
     def __call__(self, step: int, steps: int) -> None:
         """Show the finished steps."""
-        text = f"{self.doing}{self.speed}"
-        self.bar.update(self.line, completed=step, total=steps, description=text)
+        self.reach(step, steps, shown=f"{self.name}{self.speed}")
 
     def record(self, record: Mapping[str, float]) -> None:
         """Show the losses and the speed of the newest record."""
@@ -154,8 +163,4 @@ class LineProgress(_Bar):
 
     def __init__(self, what: str, *, quiet: bool) -> None:
         super().__init__(quiet=quiet)
-        self.bar.update(self.line, description=what)
-
-    def reach(self, done: int, total: int) -> None:
-        """Show the finished lines."""
-        self.bar.update(self.line, completed=done, total=total)
+        self.begin(what, told=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from askew._encoding import BOM, refuse_utf16
-from askew.cli._exits import exit_on_user_error, print_notes, tell
+from askew.cli._exits import exit_on_user_error, in_one_line, print_notes, tell
 
 if TYPE_CHECKING:
     from askew.text import Context
@@ -56,7 +56,7 @@ def answer_each(
         try:
             found = find(text)
         except ValueError as error:
-            tell(str(error))
+            tell(in_one_line(error), command=caller)
             refused = True
             continue
         present(text, found)

@@ -9,7 +9,7 @@ import typer
 from askew._files import to_json
 from askew.cli._exits import exit_on_user_error
 from askew.cli._options import Quiet
-from askew.cli._streams import show
+from askew.cli._streams import make_console, show
 
 
 def report_command(
@@ -61,10 +61,9 @@ def show_results(
     if as_json:
         show(to_json(results))
         return
-    from rich.console import Console
 
     from askew.tradeoffs import print_results
 
-    print_results(results, Console(), language=language)
+    print_results(results, make_console(), language=language)
     if folder is not None:
         show(f"report: {folder / 'report.html'}")

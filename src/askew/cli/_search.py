@@ -17,15 +17,9 @@ from askew.cli._indexed_documents import (
     read_with_records,
 )
 from askew.cli._options import Quiet, Threads
-from askew.cli._questions import (
-    answer_each,
-    check_question,
-    check_questions,
-    flat,
-    line_or_page,
-)
+from askew.cli._questions import answer_each, check_question, check_questions, flat, line_or_page
 from askew.cli._static_questions import open_static
-from askew.cli._streams import emphasized, show
+from askew.cli._streams import emphasized, make_console, show
 
 if TYPE_CHECKING:
     from askew.models import ContextIndex, FusedSearch, PassageEncoder
@@ -198,10 +192,9 @@ def _as_json(
 
 
 def _show(found: "list[Passage]", files: list[Path], contexts: "list[Context]") -> None:
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console()
+    console = make_console()
     for one in found:
         text = contexts[one.context].text
         start, end = one.sentence

@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import io
+import os
 import shlex
 import sys
 import time
@@ -16,8 +17,11 @@ from askew._encoding import BOM, refuse_utf16
 from askew._files import existing_file, visible
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from askew.models import Translator
 
+_UNCUT = 10_000  # columns
 _WINDOW_BYTES, _WINDOW_LINES = 1_000_000, 1024
 
 
@@ -87,6 +91,16 @@ def existing_lines(caller: str, path: Path) -> None:
             f"Write echo {shlex.quote(str(path))} | askew {caller} FOLDER"
         )
     existing_file(caller, path, pipe=True)
+
+
+def make_console(*, stderr: bool = False) -> "Console":
+    """Make a console on stdout or stderr; one that is no terminal has no width that cuts lines."""
+    from rich.console import Console
+
+    console = Console(stderr=stderr)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _UNCUT
+    return console
 
 
 def opened(path: Path | None, mode: str, standard: TextIO) -> AbstractContextManager[BinaryIO]:

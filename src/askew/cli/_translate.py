@@ -181,7 +181,7 @@ def _translator(
 
         engine, folder, reason = prepare_engine(folder)
         if not quiet and sys.stderr.isatty():
-            tell(f"translate: engine {engine}{f', since {reason}' if reason else ''}")
+            tell(f"note: engine {engine}{f', since {reason}' if reason else ''}")
     return Translator.from_pretrained(folder, batch_size=batch_size, engine=engine, threads=threads)
 
 

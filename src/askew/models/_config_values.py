@@ -29,6 +29,28 @@ _DEPTHS = {
 """What transformers calls the number of layers that a model has."""
 
 
+_OURS = {
+    "askew-translation": "a model that askew train translation wrote",
+    "askew-qa": "a model that askew train qa wrote",
+    "askew-labels": "a model that askew train labels wrote",
+}
+_LISTS = {
+    "index.json": "an index of documents",
+    "static.json": "a table of tokens that StaticEncoder.save wrote",
+    "results.json": "a comparison",
+}
+
+
+def of_ours(folder: Path) -> str:
+    """Say what a folder is if it is one of ours; an empty text for every other one."""
+    kind = read_config_values(folder).get("model_type")
+    if isinstance(kind, str) and kind in _OURS:
+        return _OURS[kind]
+    if (folder / "config.json").is_file():
+        return ""
+    return next((what for name, what in _LISTS.items() if (folder / name).is_file()), "")
+
+
 def read_config_values(folder: Path) -> dict:
     """Read a config.json; an empty mapping where it cannot be read."""
     path = folder / "config.json"

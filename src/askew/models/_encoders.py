@@ -10,7 +10,7 @@ from transformers import PreTrainedConfig
 from askew._check import require
 from askew._files import in_short
 from askew.models._adapter_files import refuse_adapter
-from askew.models._config_values import read_checked_config
+from askew.models._config_values import of_ours, read_checked_config
 from askew.models._transformers_models import (
     check_fits,
     fill_model,
@@ -187,6 +187,12 @@ def read_encoder_config(
         ValueError: read_encoder_config: an encoder folder holds config.json, model.safeten...
     """
     folder = Path(folder)
+    ours = of_ours(folder)
+    require(
+        not ours,
+        f"read_encoder_config: the folder must hold an encoder of transformers, such as BERT; got "
+        f"{folder}, which is {ours}. Give the folder of an encoder, or minilm",
+    )
     for name in _FILES:
         require(
             (folder / name).is_file(),

@@ -10,7 +10,12 @@ from askew._check import require
 from askew._files import file_sha256, in_short, is_version, parse_json, write_json
 from askew.inspection import query_key_maps
 from askew.models._adapter_files import refuse_adapter
-from askew.models._config_values import check_depth, read_checked_config, read_config_values
+from askew.models._config_values import (
+    check_depth,
+    of_ours,
+    read_checked_config,
+    read_config_values,
+)
 from askew.models._configuration import AsymmetricTranslationConfig
 from askew.models._label_configuration import AsymmetricLabelConfig
 from askew.models._label_model import AsymmetricLabelModel
@@ -250,7 +255,8 @@ def _check_type(model_type: object, path: Path, expected: _Expected) -> None:
     require(
         model_type == wanted,
         f"{expected.caller}: config.json must be of an {wanted} model; "
-        f"got model_type {model_type!a} in {path}",
+        f"got model_type {model_type!a} in {path}"
+        f"{f', which is of {ours}' if (ours := of_ours(path.parent)) else ''}",
     )
 
 

@@ -15,6 +15,7 @@ from askew._check import refuse_string, require
 from askew._files import file_sha256, in_short, read_json, replacing, write_json, write_text
 from askew._folders import check_writable, one_writer
 from askew.models._answers import check_unicode
+from askew.models._config_values import of_ours
 from askew.models._passage_encoder import EncodedQuestion, PassageEncoder
 from askew.models._token_table import fit_table
 from askew.text import SpanTokenizer, load_any_tokenizer
@@ -170,7 +171,8 @@ class StaticEncoder:
         folder = Path(folder)
         require(
             (folder / _MANIFEST).is_file(),
-            f"StaticEncoder.load: the folder must hold {_MANIFEST}; got {folder}. "
+            f"StaticEncoder.load: the folder must hold {_MANIFEST}; got {folder}"
+            f"{f', which is {ours}' if (ours := of_ours(folder)) else ''}. "
             "Give a folder that StaticEncoder.save wrote",
         )
         manifest = read_json(folder / _MANIFEST)

@@ -2,13 +2,12 @@
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from askew._check import require
+from askew._check import did_you_mean, require
 
 _FUSED_BASES = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 _FUSED_DEVICES = {"cpu", "cuda", "mps", "xpu"}
@@ -63,11 +62,11 @@ def check_options(
     places = dict.fromkeys(settings, "settings")
     places |= {name: f"part {g['part']!r}" for g in groups for name in g if name not in ours}
     for name, where in places.items():
-        close = get_close_matches(name, known, n=1)
+        near = did_you_mean(name, known) or f"it takes {', '.join(sorted(known))}"
         require(
             name in known,
             f"AsymmetricOptimizer: {where} must be options of {base.__name__}; got {name!r}. "
-            + (f"Did you mean {close[0]!r}?" if close else f"It takes {', '.join(sorted(known))}"),
+            f"{near[0].upper()}{near[1:]}",
         )
 
 

@@ -1,11 +1,10 @@
 """Partition of a model's trainable parameters into named parts, total and disjoint."""
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 
 from torch import nn
 
-from askew._check import require
+from askew._check import hint, require
 from askew.optim._rules import (
     Claim,
     NamedParameter,
@@ -196,9 +195,8 @@ def _hint(model: nn.Module, claim: Claim) -> str:
         return " (it has no parameter)" if claim.paths else ""
     text = claim.text.strip("'")
     modules = [plain_path(path) for path, _ in model.named_modules(remove_duplicate=False)]
-    same_end = [path for path in modules if path.endswith(f".{text}")]
-    close = [*same_end, *get_close_matches(text, modules + parameters, n=1, cutoff=0.75)]
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    same_end = [path for path in modules if path.endswith(f".{text}")][:1]
+    return hint(text, same_end or modules + parameters, elsewhere=same_end)
 
 
 def _gathered(orphans: list[NamedParameter], trained: list[NamedParameter]) -> list[str]:

@@ -40,11 +40,13 @@ def shaped_config(
     *,
     shapes: Collection[str],
     usual: str,
+    training: object,
     values: Mapping[str, object] | None = None,
 ) -> Config:
     """Make the config of a named shape, or of a TOML file that changes the usual shape.
 
-    `values` override the preset, the file overrides `values`, and `settings` override all.
+    `values` override the preset, the file overrides `values`, and `settings` override all. A
+    message about an unknown key may suggest one of `training`.
     """
     is_file = shape not in shapes and Path(shape).suffix == ".toml"
     joined = deepcopy(dict(values or {}))
@@ -52,7 +54,7 @@ def shaped_config(
     merge(joined, settings)
     base: Any = preset(usual if is_file else shape)
     with errors_name_file(shape if is_file else None):
-        return load_config(type(base), joined, base=base)
+        return load_config(type(base), joined, base=base, beside={"training": training})
 
 
 def _without_training(values: Mapping[str, object]) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """Ready-made sizes and shapes of translation models."""
 
-from askew._check import require
+from askew._check import hint, require
 from askew.transformer import EncoderDecoderConfig, StackConfig
 
 SIZES = {"tiny": (64, 0.0), "small": (128, 0.0), "base": (256, 0.1)}
@@ -38,7 +38,8 @@ def translation_preset(
     )
     require(
         shape in SHAPES,
-        f"translation_preset: shape must be one of {', '.join(SHAPES)}; got {shape!r}",
+        f"translation_preset: shape must be one of {', '.join(SHAPES)}; got {shape!r}"
+        f"{hint(shape, SHAPES)}",
     )
     width, dropout = SIZES[size]
     depths, narrow = {

@@ -224,6 +224,7 @@ def _config(task: "QATask", options: QAOptions, shape: str, settings: Mapping) -
         settings,
         shapes=QA_SHAPES,
         usual="asymmetric",
+        training=task.training,
         values=values,
     )
     if any(task.pretrained[:2]):

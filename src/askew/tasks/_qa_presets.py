@@ -1,6 +1,6 @@
 """Ready-made sizes and shapes of question-answering models."""
 
-from askew._check import require
+from askew._check import hint, require
 from askew.models import QAConfig
 from askew.tradeoffs import Metric, Range
 from askew.transformer import ReaderConfig, StackConfig
@@ -37,7 +37,10 @@ def qa_preset(shape: str, size: str, *, vocab_size: tuple[int, int]) -> QAConfig
         4
     """
     require(size in QA_SIZES, f"qa_preset: size must be {', '.join(QA_SIZES)}; got {size!r}")
-    require(shape in QA_SHAPES, f"qa_preset: shape must be {', '.join(QA_SHAPES)}; got {shape!r}")
+    require(
+        shape in QA_SHAPES,
+        f"qa_preset: shape must be {', '.join(QA_SHAPES)}; got {shape!r}{hint(shape, QA_SHAPES)}",
+    )
     width = QA_SIZES[size]
     narrow, depths = (
         (2 * width // 3 // 32 * 32, (4, 8)) if shape == "asymmetric" else (width, (6, 6))

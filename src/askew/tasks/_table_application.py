@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from askew._check import require
+from askew._check import hint, require
 from askew._config import errors_name_file, load_config, read_toml
 from askew.tasks._application import SettingOptions, merge, option
 from askew.tasks._loss_space import LABEL_TIES, equal_labels, label_ranges, loss_space
@@ -202,7 +202,8 @@ def _arm(
 
     require(
         name in presets or Path(name).suffix == ".toml",
-        f"compare: an arm must be {', '.join(presets)} or FILE.toml; got {name!r}",
+        f"compare: an arm must be {', '.join(presets)} or FILE.toml; got {name!r}"
+        f"{hint(name, presets)}",
     )
     values = deepcopy(dict(presets[name])) if name in presets else read_toml(name)
     for change in changes:
@@ -210,7 +211,7 @@ def _arm(
     training: Any = values.pop("training", {})
     with errors_name_file(None if name in presets else name):
         task.check_training(training)
-        config = load_config(MLPConfig, values)
+        config = load_config(MLPConfig, values, beside={"training": task.training})
     return Arm(name=name if name in presets else Path(name).stem, config=config, training=training)
 
 

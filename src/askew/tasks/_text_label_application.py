@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from askew._check import require
+from askew._check import hint, require
 from askew._config import errors_name_file, load_config, read_toml
 from askew._folders import check_output
 from askew.tasks._application import (
@@ -199,7 +199,10 @@ def _arm_values(
     is_file = name not in presets and Path(name).suffix == ".toml"
     require(
         name in presets or is_file,
-        lambda: f"labels: a loss must be {', '.join(presets)} or FILE.toml; got {name!r}",
+        lambda: (
+            f"labels: a loss must be {', '.join(presets)} or FILE.toml; got {name!r}"
+            f"{hint(name, presets)}"
+        ),
     )
     values: dict[str, Any] = read_toml(name) if is_file else {"training": deepcopy(presets[name])}
     training: dict[str, Any] = values.pop("training", {})
@@ -211,7 +214,9 @@ def _arm_values(
     with errors_name_file(name if is_file else None):
         task.check_training(training)
         base = LabelModelConfig(vocab=vocab, encoder=stack)
-        config = load_config(LabelModelConfig, values, base=base)
+        config = load_config(
+            LabelModelConfig, values, base=base, beside={"training": task.training}
+        )
     task.check(config)
     return config, training
 

@@ -157,6 +157,7 @@ def _config(
         settings,
         shapes=SHAPES,
         usual="deep-shallow",
+        training=task.training,
     )
 
 

@@ -4,14 +4,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, is_dataclass, replace
-from difflib import get_close_matches
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from askew._budget import Choice, Range
-from askew._check import require
+from askew._check import did_you_mean, require
 from askew._config import to_dict
 from askew.tradeoffs._task import Arm
 
@@ -72,9 +71,10 @@ class Space:
         )
 
     def _check_name(self, name: str) -> None:
-        close = get_close_matches(name, self.numbers, n=1)
-        known = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(self.numbers)}"
-        require(name in self.numbers, f"Space: unknown number {name!r}; {known}")
+        if name not in self.numbers:
+            near = did_you_mean(name, self.numbers, elsewhere=self.numbers)
+            known = near or f"known: {', '.join(self.numbers)}"
+            raise ValueError(f"Space: unknown number {name!r}; {known}")
 
     def drawn(self, *, symmetric: bool) -> dict[str, Range | Choice]:
         """Return the numbers that are drawn for a candidate."""

@@ -12,7 +12,14 @@ from askew._check import require
 from askew._encoding import refuse_utf16
 from askew._files import check_name
 
-COLUMNS = ("arm", "seed", "item", "metric", "value")
+_MEANING = {
+    "arm": "the model or method",
+    "seed": "the number of the training, the same for the trainings that are a pair",
+    "item": "the test item, such as the number of a sentence, empty for a value of the whole test",
+    "metric": "what was measured, such as f1",
+    "value": "the number that came out",
+}
+COLUMNS = tuple(_MEANING)
 """Header of a table of results."""
 _LARGEST = 1e300
 """Size of a value, so that sums of differences stay finite."""
@@ -127,7 +134,8 @@ def _csv_rows(path: Path) -> Iterator[Sequence[str]]:
         header = next(reader, [])
         require(
             tuple(header) == COLUMNS,
-            f"analyze: the header must be {','.join(COLUMNS)}; got {','.join(header)!r} in {path}",
+            f"analyze: the header must be {','.join(COLUMNS)}; got {','.join(header)!r} in {path}. "
+            f"One value a row: {'; '.join(map(' is '.join, _MEANING.items()))}",
         )
         for row in reader:
             if len(row) != len(COLUMNS):
