@@ -74,7 +74,7 @@ def answer_command(
         check_questions("answer", questions)
         if not context and index is None:
             raise ValueError("answer: documents are needed; got none. Give --context or --index")
-        given = read_with_records(context or ())
+        given = read_with_records(context or (), quiet=quiet)
         if not given.contexts:
             print_notes(check_documents(index))
         reader, why = choose_reader(folder, reader)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import typer
-from typer.core import TyperGroup
 
 from askew._budget import Choice, Range, Tuning
 from askew._check import requires_extra
@@ -20,12 +19,12 @@ from askew._folders import one_writer
 from askew.cli._exits import (
     exit_on_interrupt,
     exit_on_user_error,
-    fail,
     print_notes,
     set_up_torch,
-    typed,
+    tell_read,
 )
 from askew.cli._options import (
+    AnyOrder,
     BudgetOptions,
     DeviceOptions,
     OneLineCommand,
@@ -201,41 +200,6 @@ def make_compare_app(applications: Mapping[str, Application]) -> typer.Typer:
     return app
 
 
-class AnyOrder(TyperGroup):
-    """A group whose sub-command may stand anywhere among the options, or be left out."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the name of the sub-command first."""
-        return super().parse_args(ctx, args if args == ["--help"] else self._named(args))
-
-    def _named(self, args: list[str]) -> list[str]:
-        """Find the name of the sub-command among options and their values."""
-        flags = {
-            spelling
-            for command in self.commands.values()
-            for parameter in command.params
-            for spelling in (*parameter.opts, *parameter.secondary_opts)
-            if getattr(parameter, "is_flag", False)
-        } | {"--help"}
-        is_value = False
-        for place, arg in enumerate(args):
-            if is_value:
-                is_value = False
-            elif arg.startswith("-"):
-                is_value = "=" not in arg and arg not in flags
-            elif arg in self.commands:
-                return [arg, *args[:place], *args[place + 1 :]]
-            elif ":" in arg and "experiment" in self.commands:
-                return ["experiment", *args]
-            else:
-                names = ", ".join(n for n in self.commands if n not in ("experiment", "results"))
-                names += " or MODULE:NAME" if "experiment" in self.commands else ""
-                typed.set(str(self.name))
-                fail(f"task must be {names}; got {arg!r}", 2)
-        has_results = any(arg.partition("=")[0] == "--results" for arg in args)
-        return ["results" if has_results else next(iter(self.commands)), *args]
-
-
 def _compare_application(application: Application, options: Any, trials: TrialOptions) -> None:
     with exit_on_user_error():
         use_device("compare", trials.device)
@@ -245,6 +209,7 @@ def _compare_application(application: Application, options: Any, trials: TrialOp
         setup = setup._replace(task=on_device(setup.task, trials.device))
         tuning = _tuning(trials, setup.task.search_space())
         folder = _prepare(setup, trials, tuning)
+    tell_read(application.read(setup.task, options), quiet=trials.quiet)
     print_notes(application.notes(setup.task, options))
     teach = application.teach(setup.task, options)
     with exit_on_interrupt(folder), one_writer(folder, caller="compare"):

@@ -10,7 +10,13 @@ import typer
 
 from askew._files import to_json, write_text
 from askew._folders import check_output
-from askew.cli._exits import exit_on_failure, exit_on_user_error, print_notes, set_up_torch
+from askew.cli._exits import (
+    exit_on_failure,
+    exit_on_user_error,
+    print_notes,
+    set_up_torch,
+    tell_read,
+)
 from askew.cli._options import OneLineCommand, OutputOptions, make_command
 from askew.cli._streams import show
 from askew.tasks import Application, option
@@ -55,12 +61,13 @@ def _evaluate(scored: Mapping[str, Any], run: EvaluateOptions, *each: Any) -> No
             check_output(run.out, caller="evaluate", reads=[run.folder, *files])
         _check_options(name, options)
         set_up_torch(options[name].threads)
-        notes, score = scored[name].score(run.folder, options[name])
+        scorer = scored[name].score(run.folder, options[name])
     from askew.cli._progress import LineProgress
 
-    print_notes(notes)
+    tell_read(scorer.read, quiet=run.quiet)
+    print_notes(scorer.notes)
     with exit_on_failure(), LineProgress("evaluating", quiet=run.quiet) as progress:
-        outputs, results, lines = score(progress.reach)
+        outputs, results, lines = scorer.score(progress.reach)
     if run.out is not None:
         texts = (" ".join(text.splitlines()) + "\n" for text in outputs)
         write_text(run.out, "".join(texts))

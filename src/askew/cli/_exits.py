@@ -122,6 +122,12 @@ def print_notes(notes: Iterable[str]) -> None:
         tell(f"note: {note}")
 
 
+def tell_read(line: str, *, quiet: bool) -> None:
+    """Say on stderr what was read and left out; an empty line says nothing."""
+    if line and not quiet:
+        tell(line)
+
+
 def tell(message: str, *, command: str = "") -> None:
     """Print one line for the user on stderr, with nothing in it that steers a terminal."""
     with suppress(OSError):  # without room for it, the exit code must do

@@ -17,15 +17,21 @@ from askew._devices import on_device, use_device
 from askew._files import to_json
 from askew._folders import one_writer
 from askew.cli._compare import (
-    AnyOrder,
     ExperimentOptions,
     VerdictOptions,
     check_report,
     command_line,
     run_teacher,
 )
-from askew.cli._exits import exit_on_interrupt, exit_on_user_error, print_notes, set_up_torch
+from askew.cli._exits import (
+    exit_on_interrupt,
+    exit_on_user_error,
+    print_notes,
+    set_up_torch,
+    tell_read,
+)
 from askew.cli._options import (
+    AnyOrder,
     DeviceOptions,
     OneLineCommand,
     make_command,
@@ -205,6 +211,7 @@ def _find_application(application: Application, options: Any, run: SearchOptions
             run,
         )
         folder = _prepare(setup.task, call, run)
+    tell_read(application.read(setup.task, options), quiet=run.quiet)
     print_notes(application.notes(setup.task, options))
     teach = application.teach(setup.task, options)
     with exit_on_interrupt(folder), one_writer(folder, caller="find"):

@@ -10,7 +10,8 @@ from warnings import catch_warnings, simplefilter
 
 from askew._check import require
 from askew._files import file_sha256, read_json, write_json
-from askew.cli._exits import in_one_line, print_notes, without_callable
+from askew.cli._exits import in_one_line, print_notes, tell_read, without_callable
+from askew.tasks import describe_read
 
 if TYPE_CHECKING:
     from askew.models import ContextIndex
@@ -35,7 +36,7 @@ class Documents:
     records: Mapping[str, _Record]
 
 
-def read_with_records(tops: Iterable[Path]) -> Documents:
+def read_with_records(tops: Iterable[Path], *, quiet: bool) -> Documents:
     """Read documents; they are hashed before, so that a change meanwhile is found next time."""
     from askew.text import list_documents, read_document_files
 
@@ -53,6 +54,11 @@ def read_with_records(tops: Iterable[Path]) -> Documents:
         str(file.resolve()): {**sums[file.resolve()], "title": context.title}
         for file, context in pairs
     }
+    if tops:
+        place = ", ".join(map(str, tops))
+        empty = {"empty or unreadable": len(sums) - len(records)}
+        line = describe_read("documents", place, empty, {"search": len(records)})
+        tell_read(line, quiet=quiet)
     return Documents(
         contexts=[context for _, context in pairs],
         files=[file for file, _ in pairs],

@@ -6,7 +6,7 @@ from inspect import Parameter, Signature
 from typing import Annotated, Any, get_type_hints
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from askew._budget import Budget
 from askew.cli._exits import exit_on_user_error, fail, typed
@@ -75,6 +75,41 @@ class OneLineCommand(TyperCommand):
             if owners:
                 message = f"there is no {spelling} here; it is an option of {', '.join(owners)}"
             fail(f"{message}. See askew {_path(ctx)} --help", 2)
+
+
+class AnyOrder(TyperGroup):
+    """A group whose sub-command may stand anywhere among the options, or be left out."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the name of the sub-command first."""
+        return super().parse_args(ctx, args if args == ["--help"] else self._named(args))
+
+    def _named(self, args: list[str]) -> list[str]:
+        """Find the name of the sub-command among options and their values."""
+        flags = {
+            spelling
+            for command in self.commands.values()
+            for parameter in command.params
+            for spelling in (*parameter.opts, *parameter.secondary_opts)
+            if getattr(parameter, "is_flag", False)
+        } | {"--help"}
+        is_value = False
+        for place, arg in enumerate(args):
+            if is_value:
+                is_value = False
+            elif arg.startswith("-"):
+                is_value = "=" not in arg and arg not in flags
+            elif arg in self.commands:
+                return [arg, *args[:place], *args[place + 1 :]]
+            elif ":" in arg and "experiment" in self.commands:
+                return ["experiment", *args]
+            else:
+                names = ", ".join(n for n in self.commands if n not in ("experiment", "results"))
+                names += " or MODULE:NAME" if "experiment" in self.commands else ""
+                typed.set(str(self.name))
+                fail(f"task must be {names}; got {arg!r}", 2)
+        has_results = any(arg.partition("=")[0] == "--results" for arg in args)
+        return ["results" if has_results else next(iter(self.commands)), *args]
 
 
 def _path(ctx: Any) -> str:

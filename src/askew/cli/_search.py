@@ -79,7 +79,7 @@ def search_command(
             raise ValueError("search: --index goes with --encoder; got none. Words need no index")
         if question_encoder is not None and index is None:
             raise ValueError("search: --question-encoder goes with --index; got none")
-        given = read_with_records(context or ())
+        given = read_with_records(context or (), quiet=quiet)
         if index is not None and question_encoder is not None:
             search = open_static_search(
                 question_encoder, encoder, given, index, threads, quiet=quiet

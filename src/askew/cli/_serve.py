@@ -125,7 +125,7 @@ def _desk(
     from askew.models import Translator
     from askew.text import PassageSearch
 
-    given = read_with_records(tops)
+    given = read_with_records(tops, quiet=quiet)
     search, answerer, contexts, translates = None, None, None, None
     if folder is not None:
         why = choose_reader(folder)[1]

@@ -1,5 +1,6 @@
 """The command `askew shrink`: cut a trained encoder-decoder, and teach the student."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from askew._devices import use_device
 from askew._files import read_json, to_json
-from askew.cli._exits import exit_on_interrupt, exit_on_user_error, set_up_torch
+from askew.cli._exits import exit_on_interrupt, exit_on_user_error, set_up_torch, tell_read
 from askew.cli._options import MAX_SEED, DeviceOptions, OutputOptions
 from askew.cli._requests import parse_bound
 from askew.cli._streams import show
@@ -144,9 +145,14 @@ def _text(options: ShrinkOptions) -> "SplitText | None":
     given = {name: getattr(options, name) for name in _DATA if getattr(options, name) is not None}
     if not given:
         return None
-    from askew.tasks import load_text
+    from askew.tasks import describe_read, load_text
 
-    return load_text(Sources(**given))[1]
+    left_out: Counter[str] = Counter()
+    name, text = load_text(Sources(**given), left_out=left_out)
+    uses = zip(("train", "validate", "test"), text, strict=True)
+    sizes = {use: len(pairs.sources) for use, pairs in uses}
+    tell_read(describe_read("pairs", name, left_out, sizes), quiet=options.quiet)
+    return text
 
 
 _DATA = (

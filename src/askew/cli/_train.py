@@ -14,7 +14,13 @@ from askew._devices import on_device, use_device
 from askew._files import to_json
 from askew._folders import check_writable, one_writer
 from askew.cli._compare import run_teacher
-from askew.cli._exits import exit_on_interrupt, exit_on_user_error, print_notes, set_up_torch
+from askew.cli._exits import (
+    exit_on_interrupt,
+    exit_on_user_error,
+    print_notes,
+    set_up_torch,
+    tell_read,
+)
 from askew.cli._options import (
     MAX_SEED,
     BudgetOptions,
@@ -77,6 +83,7 @@ def _train(application: Application, training: Training, options: Any, run: RunO
     is_first = tasks.is_first_process()
     quiet = run.quiet or not is_first
     if is_first:
+        tell_read(application.read(task, options), quiet=quiet)
         print_notes(application.notes(task, options))
     set_up_torch(run.threads)
     teach = application.teach(task, options)

@@ -7,6 +7,7 @@ from askew.tasks._application import (
     Application,
     MatchedOptions,
     Scored,
+    Scorer,
     Scoring,
     ScoringOptions,
     SettingOptions,
@@ -16,6 +17,7 @@ from askew.tasks._application import (
     option,
 )
 from askew.tasks._applications import APPLICATIONS
+from askew.tasks._read_data import describe_read
 from askew.tasks._sources import QuestionSources, Sources, is_catalogue, is_xliff
 
 if TYPE_CHECKING:
@@ -83,6 +85,7 @@ __all__ = [
     "RetrievalTask",
     "RetrievalTrainingConfig",
     "Scored",
+    "Scorer",
     "Scoring",
     "ScoringOptions",
     "SettingOptions",
@@ -104,6 +107,7 @@ __all__ = [
     "TranslationTask",
     "best_threshold",
     "default_folder",
+    "describe_read",
     "describe_refused",
     "evaluate_answerer",
     "evaluate_translator",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from askew._budget import SearchBudget
 from askew._config import parse_setting, read_toml
+from askew.tasks._read_data import describe_read
 
 if TYPE_CHECKING:
     from askew.tradeoffs import Arm, Budget, Progress, Space, Task
@@ -198,6 +199,25 @@ class Scored(NamedTuple):
     lines: list[str]
 
 
+class Scorer(NamedTuple):
+    """What scores a model on data that are read.
+
+    Attributes:
+        read: What was read and left out, in one line.
+        notes: What else the user should know.
+        score: Takes a progress callback, and scores.
+
+    Example:
+        >>> line = describe_read("pairs", "test.tsv", {}, {"score": 3})
+        >>> Scorer(line, [], lambda progress: Scored([], {}, [])).read
+        'read 3 pairs from test.tsv'
+    """
+
+    read: str
+    notes: list[str]
+    score: "Callable[[Progress], Scored]"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """How `askew train` trains one model of an application.
@@ -229,8 +249,7 @@ class Scoring:
 
     Attributes:
         options: A dataclass of `option` fields that inherits `ScoringOptions`.
-        score: Takes the model's folder and the options; returns notes for the user, and a function
-            that takes a progress callback and scores.
+        score: Takes the model's folder and the options, and reads the data.
         help: What `askew evaluate --help` says of the metrics.
 
     Example:
@@ -240,7 +259,7 @@ class Scoring:
     """
 
     options: type
-    score: "Callable[[Path, Any], tuple[list[str], Callable[[Progress], Scored]]]"
+    score: Callable[[Path, Any], Scorer]
     help: str
 
 
@@ -258,6 +277,8 @@ class Application:
         make_arms: Takes the task and the options; returns the arms, the baseline last, and what
             the results record about their matching.
         budget: Takes the options; returns the usual budget of a trial.
+        unit: What its data are, such as "pairs".
+        left_out: Takes the task; returns how many of them were left out, by reason.
         notes: Takes the task and the options; returns what the user should know before training.
         teach: Takes the task and the options; returns None, or a function that does work before
             the first trial. It takes a file for its results and a progress callback, and returns
@@ -284,6 +305,8 @@ class Application:
     make_task: "Callable[[Any], Any]"
     make_arms: "Callable[[Any, Any], tuple[list[Arm], dict[str, object]]]"
     budget: "Callable[[Any], Budget]"
+    unit: str = "items"
+    left_out: Callable[[Any], Mapping[str, int]] = lambda task: {}
     notes: Callable[[Any, Any], Iterator[str]] = lambda task, options: iter(())
     teach: "Callable[[Any, Any], Callable[[Path, Progress], Task] | None]" = lambda task, options: (
         None
@@ -294,6 +317,23 @@ class Application:
     search_training: Mapping[str, str] = field(default_factory=dict)
     train: Training | None = None
     evaluate: Scoring | None = None
+
+    def read(self, task: "Task[Any]", options: Any) -> str:
+        """Return what was read and what was left out, in one line; "" if the task counts nothing.
+
+        Args:
+            task: What `make_task` returned; what it describes has the name and the sizes.
+            options: Whose files are named.
+        """
+        described = task.describe()
+        uses = {"train": "train", "valid": "validate", "test": "test"}
+        sizes = {use: described[split] for split, use in uses.items() if split in described}
+        if not all(isinstance(size, int) for size in sizes.values()) or not sizes:
+            return ""
+        own = ("valid", "test", "valid_source", "test_source")
+        others = [getattr(options, name) for name in own if getattr(options, name, None)]
+        place = ", ".join(map(str, [described["name"], *others]))
+        return describe_read(self.unit, place, self.left_out(task), sizes)
 
     def search_options(self, options: Any) -> Any:
         """Return the options of a search.

@@ -9,6 +9,7 @@ from askew.tasks._application import Application
 APPLICATIONS = {
     "translation": Application(
         name="translation",
+        unit="pairs",
         help="Translation of sentences, by default of phrases as the CLDR writes them.",
         options=translation.TranslationComparison,
         make_task=translation.make_task,
@@ -18,6 +19,7 @@ APPLICATIONS = {
         make_starts=translation.make_starts,
         search_budget=translation.search_budget,
         search_training={"schedule": "wsd"},  # better in few steps, see docs/evidence.md
+        left_out=translation.left_out,
         notes=translation.notes,
         teach=translation.teach,
         train=translation.TRAINING,
@@ -25,12 +27,14 @@ APPLICATIONS = {
     ),
     "qa": Application(
         name="qa",
+        unit="questions",
         help="Answers to questions, as spans of contexts that are encoded once.",
         options=qa.QAComparison,
         make_task=qa.make_task,
         make_arms=qa.make_arms,
         budget=qa.budget,
         space=qa.space,
+        left_out=qa.left_out,
         notes=qa.notes,
         teach=qa.teach,
         train=qa.TRAINING,
@@ -38,6 +42,7 @@ APPLICATIONS = {
     ),
     "labels": Application(
         name="labels",
+        unit="texts",
         help="Labels of texts, by default language and kind of phrases of the CLDR.",
         options=labels.LabelTextComparison,
         make_task=labels.make_task,
@@ -50,6 +55,7 @@ APPLICATIONS = {
     ),
     "multilabel": Application(
         name="multilabel",
+        unit="rows",
         help="Several labels of the rows of a table, by default of Yeast.",
         options=table.LabelComparison,
         make_task=table.make_multilabel_task,
@@ -60,6 +66,7 @@ APPLICATIONS = {
     ),
     "imbalanced": Application(
         name="imbalanced",
+        unit="rows",
         help="One rare label of the rows of a table, by default of digits.",
         options=table.LabelComparison,
         make_task=table.make_imbalanced_task,
@@ -70,6 +77,7 @@ APPLICATIONS = {
     ),
     "retrieval": Application(
         name="retrieval",
+        unit="rows",
         help="Rows of the same class found by their embeddings, of classes never seen.",
         options=table.RetrievalComparison,
         make_task=table.make_retrieval_task,

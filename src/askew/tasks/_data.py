@@ -1,5 +1,6 @@
 """Text for translation: phrases of an installed package, or the user's pairs."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from urllib.parse import parse_qsl
@@ -20,12 +21,15 @@ from askew.text import (
 )
 
 
-def load_text(sources: Sources, *, seed: int = 0) -> tuple[str, SplitText]:
+def load_text(
+    sources: Sources, *, seed: int = 0, left_out: Counter[str] | None = None
+) -> tuple[str, SplitText]:
     """Read, or make, training, validation and test pairs.
 
     Args:
         sources: Where the text is.
         seed: Seed of the split and of the phrases.
+        left_out: Is told how many pairs are left out, by reason.
 
     Returns:
         A name for the data, and the text.
@@ -45,12 +49,15 @@ def load_text(sources: Sources, *, seed: int = 0) -> tuple[str, SplitText]:
             columns=sources.columns,
             drop_empty=sources.drop_empty,
             language=sources.language,
+            left_out=left_out,
         )
-        return str(sources.data), _split(read, sources, seed)
+        return str(sources.data), _split(read, sources, seed, left_out)
     if sources.source is not None and sources.target is not None:
         name = f"{sources.source} → {sources.target}"
-        read = read_aligned(sources.source, sources.target, drop_empty=sources.drop_empty)
-        return name, _split(read, sources, seed)
+        read = read_aligned(
+            sources.source, sources.target, drop_empty=sources.drop_empty, left_out=left_out
+        )
+        return name, _split(read, sources, seed, left_out)
     return f"localisation phrases {sources.pair}", localisation_phrases(sources.pair, seed=seed)
 
 
@@ -60,6 +67,7 @@ def read_any(
     columns: str | None = None,
     drop_empty: bool = False,
     language: str | None = None,
+    left_out: Counter[str] | None = None,
 ) -> ParallelText:
     r"""Read pairs in any of the supported formats.
 
@@ -71,6 +79,7 @@ def read_any(
         columns: Which columns hold source and target: "en,de" by name, or "2,4" by number.
         drop_empty: Whether pairs with an empty side are left out; otherwise they are refused.
         language: The one to read of a folder of `.po` files in several languages.
+        left_out: Is told how many pairs are left out, by reason.
 
     Returns:
         The pairs.
@@ -90,10 +99,10 @@ def read_any(
     check_columns(columns, data)
     kind, _, spec = str(data).partition(":")
     if kind == "datasets":
-        return _read_dataset(spec, columns, drop_empty)
+        return _read_dataset(spec, columns, drop_empty, left_out)
     if is_catalogue(data):
-        return read_po(data, language=language)
-    return read_pairs(data, columns=_names(columns), drop_empty=drop_empty)
+        return read_po(data, language=language, left_out=left_out)
+    return read_pairs(data, columns=_names(columns), drop_empty=drop_empty, left_out=left_out)
 
 
 def places_of(sources: Sources, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
@@ -106,12 +115,6 @@ def places_of(sources: Sources, wanted: Collection[tuple[str, str]]) -> dict[tup
             if (source, target) in wanted:
                 found.setdefault((source, target), f"{path}, {unit} {number}")
     return found
-
-
-def count_empty(sources: Sources) -> int:
-    """Count the pairs with an empty side in the files that have lines."""
-    rows = (texts for _, numbered in _numbered(sources) for _, *texts in numbered)
-    return sum(not all(text.strip() for text in texts) for texts in rows)
 
 
 def _numbered(sources: Sources) -> Iterator[tuple[Path, Iterator[tuple[int, str, str]]]]:
@@ -139,7 +142,9 @@ def _names(columns: str | None) -> tuple[str, str] | None:
     return source.strip(), target.strip()
 
 
-def _read_dataset(spec: str, columns: str | None, drop_empty: bool) -> ParallelText:
+def _read_dataset(
+    spec: str, columns: str | None, drop_empty: bool, left_out: Counter[str] | None
+) -> ParallelText:
     whole, _, query = spec.partition("?")
     name, _, split = whole.partition("#")
     options = dict(parse_qsl(query, keep_blank_values=True))
@@ -160,14 +165,23 @@ def _read_dataset(spec: str, columns: str | None, drop_empty: bool) -> ParallelT
         source=options.get("source", named[0]),
         target=options.get("target", named[1]),
         drop_empty=drop_empty,
+        left_out=left_out,
     )
 
 
-def _split(pairs: ParallelText, sources: Sources, seed: int) -> SplitText:
+def _split(
+    pairs: ParallelText, sources: Sources, seed: int, left_out: Counter[str] | None
+) -> SplitText:
     """Read validation and test pairs from their files; split off those that have no file."""
-    drop = sources.drop_empty
-    valid = _read_split(sources.valid_source, sources.valid_target, drop)
-    test = _read_split(sources.test_source, sources.test_target, drop)
+    valid, test = (
+        None
+        if source is None or target is None
+        else read_aligned(source, target, drop_empty=sources.drop_empty, left_out=left_out)
+        for source, target in (
+            (sources.valid_source, sources.valid_target),
+            (sources.test_source, sources.test_target),
+        )
+    )
     if valid is not None and test is not None:
         return SplitText(pairs, valid, test)
     split = split_pairs(pairs, seed=seed)
@@ -176,12 +190,6 @@ def _split(pairs: ParallelText, sources: Sources, seed: int) -> SplitText:
     if valid is None:
         return SplitText(_joined(split.train, split.test), split.valid, test or split.test)
     return SplitText(_joined(split.train, split.valid), valid, split.test)
-
-
-def _read_split(source: Path | None, target: Path | None, drop_empty: bool) -> ParallelText | None:
-    if source is None or target is None:
-        return None
-    return read_aligned(source, target, drop_empty=drop_empty)
 
 
 def _joined(one: ParallelText, other: ParallelText) -> ParallelText:

@@ -1,6 +1,7 @@
 """Scores of a trained translation model on the user's pairs."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -48,6 +49,7 @@ def load_test(
     part: Split = "all",
     columns: str | None = None,
     drop_empty: bool = False,
+    left_out: Counter[str] | None = None,
 ) -> ParallelText:
     """Read the pairs to test with.
 
@@ -58,6 +60,7 @@ def load_test(
         part: "all" of `data`, or the "valid" or "test" pairs that training splits off.
         columns: Which columns of `data` hold source and target, as `read_any` takes them.
         drop_empty: Whether pairs with an empty side are left out; otherwise they are refused.
+        left_out: Is told how many pairs are left out, by reason.
 
     Returns:
         The pairs.
@@ -85,11 +88,11 @@ def load_test(
     )
     if source is not None and target is not None:
         check_columns(columns, None)
-        return read_aligned(source, target, drop_empty=drop_empty)
+        return read_aligned(source, target, drop_empty=drop_empty, left_out=left_out)
     if part != "all":
         sources = Sources(data=data, columns=columns, drop_empty=drop_empty)
-        return getattr(load_text(sources)[1], part)
-    return read_any(str(data), columns=columns, drop_empty=drop_empty)
+        return getattr(load_text(sources)[1], part)  # of what is left out no part is known
+    return read_any(str(data), columns=columns, drop_empty=drop_empty, left_out=left_out)
 
 
 def chosen_scores(tokenizer: str | None = None, also: str = "") -> dict[str, Score]:

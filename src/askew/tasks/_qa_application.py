@@ -10,6 +10,7 @@ from askew._check import require
 from askew.tasks._application import (
     MatchedOptions,
     Scored,
+    Scorer,
     Scoring,
     ScoringOptions,
     SettingOptions,
@@ -17,6 +18,7 @@ from askew.tasks._application import (
     Training,
     option,
 )
+from askew.tasks._read_data import describe_read
 from askew.tasks._sources import QuestionSources
 
 if TYPE_CHECKING:
@@ -254,6 +256,11 @@ def space(task: "QATask", options: QAComparison) -> "Space":
     return sides_space(sides, QA_SIZES[options.preset], rates)
 
 
+def left_out(task: "QATask") -> Mapping[str, int]:
+    """Count the questions that were left out."""
+    return {"refused": sum(questions.num_refused for questions in task.text)}
+
+
 def notes(task: "QATask", options: QAOptions) -> Iterator[str]:
     """Describe what the user should know about the questions."""
     from askew.tasks._qa_data import describe_refused
@@ -263,7 +270,7 @@ def notes(task: "QATask", options: QAOptions) -> Iterator[str]:
         yield "the shipped questions are few; give --data"
 
 
-def score(folder: Path, options: QAScoring) -> "tuple[list[str], Callable[[Progress], Scored]]":
+def score(folder: Path, options: QAScoring) -> Scorer:
     """Read the questions and the model, and return a function that scores it."""
     from askew.models import QuestionAnswerer
     from askew.tasks._qa_data import describe_refused, load_test_questions
@@ -271,8 +278,12 @@ def score(folder: Path, options: QAScoring) -> "tuple[list[str], Callable[[Progr
     questions = load_test_questions(options.data, part=options.part)
     answerer = QuestionAnswerer.from_pretrained(folder)
     refused = describe_refused(questions)
-    return [refused] if refused else [], lambda progress: _scored(
-        answerer, questions, options.language, progress
+    place = options.data or "this library's documentation"
+    left, sizes = {"refused": questions.num_refused}, {"score": len(questions.questions)}
+    return Scorer(
+        describe_read("questions", place, left, sizes),
+        [refused] if refused else [],
+        lambda progress: _scored(answerer, questions, options.language, progress),
     )
 
 

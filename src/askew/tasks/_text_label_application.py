@@ -1,6 +1,6 @@
 """Texts to labels as an application: its options, its task and its arms."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from askew._config import errors_name_file, load_config, read_toml
 from askew._folders import check_output
 from askew.tasks._application import (
     Scored,
+    Scorer,
     Scoring,
     ScoringOptions,
     SettingOptions,
@@ -27,6 +28,7 @@ from askew.tasks._loss_space import (
     label_ranges,
     loss_space,
 )
+from askew.tasks._read_data import describe_read
 
 if TYPE_CHECKING:
     from askew.models import LabelModelConfig
@@ -262,9 +264,7 @@ def notes(task: "TextLabelTask", options: LabelTextOptions) -> Iterator[str]:
         yield f"{longer} of {len(texts)} texts have more than {room} tokens: the rest is not read"
 
 
-def score(
-    folder: Path, options: LabelTextScoring
-) -> "tuple[list[str], Callable[[Progress], Scored]]":
+def score(folder: Path, options: LabelTextScoring) -> Scorer:
     """Read the texts and the model, and return a function that scores it."""
     from askew.models import TextLabeller
     from askew.tasks._reliability import write_reliability_page
@@ -292,7 +292,8 @@ def score(
             write_reliability_page(bins, options.reliability, name=folder.resolve().name)
         return found
 
-    return [], scored
+    place = data or "phrases of the CLDR"
+    return Scorer(describe_read("texts", place, {}, {"score": len(texts.texts)}), [], scored)
 
 
 def _scored(labeller: Any, texts: Any) -> "tuple[Scored, list[ReliabilityBin]]":

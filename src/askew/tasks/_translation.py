@@ -61,7 +61,7 @@ class TranslationTask(TextTask[AsymmetricTranslationModel]):
         training: The numbers of a run; a comparison sets `steps`.
         teacher: A model whose translations of the training sources can replace the references.
         taught: Those translations, once they are made.
-        dropped: Training and validation pairs that were left out because they are too long.
+        left_out: How many pairs of the data were left out, by reason.
         serve: How CTranslate2 stores the weights of models whose speed is measured, such as "int8";
             None measures PyTorch. Scores are always those of PyTorch.
 
@@ -78,7 +78,7 @@ class TranslationTask(TextTask[AsymmetricTranslationModel]):
     training: TrainingConfig
     teacher: Teacher | None = None
     taught: ParallelText | None = field(default=None, repr=False)
-    dropped: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
     serve: str | None = None
     name: str = "translation"
     metrics: Sequence[Metric] = METRICS
@@ -367,7 +367,9 @@ def translation_task(
         )
         kept = len(train.sources) + len(valid.sources)
         dropped = len(text.train.sources) + len(text.valid.sources) - kept
-        task = replace(task, text=text._replace(train=train, valid=valid), dropped=dropped)
+        task = replace(
+            task, text=text._replace(train=train, valid=valid), left_out={"too long": dropped}
+        )
     _ = task.examples  # made before any work, to refuse what cannot be tokenized
     return task
 

@@ -1,5 +1,6 @@
 """Translation as an application: its task and its arms."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from askew._budget import SearchBudget
 from askew._check import require
-from askew.tasks._application import Scored, Scoring, Training
+from askew.tasks._application import Scored, Scorer, Scoring, Training
+from askew.tasks._read_data import describe_read
 from askew.tasks._translation_options import (
     TranslationComparison,
     TranslationOptions,
@@ -30,12 +32,13 @@ def make_task(options: TranslationOptions) -> "TranslationTask":
     from askew.tasks._translation import translation_task
     from askew.training import TrainingConfig
 
+    left_out: Counter[str] = Counter()
     if isinstance(options, TranslationComparison) and options.from_ is not None:
         from askew.tasks._student import student_task
 
-        name, text = load_text(options.sources())
+        name, text = load_text(options.sources(), left_out=left_out)
         task = student_task(name, text, options.from_, options.settings())
-        return replace(task, serve=_served(options))
+        return replace(task, serve=_served(options), left_out=dict(left_out))
     base = TrainingConfig(steps=1)
     training = load_config(TrainingConfig, options.training_settings(), base=base, where="training")
     teacher = None if options.teacher is None else find_teacher(options.teacher)
@@ -44,7 +47,7 @@ def make_task(options: TranslationOptions) -> "TranslationTask":
         f"translation: the target {training.target!r} needs a teacher; got none. "
         "Give --teacher DIR",
     )
-    name, text = load_text(options.sources())
+    name, text = load_text(options.sources(), left_out=left_out)
     task = translation_task(
         name,
         text,
@@ -56,7 +59,7 @@ def make_task(options: TranslationOptions) -> "TranslationTask":
         drop_long=options.drop_long,
         places=lambda pairs: places_of(options.sources(), pairs),
     )
-    return replace(task, serve=_served(options))
+    return replace(task, serve=_served(options), left_out={**left_out, **task.left_out})
 
 
 def _served(options: TranslationOptions) -> str | None:
@@ -197,22 +200,20 @@ def search_budget(options: TranslationComparison) -> SearchBudget:
     return SearchBudget(steps=450, candidates=48, seeds=5) if is_own else SearchBudget()
 
 
+def left_out(task: "TranslationTask") -> Mapping[str, int]:
+    """Count the pairs that were left out, by reason."""
+    return task.left_out
+
+
 def notes(task: "TranslationTask", options: TranslationOptions) -> Iterator[str]:
     """Describe what the user should know about the data."""
     from askew.metrics import tokenizer_note
-    from askew.tasks._data import count_empty
     from askew.text import count_overlap
 
     yield from getattr(task, "layer_lines", ())
     note = tokenizer_note(task.text.test.targets)
     if note:
         yield note
-
-    empty = count_empty(options.sources()) if options.drop_empty else 0
-    if empty:
-        yield f"{empty} pairs with an empty side are left out"
-    if options.drop_long:
-        yield f"{task.dropped} pairs longer than a batch are left out"
     repeated = count_overlap(task.text.train, task.text.test)
     if repeated:
         yield (
@@ -244,15 +245,14 @@ def teach(
     return translate
 
 
-def score(
-    folder: Path, options: TranslationScoring
-) -> "tuple[list[str], Callable[[Progress], Scored]]":
+def score(folder: Path, options: TranslationScoring) -> Scorer:
     """Read the pairs and the model, and return a function that scores it."""
     from askew.export import prepare_engine
     from askew.metrics import tokenizer_note
     from askew.models import DecodingConfig, Translator
     from askew.tasks._evaluate import chosen_scores, load_test
 
+    left_out: Counter[str] = Counter()
     pairs = load_test(
         options.data,
         options.test_source,
@@ -260,6 +260,7 @@ def score(
         part=options.part,
         columns=options.columns,
         drop_empty=options.drop_empty,
+        left_out=left_out,
     )
     scores = chosen_scores(options.bleu_tokenizer, options.also)
     for compute in scores.values():
@@ -278,8 +279,11 @@ def score(
     )
     note = tokenizer_note(pairs.targets) if options.bleu_tokenizer is None else ""
     served = f"{engine}, since {reason}" if reason else engine
-    return [note] if note else [], lambda progress: _scored(
-        translator, pairs, decoding, scores, served, progress
+    place = options.data or f"{options.test_source} → {options.test_target}"
+    return Scorer(
+        describe_read("pairs", place, left_out, {"score": len(pairs.sources)}),
+        [note] if note else [],
+        lambda progress: _scored(translator, pairs, decoding, scores, served, progress),
     )
 
 

@@ -4,6 +4,7 @@ translate-toolkit writes the whole file anew, and reads inline codes such as `<x
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import unescape
@@ -12,6 +13,7 @@ from typing import NamedTuple
 from xml.parsers.expat import ExpatError, ParserCreate
 
 from askew._check import require
+from askew.text._pairs import leave_out
 from askew.text._squad import read_bytes
 
 TAG = r"""<[^"'<>]*(?:"[^"]*"[^"'<>]*|'[^']*'[^"'<>]*)*>"""
@@ -87,11 +89,13 @@ def xliff_units(raw: bytes, path: Path) -> list[XliffUnit]:
     return units
 
 
-def bitext_pairs(path: Path, columns: tuple[str, str] | None) -> Iterator[tuple[int, str, str]]:
+def bitext_pairs(
+    path: Path, columns: tuple[str, str] | None, left_out: Counter[str] | None = None
+) -> Iterator[tuple[int, str, str]]:
     """Yield number of the unit, source and target of the finished units of XLIFF or TMX."""
     raw = read_xml(path)
     if ".tmx" in path.name.lower():
-        yield from _tmx_pairs(raw, path, columns)
+        yield from _tmx_pairs(raw, path, columns, left_out)
         return
     require(
         columns is None,
@@ -102,6 +106,8 @@ def bitext_pairs(path: Path, columns: tuple[str, str] | None) -> Iterator[tuple[
         source, target = text_of(raw, unit.source), text_of(raw, unit.target)
         if target.strip() and source.strip() and unit.translatable and not unfinished:
             yield number, source, target
+        else:
+            leave_out(left_out, "not translated or not finished")
 
 
 def text_of(raw: bytes, element: Element | None) -> str:
@@ -127,7 +133,7 @@ def pieces_of(raw: bytes, element: Element) -> list[tuple[str, bool]]:
 
 
 def _tmx_pairs(
-    raw: bytes, path: Path, columns: tuple[str, str] | None
+    raw: bytes, path: Path, columns: tuple[str, str] | None, left_out: Counter[str] | None
 ) -> Iterator[tuple[int, str, str]]:
     units: list[dict[str, str]] = []
     order: list[int] = []
@@ -164,6 +170,8 @@ def _tmx_pairs(
         )
         if source is not None and target is not None:
             yield number, source, target
+        else:
+            leave_out(left_out, "not in both languages")
 
 
 def _speaks(language: str, wanted: str) -> bool:

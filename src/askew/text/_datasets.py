@@ -1,12 +1,13 @@
 """Parallel text from the datasets library."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from askew._check import in_words, require
 from askew.text._pair_rows import NAMES
-from askew.text._pairs import ParallelText
+from askew.text._pairs import ParallelText, leave_out
 
 _REPAIR = "Say which columns or languages are source and target"
 
@@ -19,6 +20,7 @@ def read_dataset(
     source: str | None = None,
     target: str | None = None,
     drop_empty: bool = False,
+    left_out: Counter[str] | None = None,
 ) -> ParallelText:
     """Read pairs through the datasets library.
 
@@ -33,6 +35,7 @@ def read_dataset(
         source: Column or language of the sources; by default the column "source" or "src".
         target: Column or language of the targets; by default the column "target", or "tgt".
         drop_empty: Whether rows with an empty or missing text are left out.
+        left_out: Is told how many pairs are left out, by reason.
 
     Returns:
         The pairs.
@@ -53,7 +56,7 @@ def read_dataset(
     )
     loaded = load_rows(name, config, split, caller="read_dataset")
     names = None if source is None or target is None else (source, target)
-    pairs = list(_pairs(loaded, names, name, drop_empty))
+    pairs = list(_pairs(loaded, names, name, drop_empty, left_out))
     require(bool(pairs), f"read_dataset: there must be rows; got none in {name}")
     return ParallelText([source for source, _ in pairs], [target for _, target in pairs])
 
@@ -95,6 +98,7 @@ def _pairs(
     names: tuple[str, str] | None,
     place: str,
     drop_empty: bool,
+    left_out: Counter[str] | None,
 ) -> Iterator[tuple[str, str]]:
     faults = []
     for number, row in enumerate(rows):
@@ -109,6 +113,7 @@ def _pairs(
         if len(pair) == 2:
             yield pair[0], pair[1]
         else:
+            leave_out(left_out, "empty")
             there = sorted(key for key in texts if texts[key])
             faults.append(f"row {number} of {place} with {there}")
     wanted = names or NAMES[0]

@@ -1,19 +1,22 @@
 """gettext catalogues: reading their translations, and filling in missing ones."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from askew._check import require
 from askew._files import replacing
 from askew.text._catalogues import catalogues
-from askew.text._pairs import ParallelText
+from askew.text._pairs import ParallelText, leave_out
 from askew.text._placeholders import find_placeholders
 from askew.text._po_file import PoFile, PoMessage, quote_po, read_po_file
 
 _LOST = "# lost: "  # the comment that names placeholders missing from a translation
 
 
-def read_po(path: str | Path, *, language: str | None = None) -> ParallelText:
+def read_po(
+    path: str | Path, *, language: str | None = None, left_out: Counter[str] | None = None
+) -> ParallelText:
     r"""Read the translated messages of a `.po` file, or of all in a folder and below.
 
     Fuzzy, obsolete and untranslated messages and the header are left out. Text is read
@@ -27,6 +30,7 @@ def read_po(path: str | Path, *, language: str | None = None) -> ParallelText:
             their names.
         language: The one to read of a folder that holds several, such as "pt_BR". A file is of the
             language of the folder above LC_MESSAGES, of its header, or of its path.
+        left_out: Is told how many pairs are left out, by reason.
 
     Returns:
         The pairs.
@@ -51,7 +55,13 @@ def read_po(path: str | Path, *, language: str | None = None) -> ParallelText:
     )
     files = catalogues(path, language) if path.is_dir() else [path]
     require(bool(files), f"read_po: a folder must hold .po files; got none in {path}")
-    pairs = dict.fromkeys(pair for file in files for pair in _pairs(read_po_file(file)))
+    read = [read_po_file(file) for file in files]
+    found = [pair for file in read for pair in _pairs(file)]
+    pairs = dict.fromkeys(found)
+    messages = (message for file in read for message in file.messages)
+    texts = sum(bool(source.strip()) for message in messages for source in message.sources)
+    leave_out(left_out, "untranslated or fuzzy", texts - len(found))
+    leave_out(left_out, "repeated", len(found) - len(pairs))
     require(
         bool(pairs),
         f"read_po: a message must be translated and not fuzzy; got none in {path}",

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from collections import Counter
 from typing import NamedTuple
 
 from askew._check import refuse_string, require
@@ -43,6 +44,12 @@ class SplitText(NamedTuple):
     train: ParallelText
     valid: ParallelText
     test: ParallelText
+
+
+def leave_out(left_out: Counter[str] | None, reason: str, count: int = 1) -> None:
+    """Count pairs that are left out, if anyone asks."""
+    if left_out is not None and count:
+        left_out[reason] += count
 
 
 def split_pairs(

@@ -47,6 +47,10 @@ class Question:
     answers: tuple[tuple[int, int], ...]
 
 
+OTHERS_STAY = "; its other answers stay"
+"""The end of a reason for which an answer is refused and its question is not."""
+
+
 @dataclass(frozen=True)
 class QuestionSet:
     """Contexts, the questions about them, and what a reader refused.
@@ -88,6 +92,11 @@ class QuestionSet:
                     "QuestionSet: an answer must be a part of its context; "
                     f"got answer ({start}, {end}) of {length} characters in id {name}",
                 )
+
+    @property
+    def num_refused(self) -> int:
+        """How many questions are left out; one that lost some of its answers is not."""
+        return sum(not reason.endswith(OTHERS_STAY) for reason in self.refused)
 
     @property
     def fingerprint(self) -> str:

@@ -2,6 +2,7 @@
 
 import gzip
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -18,14 +19,18 @@ from askew.text._pair_rows import (
     parsed_json,
     table_pairs,
 )
-from askew.text._pairs import ParallelText
+from askew.text._pairs import ParallelText, leave_out
 
 _SIDES = ("source", "target")
 _BITEXTS = (".tmx", ".xlf", ".xliff")
 
 
 def read_pairs(
-    path: str | Path, *, columns: tuple[str, str] | None = None, drop_empty: bool = False
+    path: str | Path,
+    *,
+    columns: tuple[str, str] | None = None,
+    drop_empty: bool = False,
+    left_out: Counter[str] | None = None,
 ) -> ParallelText:
     r"""Read pairs from a `.tsv`, `.csv`, `.jsonl`, `.json`, `.tmx` or `.xlf`, also with a `.gz`.
 
@@ -43,6 +48,7 @@ def read_pairs(
             from 1 on, if no line names them; in JSON the keys of an object, or of the object
             "translation" in it; in a TMX the languages.
         drop_empty: Whether pairs with an empty side are left out; otherwise they are refused.
+        left_out: Is told how many pairs are left out, by reason.
 
     Returns:
         The pairs in the order of the file, with unchanged texts.
@@ -59,20 +65,26 @@ def read_pairs(
         ...     read_pairs(path)
         ParallelText(sources=['one cat'], targets=['um gato'])
     """
-    rows = numbered_pairs(path, columns=columns)
-    pairs = _with_text(rows, "read_pairs", lambda number, _: place_of(path, number), drop_empty)
+    rows = numbered_pairs(path, columns=columns, left_out=left_out)
+    pairs = _with_text(
+        rows, "read_pairs", lambda number, _: place_of(path, number), drop_empty, left_out
+    )
     require(bool(pairs.sources), f"read_pairs: the file must hold a pair; got none in {path}")
     return pairs
 
 
 def numbered_pairs(
-    path: str | Path, *, columns: tuple[str, str] | None = None
+    path: str | Path,
+    *,
+    columns: tuple[str, str] | None = None,
+    left_out: Counter[str] | None = None,
 ) -> Iterator[tuple[int, str, str]]:
     r"""Yield the number of its line, source and target of each pair, empty sides included.
 
     Args:
         path: A file as `read_pairs` reads it.
         columns: As there.
+        left_out: As there.
 
     Yields:
         Number of the line, from 1 on (in a `.json` of the object, in XML of the unit), source and
@@ -98,7 +110,7 @@ def numbered_pairs(
         rows = csv_rows(numbered_lines(path, "read_pairs"), path)
         yield from table_pairs(check_csv_header(rows, columns, path), columns, path)
     elif suffix in _BITEXTS:
-        yield from bitext_pairs(path, columns)
+        yield from bitext_pairs(path, columns, left_out)
     elif suffix in (".jsonl", ".json"):
         for number, record in _records(path):
             yield number, *json_pair(record, columns, place_of(path, number))
@@ -117,7 +129,11 @@ def place_of(path: str | Path, number: int) -> str:
 
 
 def read_aligned(
-    source_path: str | Path, target_path: str | Path, *, drop_empty: bool = False
+    source_path: str | Path,
+    target_path: str | Path,
+    *,
+    drop_empty: bool = False,
+    left_out: Counter[str] | None = None,
 ) -> ParallelText:
     r"""Read two files in which line i of one translates line i of the other.
 
@@ -128,6 +144,7 @@ def read_aligned(
         source_path: The sources, one per line.
         target_path: Their translations, one per line.
         drop_empty: Whether pairs with an empty side are left out; otherwise they are refused.
+        left_out: Is told how many pairs are left out, by reason.
 
     Returns:
         The pairs in the order of the files, with unchanged texts.
@@ -151,6 +168,7 @@ def read_aligned(
         "read_aligned",
         lambda number, side: f"{paths[side]}, line {number}",
         drop_empty,
+        left_out,
     )
     require(
         bool(pairs.sources),
@@ -205,6 +223,7 @@ def _with_text(
     caller: str,
     place: Callable[[int, int], str],
     drop_empty: bool,
+    left_out: Counter[str] | None,
 ) -> ParallelText:
     """Collect pairs; refuse all that have an empty side, or leave them out."""
     pairs = ParallelText([], [])
@@ -214,7 +233,9 @@ def _with_text(
         empty += [
             f"an empty {('source', 'target')[side]} at {place(number, side)}" for side in sides
         ]
-        if not sides:
+        if sides:
+            leave_out(left_out, "empty")
+        else:
             pairs.sources.append(texts[0])
             pairs.targets.append(texts[1])
     require(

@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 from askew._check import require
 from askew._encoding import decode_file
 from askew._files import existing_file
-from askew.text._questions import Context, Question, QuestionSet
+from askew.text._questions import OTHERS_STAY, Context, Question, QuestionSet
 
 _SHOWN = 60
 _T = TypeVar("_T")
@@ -190,7 +190,7 @@ class _Collected:
         if fault is not None:
             self._refused.append(f"id {name}: {fault}")
             return
-        self._refused += [f"id {name}: {reason}; its other answers stay" for reason in wrong]
+        self._refused += [f"id {name}: {reason}{OTHERS_STAY}" for reason in wrong]
         spans = dict.fromkeys((start, start + len(text)) for text, start in right)
         self._questions.append(Question(name, text, self.row(context), tuple(spans)))
 
