@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from askew._check import did_you_mean, hint
 from askew._config import load_config, parse_setting, read_toml, to_dict
 
 
@@ -49,6 +50,37 @@ def test_base_fills_what_is_missing_at_every_depth():
 def test_base_does_not_outlive_an_explicit_none():
     base = Run(encoder=Stack(d_model=4), decoder=Stack(d_model=6))
     assert load_config(Run, {"decoder": None}, base=base).decoder is None
+
+
+def test_a_right_key_in_the_wrong_place_is_told_where_it_goes():
+    def refused(values, kind=Run, **more):
+        with pytest.raises(ValueError, match="unknown key") as caught:
+            load_config(kind, values, **more)
+        return str(caught.value).partition("; ")[2]
+
+    whole = Run(encoder=Stack(d_model=4))
+    assert refused({"num_layers": 2}) == (
+        "did you mean 'encoder.num_layers' or 'decoder.num_layers'?"
+    )
+    assert refused({"num_layer": 2}) == (
+        "did you mean 'encoder.num_layers' or 'decoder.num_layers'?"
+    )
+    beside = {"training": whole}
+    assert (
+        refused({"name": 1, "trainin": {}}, Stack, beside=beside) == "did you mean 'training.name'?"
+    )
+    assert refused({"trainin": {}}, Stack, beside=beside) == "did you mean 'training'?"
+    assert refused({"encoder": {"zzz": 1}}).startswith("known: ")
+    assert refused({"nam": 1}, where="training") == "did you mean 'training.name'?"
+
+
+def test_names_are_suggested_by_their_nearness():
+    assert did_you_mean("focl", ["focal", "asl"]) == "did you mean 'focal'?"
+    assert did_you_mean("zzz", ["focal"], elsewhere=["a.focal"]) == ""
+    assert did_you_mean("lr", ["b"], elsewhere=["a.lr", "c.lr"]) == "did you mean 'a.lr' or 'c.lr'?"
+    assert did_you_mean("num", ["nun"], where="a") == "did you mean 'a.nun'?"
+    assert hint("focl", ["focal"]) == " (did you mean 'focal'?)"
+    assert hint("zzz", ["focal"]) == ""
 
 
 def test_int_stands_for_float():

@@ -3,6 +3,7 @@
 import gzip
 import re
 import time
+from collections import Counter
 
 import pytest
 
@@ -41,6 +42,9 @@ TMX = """<?xml version="1.0"?>
 """
 
 
+ONLY_ENGLISH = '<tu><tuv xml:lang="en-gb"><seg>Alone</seg></tuv></tu>'
+
+
 def put(path, text):
     raw = text.encode()
     path.write_bytes(gzip.compress(raw) if path.suffix == ".gz" else raw)
@@ -74,6 +78,18 @@ def test_languages_of_a_tmx_are_read(tmp_path):
         read_pairs(path)
     with pytest.raises(ValueError, match=r"languages of the TMX; got 'pt', .* has de, en-gb"):
         read_pairs(path, columns=("en", "pt"))
+
+
+def test_units_that_are_left_out_are_counted(tmp_path):
+    for name, text, reason in (
+        ("a.xlf", ONE, "not translated or not finished"),
+        ("a.tmx", TMX.replace("</body>", ONLY_ENGLISH + "</body>"), "not in both languages"),
+    ):
+        left_out = Counter()
+        rows = list(numbered_pairs(put(tmp_path / name, text), left_out=left_out))
+        units = text.count("<trans-unit") + text.count("<tu>") + text.count("<tu ")
+        assert left_out == {reason: units - len(rows)}
+        assert units > len(rows)
 
 
 def test_xliff_is_filled_in_and_every_other_byte_stays(tmp_path):

@@ -1,6 +1,7 @@
 """Pairs through the datasets library, replaced by a stand-in where it is not installed."""
 
 import sys
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -73,7 +74,9 @@ def test_all_rows_without_a_text_are_named_or_left_out(library):
     library.rows = [{"src": "a", "tgt": "x"}, {"src": "", "tgt": "y"}, {"src": "b", "tgt": None}]
     with pytest.raises(ValueError, match=r"got row 1 of n with \['tgt'\]; row 2 of n with .*drop"):
         read_dataset("n")
-    assert read_dataset("n", drop_empty=True) == ParallelText(["a"], ["x"])
+    left_out = Counter()
+    assert read_dataset("n", drop_empty=True, left_out=left_out) == ParallelText(["a"], ["x"])
+    assert left_out == {"empty": 2}
     with pytest.raises(
         ValueError, match=r"must have en and de; got row 0 of n with \['src', 'tgt'\]"
     ):

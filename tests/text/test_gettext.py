@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import time
+from collections import Counter
 from difflib import unified_diff
 from gettext import GNUTranslations
 from pathlib import Path
@@ -64,6 +65,12 @@ def test_reads_what_is_translated_and_not_fuzzy_once(catalogue):
         ["Open %s", "%d file", "%d files", "two\nlines"],
         ["Abrir %s", "%d arquivo", "%d arquivos", "duas\nlinhas"],
     )
+
+
+def test_messages_that_are_left_out_are_counted(catalogue):
+    left_out = Counter()
+    read_po(catalogue, left_out=left_out)
+    assert left_out == {"untranslated or fuzzy": 2, "repeated": 1}
 
 
 def test_of_three_plural_forms_the_first_alone_is_sure(tmp_path):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -245,10 +246,15 @@ def test_rows_of_another_form_are_refused(tmp_path, name, text, columns, message
 
 def test_pairs_with_an_empty_side_can_be_left_out(tmp_path):
     path = put(tmp_path / "p.tsv", b"a\tx\n\ty\nb\t \nc\tz\n")
-    assert read_pairs(path, drop_empty=True) == ParallelText(["a", "c"], ["x", "z"])
+    left_out = Counter()
+    rows = read_pairs(path, drop_empty=True, left_out=left_out)
+    assert rows == ParallelText(["a", "c"], ["x", "z"])
+    assert left_out.total() == left_out["empty"] > 0
     files = put(tmp_path / "a.en", b"a\n\nb\nc"), put(tmp_path / "a.pt", b"x\ny\n\nz")
     assert [number for number, *_ in numbered_aligned(*files)] == [1, 2, 3, 4]
-    assert read_aligned(*files, drop_empty=True) == ParallelText(["a", "c"], ["x", "z"])
+    again = Counter()
+    rows = read_aligned(*files, drop_empty=True, left_out=again)
+    assert (rows, again) == (ParallelText(["a", "c"], ["x", "z"]), left_out)
     with pytest.raises(
         ValueError, match=r"source at \S+a.en, line 2; an empty target at \S+, line 3\."
     ):

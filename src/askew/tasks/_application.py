@@ -332,7 +332,9 @@ class Application:
             return ""
         own = ("valid", "test", "valid_source", "test_source")
         others = [getattr(options, name) for name in own if getattr(options, name, None)]
-        place = ", ".join(map(str, [described["name"], *others]))
+        is_own = any(getattr(options, name, None) for name in ("data", "source"))
+        name = described["name"] if is_own else "the default data"
+        place = ", ".join(map(str, [name, *others]))
         return describe_read(self.unit, place, self.left_out(task), sizes)
 
     def search_options(self, options: Any) -> Any:
