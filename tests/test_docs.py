@@ -1,12 +1,16 @@
 """Every Python example of the documentation runs."""
 
 import re
+import shlex
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
+
+from askew.cli import app
 
 ROOT = Path(__file__).parents[1]
 EXTENDING = ROOT / "docs" / "extending.md"
@@ -24,6 +28,24 @@ def test_examples_run(page):
     names: dict[str, object] = {}
     for code in BLOCK.findall(page.read_text(encoding="utf-8")):
         exec(compile(code, page.name, "exec"), names)
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.pt-BR.md"])
+def test_the_first_commands_print_what_stands_under_them(page, monkeypatch):
+    """A score and the place of a sentence change with the documentation; the words do not."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    shown = re.findall(r"^```sh\naskew (.*)\n```\n\n```text\n(.*?)^```", text, re.M | re.S)
+    assert [command.split()[0] for command, _ in shown] == ["search", "compare"]
+    for command, lines in shown:
+        done = CliRunner().invoke(app, shlex.split(command))
+        assert done.exit_code == 0, done.stderr
+        printed = " ".join(done.stdout.split())
+        for line in lines.splitlines():
+            line = re.sub(r"^ +[\d.]+  (\S+):\d+:\d+-\d+$", r"\1", line)
+            for piece in filter(None, line.split("…")):
+                assert " ".join(piece.split()) in printed
 
 
 def test_what_the_blocks_of_a_guide_print_stands_under_them():

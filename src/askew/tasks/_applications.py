@@ -10,7 +10,7 @@ APPLICATIONS = {
     "translation": Application(
         name="translation",
         unit="pairs",
-        help="Translation of sentences, by default of phrases as the CLDR writes them.",
+        help="Translation of sentences, by default of dates, prices and names (Unicode CLDR).",
         options=translation.TranslationComparison,
         make_task=translation.make_task,
         make_arms=translation.make_arms,
@@ -43,7 +43,7 @@ APPLICATIONS = {
     "labels": Application(
         name="labels",
         unit="texts",
-        help="Labels of texts, by default language and kind of phrases of the CLDR.",
+        help="Labels of texts, by default the language and kind of dates, prices and names.",
         options=labels.LabelTextComparison,
         make_task=labels.make_task,
         make_arms=labels.make_arms,

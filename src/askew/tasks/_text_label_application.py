@@ -343,9 +343,9 @@ TRAINING = Training(
     pipeline="text-classification",
     help="""Train a model that finds the labels of texts: one of each, or several.
 
-    Without --data it learns the language and the kind of phrases as the CLDR writes them. Where
-    texts have several labels, thresholds are tuned on the validation texts and stored in the
-    folder. A training that was killed resumes, bit for bit, when the same command is typed again.
+    Without --data it learns the language and the kind of phrases such as dates and prices
+    (Unicode CLDR). Where texts have several labels, thresholds are tuned on the validation texts
+    and stored in the folder. A training that was killed resumes, bit for bit, when the same command is typed again.
     """,
 )
 SCORING = Scoring(
