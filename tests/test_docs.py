@@ -36,7 +36,7 @@ def test_the_first_commands_print_what_stands_under_them(page, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.delenv("COLUMNS", raising=False)
     text = (ROOT / page).read_text(encoding="utf-8")
-    shown = re.findall(r"^```sh\naskew (.*)\n```\n\n```text\n(.*?)^```", text, re.M | re.S)
+    shown = re.findall(r"^```sh\naskew ([^\n]*)\n```\n\n```text\n(.*?)^```", text, re.M | re.S)
     assert [command.split()[0] for command, _ in shown] == ["search", "compare"]
     for command, lines in shown:
         done = CliRunner().invoke(app, shlex.split(command))

@@ -345,7 +345,8 @@ TRAINING = Training(
 
     Without --data it learns the language and the kind of phrases such as dates and prices
     (Unicode CLDR). Where texts have several labels, thresholds are tuned on the validation texts
-    and stored in the folder. A training that was killed resumes, bit for bit, when the same command is typed again.
+    and stored in the folder. A training that was killed resumes, bit for bit, when the same command
+    is typed again.
     """,
 )
 SCORING = Scoring(
