@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from askew.cli import app
 
 TINY = ["--preset", "tiny", "--vocab-size", "300", "--steps", "2", "--shape", "symmetric"]
-TINY += ["--set", "encoder.num_layers=1", "--set", "decoder.num_layers=1", "--quiet"]
+TINY += ["--set", "encoder.num_layers=1", "--set", "decoder.num_layers=1"]
 TINY += ["--set", "training.batch_tokens=100"]
 LINES = [f"number {i}\tnúmero {i}" for i in range(40)]
 
@@ -39,7 +39,7 @@ def test_pairs_that_are_too_long_are_all_named_by_their_lines_or_left_out(tmp_pa
     assert "--drop-long" in result.stderr
     result, out = train(tmp_path, lines, "--drop-long")
     assert result.exit_code == 0, result.output
-    assert "2 pairs longer than a batch are left out" in result.stderr
+    assert "(2 left out: 2 too long): " in result.stderr
     assert size(out) == 40
 
 
@@ -62,7 +62,7 @@ def test_pairs_with_an_empty_side_are_all_named_or_left_out(tmp_path):
     assert "--drop-empty" in result.stderr
     result, out = train(tmp_path, lines, "--drop-empty")
     assert result.exit_code == 0, result.output
-    assert "3 pairs with an empty side are left out" in result.stderr
+    assert "(3 left out: 3 empty): " in result.stderr
     assert size(out) == 40
 
 

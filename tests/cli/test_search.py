@@ -222,9 +222,9 @@ def test_files_that_are_not_read_are_named_on_stderr(documents):
     assert json.loads(done.stdout)["passages"]
     assert done.stderr.splitlines() == [
         "askew: note: 1 files of other kinds are not read: .png 1",
-        f"askew: note: read_documents: a document must be readable; got {documents / 'a.pdf'}: "
-        "it is no whole PDF",
-        "askew: note: read_documents: 1 of 3 files cannot be read, so nothing is found in them",
+        f"askew: note: a document must be readable; got {documents / 'a.pdf'}: it is no whole PDF",
+        "askew: note: 1 of 3 files cannot be read, so nothing is found in them",
+        f"askew: read 2 documents from {documents} (1 left out: 1 empty or unreadable)",
     ]
 
 

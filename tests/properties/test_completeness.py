@@ -84,7 +84,7 @@ EXCEPT = {
             (
                 *("default_folder", "is_catalogue", "is_first_process", "is_xliff", "option"),
                 "search_folder",
-                *("qa_preset", "qa_task", "describe_refused"),
+                *("qa_preset", "qa_task", "describe_read", "describe_refused"),
                 *("text_label_task", "translation_preset", "translation_task"),
             ),
             CHOOSES,

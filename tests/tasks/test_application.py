@@ -101,11 +101,11 @@ def test_a_model_of_translation_is_scored_by_its_row(tmp_path):
     pairs = tmp_path / "pairs.tsv"
     pairs.write_text("three cats\ttrês gatos\nsee\tveem\n", encoding="utf-8")
     row = APPLICATIONS["translation"].evaluate
-    notes, score = row.score(tmp_path, row.options(data=pairs, batch_size=1))
+    read, notes, score = row.score(tmp_path, row.options(data=pairs, batch_size=1))
     seen = []
     scored = score(lambda done, total: seen.append((done, total)))
     assert isinstance(scored, Scored)
-    assert notes == []
+    assert (read, notes) == (f"read 2 pairs from {pairs}", [])
     assert seen == [(2, 2)]
     assert len(scored.outputs) == 2
     assert set(scored.results["scores"]) == {"bleu", "chrf", "exact_match"}

@@ -10,7 +10,7 @@ import typer
 
 from askew._files import to_json
 from askew._folders import check_writable, one_writer
-from askew.cli._exits import exit_on_user_error, print_notes, set_up_torch
+from askew.cli._exits import exit_on_user_error, print_notes, set_up_torch, tell_read
 from askew.cli._indexed_documents import (
     Documents,
     check_documents,
@@ -74,7 +74,7 @@ def answer_command(
         check_questions("answer", questions)
         if not context and index is None:
             raise ValueError("answer: documents are needed; got none. Give --context or --index")
-        given = read_with_records(context or (), quiet=quiet)
+        given = read_with_records(context or ())
         if not given.contexts:
             print_notes(check_documents(index))
         reader, why = choose_reader(folder, reader)
@@ -86,6 +86,8 @@ def answer_command(
             if reader is Reader.SENTENCE
             else _by_model(folder, given, index, top_k, shortlist or None, **settings)
         )
+
+    tell_read(given.read, quiet=quiet)
 
     def present(text: str, answers: "list[Answer]") -> None:
         if as_json:

@@ -10,7 +10,7 @@ from warnings import catch_warnings, simplefilter
 
 from askew._check import require
 from askew._files import file_sha256, read_json, write_json
-from askew.cli._exits import in_one_line, print_notes, tell_read, without_callable
+from askew.cli._exits import in_one_line, print_notes, without_callable
 from askew.tasks import describe_read
 
 if TYPE_CHECKING:
@@ -29,14 +29,16 @@ class Documents:
         contexts: Their texts.
         files: The path of each, as it was reached.
         records: For each whole path its folder, the SHA-256 of the file, and its title.
+        read: What was read and left out, in one line; "" if nothing is given.
     """
 
     contexts: "list[Context]"
     files: list[Path]
     records: Mapping[str, _Record]
+    read: str = ""
 
 
-def read_with_records(tops: Iterable[Path], *, quiet: bool) -> Documents:
+def read_with_records(tops: Iterable[Path]) -> Documents:
     """Read documents; they are hashed before, so that a change meanwhile is found next time."""
     from askew.text import list_documents, read_document_files
 
@@ -54,12 +56,11 @@ def read_with_records(tops: Iterable[Path], *, quiet: bool) -> Documents:
         str(file.resolve()): {**sums[file.resolve()], "title": context.title}
         for file, context in pairs
     }
-    if tops:
-        place = ", ".join(map(str, tops))
-        empty = {"empty or unreadable": len(sums) - len(records)}
-        line = describe_read("documents", place, empty, {"search": len(records)})
-        tell_read(line, quiet=quiet)
+    place = ", ".join(map(str, tops))
+    empty = {"empty or unreadable": len(sums) - len(records)}
+    sizes = {"search": len(records)}
     return Documents(
+        read=describe_read("documents", place, empty, sizes) if tops else "",
         contexts=[context for _, context in pairs],
         files=[file for file, _ in pairs],
         records=records,

@@ -8,7 +8,7 @@ import typer
 
 from askew._files import to_json
 from askew._folders import check_writable, one_writer
-from askew.cli._exits import exit_on_user_error, print_notes, set_up_torch
+from askew.cli._exits import exit_on_user_error, print_notes, set_up_torch, tell_read
 from askew.cli._indexed_documents import (
     Documents,
     check_documents,
@@ -79,7 +79,7 @@ def search_command(
             raise ValueError("search: --index goes with --encoder; got none. Words need no index")
         if question_encoder is not None and index is None:
             raise ValueError("search: --question-encoder goes with --index; got none")
-        given = read_with_records(context or (), quiet=quiet)
+        given = read_with_records(context or ())
         if index is not None and question_encoder is not None:
             search = open_static_search(
                 question_encoder, encoder, given, index, threads, quiet=quiet
@@ -90,6 +90,8 @@ def search_command(
         else:
             search = open_search(encoder, given, index, threads, quiet=quiet)
             files = _files(search.contexts, given, index)
+
+    tell_read(given.read, quiet=quiet)
 
     def find(text: str) -> "list[Passage]":
         check_question("search", text)

@@ -11,8 +11,8 @@ import typer
 
 from askew._check import requires_extra
 from askew.cli._answer import open_answerer
-from askew.cli._exits import exit_on_user_error, print_notes, set_up_torch
-from askew.cli._indexed_documents import check_documents, read_with_records
+from askew.cli._exits import exit_on_user_error, print_notes, set_up_torch, tell_read
+from askew.cli._indexed_documents import Documents, check_documents, read_with_records
 from askew.cli._options import Quiet, Threads
 from askew.cli._readers import choose_reader, search_words
 from askew.cli._search import open_search
@@ -75,8 +75,10 @@ def serve_command(
             raise ValueError("serve: there must be something to ask; got nothing. Give --context")
         if index is not None and (folder is None) == (encoder is None):
             raise ValueError("serve: --index goes with DIR or --encoder; got both or neither")
-        desk = _desk(folder, context or [], index, encoder, translator, threads, quiet=quiet)
+        given = read_with_records(context or ())
+        desk = _desk(folder, given, index, encoder, translator, threads, quiet=quiet)
         listener = _listener(host, port)
+    tell_read(given.read, quiet=quiet)
     from askew.cli._web._application import make_application
 
     names = {host, *(allow_host or ()), *(_LOOPBACK if host in _LOOPBACK else ())}
@@ -113,7 +115,7 @@ def _listener(host: str, port: int) -> socket.socket:
 
 def _desk(
     folder: Path | None,
-    tops: list[Path],
+    given: Documents,
     index: Path | None,
     encoder: str | None,
     translator: Path | None,
@@ -125,12 +127,11 @@ def _desk(
     from askew.models import Translator
     from askew.text import PassageSearch
 
-    given = read_with_records(tops, quiet=quiet)
     search, answerer, contexts, translates = None, None, None, None
     if folder is not None:
         why = choose_reader(folder)[1]
         print_notes([] if why is None else [why])
-        if index is not None and not tops:
+        if index is not None and not given.contexts:
             print_notes(check_documents(index))
         answerer, contexts = open_answerer(
             folder, given, index, half=True, threads=threads, quiet=quiet

@@ -129,9 +129,10 @@ def shrink_command(options: ShrinkOptions) -> None:
         from askew.tasks import prepare_shrinking
 
         set_up_torch(options.threads)
-        text = _text(options)
+        text, read = _text(options)
         shrinking = _shrinking(options, has_data=text is not None)
         prepare_shrinking(options.model, options.out, shrinking, text)
+    tell_read(read, quiet=options.quiet)
     with exit_on_interrupt(options.out):
         shrunk = _run(options, shrinking, text)
     if options.as_json:
@@ -141,18 +142,18 @@ def shrink_command(options: ShrinkOptions) -> None:
             show(line)
 
 
-def _text(options: ShrinkOptions) -> "SplitText | None":
+def _text(options: ShrinkOptions) -> "tuple[SplitText | None, str]":
+    """Read the pairs that are given, and describe what was read."""
     given = {name: getattr(options, name) for name in _DATA if getattr(options, name) is not None}
     if not given:
-        return None
+        return None, ""
     from askew.tasks import describe_read, load_text
 
     left_out: Counter[str] = Counter()
     name, text = load_text(Sources(**given), left_out=left_out)
     uses = zip(("train", "validate", "test"), text, strict=True)
     sizes = {use: len(pairs.sources) for use, pairs in uses}
-    tell_read(describe_read("pairs", name, left_out, sizes), quiet=options.quiet)
-    return text
+    return text, describe_read("pairs", name, left_out, sizes)
 
 
 _DATA = (
