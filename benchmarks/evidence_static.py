@@ -1,15 +1,20 @@
-"""What a static question encoder costs and finds beside the encoder that taught it.
+"""What small question encoders cost and find beside the encoder that taught them.
 
     python benchmarks/evidence_static.py --data new_wiki_v1.0.json.gz [--splits 3]
 
 For each split by article the test contexts are searched, encoded by the large encoder, with
-questions encoded by it and by a table that learned from it: of the training questions without
-their answers, or of the sentences of the test contexts themselves. A context ranks by its best
-passage; both rankings with BM25 fuse ranks.
+questions encoded by it, by a table and by one or three of its layers. These learned from it: of the
+training questions without their answers, or of the sentences of the test contexts themselves. A
+context ranks by its best passage; both rankings with BM25 fuse ranks. The encoder also asks an
+index whose states are stored in other numbers. What --out holds of a split is not measured again,
+but for the time of a question: that is measured for all encoders in turn.
 """
 
 import argparse
+import json
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,40 +23,70 @@ from common import print_table, write
 from evidence_retrieval import RANKS, place_of, rank_of
 
 from askew.metrics import recall_at
-from askew.models import FusedSearch, PassageEncoder, StaticEncoder
+from askew.models import FusedSearch, PassageEncoder, StaticEncoder, StudentEncoder
 from askew.tasks import QuestionSources, load_questions
 from askew.text import fuse_scores, sentence_spans
+from askew.training import distil_questions
 
-Encoder = PassageEncoder | StaticEncoder
+Encoder = PassageEncoder | StaticEncoder | StudentEncoder
+DTYPES = ("float32", "int8")
+LEARNERS = {
+    "table": StaticEncoder.distil,
+    "1 layer": partial(distil_questions, layers=1),
+    "3 layers": partial(distil_questions, layers=3),
+}
 
 
-def measure(data: Path, seed: int, teacher: PassageEncoder) -> dict:
+def measure(data: Path, seed: int, teacher: PassageEncoder, known: dict) -> Iterator[dict]:
+    """Yield what is known so far of a split, after each encoder."""
     split = load_questions(QuestionSources(data=data), seed=seed)[1]
     contexts = split.test.contexts
     index = teacher.encode(contexts)
     texts = {
-        "table, of questions": [question.text for question in split.train.questions],
-        "table, of the documents' sentences": [
+        "of questions": [question.text for question in split.train.questions],
+        "of the documents' sentences": [
             c.text[start:end] for c in contexts for start, end in sentence_spans(c.text)
         ],
     }
-    encoders: dict[str, Encoder] = {"the encoder itself": teacher}
-    seconds = {}
-    for name, learned in texts.items():
-        start = time.process_time()
-        encoders[name] = StaticEncoder.distil(teacher, learned)
-        seconds[name] = time.process_time() - start
     rows = [index.contexts.index(context) for context in contexts]
     questions = [(question.text, rows[question.context]) for question in split.test.questions]
-    found = {name: score(FusedSearch(index, one), questions) for name, one in encoders.items()}
-    return {
-        "seed": seed,
-        "questions": len(questions),
-        "contexts": len(contexts),
-        "texts": {name: len(learned) for name, learned in texts.items()},
-        "seconds": seconds,
-        "encoders": found,
-    }
+    known |= {"seed": seed, "questions": len(questions), "contexts": len(contexts)}
+    known["texts"] = {name: len(learned) for name, learned in texts.items()}
+    sizes, seconds, found = (known.setdefault(n, {}) for n in ("bytes", "seconds", "encoders"))
+    encoders: dict[str, Encoder] = {"the encoder itself": teacher}
+    if "the encoder itself" not in found:
+        found["the encoder itself"] = score(FusedSearch(index, teacher), questions)
+    sizes["float16"] = index.num_bytes
+    for dtype in DTYPES:
+        name = f"states in {dtype}"
+        if name not in found:
+            stored = teacher.encode(contexts, dtype=dtype)
+            sizes[dtype] = stored.num_bytes
+            found[name] = score(FusedSearch(stored, teacher), questions)
+            yield known
+    for source, learned in texts.items():
+        for kind, learn in LEARNERS.items():
+            name = f"{kind}, {source}"
+            if name in found:
+                continue
+            start = time.process_time()
+            encoders[kind] = learn(teacher, learned)
+            seconds[name] = time.process_time() - start
+            found[name] = score(FusedSearch(index, encoders[kind]), questions)
+            yield known
+    known["question_ms"] = in_turn(encoders, [text for text, _ in questions])
+    yield known
+
+
+def in_turn(encoders: dict[str, Encoder], questions: list[str]) -> dict[str, float]:
+    """Milliseconds of CPU time of a question by each encoder, median over questions."""
+    times: dict[str, list[float]] = {name: [] for name in encoders}
+    for question in questions:
+        for name, encoder in encoders.items():
+            start = time.process_time()
+            encoder.question(question)
+            times[name].append(1e3 * (time.process_time() - start))
+    return {name: float(np.median(one)) for name, one in times.items()}
 
 
 def score(search: FusedSearch, questions: list[tuple[str, int]]) -> dict:
@@ -84,14 +119,20 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     teacher = PassageEncoder.from_pretrained(options.encoder)
-    splits = []
+    before = json.loads(options.out.read_text())["splits"] if options.out.exists() else []
+    splits: list[dict] = []
     for seed in range(options.splits):
-        splits.append(measure(options.data, seed, teacher))
+        for known in measure(
+            options.data, seed, teacher, before[seed] if seed < len(before) else {}
+        ):
+            splits[seed:] = [known]
+            result = {"data": options.data.name, "encoder": options.encoder, "splits": splits}
+            write(options.out, result)
         encoders = splits[-1]["encoders"]
         head = [
             f"split {seed}",
             "ms a question",
-            *splits[-1]["encoders"]["the encoder itself"]["recall"],
+            *encoders["the encoder itself"]["recall"],
         ]
         print_table(
             head,
@@ -99,9 +140,6 @@ def main() -> None:
                 [name, one["question_ms"], *(100 * recall[0] for recall in one["recall"].values())]
                 for name, one in encoders.items()
             ],
-        )
-        write(
-            options.out, {"data": options.data.name, "encoder": options.encoder, "splits": splits}
         )
 
 

@@ -8,7 +8,8 @@ from small_answerer import TOKENIZER, answerer
 from typer.testing import CliRunner
 
 from askew.cli import app
-from askew.models import ContextIndex
+from askew.models import ContextIndex, _context_encoding
+from askew.models._context_encoding import ContextEncoder
 
 TEXTS = {"a.md": "anna lives in rome", "b.md": "ben lives in oslo", "c.md": "the red house"}
 
@@ -63,15 +64,13 @@ def follow(model, place):
 @pytest.fixture(autouse=True)
 def counted(monkeypatch):
     """Count the characters that are encoded."""
-    from askew.models._context_encoding import ContextEncoder
-
-    seen, shards = [], ContextEncoder._shards
+    seen, steps = [], ContextEncoder._steps
 
     def counting(self, contexts, *rest):
         seen.extend(context.text for context in contexts)
-        return shards(self, contexts, *rest)
+        return steps(self, contexts, *rest)
 
-    monkeypatch.setattr(ContextEncoder, "_shards", counting)
+    monkeypatch.setattr(ContextEncoder, "_steps", counting)
     return seen
 
 
@@ -183,3 +182,32 @@ def test_an_update_that_stops_halfway_is_made_up_for(follow, place, monkeypatch,
         with pytest.raises(AssertionError):
             follow()
     assert follow()[0] == {"a.md": "anna lives in oslo", "z.md": TEXTS["c.md"]}
+
+
+def test_an_encoding_that_is_stopped_keeps_what_is_done_and_says_so(
+    model, place, monkeypatch, counted
+):
+    monkeypatch.setattr(_context_encoding, "_GROUP_CHARACTERS", 1)  # each document by itself
+    encode, calls = ContextEncoder.encode_batch, []
+
+    def dying(self, *given):
+        calls.append(given)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return encode(self, *given)
+
+    alone = [*ANSWER, str(model), "who", "--index", str(place / "index"), "--quiet"]
+    words = [*alone, "--context", str(place / "docs"), "--jobs", "2"]
+    with monkeypatch.context() as patch:
+        patch.setattr(ContextEncoder, "encode_batch", dying)
+        assert CliRunner().invoke(app, words).exit_code != 0
+    assert [c.title for c in ContextIndex.load(place / "index").contexts] == ["a.md"]
+    done = CliRunner().invoke(app, alone)
+    assert done.exit_code == 0
+    assert "some documents of" in done.stderr
+    assert "--context encodes the rest" in done.stderr
+    counted.clear()
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert counted == [TEXTS["b.md"], TEXTS["c.md"]]
+    assert {c.title for c in ContextIndex.load(place / "index").contexts} == set(TEXTS)
+    assert CliRunner().invoke(app, alone).stderr == ""

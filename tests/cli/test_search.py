@@ -104,6 +104,18 @@ def test_nothing_found(documents):
             ["search", "who", "--context", "DOCUMENTS", "--question-encoder", "static"],
             "--question-encoder goes with --index; got none",
         ),
+        (
+            ["search", "who", "--context", "DOCUMENTS", "--jobs", "0"],
+            "Invalid value for '--jobs': Input should be greater than or equal to 1",
+        ),
+        (
+            ["search", "who", "--context", "DOCUMENTS", "--jobs", "2"],
+            "search: --jobs goes with --encoder, which encodes documents; got none",
+        ),
+        (
+            ["search", "who", "--context", "DOCUMENTS", "--dtype", "int8"],
+            "search: --dtype goes with --encoder, which encodes documents; got none",
+        ),
         (["search", "who", "--context", "DOCUMENTS", "--top", "0"], "greater than or equal to 1"),
     ],
 )
@@ -166,7 +178,7 @@ def test_a_static_question_encoder_is_made_once_and_asked_without_the_encoder(do
     static = ["--question-encoder", "static"]
     run(*asked, "--encoder", encoder, "--context", documents)
     done = run(*asked, *static, code=2)
-    assert "holds no table yet. Give --encoder" in done.output
+    assert "holds no static yet. Give --encoder" in done.output
     first = run(*asked, *static, "--encoder", encoder, "--context", documents)
     assert "Ben lives in Oslo." in [
         passage["sentence"] for passage in json.loads(first.stdout)["passages"]
@@ -185,7 +197,7 @@ def test_a_static_question_encoder_that_was_being_written_is_made_again(document
     words = ["search", "where is Ben?", "--encoder", encoder, "--context", documents]
     words += ["--index", index, "--question-encoder", "static", "--json", "--quiet"]
     script = (
-        "import os, sys; import askew.models._static_encoder as module; from askew.cli import app;"
+        "import os, sys; import askew.models._question_folder as module; from askew.cli import app;"
         "module.write_json = lambda *_: os.kill(os.getpid(), 9); app(sys.argv[1:])"
     )
     killed = subprocess.run([sys.executable, "-c", script, *map(str, words)], check=False)
@@ -198,6 +210,37 @@ def test_a_static_question_encoder_that_was_being_written_is_made_again(document
     done = run("search", "who", "--index", index, "--encoder", other, *words[-4:-2], code=2)
     assert "the index must be of the model that answers" in done.output
     assert run(*words).stdout == first.stdout
+
+
+def test_layers_of_the_encoder_are_kept_beside_the_index_and_asked_without_it(documents, tmp_path):
+    encoder, index = save_encoder(tmp_path / "encoder"), tmp_path / "index"
+    asked = ["search", "where is Ben?", "--index", index, "--json", "--quiet"]
+    made = [*asked, "--encoder", encoder, "--context", documents, "--dtype", "int8"]
+    for number in ("0", "3"):
+        done = run(*made, "--question-encoder", number, code=2)
+        assert f"layers from 1 to 2, or a folder; got {number}" in done.output
+        assert not (index / "index.json").exists()
+    first = run(*made, "--question-encoder", 1)
+    assert json.loads((index / "index.json").read_text())["dtype"] == "int8"
+    shutil.rmtree(encoder)
+    written = (index / "layers-1" / "student.json").stat().st_mtime_ns
+    assert run(*asked, "--question-encoder", 1).stdout == first.stdout
+    assert run(*asked, "--question-encoder", index / "layers-1").stdout == first.stdout
+    assert (index / "layers-1" / "student.json").stat().st_mtime_ns == written
+    done = run(*asked, "--question-encoder", 2, code=2)
+    assert "--question-encoder 2 is made by the encoder; got none" in done.output
+    assert "holds no layers-2 yet. Give --encoder" in done.output
+
+
+def test_numbers_of_an_index_stay_as_they_are(documents, tmp_path):
+    encoder, index = save_encoder(tmp_path / "encoder"), tmp_path / "index"
+    words = ["search", "Ben", "--encoder", encoder, "--index", index, "--context", documents]
+    run(*words, "--dtype", "float32")
+    done = run(*words, "--dtype", "int8", code=2)
+    assert "--dtype goes with a new index; got int8 and" in done.output
+    assert "which is in float32" in done.output
+    run(*words)
+    assert json.loads((index / "index.json").read_text())["dtype"] == "float32"
 
 
 def test_pages_and_headings_of_other_formats_are_named(tmp_path):

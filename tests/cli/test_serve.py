@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,9 +20,10 @@ import pytest
 import uvicorn
 from saved_model import saved
 from small_answerer import answerer, contexts
+from small_encoder import save_encoder
 from typer.testing import CliRunner
 
-from askew.cli import app
+from askew.cli import _serve, app
 from askew.cli._web._application import make_application
 from askew.cli._web._batches import Batcher, QueueFullError
 from askew.cli._web._desk import Desk
@@ -307,11 +309,57 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path):
         process.kill()
 
 
+def test_an_index_is_served_by_its_table_of_tokens_as_it_is_searched(tmp_path, monkeypatch):
+    documents, index = tmp_path / "documents", str(tmp_path / "index")
+    documents.mkdir()
+    (documents / "a.md").write_text("Anna lives in Rome.\n\nBen lives in Oslo.")
+    (documents / "b.md").write_text("Carla lives in Lima.")
+    encoder = save_encoder(tmp_path / "encoder")
+    asked = ["search", "Who is in Oslo?", "--index", index, "--question-encoder", "static"]
+    asked += ["--json", "--quiet"]
+    made = [*asked, "--encoder", str(encoder), "--context", str(documents)]
+    assert CliRunner().invoke(app, made).exit_code == 0
+    shutil.rmtree(encoder)
+    expected = json.loads(CliRunner().invoke(app, asked).stdout)["passages"]
+    desks, make = [], _serve._desk
+
+    def stop(*given, **settings):
+        desks.append(make(*given, **settings))
+        raise ValueError("far enough")
+
+    monkeypatch.setattr(_serve, "_desk", stop)
+    words = ["serve", "--index", index, "--question-encoder", "static", "--quiet"]
+    assert "far enough" in CliRunner().invoke(app, words).stderr
+    with serving(desks[0]) as port:
+        found = ask(port, question="Who is in Oslo?", top=3)[1]["passages"]
+    keys = ("text", "score", "start", "end")
+    assert len(expected) == 2
+    assert [[one[key] for key in keys] for one in found] == [
+        [one[key] for key in keys] for one in expected
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ([], "there must be something to ask; got nothing. Give --context"),
         (["--context", "A", "--index", "A"], "--index goes with DIR or --encoder; got both or nei"),
+        (["A", "--index", "A", "--question-encoder", "static"], "--index goes with DIR or --encod"),
+        (
+            ["--context", "A", "--question-encoder", "static"],
+            "serve: --question-encoder goes with --index; got none",
+        ),
+        (
+            ["--context", "A", "--index", "A", "--question-encoder", "static"],
+            "--index goes with --encoder; got none",
+        ),
+        (
+            ["--index", "A", "--question-encoder", "static"],
+            "serve: --question-encoder static is made by the encoder; got none",
+        ),
+        (["--context", "A", "--jobs", "2"], "serve: --jobs goes with --encoder"),
+        (["--context", "A", "--dtype", "int8"], "serve: --dtype goes with --encoder"),
+        (["--context", "A", "--jobs", "-1"], "Invalid value for '--jobs'"),
         (["A"], "DIR answers from documents; got none. Give --context"),
         (["--context", "A/none"], "the path must exist"),
         (["--context", "A", "--port", "70000"], "--port"),

@@ -75,8 +75,10 @@ def test_half_precision_rounds_the_states_and_nothing_else(reader):
     for one, other in zip(windows(whole), windows(half), strict=True):
         assert one[:2] == other[:2]
         assert torch.equal(one[2].half(), other[2])
-    with pytest.raises(ValueError, match="dtype must be one of float16, float32; got dtype 'int8'"):
-        reader.encode([], dtype="int8")
+    with pytest.raises(
+        ValueError, match="dtype must be one of float16, float32, int8; got dtype 'int16'"
+    ):
+        reader.encode([], dtype="int16")
 
 
 def test_texts_come_back_to_the_character(reader, tmp_path):
@@ -133,7 +135,7 @@ def test_an_encoding_that_dies_leaves_the_index_in_memory_as_it_was(
     reader, monkeypatch, small_files
 ):
     index = reader.encode(contexts(2))
-    count, encode_batch, calls = index.num_windows, reader._encoder._encode_batch, []
+    count, encode_batch, calls = index.num_windows, reader._encoder.encode_batch, []
 
     def dying(*given):
         calls.append(given)
@@ -141,7 +143,7 @@ def test_an_encoding_that_dies_leaves_the_index_in_memory_as_it_was(
             raise KeyboardInterrupt
         return encode_batch(*given)
 
-    monkeypatch.setattr(reader._encoder, "_encode_batch", dying)
+    monkeypatch.setattr(reader._encoder, "encode_batch", dying)
     with pytest.raises(KeyboardInterrupt):
         reader.append(index, contexts(9))
     assert (index.contexts, index.num_windows) == (contexts(2), count)
@@ -224,8 +226,8 @@ def test_altered_files_are_refused_by_size_always_and_by_sum_unless_told_otherwi
     [
         ({"version": 2}, "must be of version 1; got version 2 in"),
         (
-            {"dtype": "int8"},
-            r"dtype must be one of float16, float32; got dtype 'int8' in .*index\.json",
+            {"dtype": "int16"},
+            r"dtype must be one of float16, float32, int8; got dtype 'int16' in .*index\.json",
         ),
         ({"dtype": "float32"}, "be torch.float32; got states torch.float16"),
         ({"extra": 1}, r"index\.json must be what ContextIndex wrote"),

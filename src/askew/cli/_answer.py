@@ -17,7 +17,7 @@ from askew.cli._indexed_documents import (
     follow_documents,
     read_with_records,
 )
-from askew.cli._options import Quiet, Threads
+from askew.cli._options import Jobs, Quiet, Threads
 from askew.cli._questions import answer_each, check_question, check_questions, flat, line_or_page
 from askew.cli._readers import Reader, choose_reader, search_words, sentence_answers
 from askew.cli._streams import emphasized, make_console, show
@@ -57,6 +57,7 @@ def answer_command(
     half: Annotated[
         bool, typer.Option("--half/--single", help="Store states in half or single precision.")
     ] = True,
+    jobs: Jobs = 1,
     threads: Threads = 1,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per question.")] = False,
@@ -80,7 +81,7 @@ def answer_command(
         reader, why = choose_reader(folder, reader)
         if why is not None:
             print_notes([f"{why}, so sentences answer; --reader model asks the model"])
-        settings = {"half": half, "threads": threads, "quiet": quiet}
+        settings = {"half": half, "jobs": jobs, "threads": threads, "quiet": quiet}
         find, contexts = (
             _by_sentences(folder, given, index, top_k, **settings)
             if reader is Reader.SENTENCE
@@ -148,6 +149,7 @@ def open_answerer(
     index: Path | None,
     *,
     half: bool,
+    jobs: int,
     threads: int,
     quiet: bool,
 ) -> "tuple[QuestionAnswerer, ContextIndex]":
@@ -158,7 +160,7 @@ def open_answerer(
     answerer = _load(folder, threads)
     with one_writer(index, caller="answer") if is_written else nullcontext():
         stored = _stored_index(folder, index)
-        return answerer, _encoded(answerer, stored, given, index, half=half, quiet=quiet)
+        return answerer, _encoded(answerer, stored, given, index, half=half, jobs=jobs, quiet=quiet)
 
 
 def _stored_index(folder: Path, index: Path | None) -> "ContextIndex | None":
@@ -176,13 +178,14 @@ def _encoded(
     index: Path | None,
     *,
     half: bool,
+    jobs: int,
     quiet: bool,
 ) -> "ContextIndex":
     from askew.cli._progress import LineProgress
 
-    if stored is not None and stored.dtype == "float16" and not half:
+    if stored is not None and stored.dtype != "float32" and not half:
         raise ValueError(
-            f"answer: --single goes with a new index; got {index}, which is in half precision"
+            f"answer: --single goes with a new index; got {index}, which is in {stored.dtype}"
         )
     if stored is not None and not given.contexts:
         return stored
@@ -192,10 +195,12 @@ def _encoded(
     def encode(stored: "ContextIndex | None", documents: "list[Context]") -> "ContextIndex":
         with LineProgress("encoding characters", quiet=quiet) as progress:
             if stored is not None:
-                answerer.append(stored, documents, progress=progress.reach)
+                answerer.append(stored, documents, progress=progress.reach, jobs=jobs)
                 return stored
             dtype = "float16" if half else "float32"
-            return answerer.encode(documents, dtype=dtype, folder=index, progress=progress.reach)
+            return answerer.encode(
+                documents, dtype=dtype, folder=index, progress=progress.reach, jobs=jobs
+            )
 
     if index is None:
         return encode(None, given.contexts)

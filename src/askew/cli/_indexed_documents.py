@@ -73,7 +73,7 @@ def check_documents(index: Path | None) -> list[str]:
     Documents whose whole surroundings are gone, as on another machine, cannot be compared.
 
     Returns:
-        A note on documents that cannot be compared, if there are such.
+        Notes on documents that are not encoded yet or cannot be compared, if there are such.
 
     Raises:
         ValueError: If a document was changed or deleted.
@@ -96,7 +96,7 @@ def check_documents(index: Path | None) -> list[str]:
         "check_documents: the documents must be as they were when they were encoded; "
         f"got {', '.join(stale[:3])}{more}. Give --context, and {index} follows them",
     )
-    return _note_elsewhere(elsewhere)
+    return _note_unfinished(index) + _note_elsewhere(elsewhere)
 
 
 def follow_documents(
@@ -125,7 +125,7 @@ def follow_documents(
         kept.compare(path, record, stored)
     # New files are listed first, so that no text is ever in an index whose file is not listed;
     # for changed ones the old sum stays until they are encoded.
-    _write(folder, {**kept.records, **recorded})
+    _write(folder, {**kept.records, **recorded}, unfinished=True)
     rows = {} if stored is None else kept.stale_rows(stored)
     by_text = {context.text: row for row, context in rows.items()}
     moved = {}
@@ -268,8 +268,18 @@ def _note_elsewhere(elsewhere: list[str]) -> list[str]:
     ]
 
 
-def _write(index: Path, records: Mapping[str, _Record]) -> None:
-    write_json(index / _LIST, {"version": 1, "documents": dict(records)})
+def _note_unfinished(index: Path) -> list[str]:
+    if not (index / _LIST).is_file() or "unfinished" not in read_json(index / _LIST):
+        return []
+    return [
+        f"some documents of {index} are not encoded: that was stopped, or goes on. --context "
+        "encodes the rest"
+    ]
+
+
+def _write(index: Path, records: Mapping[str, _Record], *, unfinished: bool = False) -> None:
+    mark = {"unfinished": True} if unfinished else {}
+    write_json(index / _LIST, {"version": 1, **mark, "documents": dict(records)})
 
 
 def _recorded(index: Path) -> dict[str, _Record]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
+from enum import StrEnum
 from inspect import Parameter, Signature
 from typing import Annotated, Any, get_type_hints
 
@@ -14,6 +15,36 @@ from askew.tasks import option
 
 Threads = Annotated[int, typer.Option(min=1, help="Threads.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+Jobs = Annotated[
+    int, typer.Option(min=1, help="Processes that encode documents, each with one thread.")
+]
+
+
+class StateDtype(StrEnum):
+    """Numbers that the states of an index are stored in."""
+
+    FLOAT16 = "float16"
+    FLOAT32 = "float32"
+    INT8 = "int8"
+
+
+Dtype = Annotated[
+    StateDtype | None,
+    typer.Option(
+        help="Numbers in a new index: float16, which is the default, float32, or int8, which "
+        "needs half the bytes.",
+        show_default=False,
+    ),
+]
+QuestionEncoder = Annotated[
+    str | None,
+    typer.Option(
+        "--question-encoder",
+        help="With --index: static encodes questions by a table of tokens, and a number by so "
+        "many layers of the encoder. Both are made once from sentences of the documents, and kept "
+        "there. Or the folder of such an encoder.",
+    ),
+]
 MAX_SEED = 2**32 - 1
 """The highest number that every generator takes as a seed."""
 Json = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]

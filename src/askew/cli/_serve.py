@@ -5,17 +5,17 @@ import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from askew._check import requires_extra
 from askew.cli._answer import open_answerer
+from askew.cli._encoded_search import EncodedSearch, check_encodes
 from askew.cli._exits import exit_on_user_error, print_notes, set_up_torch, tell_read
 from askew.cli._indexed_documents import Documents, check_documents, read_with_records
-from askew.cli._options import Quiet, Threads
+from askew.cli._options import Dtype, Jobs, QuestionEncoder, Quiet, Threads
 from askew.cli._readers import choose_reader, search_words
-from askew.cli._search import open_search
 from askew.cli._streams import show
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def serve_command(
         str | None,
         typer.Option(help="Search with an encoder too: its folder, or minilm."),
     ] = None,
+    question_encoder: QuestionEncoder = None,
     translator: Annotated[
         Path | None,
         typer.Option("--translate", help="Also translate: a folder of a translation model."),
@@ -56,6 +57,8 @@ def serve_command(
         int,
         typer.Option(min=1, help="How many requests may wait; further ones get the status 503."),
     ] = 256,
+    dtype: Dtype = None,
+    jobs: Jobs = 1,
     threads: Threads = 1,
     quiet: Quiet = False,
 ) -> None:
@@ -73,10 +76,25 @@ def serve_command(
             raise ValueError("serve: DIR answers from documents; got none. Give --context")
         if not context and index is None and translator is None:
             raise ValueError("serve: there must be something to ask; got nothing. Give --context")
-        if index is not None and (folder is None) == (encoder is None):
+        asks = encoder is not None or question_encoder is not None
+        if index is not None and (folder is None) != asks:
             raise ValueError("serve: --index goes with DIR or --encoder; got both or neither")
+        check_encodes("serve", encoder, dtype, 1 if folder is not None else jobs)
+        settings = {"jobs": jobs, "threads": threads, "quiet": quiet}
+        encoded = None
+        if asks:
+            own = None if folder is not None else index
+            encoded = EncodedSearch(
+                caller="serve",
+                encoder=encoder,
+                index=own,
+                question_encoder=question_encoder,
+                dtype=dtype,
+                **settings,
+            )
+            encoded.check(has_documents=bool(context))
         given = read_with_records(context or ())
-        desk = _desk(folder, given, index, encoder, translator, threads, quiet=quiet)
+        desk = _desk(folder, given, index, encoded, translator, **settings)
         listener = _listener(host, port)
     tell_read(given.read, quiet=quiet)
     from askew.cli._web._application import make_application
@@ -117,11 +135,9 @@ def _desk(
     folder: Path | None,
     given: Documents,
     index: Path | None,
-    encoder: str | None,
+    encoded: EncodedSearch | None,
     translator: Path | None,
-    threads: int,
-    *,
-    quiet: bool,
+    **settings: Any,
 ) -> "Desk":
     from askew.cli._web._desk import Desk
     from askew.models import Translator
@@ -133,15 +149,13 @@ def _desk(
         print_notes([] if why is None else [why])
         if index is not None and not given.contexts:
             print_notes(check_documents(index))
-        answerer, contexts = open_answerer(
-            folder, given, index, half=True, threads=threads, quiet=quiet
-        )
+        answerer, contexts = open_answerer(folder, given, index, half=True, **settings)
         search = search_words(contexts)
-    if encoder is not None:
-        search = open_search(encoder, given, index, threads, quiet=quiet)
+    if encoded is not None:
+        search = encoded.open(given)
     elif search is None and given.contexts:
         search = PassageSearch(given.contexts)
     if translator is not None:
-        set_up_torch(threads)
-        translates = Translator.from_pretrained(translator, threads=threads)
+        set_up_torch(settings["threads"])
+        translates = Translator.from_pretrained(translator, threads=settings["threads"])
     return Desk(search=search, answerer=answerer, index=contexts, translator=translates)

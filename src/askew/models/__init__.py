@@ -43,6 +43,7 @@ from askew.models._seq2seq import Seq2Seq, load_seq2seq
 from askew.models._shrink import Keep, Removal, choose_layers, kept_layers, shrink
 from askew.models._span_teacher import PairScores, SpanTeacher
 from askew.models._static_encoder import StaticEncoder
+from askew.models._student_encoder import StudentEncoder
 from askew.models._torch_engine import TorchEngine
 from askew.models._translation import AsymmetricTranslationModel
 from askew.models._translator import Hypothesis, Translator
@@ -97,6 +98,7 @@ __all__ = [
     "Seq2Seq",
     "SpanTeacher",
     "StaticEncoder",
+    "StudentEncoder",
     "TextLabeller",
     "TokenHypothesis",
     "TorchEngine",

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from askew.models._context_encoding import ContextEncoder, Progress, Windowing
 from askew.models._context_index import ContextIndex
 from askew.models._devices import input_device
 from askew.models._encoders import PretrainedEncoder
+from askew.models._encoding_processes import EncodeBatch
 from askew.models._folder import load_qa_model, model_fingerprint
 from askew.models._qa import AsymmetricQAModel, Encoded
 from askew.models._qa_configuration import MOST_RETRIEVAL
@@ -117,9 +119,10 @@ class QuestionAnswerer:
         model = load_qa_model(folder)
         names = ("tokenizer.json", "question_tokenizer.json")
         tokenizers = (load_any_tokenizer(folder / name) for name in names)
-        return cls(
-            model, *tokenizers, batch_windows=batch_windows, fingerprint=model_fingerprint(folder)
-        )
+        fingerprint = model_fingerprint(folder)
+        made = cls(model, *tokenizers, batch_windows=batch_windows, fingerprint=fingerprint)
+        made._encoder.load = partial(_load_again, folder.resolve(), fingerprint)
+        return made
 
     @property
     def fingerprint(self) -> str:
@@ -140,27 +143,33 @@ class QuestionAnswerer:
         dtype: str = "float16",
         folder: str | Path | None = None,
         progress: Progress | None = None,
+        jobs: int = 1,
     ) -> ContextIndex:
         """Encode contexts.
 
         Args:
             contexts: Titles and texts. One that comes twice is encoded once.
-            dtype: Of the stored states, "float16" or "float32".
+            dtype: Of the stored states, "float16" or "float32"; what "int8" costs in answers was
+                not measured.
             folder: Where the index is written while it is made, without an index before. By
-                default it stays in memory.
+                default it stays in memory. What stops the encoding leaves there what is finished,
+                in steps of about a million characters; `append` adds the rest.
             progress: Called with the characters done and those of all.
+            jobs: Processes of one thread each that encode at most, on the CPU, for a model that
+                `from_pretrained` loaded. With one thread the index is the same for any number.
 
         Returns:
             The index.
 
         Raises:
-            ValueError: If the dtype is unknown, a text has lone surrogates, or the folder cannot
-                be written or holds an index.
+            ValueError: If the dtype is unknown, a text has lone surrogates, the folder cannot be
+                written or holds an index, or jobs does not fit.
             TypeError: If `contexts` is a string or a single context.
-            RuntimeError: If another process writes into the folder.
+            RuntimeError: If another process writes into the folder, or one that encodes is killed.
         """
+        self._check_jobs(jobs)
         return self._encoder.index(
-            self.fingerprint, contexts, dtype=dtype, folder=folder, progress=progress
+            self.fingerprint, contexts, dtype=dtype, folder=folder, progress=progress, jobs=jobs
         )
 
     def append(
@@ -169,23 +178,29 @@ class QuestionAnswerer:
         contexts: Sequence[Context],
         *,
         progress: Progress | None = None,
+        jobs: int = 1,
     ) -> int:
         """Encode the contexts that an index does not hold yet, and add them to it.
 
         Args:
-            index: In memory, or in a folder, where they are written too.
+            index: In memory, or in a folder, where they are written too. What stops the encoding
+                leaves there what is finished; the same call adds the rest.
             contexts: Titles and texts.
             progress: Called with the characters done and those of all.
+            jobs: Processes that encode at most, as for `encode`.
 
         Returns:
             How many were left out: those in the index already, and repetitions in `contexts`.
 
         Raises:
-            ValueError: If the index is of another model or a text has lone surrogates.
+            ValueError: If the index is of another model, a text has lone surrogates, or jobs does
+                not fit.
             TypeError: If `contexts` is a string or a single context.
+            RuntimeError: If another process writes into the folder, or one that encodes is killed.
         """
         self._check_index("append", index)
-        return self._encoder.append(index, contexts, progress)
+        self._check_jobs(jobs)
+        return self._encoder.append(index, contexts, progress, jobs)
 
     def can_read(self, question: str) -> bool:
         """Check that a question is neither blank nor longer than the model reads.
@@ -359,12 +374,30 @@ class QuestionAnswerer:
         )
         return self.model.encode_questions(torch.tensor([ids], device=input_device(self.model)))
 
+    def _check_jobs(self, jobs: int) -> None:
+        device = input_device(self.model)
+        require(
+            jobs <= 1 or device.type == "cpu",
+            "QuestionAnswerer: several processes encode on the CPU; "
+            f"got jobs {jobs} and a model on {device}",
+        )
+
     def _check_index(self, caller: str, index: ContextIndex) -> None:
         require(
             index.fingerprint == self.fingerprint,
             f"QuestionAnswerer.{caller}: the index must be of this model; got an index of model "
             f"{index.fingerprint[:12]}, not {self.fingerprint[:12]}. Encode the contexts again",
         )
+
+
+def _load_again(folder: Path, fingerprint: str) -> EncodeBatch:
+    """Load a model in a process that encodes."""
+    answerer = QuestionAnswerer.from_pretrained(folder)
+    require(
+        answerer.fingerprint == fingerprint,
+        f"QuestionAnswerer: the folder must be as it was loaded; got {folder} changed",
+    )
+    return answerer._encoder.encode_batch
 
 
 def _restricted(index: ContextIndex, contexts: Collection[int] | None) -> Tensor:

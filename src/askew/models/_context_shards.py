@@ -22,14 +22,15 @@ SHARD_BYTES = 2**28
 MANIFEST = "index.json"
 _SHARD = re.compile(r"shard-[0-9]{5,}\.safetensors")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-DTYPES = {"float16": torch.float16, "float32": torch.float32}
+DTYPES = {"float16": torch.float16, "float32": torch.float32, "int8": torch.int8}
+_SCALE_BYTES = 4
 
 
 class Shard(NamedTuple):
     """Windows of contexts, with the tokens of all windows concatenated.
 
     Args:
-        states: [tokens, d_model].
+        states: [tokens, d_model]; int8 ones are followed by the four bytes of their scale.
         places: [tokens, 2], the first character of each token and the position after its last;
             -1 for the tokens that the encoder puts around a window.
         lengths: [windows], tokens of each.
@@ -80,6 +81,27 @@ class Manifest(NamedTuple):
     shards: tuple[Entry, ...]
     dropped: tuple[int, ...] = ()
     titles: Mapping[str, str] = MappingProxyType({})
+
+
+def store_states(states: Tensor, dtype: str) -> Tensor:
+    r"""Convert states [tokens, d_model] into what a shard holds.
+
+    In int8 a state x is :math:`\mathrm{round}(x / s)` with a scale :math:`s = \max_j |x_j| / 127`
+    of its own, in float32.
+    """
+    if dtype != "int8":
+        return states.to(DTYPES[dtype])
+    scale = states.float().abs().amax(1, keepdim=True) / 127
+    whole = (states / scale.clamp(min=1e-30)).round().to(torch.int8)
+    return torch.cat([whole, scale.view(torch.int8)], 1)
+
+
+def read_states(stored: Tensor) -> Tensor:
+    """Convert what a shard holds back into states, [..., d_model]; those of int8 in float32."""
+    if stored.dtype != torch.int8:
+        return stored
+    scale = stored[..., -_SCALE_BYTES:].contiguous().view(torch.float32)
+    return stored[..., :-_SCALE_BYTES].float() * scale
 
 
 def write_shard(folder: Path, number: int, shard: Shard, contexts: Sequence[Context]) -> Entry:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from askew.models._context_shards import Shard
+from askew.models._context_shards import Shard, read_states
 from askew.text import Context
 
 
@@ -74,7 +74,7 @@ def gather_windows(shards: Sequence[Shard], table: WindowTable, windows: Tensor)
             states[rows] = shard.states[tokens[rows]]
             places[rows] = shard.places[tokens[rows]]
     places = places.masked_fill(~mask.unsqueeze(-1), -1)
-    return WindowStates(states, places, mask, table.contexts[windows])
+    return WindowStates(read_states(states), places, mask, table.contexts[windows])
 
 
 def window_spans(shards: Sequence[Shard], dropped: Collection[int]) -> list[tuple[int, int, int]]:

@@ -1,5 +1,7 @@
 """Encoders of transformers, used in place of a `TokenEncoder`."""
 
+import copy
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -140,6 +142,47 @@ class PretrainedEncoder(nn.Module):
     def depth(self) -> int:
         """Number of layers, counting shared weights once."""
         return len(self._layers())
+
+    def keep(self, layers: Sequence[int]) -> "PretrainedEncoder":
+        """Make an encoder of some of the layers, whose weights are copied.
+
+        Args:
+            layers: Their numbers from 0. An encoder whose layers share their weights runs them
+                that often.
+
+        Returns:
+            The encoder, in evaluation mode.
+
+        Raises:
+            ValueError: If the layers do not stand at their new places, as where the first one has
+                weights of its own.
+        """
+        config, stack = copy.deepcopy(self.encoder.config), self._layers()
+        is_shared = len(stack) != config.num_hidden_layers
+        config.num_hidden_layers = len(layers)
+        kinds = getattr(config, "layer_types", None)
+        if kinds is not None:
+            config.layer_types = [kinds[layer] for layer in layers]
+        name = next(name for name, module in self.encoder.named_modules() if module is stack)
+        weights, sources = self.encoder.state_dict(), {}
+        smaller = PretrainedEncoder(config)
+        for weight in smaller.encoder.state_dict():
+            place, dot, rest = weight.removeprefix(f"{name}.").partition(".")
+            is_inside = weight.startswith(f"{name}.") and not is_shared
+            sources[weight] = f"{name}.{layers[int(place)]}{dot}{rest}" if is_inside else weight
+        used, cut = set(sources.values()), set(range(len(stack))) - set(layers)
+        dropped = () if is_shared else tuple(f"{name}.{layer}." for layer in cut)
+        unfit = [w for w in used if w not in weights]
+        unfit += [w for w in weights if w not in used and not w.startswith(dropped)]
+        require(
+            not unfit,
+            "PretrainedEncoder.keep: the kept layers must fit into their new places; got layers "
+            f"{list(layers)}, which leave no place for {unfit[:1]}. Keep others",
+        )
+        smaller.encoder.load_state_dict(
+            {weight: weights[source] for weight, source in sources.items()}
+        )
+        return smaller.eval()
 
     def _layers(self) -> nn.ModuleList:
         stacks = [m for m in self.encoder.modules() if isinstance(m, nn.ModuleList)]

@@ -11,6 +11,7 @@ from askew._check import require
 from askew.models._context_index import ContextIndex
 from askew.models._passage_encoder import EncodedQuestion, PassageEncoder, check_encoder, max_sim
 from askew.models._static_encoder import StaticEncoder
+from askew.models._student_encoder import StudentEncoder
 from askew.text import Context, Passage, PassageSearch, fuse_ranks, fuse_scores
 
 _WEIGHTS = np.linspace(0, 1, 21)
@@ -49,8 +50,8 @@ class FusedSearch:
 
     Args:
         index: What the encoder made of the documents.
-        encoder: The encoder, or a static one for its vectors, which encodes questions at
-            almost no cost.
+        encoder: The encoder, or a static one or a student, which encode questions for its
+            vectors at less cost.
         weight: w, 0 to 1; None fuses ranks.
         shortlist: How many passages each of BM25 and the vectors propose, >= 1.
 
@@ -76,7 +77,7 @@ class FusedSearch:
     def __init__(
         self,
         index: ContextIndex,
-        encoder: PassageEncoder | StaticEncoder,
+        encoder: PassageEncoder | StaticEncoder | StudentEncoder,
         *,
         weight: float | None = None,
         shortlist: int = 50,

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from askew.models._answers import check_unicode
 from askew.models._context_encoding import ContextEncoder, Progress, Windowing
 from askew.models._context_index import ContextIndex
 from askew.models._encoders import PretrainedEncoder, encoder_folder, read_encoder_config
+from askew.models._encoding_processes import EncodeBatch
 from askew.models._qa import Encoded
 from askew.text import Context, cut_passages, load_any_tokenizer, pad_batch
 
@@ -113,11 +115,13 @@ class PassageEncoder:
         folder = encoder_folder(folder)
         encoder = PretrainedEncoder(read_encoder_config(folder))
         encoder.read_weights(folder)
-        return cls(
+        made = cls(
             encoder,
             load_any_tokenizer(folder / "tokenizer.json"),
             fingerprint=passage_fingerprint(folder),
         )
+        made._contexts.load = partial(_load_again, folder.resolve(), made.fingerprint)
+        return made
 
     def encode(
         self,
@@ -126,27 +130,32 @@ class PassageEncoder:
         dtype: str = "float16",
         folder: str | Path | None = None,
         progress: Progress | None = None,
+        jobs: int = 1,
     ) -> ContextIndex:
         """Encode documents.
 
         Args:
             contexts: Titles and texts. One that comes twice is encoded once.
-            dtype: Of the stored states, "float16" or "float32".
+            dtype: Of the stored states, "float16", "float32" or "int8", which needs half the bytes
+                of the first.
             folder: Where the index is written while it is made, without an index before. By
-                default it stays in memory.
+                default it stays in memory. What stops the encoding leaves there what is finished,
+                in steps of about a million characters; `append` adds the rest.
             progress: Called with the characters done and those of all.
+            jobs: Processes of one thread each that encode at most, for an encoder that
+                `from_pretrained` loaded. With one thread the index is the same for any number.
 
         Returns:
             The index, whose windows are passages.
 
         Raises:
-            ValueError: If the dtype is unknown, a text has lone surrogates, or the folder cannot
-                be written or holds an index.
+            ValueError: If the dtype is unknown, a text has lone surrogates, the folder cannot be
+                written or holds an index, or jobs does not fit.
             TypeError: If `contexts` is a string or a single context.
-            RuntimeError: If another process writes into the folder.
+            RuntimeError: If another process writes into the folder, or one that encodes is killed.
         """
         return self._contexts.index(
-            self.fingerprint, contexts, dtype=dtype, folder=folder, progress=progress
+            self.fingerprint, contexts, dtype=dtype, folder=folder, progress=progress, jobs=jobs
         )
 
     def append(
@@ -155,23 +164,28 @@ class PassageEncoder:
         contexts: Sequence[Context],
         *,
         progress: Progress | None = None,
+        jobs: int = 1,
     ) -> int:
         """Encode the documents that an index does not hold yet, and add them to it.
 
         Args:
-            index: In memory, or in a folder, where they are written too.
+            index: In memory, or in a folder, where they are written too. What stops the encoding
+                leaves there what is finished; the same call adds the rest.
             contexts: Titles and texts.
             progress: Called with the characters done and those of all.
+            jobs: Processes that encode at most, as for `encode`.
 
         Returns:
             How many were left out, since they are in the index or came before.
 
         Raises:
-            ValueError: If the index is of another encoder or a text has lone surrogates.
+            ValueError: If the index is of another encoder, a text has lone surrogates, or jobs
+                does not fit.
             TypeError: If `contexts` is a string or a single context.
+            RuntimeError: If another process writes into the folder, or one that encodes is killed.
         """
         check_encoder("PassageEncoder.append", self.fingerprint, index)
-        return self._contexts.append(index, contexts, progress)
+        return self._contexts.append(index, contexts, progress, jobs)
 
     def question(self, text: str) -> EncodedQuestion:
         """Encode a question.
@@ -217,14 +231,29 @@ class PassageEncoder:
         Yields:
             What `question` returns for each.
         """
-        tokenizer = self._contexts.tokenizer
-        first = len(tokenizer.before)
         for start in range(0, len(questions), _BATCH):
             some = questions[start : start + _BATCH]
-            tokens, mask = pad_batch([tokenizer.wrap(np.array(one)) for one in some])
-            encoded = self._encode(tokens, mask.bool())
-            for one, states, vector in zip(some, encoded.states, encoded.vectors, strict=True):
-                yield EncodedQuestion(states[first : first + len(one)], vector)
+            with torch.inference_mode():
+                encoded = self.read_tokens(some)
+            for states, vector, mask in zip(*encoded, strict=True):
+                yield EncodedQuestion(states[mask], vector)
+
+    def read_tokens(self, questions: Sequence[Sequence[int]]) -> Encoded:
+        """Encode questions together, so that gradients reach the weights.
+
+        Args:
+            questions: Token numbers of each, at least one question.
+
+        Returns:
+            States and vectors of norm 1; the mask is True at the tokens that were given.
+        """
+        tokenizer = self._contexts.tokenizer
+        tokens, real = pad_batch([tokenizer.wrap(np.array(one)) for one in questions])
+        encoded = self._read(tokens, real.bool())
+        first = len(tokenizer.before)
+        ends = first + torch.tensor([[len(one)] for one in questions])
+        places = torch.arange(tokens.shape[1])
+        return encoded._replace(mask=(places >= first) & (places < ends))
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -233,10 +262,23 @@ class PassageEncoder:
 
     @torch.inference_mode()
     def _encode(self, tokens: Tensor, mask: Tensor) -> Encoded:
+        return self._read(tokens, mask)
+
+    def _read(self, tokens: Tensor, mask: Tensor) -> Encoded:
         states = self.encoder(tokens, mask).float()
         shown = mask.unsqueeze(-1)
         mean = (states * shown).sum(1) / shown.sum(1).clamp(min=1)
         return Encoded(F.normalize(states, dim=-1), F.normalize(mean, dim=-1), mask)
+
+
+def _load_again(folder: Path, fingerprint: str) -> EncodeBatch:
+    """Load an encoder in a process that encodes."""
+    encoder = PassageEncoder.from_pretrained(folder)
+    require(
+        encoder.fingerprint == fingerprint,
+        f"PassageEncoder: the folder must be as it was loaded; got {folder} changed",
+    )
+    return encoder._contexts.encode_batch
 
 
 def check_encoder(caller: str, fingerprint: str, index: ContextIndex) -> None:

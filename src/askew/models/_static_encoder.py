@@ -12,11 +12,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from askew._check import refuse_string, require
-from askew._files import file_sha256, in_short, read_json, replacing, write_json, write_text
-from askew._folders import check_writable, one_writer
+from askew._files import in_short
 from askew.models._answers import check_unicode
-from askew.models._config_values import of_ours
 from askew.models._passage_encoder import EncodedQuestion, PassageEncoder
+from askew.models._question_folder import read_question_encoder, write_question_encoder
 from askew.models._token_table import fit_table
 from askew.text import SpanTokenizer, load_any_tokenizer
 
@@ -169,27 +168,8 @@ class StaticEncoder:
             ValueError: If a file is missing, altered or damaged, or it is of another encoder.
         """
         folder = Path(folder)
-        require(
-            (folder / _MANIFEST).is_file(),
-            f"StaticEncoder.load: the folder must hold {_MANIFEST}; got {folder}"
-            f"{f', which is {ours}' if (ours := of_ours(folder)) else ''}. "
-            "Give a folder that StaticEncoder.save wrote",
-        )
-        manifest = read_json(folder / _MANIFEST)
-        for name in (_TABLES, _TOKENIZER):
-            sums = manifest.get("sha256")
-            require(
-                (folder / name).is_file()
-                and isinstance(sums, dict)
-                and file_sha256(folder / name) == sums.get(name),
-                "StaticEncoder.load: a file must be as it was written; got "
-                f"{folder / name} missing or altered. Make the encoder again",
-            )
-        made_for = manifest.get("fingerprint")
-        require(
-            fingerprint in (None, made_for),
-            "StaticEncoder.load: it must be of the encoder of the documents; got "
-            f"{folder} of {made_for!s:.12}, not {fingerprint!s:.12}. Make it again",
+        manifest = read_question_encoder(
+            "StaticEncoder.load", folder, _MANIFEST, (_TABLES, _TOKENIZER), fingerprint
         )
         try:
             tables = load_file(folder / _TABLES)
@@ -197,8 +177,8 @@ class StaticEncoder:
                 tables["vectors"],
                 tables["states"],
                 load_any_tokenizer(folder / _TOKENIZER),
-                max_tokens=int(manifest["max_tokens"]),
-                fingerprint=str(made_for),
+                max_tokens=int(str(manifest["max_tokens"])),
+                fingerprint=str(manifest["fingerprint"]),
             )
         except (SafetensorError, LookupError, TypeError, ValueError) as error:
             raise ValueError(
@@ -216,17 +196,19 @@ class StaticEncoder:
             ValueError: If it cannot be written.
             RuntimeError: If another process writes into it.
         """
-        folder = Path(folder)
-        check_writable(folder, option="another folder")
-        with one_writer(folder, caller="StaticEncoder.save"):
-            (folder / _MANIFEST).unlink(missing_ok=True)
-            tables = {"vectors": self.vectors.contiguous(), "states": self.states.contiguous()}
-            with replacing(folder / _TABLES) as partial:
-                save_file(tables, partial)
-            write_text(folder / _TOKENIZER, self._tokenizer_json)
-            sums = {name: file_sha256(folder / name) for name in (_TABLES, _TOKENIZER)}
-            values = {"fingerprint": self.fingerprint, "max_tokens": self.max_tokens}
-            write_json(folder / _MANIFEST, {"version": 1, **values, "sha256": sums})
+        tables = {"vectors": self.vectors.contiguous(), "states": self.states.contiguous()}
+        write_question_encoder(
+            "StaticEncoder.save",
+            Path(folder),
+            _MANIFEST,
+            {
+                _TABLES: lambda path: save_file(tables, path),
+                _TOKENIZER: lambda path: path.write_text(
+                    self._tokenizer_json, encoding="utf-8", newline=""
+                ),
+            },
+            {"fingerprint": self.fingerprint, "max_tokens": self.max_tokens},
+        )
 
     def tokens(self, text: str) -> list[int]:
         """Cut a question into the tokens that are read.

@@ -19,6 +19,7 @@ from askew.training._part_rates import LogsPartRates
 from askew.training._qa_config import EncoderPartConfig, LayeredPartConfig, QATrainingConfig
 from askew.training._qa_examples import QuestionExamples, Window, WindowQuestion, collate_questions
 from askew.training._qa_objective import QAObjective, span_loss
+from askew.training._question_students import distil_questions
 from askew.training._sharded import load_sharded, save_sharded, shard_model
 from askew.training._taught_spans import (
     SoftSpan,
@@ -58,6 +59,7 @@ __all__ = [
     "collate_questions",
     "collate_translation",
     "distil",
+    "distil_questions",
     "last_checkpoint",
     "load_sharded",
     "parts_optimizer",
