@@ -1,6 +1,7 @@
 """Opens the documents that `askew search` and `askew serve` search by an encoder."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,9 +101,8 @@ class EncodedSearch:
             stored = None
             if (index / "index.json").is_file():
                 stored = self._load(index, fingerprint)
-            followed, notes = follow_documents(
-                index, given, stored, lambda *new: self._encode(model, *new)
-            )
+            encode = partial(self._encode, model)
+            followed, notes = follow_documents(index, given, stored, encode)
         print_notes(notes)
         return followed
 
