@@ -367,7 +367,7 @@ def test_a_teacher_is_read_once_and_its_work_is_told(tmp_path, monkeypatch):
     assert "other data" in run(*taught, code=2).output  # of another number of probabilities
     shutil.rmtree(out)
     again = run(*taught, code=1)  # so what is kept is of other settings, too
-    assert "teach_spans: the folder must be of a run with the same settings" in again.output
+    assert "the folder must be of a run with the same settings" in again.output
     for words, message in (
         ([*train, "--teacher", out.parent, "--out", out], "must hold a config.json"),
         ([*train, "--set", "training.teacher_weight=1", "--out", out], "needs a teacher; got none"),
