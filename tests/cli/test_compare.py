@@ -109,7 +109,7 @@ def test_an_error_of_ones_own_model_names_arm_seed_and_place(mine, in_process, s
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
     place = re.escape(f"{mine}.py:{line + 1} in forward: ") + "(mm: )?mat1 and mat2"
-    assert re.search(f"compare: {trial}, {place}", result.stderr)
+    assert re.search(f"askew compare experiment: {trial}, {place}", result.stderr)
     assert result.stderr.endswith("finished work is kept in out\n")
 
 

@@ -122,7 +122,7 @@ def test_bad_input_is_refused_in_one_line(model, data, tmp_path):
         ((*train, "--encoder", tmp_path), "an encoder folder holds"),
         (("evaluate", model, "--data", other), f"got fish at {other}, line 1"),
         (("predict", model, text), "predict: "),
-        (("predict", tmp_path), "load_label_model: a model folder holds"),
+        (("predict", tmp_path), "askew predict: a model folder holds"),
     ):
         result = run(*arguments)
         assert result.exit_code == 2, (arguments, result.output)

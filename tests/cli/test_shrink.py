@@ -169,7 +169,7 @@ def test_bad_input_is_one_line_before_any_work(model, tmp_path, monkeypatch, arg
 def test_a_folder_that_is_no_such_model_is_refused(tmp_path):
     result = run(tmp_path, "--decoder-layers", 1, "--out", tmp_path / "out")
     assert result.exit_code == 2
-    assert "load_seq2seq: the folder must hold a config.json" in result.stderr
+    assert "askew shrink: the folder must hold a config.json" in result.stderr
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     result = run(tmp_path, "--decoder-layers", 1, "--out", tmp_path / "out")
     assert result.exit_code == 2

@@ -97,7 +97,7 @@ def test_a_byte_order_mark_is_no_text_and_utf16_is_named(folder, tmp_path):
         result = run("translate", folder, *words, "--out", out, stdin=stdin)
         assert result.exit_code == 2
         assert result.stderr.startswith(
-            f"askew: translate: text must be UTF-8; got UTF-16 in {name}"
+            f"askew translate: text must be UTF-8; got UTF-16 in {name}"
         )
         assert result.stderr.count("\n") == 1
     assert out.read_text() == "before"

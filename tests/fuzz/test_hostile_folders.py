@@ -126,7 +126,7 @@ def assert_refused(result, place: Path) -> None:
     assert result.exit_code == 2, result.output
     told = [line for line in result.stderr.splitlines() if not line.startswith("askew: note: ")]
     assert len(told) == 1, result.output
-    assert told[0].startswith("askew: ")
+    assert told[0].startswith("askew ")
     assert not (place / "out").exists()
 
 

@@ -149,7 +149,7 @@ def test_a_data_set_is_asked_for_by_name_part_and_languages(monkeypatch, spec, g
     assert name == f"datasets:{spec}"
     assert text == split_pairs(numbered(20), seed=0)
     usual = {"split": "train", "config": None, "source": None, "target": None}
-    usual |= {"drop_empty": False}
+    usual |= {"drop_empty": False, "left_out": None}
     languages = {"source": "en", "target": "de"} if "source=en" in spec else {}
     bare = spec.split("?")[0].split("#")[0]
     assert received == usual | languages | given | {"name": bare}

@@ -40,7 +40,7 @@ def shaped_config(
     *,
     shapes: Collection[str],
     usual: str,
-    training: object,
+    training: object = None,
     values: Mapping[str, object] | None = None,
 ) -> Config:
     """Make the config of a named shape, or of a TOML file that changes the usual shape.
