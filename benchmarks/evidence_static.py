@@ -29,11 +29,13 @@ from askew.text import fuse_scores, sentence_spans
 from askew.training import distil_questions
 
 Encoder = PassageEncoder | StaticEncoder | StudentEncoder
-DTYPES = ("float32", "int8")
+DTYPES = ("int8",)
+SENTENCES = "of the documents' sentences"
 LEARNERS = {
-    "table": StaticEncoder.distil,
-    "1 layer": partial(distil_questions, layers=1),
-    "3 layers": partial(distil_questions, layers=3),
+    "table, of questions": StaticEncoder.distil,
+    f"table, {SENTENCES}": StaticEncoder.distil,
+    f"1 layer, {SENTENCES}": partial(distil_questions, layers=1),
+    f"3 layers, {SENTENCES}": partial(distil_questions, layers=3),
 }
 
 
@@ -42,39 +44,34 @@ def measure(data: Path, seed: int, teacher: PassageEncoder, known: dict) -> Iter
     split = load_questions(QuestionSources(data=data), seed=seed)[1]
     contexts = split.test.contexts
     index = teacher.encode(contexts)
-    texts = {
-        "of questions": [question.text for question in split.train.questions],
-        "of the documents' sentences": [
-            c.text[start:end] for c in contexts for start, end in sentence_spans(c.text)
-        ],
-    }
+    questions = [question.text for question in split.train.questions]
+    sentences = [c.text[start:end] for c in contexts for start, end in sentence_spans(c.text)]
+    texts = {name: sentences if SENTENCES in name else questions for name in LEARNERS}
     rows = [index.contexts.index(context) for context in contexts]
-    questions = [(question.text, rows[question.context]) for question in split.test.questions]
-    known |= {"seed": seed, "questions": len(questions), "contexts": len(contexts)}
+    asked = [(question.text, rows[question.context]) for question in split.test.questions]
+    known |= {"seed": seed, "questions": len(asked), "contexts": len(contexts)}
     known["texts"] = {name: len(learned) for name, learned in texts.items()}
     sizes, seconds, found = (known.setdefault(n, {}) for n in ("bytes", "seconds", "encoders"))
     encoders: dict[str, Encoder] = {"the encoder itself": teacher}
     if "the encoder itself" not in found:
-        found["the encoder itself"] = score(FusedSearch(index, teacher), questions)
+        found["the encoder itself"] = score(FusedSearch(index, teacher), asked)
     sizes["float16"] = index.num_bytes
     for dtype in DTYPES:
         name = f"states in {dtype}"
         if name not in found:
             stored = teacher.encode(contexts, dtype=dtype)
             sizes[dtype] = stored.num_bytes
-            found[name] = score(FusedSearch(stored, teacher), questions)
+            found[name] = score(FusedSearch(stored, teacher), asked)
             yield known
-    for source, learned in texts.items():
-        for kind, learn in LEARNERS.items():
-            name = f"{kind}, {source}"
-            if name in found:
-                continue
-            start = time.process_time()
-            encoders[kind] = learn(teacher, learned)
-            seconds[name] = time.process_time() - start
-            found[name] = score(FusedSearch(index, encoders[kind]), questions)
-            yield known
-    known["question_ms"] = in_turn(encoders, [text for text, _ in questions])
+    for name, learn in LEARNERS.items():
+        if name in found:
+            continue
+        start = time.process_time()
+        encoders[name] = learn(teacher, texts[name])
+        seconds[name] = time.process_time() - start
+        found[name] = score(FusedSearch(index, encoders[name]), asked)
+        yield known
+    known["question_ms"] = in_turn(encoders, [text for text, _ in asked])
     yield known
 
 

@@ -18,7 +18,7 @@ from askew.text import Context
 WORDS = ["anna", "ben", "lives", "in", "rome", "oslo", "the", "red", "house", "tree"]
 DOCUMENTS = [
     Context(f"{number}", " ".join(WORDS[(number * k + k) % 10] for k in range(40 + number)))
-    for number in range(24)
+    for number in range(60)
 ]
 
 
@@ -125,7 +125,7 @@ def test_a_process_that_is_killed_is_said_and_what_is_finished_is_kept(
                     os.kill(pid, signal.SIGKILL)
 
     before = children(os.getpid())
-    many = [Context(f"{one.title} {number}", one.text) for number in range(5) for one in DOCUMENTS]
+    many = [Context(f"{one.title} {number}", one.text) for number in range(2) for one in DOCUMENTS]
     with pytest.raises(RuntimeError, match=r"PassageEncoder: every process .* got one of 2 that"):
         encoder.encode(many, folder=tmp_path, jobs=2, progress=kill)
     assert 5 < len(ContextIndex.load(tmp_path).contexts) < len(many)

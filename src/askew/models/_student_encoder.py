@@ -51,16 +51,14 @@ class StudentEncoder:
         self.reader = PassageEncoder(encoder, tokenizer, fingerprint=fingerprint)
 
     @classmethod
-    def cut(
-        cls, teacher: PassageEncoder, layers: int, *, keep: Keep = "spread"
-    ) -> "StudentEncoder":
+    def cut(cls, teacher: PassageEncoder, layers: int, *, keep: Keep = "first") -> "StudentEncoder":
         """Take layers of an encoder, with copies of their weights.
 
         Args:
             teacher: The encoder of the documents.
             layers: How many.
-            keep: Which: "spread" (the first, the last, and evenly between; of one, the first),
-                "first", "last", or their numbers from 0.
+            keep: Which: "first", "last", "spread" (the first, the last, and evenly between; of
+                one, the first), or their numbers from 0.
 
         Returns:
             The student, which has learned nothing yet.

@@ -17,9 +17,9 @@ def distil_questions(
     texts: Sequence[str],
     *,
     layers: int,
-    keep: Keep = "spread",
-    steps: int = 600,
-    lr: float = 3e-4,
+    keep: Keep = "first",
+    steps: int = 300,
+    lr: float = 1e-3,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> StudentEncoder:
