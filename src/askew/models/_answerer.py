@@ -4,9 +4,7 @@ import hashlib
 from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -21,15 +19,9 @@ from askew.models._encoding_processes import EncodeBatch
 from askew.models._folder import load_qa_model, model_fingerprint
 from askew.models._qa import AsymmetricQAModel, Encoded
 from askew.models._qa_configuration import MOST_RETRIEVAL
-from askew.text import Context, SpanTokenizer, fuse_ranks, fuse_scores, load_any_tokenizer
+from askew.models._window_choice import choose_windows, windows_of
+from askew.text import Context, SpanTokenizer, load_any_tokenizer
 from askew.transformer import TokenEncoder
-
-
-class _Chosen(NamedTuple):
-    """Batches of windows to read, and the standardised score of the retrieval of all windows."""
-
-    batches: Sequence[Tensor]
-    found: Tensor | None
 
 
 class QuestionAnswerer:
@@ -291,10 +283,11 @@ class QuestionAnswerer:
             f"got retrieval_weight {retrieval_weight}",
         )
         self._check_index("answer", index)
-        encoded, windows = self._question(question), _restricted(index, contexts)
-        chosen = self._choose(question, encoded, index, windows, shortlist, finds=weight > 0)
+        encoded, windows = self._question(question), windows_of(index, contexts)
+        chosen = choose_windows(question, encoded, index, windows, shortlist, finds=weight > 0)
+        batches = chosen.batches(self.batch_windows)
         added = None if chosen.found is None else weight * chosen.found
-        return find_answers(self.model, encoded, index, chosen.batches, top_k=top_k, added=added)
+        return find_answers(self.model, encoded, index, batches, top_k=top_k, added=added)
 
     def answer_each_window(
         self, question: str, index: ContextIndex, *, shortlist: int | None = 100
@@ -317,41 +310,14 @@ class QuestionAnswerer:
             ValueError: If the question is blank or too long, or the index is of another model.
         """
         self._check_index("answer_each_window", index)
-        encoded, windows = self._question(question), _restricted(index, None)
-        chosen = self._choose(question, encoded, index, windows, shortlist, finds=True)
+        encoded, windows = self._question(question), windows_of(index, None)
+        chosen = choose_windows(question, encoded, index, windows, shortlist, finds=True)
         if chosen.found is None:
             raise RuntimeError("QuestionAnswerer: windows must have been found; got None")
         found = chosen.found.tolist()
-        each = window_answers(self.model, encoded, index, chosen.batches)
+        batches = chosen.batches(self.batch_windows)
+        each = window_answers(self.model, encoded, index, batches)
         return [(answer, found[row]) for row, answer in each]
-
-    def _choose(
-        self,
-        question: str,
-        encoded: Encoded,
-        index: ContextIndex,
-        windows: Tensor,
-        shortlist: int | None,
-        *,
-        finds: bool,
-    ) -> "_Chosen":
-        """Choose the windows to read; `finds` asks for the scores of the retrieval, too."""
-        found = torch.zeros(index.num_windows, dtype=torch.float64) if finds else None
-        is_cut = shortlist is not None and shortlist < len(windows)
-        if len(windows) > 0 and (is_cut or finds):
-            by_vectors = (index.vectors[windows] @ encoded.vectors[0].float().cpu()).double()
-            by_words = index.words.scores(question)[windows.numpy()]
-            both = [by_vectors.numpy(), by_words]
-            if found is not None:
-                standardised = fuse_scores([fuse_scores(both, [1.0, 1.0])], [1.0])
-                found[windows] = torch.from_numpy(standardised)
-            if is_cut:
-                fused = fuse_ranks(both)
-                best = np.sort(np.argsort(-fused, kind="stable")[:shortlist])
-                windows = windows[torch.from_numpy(best)]
-        # Windows of similar length are read together, with little padding.
-        windows = windows[index.window_lengths[windows].argsort(stable=True)]
-        return _Chosen(windows.split(self.batch_windows) if len(windows) else (), found)
 
     def _encode_contexts(self, tokens: Tensor, mask: Tensor) -> Encoded:
         device = input_device(self.model)
@@ -398,21 +364,6 @@ def _load_again(folder: Path, fingerprint: str) -> EncodeBatch:
         f"QuestionAnswerer: the folder must be as it was loaded; got {folder} changed",
     )
     return answerer._encoder.encode_batch
-
-
-def _restricted(index: ContextIndex, contexts: Collection[int] | None) -> Tensor:
-    """Return the rows of the windows of some contexts."""
-    if contexts is None:
-        return torch.arange(index.num_windows)
-    chosen = torch.zeros(len(index.contexts), dtype=torch.bool)
-    for row in contexts:
-        require(
-            0 <= row < len(index.contexts),
-            "QuestionAnswerer.answer: contexts must be rows of the index; "
-            f"got context {row} of {len(index.contexts)}",
-        )
-        chosen[row] = True
-    return chosen[index.window_contexts].nonzero().flatten()
 
 
 def _check_vocabulary(
