@@ -202,10 +202,8 @@ def _is_missing(field: Field[Any], arguments: Mapping[str, object]) -> bool:
 
 
 def _unknown_key(key: str, known: Iterable[str], where: str, paths: _Paths) -> str:
-    whole = paths()
-    near = {path.rpartition(".")[2] for path in whole if path.rpartition(".")[0] == where}
-    names = sorted(near.union(known))
-    repair = did_you_mean(key, names, where=where, elsewhere=whole) or f"known: {', '.join(known)}"
+    near = did_you_mean(key, known, where=where, elsewhere=paths())
+    repair = near or f"known: {', '.join(known)}"
     return f"load_config: unknown key {_join(where, key)!r}; {repair}"
 
 

@@ -19,8 +19,10 @@ def run(*words):
 
 def test_a_search_is_confirmed_reported_and_read_again(tmp_path, in_process):
     out = tmp_path / "out"
-    done = run("imbalanced", *SMALL, "--out", out, "--quiet", "--json")
+    done = run("imbalanced", *SMALL, "--out", out, "--json")
     assert done.exit_code == 0, done.output
+    expected = "askew: read 1,797 rows from the default data: 1,078 to train, 360 to validate, 359"
+    assert expected in done.stderr
     results = json.loads(done.stdout)
     assert results["version"] == 2
     assert len(results["search"]["candidates"]) == 6
