@@ -128,7 +128,8 @@ def test_every_command_that_trains_refuses_it_before_work(
     monkeypatch.chdir(tmp_path)
     done = invoke(*arguments, "--device", name)
     assert done.exit_code == 2
-    assert f"{arguments[0]}: --device {message}" in done.stderr
+    assert done.stderr.startswith(f"askew {arguments[0]}")
+    assert f": --device {message}" in done.stderr
     assert f"got --device {name}" in done.stderr
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
@@ -138,13 +139,15 @@ def test_every_command_that_trains_refuses_it_before_work(
 def test_another_machine_has_devices_of_its_own(command):
     done = invoke(command, "--device", "cuda", "--cluster", "local")
     assert done.exit_code == 2
-    assert f"{command}: --cluster must go without a device of one machine" in done.stderr
+    assert done.stderr.startswith(f"askew {command}")
+    assert ": --cluster must go without a device of one machine" in done.stderr
 
 
 def test_several_processes_do_not_share_a_numbered_gpu():
     done = invoke("compare", "--device", "cuda:1", "--processes", 2)
     assert done.exit_code == 2
-    assert "compare: --processes must go without a device of one machine" in done.stderr
+    assert done.stderr.startswith("askew compare")
+    assert ": --processes must go without a device of one machine" in done.stderr
 
 
 @pytest.mark.slow
