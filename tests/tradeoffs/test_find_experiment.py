@@ -204,5 +204,5 @@ def test_an_experiment_of_a_file_is_searched(tmp_path, in_process, monkeypatch):
     assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
     assert "an Experiment must have a space; got none" in refused.stderr
     absent = command("own_sides.py:absent", *words)
-    assert "askew: find: own_sides.py:absent must be there to import" in absent.stderr
+    assert "askew find experiment: own_sides.py:absent must be there to import" in absent.stderr
     assert not Path("other").exists()
