@@ -63,7 +63,7 @@ def test_columns_that_are_no_features_are_told(tmp_path, in_process):
     words = ["imbalanced", "--data", path, "--labels", "p", "--seeds", 1, "--steps", 2]
     result = run(*words, "--jobs", 1, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    expected = f"askew: read 60 rows from {path}: 36 to train, 12 to validate, 12 to test\n"
+    expected = f"askew: read 60 rows from {path.name}: 36 to train, 12 to validate, 12 to test\n"
     assert expected in result.stderr
     notes = [line for line in result.stderr.splitlines() if line.startswith("askew: note: column")]
     assert notes == [
