@@ -27,7 +27,7 @@ from askew.models._qa import Encoded
 from askew.text import Context, SpanTokenizer, TextTokens, cut_windows, pad_batch
 
 _GROUP_CHARACTERS = 2**20
-_JOB_CHARACTERS = 2**15  # fewer are encoded sooner than a process has started
+_JOB_CHARACTERS = 2**17  # fewer are encoded sooner than a process has started
 
 Progress = Callable[[int, int], None]
 """Called with characters of contexts done and in all."""

@@ -101,7 +101,7 @@ def read_states(stored: Tensor) -> Tensor:
     if stored.dtype != torch.int8:
         return stored
     scale = stored[..., -_SCALE_BYTES:].contiguous().view(torch.float32)
-    return stored[..., :-_SCALE_BYTES].float() * scale
+    return stored[..., :-_SCALE_BYTES].float().mul_(scale)
 
 
 def write_shard(folder: Path, number: int, shard: Shard, contexts: Sequence[Context]) -> Entry:
