@@ -9,8 +9,8 @@ Every size runs in a process of its own, so that its memory is its own. Both sea
     python benchmarks/bench_search_scale.py --nearest TABLE [--passages 100000]
 
 compares the exact product of vectors with approximate search by faiss: HNSW and IVF. The vectors
-are what TABLE, a folder of `StaticEncoder.save`, makes of the docstrings of the installed packages;
-200 further ones are the questions.
+are what TABLE, a folder of `StaticEncoder.save`, makes of paragraphs of the docstrings of the
+installed packages; 200 further ones are the questions.
 """
 
 import argparse
@@ -84,25 +84,22 @@ def measure(count: int) -> dict[str, float]:
     }
 
 
-def docstrings(count: int) -> list[str]:
-    """Different docstrings of the installed packages and of Python, in a drawn order."""
+def paragraphs(count: int) -> list[str]:
+    """Different paragraphs of the docstrings of the installed packages, files in a drawn order."""
     found: dict[str, None] = {}
-    for top in dict.fromkeys(
-        map(Path, (sysconfig.get_path("purelib"), sysconfig.get_path("stdlib")))
-    ):
-        for path in sorted(top.rglob("*.py")):
-            with suppress(SyntaxError, ValueError, RecursionError), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                tree = ast.parse(path.read_bytes())
-                kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-                texts = (ast.get_docstring(n) for n in ast.walk(tree) if isinstance(n, kinds))
-                found.update((text, None) for text in texts if text and len(text) > 20)
-    every = list(found)
-    if len(every) < count:
-        raise SystemExit(
-            f"there must be {count} docstrings in the installed packages; got {len(every)}"
-        )
-    return [every[row] for row in np.random.default_rng(0).permutation(len(every))[:count]]
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    files = sorted(Path(sysconfig.get_path("purelib")).rglob("*.py"))
+    for number in np.random.default_rng(0).permutation(len(files)):
+        with suppress(SyntaxError, ValueError, RecursionError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            nodes = ast.walk(ast.parse(files[number].read_bytes()))
+            texts = [ast.get_docstring(node) or "" for node in nodes if isinstance(node, kinds)]
+            pieces = [piece.strip() for text in texts for piece in text.split("\n\n")]
+            found.update((piece, None) for piece in pieces if len(piece) > 40)
+        if len(found) >= count:
+            every = list(found)
+            return [every[row] for row in np.random.default_rng(0).permutation(count)]
+    raise SystemExit(f"the installed packages must hold {count} paragraphs; got {len(found)}")
 
 
 def nearest(count: int, folder: Path) -> dict:
@@ -111,7 +108,7 @@ def nearest(count: int, folder: Path) -> dict:
     torch.set_num_threads(1)
     faiss.omp_set_num_threads(1)
     table = StaticEncoder.load(folder)
-    made = torch.stack([table.question(t).vector for t in docstrings(count + ASKED)])
+    made = torch.stack([table.question(t).vector for t in paragraphs(count + ASKED)])
     vectors, asked = made[:count].contiguous(), made[count:]
     right = [set((vectors @ one).topk(10).indices.tolist()) for one in asked]
 
