@@ -23,6 +23,7 @@ BART = {
     "bos_token_id": 0,
     "decoder_start_token_id": 2,
 }
+SPARSE = {"num_sparse_encoder_layers": 2, "num_sparse_decoder_layers": 2}
 T5 = {
     "vocab_size": 64,
     "d_model": 16,
@@ -87,7 +88,7 @@ SETTINGS = {
     "Moonshine": MOONSHINE,
     "Pegasus": BART,
     "ProphetNet": PROPHETNET,
-    "SwitchTransformers": {**T5, "num_sparse_encoder_layers": 2, "num_sparse_decoder_layers": 2},
+    "SwitchTransformers": {**T5, "num_experts": 3, **SPARSE},
     "T5": T5,
     "T5Gemma": {"encoder": GEMMA, "decoder": GEMMA, "vocab_size": 64},
     "UMT5": T5,

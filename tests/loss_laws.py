@@ -130,9 +130,9 @@ def gradients_are_right(case: LossCase) -> None:
         assert torch.autograd.gradgradcheck(case.loss, inputs)
 
 
-def compiles_in_one_graph(case: LossCase) -> None:
+def compiles_in_one_graph(case: LossCase, backend: str = "eager") -> None:
     torch.compiler.reset()
-    compiled = torch.compile(case.loss, fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(case.loss, fullgraph=True, backend=backend)
     inputs = case.fresh()
     eager = case.value_and_gradients(inputs)
     for a, b in zip(case.value_and_gradients(inputs), eager, strict=True):
@@ -140,6 +140,10 @@ def compiles_in_one_graph(case: LossCase) -> None:
     value = compiled(*inputs)
     for a, b in zip((value, *case.gradients(value, inputs)), eager, strict=True):
         close(a, b)
+
+
+def its_gradient_is_in_a_graph_too(case: LossCase) -> None:
+    compiles_in_one_graph(case, backend="aot_eager")
 
 
 def half_precision_is_the_rounding_of_single(case: LossCase) -> None:
@@ -276,6 +280,7 @@ LAWS = [
     nothing_left_is_a_differentiable_zero,
     gradients_are_right,
     compiles_in_one_graph,
+    its_gradient_is_in_a_graph_too,
     half_precision_is_the_rounding_of_single,
     works_under_function_transforms,
     forward_mode_agrees_with_reverse_mode,
@@ -292,6 +297,7 @@ NEEDS = {
 }
 MARKS = {
     compiles_in_one_graph: pytest.mark.unhooked,
+    its_gradient_is_in_a_graph_too: [pytest.mark.unhooked, pytest.mark.slow],
     cuda_gives_the_numbers_of_the_cpu: pytest.mark.gpu,
 }
 

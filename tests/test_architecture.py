@@ -3,9 +3,12 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import pytest
+from rules import holds_for_each
 
 import askew
 
@@ -38,25 +41,32 @@ WITHOUT_TRANSFORMERS = [
     name for name in PACKAGES if TIER[name] <= TIER["transformer"] or name == "tradeoffs"
 ]
 
-each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+each_file = holds_for_each(*((path,) for path in FILES))
 
 
 def part_of(path: Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def nodes(path: Path) -> list[ast.AST]:
-    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    return list(ast.walk(tree_of(path)))
 
 
+@cache
 def imported(path: Path) -> list[str]:
     """Full names of all modules, and of all names taken from modules, that a file imports."""
-    return imported_by(ast.parse(path.read_text(encoding="utf-8")))
+    return imported_by(nodes(path))
 
 
-def imported_by(tree: ast.AST) -> list[str]:
+def imported_by(nodes: Iterable[ast.AST]) -> list[str]:
     names = []
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -96,12 +106,12 @@ def test_other_packages_are_used_by_their_public_names(path):
             assert not any(step.startswith("_") for step in inner[1:]), name
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("models/*.py")), ids=lambda path: path.name)
+@holds_for_each(*((path,) for path in sorted(ROOT.glob("models/*.py"))))
 def test_models_know_neither_losses_nor_optimizers(path):
     assert not [n for n in imported(path) if n.startswith(("askew.losses", "askew.optim"))]
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("tradeoffs/**/*.py")), ids=lambda path: path.name)
+@holds_for_each(*((path,) for path in sorted(ROOT.glob("tradeoffs/**/*.py"))))
 def test_the_judge_knows_no_model(path):
     tops = ("transformers", "askew.models", "askew.training", "askew.tasks")
     assert not [
@@ -120,7 +130,7 @@ def test_one_module_knows_the_versions_of_transformers(path):
     assert not {"cache_position", "cache_kwargs"} & words
     for node in nodes(path):
         if isinstance(node, ast.Try):
-            tried = [name for step in node.body for name in imported_by(step)]
+            tried = [name for step in node.body for name in imported_by(ast.walk(step))]
             assert not [name for name in tried if name.startswith("transformers")]
 
 
@@ -128,7 +138,7 @@ def test_one_module_knows_the_versions_of_transformers(path):
 def test_a_file_is_short_and_says_what_it_is(path):
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 400
-    assert ast.get_docstring(ast.parse(text))
+    assert ast.get_docstring(tree_of(path))
     assert "__future__.annotations" not in imported(path)
 
 
@@ -172,16 +182,15 @@ def test_models_of_transformers_are_made_in_one_place(path):
             assert ast.unparse(node) in ours, f"{ast.unparse(node)}: only {one_place} may"
         if isinstance(node, ast.Name | ast.Attribute):
             name = ast.unparse(node)
-            if name.rpartition(".")[2].startswith("Auto") and "transformers" in "".join(
-                imported(path)
-            ):
+            auto = name.rpartition(".")[2].startswith("Auto")
+            if auto and "transformers" in "".join(imported(path)):
                 assert str(path.relative_to(ROOT)) == "models/__init__.py", f"{name} in {path}"
     if str(path.relative_to(ROOT)) == "models/__init__.py":
         calls = [ast.unparse(n.func) for n in nodes(path) if isinstance(n, ast.Call)]
         assert all(call.endswith(".register") for call in calls if call.startswith("Auto"))
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("cli/*.py")), ids=lambda path: path.name)
+@holds_for_each(*((path,) for path in sorted(ROOT.glob("cli/*.py"))))
 def test_commands_print_by_one_function(path):
     """`show` and `tell` make visible what would steer a terminal."""
     for node in nodes(path):
@@ -205,9 +214,12 @@ def test_an_unknown_attribute_is_an_attribute_error():
         _ = askew.atention
 
 
-@pytest.mark.parametrize("name", WITHOUT_TRANSFORMERS)
-def test_parts_come_without_transformers(name):
-    assert "transformers" not in modules_after(f"import askew.{name}")
+def test_parts_come_without_transformers():
+    steps = [
+        f"import askew.{name}\nassert 'transformers' not in sys.modules, {name!r}"
+        for name in WITHOUT_TRANSFORMERS
+    ]
+    modules_after("\n".join(steps))
 
 
 def test_help_comes_without_torch():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import get_origin
 
 import pytest
+from rules import holds_for_each
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent / "src" / "askew"
@@ -49,7 +50,7 @@ def explained_constants(path: Path) -> set[str]:
 
 EXPLAINED = set().union(*(explained_constants(path) for path in ROOT.rglob("*.py")))
 
-each_symbol = pytest.mark.parametrize(("package", "name"), SYMBOLS)
+each_symbol = holds_for_each(*SYMBOLS)
 
 
 def own_docstring(symbol: object) -> str:

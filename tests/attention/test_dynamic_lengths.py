@@ -53,7 +53,7 @@ def test_two_graphs_serve_all_lengths(name):
     assert graphs.frame_count <= 2
 
 
-@pytest.mark.parametrize("name", ["relative", "large window"])
+@pytest.mark.parametrize("name", [pytest.param("relative", marks=pytest.mark.slow), "large window"])
 def test_a_dynamic_graph_learns_as_the_layer_does(name):
     torch._dynamo.reset()
     net = Output(SETTINGS[name])

@@ -201,10 +201,11 @@ def test_half_precision_keeps_its_type_and_autocast_works():
 
 
 @pytest.mark.unhooked
+@pytest.mark.parametrize("backend", ["eager", pytest.param("aot_eager", marks=pytest.mark.slow)])
 @torch.no_grad()
-def test_compiles_in_one_graph_with_a_cache_and_without():
+def test_compiles_in_one_graph_with_a_cache_and_without(backend):
     made, x = layer(d_rotary=2, learned_sinks=True, gate="head"), torch.randn(2, 6, 10)
-    compiled = torch.compile(made, fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(made, fullgraph=True, backend=backend)
     torch.testing.assert_close(compiled(x).output, made(x).output)
     cache = made.new_cache()
     compiled(x[:, :5], cache=cache)

@@ -115,7 +115,9 @@ def test_an_error_of_ones_own_model_names_arm_seed_and_place(mine, in_process, s
 
 def test_a_cluster_and_shared_trainings_are_refused_together(mine, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
-    result = run("--processes", 2, "--cluster", "local", "--steps", 1, "--out", "out")
+    Path("pairs.tsv").write_text("".join(f"one {n}\tum {n}\n" for n in range(40)))
+    words = ["--data", "pairs.tsv", "--steps", 1, "--out", "out"]
+    result = run("--processes", 2, "--cluster", "local", *words)
     assert result.exit_code == 2
     assert not Path("out").exists()
     assert "a trial on a cluster trains in one process; got processes 2" in result.stderr

@@ -199,9 +199,9 @@ def test_a_teacher_of_another_kind_is_refused_before_the_work(reader, pairs, tmp
     "error",
     [
         ValueError("a value"),
-        FloatingPointError("a loss"),
         OSError(28, "No space left on device"),
-        RuntimeError("a state"),
+        pytest.param(FloatingPointError("a loss"), marks=pytest.mark.slow),
+        pytest.param(RuntimeError("a state"), marks=pytest.mark.slow),
     ],
 )
 def test_what_fails_on_the_way_is_one_line_everywhere(

@@ -43,17 +43,39 @@ def documents(tmp_path):
     return folder
 
 
+def few_questions(path):
+    shipped = load_test_questions(None)
+    rows = [
+        {
+            "question": one.text,
+            "context": shipped.contexts[one.context].text,
+            "answer": shipped.contexts[one.context].text[slice(*one.answers[0])],
+            "start": one.answers[0][0],
+        }
+        for one in shipped.questions[::20]
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return len(rows)
+
+
 def test_evaluation_by_the_kind_of_model(model, tmp_path):
-    done = run("evaluate", model, "--json", "--quiet", "--out", tmp_path / "answers.txt")
-    results = json.loads(done.stdout)
-    assert results["questions"] == 212
-    assert len((tmp_path / "answers.txt").read_text().splitlines()) == 212
+    count, out = few_questions(tmp_path / "few.jsonl"), tmp_path / "answers.txt"
+    words = ["--data", tmp_path / "few.jsonl", "--out", out]
+    results = json.loads(run("evaluate", model, "--json", "--quiet", *words).stdout)
+    assert results["questions"] == count
+    assert len(out.read_text().splitlines()) == count
     assert "f1_wrong_question" in results["scores"]
     kept = json.loads((model / "config.json").read_text())["retrieval"]
     assert results["retrieval"] == kept
     part = load_test_questions(None, part="valid")
     assert (kept["questions"], kept["contexts"]) == (len(part.questions), len(part.contexts))
     assert {"f1_among_all", "f1_among_all_unweighted"} <= results["scores"].keys()
+
+
+@pytest.mark.slow
+def test_evaluation_on_the_shipped_questions(model):
+    results = json.loads(run("evaluate", model, "--json", "--quiet").stdout)
+    assert results["questions"] == 212
 
 
 def test_evaluation_refuses_what_would_have_no_effect(model, tmp_path):

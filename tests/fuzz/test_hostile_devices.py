@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rules import every_day_each_once
 from saved_model import saved
 from small_answerer import TOKENIZER, answerer
 from typer.testing import CliRunner
@@ -84,8 +85,7 @@ OPEN = {
 }
 
 
-@pytest.mark.parametrize("kind", ["pipe", "zero"])
-@pytest.mark.parametrize("folder", OPEN)
+@pytest.mark.parametrize(("folder", "kind"), every_day_each_once([*OPEN], ["pipe", "zero"]))
 def test_no_file_of_a_model_is_a_pipe_or_a_device(folder, kind, place):
     Path("pairs.md").write_text("anna lives in rome")
     write_checksums(folder)

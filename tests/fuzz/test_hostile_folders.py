@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers as hf
+from rules import every_day_each_once
 from safetensors.torch import load_file, save_file
 from saved_model import saved
 from small_answerer import TOKENIZER, answerer
@@ -130,8 +131,7 @@ def assert_refused(result, place: Path) -> None:
     assert not (place / "out").exists()
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-@pytest.mark.parametrize("make", WAYS)
+@pytest.mark.parametrize(("make", "name"), every_day_each_once(WAYS, [*COMMANDS]))
 def test_code_in_a_folder_is_not_run_whatever_is_typed(make, name, place):
     make(place / "folder")
     (place / "folder" / "evil.py").write_text(CODE)
@@ -282,8 +282,10 @@ HUGE = [
 ]
 
 
-@pytest.mark.parametrize("values", HUGE, ids=lambda values: str(values)[:60])
-@pytest.mark.parametrize("name", ["inspect", "parts", "train", "answer", "translate"])
+@pytest.mark.parametrize(
+    ("name", "values"),
+    every_day_each_once(["inspect", "parts", "train", "answer", "translate"], HUGE),
+)
 def test_a_config_of_huge_sizes_ends_at_once(name, values, place):
     change(bert(place / "folder"), **values)
     begun = time.perf_counter()
@@ -293,8 +295,13 @@ def test_a_config_of_huge_sizes_ends_at_once(name, values, place):
         assert_refused(result, place)
 
 
-@pytest.mark.parametrize("name", ["inspect", "parts", "answer", "translate", "export", "evaluate"])
-@pytest.mark.parametrize("size", ["num_layers", "d_model", "d_ff", "vocabulary"])
+@pytest.mark.parametrize(
+    ("size", "name"),
+    every_day_each_once(
+        ["num_layers", "d_model", "d_ff", "vocabulary"],
+        ["inspect", "parts", "answer", "translate", "export", "evaluate"],
+    ),
+)
 def test_our_own_configs_of_huge_sizes_end_at_once(size, name, place):
     folder = place / "folder"
     if name == "answer":

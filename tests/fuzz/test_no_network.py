@@ -96,7 +96,7 @@ def folders(tmp_path_factory):
 
 
 @pytest.fixture
-def attempts(folders, tmp_path, monkeypatch):
+def attempts(folders, few_rounds, tmp_path, monkeypatch):
     """What tried to connect, or to look up a name; nothing is allowed to."""
     seen = []
 

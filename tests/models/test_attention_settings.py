@@ -32,6 +32,7 @@ SETTINGS = {
     },
     "all of it": {"d_latent": 6, "learned_sinks": True, "gate": "head"},
 }
+BUSIEST = ("shared keys with sinks and gates", "all of it")
 each_setting = pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
 
 BESIDE = [each for each in SETTINGS.values() if not {"d_latent", "kv_shared_every"} & each.keys()]
@@ -131,7 +132,13 @@ def test_it_is_inspected(setting):
     assert all(0 <= number <= 1 for one in scores for number in one.entropy.tolist())
 
 
-@each_setting
+@pytest.mark.parametrize(
+    "setting",
+    [
+        pytest.param(setting, marks=[] if name in BUSIEST else [pytest.mark.slow], id=name)
+        for name, setting in SETTINGS.items()
+    ],
+)
 def test_it_is_trained_and_what_it_learnt_is_translated(setting):
     torch.manual_seed(0)
     tokens, mask = batch()

@@ -110,6 +110,7 @@ def test_a_kill_loses_nothing_that_was_finished_and_leaves_no_process(
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_is_said_and_what_is_finished_is_kept(
     folder, tmp_path, small_groups
 ):

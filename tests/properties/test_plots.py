@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 from drawn import FEW, SEEDS, normal
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from torch import nn
@@ -23,11 +23,12 @@ from askew.inspection import (
 from askew.losses import asymmetric_bce_loss
 from askew.optim import RatesTable, parts_table
 
+FIGURES = settings(FEW, max_examples=8)  # drawing one takes long
 LENGTHS = st.integers(1, 60)
 RATES = st.floats(0, 10)
 
 
-@FEW
+@FIGURES
 @given(SEEDS, LENGTHS, LENGTHS)
 def test_a_mask_is_drawn_cell_by_cell(seed, queries, keys):
     mask = normal(seed, queries, keys) > 0
@@ -35,7 +36,7 @@ def test_a_mask_is_drawn_cell_by_cell(seed, queries, keys):
     assert image.get_array().tolist() == mask.float().tolist()
 
 
-@FEW
+@FIGURES
 @given(SEEDS, st.integers(1, 12), st.integers(0, 20), st.integers(0, 20))
 def test_a_bias_is_its_table_from_the_oldest_key_on(seed, heads, before, after):
     bias = RelativeBias(heads, window=(before, after)).double()
@@ -48,7 +49,7 @@ def test_a_bias_is_its_table_from_the_oldest_key_on(seed, heads, before, after):
     assert [list(line.get_ydata()) for line in lines] == bias.table.tolist()
 
 
-@FEW
+@FIGURES
 @given(st.floats(0.1, 9), st.floats(0.1, 9), st.floats(0, 4), st.floats(0, 4), st.floats(0.5, 20))
 def test_swapped_prices_are_mirrored_curves(weight_pos, weight_neg, gamma_pos, gamma_neg, limit):
     prices = (weight_pos, weight_neg), (gamma_pos, gamma_neg)
@@ -68,7 +69,7 @@ def test_swapped_prices_are_mirrored_curves(weight_pos, weight_neg, gamma_pos, g
     assert list(negative.get_ydata()[::15]) == pytest.approx(sides.loss_neg.tolist())
 
 
-@FEW
+@FIGURES
 @given(st.dictionaries(st.sampled_from("abcdefghij"), st.tuples(RATES, RATES, RATES), min_size=1))
 def test_every_part_has_its_curve(rates):
     lines = plot_schedule(RatesTable((0, 5, 7), rates), Figure().subplots()).lines
@@ -76,7 +77,7 @@ def test_every_part_has_its_curve(rates):
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(rates)
 
 
-@FEW
+@FIGURES
 @given(st.lists(st.tuples(st.integers(1, 50), RATES), min_size=1, max_size=6))
 def test_every_part_has_its_bar(sizes_and_rates):
     model = nn.ModuleList(nn.Linear(size, 1, bias=False) for size, _ in sizes_and_rates)

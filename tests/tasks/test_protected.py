@@ -57,7 +57,7 @@ def test_a_task_that_does_not_protect_is_as_before():
         assert list(token_ids) == [tokenizer.encode(text).ids for text in side]
 
 
-@pytest.mark.parametrize("p", [0.0, 0.2])
+@pytest.mark.parametrize("p", [0.2, pytest.param(0.0, marks=pytest.mark.slow)])
 def test_names_that_were_never_seen_are_copied(tmp_path, p):
     kept = {}
     for protect in (True, False):

@@ -59,7 +59,14 @@ def test_a_student_has_a_card_of_its_own_and_never_its_teachers(model, tmp_path)
     assert "99" not in card
 
 
-@pytest.mark.parametrize("targets", ["reference", "teacher", "both"])
+@pytest.mark.parametrize(
+    "targets",
+    [
+        pytest.param("reference", marks=pytest.mark.slow),
+        pytest.param("teacher", marks=pytest.mark.slow),
+        "both",
+    ],
+)
 def test_a_student_is_taught_scored_and_read_again(model, tmp_path, targets):
     shrinking = Shrinking(
         decoder_layers=1, training=TRAINING, targets=targets, drop_worse=0.0, beams=2
@@ -232,7 +239,9 @@ def test_widths_of_transformers_are_refused_before_any_work(tmp_path):
         prepare_shrinking(folder, tmp_path / "out", Shrinking(widths={"decoder_ff": 4}), TEXT)
 
 
-@pytest.mark.parametrize("name", ["Marian", "T5", "Bart"])
+@pytest.mark.parametrize(
+    "name", ["T5", *(pytest.param(name, marks=pytest.mark.slow) for name in ("Marian", "Bart"))]
+)
 def test_a_student_of_transformers_is_read_by_transformers_alone(name, tmp_path):
     folder = tmp_path / "model"
     small_model(name).save_pretrained(folder)

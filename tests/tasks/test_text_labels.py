@@ -97,7 +97,10 @@ def test_one_label_for_each_text_is_a_choice_among_classes(tmp_path):
     assert sum(probabilities.values()) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("loss", ["asymmetric", "adaptive", "splc"])
+@pytest.mark.parametrize(
+    "loss",
+    ["adaptive", *(pytest.param(name, marks=pytest.mark.slow) for name in ("asymmetric", "splc"))],
+)
 def test_a_training_that_is_cut_off_resumes_bit_for_bit(tmp_path, loss):
     class CutError(Exception):
         pass

@@ -31,6 +31,13 @@ def in_process(monkeypatch):
     monkeypatch.setattr(trials, "ProcessPoolExecutor", InProcess)
 
 
+@pytest.fixture(scope="module")
+def all_in_process():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trials, "ProcessPoolExecutor", InProcess)
+        yield
+
+
 @pytest.fixture
 def results():
     return example_results()

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from regressor_task import BranchConfig, CostlyRegressorTask, RegressorConfig, RegressorTask
 from rich.console import Console
-from tradeoffs.conftest import InProcess
 
 from askew.tradeoffs import (
     SPEED_METRICS,
@@ -24,7 +23,6 @@ from askew.tradeoffs import (
     print_results,
     write_report,
 )
-from askew.tradeoffs._running import trials
 
 ASYMMETRIC = RegressorConfig(left=BranchConfig((5, 3)), right=BranchConfig(()))
 SYMMETRIC = RegressorConfig(left=BranchConfig((4,)), right=BranchConfig((4,)))
@@ -41,19 +39,16 @@ def run(task, out, seeds=(0, 1)):
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory):
+def plain(tmp_path_factory, all_in_process):
     return run(RegressorTask(), tmp_path_factory.mktemp("plain") / "out")
 
 
 @pytest.fixture(scope="module")
-def costly(tmp_path_factory):
-    out = tmp_path_factory.mktemp("costly") / "out"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trials, "ProcessPoolExecutor", InProcess)
-        return run(CostlyRegressorTask(), out, seeds=range(5))
+def costly(tmp_path_factory, all_in_process):
+    return run(CostlyRegressorTask(), tmp_path_factory.mktemp("costly") / "out", seeds=range(5))
 
 
-def test_a_config_of_ones_own_is_compared_and_gone_on_with(plain):
+def test_a_config_of_ones_own_is_compared_and_gone_on_with(plain, all_in_process):
     results = plain.results
     assert [arm["costs"]["parameters"] for arm in results["arms"]] == [34, 26]
     assert results["arms"][0]["config"] == {

@@ -156,7 +156,7 @@ def test_training_learns_where_people_live_and_resumes_bit_for_bit(tmp_path, dev
     part = where_people_live(60, seed=1)
     data = examples(part, max_context_tokens=40, unanswerable=0.2)
     config = QATrainingConfig(
-        steps=120, batch_tokens=400, lr=5e-3, warmup_steps=10, evaluations=4, checkpoints=2
+        steps=60, batch_tokens=400, lr=5e-3, warmup_steps=6, evaluations=4, checkpoints=2
     )
     model = tiny_model()
     records = train_model(model, data, data, QAObjective(config), out=tmp_path / "whole", seed=0)
@@ -168,7 +168,7 @@ def test_training_learns_where_people_live_and_resumes_bit_for_bit(tmp_path, dev
         pass
 
     def crash(step, _):
-        if step == 90:
+        if step == 45:
             raise CrashError
 
     with pytest.raises(CrashError):

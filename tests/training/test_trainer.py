@@ -500,8 +500,10 @@ def test_batches_that_cannot_be_shared_out_are_refused(tmp_path, monkeypatch):
         train(tiny_model(), tmp_path, replace(CONFIG, accumulate=3))
 
 
-@pytest.mark.parametrize(("step", "kept"), [(7, 4), (8, 4), (12, 8)])
-@pytest.mark.parametrize("changes", [{}, {"average_decay": 0.9}, {"patience": 5}])
+@pytest.mark.parametrize(
+    ("step", "kept", "changes"),
+    [(7, 4, {}), (8, 4, {"average_decay": 0.9}), (12, 8, {"patience": 5})],
+)
 def test_a_training_that_diverges_ends_and_its_last_good_checkpoint_stays(
     tmp_path, step, kept, changes
 ):

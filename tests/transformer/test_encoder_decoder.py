@@ -189,9 +189,10 @@ def test_layers_and_stacks_stand_alone():
 
 
 @pytest.mark.unhooked
-def test_compiles_in_one_graph():
+@pytest.mark.parametrize("backend", ["eager", pytest.param("aot_eager", marks=pytest.mark.slow)])
+def test_compiles_in_one_graph(backend):
     net, (source, target) = model(), tokens()
-    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(net, fullgraph=True, backend=backend)
     torch.testing.assert_close(compiled(source, target), net(source, target))
 
 

@@ -132,13 +132,14 @@ def test_the_future_stays_hidden_and_padding_changes_nothing():
 
 
 @pytest.mark.unhooked
-def test_compiles_in_one_graph_also_with_a_cache():
+@pytest.mark.parametrize("backend", ["eager", pytest.param("aot_eager", marks=pytest.mark.slow)])
+def test_compiles_in_one_graph_also_with_a_cache(backend):
     model, (source, target) = made(), tokens()
-    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(model, fullgraph=True, backend=backend)
     torch.testing.assert_close(compiled(source, target), model(source, target))
     memory = model.encode(source).detach()
 
-    @torch.compile(fullgraph=True, backend="aot_eager")
+    @torch.compile(fullgraph=True, backend=backend)
     def first_step(target, memory):
         return model.decode(target, memory, caches=model.new_caches())
 

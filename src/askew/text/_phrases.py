@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from difflib import get_close_matches
-from functools import partial
+from functools import cache, lru_cache, partial
 from itertools import cycle, islice
 from typing import Literal
 
@@ -170,9 +170,10 @@ def _parse_pair(pair: str) -> tuple[str, str]:
 def _write(
     writers: Sequence[_Writer], source_locale: str, target_locale: str, rng: random.Random
 ) -> tuple[str, str]:
-    source = rng.choice(writers)(locale=source_locale)
-    first = next(writer for writer in writers if writer(locale=source_locale) == source)
-    return source, first(locale=target_locale)
+    drawn = rng.choice(range(len(writers)))
+    source = writers[drawn](locale=source_locale)
+    earlier = (k for k in range(drawn) if writers[k](locale=source_locale) == source)
+    return source, writers[next(earlier, drawn)](locale=target_locale)
 
 
 def _kinds(source_locale: str, target_locale: str) -> dict[str, _Draw]:
@@ -240,11 +241,29 @@ def _draw_date_time(rng: random.Random) -> list[_Writer]:
 
 
 def _write_date_time(moment: datetime, style: _DateStyle, clock: str, *, locale: str) -> str:
-    from babel.dates import format_date, format_skeleton, get_datetime_format
+    frame, time = _frame(style, locale), _write_time(moment, clock, locale)
+    return frame.replace("{0}", time).replace("{1}", _write_date(moment, style, locale))
 
-    frame = str(get_datetime_format(style, locale=locale)).replace("'", "")
-    time = format_skeleton(clock, moment, locale=locale)
-    return frame.replace("{0}", time).replace("{1}", format_date(moment, style, locale=locale))
+
+@cache
+def _frame(style: _DateStyle, locale: str) -> str:
+    from babel.dates import get_datetime_format
+
+    return str(get_datetime_format(style, locale=locale)).replace("'", "")
+
+
+@lru_cache(maxsize=16)  # of one draw
+def _write_time(moment: datetime, clock: str, locale: str) -> str:
+    from babel.dates import format_skeleton
+
+    return format_skeleton(clock, moment, locale=locale)
+
+
+@lru_cache(maxsize=16)  # of one draw
+def _write_date(moment: datetime, style: _DateStyle, locale: str) -> str:
+    from babel.dates import format_date
+
+    return format_date(moment, style, locale=locale)
 
 
 def _draw_relative_time(rng: random.Random) -> list[_Writer]:
