@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+from functools import cache
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -33,7 +34,11 @@ SYMBOLS = [
     for init in sorted(ROOT.glob("*/__init__.py"))
     for name in public_names(init)
 ]
-TESTED = set().union(*(names_used(path) for path in TESTS.rglob("test_*.py")))
+
+
+@cache
+def names_in_tests() -> set[str]:
+    return set().union(*(names_used(path) for path in TESTS.rglob("test_*.py")))
 
 
 def explained_constants(path: Path) -> set[str]:
@@ -117,4 +122,4 @@ def test_what_a_symbol_gives_and_holds_is_explained(package, name):
 @each_symbol
 def test_symbol_is_named_by_a_test(package, name):
     is_type_alias = get_origin(getattr(import_module(f"askew.{package}"), name)) is not None
-    assert is_type_alias or name in TESTED, f"no test names askew.{package}.{name}"
+    assert is_type_alias or name in names_in_tests(), f"no test names askew.{package}.{name}"
