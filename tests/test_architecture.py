@@ -20,16 +20,19 @@ TIERS = [
     {
         "_budget",
         "_commit",
+        "_decoding",
         "_devices",
         "_encoding",
         "_files",
         "_key_mask",
         "_reduction",
+        "_split_text",
         "_threads",
     },
     {"_folders"},
     {"_config", "attention", "losses", "metrics", "optim", "regularizers", "text"},
-    {"inspection", "transformer"},
+    {"_ctranslate2_engine", "inspection", "transformer"},
+    {"_translator"},
     {"models"},
     {"export", "tradeoffs", "training"},
     {"tasks"},
@@ -222,14 +225,25 @@ def test_parts_come_without_transformers():
     modules_after("\n".join(steps))
 
 
-def test_help_comes_without_torch():
-    seen = modules_after(
+def modules_after_command(*words: str) -> set[str]:
+    return modules_after(
         "import runpy\n"
-        "sys.argv = ['askew', '--help']\n"
+        f"sys.argv = {['askew', *words]!r}\n"
         "try:\n"
         "    runpy.run_module('askew', run_name='__main__', alter_sys=True)\n"
         "except SystemExit as stop:\n"
         "    assert not stop.code\n"
     )
+
+
+def test_help_comes_without_torch():
+    seen = modules_after_command("--help")
     assert "askew.cli" in seen
+    assert not {"torch", "transformers", "sklearn"} & seen
+
+
+def test_searching_documents_comes_without_torch():
+    readme = str(ROOT.parents[1] / "README.md")
+    seen = modules_after_command("search", "--context", readme, "What is a twin?")
+    assert "askew.text" in seen
     assert not {"torch", "transformers", "sklearn"} & seen

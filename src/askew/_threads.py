@@ -1,8 +1,10 @@
 """Threads: as many as a caller names, for as long as its work takes."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
 from askew._check import require
 
@@ -10,7 +12,7 @@ _NO_POOL = {"TOKENIZERS_PARALLELISM": "false"}
 
 
 @contextmanager
-def use_threads(caller: str, threads: int) -> Iterator[None]:
+def use_threads(caller: str, threads: int, *, import_torch: bool = True) -> Iterator[None]:
     """Compute with a number of threads, and restore what was before.
 
     PyTorch's operators and the tokenizers' pool take it. Two threads for small matrices on cores
@@ -20,21 +22,23 @@ def use_threads(caller: str, threads: int) -> Iterator[None]:
     Args:
         caller: Who asks, for the error.
         threads: Threads, >= 1.
+        import_torch: False where nothing within computes with PyTorch, unless it is loaded already.
 
     Raises:
         ValueError: If there is no thread.
     """
-    import torch
-
     require(threads >= 1, f"{caller}: threads must be at least 1; got threads {threads}")
-    before = torch.get_num_threads()
+    torch = import_module("torch") if import_torch else sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else None
     pool = {"RAYON_NUM_THREADS": str(threads)} | (_NO_POOL if threads == 1 else {})
     ours = {name: value for name, value in pool.items() if name not in os.environ}
-    torch.set_num_threads(threads)
+    if torch:
+        torch.set_num_threads(threads)
     os.environ.update(ours)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        if torch:
+            torch.set_num_threads(before)
         for name in ours:
             os.environ.pop(name, None)

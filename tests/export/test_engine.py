@@ -1,6 +1,7 @@
 """The engine that serves a folder is the fastest one there is, and of its weights."""
 
 import json
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -38,6 +39,25 @@ def test_it_translates_as_the_model_does(tmp_path):
     engine, folder, _ = prepare_engine(tmp_path)
     theirs = Translator.from_pretrained(folder, engine=engine).translate(texts)
     assert theirs == Translator.from_pretrained(tmp_path).translate(texts)
+
+
+def test_a_command_that_an_export_serves_is_not_kept_waiting_by_pytorch(tmp_path):
+    """Importing PyTorch and transformers takes ten times as long as translating a line."""
+    saved(tmp_path)
+    (tmp_path / "lines.txt").write_text("a b c\n")
+    prepare_engine(tmp_path)
+    program = (
+        "import sys\n"
+        "from askew.cli import app\n"
+        "app(sys.argv[1:], standalone_mode=False)\n"
+        "print(*{'torch', 'transformers'} & sys.modules.keys())\n"
+    )
+    words = ["translate", tmp_path, tmp_path / "lines.txt", "--scores"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, words)], capture_output=True, text=True
+    )
+    translated, loaded = done.stdout.split("\n")[:2]
+    assert (translated.split("\t")[0], loaded) == ("1", ""), done.stderr
 
 
 def test_an_export_of_the_users_own_is_taken_unless_it_is_quantized(tmp_path):

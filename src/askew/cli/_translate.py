@@ -80,7 +80,7 @@ def translate_command(
     counts them at the end.
     """
     with exit_on_user_error():
-        from askew.models import DecodingConfig
+        from askew._decoding import DecodingConfig
 
         decoding = DecodingConfig(
             num_beams=(1 if sample else n_best) if beams is None else beams,
@@ -173,15 +173,17 @@ def _refuse_given(without_effect: Mapping[str, bool]) -> None:
 def _translator(
     folder: Path, engine: str, batch_size: int, threads: int, *, quiet: bool
 ) -> "Translator":
-    from askew.models import Translator
-
-    set_up_torch(threads)
     if engine == "auto":
         from askew.export import prepare_engine
 
         engine, folder, reason = prepare_engine(folder)
         if not quiet and sys.stderr.isatty():
             tell(f"note: engine {engine}{f', since {reason}' if reason else ''}")
+    if engine != "ctranslate2":  # which needs no PyTorch
+        set_up_torch(threads)
+        import askew.models  # noqa: F401
+    from askew._translator import Translator
+
     return Translator.from_pretrained(folder, batch_size=batch_size, engine=engine, threads=threads)
 
 

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from askew._files import file_sha256, read_json
 from askew._folders import FolderInUseError, one_writer
-from askew.export._ctranslate2 import export_ctranslate2
 from askew.export._files import MARK
 from askew.text import load_tokenizers
 
@@ -63,6 +62,8 @@ def prepare_engine(folder: str | Path) -> Prepared:
     for export, is_whole in ((folder / "ctranslate2", _is_marked), (folder / _OWN, _is_sound)):
         if is_whole(export, fingerprint) and _has_tokenizers_of(export, folder):
             return Prepared("ctranslate2", export, "")
+    from askew.export._ctranslate2 import export_ctranslate2
+
     try:
         # Two commands at once: the second one does not wait for the first.
         with one_writer(folder, caller="prepare_engine"):

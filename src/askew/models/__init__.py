@@ -8,6 +8,9 @@ from transformers import (
     AutoModelForSequenceClassification,
 )
 
+from askew._ctranslate2_engine import CTranslate2Engine
+from askew._decoding import DecodingConfig, Engine, TokenHypothesis
+from askew._translator import Hypothesis, Translator, add_engine, as_engine
 from askew.models._answerer import QuestionAnswerer
 from askew.models._answers import Answer
 from askew.models._attention_map import AttentionMap, attention_map, write_attention_page
@@ -15,8 +18,6 @@ from askew.models._build_on_meta import build_on_meta
 from askew.models._checkpoint import Reading, load_checkpoint, read_attention
 from askew.models._configuration import AsymmetricTranslationConfig
 from askew.models._context_index import ContextIndex
-from askew.models._ctranslate2 import CTranslate2Engine
-from askew.models._decoding import DecodingConfig, Engine, TokenHypothesis
 from askew.models._encoders import PretrainedEncoder, encoder_folder, read_encoder_config
 from askew.models._folder import (
     load_label_model,
@@ -46,7 +47,6 @@ from askew.models._static_encoder import StaticEncoder
 from askew.models._student_encoder import StudentEncoder
 from askew.models._torch_engine import TorchEngine
 from askew.models._translation import AsymmetricTranslationModel
-from askew.models._translator import Hypothesis, Translator
 from askew.models._widths import check_widths
 
 AutoConfig.register("askew-translation", AsymmetricTranslationConfig, exist_ok=True)
@@ -62,6 +62,9 @@ AutoModelForSequenceClassification.register(
     AsymmetricLabelConfig, AsymmetricLabelModel, exist_ok=True
 )
 AutoModel.register(AsymmetricLabelConfig, AsymmetricLabelModel, exist_ok=True)
+
+as_engine.register(AsymmetricTranslationModel, TorchEngine)
+add_engine("torch", lambda folder, _: (load_translation_model(folder), folder))
 
 __all__ = [
     "MODEL_KINDS",

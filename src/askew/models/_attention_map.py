@@ -10,11 +10,11 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from askew._check import require
+from askew._decoding import DecodingConfig
+from askew._translator import Translator
 from askew.inspection import AttentionPicture, record_attention, write_picture_page
-from askew.models._decoding import DecodingConfig
 from askew.models._devices import input_device
 from askew.models._torch_engine import TorchEngine
-from askew.models._translator import Translator
 from askew.text import END, START
 
 

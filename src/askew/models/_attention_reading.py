@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from askew._check import require
 from askew._files import in_short
+from askew._translator import Translator
 from askew.inspection import QueryKeyMap, record_attention
 from askew.models._answerer import QuestionAnswerer
 from askew.models._attention_map import greedy_attention, readable_tokens
@@ -18,7 +19,6 @@ from askew.models._labeller import TextLabeller
 from askew.models._qa import AsymmetricQAModel
 from askew.models._transformers_models import read_tokenizer
 from askew.models._transformers_versions import ask_for_weights
-from askew.models._translator import Translator
 
 _LONGEST = 128
 """Tokens of a text that is drawn; a page of more could not be looked at."""

@@ -196,16 +196,6 @@ def model_fingerprint(folder: str | Path) -> str:
     return file_sha256(weights)
 
 
-def check_export(folder: Path, fingerprint: str) -> None:
-    """Refuse an export that was made from other weights than the folder holds now."""
-    weights = folder / "model.safetensors"
-    require(
-        not weights.is_file() or file_sha256(weights) == fingerprint,
-        "Translator.from_pretrained: the export must be of the weights in the folder; "
-        f"got {folder}, trained again since. Run askew export {folder} --to ctranslate2",
-    )
-
-
 def _load(folder: Path, expected: _Expected[_Model]) -> _Model:
     for name in expected.files:
         if (folder / name).is_file():

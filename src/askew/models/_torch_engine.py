@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from askew.models._decoding import DecodingConfig, TokenHypothesis
+from askew._decoding import DecodingConfig, TokenHypothesis
 from askew.models._devices import input_device
 from askew.models._translation import AsymmetricTranslationModel
 from askew.text import END, pad_batch

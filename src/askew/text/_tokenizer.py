@@ -3,9 +3,8 @@
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from jaxtyping import Int
 from tokenizers import (
     AddedToken,
     Regex,
@@ -16,10 +15,13 @@ from tokenizers import (
     processors,
     trainers,
 )
-from torch import Tensor
 
 from askew._check import refuse_string, require
 from askew.text._protect import MARK, MARKS
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
+    from torch import Tensor
 
 PADDING = 0
 """Number of the token that pads a row, in every tokenizer of this library."""
@@ -208,7 +210,7 @@ def load_any_tokenizer(path: str | Path) -> Tokenizer:
 
 def pad_batch(
     rows: Sequence[Sequence[int]], *, value: int = PADDING
-) -> tuple[Int[Tensor, "batch length"], Int[Tensor, "batch length"]]:
+) -> "tuple[Int[Tensor, 'batch length'], Int[Tensor, 'batch length']]":
     """Put rows of different length into one tensor, padded at the end.
 
     Args:
@@ -222,6 +224,8 @@ def pad_batch(
         >>> pad_batch([[5, 6], [7]])[0].tolist()
         [[5, 6], [7, 0]]
     """
+    import torch
+
     length = max((len(row) for row in rows), default=0)
     tokens = torch.full((len(rows), length), value)
     mask = torch.zeros(len(rows), length, dtype=torch.long)

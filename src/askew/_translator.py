@@ -1,20 +1,22 @@
-"""Translate strings with a folder that training wrote."""
+"""Translate strings with a folder that training wrote.
 
-from collections.abc import Iterator, Sequence
+Nothing here needs PyTorch: an exported model translates in the time that importing it would take.
+`askew.models` adds what makes an engine of a model.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import singledispatch
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from tokenizers import Tokenizer
 
 from askew._check import refuse_string, require
+from askew._ctranslate2_engine import MARK, CTranslate2Engine, check_export
+from askew._decoding import DecodingConfig, Engine
+from askew._split_text import split_text
 from askew._threads import use_threads
-from askew.models._ctranslate2 import MARK, CTranslate2Engine
-from askew.models._decoding import DecodingConfig, Engine
-from askew.models._folder import check_export, load_translation_model
-from askew.models._split_text import split_text
-from askew.models._torch_engine import TorchEngine
-from askew.models._translation import AsymmetricTranslationModel
 from askew.text import (
     Protected,
     is_protecting,
@@ -23,6 +25,9 @@ from askew.text import (
     read_special_tokens_as_text,
     restore,
 )
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _BATCH_TOKENS = 8192  # source tokens times hypotheses of one batch
 
@@ -64,7 +69,7 @@ class Translator:
         ValueError: If a number is not positive.
 
     Example:
-        >>> from askew.models import AsymmetricTranslationConfig
+        >>> from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel
         >>> from askew.text import train_tokenizer
         >>> from askew.transformer import EncoderDecoderConfig, StackConfig
         >>> side = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16)
@@ -78,7 +83,7 @@ class Translator:
 
     def __init__(
         self,
-        model: AsymmetricTranslationModel | Engine,
+        model: "nn.Module | Engine",
         tokenizer: Tokenizer,
         *,
         target_tokenizer: Tokenizer | None = None,
@@ -87,8 +92,7 @@ class Translator:
     ) -> None:
         for name, value in (("batch_size", batch_size), ("max_source_tokens", max_source_tokens)):
             require(value > 0, f"Translator: {name} must be positive; got {name} {value}")
-        is_model = isinstance(model, AsymmetricTranslationModel)
-        self.engine: Engine = TorchEngine(model) if is_model else model
+        self.engine = as_engine(model)
         read_special_tokens_as_text(tokenizer)
         self.tokenizer = tokenizer
         self.target_tokenizer = tokenizer if target_tokenizer is None else target_tokenizer
@@ -124,16 +128,10 @@ class Translator:
         """
         folder = Path(folder)
         require(
-            engine in ("torch", "ctranslate2"),
+            engine in _LOADERS,
             f"Translator.from_pretrained: engine must be torch or ctranslate2; got {engine!r}",
         )
-        if engine == "torch":
-            loaded: AsymmetricTranslationModel | Engine = load_translation_model(folder)
-        else:
-            exported = folder if (folder / MARK).is_file() else folder / "ctranslate2"
-            loaded = CTranslate2Engine(exported, threads=threads)
-            check_export(folder, loaded.fingerprint)
-            folder = exported
+        loaded, folder = _LOADERS[engine](folder, threads)
         source, target = load_tokenizers(folder)
         translator = cls(loaded, source, target_tokenizer=target, batch_size=batch_size)
         translator._threads = threads
@@ -179,7 +177,11 @@ class Translator:
         """
         refuse_string("Translator", "texts", texts)
         masked = [self.protect(text) for text in texts]
-        named = nullcontext() if self._threads is None else use_threads("Translator", self._threads)
+        named = (
+            nullcontext()
+            if self._threads is None
+            else use_threads("Translator", self._threads, import_torch=False)
+        )
         with named:
             pieces = [self._split(text) for text, _ in masked]
             flat = [piece for of_text in pieces for piece, _ in of_text]
@@ -273,3 +275,26 @@ class Translator:
         text = "".join(ranked[rank].text + space for ranked, space in pieces)
         score = sum(ranked[rank].score for ranked, _ in pieces) / len(pieces)
         return Hypothesis(self.restore(text, originals), score)
+
+
+@singledispatch
+def as_engine(model: object) -> Engine:
+    """Return the engine that searches with a model; an engine is its own."""
+    return cast("Engine", model)
+
+
+def _load_export(folder: Path, threads: int) -> tuple[Engine, Path]:
+    exported = folder if (folder / MARK).is_file() else folder / "ctranslate2"
+    engine = CTranslate2Engine(exported, threads=threads)
+    check_export(folder, engine.fingerprint)
+    return engine, exported
+
+
+_LOADERS: "dict[str, Callable[[Path, int], tuple[nn.Module | Engine, Path]]]" = {
+    "ctranslate2": _load_export
+}
+
+
+def add_engine(name: str, load: "Callable[[Path, int], tuple[nn.Module | Engine, Path]]") -> None:
+    """Offer an engine by name: `load` takes folder and threads, and returns what it has read."""
+    _LOADERS[name] = load

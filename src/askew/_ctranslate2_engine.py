@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from askew._check import require, requires_extra
+from askew._decoding import DecodingConfig, TokenHypothesis
 from askew._files import file_sha256, in_short, is_version, parse_json
-from askew.models._decoding import DecodingConfig, TokenHypothesis
 from askew.text import load_tokenizers
 
 MARK = "askew.json"
@@ -170,6 +170,16 @@ class CTranslate2Engine:
             max_input_length=0,
         )
         return [result.log_probs for result in results]
+
+
+def check_export(folder: Path, fingerprint: str) -> None:
+    """Refuse an export that was made from other weights than the folder holds now."""
+    weights = folder / "model.safetensors"
+    require(
+        not weights.is_file() or file_sha256(weights) == fingerprint,
+        "Translator.from_pretrained: the export must be of the weights in the folder; "
+        f"got {folder}, trained again since. Run askew export {folder} --to ctranslate2",
+    )
 
 
 def _read_export(folder: Path) -> dict:
