@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
 RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "speed.md"
-NAMES = ("attention", "losses", "optimizers", "regularizers", "translation")
+NAMES = ("attention", "losses", "optimizers", "regularizers", "start", "translation")
 _EQUAL = 0.05  # ratios nearer to 1 count as equal
 _HEAD = """# Speed
 
@@ -139,6 +139,13 @@ def _regularizers(results: Mapping[str, Any]) -> Iterator[Row]:
                 yield Row(f"{table}: {name.removeprefix('… ')}", peer, figures["ratio"])
 
 
+def _start(results: Mapping[str, Any]) -> Iterator[Row]:
+    peer = next(iter(results["start"]))
+    for name in ("askew translate", "askew search"):
+        what = f"from start to end, CPU time: {name}, one line"
+        yield Row(what, peer, results["start"][name]["ratio"])
+
+
 def _translation(results: Mapping[str, Any]) -> Iterator[Row]:
     for table, rates in results.items():
         if table == "training" or table.startswith("decoding"):
@@ -154,6 +161,7 @@ _ROWS = {
     "losses": _losses,
     "optimizers": _optimizers,
     "regularizers": _regularizers,
+    "start": _start,
     "translation": _translation,
 }
 
