@@ -247,3 +247,11 @@ def test_searching_documents_comes_without_torch():
     seen = modules_after_command("search", "--context", readme, "What is a twin?")
     assert "askew.text" in seen
     assert not {"torch", "transformers", "sklearn"} & seen
+
+
+def test_results_of_elsewhere_are_judged_without_torch(tmp_path):
+    table, out = str(ROOT.parents[1] / "examples" / "digits.csv"), str(tmp_path / "out")
+    words = ("--results", table, "--baseline", "pair", "--out", out, "--quiet")
+    seen = modules_after_command("compare", *words)
+    assert "askew.tradeoffs._report.page" in seen
+    assert not {"torch", "transformers", "sklearn"} & seen

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
-from torch import nn
-
 from askew._budget import Range
 from askew._check import require
 from askew._files import check_name
 from askew.tradeoffs._statistics.verdicts import Metric
 
-Model = TypeVar("Model", bound=nn.Module)
+if TYPE_CHECKING:
+    from torch import nn
+
+Model = TypeVar("Model", bound="nn.Module")
 Progress = Callable[[int, int], None]
 """Called with the number of steps done and of all steps."""
 Records = Sequence[Mapping[str, float]]

@@ -4,8 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from scipy.stats import spearmanr
-
 FEWEST_FOR_RANKS = 5
 """Candidates from which on a rank correlation is computed."""
 
@@ -139,6 +137,8 @@ def rank_correlation(before: Mapping[str, float], after: Mapping[str, float]) ->
         >>> rank_correlation(scores, scores)
         1.0
     """
+    from scipy.stats import spearmanr
+
     both = [name for name in before if name in after]
     if len(both) < FEWEST_FOR_RANKS:
         return None

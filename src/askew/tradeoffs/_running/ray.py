@@ -11,8 +11,6 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any
 
-import torch
-
 from askew._check import requires_extra
 from askew._folders import WORK
 from askew.tradeoffs._running.work import Work
@@ -131,6 +129,8 @@ def _packed(out: Path, work: Work) -> bytes:
 
 def _packed_run(task: object, work: Work, checkpoints: bytes, threads: int) -> bytes:
     """Do work where Ray puts it, and return all that it stored as the bytes of a tar file."""
+    import torch
+
     torch.set_num_threads(threads)
     packed = io.BytesIO()
     with TemporaryDirectory() as folder:

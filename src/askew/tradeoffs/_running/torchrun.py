@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import cloudpickle
-import torch
 
 from askew._folders import WORK
 from askew.tradeoffs._running.trial import run_trial, trial_name
@@ -73,6 +72,8 @@ def main() -> None:
                 folder=out / WORK / trial_name(arm.name, seed),
                 progress=lambda step, steps: None,
             )
+    import torch
+
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 

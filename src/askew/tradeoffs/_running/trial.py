@@ -12,19 +12,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import extract_tb
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from torch import nn
 
 from askew._check import require
 from askew._files import check_name, existing_file, in_short, is_name, read_json, write_json
 from askew._folders import WORK
 from askew.tradeoffs._results_schema import trial_fault
 from askew.tradeoffs._task import Arm, Evaluation, Model, Records, Task
+
+if TYPE_CHECKING:
+    from torch import nn
 
 GAP = "generalisation_gap"
 _LARGEST = 1e100
@@ -90,6 +91,8 @@ def unfinished(out: Path, arms: Sequence[str]) -> list[str]:
 def start_worker(parent: int, threads: int) -> None:
     """Prepare a process that runs trials: set its threads, and end it when its parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C for all
+    import torch
+
     torch.set_num_threads(threads)
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"  # set before transformers is imported
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
@@ -179,7 +182,7 @@ def _run_trial(task: Task[Model], arm: Arm, seed: int, *, steps: int, out: Path)
     shutil.rmtree(work)
 
 
-def _check_training(model: nn.Module, records: Records) -> None:
+def _check_training(model: "nn.Module", records: Records) -> None:
     """Raise a FloatingPointError if a training diverged without a word."""
     for record in records:
         for name in ("loss", "eval_loss"):

@@ -4,7 +4,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, stats
 
 _POWER = 0.8
 _FAR = 1000.0  # above it scipy's noncentral t is slow or wrong, and Z is small against the shift
@@ -98,6 +97,8 @@ def minimum_detectable(spread: Spread, confidence: float) -> float:
         It is 0 for a confidence of 20 % or less, whose interval excludes zero as often without a
         difference.
     """
+    from scipy import stats
+
     correction = spread.df / float(stats.chi2.median(spread.df))
     shift = _detected_shift(_critical(spread, confidence), spread.df)
     return shift * math.sqrt(spread.variance * correction)
@@ -105,6 +106,8 @@ def minimum_detectable(spread: Spread, confidence: float) -> float:
 
 def _detected_shift(critical: float, df: float) -> float:
     """Find the shift at which a noncentral t exceeds the critical value with a power of 80 %."""
+    from scipy import optimize, stats
+
     if critical > _FAR:  # T = (Z + shift) / sqrt(chi2 / df), without Z
         return critical * math.sqrt(float(stats.chi2.ppf(_POWER, df)) / df)
 
@@ -122,4 +125,6 @@ def _detected_shift(critical: float, df: float) -> float:
 
 
 def _critical(spread: Spread, confidence: float) -> float:
+    from scipy import stats
+
     return float(stats.t.ppf((1 + confidence) / 2, spread.df))

@@ -5,7 +5,6 @@ from functools import cache
 from itertools import pairwise
 
 import numpy as np
-from scipy import special
 
 from askew._check import require
 
@@ -89,6 +88,8 @@ def sequential_confidence(looks: Sequence[int], *, confidence: float = 0.95) -> 
 @cache
 def _smallest_p(looks: tuple[int, ...]) -> np.ndarray:
     """The smallest p-value over the looks of many comparisons without a true difference."""
+    from scipy import special
+
     rng = np.random.default_rng(0)
     total, squares = np.zeros(_DRAWS), np.zeros(_DRAWS)
     smallest, before = np.ones(_DRAWS), 0
