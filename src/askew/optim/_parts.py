@@ -109,8 +109,10 @@ def matching(model: nn.Module, rule: Rule, *, where: str) -> set[nn.Parameter]:
     for claim in claims:
         require(
             any(claim.matches(one) for one in trained),
-            f"parameter_groups: {where} must match a trainable parameter; "
-            f"got {claim.text}{_hint(model, claim)}",
+            lambda claim=claim: (
+                f"parameter_groups: {where} must match a trainable parameter; "
+                f"got {claim.text}{_hint(model, claim)}"
+            ),
         )
     return {one.parameter for one in trained if any(claim.matches(one) for claim in claims)}
 
