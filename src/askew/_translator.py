@@ -29,6 +29,8 @@ from askew.text import (
 if TYPE_CHECKING:
     from torch import nn
 
+    Loader = Callable[[Path, int], tuple[nn.Module | Engine, Path]]
+
 _BATCH_TOKENS = 8192  # source tokens times hypotheses of one batch
 
 
@@ -290,11 +292,9 @@ def _load_export(folder: Path, threads: int) -> tuple[Engine, Path]:
     return engine, exported
 
 
-_LOADERS: "dict[str, Callable[[Path, int], tuple[nn.Module | Engine, Path]]]" = {
-    "ctranslate2": _load_export
-}
+_LOADERS: "dict[str, Loader]" = {"ctranslate2": _load_export}
 
 
-def add_engine(name: str, load: "Callable[[Path, int], tuple[nn.Module | Engine, Path]]") -> None:
+def add_engine(name: str, load: "Loader") -> None:
     """Offer an engine by name: `load` takes folder and threads, and returns what it has read."""
     _LOADERS[name] = load
