@@ -27,6 +27,7 @@ def check_where(
     """Refuse a `where` that is not boolean or does not broadcast to `shape`, that of `label`."""
     if where is None:
         return
+    check_tensor(name, "where", where)
     if where.dtype != torch.bool:
         raise TypeError(
             f"{name}: where must be boolean, True = counts; got dtype {where.dtype}. "
@@ -43,8 +44,18 @@ def check_where(
     )
 
 
+def check_tensor(name: str, label: str, value: object) -> None:
+    """Refuse a list, an array or a number in place of a tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"{name}: {label} must be a tensor; got {label} of type {type(value).__name__}. "
+            f"Write torch.as_tensor({label})"
+        )
+
+
 def check_floating(name: str, label: str, tensor: Tensor) -> None:
     """Refuse scores that are not floating point."""
+    check_tensor(name, label, tensor)
     if not tensor.is_floating_point():
         raise TypeError(f"{name}: {label} must be floating point; got dtype {tensor.dtype}")
 

@@ -262,3 +262,10 @@ def test_layers_that_share_keys_are_kept_in_groups_from_the_first_on():
             ValueError, match=rf"{side} layers that share keys must .*got layers \["
         ):
             shrink(model, keep={side: kept})
+
+
+@pytest.mark.parametrize("call", [shrink, choose_layers])
+@pytest.mark.parametrize("model", ["folder", torch.nn.Linear(2, 2)])
+def test_what_is_no_model_of_transformers_is_refused(call, model):
+    with pytest.raises(TypeError, match=r"model must be a model of transformers .*from_pretrained"):
+        call(model, decoder_layers=1)

@@ -326,3 +326,19 @@ def test_a_schedule_may_compute_with_numpy_or_tensors(kind):
     assert {type(rate) for row in preview(scheduler, 3).rates.values() for rate in row} == {float}
     state, _ = saved(optimizer, scheduler)
     optimizer.load_state_dict(state)
+
+
+def test_one_schedule_in_place_of_a_mapping_and_a_class_are_refused():
+    optimizer = AsymmetricOptimizer(torch.nn.Linear(2, 1), {"weight": 0.1, "bias": 0.2})
+    with pytest.raises(TypeError, match=r"schedules must map every part .* has weight, bias"):
+        AsymmetricScheduler(optimizer, cosine(10))
+    with pytest.raises(TypeError, match=r"a schedule must be a function .* got 'weight'"):
+        AsymmetricScheduler(
+            optimizer,
+            {"weight": torch.optim.lr_scheduler.CosineAnnealingLR, "bias": cosine(10)},
+        )
+
+
+def test_a_bare_schedule_has_no_preview():
+    with pytest.raises(TypeError, match=r"^preview: scheduler must be an AsymmetricScheduler"):
+        preview(cosine(10), 10)

@@ -174,3 +174,8 @@ def test_documents_come_with_their_files(tmp_path):
         (tmp_path / "inner" / "a.md", Context("inner/a.md", "Lima"))
     ]
     assert [text for _, text in read_document_files(tmp_path)] == read_documents(tmp_path)
+
+
+def test_strings_in_place_of_contexts_are_refused():
+    with pytest.raises(TypeError, match=r"must be a list of Context; got one of type str"):
+        PassageSearch(["Lima is large."])

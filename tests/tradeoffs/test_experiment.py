@@ -419,3 +419,27 @@ def test_validation_does_not_count_as_training_time(monkeypatch):
     )
     assert clock[0] == 1000
     assert {record["train_seconds"] for record in records} == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"models": [partial(net, 2), partial(net, 3)]},
+            "models must map .* got models of type list",
+        ),
+        ({"models": {"a": net(2), "b": partial(net, 2)}}, r"function that builds .*models\['a'\]"),
+        ({"loss": "mse"}, "loss must be a function, or one by arm; got loss 'mse'"),
+        ({"train_data": ([[1.0] * 4], [0])}, "train_data must be tensors; .* of list, list"),
+        ({"test_data": torch.randn(8, 4)}, r"test_data must be inputs and targets; .*\(8, 4\)"),
+    ],
+)
+def test_what_has_the_wrong_type_is_refused_before_any_training(changes, words):
+    with pytest.raises(TypeError, match=rf"^Experiment: .*{words}"):
+        experiment(**changes)
+
+
+@pytest.mark.parametrize("steps", [0, -1, "60", 1.5])
+def test_steps_are_a_positive_integer(steps):
+    with pytest.raises(ValueError, match=r"^Experiment: steps must be an integer >= 1"):
+        experiment(steps=steps)

@@ -13,6 +13,7 @@ from askew._reduction import (
     can_read_without_sync,
     check_floating,
     check_reduction,
+    check_tensor,
     check_where,
     compute_dtype,
     has_memory,
@@ -304,6 +305,7 @@ def _check_inputs(
     name: str, logits: Tensor, targets: Tensor, where: Tensor | None, sides: Sides
 ) -> None:
     check_floating(name, "logits", logits)
+    check_tensor(name, "targets", targets)
     require(
         logits.shape == targets.shape,
         lambda: (

@@ -11,6 +11,7 @@ from askew._reduction import (
     Reduction,
     check_floating,
     check_reduction,
+    check_tensor,
     check_where,
     count,
     kernel_obstacle,
@@ -107,6 +108,8 @@ def distillation_loss(
     check_reduction(name, reduction)
     kind = _checked(name, divergence, skew, temperature)
     parts = tuple(teacher) if isinstance(teacher, TopK) else (teacher,)
+    for part in parts:
+        check_tensor(name, "teacher", part)
     parts = tuple(part.detach() for part in parts)
     rows = _check_shapes(name, student_logits, parts)
     check_where(name, where, rows, "the rows")

@@ -11,6 +11,7 @@ from askew._reduction import (
     Reduction,
     check_floating,
     check_reduction,
+    check_tensor,
     check_where,
     compute_dtype,
     hide,
@@ -80,6 +81,7 @@ def kto_loss(
     name = "kto_loss"
     _check_settings(name, beta, weight_desirable, weight_undesirable, reduction)
     check_floating(name, "log_ratio", log_ratio)
+    check_tensor(name, "desirable", desirable)
     if desirable.dtype != torch.bool:
         raise TypeError(f"{name}: desirable must be boolean; got dtype {desirable.dtype}")
     require(

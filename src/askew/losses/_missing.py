@@ -8,7 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from askew._check import require
-from askew._reduction import check_floating, check_reduction, check_where, compute_dtype, hide
+from askew._reduction import (
+    check_floating,
+    check_reduction,
+    check_tensor,
+    check_where,
+    compute_dtype,
+    hide,
+)
 from askew._settings_module import check_numbers
 
 
@@ -26,6 +33,7 @@ def checked_elements(
     """Check the inputs of a loss, hide what does not count, and upcast."""
     check_reduction(name, reduction)
     check_floating(name, "logits", logits)
+    check_tensor(name, "targets", targets)
     require(
         logits.shape == targets.shape,
         lambda: (

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from askew._check import require
-from askew._reduction import can_read_without_sync, check_floating, compute_dtype
+from askew._reduction import can_read_without_sync, check_floating, check_tensor, compute_dtype
 from askew._settings_module import Numbers, as_numbers, as_setting, check_numbers
 
 PerClass = float | Float[Tensor, " classes"]
@@ -156,6 +156,7 @@ def _are_classes(target: Tensor, classes: int) -> bool:
 def check_shapes(name: str, logits: Tensor, targets: Tensor) -> None:
     """Refuse logits without classes, and targets that are neither indices nor probabilities."""
     check_floating(name, "logits", logits)
+    check_tensor(name, "targets", targets)
     require(
         logits.dim() >= 2,
         lambda: f"{name}: logits must be [batch, classes, …]; got logits {tuple(logits.shape)}",

@@ -11,6 +11,7 @@ from askew._reduction import (
     Reduction,
     check_floating,
     check_reduction,
+    check_tensor,
     check_where,
     hide,
     reduce,
@@ -329,6 +330,7 @@ def _label_log_probs(
     """Check the inputs; return the log-probability of each row's label, and `where` by row."""
     check_reduction(name, reduction)
     check_floating(name, "logits", logits)
+    check_tensor(name, "targets", targets)
     if targets.is_floating_point() or targets.dtype == torch.bool:
         raise TypeError(f"{name}: targets must be class indices; got dtype {targets.dtype}")
     require(

@@ -14,6 +14,7 @@ from askew._reduction import (
     can_read_without_sync,
     check_floating,
     check_reduction,
+    check_tensor,
     check_where,
     compute_dtype,
     hide,
@@ -179,6 +180,7 @@ class Pixels(NamedTuple):
 def to_pixels(name: str, logits: Tensor, targets: Tensor, where: Tensor | None) -> Pixels:
     """Check the inputs, and bring them to [batch, classes, pixels] in at least single precision."""
     check_floating(name, "logits", logits)
+    check_tensor(name, "targets", targets)
     require(
         logits.dim() >= 2 and logits.shape[1] > 0,
         lambda: (

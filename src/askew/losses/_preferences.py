@@ -13,6 +13,7 @@ from askew._reduction import (
     Reduction,
     check_floating,
     check_reduction,
+    check_tensor,
     check_where,
     compute_dtype,
     hide,
@@ -100,6 +101,7 @@ def preference_loss(
     for label, tensor in (("chosen", chosen), ("rejected", rejected)):
         check_floating(name, label, tensor)
     for label, tensor in (("rejected", rejected), *lengths.items()):
+        check_tensor(name, label, tensor)
         require(
             tensor.shape == chosen.shape,
             lambda: (

@@ -11,6 +11,7 @@ from askew._reduction import (
     Reduction,
     check_floating,
     check_reduction,
+    check_tensor,
     check_where,
     compute_dtype,
     has_memory,
@@ -219,6 +220,7 @@ def _check_settings(name: str, hinges: Hinges, distance: str, reduction: str) ->
 
 def _check_inputs(name: str, embeddings: Tensor, labels: Tensor, where: Tensor | None) -> None:
     check_floating(name, "embeddings", embeddings)
+    check_tensor(name, "labels", labels)
     require(
         embeddings.dim() == 2 and embeddings.shape[1] > 0,
         f"{name}: embeddings must be [batch, width] with width > 0; "

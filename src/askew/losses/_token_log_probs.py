@@ -14,7 +14,14 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from askew._check import require
-from askew._reduction import check_floating, check_where, compute_dtype, hide, kernel_obstacle
+from askew._reduction import (
+    check_floating,
+    check_tensor,
+    check_where,
+    compute_dtype,
+    hide,
+    kernel_obstacle,
+)
 from askew._settings_module import check_integer, check_numbers
 from askew.losses._divergences import check_temperature
 from askew.losses._multiclass_inputs import valid_targets
@@ -73,6 +80,7 @@ def token_log_probs(
     """
     name = "token_log_probs"
     check_floating(name, "logits", logits)
+    check_tensor(name, "targets", targets)
     _check_targets(name, logits, targets, ignore_index)
     check_numbers(name, {"temperature": temperature})
     check_temperature(name, temperature)

@@ -6,7 +6,14 @@ import torch
 from torch import Tensor
 
 from askew._check import require
-from askew._reduction import check_floating, check_where, compute_dtype, hide, without_autocast
+from askew._reduction import (
+    check_floating,
+    check_tensor,
+    check_where,
+    compute_dtype,
+    hide,
+    without_autocast,
+)
 from askew.losses._ranking_distances import direction
 
 Similarity = Literal["cosine", "dot"]
@@ -52,9 +59,12 @@ def checked_pairs(
     """Return the positives, by default pairs of equal index."""
     shape = queries.shape[:1] + documents.shape[:1]
     for label, mask in (("positives", positives), ("exclude", exclude)):
-        if mask is not None and mask.dtype != torch.bool:
+        if mask is None:
+            continue
+        check_tensor(name, label, mask)
+        if mask.dtype != torch.bool:
             raise TypeError(f"{name}: {label} must be boolean; got dtype {mask.dtype}")
-        if mask is not None and mask.shape != shape:
+        if mask.shape != shape:
             raise ValueError(
                 f"{name}: {label} must be [queries, documents]; "
                 f"got {label} {tuple(mask.shape)}, expected {tuple(shape)}"

@@ -13,6 +13,7 @@ from askew._reduction import (
     can_read_without_sync,
     check_floating,
     check_reduction,
+    check_tensor,
     check_where,
     compute_dtype,
     hide,
@@ -182,6 +183,7 @@ def _check_temperatures(name: str, temperature_pos: float, temperature_neg: floa
 
 def _check_inputs(name: str, logits: Tensor, targets: Tensor, where: Tensor | None) -> None:
     check_floating(name, "logits", logits)
+    check_tensor(name, "targets", targets)
     require(
         logits.dim() == 2 and logits.shape == targets.shape,
         lambda: (

@@ -5,7 +5,16 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from askew._check import require
-from askew._reduction import Reduction, check_reduction, compute_dtype, hide, reduce, result_dtype
+from askew._reduction import (
+    Reduction,
+    check_floating,
+    check_reduction,
+    check_tensor,
+    compute_dtype,
+    hide,
+    reduce,
+    result_dtype,
+)
 from askew._settings_module import SettingsModule, check_integer, check_numbers
 from askew.losses._overlap import Pixels, check_smooth, count_regions, to_pixels, tversky_cost
 
@@ -83,6 +92,8 @@ def asymmetric_unified_focal_loss(
     name = "asymmetric_unified_focal_loss"
     _check_settings(name, weight, delta, gamma, smooth, background)
     check_reduction(name, reduction)
+    check_floating(name, "logits", logits)
+    check_tensor(name, "targets", targets)
     dtype = result_dtype(logits)
     pixels = to_pixels(name, *_with_absence(logits, targets), where)
     num_classes = pixels.y.shape[1]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from transformers import GenerationConfig, PreTrainedConfig
+from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 
 from askew._check import require
 
@@ -154,6 +154,19 @@ def family_of(config: PreTrainedConfig, *, caller: str = "shrink") -> Family:
             f"model_type {config.model_type!r}"
         )
     return family
+
+
+def check_pretrained(caller: str, model: object) -> None:
+    """Refuse what is no model of transformers, such as a path or a plain module.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if not isinstance(model, PreTrainedModel):
+        raise TypeError(
+            f"{caller}: model must be a model of transformers or of askew.models; got model of "
+            f"type {type(model).__name__}. Load a folder with from_pretrained"
+        )
 
 
 def check_key_groups(config: PreTrainedConfig, kept: Mapping[str, list[int]]) -> None:

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from askew._check import require
 from askew.models._activations import Batch, measure_activations
-from askew.models._families import SIDES, Family, check_key_groups, family_of
+from askew.models._families import SIDES, Family, check_key_groups, check_pretrained, family_of
 from askew.models._widths import Widths, check_widths, narrowed
 
 Model = TypeVar("Model", bound=PreTrainedModel)
@@ -124,6 +124,7 @@ def shrink(
         Translation Inference, 2025, arXiv:2510.22763 (measured). Compact Language Models via
         Pruning and Knowledge Distillation, 2024, arXiv:2407.14679, section 2.2 (widths).
     """
+    check_pretrained("shrink", model)
     check_widths(
         model,
         encoder_width=encoder_width,
@@ -189,6 +190,7 @@ def choose_layers(
         >>> choose_layers(teacher, decoder_layers=2, keep="last")
         {'encoder': [0, 1, 2, 3], 'decoder': [2, 3]}
     """
+    check_pretrained("choose_layers", model)
     family = family_of(model.config)
     wanted = {"encoder": encoder_layers, "decoder": decoder_layers}
     rules = _rules(keep, wanted)

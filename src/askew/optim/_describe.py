@@ -143,7 +143,7 @@ def describe(optimizer: Optimizer, scheduler: AsymmetricScheduler | None = None)
         bias    AdamW            1           1   0.2   0.01
         total                    2           3
     """
-    schedules = {} if scheduler is None else _unwrapped(scheduler).schedules
+    schedules = {} if scheduler is None else _unwrapped("describe", scheduler).schedules
     texts = {part: schedule_text(schedule) for part, schedule in schedules.items()}
     groups = [group for _, group in named_groups(optimizer, "describe")]
     only = algorithm(optimizer).__name__
@@ -224,7 +224,7 @@ def preview(scheduler: AsymmetricScheduler, steps: int | Sequence[int]) -> Rates
         weight    0.1      0.1     0  █▇▆▅▄▃▂·
         bias      0.2      0.2   0.2  ████████
     """
-    scheduler = _unwrapped(scheduler)
+    scheduler = _unwrapped("preview", scheduler)
     at = tuple(range(steps) if isinstance(steps, (int, Integral)) else map(index, steps))
     require(len(at) > 0, f"preview: there must be a step; got steps {steps}")
     schedules = scheduler.schedules
@@ -236,9 +236,15 @@ def preview(scheduler: AsymmetricScheduler, steps: int | Sequence[int]) -> Rates
     return RatesTable(at, rates)
 
 
-def _unwrapped(scheduler: AsymmetricScheduler) -> AsymmetricScheduler:
+def _unwrapped(caller: str, scheduler: AsymmetricScheduler) -> AsymmetricScheduler:
     """Return the scheduler inside the wrapper of accelerate."""
-    return getattr(scheduler, "scheduler", scheduler)
+    inner = getattr(scheduler, "scheduler", scheduler)
+    if not isinstance(inner, AsymmetricScheduler):
+        raise TypeError(
+            f"{caller}: scheduler must be an AsymmetricScheduler; got scheduler of type "
+            f"{type(inner).__name__}. Make one of the optimizer and the schedules of its parts"
+        )
+    return inner
 
 
 def _rate_of(rates: Mapping[str, float], part: str) -> dict[str, float]:

@@ -159,6 +159,11 @@ def _several_processes() -> bool:
 
 def _check_schedules(parts: list[str], schedules: Mapping[str, Schedule]) -> None:
     known = list(dict.fromkeys(parts))
+    if not isinstance(schedules, Mapping):
+        raise TypeError(
+            "AsymmetricScheduler: schedules must map every part to its schedule; got schedules of "
+            f"type {type(schedules).__name__}, the optimizer has {', '.join(known)}"
+        )
     missing = [part for part in known if part not in schedules]
     require(
         not missing,
@@ -172,7 +177,7 @@ def _check_schedules(parts: list[str], schedules: Mapping[str, Schedule]) -> Non
         f"the optimizer has {', '.join(known)}",
     )
     for part, schedule in schedules.items():
-        if not callable(schedule):
+        if not callable(schedule) or isinstance(schedule, type):
             raise TypeError(
                 "AsymmetricScheduler: a schedule must be a function from a step to a multiplier; "
                 f"got {part!r} {schedule!r}"

@@ -78,6 +78,12 @@ class PassageSearch:
                 "PassageSearch: contexts must be a list of Context; got one. Put it into a list"
             )
         self.contexts = list(contexts)
+        wrong = [one for one in self.contexts if not isinstance(one, Context)]
+        if wrong:
+            raise TypeError(
+                "PassageSearch: contexts must be a list of Context; got one of type "
+                f"{type(wrong[0]).__name__}. Write Context(title, text)"
+            )
         if passages is None:
             passages = [
                 (row, *span)

@@ -13,7 +13,7 @@ from askew._budget import Budget, Range, Tuning
 from askew._check import require
 from askew._files import check_name
 from askew.tradeoffs._compare import Comparison, compare
-from askew.tradeoffs._experiment_models import ArmModels, check_space, numbers_of
+from askew.tradeoffs._experiment_models import ArmModels, check_arms, check_space, numbers_of
 from askew.tradeoffs._experiment_settings import (
     ACCURACY,
     Build,
@@ -82,6 +82,7 @@ class Experiment(Task[nn.Module]):
     Raises:
         ValueError: If there are fewer than two models, a setting by arm lacks an arm, data
             cannot be used, or the space has a number that a model or its training does not take.
+        TypeError: If a model is no function that builds it, or data are lists or arrays.
 
     Example:
         >>> import tempfile
@@ -119,23 +120,14 @@ class Experiment(Task[nn.Module]):
 
     def __post_init__(self) -> None:
         check_name("Experiment", "name", self.name)
-        for arm in self.models:
-            check_name("Experiment", "the name of a model", arm)
-        require(
-            len(self.models) >= 2,
-            f"Experiment: models must be two or more; got {list(self.models)}",
-        )
-        by_arm = {"loss": self.loss, "optimizer": self.optimizer, "fit": self.fit}
-        for name, value in by_arm.items():
-            require(
-                not isinstance(value, Mapping) or set(value) == set(self.models),
-                f"Experiment: {name} by arm must have the arms of models; got "
-                f"{sorted(value) if isinstance(value, Mapping) else value}, models "
-                f"{sorted(self.models)}",
-            )
+        check_arms(self.models, {"loss": self.loss, "optimizer": self.optimizer, "fit": self.fit})
         require(
             self.batch_size >= 1,
             f"Experiment: batch_size must be >= 1; got batch_size {self.batch_size}",
+        )
+        require(
+            self.steps is None or (isinstance(self.steps, int) and self.steps >= 1),
+            f"Experiment: steps must be an integer >= 1 or None; got steps {self.steps!r}",
         )
         names = [score.metric.name for score in self.scores]
         require(

@@ -10,7 +10,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from askew._check import require
-from askew._files import read_json, write_json
+from askew._files import check_name, read_json, write_json
 from askew._folders import whole_model
 from askew.tradeoffs._experiment_settings import Build, accepts, digest
 from askew.tradeoffs._space import Space
@@ -32,6 +32,46 @@ def numbers_of(build: Callable[..., object]) -> dict[str, bool | int | float | s
         if isinstance(parameter.default, bool | int | float | str)
         and parameter.kind in (Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
     }
+
+
+def check_arms(models: object, others: Mapping[str, object]) -> None:
+    """Refuse fewer than two models, and what is no function or belongs to no arm.
+
+    Args:
+        models: By arm, what should build its model.
+        others: The loss, the optimizer and the training loop: a function, one by arm, or None.
+
+    Raises:
+        ValueError: If there are fewer than two models, or other arms elsewhere.
+        TypeError: If something is no function.
+    """
+    if not isinstance(models, Mapping):
+        raise TypeError(
+            "Experiment: models must map the name of each arm to a function that builds its model; "
+            f"got models of type {type(models).__name__}"
+        )
+    for arm, build in models.items():
+        check_name("Experiment", "the name of a model", arm)
+        if isinstance(build, nn.Module) or not callable(build):
+            raise TypeError(
+                "Experiment: a model must be given by a function that builds it anew for every "
+                f"seed; got models[{arm!r}] of type {type(build).__name__}. Write lambda: "
+                f"{type(build).__name__}(…)"
+            )
+    require(len(models) >= 2, f"Experiment: models must be two or more; got {list(models)}")
+    for name, given in others.items():
+        require(
+            not isinstance(given, Mapping) or set(given) == set(models),
+            lambda name=name, given=given: (
+                f"Experiment: {name} by arm must have the arms of models; got {sorted(given)}, "
+                f"models {sorted(models)}"
+            ),
+        )
+        for one in given.values() if isinstance(given, Mapping) else (given,):
+            if one is not None and not callable(one):
+                raise TypeError(
+                    f"Experiment: {name} must be a function, or one by arm; got {name} {one!r}"
+                )
 
 
 def check_space(

@@ -29,7 +29,18 @@ def as_data(data: Data, where: str) -> Dataset | DataLoader:
             f"Experiment: {where} must be tensors of equal length, the target last; "
             f"got lengths {lengths}",
         )
+        kinds = [type(one).__name__ for one in data]
+        if not all(isinstance(one, Tensor) for one in data):
+            raise TypeError(
+                f"Experiment: {where} must be tensors; got {where} of {', '.join(kinds)}. "
+                "Write torch.as_tensor for each"
+            )
         data = TensorDataset(*data)
+    if isinstance(data, Tensor):
+        raise TypeError(
+            f"Experiment: {where} must be inputs and targets; got {where} of one tensor, "
+            f"{tuple(data.shape)}. Write (inputs, targets)"
+        )
     dataset = dataset_of(data)
     length = len(dataset) if hasattr(dataset, "__len__") else None
     require(
