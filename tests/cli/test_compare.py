@@ -161,6 +161,7 @@ def test_results_measured_elsewhere(tmp_path):
     [
         (["{}:nobody"], "must be there to import; got module .* has no attribute 'nobody'"),
         (["no_such_module:made"], "must be there to import; got No module named 'no_such_module'"),
+        (["absent.py:made"], "experiment: the file must exist; got absent.py"),
         (["{}:number"], "must be an Experiment or return one; got int"),
         (
             ["{}:made", "--data", "x.tsv"],
@@ -180,7 +181,7 @@ def test_results_measured_elsewhere(tmp_path):
             ["--metric", "f1=lower"],
             "there is no --metric here; it is an option of results",
         ),
-        (["--results", "table.csv", "--baseline", "x"], "baseline must be an arm of the results"),
+        (["--results", "table.csv", "--baseline", "x"], "arms .*Give one of these as baseline"),
         (["--results", "table.csv", "--metric", "f1=fewer"], "lower, higher, .* got 'fewer' in"),
         (["--results", "table.csv", "--metric", "rouge=0.1"], "metrics must be in the results"),
     ],

@@ -54,6 +54,26 @@ def test_lines_get_their_labels(model, tmp_path):
     assert rows[1] == {"line": 2, "labels": [], "probabilities": {}}
 
 
+def test_a_model_that_chooses_one_label_is_not_scored_on_several(data, tmp_path):
+    single, out = tmp_path / "single.tsv", tmp_path / "model"
+    rows = (line.split(",")[0].strip() for line in data.read_text().splitlines())
+    single.write_text("".join(f"{row}\n" for row in rows))
+    options = ("--steps", 1, *TINY, "--out", out, "--quiet")
+    trained = run("train", "labels", "--data", single, *options)
+    assert trained.exit_code == 0, trained.output
+    assert run("evaluate", out, "--data", single).exit_code == 0
+    result = run("evaluate", out, "--data", data)
+    assert result.exit_code == 2, result.output
+    assert "must have exactly one label, because" in result.stderr
+    assert "got 60 of 90 texts with none or several" in result.stderr
+
+
+def test_a_model_without_data_of_its_labels_names_the_option(model):
+    result = run("evaluate", model)
+    assert result.exit_code == 2, result.output
+    assert result.stderr.strip().endswith("in the phrases of the CLDR. Give --data")
+
+
 def test_a_model_is_scored_as_a_whole_and_by_label(model, data, tmp_path):
     out = tmp_path / "labels.txt"
     result = run("evaluate", model, "--data", data, "--part", "test", "--out", out, "--json")
@@ -116,7 +136,10 @@ def test_bad_input_is_refused_in_one_line(model, data, tmp_path):
     for arguments, fault in (
         ((*train, "--data", bad), f"got 1 at {bad}, line 2"),
         ((*train, "--data", data, "--loss", "none"), "a loss must be plain, asl"),
-        ((*train, "--data", data, "--set", "training.loss.tau=1"), "plain must have no tau"),
+        (
+            (*train, "--data", data, "--set", "training.loss.tau=1"),
+            "plain must have no tau; it takes no numbers. Choose a loss that does",
+        ),
         ((*train, "--data", data, "--columns", "1"), "columns must be two"),
         ((*train, "--valid", data), "Give --data"),
         ((*train, "--encoder", tmp_path), "an encoder folder holds"),

@@ -30,7 +30,7 @@ CASES = {
     "--pair en-de --data a.tsv": "pair goes without data of your own; got pair en-de",
     "--language de --data a.tsv": "language goes with a folder of .po files",
     "--language de": "language goes with a folder of .po files",
-    "--preset huge": "'huge' is not one of 'tiny', 'small', 'base'",
+    "--preset huge": "for '--preset': 'huge' is not one of 'tiny', 'small', 'base'",
     "--device gpu": "--device must be auto, cpu, cuda, cuda:NUMBER or mps; got --device gpu",
     "--match luck": "'luck' is not one of",
     "--set lr": "must read key=value; got 'lr'",

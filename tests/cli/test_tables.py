@@ -101,7 +101,9 @@ def test_packaged_data(task, plain, tmp_path, in_process):
             ["imbalanced", "--match", "flops"],
             "there is no --match here; it is an option of tr",
         ),
-        (["multilable"], "task must be translation, qa, labels, multilabel"),
+        (["multilable"], "task must be translation, qa, labels, multilabel.* got 'multilable'$"),
+        (["mine.py"], "got 'mine.py'. Write mine.py:NAME, with the name of an Experiment"),
+        (["/"], "got '/'. Write --data /$"),
     ],
 )
 def test_refuses_in_one_line(tmp_path, monkeypatch, arguments, message):

@@ -46,6 +46,12 @@ def test_arff(tmp_path, name):
     ("name", "text", "labels", "message"),
     [
         ("none.csv", None, "1", "there must be such a file; got .*none.csv"),
+        (
+            "a.jsonl",
+            '{"a": 1, "b": 2}\n',
+            "1",
+            "the name must end with .csv or .arff; got .*a.jsonl",
+        ),
         ("a.csv", "", "1", "a header and lines"),
         ("a.csv", "a,a,sick\n1,2,0\n", "1", r"columns must have different names; got \['a'\]"),
         ("a.arff", "no arff", "1", "the file must be dense ARFF"),

@@ -73,7 +73,7 @@ def test_every_form_gives_the_same_rows(tmp_path, name, text, columns):
         (
             "a.csv",
             "text;labels\none;x\n",
-            "must name the columns text and labels in its first line",
+            "a .csv must have commas between its fields; got 'text;labels' at PATH, line 1",
         ),
         ("a.jsonl", b'{"text": "\xff", "labels": []}\n', "PATH, line 1"),
         ("a.jsonl", '{"text": "a", "labels": []}\n\n{"text": "b", "labels": []}\n', "PATH, line 2"),

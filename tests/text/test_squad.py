@@ -257,8 +257,14 @@ def test_lines_give_one_question_each(tmp_path, name, end):
     [
         ("", r"JSON is needed; got Expecting value.* at \S+q.jsonl, line 2$"),
         ("[1]", r"an object is needed; got list at \S+q.jsonl, line 2$"),
-        ('{"question": "?"}', r'"context" is needed; got \[\'question\'\] at \S+, line 2$'),
-        ('{"question": "?", "context": "c"}', r'"answer" is needed; got .* at \S+, line 2$'),
+        (
+            '{"question": "?"}',
+            r'"context" is needed; got \[\'question\'\] at \S+, line 2\. A line is an object with "question"',
+        ),
+        (
+            '{"question": "?", "context": "c"}',
+            r'"answer" is needed; got .* at \S+, line 2\. A line is',
+        ),
         ('{"question": "?", "context": "c", "answer": "c"}', r'"start" is needed; got'),
         ('{"context": "c", "answers": []}', r'"question" is needed; got'),
         ('{"context": "c", "answers": [{"text": 1}]}', r"got int at \S+, line 2.answers\[0\]$"),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from enum import StrEnum
 from inspect import Parameter, Signature
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -76,7 +77,7 @@ class DeviceOptions:
 class BudgetOptions:
     """Options for the length of a training."""
 
-    steps: int | None = option(None, "Training steps of one trial.", minimum=1)
+    steps: int | None = option(None, "Training steps of one model.", minimum=1)
     minutes: float | None = option(None, "Instead of --steps: CPU-minutes of one training.")
 
     def __post_init__(self) -> None:
@@ -100,6 +101,7 @@ class OneLineCommand(TyperCommand):
         except USAGE_ERROR as error:
             spelling = getattr(error, "option_name", None)
             message = getattr(error, "format_message", error.__str__)().rstrip(".")
+            message = message.replace(": Value error, ", ": ")  # the words of pydantic
             if message.startswith("Got unexpected extra argument"):
                 message += f"; it takes {_arguments(self)}"
             owners = [] if _has(self, spelling) else _owners(ctx, spelling)
@@ -138,9 +140,16 @@ class AnyOrder(TyperGroup):
                 names = ", ".join(n for n in self.commands if n not in ("experiment", "results"))
                 names += " or MODULE:NAME" if "experiment" in self.commands else ""
                 typed.set(str(self.name))
-                fail(f"task must be {names}; got {arg!r}", 2)
+                fail(f"task must be {names}; got {arg!r}{_repair(Path(arg))}", 2)
         has_results = any(arg.partition("=")[0] == "--results" for arg in args)
         return ["results" if has_results else next(iter(self.commands)), *args]
+
+
+def _repair(path: Path) -> str:
+    """Say how a file is given that stands in the place of a task."""
+    if path.suffix == ".py":
+        return f". Write {path}:NAME, with the name of an Experiment in this file"
+    return f". Write --data {path}" if path.exists() else ""
 
 
 def _path(ctx: Any) -> str:

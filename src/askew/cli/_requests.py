@@ -125,6 +125,8 @@ def load_experiment(text: str, caller: str = "compare") -> "Experiment":
     where, _, name = text.rpartition(":")
     path = Path(where)
     folder, module = (path.parent, path.stem) if path.suffix == ".py" else (Path(), where)
+    if path.suffix == ".py" and not path.is_file():
+        raise ValueError(f"{caller}: the file must exist; got {path}")
     sys.path.insert(0, str(folder.resolve()))
     try:
         experiment = getattr(import_module(module), name)

@@ -85,7 +85,8 @@ class LabelTask(TableTask):
             require(
                 not constant,
                 f"LabelTask: every label must hold of some rows and not of others; got labels "
-                f"{constant} the same in all {len(rows.y)} rows of the {split} split",
+                f"{constant}, counted from 0, the same in all {len(rows.y)} rows of the {split} "
+                "split. Give more rows, or leave these labels out",
             )
 
     @property

@@ -75,6 +75,10 @@ def read_table_file(path: str | Path, labels: str) -> tuple[np.ndarray, np.ndarr
 def read_named_table(path: Path, labels: str) -> NamedTable:
     """Read a table as `read_table_file` does, with names and notes."""
     require(path.is_file(), f"read_table_file: there must be such a file; got {path}")
+    require(
+        path.suffix.lower() in (".csv", ".arff"),
+        f"read_table_file: the name must end with .csv or .arff; got {path}",
+    )
     header, rows = _read_arff(path) if path.suffix.lower() == ".arff" else _read_csv(path)
     repeated = sorted({name for name in header if header.count(name) > 1})
     require(

@@ -248,7 +248,8 @@ def loss_module(kind: type[nn.Module], config: Any, counts: Tensor | None = None
         known = ", ".join(name for name in settings if name in parameters)
         require(
             key in parameters,
-            f"{type(config).__name__}: {config.name} must have no {key}; it takes {known}",
+            f"{type(config).__name__}: {config.name} must have no {key}; it takes "
+            + (known or "no numbers. Choose a loss that does"),
         )
     if "class_counts" in parameters:
         numbers["class_counts"] = counts

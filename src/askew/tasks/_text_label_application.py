@@ -283,8 +283,16 @@ def score(folder: Path, options: LabelTextScoring) -> Scorer:
         lambda: (
             f"evaluate: labels must be those of the model, {', '.join(known[:9])}; "
             f"got {', '.join(others[:9])} in {data or 'the phrases of the CLDR'}"
+            + ("" if data else ". Give --data")
         ),
     )
+    if labeller.model.config.is_exclusive:
+        odd = sum(len(names) != 1 for names in texts.labels)
+        require(
+            odd == 0,
+            "evaluate: every text must have exactly one label, because the model chooses one; got "
+            f"{odd:,} of {len(texts.texts):,} texts with none or several in {data}",
+        )
 
     def scored(progress: "Progress") -> Scored:
         found, bins = _scored(labeller, texts)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from askew._check import in_words, require
 from askew.text._datasets import load_rows
-from askew.text._pair_rows import csv_rows, parsed_json
+from askew.text._pair_rows import check_commas, csv_rows, parsed_json
 from askew.text._readers import numbered_lines
 
 _CALLER = "read_labelled"
@@ -187,6 +187,8 @@ def _table_rows(
     if start is None:
         return
     first = start[1]
+    if needs_header:
+        check_commas(_CALLER, first, f"{path}, line {start[0]}")
     (text, labels), has_header = _places(first, columns, path)
     require(
         has_header or columns is not None or not needs_header,

@@ -92,16 +92,21 @@ def csv_rows(
         ) from None
 
 
+def check_commas(caller: str, row: list[str], place: str) -> None:
+    """Refuse the first line of a CSV with semicolons or tabs, such as a spreadsheet writes."""
+    require(
+        len(row) > 1 or not any(mark in row[0] for mark in ";\t"),
+        f"{caller}: a .csv must have commas between its fields; got {row[0][:40]!r} at {place}. "
+        "Write it with commas, or as a .tsv with tabs",
+    )
+
+
 def check_csv_header(
     rows: Iterator[tuple[int, list[str]]], columns: tuple[str, str] | None, path: object
 ) -> Iterator[tuple[int, list[str]]]:
     """Pass rows on if the first one names the columns, or the columns are given."""
     for number, row in rows:
-        require(
-            len(row) > 1 or not any(mark in row[0] for mark in ";\t"),
-            f"read_pairs: a .csv must have commas between its fields; got {row[0][:40]!r} at "
-            f"{path}, line {number}. Write it with commas, or as a .tsv with tabs",
-        )
+        check_commas("read_pairs", row, f"{path}, line {number}")
         require(
             columns is not None or any(set(names) <= _lowered(row) for names in NAMES),
             "read_pairs: a .csv must name the columns source and target in its first line; "

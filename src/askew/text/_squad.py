@@ -148,6 +148,12 @@ def read_questions(path: str | Path) -> QuestionSet:
     return read_question_lines(path) if by_line else read_squad(path)
 
 
+_LINE = (
+    '. A line is an object with "question" and "context", and with "answer" and "start" '
+    'or a list "answers"'
+)
+
+
 class _Collected:
     """Collects contexts, questions and refusals while a file is read."""
 
@@ -211,6 +217,7 @@ class _Record:
     def __init__(self, value: object, caller: str, path: Path, trail: str = "") -> None:
         self._caller, self._path, self._trail = caller, path, trail
         self._place = f"{path}, {trail}" if trail else str(path)
+        self._form = _LINE if trail.startswith("line ") and "." not in trail else ""
         if not isinstance(value, dict):
             raise ValueError(
                 f"{caller}: an object is needed; got {type(value).__name__} at {self._place}"
@@ -279,7 +286,8 @@ class _Record:
     def _get(self, key: str, kind: type[_T], kind_in_words: str) -> _T:
         require(
             key in self,
-            f'{self._caller}: "{key}" is needed; got {sorted(self._fields)} at {self._place}',
+            f'{self._caller}: "{key}" is needed; got {sorted(self._fields)} at {self._place}'
+            + self._form,
         )
         value = self._fields[key]
         if type(value) is not kind:  # isinstance would take true for a number

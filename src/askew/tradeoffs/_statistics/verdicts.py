@@ -204,7 +204,7 @@ def analyze_table(
     require(
         baseline in table.arms,
         f"analyze: baseline must be an arm of the results; got baseline {baseline!r}, "
-        f"arms {table.arms}",
+        f"arms {table.arms}. Give one of these as baseline",
     )
     challengers = [arm for arm in table.arms if arm != baseline]
     require(
