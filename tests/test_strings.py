@@ -75,3 +75,14 @@ def test_a_string_is_no_list_of_texts(call):
 def test_a_context_is_no_list_of_contexts():
     with pytest.raises(TypeError, match=r"must be a list of Context; got Context .*'a page'"):
         answerer().encode(Context("a page", TEXT))
+
+
+@pytest.mark.parametrize("wrong", [None, 7, float("nan"), b"one"])
+def test_what_is_no_text_in_a_list_is_refused_with_its_place(wrong):
+    for call in (
+        lambda: TRANSLATOR.translate(["one", wrong]),
+        lambda: bleu(["one", wrong], ["one", "two"]),
+        lambda: BM25(["one", wrong]),
+    ):
+        with pytest.raises(TypeError, match=r"must be texts; got .* at place 1, counted from 0"):
+            call()

@@ -53,12 +53,21 @@ def hint(name: object, known: Iterable[str], elsewhere: Iterable[str] = ()) -> s
 
 
 def refuse_string(caller: str, name: str, texts: object) -> None:
-    """Raise a TypeError for one string where several are due: its letters would count as texts."""
+    """Raise a TypeError for one string where several are due, and for numbers among texts.
+
+    The letters of a string would count as texts. None and NaN are what tables hold for no text.
+    """
     if isinstance(texts, str | bytes):
         raise TypeError(
             f"{caller}: {name} must be a list of texts; got the string {texts[:40]!r}. "
             "Put it into a list"
         )
+    for place, text in enumerate(texts if isinstance(texts, list | tuple) else ()):
+        if text is None or isinstance(text, int | float | bytes):
+            raise TypeError(
+                f"{caller}: {name} must be texts; got {text!r} at place {place}, counted from 0. "
+                "Leave it out, or write it as a string"
+            )
 
 
 @contextmanager

@@ -299,3 +299,10 @@ def test_the_output_is_computed_from_the_weights_that_are_returned(causal):
     output, weights = attend(q, k, v, causal=causal, return_weights=True)
     (gradient,) = torch.autograd.grad(output.sum(), weights)
     torch.testing.assert_close(gradient, v.sum(-1)[:, :, None].expand_as(weights))
+
+
+@pytest.mark.parametrize("window", [3, "33", (1, 2, 3)])
+def test_a_window_is_a_pair(window):
+    x = torch.randn(1, 2, 4, 8)
+    with pytest.raises(TypeError, match=r"window must be a pair \(before, after\); got window"):
+        attend(x, x, x, window=window)

@@ -78,6 +78,7 @@ def test_what_was_read_and_left_out_is_one_line():
     line = describe_read("pairs", "a.tsv", {"empty": 9, "too long": 0}, {"train": 1200, "test": 3})
     assert line == "read 1,203 pairs from a.tsv (9 left out: 9 empty): 1,200 to train, 3 to test"
     assert describe_read("rows", "b.csv", {}, {"score": 3}) == "read 3 rows from b.csv"
+    assert describe_read("rows", "b.csv", {}, {"score": 1}) == "read 1 row from b.csv"
 
 
 def test_a_task_that_counts_nothing_says_nothing_of_what_it_read():
@@ -110,7 +111,7 @@ def test_scoring_says_what_it_read(tmp_path):
     data.write_text("three cats\ttrês gatos\n\tx\n", encoding="utf-8")
     words = ["evaluate", tmp_path / "model", "--data", data, "--drop-empty"]
     done = run(*words, "--json")
-    assert f"askew: read 1 pairs from {data} (1 left out: 1 empty)\n" in done.stderr
+    assert f"askew: read 1 pair from {data} (1 left out: 1 empty)\n" in done.stderr
     assert json.loads(done.stdout)["scores"]
     assert "read" not in run(*words, "--quiet").stderr
     row = APPLICATIONS["translation"].evaluate

@@ -81,7 +81,7 @@ def test_orphans_are_named(marian):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--lr", "encoder"], "parts: must be PART=VALUE; got 'encoder'"),
+        (["--lr", "encoder"], "--base must be PART=VALUE, such as encoder=0.001; got 'encoder'"),
         (["--lr", "encoder=fast"], "the rate must be a number; got encoder=fast"),
         (["--lr", "nothing=1"], "nothing"),
         (["--lr", "model=1", "--base", "model=lion"], "base must be adadelta, adafactor, adagrad,"),

@@ -304,7 +304,7 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path):
         assert "the address must be free" in taken.stderr
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
-        read = f"askew: read 1 documents from {tmp_path}\n"
+        read = f"askew: read 1 document from {tmp_path}\n"
         assert (process.returncode, errors) == (0, read)
     finally:
         process.kill()

@@ -35,6 +35,13 @@ def test_it_only_cuts_without_data(model, tmp_path):
     assert (student.encoder_layers, student.decoder_layers) == (2, 1)
 
 
+def test_a_command_that_cuts_nothing_says_so(model, tmp_path):
+    result = run(model, "--out", tmp_path / "whole")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.startswith("askew: note: nothing is cut; --decoder-layers, --keep or")
+    assert "nothing is cut" not in run(model, "--keep", "0", "--out", tmp_path / "cut").stderr
+
+
 def test_numbers_of_layers_say_how_many_and_a_student_is_cut_again(model, tmp_path):
     for source, out, keep in ((model, "a", ("--keep-encoder", "0,2")), ("a", "b", ("--keep", "1"))):
         for _ in range(2):  # the second time it is read

@@ -259,7 +259,7 @@ def test_lines_give_one_question_each(tmp_path, name, end):
         ("[1]", r"an object is needed; got list at \S+q.jsonl, line 2$"),
         (
             '{"question": "?"}',
-            r'"context" is needed; got \[\'question\'\] at \S+, line 2\. A line is an object with "question"',
+            r'"context" is needed; got \[\'question\'\] at \S+, line 2. A line is an object',
         ),
         (
             '{"question": "?", "context": "c"}',

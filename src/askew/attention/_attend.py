@@ -297,7 +297,13 @@ def _check_settings(call: Call) -> None:
         0.0 <= call.dropout_p < 1.0,
         lambda: f"attend: dropout_p must be in [0, 1); got dropout_p {call.dropout_p}",
     )
-    before, after = call.window or (0, 0)
+    window = (0, 0) if call.window is None else call.window
+    if not (isinstance(window, tuple | list) and len(window) == 2):
+        raise TypeError(
+            "attend: window must be a pair (before, after); "
+            f"got window {window!r}. For n keys on both sides write (n, n)"
+        )
+    before, after = window
     require(
         before >= 0 and after >= 0,
         lambda: f"attend: window must be (before, after), both >= 0; got window {call.window}",

@@ -88,7 +88,10 @@ def parts_command(
 def _assigned(text: str) -> tuple[str, str]:
     part, equals, value = text.partition("=")
     if not (part and equals and value):
-        raise ValueError(f"parts: must be PART=VALUE; got {text!r}")
+        raise ValueError(
+            "parts: --lr, --rule, --role and --base must be PART=VALUE, such as encoder=0.001; "
+            f"got {text!r}"
+        )
     return part, value
 
 

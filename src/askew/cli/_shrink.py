@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from askew._devices import use_device
 from askew._files import read_json, to_json
-from askew.cli._exits import exit_on_interrupt, exit_on_user_error, set_up_torch, tell_read
+from askew.cli._exits import (
+    exit_on_interrupt,
+    exit_on_user_error,
+    print_notes,
+    set_up_torch,
+    tell_read,
+)
 from askew.cli._options import MAX_SEED, DeviceOptions, OutputOptions
 from askew.cli._requests import parse_bound
 from askew.cli._streams import show
@@ -131,6 +137,8 @@ def shrink_command(options: ShrinkOptions) -> None:
         set_up_torch(options.threads)
         text, read = _text(options)
         shrinking = _shrinking(options, has_data=text is not None)
+        if not _cuts(options, shrinking):
+            print_notes(["nothing is cut; --decoder-layers, --keep or --at-most cut layers"])
         prepare_shrinking(options.model, options.out, shrinking, text)
     tell_read(read, quiet=options.quiet)
     with exit_on_interrupt(options.out):
@@ -140,6 +148,12 @@ def shrink_command(options: ShrinkOptions) -> None:
     else:
         for line in _lines(shrunk, shrinking.widths, options.out):
             show(line)
+
+
+def _cuts(options: ShrinkOptions, shrinking: "Shrinking") -> bool:
+    """Return whether any option asks for a cut."""
+    counts = (options.encoder_layers, options.decoder_layers, shrinking.latency_ms)
+    return bool(shrinking.keep or shrinking.widths) or any(one is not None for one in counts)
 
 
 def _text(options: ShrinkOptions) -> "tuple[SplitText | None, str]":

@@ -10,7 +10,7 @@ def describe_read(
     """Describe what was read: what it is for, and what was left out.
 
     Args:
-        unit: What was read, such as "pairs".
+        unit: What was read, such as "pairs"; one of them is written without the "s".
         place: Where it was read.
         left_out: How many were left out, by reason.
         sizes: How many are used, by what they are for; one use alone is not named.
@@ -25,5 +25,6 @@ def describe_read(
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items() if count)
     out = f" ({sum(left_out.values()):,} left out: {reasons})" if reasons else ""
     uses = ", ".join(f"{size:,} to {use}" for use, size in sizes.items())
-    line = f"read {sum(sizes.values()):,} {unit} from {place}{out}"
+    total = sum(sizes.values())
+    line = f"read {total:,} {unit.removesuffix('s') if total == 1 else unit} from {place}{out}"
     return f"{line}: {uses}" if len(sizes) > 1 else line
