@@ -26,7 +26,9 @@ from askew.text import (
     train_tokenizer,
     train_tokenizers,
 )
-from askew.training import TranslationExamples
+from askew.tradeoffs import Budget, Metric, Range, SearchBudget
+from askew.training import SideConfig, TrainingConfig, TranslationExamples
+from askew.transformer import StackConfig
 
 TEXT = "one cat"
 LIST = list(TEXT)
@@ -86,3 +88,24 @@ def test_what_is_no_text_in_a_list_is_refused_with_its_place(wrong):
     ):
         with pytest.raises(TypeError, match=r"must be texts; got .* at place 1, counted from 0"):
             call()
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (Budget, {"steps": "5"}),
+        (Range, {"low": "1", "high": 2}),
+        (SearchBudget, {"minutes": "5"}),
+        (Metric, {"equivalence": "0.1", "name": "x", "label": "x"}),
+        (DecodingConfig, {"num_beams": "2"}),
+        (SideConfig, {"lr": "1e-3"}),
+        (SideConfig, {"bpe_dropout": "0.1"}),
+        (TrainingConfig, {"steps": "5"}),
+        (TrainingConfig, {"patience": "5", "steps": 9}),
+        (StackConfig, {"d_model": "64", "num_layers": 1, "num_heads": 2, "d_ff": 8}),
+    ],
+)
+def test_a_number_in_quotes_is_refused(kind, settings):
+    name = next(iter(settings))
+    with pytest.raises(TypeError, match=rf"^{kind.__name__}: {name} must be a number; got {name}"):
+        kind(**settings)

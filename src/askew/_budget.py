@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from askew._check import require
+from askew._check import refuse_quoted, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,7 @@ class Budget:
     minutes: float | None = None
 
     def __post_init__(self) -> None:
+        refuse_quoted(self)
         given = [value for value in (self.steps, self.minutes) if value is not None]
         require(
             len(given) == 1 and 0 < given[0] < math.inf,
@@ -66,6 +67,7 @@ class Range:
     step: float | None = None
 
     def __post_init__(self) -> None:
+        refuse_quoted(self)
         require(
             -math.inf < self.low < self.high < math.inf,
             f"Range: low must be below high, both finite; got low {self.low}, high {self.high}",
@@ -188,6 +190,7 @@ class SearchBudget:
     seeds: int | None = None
 
     def __post_init__(self) -> None:
+        refuse_quoted(self)
         require(
             0 < self.minutes < math.inf,
             f"SearchBudget: minutes must be finite and > 0; got minutes {self.minutes}",

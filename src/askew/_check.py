@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from difflib import get_close_matches
+from types import NoneType
+from typing import Any, get_args
 
 
 def require(condition: bool, message: str | Callable[[], str]) -> None:
@@ -67,6 +70,18 @@ def refuse_string(caller: str, name: str, texts: object) -> None:
             raise TypeError(
                 f"{caller}: {name} must be texts; got {text!r} at place {place}, counted from 0. "
                 "Leave it out, or write it as a string"
+            )
+
+
+def refuse_quoted(config: Any) -> None:
+    """Raise a TypeError for a string in a field of a dataclass that takes numbers alone."""
+    for one in fields(config):
+        value = getattr(config, one.name)
+        kinds = get_args(one.type) or (one.type,)
+        if isinstance(value, str) and set(kinds) <= {int, float, NoneType}:
+            raise TypeError(
+                f"{type(config).__name__}: {one.name} must be a number; got {one.name} {value!r}. "
+                "Leave out the quotes"
             )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple, Protocol
 
-from askew._check import require
+from askew._check import refuse_quoted, require
 
 _RANGES = {"length_penalty": (-10, 10), "temperature": (1e-3, 1e3)}
 """Beyond them a power of a length or a logit could overflow."""
@@ -44,6 +44,7 @@ class DecodingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        refuse_quoted(self)
         for name in ("num_beams", "num_hypotheses", "temperature"):
             value = getattr(self, name)
             require(value > 0, f"DecodingConfig: {name} must be positive; got {name} {value}")

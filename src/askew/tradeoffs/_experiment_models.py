@@ -60,13 +60,11 @@ def check_arms(models: object, others: Mapping[str, object]) -> None:
             )
     require(len(models) >= 2, f"Experiment: models must be two or more; got {list(models)}")
     for name, given in others.items():
-        require(
-            not isinstance(given, Mapping) or set(given) == set(models),
-            lambda name=name, given=given: (
+        if isinstance(given, Mapping) and set(given) != set(models):
+            raise ValueError(
                 f"Experiment: {name} by arm must have the arms of models; got {sorted(given)}, "
                 f"models {sorted(models)}"
-            ),
-        )
+            )
         for one in given.values() if isinstance(given, Mapping) else (given,):
             if one is not None and not callable(one):
                 raise TypeError(

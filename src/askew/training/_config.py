@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Literal, get_args
 
-from askew._check import require
+from askew._check import refuse_quoted, require
 from askew._config import ADDED
 
 Decay = Literal["linear", "cosine", "inverse_sqrt", "constant", "wsd"]
@@ -47,6 +47,7 @@ class PartConfig:
     base: Base | None = field(default=None, metadata=ADDED)
 
     def __post_init__(self) -> None:
+        refuse_quoted(self)
         name = type(self).__name__
         require(self.lr is None or self.lr > 0, f"{name}: lr must be positive; got lr {self.lr}")
         for key in ("warmup_steps", "weight_decay"):
@@ -138,6 +139,7 @@ class RunConfig:
     base: Base = field(default="adamw", metadata=ADDED)
 
     def __post_init__(self) -> None:
+        refuse_quoted(self)
         name = type(self).__name__
         require(
             self.schedule_steps is None or self.schedule_steps >= self.steps,

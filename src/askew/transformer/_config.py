@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from askew._check import require
+from askew._check import refuse_quoted, require
 from askew._config import ADDED, short_repr
 
 
@@ -132,6 +132,7 @@ class StackConfig:
         return short_repr(self)
 
     def __post_init__(self) -> None:
+        refuse_quoted(self)
         for name in ("d_model", "num_layers", "num_heads", "d_ff"):
             value = getattr(self, name)
             require(value > 0, f"StackConfig: {name} must be positive; got {name} {value}")

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from askew._check import require
+from askew._check import refuse_quoted, require
 from askew.tradeoffs._statistics.intervals import (
     HIGHEST_CONFIDENCE,
     estimate_spread,
@@ -52,6 +52,7 @@ class Metric:
     unit: str = ""
 
     def __post_init__(self) -> None:
+        refuse_quoted(self)
         require(
             self.better in ("higher", "lower"),
             f"Metric: better must be 'higher' or 'lower'; got better {self.better!r}",
