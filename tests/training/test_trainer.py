@@ -364,13 +364,15 @@ def test_ten_pairs_are_learnt_by_heart(average_decay, tmp_path, device):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"average_decay": 0.8},
-        {"accumulate": 2},
-        {"encoder": SideConfig(bpe_dropout=0.3), "decoder": SideConfig(bpe_dropout=0.1)},
-        {"patience": 12},
-        {"precision": "bf16"},
+        pytest.param({"average_decay": 0.8}, id="average"),
+        pytest.param(
+            {"encoder": SideConfig(bpe_dropout=0.3), "decoder": SideConfig(bpe_dropout=0.1)},
+            id="bpe",
+        ),
+        pytest.param({"patience": 12}, id="patience"),
+        pytest.param({"accumulate": 2}, id="accumulate", marks=pytest.mark.slow),
+        pytest.param({"precision": "bf16"}, id="bf16", marks=pytest.mark.slow),
     ],
-    ids=["average", "accumulate", "bpe", "patience", "bf16"],
 )
 def test_every_way_of_training_goes_on_bit_for_bit_after_a_crash(tmp_path, changes):
     config = replace(CONFIG, **changes)
