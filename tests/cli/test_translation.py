@@ -74,6 +74,14 @@ def test_one_line_out_for_every_line_in_whatever_is_in_it(folder):
     assert "not UTF-8" in printed
 
 
+def test_lines_of_pairs_are_told_to_be_translated_whole(folder, tmp_path):
+    (tmp_path / "pairs.tsv").write_text("three trees\ttrês árvores\nthree\n\tbees\n")
+    translated = CliRunner().invoke(app, ["translate", str(folder), str(tmp_path / "pairs.tsv")])
+    assert translated.exit_code == 0
+    assert translated.stdout.count("\n") == 3
+    assert "of 3 lines: 1 with a tab, translated whole" in translated.stderr
+
+
 @pytest.mark.slow
 def test_ten_thousand_hostile_and_huge_lines_within_bounded_memory(folder):
     lines = hostile_lines(10_000, seed=1, huge=3)

@@ -594,6 +594,11 @@ def test_a_space_refuses_what_contradicts_itself(settings, message):
         Space(**kept | settings)
 
 
+def test_a_list_is_no_range():
+    with pytest.raises(TypeError, match=r"Space: .* a Range or a Choice; got lr \[1, 2\]\. Write"):
+        Space(numbers={"lr": [1, 2]})
+
+
 def test_frozen_numbers_are_not_drawn():
     space = SPACE.frozen({"encoder.num_layers": 2})
     generator = np.random.default_rng(0)

@@ -35,7 +35,7 @@ class LineStats:
 
     def __init__(self, size: int | None, *, shown: bool) -> None:
         self.size, self.shown = size, shown
-        self.lines = self.empty = self.cut = self.invalid = self.bytes = 0
+        self.lines = self.empty = self.cut = self.invalid = self.tabs = self.bytes = 0
         self.started = time.monotonic()
 
     def progress(self) -> None:
@@ -55,6 +55,7 @@ class LineStats:
             (self.empty, "empty"),
             (self.invalid, "not UTF-8, bytes replaced"),
             (self.cut, "too long, translated in pieces"),
+            (self.tabs, "with a tab, translated whole: of pairs, take the first column"),
         ]
         counts = ", ".join(f"{count} {what}" for count, what in notes if count)
         if counts:
@@ -149,8 +150,9 @@ def windows(
 
 
 def count_special(translator: "Translator", lines: list[str], stats: LineStats) -> None:
-    """Count empty lines, and those that are split since they are too long."""
+    """Count empty lines, those with a tab, and those that are split since they are too long."""
     stats.empty += sum(not line.strip() for line in lines)
+    stats.tabs += sum("\t" in line.strip() for line in lines)
     longest = translator.max_source_tokens
     long_ = (line for line in lines if len(line.encode()) > longest)  # a token is a byte or more
     stats.cut += sum(len(translator.split_text(line)) > 1 for line in long_)

@@ -57,6 +57,12 @@ class Space:
 
     def __post_init__(self) -> None:
         require(bool(self.drawn(symmetric=False)), "Space: numbers must be one or more; got none")
+        for name, kind in self.numbers.items():
+            if not isinstance(kind, Range | Choice):
+                raise TypeError(
+                    f"Space: a number must be a Range or a Choice; got {name} {kind!r}. "
+                    "Write Range(low=…, high=…) or Choice(values=(…))"
+                )
         others = [other for each in self.conditions.values() for other in each]
         for name in (*self.ties, *self.ties.values(), *self.solved, *self.conditions, *others):
             self._check_name(name)
