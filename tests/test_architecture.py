@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1] / "src" / "askew"
 FILES = sorted(ROOT.rglob("*.py"))
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 TIERS = [
-    {"_check", "_plain", "_settings_module"},
+    {"_check", "_lazy", "_plain", "_settings_module"},
     {
         "_budget",
         "_commit",

@@ -1,8 +1,8 @@
 """Trained models for engines that only decode."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from askew._lazy import on_first_use
 from askew.export._engine import Prepared, prepare_engine
 
 if TYPE_CHECKING:
@@ -17,18 +17,7 @@ __all__ = [
     "prepare_engine",
 ]
 _HOMES = {
-    "QUANTIZATIONS": "_ctranslate2",
-    "export_ctranslate2": "_ctranslate2",
-    "export_onnx": "_onnx",
+    "askew.export._ctranslate2": "QUANTIZATIONS export_ctranslate2",
+    "askew.export._onnx": "export_onnx",
 }
-
-
-def __getattr__(name: str) -> object:
-    """Import a name on first use: an exported model translates without torch."""
-    if name in _HOMES:
-        return getattr(import_module(f"askew.export.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'askew.export' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = on_first_use(__name__, __all__, _HOMES)

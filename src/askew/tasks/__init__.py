@@ -1,8 +1,8 @@
 """What can be compared: applications, and their data, models and scores."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from askew._lazy import on_first_use
 from askew.tasks._application import (
     Application,
     MatchedOptions,
@@ -146,41 +146,31 @@ __all__ = [
 ]
 
 _HOMES = {
-    "_arms": "default_folder search_folder",
-    "_data": "load_text read_any",
-    "_evaluate": "Evaluated evaluate_translator load_test",
-    "_labels": "LabelTask LabelTrainingConfig best_threshold",
-    "_presets": "SHAPES SIZES translation_preset",
-    "_qa": "Pretrained QATask qa_task",
-    "_qa_contexts": "references",
-    "_qa_data": "load_questions load_test_questions shipped_questions describe_refused",
-    "_qa_evaluate": "evaluate_answerer",
-    "_qa_presets": "QA_SHAPES qa_preset",
-    "_retrieval": "RetrievalTask RetrievalTrainingConfig retrieval_scores",
-    "_shrink": "prepare_shrinking shrink_folder",
-    "_shrinking": "Shrinking Shrunk",
-    "_student_cuts": "read_cut",
-    "_tabular": "MLP MLPConfig TableTask TableTrainingConfig",
-    "_tabular_data": "SplitTable TableRows load_eights load_unseen_digits load_yeast split_table",
-    "_tabular_files": "read_table_file",
-    "_tabular_losses": "LabelLossConfig RetrievalLossConfig",
-    "_teacher": "Teacher find_teacher teach",
-    "_text_label_data": "LabelSources SplitLabelled load_labelled load_labelled_test",
-    "_text_labels": "TextLabelTask text_label_task",
-    "_text_labels_training": "TextLabelTrainingConfig",
-    "_text_losses": "TextLossConfig",
-    "_train": "is_first_process prepare_training train_into",
-    "_translation": "TranslationTask translation_task",
+    "askew.tasks._arms": "default_folder search_folder",
+    "askew.tasks._data": "load_text read_any",
+    "askew.tasks._evaluate": "Evaluated evaluate_translator load_test",
+    "askew.tasks._labels": "LabelTask LabelTrainingConfig best_threshold",
+    "askew.tasks._presets": "SHAPES SIZES translation_preset",
+    "askew.tasks._qa": "Pretrained QATask qa_task",
+    "askew.tasks._qa_contexts": "references",
+    "askew.tasks._qa_data": "load_questions load_test_questions shipped_questions describe_refused",
+    "askew.tasks._qa_evaluate": "evaluate_answerer",
+    "askew.tasks._qa_presets": "QA_SHAPES qa_preset",
+    "askew.tasks._retrieval": "RetrievalTask RetrievalTrainingConfig retrieval_scores",
+    "askew.tasks._shrink": "prepare_shrinking shrink_folder",
+    "askew.tasks._shrinking": "Shrinking Shrunk",
+    "askew.tasks._student_cuts": "read_cut",
+    "askew.tasks._tabular": "MLP MLPConfig TableTask TableTrainingConfig",
+    "askew.tasks._tabular_data": "SplitTable TableRows load_eights load_unseen_digits load_yeast "
+    "split_table",
+    "askew.tasks._tabular_files": "read_table_file",
+    "askew.tasks._tabular_losses": "LabelLossConfig RetrievalLossConfig",
+    "askew.tasks._teacher": "Teacher find_teacher teach",
+    "askew.tasks._text_label_data": "LabelSources SplitLabelled load_labelled load_labelled_test",
+    "askew.tasks._text_labels": "TextLabelTask text_label_task",
+    "askew.tasks._text_labels_training": "TextLabelTrainingConfig",
+    "askew.tasks._text_losses": "TextLossConfig",
+    "askew.tasks._train": "is_first_process prepare_training train_into",
+    "askew.tasks._translation": "TranslationTask translation_task",
 }
-
-
-def __getattr__(name: str) -> object:
-    """Import a name on first use: `--help` must not wait for torch."""
-    for home, names in _HOMES.items():
-        if name in names.split():
-            return getattr(import_module(f"askew.tasks.{home}"), name)
-    raise AttributeError(f"module 'askew.tasks' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = on_first_use(__name__, __all__, _HOMES)

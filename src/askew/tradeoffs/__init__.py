@@ -1,7 +1,8 @@
 """Does the asymmetry pay? Matched twins, paired trials, verdicts with their uncertainty."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from askew._lazy import on_first_use
 
 if TYPE_CHECKING:
     from askew._budget import Budget, Choice, Range, SearchBudget, Tuning
@@ -134,15 +135,4 @@ _HOMES = {
     "askew.tradeoffs._twin": "Twin symmetric_twin",
     "askew.tradeoffs._two_models": "Tradeoffs analyze_asymmetric_tradeoffs",
 }
-
-
-def __getattr__(name: str) -> object:
-    """Import a name on first use: what trains needs no judge, and what shows needs no torch."""
-    for home, names in _HOMES.items():
-        if name in names.split():
-            return getattr(import_module(home), name)
-    raise AttributeError(f"module 'askew.tradeoffs' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = on_first_use(__name__, __all__, _HOMES)

@@ -58,6 +58,8 @@ def run_shared_trial(
 
 def main() -> None:
     """Run a trial as one of several processes; `run_shared_trial` wrote the arguments."""
+    import torch
+
     task, arm, seed, steps, out, owner = cloudpickle.loads(Path(sys.argv[1]).read_bytes())
     threading.Thread(target=_end_with, args=(owner,), daemon=True).start()
     if int(os.environ["RANK"]) == 0:
@@ -72,8 +74,6 @@ def main() -> None:
                 folder=out / WORK / trial_name(arm.name, seed),
                 progress=lambda step, steps: None,
             )
-    import torch
-
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
