@@ -301,6 +301,17 @@ def test_the_output_is_computed_from_the_weights_that_are_returned(causal):
     torch.testing.assert_close(gradient, v.sum(-1)[:, :, None].expand_as(weights))
 
 
+@pytest.mark.parametrize("name", ["q", "k", "v", "attn_mask", "bias", "relative_bias", "sinks"])
+def test_a_list_is_no_tensor(name):
+    x = torch.randn(1, 2, 4, 8)
+    tensors = {"q": x, "k": x, "v": x, name: [[0.0]]}
+    for function in (attend, explain_route):
+        with pytest.raises(TypeError, match=f"attend: {name} must be a tensor; .* of type list"):
+            function(**tensors, window=(1, 0))
+    with pytest.raises(TypeError, match=f"attend: {name} must be a tensor; .* of type list"):
+        attend(**tensors)
+
+
 @pytest.mark.parametrize("window", [3, "33", (1, 2, 3)])
 def test_a_window_is_a_pair(window):
     x = torch.randn(1, 2, 4, 8)

@@ -57,6 +57,7 @@ def test_the_table_fits_a_terminal_and_shows_what_it_says(llama):
     row = next(line for line in result.stdout.splitlines() if line.startswith("1 "))
     assert f"{scores.symmetry_of_sum:+.2f}".replace("0.", ".") in row.split()
     assert f"{float(scores.effective_rank.median()):.1f}/8" in row.split()
+    assert "entropy" not in result.stdout  # which a text shows
 
 
 def test_a_text_adds_the_entropy_and_a_page_the_pictures(tmp_path):
@@ -66,6 +67,7 @@ def test_a_text_adds_the_entropy_and_a_page_the_pictures(tmp_path):
     assert result.exit_code == 0, result.output
     assert f"page: {page}" in result.stdout.replace("\n", "")
     assert "cross-attention" in result.stdout
+    assert result.stdout.count("  entropy") == 3
     assert page.read_text(encoding="utf-8").count('"title": "three trees · ') == 3
     plain = json.loads(run("inspect", tmp_path, "--text", "bees", "--json").stdout)
     assert plain["texts"] == ["bees"]

@@ -110,6 +110,12 @@ def test_articles_are_those_of_the_language(text, language, expected):
     assert normalize_answer(text, language) == expected
 
 
+@pytest.mark.parametrize("text", [["the Seine"], None, 9.394])
+def test_an_answer_is_one_string(text):
+    with pytest.raises(TypeError, match=r"text must be a string; got text .* one answer"):
+        normalize_answer(text)
+
+
 def test_scores_by_hand():
     predictions = ["the river Seine", "", "x", "", "Rhône Rhône"]
     references = [["Seine", "a river in France"], [], [], ["y", "z"], ["Rhône"]]

@@ -209,7 +209,8 @@ def test_orphans_are_named():
     refused(
         {"encoder": "encoder", "decoder": "decoder", "e": "embedding", "head": "decoder_head"},
         "partition_parameters: every trainable parameter needs one part; 2 have none: "
-        "encoder_to_decoder.weight, encoder_to_decoder.bias. Add a rule, or gather them by rest=",
+        "encoder_to_decoder.weight, encoder_to_decoder.bias. "
+        "Add a rule, or name a part for the rest",
     )
 
 

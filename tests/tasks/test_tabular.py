@@ -36,6 +36,18 @@ def label_task(labels=3, **training):
     return LabelTask(source_name="noise", table=rows(labels), training=numbers, name=name)
 
 
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_a_label_that_is_the_same_in_all_rows_is_refused(split):
+    table = rows(3)
+    one = getattr(table, split)
+    same = one.y.clone()
+    same[:, 1] = 1
+    table = table._replace(**{split: one._replace(y=same)})
+    fault = rf"got labels \[1\], counted from 0, the same in all {len(same)} rows of the {split} "
+    with pytest.raises(ValueError, match=fault):
+        LabelTask(source_name="noise", table=table, name="multilabel")
+
+
 def retrieval_task(**training):
     rng = np.random.default_rng(0)
     classes = np.arange(200) % 4

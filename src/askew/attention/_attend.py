@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from askew._check import require
-from askew._reduction import is_autocast
+from askew._reduction import check_tensor, is_autocast
 from askew.attention._banded import attend_banded
 from askew.attention._banded_tiles import Band
 from askew.attention._dense import attend_dense, attend_with_weights
@@ -90,8 +90,8 @@ def attend(
     Raises:
         ValueError: If shapes do not fit, a setting is out of range, or the named route
             cannot compute the call.
-        TypeError: If `attn_mask` is not boolean, or the dtypes of `q`, `k` and `v` differ outside
-            autocast.
+        TypeError: If `attn_mask` is not boolean, the dtypes of `q`, `k` and `v` differ outside
+            autocast, or a list or an array stands in the place of a tensor.
 
     Numerics:
         Half precision is summed in float32. A key or value that is not finite turns the rows
@@ -111,6 +111,7 @@ def attend(
         (first keys, and a sink that is trained).
         gpt-oss-120b & gpt-oss-20b Model Card, 2025, arXiv:2508.10925 (`sinks`).
     """
+    _refuse_lists(q, k, v)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     masks = (attn_mask, bias, relative_bias, causal, window, num_sinks)
     call = Call(q, k, v, *masks, scale, dropout_p, return_weights, sinks)
@@ -175,10 +176,17 @@ def explain_route(
         >>> explain_route(x, x, x, causal=True)
         RouteChoice(route='dense', reason='there is no window')
     """
+    _refuse_lists(q, k, v)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     masks = (attn_mask, bias, relative_bias, causal, window, num_sinks)
     call = Call(q, k, v, *masks, scale, dropout_p, return_weights, sinks)
     return choose_route(_checked(call), route)
+
+
+def _refuse_lists(q: object, k: object, v: object) -> None:
+    if not (isinstance(q, Tensor) and isinstance(k, Tensor) and isinstance(v, Tensor)):
+        for label, value in (("q", q), ("k", k), ("v", v)):
+            check_tensor("attend", label, value)
 
 
 def _attend_in_band(call: Call) -> Tensor:
@@ -193,6 +201,9 @@ def _attend_in_band(call: Call) -> Tensor:
 
 def _checked(call: Call) -> Call:
     """Check all arguments, and return the call with a mask and a bias of four axes."""
+    for label in ("attn_mask", "bias", "relative_bias", "sinks"):
+        if (value := getattr(call, label)) is not None:
+            check_tensor("attend", label, value)
     _check_tensors(call)
     _check_settings(call)
     mask, bias = (
@@ -212,7 +223,11 @@ def _is_plain(call: Call) -> bool:
         q.dim() == k.dim() == v.dim() == 4
         and (
             mask is None
-            or (mask.dtype == torch.bool and mask.shape == (q.shape[0], 1, 1, k.shape[2]))
+            or (
+                isinstance(mask, Tensor)
+                and mask.dtype == torch.bool
+                and mask.shape == (q.shape[0], 1, 1, k.shape[2])
+            )
         )
         and call.bias is None
         and call.relative_bias is None

@@ -90,16 +90,17 @@ def _show(report: "Inspection") -> None:
     for stack, kind in dict.fromkeys((layer.stack, layer.kind) for layer in report.attention):
         layers = [x for x in report.attention if (x.stack, x.kind) == (stack, kind)]
         show(f"\n{visible(stack or 'module')}, {kind}-attention")
-        table = _table("layer", "rank", "entropy")
+        read = any(scores.entropy is not None for scores in layers)
+        table = _table("layer", "rank", *["entropy"] * read)
         if kind == "self":
             show(
                 "Σ: the sum of all heads; heads: lowest, median, highest.\nRandom weights give a "
                 f"symmetry of about {1 / layers[0].d_model:.2g}."
             )
             names = ("symmetry\nΣ", "\nheads", "direction\nΣ", "\nheads")
-            table = _table("\nlayer", *names, "\nrank", "entropy\nheads")
+            table = _table("\nlayer", *names, "\nrank", *["entropy\nheads"] * read)
         for scores in layers:
-            table.add_row(*_line(scores))
+            table.add_row(*_line(scores), *[_spread(scores.entropy, ".2f")] * read)
         console.print(table)
 
 
@@ -119,7 +120,7 @@ def _line(scores: "AttentionScores") -> list[str]:
             _spread(scores.directionality, "+.2f"),
         ]
     rank = f"{float(scores.effective_rank.median()):.1f}/{scores.d_head}"
-    return [*line, rank, _spread(scores.entropy, ".2f")]
+    return [*line, rank]
 
 
 def _spread(values: "Tensor | None", form: str) -> str:

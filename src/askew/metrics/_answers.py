@@ -56,6 +56,9 @@ def normalize_answer(text: str, language: str = "en") -> str:
     Returns:
         The words with single spaces between them, "" if nothing is left.
 
+    Raises:
+        TypeError: If the text is no string, as a list of answers.
+
     Example:
         >>> normalize_answer("The  U.S. Senate!"), normalize_answer("A Lei nº 9.394", "pt")
         ('us senate', 'lei nº 9394')
@@ -64,6 +67,10 @@ def normalize_answer(text: str, language: str = "en") -> str:
         SQuAD: 100,000+ Questions for Machine Comprehension of Text, 2016, arXiv:1606.05250,
         evaluate-v1.1.py.
     """
+    if not isinstance(text, str):
+        raise TypeError(
+            f"normalize_answer: text must be a string; got text {text!r}. Pass one answer at a time"
+        )
     code = _primary(language)
     text = text.lower()
     if code in _ELIDED:

@@ -92,7 +92,7 @@ def partition_named(
     elif orphans:
         problems.append(
             f"every trainable parameter needs one part; {len(orphans)} have none: "
-            f"{_cut(_gathered(orphans, trained))}. Add a rule, or gather them by rest="
+            f"{_cut(_gathered(orphans, trained))}. Add a rule, or name a part for the rest"
         )
     require(not problems, "partition_parameters: " + ". And ".join(problems))
     return parts
