@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -14,6 +15,7 @@ from askew._encoding import BOM, refuse_utf16
 from askew._files import existing_file
 
 T = TypeVar("T")
+_types_of = cache(get_type_hints)
 
 ADDED = {"added": True}
 """Metadata of a field that files of earlier versions lack.
@@ -64,7 +66,7 @@ def load_config(
     """
 
     def paths() -> list[str]:
-        own = {_join(where, name): one for name, one in get_type_hints(kind).items()}
+        own = {_join(where, name): one for name, one in _types_of(kind).items()}
         return list(_paths({**own, **(beside or {})}))
 
     return _load(kind, values, base, where, paths)
@@ -77,7 +79,7 @@ def _load(
     for key in values:
         if key not in known:
             raise ValueError(_unknown_key(str(key), known, where, paths))
-    types = get_type_hints(kind)
+    types = _types_of(kind)
     arguments = {} if base is None else {name: getattr(base, name) for name in known}
     for key, value in values.items():
         arguments[key] = _convert(types[key], value, arguments.get(key), _join(where, key), paths)
@@ -213,7 +215,7 @@ def _paths(values: Mapping[str, Any]) -> Iterator[str]:
         yield path
         for kind in get_args(one) or (one,):
             if is_dataclass(kind):
-                hints = get_type_hints(kind if isinstance(kind, type) else type(kind))
+                hints = _types_of(kind if isinstance(kind, type) else type(kind))
                 names = (field.name for field in _init_fields(kind))
                 yield from _paths({_join(path, name): hints[name] for name in names})
 
