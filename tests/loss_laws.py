@@ -295,19 +295,32 @@ NEEDS = {
     nothing_left_is_a_differentiable_zero: "where",
     the_module_is_the_function: "module",
 }
+DEAR = (compiles_in_one_graph, tensors_without_values_give_shape_and_dtype)
 MARKS = {
-    compiles_in_one_graph: pytest.mark.unhooked,
+    compiles_in_one_graph: [pytest.mark.unhooked],
     its_gradient_is_in_a_graph_too: [pytest.mark.unhooked, pytest.mark.slow],
-    cuda_gives_the_numbers_of_the_cpu: pytest.mark.gpu,
+    cuda_gives_the_numbers_of_the_cpu: [pytest.mark.gpu],
 }
 
 
 def each_law_of(
     cases: dict[str, LossCase], *, exempt: Callable[[Callable, str], bool] = lambda *_: False
 ) -> pytest.MarkDecorator:
-    """All pairs of a law and a case that has what the law needs and is not `exempt(law, name)`."""
+    """All pairs of a law and a case that has what the law needs and is not `exempt(law, name)`.
+
+    Of the cases of one module, the laws that take long are tried every day on the first.
+    """
+    first = {type(case.module): name for name, case in reversed(cases.items())}
     pairs = [
-        pytest.param(law, case, id=f"{name}-{law.__name__}", marks=MARKS.get(law, ()))
+        pytest.param(
+            law,
+            case,
+            id=f"{name}-{law.__name__}",
+            marks=[
+                *MARKS.get(law, ()),
+                *([pytest.mark.slow] if law in DEAR and first[type(case.module)] != name else []),
+            ],
+        )
         for name, case in cases.items()
         for law in LAWS
         if (law not in NEEDS or getattr(case, NEEDS[law]) is not None) and not exempt(law, name)

@@ -31,6 +31,12 @@ def _broken(rule: Callable[..., None], case: Iterable[object]) -> list[Assertion
     return []
 
 
+def first_every_day(first: object, *others: object) -> list[object]:
+    """Return values for one parameter, or tuples for several; only the first is tried every day."""
+    rows = [one if isinstance(one, tuple) else (one,) for one in (first, *others)]
+    return [pytest.param(*row, marks=pytest.mark.slow if n else ()) for n, row in enumerate(rows)]
+
+
 def every_day_each_once(*lists: Sequence[object]) -> list[object]:
     """Return all combinations; only so many are not slow that each thing occurs in one of them."""
     longest = max(len(one) for one in lists)

@@ -74,6 +74,8 @@ OTHERS = {
     ),
 }
 
+DAILY = ("contrastive", "pairs", "binary", "focal", "tversky", "pinball", "directional")
+
 
 def graphs_of(loss, make, backend, *, dynamic):
     torch.compiler.reset()
@@ -97,6 +99,12 @@ def test_losses_of_pairs_compile_for_every_batch_size(loss, make):
 
 
 @pytest.mark.unhooked
-@pytest.mark.parametrize(("loss", "make"), (OF_PAIRS | OTHERS).values(), ids=OF_PAIRS | OTHERS)
+@pytest.mark.parametrize(
+    ("loss", "make"),
+    [
+        pytest.param(*case, id=name, marks=[] if name in DAILY else [pytest.mark.slow])
+        for name, case in (OF_PAIRS | OTHERS).items()
+    ],
+)
 def test_numbers_may_be_symbolic_in_a_graph_for_all_sizes(loss, make):
     assert graphs_of(loss, make, "eager", dynamic=True) <= 2

@@ -117,6 +117,7 @@ def test_the_command_line_without_its_packages_says_what_to_install():
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_translating_needs_neither_report_nor_serving(tmp_path):
     saved(tmp_path)
     code = f"""

@@ -101,11 +101,13 @@ def dead_links(site: Path) -> list[str]:
     return dead
 
 
+@pytest.mark.slow
 def test_no_link_of_the_site_is_dead(site):
     assert len(list(site.rglob("*.html"))) > 30
     assert dead_links(site) == []
 
 
+@pytest.mark.slow
 def test_nothing_is_loaded_from_elsewhere(site):
     for path in site.rglob("*.html"):
         assert not [link for link in page_of(path).loaded if urlsplit(link).netloc], path
@@ -113,6 +115,7 @@ def test_nothing_is_loaded_from_elsewhere(site):
         assert not re.findall(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//", path.read_text()), path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", askew.__all__)
 def test_every_public_name_has_its_place_in_the_reference(site, name):
     page = site / "api" / f"{name}.html"
@@ -122,6 +125,7 @@ def test_every_public_name_has_its_place_in_the_reference(site, name):
     assert [each for each in names if f"askew.{name}.{each}" not in anchors] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", askew.__all__)
 def test_every_public_name_is_in_the_index_with_a_summary(site, name):
     page = (site / "api" / "names.html").read_text(encoding="utf-8")
@@ -132,16 +136,19 @@ def test_every_public_name_is_in_the_index_with_a_summary(site, name):
     assert [each for each, summary in rows.items() if len(summary.split()) < 3] == []
 
 
+@pytest.mark.slow
 def test_a_file_that_a_page_includes_is_shown_on_it(site):
     example = (ROOT / "examples/compare_two_models.py").read_text(encoding="utf-8")
     assert example.strip() in page_of(site / "example.html").text
 
 
+@pytest.mark.slow
 def test_no_page_shows_the_tag_of_a_snippet(site):
     shown = [path.name for path in site.rglob("*.html") if SNIPPET.search(page_of(path).text)]
     assert shown == []
 
 
+@pytest.mark.slow
 def test_formulas_and_examples_of_docstrings_are_rendered(site):
     page = (site / "api" / "losses.html").read_text(encoding="utf-8")
     assert page.count("<math") > 50
@@ -151,6 +158,7 @@ def test_formulas_and_examples_of_docstrings_are_rendered(site):
         assert "<blockquote>" not in path.read_text(encoding="utf-8"), path
 
 
+@pytest.mark.slow
 def test_every_function_that_draws_shows_its_picture(site):
     page = (site / "api" / "inspection.html").read_text(encoding="utf-8")
     drawing = [name for name in askew.inspection.__all__ if name.startswith("plot_")]

@@ -21,7 +21,14 @@ SETTINGS = {
     "bridge": {"d_query": 8, "d_key": 4},
     "bridge to wider keys": {"d_query": 4, "d_key": 8, "num_kv_heads": 1, "causal": True},
 }
-each_layer = pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
+DAILY = ("relative, causal", "alibi, window", "sinks", "bridge")
+each_layer = pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(one, id=name, marks=[] if name in DAILY else [pytest.mark.slow])
+        for name, one in SETTINGS.items()
+    ],
+)
 WINDOWS = [name for name in SETTINGS if "window" in SETTINGS[name]]
 
 

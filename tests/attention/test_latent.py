@@ -200,8 +200,9 @@ def test_half_precision_keeps_its_type_and_autocast_works():
         torch.testing.assert_close(made(x).output.float(), expected, atol=0.2, rtol=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.unhooked
-@pytest.mark.parametrize("backend", ["eager", pytest.param("aot_eager", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 @torch.no_grad()
 def test_compiles_in_one_graph_with_a_cache_and_without(backend):
     made, x = layer(d_rotary=2, learned_sinks=True, gate="head"), torch.randn(2, 6, 10)

@@ -98,6 +98,7 @@ def test_numbers_of_a_space_are_written_in_words():
     assert parse_numbers("find", "s=linear,cosine") == ("s", Choice(values=("linear", "cosine")))
 
 
+@pytest.mark.slow
 def test_a_file_with_a_space_replaces_the_usual_one(tmp_path, in_process):
     path = tmp_path / "space.toml"
     numbers = '[numbers]\n"dropout" = "0.0..0.5"\n"dropout_second" = [0.1, 0.3]\n'

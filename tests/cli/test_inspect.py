@@ -7,6 +7,7 @@ from importlib.metadata import version
 import pytest
 import torch
 import transformers as hf
+from rules import first_every_day
 from saved_model import saved
 from typer.testing import CliRunner
 
@@ -86,7 +87,7 @@ MODERNBERT = hf.ModernBertConfig(
 )
 
 
-@pytest.mark.parametrize("encoder", [None, MODERNBERT.to_dict()], ids=["own", "of transformers"])
+@pytest.mark.parametrize("encoder", first_every_day(MODERNBERT.to_dict(), None))
 def test_a_question_is_read_with_its_context(tmp_path, encoder):
     spans = train_tokenizer(["where are the three trees"], vocab_size=280)
     torch.manual_seed(0)

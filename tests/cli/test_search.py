@@ -192,6 +192,7 @@ def test_a_static_question_encoder_is_made_once_and_asked_without_the_encoder(do
     assert "one.md changed. Give --context" in run(*asked, *static, code=2).output
 
 
+@pytest.mark.slow
 def test_a_static_question_encoder_that_was_being_written_is_made_again(documents, tmp_path):
     encoder, index = save_encoder(tmp_path / "encoder"), tmp_path / "index"
     words = ["search", "where is Ben?", "--encoder", encoder, "--context", documents]

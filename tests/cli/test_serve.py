@@ -290,9 +290,21 @@ def test_two_hundred_clients_get_their_own_answers(port):
     assert all(many_clients(port, 200))
 
 
+SERVE = """
+import sys
+from askew.cli import app
+try:
+    app(sys.argv[1:])
+finally:
+    heavy = {"torch", "transformers", "sklearn"} & set(sys.modules)
+    print(f"with {heavy}" if heavy else "without PyTorch", file=sys.stderr)
+"""
+
+
 def test_the_command_serves_until_it_is_interrupted(tmp_path):
     (tmp_path / "a.md").write_text("Anna lives in Rome.")
-    command = [sys.executable, "-m", "askew", "serve", "--context", str(tmp_path), "--port", "0"]
+    serve = ["serve", "--context", str(tmp_path), "--port", "0"]
+    command = [sys.executable, "-c", SERVE, *serve]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         address = process.stdout.readline().strip()
@@ -305,7 +317,7 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path):
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
         read = f"askew: read 1 document from {tmp_path}\n"
-        assert (process.returncode, errors) == (0, read)
+        assert (process.returncode, errors) == (0, read + "without PyTorch\n")
     finally:
         process.kill()
 
@@ -323,12 +335,7 @@ def test_an_index_is_served_by_its_table_of_tokens_as_it_is_searched(tmp_path, m
     shutil.rmtree(encoder)
     expected = json.loads(CliRunner().invoke(app, asked).stdout)["passages"]
     desks, make = [], _serve._desk
-
-    def stop(*given, **settings):
-        desks.append(make(*given, **settings))
-        raise ValueError("far enough")
-
-    monkeypatch.setattr(_serve, "_desk", stop)
+    monkeypatch.setattr(_serve, "_desk", lambda *given, **_: desks.append(make(*given)) or stop())
     words = ["serve", "--index", index, "--question-encoder", "static", "--quiet"]
     assert "far enough" in CliRunner().invoke(app, words).stderr
     with serving(desks[0]) as port:
@@ -338,6 +345,25 @@ def test_an_index_is_served_by_its_table_of_tokens_as_it_is_searched(tmp_path, m
     assert [[one[key] for key in keys] for one in found] == [
         [one[key] for key in keys] for one in expected
     ]
+
+
+def test_the_fast_engine_serves_what_it_can_compute(tmp_path, monkeypatch):
+    saved(tmp_path)
+    desks, make = [], _serve._desk
+    monkeypatch.setattr(_serve, "_desk", lambda *given, **_: desks.append(make(*given)) or stop())
+    for engine in ("auto", "torch"):
+        words = ["serve", "--translate", str(tmp_path), "--engine", engine]
+        assert CliRunner().invoke(app, words).exit_code == 2
+    fast, plain = (desk.translator for desk in desks)
+    assert type(fast.engine).__name__ == "CTranslate2Engine" != type(plain.engine).__name__
+    with serving(desks[0]) as port:
+        asked = {"texts": ["three trees", "bees"]}
+        found = ask(port, "translate", **asked)
+    assert found == (200, {"translations": plain.translate(asked["texts"])})
+
+
+def stop():
+    raise ValueError("far enough")
 
 
 @pytest.mark.parametrize(
@@ -362,6 +388,8 @@ def test_an_index_is_served_by_its_table_of_tokens_as_it_is_searched(tmp_path, m
         (["--context", "A", "--dtype", "int8"], "serve: --dtype goes with --encoder"),
         (["--context", "A", "--jobs", "-1"], "Invalid value for '--jobs'"),
         (["A"], "DIR answers from documents; got none. Give --context"),
+        (["--context", "A", "--engine", "torch"], "--engine goes with --translate; got --engine t"),
+        (["--translate", "A", "--engine", "fast"], "engine must be torch or ctranslate2; got 'fas"),
         (["--context", "A/none"], "the path must exist"),
         (["--context", "A", "--port", "70000"], "--port"),
         (["--context", "A", "--host", "203.0.113.7"], "the address must be free and of this mach"),

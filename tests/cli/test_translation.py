@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from askew.cli import app
 from askew.cli._streams import LineStats, windows
+from askew.export import prepare_engine
 from askew.models import Hypothesis
 
 
@@ -33,6 +34,7 @@ def piped(*arguments, data=b""):
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("model")
     saved(path)
+    prepare_engine(path)  # once, and not in a process that a test starts
     return path
 
 

@@ -446,6 +446,7 @@ def test_a_good_folder_is_read(name, made):
     assert read_or_refuse(CASES[name], made(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_damaged_bytes_are_read_rightly_or_refused(name, made):
     path = made(name)
@@ -535,6 +536,7 @@ JSONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", JSONS)
 def test_other_values_are_read_rightly_or_refused(name, made):
     path = made(name)

@@ -45,6 +45,8 @@ COMMANDS = {
     "doctor": "doctor --json",
     "doctor without test": "doctor --no-self-test",
 }
+DAILY = ("train translation", "an encoder", "compare experiment", "evaluate", "translate")
+DAILY += ("answer", "search", "inspect theirs", "parts", "doctor without test")
 ABSENT = {
     "inspect": "inspect {name}",
     "parts": "parts {name} --lr all=1 --rest all",
@@ -122,8 +124,7 @@ def run(words):
 
 
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=[pytest.mark.slow] if n == "compare qa" else []) for n in COMMANDS],
+    "name", [pytest.param(n, marks=[] if n in DAILY else [pytest.mark.slow]) for n in COMMANDS]
 )
 def test_no_command_opens_a_connection(name, attempts):
     if name == "translate by ctranslate2":

@@ -71,6 +71,7 @@ def children(pid):
     return {int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
 
+@pytest.mark.slow
 def test_a_kill_loses_nothing_that_was_finished_and_leaves_no_process(
     folder, tmp_path, small_groups
 ):

@@ -422,6 +422,7 @@ def test_a_subclass_stays_what_it_is():
     assert type(copy.deepcopy(optimizer)) is type(optimizer)
 
 
+@pytest.mark.slow
 def test_a_step_can_be_compiled():
     ours, theirs = model(), model()
     one, two = optimizer_of(ours), optimizer_of(theirs)

@@ -122,6 +122,7 @@ def check_two_processes(how, out):
     assert one["weights"] == two["weights"]
 
 
+@pytest.mark.slow
 def test_two_processes_of_accelerate_step_every_part_once_a_step(tmp_path):
     check_two_processes("accelerate", tmp_path)
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from families import small_model
 from hypothesis import strategies as st
+from rules import first_every_day
 from saved_model import saved
 
 from askew.models import choose_layers
@@ -157,7 +158,7 @@ def test_the_order_is_that_of_keep_measured(tmp_path):
     assert kept["encoder"] == [0]
 
 
-@pytest.mark.parametrize("name", ["Marian", "Whisper"])
+@pytest.mark.parametrize("name", first_every_day("Marian", "Whisper"))
 def test_models_of_transformers_are_measured(name):
     class Reader:
         def inputs(self, rows):

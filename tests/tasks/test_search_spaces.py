@@ -58,7 +58,7 @@ def test_draws_of_both_families_can_be_trained(name, preset):
     task, arms, space = searched(name, preset)
     base, generator = space.base_of(arms[0]), np.random.default_rng(0)
     for symmetric in (False, True):
-        for _ in range(30):
+        for _ in range(8):
             values = space.draw(generator, symmetric=symmetric)
             if values.get("training.loss.margin", 0.0) < 0.19:  # a margin may be out of its range
                 task.check_training(with_values(base, values).training)

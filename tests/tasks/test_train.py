@@ -233,7 +233,8 @@ def test_it_trains_with_the_threads_that_are_named_and_restores_what_was(tmp_pat
     seen = []
     torch.set_num_threads(3)
     try:
-        train(tmp_path, progress=lambda *_: seen.append(torch.get_num_threads()), threads=2)
+        told = {"progress": lambda *_: seen.append(torch.get_num_threads())}
+        train(tmp_path, budget=Budget(steps=2), threads=2, **told)
         translator = Translator.from_pretrained(tmp_path, threads=2)
         translator.engine.decode = lambda *_: seen.append(torch.get_num_threads()) or []
         with pytest.raises(ValueError, match="zip"):  # nothing is decoded

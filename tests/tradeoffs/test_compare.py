@@ -215,6 +215,7 @@ def test_more_arms_than_looks_can_be_judged_with_are_refused_before_any_work(tmp
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_many_arms_are_judged_at_one_look(tmp_path, in_process):
     arms = [dataclasses.replace(ARMS[0], name=f"arm{place}") for place in range(53)]
     verdicts = run(tmp_path / "out", arms=arms, seeds=range(2), budget=Budget(steps=1)).verdicts

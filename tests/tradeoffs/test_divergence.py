@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 import torch
 from rich.console import Console
+from rules import first_every_day
 from torch import nn
 from torch.nn import functional as F
 
@@ -138,7 +139,7 @@ def test_an_arm_that_always_diverges_has_no_figures(tmp_path, in_process):
     print_results(comparison.results, Console(file=io.StringIO()))
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, 1e200, -1e200])
+@pytest.mark.parametrize("value", first_every_day(math.nan, math.inf, 1e200, -1e200))
 def test_a_score_that_cannot_be_judged_is_a_divergence(value, tmp_path, in_process):
     metric = Metric(name="sum", label="sum", equivalence=0)
     score = Score(

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from rules import first_every_day
 from stub_task import StubTask, line_config
 
 from askew._config import load_config, read_toml
@@ -232,7 +233,9 @@ def test_in_a_small_space_no_model_is_tried_twice_and_its_end_is_said(notes, tmp
     assert unequal.comparison.results["search"]["exhausted"] == ["symmetric"]
 
 
-@pytest.mark.parametrize("crash", ["symmetric-3:40", "asymmetric-11:40", "last", "confirmation"])
+@pytest.mark.parametrize(
+    "crash", first_every_day("asymmetric-11:40", "symmetric-3:40", "last", "confirmation")
+)
 def test_a_search_that_died_has_the_same_end(crash, notes, tmp_path, monkeypatch):
     whole = search(tmp_path / "whole")
     if crash == "last":
@@ -544,7 +547,9 @@ def test_a_search_of_few_steps_says_so_before_it_begins(notes, tmp_path):
     assert not [note for note in notes() if note[0] == "train"]
 
 
-@pytest.mark.parametrize(("language", "words"), [("en", "The search"), ("pt", "A busca")])
+@pytest.mark.parametrize(
+    ("language", "words"), first_every_day(("en", "The search"), ("pt", "A busca"))
+)
 def test_the_report_shows_the_search(language, words, notes, tmp_path):
     found = search(tmp_path / "out")
     run = read_run(tmp_path / "out")

@@ -9,6 +9,7 @@ import pytest
 import torch
 from families import NAMES, inputs_of, small_model
 from hypothesis import strategies as st
+from rules import first_every_day
 from torch import nn
 from transformers.modeling_outputs import BaseModelOutput
 
@@ -139,7 +140,7 @@ def test_kept_states_change_nothing_but_their_rounding(reader, tmp_path):
     torch.testing.assert_close(*losses, rtol=1e-3, atol=0)
 
 
-@pytest.mark.parametrize("stop", ["taught", "last", pytest.param("first", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stop", first_every_day("taught", "last", "first"))
 def test_a_stopped_run_ends_as_another(reader, tmp_path, monkeypatch, stop):
     whole, _ = run(reader, tmp_path / "whole", unfrozen_share=0.5)
 
@@ -211,7 +212,7 @@ def test_it_stops_where_the_loss_has_not_moved_by_the_margin(reader, tmp_path):
     assert (steps, same(again, student)) == ([], True)
 
 
-@pytest.mark.parametrize("freeze", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("freeze", first_every_day(True, False))
 def test_a_run_that_was_killed_stops_where_another_does(reader, tmp_path, freeze):
     settings = {**STOPPING, "freeze_encoder": freeze, "stop_margin": 0.02}
     whole, records = run(reader, tmp_path / "whole", **settings)

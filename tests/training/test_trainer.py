@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 import torch
 import torch.nn.functional as F
+from rules import first_every_day
 from transformers import Seq2SeqTrainer
 
 from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel, Translator
@@ -105,7 +106,7 @@ def undisturbed(tmp_path_factory):
     return model, train(model, out), out
 
 
-@pytest.mark.parametrize("step", [5, 10])
+@pytest.mark.parametrize("step", first_every_day(5, 10))
 def test_resumed_after_a_crash_is_bit_equal_to_an_undisturbed_run(undisturbed, tmp_path, step):
     expected, expected_records, _ = undisturbed
     with pytest.raises(CrashError):
@@ -326,7 +327,7 @@ def test_optimizer_is_one_fused_adamw_with_the_numbers_given(tmp_path):
     assert made.args.max_grad_norm == 0.5
 
 
-@pytest.mark.parametrize("schedule", ["linear", "cosine", "inverse_sqrt"])
+@pytest.mark.parametrize("schedule", first_every_day("cosine", "linear", "inverse_sqrt"))
 def test_rate_rises_to_lr_and_falls_as_the_schedule_says(tmp_path, schedule):
     records = train(tiny_model(), tmp_path, replace(CONFIG, schedule=schedule, evaluations=12))
     rates = [r["learning_rate"] for r in records if "loss" in r]
@@ -341,7 +342,7 @@ def test_rate_rises_to_lr_and_falls_as_the_schedule_says(tmp_path, schedule):
     assert rates[-1] == pytest.approx(5e-3 * expected[schedule], rel=1e-4)
 
 
-@pytest.mark.parametrize("average_decay", [0.0, 0.9])
+@pytest.mark.parametrize("average_decay", first_every_day(0.0, 0.9))
 def test_ten_pairs_are_learnt_by_heart(average_decay, tmp_path, device):
     model = tiny_model(dropout=0.0, width=32)
     config = TrainingConfig(
@@ -368,8 +369,9 @@ def test_ten_pairs_are_learnt_by_heart(average_decay, tmp_path, device):
         pytest.param(
             {"encoder": SideConfig(bpe_dropout=0.3), "decoder": SideConfig(bpe_dropout=0.1)},
             id="bpe",
+            marks=pytest.mark.slow,
         ),
-        pytest.param({"patience": 12}, id="patience"),
+        pytest.param({"patience": 12}, id="patience", marks=pytest.mark.slow),
         pytest.param({"accumulate": 2}, id="accumulate", marks=pytest.mark.slow),
         pytest.param({"precision": "bf16"}, id="bf16", marks=pytest.mark.slow),
     ],
@@ -504,7 +506,7 @@ def test_batches_that_cannot_be_shared_out_are_refused(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("step", "kept", "changes"),
-    [(7, 4, {}), (8, 4, {"average_decay": 0.9}), (12, 8, {"patience": 5})],
+    first_every_day((7, 4, {}), (8, 4, {"average_decay": 0.9}), (12, 8, {"patience": 5})),
 )
 def test_a_training_that_diverges_ends_and_its_last_good_checkpoint_stays(
     tmp_path, step, kept, changes

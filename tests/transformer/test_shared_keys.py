@@ -131,8 +131,9 @@ def test_the_future_stays_hidden_and_padding_changes_nothing():
     torch.testing.assert_close(padded, model(source, target), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.unhooked
-@pytest.mark.parametrize("backend", ["eager", pytest.param("aot_eager", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_compiles_in_one_graph_also_with_a_cache(backend):
     model, (source, target) = made(), tokens()
     compiled = torch.compile(model, fullgraph=True, backend=backend)

@@ -12,7 +12,8 @@ import typer
 from askew._check import requires_extra
 from askew.cli._answer import open_answerer
 from askew.cli._encoded_search import EncodedSearch, check_encodes
-from askew.cli._exits import exit_on_user_error, print_notes, set_up_torch, tell_read
+from askew.cli._engines import Engine, open_translator
+from askew.cli._exits import exit_on_user_error, print_notes, tell_read
 from askew.cli._indexed_documents import Documents, check_documents, read_with_records
 from askew.cli._options import Dtype, Jobs, QuestionEncoder, Quiet, Threads
 from askew.cli._readers import choose_reader, search_words
@@ -20,6 +21,7 @@ from askew.cli._streams import show
 
 if TYPE_CHECKING:
     from askew.cli._web._desk import Desk
+    from askew.models import Translator
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _MOST_CONNECTIONS = 1000
@@ -47,6 +49,7 @@ def serve_command(
         Path | None,
         typer.Option("--translate", help="Also translate: a folder of a translation model."),
     ] = None,
+    engine: Engine = "auto",
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 means any free port.")] = 8000,
     allow_host: Annotated[
@@ -77,6 +80,8 @@ def serve_command(
         if not context and index is None and translator is None:
             raise ValueError("serve: there must be something to ask; got nothing. Give --context")
         asks = encoder is not None or question_encoder is not None
+        if translator is None and engine != "auto":
+            raise ValueError(f"serve: --engine goes with --translate; got --engine {engine}")
         if index is not None and (folder is None) != asks:
             raise ValueError("serve: --index goes with DIR or --encoder; got both or neither")
         check_encodes("serve", encoder, dtype, 1 if folder is not None else jobs)
@@ -93,8 +98,11 @@ def serve_command(
                 **settings,
             )
             encoded.check(has_documents=bool(context))
+        translates = None
+        if translator is not None:
+            translates = open_translator(translator, engine, threads=threads, quiet=quiet)
         given = read_with_records(context or ())
-        desk = _desk(folder, given, index, encoded, translator, **settings)
+        desk = _desk(folder, given, index, encoded, translates, **settings)
         listener = _listener(host, port)
     tell_read(given.read, quiet=quiet)
     from askew.cli._web._application import make_application
@@ -136,14 +144,13 @@ def _desk(
     given: Documents,
     index: Path | None,
     encoded: EncodedSearch | None,
-    translator: Path | None,
+    translates: "Translator | None",
     **settings: Any,
 ) -> "Desk":
     from askew.cli._web._desk import Desk
-    from askew.models import Translator
     from askew.text import PassageSearch
 
-    search, answerer, contexts, translates = None, None, None, None
+    search, answerer, contexts = None, None, None
     if folder is not None:
         why = choose_reader(folder)[1]
         print_notes([] if why is None else [why])
@@ -155,7 +162,4 @@ def _desk(
         search = encoded.open(given)
     elif search is None and given.contexts:
         search = PassageSearch(given.contexts)
-    if translator is not None:
-        set_up_torch(settings["threads"])
-        translates = Translator.from_pretrained(translator, threads=settings["threads"])
     return Desk(search=search, answerer=answerer, index=contexts, translator=translates)

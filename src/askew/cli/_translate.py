@@ -11,20 +11,14 @@ import typer
 
 from askew._files import to_json, visible
 from askew._folders import check_output
-from askew.cli._exits import exit_on_failure, exit_on_user_error, set_up_torch, tell
+from askew.cli._engines import Engine, open_translator
+from askew.cli._exits import exit_on_failure, exit_on_user_error, tell
 from askew.cli._options import MAX_SEED, Quiet, Threads
 from askew.cli._streams import LineStats, count_special, existing_lines, opened, show, windows
 
 if TYPE_CHECKING:
     from askew.models import DecodingConfig, Hypothesis, Translator
 
-Engine = Annotated[
-    str,
-    typer.Option(
-        help="torch; ctranslate2 for a model that askew export wrote; or auto, the fastest that "
-        "answers as the model does, which may write a sub-folder, engine."
-    ),
-]
 Beams = Annotated[
     int | None,
     typer.Option(help="Hypotheses kept; 1 is greedy. As many as --n-best by default."),
@@ -118,7 +112,9 @@ def translate_command(
                 reads=[*reads, *written],
                 option="--show-attention",
             )
-        translator = _translator(folder, engine, batch_size, threads, quiet=quiet)
+        translator = open_translator(
+            folder, engine, batch_size=batch_size, threads=threads, quiet=quiet
+        )
     if file is not None and out is not None and catalogue:
         _translate_catalogue(translator, decoding, file, out)
         return
@@ -168,23 +164,6 @@ def _refuse_given(without_effect: Mapping[str, bool]) -> None:
     for name, is_given in without_effect.items():
         if is_given:
             raise ValueError(f"translate: {name} must be left out here, where it has no effect")
-
-
-def _translator(
-    folder: Path, engine: str, batch_size: int, threads: int, *, quiet: bool
-) -> "Translator":
-    if engine == "auto":
-        from askew.export import prepare_engine
-
-        engine, folder, reason = prepare_engine(folder)
-        if not quiet and sys.stderr.isatty():
-            tell(f"note: engine {engine}{f', since {reason}' if reason else ''}")
-    if engine != "ctranslate2":  # which needs no PyTorch
-        set_up_torch(threads)
-        import askew.models  # noqa: F401
-    from askew._translator import Translator
-
-    return Translator.from_pretrained(folder, batch_size=batch_size, engine=engine, threads=threads)
 
 
 def _translate_catalogue(
