@@ -212,7 +212,8 @@ def test_it_stops_where_the_loss_has_not_moved_by_the_margin(reader, tmp_path):
     assert (steps, same(again, student)) == ([], True)
 
 
-@pytest.mark.parametrize("freeze", first_every_day(True, False))
+@pytest.mark.slow
+@pytest.mark.parametrize("freeze", [True, False])
 def test_a_run_that_was_killed_stops_where_another_does(reader, tmp_path, freeze):
     settings = {**STOPPING, "freeze_encoder": freeze, "stop_margin": 0.02}
     whole, records = run(reader, tmp_path / "whole", **settings)
