@@ -114,7 +114,7 @@ COMMANDS = {
     "compare, tables": ["compare", "imbalanced"],
     "compare, your own": ["compare", "experiment", "nowhere:nothing"],
     "find": ["find"],
-    "shrink": ["shrink", "nowhere", "--out", "new"],
+    "shrink": ["shrink", ".", "--out", "new"],
 }
 
 

@@ -30,7 +30,7 @@ def test_an_error_begins_with_the_command_and_not_with_a_function(tmp_path):
     gone = tmp_path / "gone.tsv"
     words = ["train", "translation", "--data", gone, "--out", tmp_path / "out"]
     assert run(*words, code=2).stderr == (
-        f"askew train translation: the file must exist; got {gone}\n"
+        f"askew train translation: --data must exist; got {gone}\n"
     )
     with pytest.raises(ValueError, match="read_pairs: the file must exist"):
         read_pairs(gone)

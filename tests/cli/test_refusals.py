@@ -47,6 +47,26 @@ CASES = {
     "chess": "qa, labels, multilabel, imbalanced, retrieval or MODULE:NAME; got 'chess'",
     "--challenger": "Option '--challenger' requires an argument",
 }
+ABSENT = {
+    "evaluate": "FOLDER",
+    "translate": "FOLDER",
+    "predict": "FOLDER",
+    "inspect": "FOLDER",
+    "export": "FOLDER",
+    "parts --lr a=1": "FOLDER",
+    "answer --context . who": "FOLDER",
+    "serve --context .": "FOLDER",
+    "serve --context . --translate": "--translate",
+    "shrink --decoder-layers 1 --out o": "MODEL",
+    "compare --from": "--from",
+    "compare --teacher": "--teacher",
+    "compare qa --context-encoder": "--context-encoder",
+    "find labels --data": "--data",
+    "train translation --out o --data": "--data",
+    "train translation --out o --target . --source": "--source",
+    "train labels --out o --data": "--data",
+}
+"""Commands whose last word is a path that is not there, and what they call it."""
 PROGRAM = """
 import json, sys
 sys.modules["torch"] = None  # an import of it is an error
@@ -54,15 +74,17 @@ from typer.testing import CliRunner
 from askew.cli import app
 results = {}
 for case in json.loads(sys.argv[1]):
-    result = CliRunner().invoke(app, ["compare", *case.split()])
+    result = CliRunner().invoke(app, case.split())
     results[case] = (result.exit_code, result.stderr)
 print(json.dumps(results))
 """
 
 
 def test_what_cannot_be_done_is_refused_in_one_line_without_torch(tmp_path):
+    cases = {f"compare {case}": message for case, message in CASES.items()}
+    cases |= {f"{case} gone": f": {name} must exist; got gone\n" for case, name in ABSENT.items()}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, json.dumps(list(CASES))],
+        [sys.executable, "-c", PROGRAM, json.dumps(list(cases))],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -71,7 +93,7 @@ def test_what_cannot_be_done_is_refused_in_one_line_without_torch(tmp_path):
     for case, (code, message) in json.loads(done.stdout).items():
         assert code == 2, (case, message)
         assert message.count("\n") == 1, (case, message)
-        assert CASES[case] in message, (case, message)
+        assert cases[case] in message, (case, message)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -152,7 +152,7 @@ def test_layers_that_a_search_found_are_kept(model, tmp_path):
         (["--at-most", "latency_ms=9", "--decoder-layers", "1"], "got decoder_layers, too. Leave"),
         (["--keep", "nowhere.toml"], "the file must exist; got path 'nowhere.toml'"),
         (["--set", "encoder.d_ff=8"], "--set changes the training alone, as training.lr=0.001"),
-        (["--pair", "en-de", "--data", "x.tsv"], "pair goes without data of your own"),
+        (["--pair", "en-de", "--data", "pairs.tsv"], "pair goes without data of your own"),
         (["--data", "nowhere.tsv"], "nowhere.tsv"),
         (["--decoder-layers", "1", "--keep", "measured"], 'keep "measured" needs data; got none'),
         (["--data", "pairs.tsv", "--set", "training.top_k=0"], "top_k must be positive"),

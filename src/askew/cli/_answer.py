@@ -10,7 +10,7 @@ import typer
 
 from askew._files import to_json
 from askew._folders import check_writable, one_writer
-from askew.cli._exits import exit_on_user_error, print_notes, set_up_torch, tell_read
+from askew.cli._exits import check_paths, exit_on_user_error, print_notes, set_up_torch, tell_read
 from askew.cli._indexed_documents import (
     Documents,
     check_documents,
@@ -75,6 +75,7 @@ def answer_command(
         check_questions("answer", questions)
         if not context and index is None:
             raise ValueError("answer: documents are needed; got none. Give --context or --index")
+        check_paths()
         given = read_with_records(context or ())
         if not given.contexts:
             print_notes(check_documents(index))
@@ -137,9 +138,9 @@ def _by_sentences(
 
 
 def _load(folder: Path, threads: int) -> "QuestionAnswerer":
+    set_up_torch(threads)
     from askew.models import QuestionAnswerer
 
-    set_up_torch(threads)
     return QuestionAnswerer.from_pretrained(folder)
 
 

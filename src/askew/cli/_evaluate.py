@@ -11,6 +11,7 @@ import typer
 from askew._files import to_json, write_text
 from askew._folders import check_output
 from askew.cli._exits import (
+    check_paths,
     exit_on_failure,
     exit_on_user_error,
     print_notes,
@@ -53,6 +54,7 @@ def add_evaluate_command(app: typer.Typer, applications: Mapping[str, Applicatio
 
 def _evaluate(scored: Mapping[str, Any], run: EvaluateOptions, *each: Any) -> None:
     with exit_on_user_error():
+        check_paths()
         name = _application_of(run.folder)
         options = dict(zip(scored, each, strict=True))
         if run.out is not None:

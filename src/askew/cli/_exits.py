@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import NoReturn
 import typer
 from safetensors import SafetensorError
 
+from askew._check import require
 from askew._files import visible
 from askew._folders import FolderInUseError
 
@@ -21,6 +22,8 @@ FAILURES = (OSError, RuntimeError, ValueError, ArithmeticError, SafetensorError)
 
 typed: ContextVar[str] = ContextVar("typed", default="")
 """The command that runs and the groups around it, such as "train translation"."""
+read: ContextVar[Sequence[tuple[str, Path]]] = ContextVar("read", default=())
+"""The options of this command whose paths are read, and the paths."""
 _CALLABLE = re.compile(r"[A-Za-z_][\w.]*: ")
 _SOURCE = Path(__file__).parents[1]
 
@@ -134,8 +137,15 @@ def tell(message: str, *, command: str = "") -> None:
         print(f"{f'askew {command}'.strip()}: {visible(message)}", file=sys.stderr)
 
 
+def check_paths() -> None:
+    """Refuse a path to read that is not there, before PyTorch is imported, which takes seconds."""
+    for spelling, path in read.get():
+        require(path.exists(), f"askew: {spelling} must exist; got {path}")
+
+
 def set_up_torch(threads: int) -> None:
     """Set the number of threads, and silence the progress bars of transformers."""
+    check_paths()
     import torch
     from transformers.utils import logging
 

@@ -26,9 +26,9 @@ def export_command(
 ) -> None:
     """Write a trained model for another engine; `askew translate --engine ctranslate2` runs it."""
     with exit_on_user_error():
+        set_up_torch(1)
         from askew.export import export_ctranslate2, export_onnx
 
-        set_up_torch(1)
         if to not in ("ctranslate2", "onnx"):
             raise ValueError(f"export: --to must be ctranslate2 or onnx; got {to}")
         if to == "onnx":

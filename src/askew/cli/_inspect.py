@@ -51,14 +51,14 @@ def inspect_command(
     Exit codes: 0 done, 2 bad input.
     """
     with exit_on_user_error():
-        from askew import inspection
-        from askew.models import load_checkpoint, read_attention
-
         if question is not None and not text:
             raise ValueError("inspect: --question goes with --text; got no text")
         if out is not None:
             check_output(out, caller="inspect", reads=[folder])
         set_up_torch(1)
+        from askew import inspection
+        from askew.models import load_checkpoint, read_attention
+
         model = load_checkpoint(folder)
         readings = {
             line: read_attention(model, folder, line, question=question) for line in text or []

@@ -1,5 +1,6 @@
 """Shared options, and commands made from dataclasses whose fields are options."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from enum import StrEnum
@@ -11,7 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from askew._budget import Budget
-from askew.cli._exits import exit_on_user_error, fail, typed
+from askew.cli._exits import exit_on_user_error, fail, read, typed
 from askew.tasks import option
 
 Threads = Annotated[int, typer.Option(min=1, help="Threads.")]
@@ -52,6 +53,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 """The base class of the parser's errors, which has no public name."""
+_READ = {"folder", "model", "translator", "teacher", "from_", "data", "valid", "test"}
+_READ |= {f"{part}{side}" for part in ("", "valid_", "test_") for side in ("source", "target")}
+_READ |= {"encoder", "context_encoder", "question_encoder"}
+"""Parameters whose path is read first of all."""
+_NAMES = re.compile("datasets:|minilm$")
+"""What may stand in the place of such a path."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +104,9 @@ class OneLineCommand(TyperCommand):
         """Parse the options, or end with exit code 2."""
         typed.set(_path(ctx))
         try:
-            return super().parse_args(ctx, args)
+            rest = super().parse_args(ctx, args)
+            read.set([path for one in self.params for path in _path_of(one, ctx.params)])
+            return rest
         except USAGE_ERROR as error:
             spelling = getattr(error, "option_name", None)
             message = getattr(error, "format_message", error.__str__)().rstrip(".")
@@ -108,6 +117,16 @@ class OneLineCommand(TyperCommand):
             if owners:
                 message = f"there is no {spelling} here; it is an option of {', '.join(owners)}"
             fail(f"{message}. See askew {_path(ctx)} --help", 2)
+
+
+def _path_of(parameter: Any, given: Mapping[str, object]) -> list[tuple[str, Path]]:
+    """Return the path that a parameter names, with its spelling, if it is one to read."""
+    value = given.get(parameter.name)
+    is_path = isinstance(value, Path) or (isinstance(value, str) and parameter.name == "data")
+    if not is_path or parameter.name not in _READ or _NAMES.match(str(value)):
+        return []
+    spelling = parameter.opts[0] if parameter.opts[0][0] == "-" else parameter.name.upper()
+    return [(spelling, Path(str(value)))]
 
 
 class AnyOrder(TyperGroup):

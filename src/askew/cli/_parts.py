@@ -8,7 +8,7 @@ import typer
 
 from askew._check import hint
 from askew._files import to_json
-from askew.cli._exits import exit_on_user_error
+from askew.cli._exits import check_paths, exit_on_user_error
 from askew.cli._options import Json
 from askew.cli._streams import show
 
@@ -59,6 +59,7 @@ def parts_command(
     with exit_on_user_error():
         if names and as_json:
             raise ValueError("parts: --names must be left out with --json, which has all names")
+        check_paths()
         from askew import optim
         from askew.models import build_on_meta
 

@@ -37,14 +37,14 @@ def predict_command(
     are not UTF-8 become U+FFFD; a note on stderr counts them at the end.
     """
     with exit_on_user_error():
-        from askew.models import TextLabeller
-
         if file is not None:
             existing_lines("predict", file)
         if out is not None:
             reads = [folder] if file is None else [folder, file]
             check_output(out, caller="predict", reads=reads)
         set_up_torch(threads)
+        from askew.models import TextLabeller
+
         labeller = TextLabeller.from_pretrained(folder)
     stats = LineStats(None, shown=False)
     on_terminal = out is None and sys.stdout.isatty()

@@ -13,7 +13,7 @@ from askew._check import requires_extra
 from askew.cli._answer import open_answerer
 from askew.cli._encoded_search import EncodedSearch, check_encodes
 from askew.cli._engines import Engine, open_translator
-from askew.cli._exits import exit_on_user_error, print_notes, tell_read
+from askew.cli._exits import check_paths, exit_on_user_error, print_notes, tell_read
 from askew.cli._indexed_documents import Documents, check_documents, read_with_records
 from askew.cli._options import Dtype, Jobs, QuestionEncoder, Quiet, Threads
 from askew.cli._readers import choose_reader, search_words
@@ -84,6 +84,7 @@ def serve_command(
             raise ValueError(f"serve: --engine goes with --translate; got --engine {engine}")
         if index is not None and (folder is None) != asks:
             raise ValueError("serve: --index goes with DIR or --encoder; got both or neither")
+        check_paths()
         check_encodes("serve", encoder, dtype, 1 if folder is not None else jobs)
         settings = {"jobs": jobs, "threads": threads, "quiet": quiet}
         encoded = None

@@ -131,10 +131,10 @@ class ShrinkOptions(OutputOptions, DeviceOptions, SettingOptions):
 def shrink_command(options: ShrinkOptions) -> None:
     """Cut a trained encoder-decoder down to a student, and teach it on your data."""
     with exit_on_user_error():
+        set_up_torch(options.threads)
         use_device("shrink", options.device)
         from askew.tasks import prepare_shrinking
 
-        set_up_torch(options.threads)
         text, read = _text(options)
         shrinking = _shrinking(options, has_data=text is not None)
         if not _cuts(options, shrinking):

@@ -66,6 +66,7 @@ def _train(application: Application, training: Training, options: Any, run: RunO
             with requires_extra("train", "track"):
                 import tensorboard  # noqa: F401
             check_writable(run.tensorboard, option="--tensorboard")
+        set_up_torch(run.threads)
         from askew import tasks
 
         task = on_device(application.make_task(options), run.device)
@@ -85,7 +86,6 @@ def _train(application: Application, training: Training, options: Any, run: RunO
     if is_first:
         tell_read(application.read(task, options), quiet=quiet)
         print_notes(application.notes(task, options))
-    set_up_torch(run.threads)
     teach = application.teach(task, options)
     held = one_writer(run.out, caller="train") if is_first else nullcontext()
     with exit_on_interrupt(run.out), held:
