@@ -54,7 +54,7 @@ ABSENT = {
     "inspect": "FOLDER",
     "export": "FOLDER",
     "parts --lr a=1": "FOLDER",
-    "answer --context . who": "FOLDER",
+    "answer --context .": "FOLDER",
     "serve --context .": "FOLDER",
     "serve --context . --translate": "--translate",
     "shrink --decoder-layers 1 --out o": "MODEL",
