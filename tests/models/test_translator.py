@@ -1,10 +1,12 @@
 """Text in, text out: in order, within a length, and the same whatever the batches are."""
 
+import json
 import pickle
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from saved_model import saved
 
 from askew.models import (
     AsymmetricTranslationConfig,
@@ -285,3 +287,23 @@ def test_checksums_that_cannot_be_read_are_refused(folder, text):
     (folder / "checksums.json").write_text(text)
     with pytest.raises(ValueError, match=r"checksums.json must hold checksums; got .*Restore it"):
         load_translation_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "token"),
+    [
+        ("pad_token_id", -1),
+        ("pad_token_id", 2**70),
+        ("decoder_start_token_id", 10**6),
+        ("bos_token_id", 2**70),
+        ("bos_token_id", [None]),
+        ("eos_token_id", ["a"]),
+    ],
+)
+def test_a_token_that_is_none_is_refused_with_the_file(tmp_path, name, token):
+    saved(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: token}))
+    (tmp_path / "checksums.json").unlink(missing_ok=True)
+    with pytest.raises(ValueError, match=f"got {path}: .*{name} must be "):
+        Translator.from_pretrained(tmp_path)

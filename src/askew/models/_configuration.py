@@ -20,6 +20,10 @@ def _stack_size(side: str, name: str) -> property:
     return derived_size(_STACKS, lambda config: (getattr(config, f"{side}_stack") or {}).get(name))
 
 
+def _is_token(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+
+
 class AsymmetricTranslationConfig(ModelConfig):
     """An `EncoderDecoderConfig` in the form of transformers.
 
@@ -40,8 +44,9 @@ class AsymmetricTranslationConfig(ModelConfig):
 
     Raises:
         ValueError: If is_encoder_decoder is not True, tie_word_embeddings is True with
-            tie_embeddings "none", a depth is not that of its stack, or a size has a name that
-            this class does not know, or is set under one that can only be read.
+            tie_embeddings "none", a depth is not that of its stack, a token is no
+            number, or a size has a name that this class does not know, or is set under one
+            that can only be read.
 
     Example:
         >>> from askew.transformer import EncoderDecoderConfig, StackConfig
@@ -104,6 +109,13 @@ class AsymmetricTranslationConfig(ModelConfig):
                 layers == depth,
                 f"AsymmetricTranslationConfig: {side}_layers must be num_layers of {side}_stack; "
                 f"got {side}_layers {layers!r}, num_layers {depth!r}. Set num_layers",
+            )
+        for name in ("bos_token_id", "eos_token_id", "decoder_start_token_id"):
+            given = getattr(self, name)
+            tokens = given if name == "eos_token_id" and isinstance(given, list) else [given]
+            require(
+                given is None or all(map(_is_token, tokens)),
+                f"AsymmetricTranslationConfig: {name} must be a token; got {name} {given!r}",
             )
         tied = self.tie_embeddings != "none"
         require(

@@ -232,12 +232,18 @@ def _load(folder: Path, expected: _Expected[_Model]) -> _Model:
 
 def _make_config(path: Path, values: dict, expected: _Expected) -> PreTrainedConfig:
     try:
-        return expected.config.from_dict(values)
+        config = expected.config.from_dict(values)
+        for name in ("pad_token_id", "decoder_start_token_id") if config.is_encoder_decoder else ():
+            token, size = getattr(config, name), config.vocab_size
+            require(
+                token is None or 0 <= token < size, f"{name} must be in [0, {size}); got {token}"
+            )
     except Exception as error:  # transformers raises what the values lead to
         raise ValueError(
             f"{expected.caller}: config.json must hold the numbers of a model; "
             f"got {path}: {in_short(error)}"
         ) from error
+    return config
 
 
 def _check_type(model_type: object, path: Path, expected: _Expected) -> None:
