@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from askew.cli import app
+from askew.tasks import APPLICATIONS
 
 KINDS = {"cats": "the cat sat", "dogs": "a dog ran", "birds": "one bird flew"}
 TINY = ("--preset", "tiny", "--vocab-size", 300, "--set", "encoder.num_layers=1")
@@ -52,6 +53,20 @@ def test_lines_get_their_labels(model, tmp_path):
     assert rows[0]["labels"] == ["cats"]
     assert set(rows[0]["probabilities"]) == set(KINDS)
     assert rows[1] == {"line": 2, "labels": [], "probabilities": {}}
+
+
+def test_numbers_of_a_loss_are_those_of_the_loss_that_is_named(data):
+    application = APPLICATIONS["labels"]
+    given = {"data": str(data), "set_": ["training.loss.gamma_neg=2"], "vocab_size": 300}
+    training = application.train.options(loss="asl", **given)
+    task = application.make_task(training)
+    numbers = application.train.make_model(task, training)[1]["loss"]
+    assert (numbers["gamma_neg"], task.training.loss.name) == (2, "plain")
+    for baseline, gamma in (("twin", None), ("asl", 4.0)):
+        options = application.options(challenger="asl", baseline=baseline, **given)
+        first, other = application.make_arms(task, options)[0]
+        assert first.training["loss"]["gamma_neg"] == 2
+        assert other.training.get("loss", {}).get("gamma_neg") == gamma
 
 
 def test_a_model_that_chooses_one_label_is_not_scored_on_several(data, tmp_path):

@@ -46,6 +46,7 @@ CASES = {
     "mine.py:made qa": "Got unexpected extra argument",
     "chess": "qa, labels, multilabel, imbalanced, retrieval or MODULE:NAME; got 'chess'",
     "--challenger": "Option '--challenger' requires an argument",
+    "--taught challenger": "--taught goes with --teacher; got --taught challenger",
 }
 ABSENT = {
     "evaluate": "FOLDER",
@@ -82,6 +83,7 @@ print(json.dumps(results))
 
 def test_what_cannot_be_done_is_refused_in_one_line_without_torch(tmp_path):
     cases = {f"compare {case}": message for case, message in CASES.items()}
+    cases["find --match time"] = "--match must be parameters, flops or latency; got time"
     cases |= {f"{case} gone": f": {name} must exist; got gone\n" for case, name in ABSENT.items()}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(list(cases))],

@@ -65,6 +65,25 @@ def test_goes_on_where_it_was_cut_off(asked, tmp_path, cut):
     assert asked.asked == []
 
 
+@pytest.mark.parametrize(
+    ("teacher", "sources"),
+    [
+        (Teacher(fingerprint="b"), SOURCES),
+        (Teacher(fingerprint="a", num_beams=1), SOURCES),
+        (Teacher(fingerprint="a"), [*SOURCES, "one more"]),
+    ],
+)
+def test_what_another_teacher_said_or_of_other_sources_is_refused(
+    asked, tmp_path, teacher, sources
+):
+    call = {"store": tmp_path / "taught.jsonl", "progress": lambda *_: None}
+    whole = teach(tmp_path, Teacher(fingerprint="a"), SOURCES, **call)
+    with pytest.raises(ValueError, match=r"the store must be of this teacher, .* Remove it"):
+        teach(tmp_path, teacher, sources, **call)
+    (tmp_path / "taught.json").unlink()  # as in stores of earlier releases
+    assert teach(tmp_path, Teacher(fingerprint="b"), SOURCES, **call) == whole
+
+
 def test_stored_lines_hold_any_character(asked, tmp_path):
     hostile = ["a\u2028b", "c\rd", "e\x85f", "\u200fg", "h\\n"]
     store = tmp_path / "taught.jsonl"

@@ -196,6 +196,8 @@ def _find_application(application: Application, options: Any, run: SearchOptions
         _show(run.show, run, alone=options == application.options())
         return
     with exit_on_user_error():
+        if getattr(options, "match", "") == "time":
+            raise ValueError("find: --match must be parameters, flops or latency; got time")
         use_device("find", run.device)
         _check_packages(run)
         set_up_torch(run.threads)

@@ -1,5 +1,6 @@
 """Sequence-level distillation: a model learns a teacher's translations of its sources."""
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from askew._check import require
-from askew._files import file_sha256, in_short
+from askew._files import file_sha256, in_short, read_json, write_json
 from askew.models import Translator, model_kind
 from askew.text import ParallelText
 
@@ -90,7 +91,8 @@ def teach(
         The pairs, without those whose translation is empty.
 
     Raises:
-        ValueError: If the store holds anything else, or more lines than there are sources.
+        ValueError: If the store holds anything else, what another teacher said or of other sources,
+            or more lines than there are sources.
 
     Example:
         >>> from askew.models import AsymmetricTranslationConfig, AsymmetricTranslationModel
@@ -113,6 +115,7 @@ def teach(
     folder = Path(folder)
     store = Path(store)
     done = _stored(store)
+    _check_identity(store, teacher, sources, is_new=not done)
     require(
         len(done) <= len(sources),
         f"teach: the store must be of these {len(sources)} sources; got {store} with {len(done)} "
@@ -140,6 +143,26 @@ def _opened(store: Path) -> TextIO:
         raise ValueError(
             f"teach: the store must be a file that can be written; got {store}: {error.strerror}"
         ) from None
+
+
+def _check_identity(store: Path, teacher: Teacher, sources: Sequence[str], *, is_new: bool) -> None:
+    """Refuse what another teacher said, or of other sources; stores of before 0.2 do not say."""
+    path = store.with_suffix(".json")
+    digest = hashlib.sha256(json.dumps(list(sources)).encode()).hexdigest()
+    own = {
+        "version": 1,
+        "teacher": teacher.fingerprint,
+        "beams": teacher.num_beams,
+        "sources": digest,
+    }
+    if is_new:
+        write_json(path, own)
+    elif path.is_file():
+        require(
+            read_json(path) == own,
+            f"teach: the store must be of this teacher, these beams and these sources; got {store} "
+            "of others. Remove it",
+        )
 
 
 def _stored(store: Path) -> list[str]:

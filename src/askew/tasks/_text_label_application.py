@@ -133,9 +133,8 @@ def make_task(options: LabelTextOptions) -> "TextLabelTask":
     base = TextLabelTrainingConfig(steps=1)
     if options.encoder is not None:
         base = replace(base, lr=_PRETRAINED_RATE)
-    training = load_config(
-        TextLabelTrainingConfig, options.training_settings(), base=base, where="training"
-    )
+    shared = {name: v for name, v in options.training_settings().items() if name != "loss"}
+    training = load_config(TextLabelTrainingConfig, shared, base=base, where="training")
     sources = LabelSources(options.data, options.valid, options.test, options.columns)
     name, text = load_labelled(sources)
     return text_label_task(
@@ -168,7 +167,7 @@ def make_arms(
         plain = {key: value for key, value in training.items() if key not in _UNEQUAL}
         other = Arm(name="twin", config=config, training=plain)
     else:
-        config, training = _arm_values(task, options, options.baseline)
+        config, training = _arm_values(task, options, options.baseline, has_loss=False)
         other = Arm(name=Path(options.baseline).stem, config=config, training=training)
     if first.name == other.name:
         first = replace(first, name=f"{first.name}-again")
@@ -191,9 +190,12 @@ def _presets(task: "TextLabelTask") -> dict[str, dict[str, Any]]:
 
 
 def _arm_values(
-    task: "TextLabelTask", options: LabelTextOptions, name: str
+    task: "TextLabelTask", options: LabelTextOptions, name: str, *, has_loss: bool = True
 ) -> "tuple[LabelModelConfig, dict[str, Any]]":
-    """Return the config and the training of a preset, or of a file, and check both."""
+    """Return the config and the training of a preset, or of a file, and check both.
+
+    The numbers of a loss that are set are those of the challenger, `has_loss`, alone.
+    """
     from askew.models import LabelModelConfig
     from askew.transformer import StackConfig
 
@@ -209,7 +211,11 @@ def _arm_values(
     values: dict[str, Any] = read_toml(name) if is_file else {"training": deepcopy(presets[name])}
     training: dict[str, Any] = values.pop("training", {})
     merge(values, options.model_settings())
-    merge(training, options.training_settings() if training else {})
+    given = options.training_settings()
+    shared = {name: value for name, value in given.items() if name != "loss"}
+    merge(training, shared if training else {})
+    if has_loss and "loss" in given:
+        merge(training, {"loss": given["loss"]})
     width = _WIDTHS[options.preset]
     stack = StackConfig(d_model=width, num_layers=2, num_heads=width // 32, d_ff=4 * width)
     vocab = task.tokenizer.get_vocab_size()

@@ -99,6 +99,10 @@ class TranslationComparison(MatchedOptions, TranslationOptions):
             self.from_ is None or self.teacher is None,
             "compare: --from is a teacher; got --teacher, too. Leave it out",
         )
+        require(
+            self.taught == "both" or self.teacher is not None,
+            f"compare: --taught goes with --teacher; got --taught {self.taught}. Give --teacher",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
