@@ -319,6 +319,13 @@ def test_an_encoder_of_transformers_begins_with_its_weights_and_stays_frozen_bel
     assert all(name.startswith("encoder.layer.2.") for name in changed)
 
 
+def test_encoders_that_are_both_pretrained_are_no_two_arms(bert):
+    application = APPLICATIONS["qa"]
+    task = qa_task("x", TEXT, pretrained=Pretrained(question=bert, context=bert))
+    with pytest.raises(ValueError, match=r"arms must differ in more than encoders, .* Leave one"):
+        application.make_arms(task, application.options())
+
+
 def test_a_pretrained_encoder_is_the_same_by_its_files(bert, tmp_path_factory):
     other = shutil.copytree(bert, tmp_path_factory.mktemp("other") / "copy")
     data = [make_task(context_encoder=folder).describe() for folder in (bert, other)]

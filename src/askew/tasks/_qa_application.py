@@ -199,6 +199,15 @@ def make_arms(task: "QATask", options: QAComparison) -> "tuple[list[Arm], dict[s
         parameters=qa_parameter_count,
         training_of=lambda shape: shape_training(task, shape, options.training_settings()),
     )
+    first, other = arms
+    sides = {"question": first.config.question, "context": first.config.context}
+    require(
+        not all(task.pretrained[:2])
+        or replace(other.config, **sides) != first.config
+        or other.training != first.training,
+        "compare: arms must differ in more than encoders, which are both pretrained here; got "
+        "--context-encoder and --question-encoder. Leave one out, or give --challenger FILE.toml",
+    )
     return arms, matched | {"preset": options.preset}
 
 
