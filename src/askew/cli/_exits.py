@@ -22,7 +22,7 @@ FAILURES = (OSError, RuntimeError, ValueError, ArithmeticError, SafetensorError)
 
 typed: ContextVar[str] = ContextVar("typed", default="")
 """The command that runs and the groups around it, such as "train translation"."""
-read: ContextVar[Sequence[tuple[str, Path]]] = ContextVar("read", default=())
+paths_to_read: ContextVar[Sequence[tuple[str, Path]]] = ContextVar("paths_to_read", default=())
 """The options of this command whose paths are read, and the paths."""
 _CALLABLE = re.compile(r"[A-Za-z_][\w.]*: ")
 _SOURCE = Path(__file__).parents[1]
@@ -139,7 +139,7 @@ def tell(message: str, *, command: str = "") -> None:
 
 def check_paths() -> None:
     """Refuse a path to read that is not there, before PyTorch is imported, which takes seconds."""
-    for spelling, path in read.get():
+    for spelling, path in paths_to_read.get():
         require(path.exists(), f"askew: {spelling} must exist; got {path}")
 
 

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from askew._budget import Budget
-from askew.cli._exits import exit_on_user_error, fail, read, typed
+from askew.cli._exits import exit_on_user_error, fail, paths_to_read, typed
 from askew.tasks import option
 
 Threads = Annotated[int, typer.Option(min=1, help="Threads.")]
@@ -105,7 +105,7 @@ class OneLineCommand(TyperCommand):
         typed.set(_path(ctx))
         try:
             rest = super().parse_args(ctx, args)
-            read.set([path for one in self.params for path in _path_of(one, ctx.params)])
+            paths_to_read.set([path for one in self.params for path in _path_of(one, ctx.params)])
             return rest
         except USAGE_ERROR as error:
             spelling = getattr(error, "option_name", None)

@@ -133,7 +133,8 @@ def make_task(options: LabelTextOptions) -> "TextLabelTask":
     base = TextLabelTrainingConfig(steps=1)
     if options.encoder is not None:
         base = replace(base, lr=_PRETRAINED_RATE)
-    shared = {name: v for name, v in options.training_settings().items() if name != "loss"}
+    shared = options.training_settings()
+    shared.pop("loss", None)  # which is of one arm, and not of all
     training = load_config(TextLabelTrainingConfig, shared, base=base, where="training")
     sources = LabelSources(options.data, options.valid, options.test, options.columns)
     name, text = load_labelled(sources)
@@ -212,10 +213,10 @@ def _arm_values(
     training: dict[str, Any] = values.pop("training", {})
     merge(values, options.model_settings())
     given = options.training_settings()
-    shared = {name: value for name, value in given.items() if name != "loss"}
-    merge(training, shared if training else {})
-    if has_loss and "loss" in given:
-        merge(training, {"loss": given["loss"]})
+    loss = given.pop("loss", None)
+    merge(training, given if training else {})
+    if has_loss and loss is not None:
+        merge(training, {"loss": loss})
     width = _WIDTHS[options.preset]
     stack = StackConfig(d_model=width, num_layers=2, num_heads=width // 32, d_ff=4 * width)
     vocab = task.tokenizer.get_vocab_size()
