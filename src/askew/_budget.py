@@ -200,8 +200,8 @@ class SearchBudget:
             f"SearchBudget: finalists must be 1, 2 or 3; got finalists {self.finalists}",
         )
         require(
-            self.steps is None or self.steps >= 1,
-            f"SearchBudget: steps must be >= 1; got steps {self.steps}",
+            self.steps is None or self.steps >= 3,
+            f"SearchBudget: steps must be >= 3, one for each rung; got steps {self.steps}",
         )
         require(
             self.candidates is None or self.candidates >= self.fewest_candidates,

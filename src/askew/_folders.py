@@ -169,10 +169,7 @@ def check_resumable(
     """
     check_writable(folder)
     if (folder / marker).is_file():
-        stored = read_json(folder / marker)
-        different = [
-            key for key in identity if not _is_same_setting(stored.get(key), identity[key])
-        ]
+        different = different_settings(read_json(folder / marker), identity)
         require(
             not different,
             f"{caller}: the folder must be of a run with the same settings; got out {folder} "
@@ -184,6 +181,11 @@ def check_resumable(
             f"{caller}: the folder must be new, empty or of an unfinished run; "
             f"got out {folder}. Choose another with --out",
         )
+
+
+def different_settings(stored: Mapping[str, object], identity: Mapping[str, object]) -> list[str]:
+    """Name the settings of an identity that are stored with another value."""
+    return [key for key in identity if not _is_same_setting(stored.get(key), identity[key])]
 
 
 def _is_same_setting(stored: object, given: object) -> bool:

@@ -45,6 +45,7 @@ from askew.tradeoffs._running import candidate_costs
 from askew.tradeoffs._running.importance import importances
 from askew.tradeoffs._running.proposals import Offer, propose
 from askew.tradeoffs._running.rungs import FIRST_SEARCH_SEED
+from askew.tradeoffs._running.search_plan import rung_steps
 from askew.transformer import EncoderDecoderConfig
 
 DEPTH = Range(low=1, high=8, step=1)
@@ -319,11 +320,21 @@ def test_a_finished_search_is_read(notes, tmp_path, monkeypatch):
     assert again.sentence == first.sentence
 
 
-def test_a_diverged_candidate_is_no_finalist(notes, tmp_path):
+@pytest.mark.parametrize("how", ["score", "error", "weights"])
+def test_a_diverged_candidate_is_no_finalist(how, notes, tmp_path):
     class Diverging(Planted):
         def validate(self, model):
-            deep = model.config.encoder.num_layers > 6
-            return math.nan if deep else super().validate(model)
+            if model.config.encoder.num_layers <= 6 or how == "weights":
+                return super().validate(model)
+            if how == "error":
+                raise FloatingPointError("score nan")
+            return math.nan
+
+        def train(self, model, **settings):
+            records = super().train(model, **settings)
+            if model.config.encoder.num_layers > 6 and how == "weights":
+                next(model.parameters()).data.fill_(math.nan)
+            return records
 
     found = search(tmp_path / "out", Diverging())
     diverged = [c for c in found.candidates if c["scores"] == [None]]
@@ -521,6 +532,14 @@ def test_the_contract_is_written_before_the_first_training(notes, tmp_path, monk
     assert contract["schedule"] == {"steps": 180, "candidates": 24, "seeds": 5}
     assert [rung["steps"] for rung in contract["rungs"]] == [40, 80, 180]
     assert len(contract["hash"]) == 64
+
+
+def test_each_rung_is_longer_than_the_one_before():
+    for steps in range(3, 200):
+        rungs = [0, *rung_steps(steps)]
+        assert rungs == sorted(set(rungs))
+    with pytest.raises(ValueError, match="steps must be >= 3, one for each rung; got steps 2"):
+        SearchBudget(steps=2)
 
 
 def test_minutes_buy_candidates_and_seeds(notes, tmp_path):

@@ -439,6 +439,14 @@ def test_stops_when_no_evaluation_was_better_and_keeps_the_best_weights(tmp_path
     assert step_records(again) == step_records(records)
 
 
+def test_the_best_weights_are_the_averages_that_were_evaluated(tmp_path):
+    config = replace(CONFIG, steps=20, evaluations=10, average_decay=0.9, patience=3)
+    model = tiny_model(dropout=0.0)
+    records = train(model, tmp_path, config)
+    again = trainer(model, tmp_path / "again").evaluate()["eval_loss"]
+    assert again == pytest.approx(min(r["eval_loss"] for r in records if "eval_loss" in r))
+
+
 def test_accumulated_batches_are_one_large_batch(tmp_path):
     """Two batches a step and their tokens together are one step of plain AdamW on both."""
     model, plain = tiny_model(dropout=0.0), tiny_model(dropout=0.0)

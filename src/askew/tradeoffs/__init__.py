@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from askew.tradeoffs._running.train_loop import train_loop
     from askew.tradeoffs._running.trial import Trial, load_trial
     from askew.tradeoffs._running.trials import calibrate
-    from askew.tradeoffs._running.tuning import Draw, Tuned, expected_best, tune, with_values
+    from askew.tradeoffs._running.tuning import Tuned, expected_best, tune, with_values
+    from askew.tradeoffs._running.tuning_journal import Draw
     from askew.tradeoffs._running.watcher import Watcher
     from askew.tradeoffs._space import Space
     from askew.tradeoffs._statistics.sequential import interim_schedule, sequential_confidence
@@ -125,7 +126,8 @@ _HOMES = {
     "askew.tradeoffs._running.train_loop": "train_loop",
     "askew.tradeoffs._running.trial": "Trial load_trial",
     "askew.tradeoffs._running.trials": "calibrate",
-    "askew.tradeoffs._running.tuning": "Draw Tuned expected_best tune with_values",
+    "askew.tradeoffs._running.tuning": "Tuned expected_best tune with_values",
+    "askew.tradeoffs._running.tuning_journal": "Draw",
     "askew.tradeoffs._running.watcher": "Watcher",
     "askew.tradeoffs._space": "Space",
     "askew.tradeoffs._statistics.sequential": "interim_schedule sequential_confidence",

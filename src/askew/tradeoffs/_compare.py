@@ -16,7 +16,8 @@ from askew.tradeoffs._running.cost_measurement import measure_costs, read_costs
 from askew.tradeoffs._running.plan import RunPlan
 from askew.tradeoffs._running.trial import is_finished, load_trial, unfinished
 from askew.tradeoffs._running.trials import calibrate, check_processes, run_trials
-from askew.tradeoffs._running.tuning import Tuned, check_draws, check_journal, tune
+from askew.tradeoffs._running.tuning import Tuned, check_draws, tune
+from askew.tradeoffs._running.tuning_journal import check_journal
 from askew.tradeoffs._running.watcher import Watcher
 from askew.tradeoffs._statistics.verdicts import Metric, Verdict
 from askew.tradeoffs._task import Arm, Model, Task

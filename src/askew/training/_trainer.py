@@ -161,13 +161,14 @@ class TokenBatchTrainer(LogsPartRates, Seq2SeqTrainer):
         share = list(batches)[self.args.process_index :: self.args.world_size]
         with nullcontext() if self.average is None else self.average.in_place():
             sums = [self._validation_loss(rows) for rows in share]
-        total = torch.tensor(sums, dtype=torch.float64).sum(0) if sums else torch.zeros(2)
-        loss, count = self.accelerator.reduce(total.to(self.args.device), "sum").tolist()
-        metrics = {"eval_loss": loss / count}
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(
-            self.args, self.state, self.control, metrics
-        )
+            total = torch.tensor(sums, dtype=torch.float64).sum(0) if sums else torch.zeros(2)
+            loss, count = self.accelerator.reduce(total.to(self.args.device), "sum").tolist()
+            metrics = {"eval_loss": loss / count}
+            self.log(metrics)
+            # Within the block: the weights that are kept as the best are those evaluated.
+            self.control = self.callback_handler.on_evaluate(
+                self.args, self.state, self.control, metrics
+            )
         return metrics
 
     def _validation_loss(self, rows: list[int]) -> tuple[float, int]:

@@ -4,6 +4,7 @@ import math
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -49,9 +50,9 @@ class Tunable(StubTask):
 def run(tmp_path, in_process, monkeypatch):
     monkeypatch.setenv("TRIES", str(tmp_path / "tries"))
 
-    def run(task=None, arms=ARMS, draws=6, **changes):
+    def run(task=None, arms=ARMS, draws=6, space=SPACE, **changes):
         settings = {"steps": {"wide": 3, "narrow": 3}, "out": tmp_path / "out"}
-        tuning = Tuning(draws=draws, space=SPACE)
+        tuning = Tuning(draws=draws, space=space)
         return tune(task or Tunable(), arms, tuning, **settings | changes)
 
     run.tries = lambda: (tmp_path / "tries").read_text().splitlines()
@@ -210,6 +211,69 @@ def test_what_diverges_is_the_worst(run):
     wide, _ = run(Diverging())
     assert wide.arm.training.get("lr", 0.05) <= 0.1
     assert -math.inf in [draw.score for draw in wide.draws]
+
+
+def test_a_try_whose_score_cannot_be_computed_is_the_worst(run):
+    class Diverging(Tunable):
+        def validate(self, model):
+            if model.lr > 0.1:
+                raise FloatingPointError(f"score nan of rate {model.lr}")
+            return model.lr
+
+    wide, _ = run(Diverging())
+    assert wide.arm.training.get("lr", 0.05) <= 0.1
+    assert -math.inf in [draw.score for draw in wide.draws]
+
+
+def test_weights_that_are_not_finite_are_the_worst_whatever_their_score(run):
+    class Broken(Tunable):
+        def train(self, model, *, training, **settings):
+            records = super().train(model, training=training, **settings)
+            if model.lr > 0.1:
+                next(model.parameters()).data.fill_(math.nan)
+            return records
+
+        def validate(self, model):
+            return model.lr
+
+    wide, _ = run(Broken())
+    assert wide.arm.training.get("lr", 0.05) <= 0.1
+
+
+@pytest.mark.parametrize("what", ["data", "arm", "space", "steps"])
+def test_tries_of_other_settings_are_not_taken(run, what):
+    class Other(Tunable):
+        def describe(self):
+            return super().describe() | {"slope": 4}
+
+    whole = run()
+    tries = len(run.tries())
+    space = {"training.lr": Range(low=1e-4, high=1.0, log=True)}
+    arms = [replace(arm, config=line_config(4)) for arm in ARMS]
+    other = {
+        "data": {"task": Other()},
+        "arm": {"arms": arms},
+        "space": {"space": space},
+        "steps": {"steps": {"wide": 4, "narrow": 3}},
+    }
+    with pytest.raises(ValueError, match=rf"tune: the journal must be .* with other {what} of"):
+        run(**other[what])
+    assert run(draws=8)[0].draws[:6] == whole[0].draws
+    assert len(run.tries()) == tries + 4
+
+
+def test_a_journal_of_an_earlier_release_is_continued(run, tmp_path):
+    whole = run()
+    journal = tmp_path / "out" / "tuning.journal"
+    lines = journal.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if '_attr":{"identity"' not in line]
+    assert len(kept) == len(lines) - 2
+    journal.write_text("".join(kept))
+    assert run() == whole
+
+
+def test_draws_that_diverged_leave_a_curve_of_numbers():
+    assert expected_best([-math.inf, 1.0, 2.0]) == [-math.inf, pytest.approx(5 / 3), 2.0]
 
 
 def test_the_curve_is_the_mean_of_the_best_over_all_subsets():

@@ -39,6 +39,24 @@ def test_all_looks_together_err_as_often_as_one(confidence):
     assert naive.mean() > 1.5 * (1 - confidence), "why it is needed"
 
 
+@pytest.mark.parametrize("confidence", [0.99, 0.998])
+def test_rare_errors_are_simulated_as_often_as_common_ones(confidence):
+    """The bound is known as well as that of 95 %: from other comparisons it is about the same."""
+    looks = (5, 8, 11)
+    level = 1 - sequential_confidence(looks, confidence=confidence)
+    rng, blocks = np.random.default_rng(3), 40
+    false = 0
+    for _ in range(blocks):
+        drawn = rng.standard_normal((100_000, 11))
+        smallest = np.ones(len(drawn))
+        for look in looks:
+            part = drawn[:, :look]
+            t = part.mean(1) * look**0.5 / part.std(1, ddof=1)
+            np.minimum(smallest, 2 * stats.t.sf(np.abs(t), look - 1), out=smallest)
+        false += int((smallest < level).sum())
+    assert false / (blocks * 100_000) == pytest.approx(1 - confidence, rel=0.05)
+
+
 def test_one_look_needs_nothing():
     assert sequential_confidence([1]) == sequential_confidence([7]) == 0.95
 

@@ -62,11 +62,7 @@ class RunPlan(Generic[Model]):
         if self.processes > 1:
             settings["processes"] = self.processes
         if self.tuning is not None:
-            tuning: Any = to_dict(self.tuning)
-            for spread in tuning["space"].values():
-                if spread["step"] is None:
-                    del spread["step"]  # which comparisons of before do not know
-            settings["tuning"] = tuning
+            settings["tuning"] = tuning_values(self.tuning)
         return settings
 
     def interval_confidence(self) -> float:
@@ -84,7 +80,7 @@ class RunPlan(Generic[Model]):
             "version": 1,
             "task": self.task.name,
             "data": dict(self.task.describe()),
-            "arms": {arm.name: _arm_values(arm) for arm in self.arms},
+            "arms": {arm.name: arm_values(arm) for arm in self.arms},
             "baseline": self.arms[-1].name,
             "budget": asdict(self.budget),
             "threads": self.threads,
@@ -147,6 +143,16 @@ class RunPlan(Generic[Model]):
         )
 
 
-def _arm_values(arm: Arm) -> dict[str, object]:
+def arm_values(arm: Arm) -> dict[str, object]:
+    """Return the plain values that identify an arm."""
     training = {"training": dict(arm.training)} if arm.training else {}
     return {**to_dict(arm.config), "init_offset": arm.init_offset, **training}
+
+
+def tuning_values(tuning: Tuning) -> dict[str, Any]:
+    """Return the plain values that identify a tuning."""
+    values: dict[str, Any] = to_dict(tuning)
+    for spread in values["space"].values():
+        if spread["step"] is None:
+            del spread["step"]  # which comparisons of before do not know
+    return values

@@ -11,6 +11,7 @@ from askew._folders import WORK
 from askew.tradeoffs._running.ray import RayCluster
 from askew.tradeoffs._running.trial import (
     ProgressFile,
+    check_training,
     errors_name,
     learning_curve,
     validation_score,
@@ -129,11 +130,12 @@ def _run_rung(task: Task[Model], arm: Arm, rung: Rung, out: Path) -> None:
             folder=work,
             progress=ProgressFile(work / "progress"),
         )
+        check_training(model, records)
+        score = validation_score(task, model, records, of=arm.name, caller="find")
+        quality = task.validation_quality(model, items=rung.items) if rung.items else None
     except FloatingPointError:
         _store(out, arm, rung, RungResult(None, None, 0.0, []))
         return
-    score = validation_score(task, model, records, of=arm.name, caller="find")
-    quality = task.validation_quality(model, items=rung.items) if rung.items else None
     finite = math.isfinite(score) and (quality is None or math.isfinite(quality))
     seconds = max(record["train_seconds"] for record in records)
     result = RungResult(score if finite else None, quality, seconds, learning_curve(records))

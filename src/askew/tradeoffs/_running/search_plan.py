@@ -243,8 +243,8 @@ def rung_steps(steps: int) -> list[int]:
         [120, 240, 480]
     """
     shorter = [steps / _LONGER**power for power in range(_RUNGS - 1, 0, -1)]
-    rounded = [round(one / _STEPS_OF_A_RUNG) * _STEPS_OF_A_RUNG or round(one) for one in shorter]
-    return [*rounded, steps]
+    unit = _STEPS_OF_A_RUNG if steps >= _RUNGS * _STEPS_OF_A_RUNG else 1
+    return [*(round(one / unit) * unit for one in shorter), steps]
 
 
 def search_trainings(candidates: int, finalists: int, steps: int) -> float:

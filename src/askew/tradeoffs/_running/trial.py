@@ -150,7 +150,7 @@ def _run_trial(task: Task[Model], arm: Arm, seed: int, *, steps: int, out: Path)
             folder=work,
             progress=ProgressFile(work / "progress"),
         )
-        _check_training(model, records)
+        check_training(model, records)
         evaluation = task.evaluate(model)
         items = {metric: np.asarray(values, float) for metric, values in evaluation.items.items()}
         metrics = dict(evaluation.metrics) | _gap(task, model, evaluation)
@@ -182,7 +182,7 @@ def _run_trial(task: Task[Model], arm: Arm, seed: int, *, steps: int, out: Path)
     shutil.rmtree(work)
 
 
-def _check_training(model: "nn.Module", records: Records) -> None:
+def check_training(model: "nn.Module", records: Records) -> None:
     """Raise a FloatingPointError if a training diverged without a word."""
     for record in records:
         for name in ("loss", "eval_loss"):

@@ -2,8 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from askew._budget import Choice, Range, Tuning
 from askew._check import require, requires_extra
 from askew._config import load_config
-from askew._files import in_short, read_json, write_json
+from askew._files import read_json, write_json
 from askew._folders import WORK, one_writer
 from askew._threads import use_threads
+from askew.tradeoffs._running.plan import arm_values, tuning_values
 from askew.tradeoffs._running.ray import RayCluster
-from askew.tradeoffs._running.trial import errors_name, validation_score
+from askew.tradeoffs._running.trial import check_training, errors_name, validation_score
 from askew.tradeoffs._running.trials import on_cluster, run_side_by_side
+from askew.tradeoffs._running.tuning_journal import JOURNAL, Draw, finished_draws, open_studies
 from askew.tradeoffs._running.work import Work
 from askew.tradeoffs._task import Arm, Model, Progress, Task
 
@@ -26,21 +27,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 _FIRST_SEED = 1_000_000  # far from those of trials: no seed serves both tuning and verdicts
-_JOURNAL = "tuning.journal"
 _SCORES = "tries"  # folder of the scores that the journal does not hold yet
-
-
-class Draw(NamedTuple):
-    """One try: the values drawn, and their score on validation data, higher is better.
-
-    Example:
-        >>> tries = [Draw({"lr": 1e-3}, 0.81), Draw({"lr": 1e-2}, 0.84)]
-        >>> max(tries, key=lambda draw: draw.score).values
-        {'lr': 0.01}
-    """
-
-    values: Mapping[str, float]
-    score: float
 
 
 class Tuned(NamedTuple):
@@ -93,7 +80,8 @@ def expected_best(scores: Sequence[float]) -> list[float]:
     require(bool(scores), "expected_best: scores must be one or more; got none")
     ordered, count = sorted(scores), len(scores)
     return [
-        math.fsum(v * math.comb(i, k - 1) for i, v in enumerate(ordered)) / math.comb(count, k)
+        math.fsum(v * math.comb(i, k - 1) for i, v in enumerate(ordered) if i >= k - 1)
+        / math.comb(count, k)
         for k in range(1, count + 1)
     ]
 
@@ -164,7 +152,8 @@ def tune(
         One result per arm, in their order.
 
     Raises:
-        ValueError: If a config lacks a number, training gives no score, or the journal is damaged.
+        ValueError: If a config lacks a number, training gives no score, or the journal is damaged
+            or of other settings.
         RuntimeError: If another process tunes in this folder, or that of a try was lost three
             times.
         ModuleNotFoundError: If optuna, or ray for a cluster, is not installed.
@@ -198,10 +187,20 @@ def _tune(
     cluster: RayCluster | None,
 ) -> list[Tuned]:
     draws = tuning.draws
-    if not (out / _JOURNAL).exists():
+    if not (out / JOURNAL).exists():
         shutil.rmtree(out / _SCORES, ignore_errors=True)
-    studies = _studies([arm.name for arm in arms], out)
-    finished = {name: _finished(study).keys() for name, study in studies.items()}
+    identities = {
+        arm.name: {
+            "task": task.name,
+            "data": dict(task.describe()),
+            "arm": arm_values(arm),
+            "space": tuning_values(tuning)["space"],
+            "steps": steps[arm.name],
+        }
+        for arm in arms
+    }
+    studies = open_studies(identities, out)
+    finished = {name: finished_draws(study).keys() for name, study in studies.items()}
     total = (draws + 1) * len(arms)
     running: dict[Path, tuple[optuna.Study, optuna.Trial]] = {}
     work: dict[Path, Work] = {}
@@ -236,7 +235,7 @@ def _tune(
     )
     report()
     shutil.rmtree(out / _SCORES, ignore_errors=True)
-    return [_best(arm, _finished(studies[arm.name]), draws) for arm in arms]
+    return [_best(arm, finished_draws(studies[arm.name]), draws) for arm in arms]
 
 
 def check_draws(task: Task[Model], arms: Sequence[Arm], tuning: Tuning) -> None:
@@ -250,75 +249,6 @@ def check_draws(task: Task[Model], arms: Sequence[Arm], tuning: Tuning) -> None:
     for arm in arms:
         for values in (*ends, *draws):
             task.check_training(with_values(arm, values).training)
-
-
-def check_journal(out: Path) -> None:
-    """Refuse a journal that is not what tuning wrote; without one, leave no trace."""
-    journal = out / _JOURNAL
-    if journal.exists():
-        import optuna
-
-        with _errors_name(journal):
-            storage = _storage(journal)
-            for name in optuna.get_all_study_names(storage):
-                _finished(optuna.load_study(study_name=name, storage=storage))
-
-
-def _studies(names: Sequence[str], out: Path) -> dict[str, "optuna.Study"]:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    journal = out / _JOURNAL
-    for left in out.glob(f"{_JOURNAL}.lock*"):  # of a run that was killed before it removed it
-        left.unlink()
-    with _errors_name(journal):
-        _cut_torn_line(journal)
-        storage = _storage(journal)
-        studies = {
-            name: optuna.create_study(
-                storage=storage, study_name=name, direction="maximize", load_if_exists=True
-            )
-            for name in names
-        }
-        for study in studies.values():
-            _finished(study)  # refuses a damaged journal before the first new try
-    return studies
-
-
-@contextmanager
-def _errors_name(journal: Path) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # whatever Optuna raises while it replays its journal
-        raise ValueError(
-            f"tune: the journal must be what tuning wrote; got {journal}: {in_short(error)}. "
-            "Remove it, and every draw is tried again"
-        ) from error
-
-
-def _cut_torn_line(journal: Path) -> None:
-    """Remove a last line that was not written to its end, which would spoil the next one."""
-    raw = journal.read_bytes() if journal.is_file() else b""
-    torn = raw[raw.rfind(b"\n") + 1 :]
-    require(not torn or torn.startswith(b"{"), f"the line {torn[:20]!r}")
-    if torn:
-        with journal.open("r+b") as file:
-            file.truncate(len(raw) - len(torn))
-
-
-def _storage(journal: Path) -> "optuna.storages.JournalStorage":
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-
-    class FolderLock(JournalFileOpenLock):
-        """No lock of its own: `tune` holds the folder, which the kernel frees when we die."""
-
-        def acquire(self) -> bool:
-            return True
-
-        def release(self) -> None: ...
-
-    return JournalStorage(JournalFileBackend(str(journal), FolderLock(str(journal))))
 
 
 def distribution_of(kind: Range | Choice) -> "BaseDistribution":
@@ -343,14 +273,6 @@ def _ask(study: "optuna.Study", space: Mapping[str, Range | Choice], number: int
     trial = study.ask({name: distribution_of(kind) for name, kind in drawn.items()})
     trial.set_user_attr("number", number)
     return trial
-
-
-def _finished(study: "optuna.Study") -> dict[int, Draw]:
-    return {
-        trial.user_attrs["number"]: Draw(trial.params, trial.value)
-        for trial in study.get_trials()
-        if trial.value is not None
-    }
 
 
 def _best(arm: Arm, finished: Mapping[int, Draw], draws: int) -> Tuned:
@@ -390,7 +312,8 @@ def _score(task: Task[Model], arm: Arm, number: int, steps: int, folder: Path) -
             folder=folder,
             progress=lambda step, steps: None,
         )
+        check_training(model, records)
+        score = validation_score(task, model, records, of=arm.name, caller="tune")
     except FloatingPointError:
         return -math.inf
-    score = validation_score(task, model, records, of=arm.name, caller="tune")
     return score if math.isfinite(score) else -math.inf
