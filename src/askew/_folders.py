@@ -15,6 +15,8 @@ WORK = "work"
 """Sub-folder of what is unfinished; the run that holds the folder may clear it."""
 
 _DIGESTS = {"name": "fingerprint", "pretrained": "pretrained_sha256"}
+LATER = frozenset({"pretrained_sha256", "functions", "tensors"})
+"""Keys of descriptions of data that an earlier release did not write."""
 
 
 class FolderInUseError(RuntimeError):
@@ -184,16 +186,29 @@ def check_resumable(
 
 
 def different_settings(stored: Mapping[str, object], identity: Mapping[str, object]) -> list[str]:
-    """Name the settings of an identity that are stored with another value."""
-    return [key for key in identity if not _is_same_setting(stored.get(key), identity[key])]
+    """Name the settings of an identity that are stored with another value; of data, what differs.
+
+    Example:
+        >>> different_settings({"data": {"rows": 9}, "steps": 5}, {"data": {"rows": 8}, "steps": 5})
+        ['data (rows)']
+    """
+    names = []
+    for key, given in identity.items():
+        known = stored.get(key)
+        if isinstance(known, dict) and isinstance(given, dict):
+            unknown = {*LATER, *_DIGESTS.values()} - known.keys()
+            known = content_of(known)
+            given = content_of({k: v for k, v in given.items() if k not in unknown})
+        if known != given:
+            names.append(f"data ({_different_keys(known, given)})" if key == "data" else key)
+    return names
 
 
-def _is_same_setting(stored: object, given: object) -> bool:
-    if not (isinstance(stored, dict) and isinstance(given, dict)):
-        return stored == given
-    unknown = _DIGESTS.values() - stored.keys()  # an earlier release did not write them
-    given = {key: value for key, value in given.items() if key not in unknown}
-    return content_of(stored) == content_of(given)
+def _different_keys(known: object, given: object) -> str:
+    if not (isinstance(known, dict) and isinstance(given, dict)):
+        return "nothing stored"
+    keys = [*given, *(known.keys() - given.keys())]
+    return ", ".join(key for key in keys if known.get(key) != given.get(key))
 
 
 def _is_of_killed_run(path: Path) -> bool:

@@ -102,12 +102,56 @@ def test_the_gap_is_training_score_minus_test_score():
 def test_the_same_command_goes_on_and_other_data_are_refused(comparison):
     again = experiment().compare(out=comparison.folder, seeds=5)
     assert again.results == comparison.results
-    with pytest.raises(ValueError, match=r"same settings; got out .* with other data"):
+    with pytest.raises(ValueError, match=r"got out .* with other data \(fingerprint\)"):
         experiment(test_data=points(200, 3)).compare(out=comparison.folder)
-    with pytest.raises(ValueError, match=r"same settings; got out .* with other arms"):
+    with pytest.raises(ValueError, match=r"got out .* with other data \(functions\) and arms"):
         experiment(models={"wide": partial(net, 31), "narrow": partial(net, 2)}).compare(
             out=comparison.folder
         )
+
+
+def test_data_of_another_type_and_functions_of_another_content_are_refused(tmp_path, in_process):
+    def run(factor, kind=torch.float32):
+        def loss(output, target):
+            return nn.functional.cross_entropy(output, target) * factor
+
+        x, y = points(64, 0)
+        data = (x.to(kind), y)
+        made = experiment(loss=loss, train_data=data, test_data=(x, y), steps=2)
+        return made.compare(out=tmp_path / "out", seeds=2)
+
+    first = run(1.0)
+    assert run(1.0).results == first.results
+    with pytest.raises(ValueError, match=r"with other data \(functions\)\. Choose another"):
+        run(2.0)
+    with pytest.raises(ValueError, match=r"with other data \(fingerprint, tensors\)\. Choose"):
+        run(1.0, torch.bfloat16)
+
+
+def test_tensors_that_numpy_does_not_have_are_data_too():
+    x, y = points(16, 0)
+    half = experiment(test_data=(x.bfloat16(), y)).describe()
+    learnt = experiment(test_data=(x.clone().requires_grad_(), y)).describe()
+    assert half["tensors"][1] == ["torch.bfloat16 (16, 4)", "torch.int64 (16,)"]
+    assert learnt["fingerprint"] == experiment(test_data=(x, y)).describe()["fingerprint"]
+    swapped = experiment(test_data=(x.view(torch.int32), y)).describe()
+    assert swapped["fingerprint"] == learnt["fingerprint"]
+    assert swapped["tensors"] != learnt["tensors"]
+
+
+def test_two_functions_of_one_name_are_two_models():
+    """Only equal models start from other weights; else the pairs would not be pairs."""
+
+    def scaled(factor):
+        return lambda output, target: nn.functional.cross_entropy(output * factor, target)
+
+    def twins(left, right):
+        models = {"left": partial(net, 4), "right": partial(net, 4)}
+        losses = {"left": scaled(left), "right": scaled(right)}
+        return [arm.init_offset for arm in experiment(models=models, loss=losses).arms]
+
+    assert twins(1.0, 2.0) == [0, 0]
+    assert twins(2.0, 2.0)[0]
 
 
 def test_a_stored_model_is_what_was_trained(comparison):

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from askew._check import require
 from askew._config import errors_name_file, load_config, read_toml, to_dict
 from askew._files import read_json, write_json
-from askew._folders import content_of
+from askew._folders import LATER, content_of
 from askew.tasks._application import MatchedOptions, merge
 from askew.tradeoffs import (
     Arm,
@@ -245,7 +245,7 @@ def default_folder(
 def _path_of(task: Task[Any], named: Callable[[Mapping[str, object]], Path]) -> Path:
     """Name a path by the content of the data, or as earlier releases did if that one exists."""
     data = task.describe()
-    earlier = named({key: value for key, value in data.items() if key != "pretrained_sha256"})
+    earlier = named({key: value for key, value in data.items() if key not in LATER})
     return earlier if earlier.exists() else named(content_of(data))
 
 

@@ -13,6 +13,7 @@ from askew._budget import Budget, Range, Tuning
 from askew._check import require
 from askew._files import check_name
 from askew.tradeoffs._compare import Comparison, compare
+from askew.tradeoffs._experiment_code import code_digest
 from askew.tradeoffs._experiment_models import ArmModels, check_arms, check_space, numbers_of
 from askew.tradeoffs._experiment_settings import (
     ACCURACY,
@@ -29,6 +30,7 @@ from askew.tradeoffs._experiment_settings import (
     of_arm,
     score_model,
     seconds,
+    tensors_of,
     without,
 )
 from askew.tradeoffs._running.batches import (
@@ -168,31 +170,35 @@ class Experiment(Task[nn.Module]):
     @cached_property
     def arms(self) -> list[Arm]:
         """One arm per model; a model that equals the baseline starts from other weights."""
-        configs = {name: self._config(name) for name in self.models}
-        *_, baseline = configs
+        *others, baseline = self._described
+        twins = [name for name in others if self._described[name] == self._described[baseline]]
         return [
-            Arm(
-                name=name,
-                config=config,
-                init_offset=_OTHER_WEIGHTS * (number + 1)
-                if name != baseline and config == configs[baseline]
-                else 0,
-            )
-            for number, (name, config) in enumerate(configs.items())
+            Arm(name=name, config=config, init_offset=_OTHER_WEIGHTS * number * (name in twins))
+            for number, (name, (config, _)) in enumerate(self._described.items(), start=1)
         ]
 
-    def _config(self, arm: str) -> ModelConfig:
+    @cached_property
+    def _described(self) -> dict[str, tuple[ModelConfig, str]]:
+        """By arm, its config, and a digest of the code of its functions and modules."""
+        return {arm: self._describe(arm) for arm in self.models}
+
+    def _describe(self, arm: str) -> tuple[ModelConfig, str]:
         build = self.models[arm]
+        loss, optimizer, fit = (of_arm(x, arm) for x in (self.loss, self.optimizer, self.fit))
+        modules, classes = self._models.describe(arm)
         numbers = {} if self.space is None else numbers_of(build)
         values = {
             "arm": arm,
             "build": name_of(without(build, numbers)),
-            "modules": self._models.identify(arm),
-            "loss": name_of(of_arm(self.loss, arm)),
-            "optimizer": name_of(of_arm(self.optimizer, arm)),
-            "fit": name_of(of_arm(self.fit, arm)),
+            "modules": modules,
+            "loss": name_of(loss),
+            "optimizer": name_of(optimizer),
+            "fit": name_of(fit),
         }
-        return NumberedConfig(**values, model=numbers) if numbers else ModelConfig(**values)
+        functions = code_digest(classes, build, loss, optimizer, fit)
+        if numbers:
+            return NumberedConfig(**values, model=numbers), functions
+        return ModelConfig(**values), functions
 
     def compare(
         self,
@@ -273,6 +279,8 @@ class Experiment(Task[nn.Module]):
             "batch_size": self.batch_size,
             "device": self.device,
             "fingerprint": [data_digest(data) for data in splits.values()],
+            "tensors": [tensors_of(data) for data in splits.values()],
+            "functions": [one for _, one in self._described.values()] + [code_digest(self.scores)],
         }
 
     def build(self, config: ModelConfig, seed: int) -> nn.Module:

@@ -137,13 +137,14 @@ class ArmModels:
         )
         return model
 
-    def identify(self, arm: str) -> str:
-        """Compute a digest of the modules of an arm's model as given, and of its shapes."""
+    def describe(self, arm: str) -> tuple[str, list[type]]:
+        """Build an arm's model as given; return a digest of it, and the classes of its modules."""
         state = torch.get_rng_state()
         model = self._build(arm, 0, {})
         torch.set_rng_state(state)
         shapes = [(name, tuple(p.shape)) for name, p in model.named_parameters()]
-        return digest(f"{model} {shapes}".encode())
+        classes = list(dict.fromkeys(map(type, model.modules())))
+        return digest(f"{model} {shapes}".encode()), classes
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write the weights, the arm and the numbers of a model into a new folder."""

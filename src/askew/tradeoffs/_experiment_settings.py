@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from askew._check import require
+from askew.tradeoffs._experiment_code import tensor_bytes
 from askew.tradeoffs._running.batches import Batch, answer, dataset_of, join
 from askew.tradeoffs._statistics.verdicts import Metric
 
@@ -158,7 +159,14 @@ def data_digest(data: Any) -> str:
     dataset = dataset_of(data)
     if not isinstance(dataset, TensorDataset):
         return ""
-    return digest(b"".join(tensor.cpu().numpy().tobytes() for tensor in dataset.tensors))
+    return digest(b"".join(map(tensor_bytes, dataset.tensors)))
+
+
+def tensors_of(data: Any) -> list[str]:
+    """Describe tensors in memory by type and shape; none of other data."""
+    dataset = dataset_of(data)
+    tensors = dataset.tensors if isinstance(dataset, TensorDataset) else ()
+    return [f"{tensor.dtype} {tuple(tensor.shape)}" for tensor in tensors]
 
 
 def seconds(device: str) -> float:

@@ -1,0 +1,137 @@
+"""The digest of functions: what they do counts, and not where they stand."""
+
+import importlib.util
+import subprocess
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from askew.tradeoffs._experiment_code import code_digest, tensor_bytes
+
+MINE = """
+import torch
+from torch import nn
+
+WIDTH = 3
+
+
+def double(x):
+    return 2 * x
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(WIDTH, 1)
+
+    def forward(self, x):
+        return double(self.inner(x))
+
+
+def build():
+    return Net()
+
+
+def even(n):
+    return n == 0 or odd(n - 1)
+
+
+def odd(n):
+    return n > 0 and even(n - 1)
+"""
+
+
+def digest_of(text, tmp_path, name="build"):
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    spec = importlib.util.spec_from_file_location("mine", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["mine"] = module
+    exec(compile(text, path, "exec"), module.__dict__)
+    return code_digest(getattr(module, name))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("WIDTH = 3", "WIDTH = 4"), ("2 * x", "3 * x"), ("double(self", "torch.tanh(self")],
+    ids=["constant", "helper", "method"],
+)
+def test_an_edit_of_what_a_function_uses_is_seen(old, new, tmp_path):
+    assert old in MINE
+    assert digest_of(MINE, tmp_path) != digest_of(MINE.replace(old, new), tmp_path)
+
+
+def test_comments_places_and_what_is_not_used_do_not_count(tmp_path):
+    moved = "# a comment\n\nSEEDS = 5\n" + MINE + "\nUNUSED = 1\n"
+    assert digest_of(moved, tmp_path) == digest_of(MINE, tmp_path)
+
+
+def test_functions_that_call_each_other_have_a_digest(tmp_path):
+    digests = {digest_of(MINE, tmp_path, name) for name in ("even", "odd")}
+    assert len(digests) == 2
+    assert digest_of(MINE.replace("n == 0", "n == 1"), tmp_path, "odd") not in digests
+
+
+def scaled(factor):
+    return lambda output, target: F.mse_loss(output, target) * factor
+
+
+class Loss:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, output, target):
+        return F.mse_loss(output, target) * self.factor
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (lambda: scaled(1.0), lambda: scaled(2.0)),
+        (lambda: scaled(torch.zeros(2)), lambda: scaled(torch.ones(2))),
+        (lambda: scaled(np.zeros(2)), lambda: scaled(np.zeros(3))),
+        (lambda: scaled([1, {"a": 2}]), lambda: scaled([1, {"a": 3}])),
+        (lambda: partial(nn.Linear, 3), lambda: partial(nn.Linear, 4)),
+        (lambda: partial(nn.Linear, bias=True), lambda: partial(nn.Linear, bias=False)),
+        (lambda: F.mse_loss, lambda: F.l1_loss),
+        (lambda: torch.relu, lambda: torch.tanh),
+        (lambda: Loss(1.0), lambda: Loss(2.0)),
+        (lambda: Loss(1.0).__call__, lambda: Loss(2.0).__call__),
+        (
+            lambda: nn.CrossEntropyLoss(torch.ones(2)),
+            lambda: nn.CrossEntropyLoss(torch.tensor([1.0, 2.0])),
+        ),
+        (lambda: lambda x, k=1: x * k, lambda: lambda x, k=2: x * k),
+        (lambda: (1, 2), lambda: (12,)),
+        (lambda: "1", lambda: 1),
+    ],
+)
+def test_what_differs_has_another_digest(one, other):
+    assert code_digest(one()) == code_digest(one())
+    assert code_digest(one()) != code_digest(other())
+
+
+def test_it_is_the_same_in_another_process():
+    code = (
+        "from functools import partial; from torch import nn; from torch.nn import functional as F;"
+        "from askew.tradeoffs._experiment_code import code_digest;"
+        "is_one = lambda x: x in {'u', 'v', 'w'};"
+        "print(code_digest(partial(nn.Linear, 3), F.mse_loss, {'b', 'a', 'c'}, is_one))"
+    )
+    run = partial(subprocess.run, [sys.executable, "-c", code], capture_output=True, check=True)
+    first, second = (run(env={"PYTHONHASHSEED": seed}).stdout for seed in ("1", "2"))
+    assert first == second != b""
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.bool, torch.complex64])
+def test_bytes_of_tensors_are_those_of_memory(kind):
+    tensor = torch.tensor([[0.0, 1.0], [0.0, 0.5]]).to(kind)
+    assert tensor_bytes(tensor.T) == tensor_bytes(tensor.T.contiguous()) != tensor_bytes(tensor)
+    assert len(tensor_bytes(tensor)) == 4 * kind.itemsize
+    if kind == torch.float32:
+        assert tensor_bytes(tensor.requires_grad_()) == tensor.detach().numpy().tobytes()
