@@ -8,9 +8,10 @@
 
 Settings are fixed here, before the first run. The teacher has 3 + 3 layers; students of the default
 phrases keep all encoder layers. Where losses are compared, they keep the first decoder layer. In
-"written" the targets are what the teacher writes. Where layers are compared, all choices of so many
-decoder layers are; the rule "spread" is the baseline, and what "measured" would choose is printed.
-A run that was stopped goes on when the same command is typed again.
+"written" the targets are what the teacher writes, sooner after `askew export teacher`. Where layers
+are compared, all choices of so many decoder layers are; the rule "spread" is the baseline, and what
+"measured" would choose is printed. A run that was stopped goes on when the same command is typed
+again.
 """
 
 import argparse
@@ -20,8 +21,7 @@ from pathlib import Path
 
 from paired import judge, parser
 
-from askew.models import DecodingConfig, Translator
-from askew.tasks import Sources, load_text
+from askew.tasks import Sources, find_teacher, load_text, teach
 from askew.tasks._student import StudentTask, cut_config, student_task
 from askew.tasks._student_search import student_starts
 from askew.text import ParallelText
@@ -48,7 +48,7 @@ def main() -> None:
     task = student_task(name, text, options.teacher, {})
     options.out.mkdir(parents=True, exist_ok=True)
     if options.question == "written":
-        task = replace(task, text=text._replace(train=written(task, options.out / "written.txt")))
+        task = replace(task, text=text._replace(train=written(task, options.out / "written.jsonl")))
     arms = arms_of(task, options.question)
     taught = task.with_outputs(options.out / "outputs", lambda *_: None)
     judge(taught, arms, options, steps=STEPS, folder="comparison")
@@ -76,15 +76,10 @@ def kept(task: StudentTask, decoder: list[int] | tuple[int, ...]) -> object:
     return cut_config(task.whole, {"encoder": encoder, "decoder": decoder}, copied=True)
 
 
-def written(task: StudentTask, path: Path) -> ParallelText:
+def written(task: StudentTask, store: Path) -> ParallelText:
     """Return the training sources with what the teacher writes, beam 5; once."""
-    sources = task.text.train.sources
-    if not path.is_file():
-        lines = Translator.from_pretrained(task.model).translate(
-            sources, decoding=DecodingConfig(num_beams=5)
-        )
-        path.write_text("\n".join(lines), encoding="utf-8")
-    return ParallelText(sources, path.read_text(encoding="utf-8").split("\n"))
+    sources, teacher = task.text.train.sources, find_teacher(task.model)
+    return teach(task.model, teacher, sources, store=store, progress=lambda *_: None)
 
 
 def arguments() -> argparse.Namespace:
