@@ -139,6 +139,44 @@ def test_tensors_that_numpy_does_not_have_are_data_too():
     assert swapped["tensors"] != learnt["tensors"]
 
 
+def test_a_description_names_no_place_in_memory():
+    """It differs from process to process; a comparison could never go on."""
+    models = {"left": partial(net, 4), "right": partial(with_activation, nn.GELU())}
+    made = experiment(models=models, loss=partial(weighed, weigh=lambda x: 2 * x))
+    assert " at 0x" not in repr([arm.config for arm in made.arms])
+
+
+def weighed(output, target, weigh):
+    return weigh(nn.functional.cross_entropy(output, target))
+
+
+def with_activation(activation, gate=torch.relu):
+    return nn.Sequential(nn.Linear(4, 2), activation, Gate(gate))
+
+
+class Gate(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def extra_repr(self):
+        return str(self.function)
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def test_modules_that_print_functions_are_the_same_in_every_process():
+    models = {"left": with_activation_of_its_own, "right": with_activation_of_its_own}
+    first, second = experiment(models=models), experiment(models=models)
+    assert first.arms[1].config == second.arms[1].config
+    assert first.describe() == second.describe()
+
+
+def with_activation_of_its_own():
+    return with_activation(nn.ReLU(), lambda x: x)
+
+
 def test_two_functions_of_one_name_are_two_models():
     """Only equal models start from other weights; else the pairs would not be pairs."""
 

@@ -1,6 +1,7 @@
 """What the functions of an experiment do, as a digest: functions of one name may differ."""
 
 import hashlib
+import re
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
@@ -46,6 +47,11 @@ def tensor_bytes(tensor: Tensor) -> bytes:
     """Return the numbers of a tensor of any type and device as they lie in memory."""
     plain = tensor.detach().cpu().contiguous().flatten()
     return plain.view(torch.uint8).numpy().tobytes()
+
+
+def without_addresses(text: str) -> str:
+    """Leave out where objects lie in memory, which is another place in every process."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
 
 
 class _Digests:
@@ -108,7 +114,7 @@ def _parts_of_code(thing: Any) -> Iterator[object]:
             yield thing.__bases__
             yield {name: member for name, member in members.items() if isinstance(member, _CODE)}
         case nn.Module():
-            yield from (str(thing), type(thing), dict(thing.named_buffers()))
+            yield from (without_addresses(str(thing)), type(thing), dict(thing.named_buffers()))
         case _ if is_dataclass(thing) or not _is_installed(type(thing)):
             yield from (type(thing), getattr(thing, "__dict__", None))
         case _:

@@ -12,6 +12,7 @@ from torch import nn
 from askew._check import require
 from askew._files import check_name, read_json, write_json
 from askew._folders import whole_model
+from askew.tradeoffs._experiment_code import without_addresses
 from askew.tradeoffs._experiment_settings import Build, accepts, digest
 from askew.tradeoffs._space import Space
 
@@ -144,7 +145,7 @@ class ArmModels:
         torch.set_rng_state(state)
         shapes = [(name, tuple(p.shape)) for name, p in model.named_parameters()]
         classes = list(dict.fromkeys(map(type, model.modules())))
-        return digest(f"{model} {shapes}".encode()), classes
+        return digest(without_addresses(f"{model} {shapes}").encode()), classes
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write the weights, the arm and the numbers of a model into a new folder."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from askew._check import require
-from askew.tradeoffs._experiment_code import tensor_bytes
+from askew.tradeoffs._experiment_code import tensor_bytes, without_addresses
 from askew.tradeoffs._running.batches import Batch, answer, dataset_of, join
 from askew.tradeoffs._statistics.verdicts import Metric
 
@@ -134,9 +134,9 @@ def name_of(call: object) -> str:
         return ""
     if isinstance(call, partial):
         arguments = [*map(repr, call.args), *(f"{k}={v!r}" for k, v in call.keywords.items())]
-        return f"{name_of(call.func)}({', '.join(arguments)})"
+        return without_addresses(f"{name_of(call.func)}({', '.join(arguments)})")
     if isinstance(call, nn.Module):
-        return str(call)
+        return without_addresses(str(call))
     return getattr(call, "__qualname__", type(call).__qualname__)
 
 
