@@ -41,7 +41,7 @@ def test_scripts_without_spaces_count_in_pairs(text, words):
     [("istanbul", "İstanbul büyük."), ("कताब", "कताब है।"), ("كِتَاب", "كِتَاب هنا")],
 )
 def test_a_word_is_found_by_itself_alone(question, right):
-    texts = ["i stanbul", "किताब में", "ك ت ا ب", right]
+    texts = ["i stanbul", "किताब में", "ك ت ب", right]
     assert [row for row, _ in BM25(texts).search(question, 9)] == [3]
     assert [row for row, _ in TfidfIndex(texts).search(question, 9)] == [3]
 
