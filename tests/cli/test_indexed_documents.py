@@ -134,6 +134,41 @@ def test_two_files_of_one_name_stay_apart(follow, place):
     assert live == TEXTS
 
 
+def test_two_files_of_one_name_that_come_after_each_other_stay_apart(follow, place, counted):
+    (place / "more").mkdir()
+    new = place / "more" / "a.md"
+    new.write_text("blue tree")
+    counted.clear()
+    both = TEXTS | {str(new): "blue tree"}
+    assert follow("more") == (both, "")
+    assert follow("docs") == follow("more") == (both, "")
+    assert counted == ["blue tree"]
+    (place / "docs").rename(place / "away")
+    new.write_text("green tree")
+    assert follow("more")[0] == {"a.md": "green tree"}
+
+
+def test_an_index_of_an_earlier_release_in_which_two_files_have_one_title(follow, place, counted):
+    (place / "more").mkdir()
+    (place / "other").mkdir()
+    (place / "other" / "d.md").write_text("red")
+    new = place / "more" / "a.md"
+    new.write_text("blue tree")
+    follow("more")
+    counted.clear()
+    index = ContextIndex.load(place / "index")
+    row = next(row for row, one in enumerate(index.contexts) if one.text == "blue tree")
+    index.update(titles={row: "a.md"})
+    path = place / "index" / "documents.json"
+    values = json.loads(path.read_text())
+    values["documents"][str(new)]["title"] = "a.md"
+    path.write_text(json.dumps(values))
+    live, _ = follow("other")
+    old = str(place / "docs" / "a.md")
+    assert live == TEXTS | {"a.md": "blue tree", old: TEXTS["a.md"], "d.md": "red"}
+    assert counted == ["red"]
+
+
 def test_an_index_of_an_earlier_release_follows_too(follow, place):
     path = place / "index" / "documents.json"
     values = json.loads(path.read_text())

@@ -1,9 +1,11 @@
 """Passages on the command line, found without a model."""
 
+import errno
 import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from document_files import DOCUMENTS, FIRST, HEADING, pdf
@@ -270,6 +272,75 @@ def test_files_that_are_not_read_are_named_on_stderr(documents):
         "askew: note: 1 of 3 files cannot be read, so nothing is found in them",
         f"askew: read 2 documents from {documents} (1 left out: 1 empty or unreadable)",
     ]
+
+
+@pytest.fixture
+def locked(monkeypatch):
+    """Names of files that nobody may open, whoever runs the test."""
+    names, read = set(), Path.open
+
+    def refuse(path, *rest, **more):
+        if path.name in names:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return read(path, *rest, **more)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    return names
+
+
+def test_a_file_that_nobody_may_open_is_named_and_the_others_are_searched(documents, locked):
+    locked.add("one.md")
+    done = run("search", "Kaffee", "--context", documents, "--json")
+    assert json.loads(done.stdout)["passages"][0]["text"] == "Der Kaffee ist heiß ☕."
+    assert done.stderr.splitlines() == [
+        f"askew: note: a document must be readable; got {documents / 'one.md'}: Permission denied",
+        "askew: note: 1 of 2 files cannot be read, so nothing is found in them",
+        f"askew: read 1 document from {documents} (1 left out: 1 empty or unreadable)",
+    ]
+    locked.add("two.txt")
+    done = run("search", "Kaffee", "--context", documents, code=2)
+    assert "there must be a document with text; got none" in done.output
+    assert "two.txt: Permission denied" in done.output
+
+
+def test_a_file_of_an_index_that_nobody_may_open_any_more(documents, locked, tmp_path):
+    encoder, index = save_encoder(tmp_path / "encoder"), tmp_path / "index"
+    words = ["search", "who", "--encoder", encoder, "--index", index, "--json", "--quiet"]
+    run(*words, "--context", documents)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "three.md").write_text("Cleo lives in Lima.")
+    locked.add("one.md")
+    done = run(*words)
+    assert (
+        "1 documents of the index cannot be read, so they are not compared with it" in done.stderr
+    )
+    done = run(*words, "--context", tmp_path / "more", "--top", 9)
+    assert "Permission denied" in done.stderr
+    assert "1 dropped" in done.stderr
+    files = {passage["file"] for passage in json.loads(done.stdout)["passages"]}
+    assert files == {str(tmp_path / "more" / "three.md"), str(documents / "inner" / "two.txt")}
+
+
+def test_two_files_of_one_name_are_told_apart_when_they_come_one_after_the_other(
+    documents, tmp_path
+):
+    encoder, index = save_encoder(tmp_path / "encoder"), tmp_path / "index"
+    words = ["search", "who", "--encoder", encoder, "--index", index, "--json", "--quiet"]
+    more = tmp_path / "more"
+    more.mkdir()
+    (more / "one.md").write_text("Cleo lives in Lima.")
+
+    def found(*context):
+        passages = json.loads(run(*words, *context, "--top", 9).stdout)["passages"]
+        return {(passage["file"], passage["text"].split()[-1]) for passage in passages}
+
+    two = (str(documents / "inner" / "two.txt"), "☕.")
+    old, new = (str(documents / "one.md"), "Oslo."), (str(more / "one.md"), "Lima.")
+    found("--context", documents)
+    assert found("--context", more) == {old, new, two}
+    assert found("--context", documents) == found() == {old, new, two}
+    shutil.rmtree(documents)
+    assert found("--context", more) == {new}
 
 
 def test_an_index_drops_a_document_that_can_be_read_no_longer(documents, tmp_path):

@@ -306,6 +306,21 @@ def assert_equal(found, expected):
     assert all(torch.equal(found[key], expected[key]) for key in found)
 
 
+def test_a_name_that_comes_back_is_of_the_later_context(reader, tmp_path):
+    text = contexts(1)[0]
+    z = text._replace(title="z")
+    index = reader.encode([text], folder=tmp_path / "i")
+    index.update(titles={0: "z"})
+    assert reader.append(index, [text]) == 0
+    for one in (index, ContextIndex.load(tmp_path / "i")):
+        assert (one.row(z), one.row(text)) == (0, 1)
+    index.update(dropped=[0])
+    assert reader.append(index, [z]) == 0
+    for one in (index, ContextIndex.load(tmp_path / "i")):
+        assert (one.row(z), one.row(text)) == (2, 1)
+        assert reader.append(one, [z, text]) == 2
+
+
 def test_only_rows_of_the_index_can_be_changed(reader):
     index = reader.encode(contexts(2))
     index.update(dropped=[1])

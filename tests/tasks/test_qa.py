@@ -238,6 +238,24 @@ def test_the_control_scores_the_answer_to_another_question_of_the_same_context()
     assert scores["f1_among_all"]["value"] == 25.0
 
 
+def test_contexts_without_title_are_an_article_each():
+    def intervals(titles):
+        contexts = [
+            Context(title, f"loud {word}") for title, word in zip(titles, "xyz", strict=True)
+        ]
+        asked = [
+            Question(f"{row}.{number}", text, row, ((0, 4),))
+            for row, text in enumerate(("loud", "loud", "other"))
+            for number in range(9)
+        ]
+        part = QuestionSet(contexts, asked, [])
+        result = evaluate_answerer(Parrot(), part, language="en", progress=lambda *_: None)
+        return {name: score["interval"] for name, score in result.results["scores"].items()}
+
+    assert intervals(["", "", ""]) == intervals(["a", "b", "c"])
+    assert intervals(["", "", ""])["f1"][0] == 0.0  # no article but the last may be drawn
+
+
 def test_silence_is_an_answer_only_where_questions_may_have_none():
     contexts = [Context("a", "loud word")]
     answered = QuestionSet(contexts, make_questions("quiet", "loud"), [])

@@ -97,6 +97,7 @@ def test_articles_that_share_a_text_stay_together_and_untitled_ones_stand_alone(
     texts = [("a", "1"), ("b", "2"), ("b", "1"), ("", "3"), ("", "4"), ("", "2"), ("c", "5")]
     contexts = [Context(*pair) for pair in texts]
     questions = [Question(str(i), "?", i, ()) for i in range(7)]
+    assert QuestionSet(contexts, questions, []).articles == [0, 0, 0, 1, 2, 0, 3]
     for seed in range(20):
         splits = split_by_article(
             QuestionSet(contexts, questions, []), test_share=0.3, valid_share=0.3, seed=seed

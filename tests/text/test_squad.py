@@ -1,5 +1,6 @@
 """Readers keep what is right, name what they refuse, and say where a file is wrong."""
 
+import errno
 import gzip
 import json
 from pathlib import Path
@@ -334,6 +335,36 @@ def test_equal_titles_become_whole_paths(tmp_path):
     first, second = ((tmp_path / name / "a.md").as_posix() for name in ("one", "two"))
     loaded = read_documents([tmp_path / "one", tmp_path / "two"])
     assert loaded == [Context(first, "one"), Context(second, "two"), Context("b.md", "b")]
+
+
+def test_a_whole_path_is_no_title_of_another(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two", "top/one"):
+        (tmp_path / name).mkdir(parents=True)
+        put(tmp_path / name / "a.md", name)
+    loaded = read_documents(["one", "two", "top"])
+    assert loaded == [Context(f"{name}/a.md", name) for name in ("one", "two", "top/one")]
+
+
+def test_a_file_of_a_folder_that_cannot_be_opened_is_named(tmp_path, monkeypatch):
+    for name in ("a.md", "b.md"):
+        put(tmp_path / name, name)
+    read = Path.open
+
+    def refuse(path, *rest, **more):
+        if path.name == "a.md":
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return read(path, *rest, **more)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.warns(UserWarning, match="be readable") as caught:
+        assert read_documents(tmp_path) == [Context("b.md", "b.md")]
+    assert [str(one.message) for one in caught] == [
+        f"read_documents: a document must be readable; got {tmp_path / 'a.md'}: Input/output error",
+        "read_documents: 1 of 2 files cannot be read, so nothing is found in them",
+    ]
+    with pytest.raises(OSError, match="Input/output error"):
+        read_documents(tmp_path / "a.md")
 
 
 def test_other_bytes_than_utf8_are_replaced_with_a_warning(tmp_path):

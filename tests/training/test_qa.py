@@ -81,11 +81,11 @@ def test_a_batch_pairs_questions_with_their_windows_and_with_another_article():
             [7, 8, 9],
             (0, 3),
             0,
-            "a",
+            0,
             [WindowQuestion(5, [4, 4], [(1, 2)], True), WindowQuestion(6, [3], [], False)],
         ),
-        Window([9, 9], (0, 2), 0, "a", [WindowQuestion(5, [4, 4], [], False)]),
-        Window([6], (0, 1), 1, "b", [WindowQuestion(9, [2], [(0, 0)], False)]),
+        Window([9, 9], (0, 2), 0, 0, [WindowQuestion(5, [4, 4], [], False)]),
+        Window([6], (0, 1), 1, 1, [WindowQuestion(9, [2], [(0, 0)], False)]),
     ]
     batch = collate_questions(rows)
     pairs = list(zip(batch["question_rows"].tolist(), batch["context_rows"].tolist(), strict=True))
@@ -96,6 +96,15 @@ def test_a_batch_pairs_questions_with_their_windows_and_with_another_article():
     assert labels["positives"].tolist() == [[True, False, False], [False] * 3, [False, False, True]]
     assert labels["exclude"].tolist() == [[False, True, False], [True, False, False], [False] * 3]
     assert batch["answer_mask"].tolist() == [[True] * 3, [True, True, False], [True, False, False]]
+
+
+def test_contexts_without_title_are_another_article_for_each_other():
+    untitled = [context._replace(title="") for context in TEXT.contexts]
+    made = examples(QuestionSet(untitled, TEXT.questions, []), unanswerable=1.0)
+    rows = [made[row] for row in range(len(made))]
+    pairs = sum(len(row.questions) for row in rows)
+    assert len({row.context for row in rows}) > 1
+    assert len(collate_questions(rows)["question_rows"]) == 2 * pairs
 
 
 def naive_loss(spans, nothing, gold, unanswered):

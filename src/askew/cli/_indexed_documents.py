@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from warnings import catch_warnings, simplefilter
@@ -45,7 +45,7 @@ def read_with_records(tops: Iterable[Path]) -> Documents:
     tops = list(tops)
     print_notes(_other_kinds(tops))
     sums = {
-        file.resolve(): {"top": str(top.resolve()), "sha256": file_sha256(file)}
+        file.resolve(): {"top": str(top.resolve()), "sha256": _sum(file)}
         for top in tops
         for file in list_documents(top)
         if file.is_file()  # reading refuses pipes and devices
@@ -70,7 +70,8 @@ def read_with_records(tops: Iterable[Path]) -> Documents:
 def check_documents(index: Path | None) -> list[str]:
     """Check that the documents of an index are as they were encoded.
 
-    Documents whose whole surroundings are gone, as on another machine, cannot be compared.
+    Documents whose whole surroundings are gone, as on another machine, cannot be compared, nor
+    those that cannot be read.
 
     Returns:
         Notes on documents that are not encoded yet or cannot be compared, if there are such.
@@ -80,11 +81,14 @@ def check_documents(index: Path | None) -> list[str]:
     """
     if index is None:
         return []
-    stale, elsewhere = [], []
+    stale, elsewhere, unreadable = [], [], []
     for path, record in _recorded(index).items():
         file = Path(path)
         if file.is_file():
-            if file_sha256(file) != record["sha256"]:
+            found = _sum(file)
+            if not found:
+                unreadable.append(path)
+            elif found != record["sha256"]:
                 stale.append(f"{path} changed")
         elif _is_elsewhere(record):
             elsewhere.append(path)
@@ -96,7 +100,10 @@ def check_documents(index: Path | None) -> list[str]:
         "check_documents: the documents must be as they were when they were encoded; "
         f"got {', '.join(stale[:3])}{more}. Give --context, and {index} follows them",
     )
-    return _note_unfinished(index) + _note_elsewhere(elsewhere)
+    notes = _note_uncompared(elsewhere, "are not here") + _note_uncompared(
+        unreadable, "cannot be read"
+    )
+    return _note_unfinished(index) + notes
 
 
 def follow_documents(
@@ -120,6 +127,7 @@ def follow_documents(
         The index, and notes on what was done.
     """
     recorded = _recorded(folder)
+    given = _apart(given, recorded)
     kept = _Kept(given)
     for path, record in recorded.items():
         kept.compare(path, record, stored)
@@ -146,12 +154,32 @@ def follow_documents(
     counts = ((kept.changed, "encoded again"), (len(moved), "renamed"), (gone, "dropped"))
     done = ", ".join(f"{count} {what}" for count, what in counts if count)
     notes = [f"of the documents of the index: {done}"] if done else []
-    return index, notes + _note_elsewhere(kept.elsewhere)
+    return index, notes + _note_uncompared(kept.elsewhere, "are not here")
 
 
 def files_by_title(folder: Path) -> dict[str, Path]:
     """Name the file of every title of an index."""
     return {_titles(path, record)[0]: Path(path) for path, record in _recorded(folder).items()}
+
+
+def _apart(given: Documents, recorded: Mapping[str, _Record]) -> Documents:
+    """Give whole paths as titles where a file that is not given has the title already."""
+    taken = {
+        title
+        for path, record in recorded.items()
+        if path not in given.records and (Path(path).is_file() or _is_elsewhere(record))
+        for title in _titles(path, record)
+    }
+    paths = [str(file.resolve()) for file in given.files]
+    contexts = [
+        context._replace(title=path) if context.title in taken else context
+        for path, context in zip(paths, given.contexts, strict=True)
+    ]
+    records = {
+        path: {**given.records[path], "title": context.title}
+        for path, context in zip(paths, contexts, strict=True)
+    }
+    return replace(given, contexts=contexts, records=records)
 
 
 class _Kept:
@@ -163,6 +191,7 @@ class _Kept:
         self.changed = self.deleted = 0
         self.elsewhere: list[str] = []
         self._right = set(given.contexts)  # also those that need not be encoded
+        self._used = {context.title for context in given.contexts}
         self._titles: set[str] = set()
         self._untouched: set[str] = set()
 
@@ -183,6 +212,9 @@ class _Kept:
             text, digest = found
             known = {c.title for c in (stored.contexts if stored is not None else ())}
             title = next((title for title in titles if title in known), titles[0])
+            if title in self._used:
+                titles = [title := path]
+            self._used.add(title)
             contexts = [text._replace(title=title) for title in titles]
             self._right.update(contexts)
             self.contexts[text._replace(title=title)] = None
@@ -191,12 +223,11 @@ class _Kept:
 
     def stale_rows(self, index: "ContextIndex") -> "dict[int, Context]":
         """Find what the index still holds of files that have other texts or names by now."""
+        stale = self._titles - self._untouched
         return {
             row: context
             for row, context in enumerate(index.contexts)
-            if row not in index.dropped
-            and context.title in self._titles - self._untouched
-            and context not in self._right
+            if row not in index.dropped and context.title in stale and context not in self._right
         }
 
 
@@ -204,15 +235,23 @@ def _read_again(file: Path) -> "tuple[Context, str] | None":
     """Read a file that no folder given leads to; None if nothing is in it any more."""
     from askew.text import read_documents
 
-    digest = file_sha256(file)
-    if not file.read_bytes().strip():
-        return None
     try:
+        digest = file_sha256(file)
+        if not file.read_bytes().strip():
+            return None
         with _warnings_as_notes():
             return read_documents(file)[0], digest
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print_notes([in_one_line(error)])
         return None
+
+
+def _sum(file: Path) -> str:
+    """Hash a file; "", which is of no file, if it cannot be read."""
+    try:
+        return file_sha256(file)
+    except OSError:
+        return ""
 
 
 def _other_kinds(tops: Iterable[Path]) -> list[str]:
@@ -259,12 +298,12 @@ def _is_elsewhere(record: _Record) -> bool:
     return not Path(record["top"]).parent.exists()
 
 
-def _note_elsewhere(elsewhere: list[str]) -> list[str]:
-    if not elsewhere:
+def _note_uncompared(paths: list[str], why: str) -> list[str]:
+    if not paths:
         return []
     return [
-        f"{len(elsewhere)} documents of the index are not here, so they are not compared with it: "
-        f"{elsewhere[0]}{' and others' if len(elsewhere) > 1 else ''}"
+        f"{len(paths)} documents of the index {why}, so they are not compared with it: "
+        f"{paths[0]}{' and others' if len(paths) > 1 else ''}"
     ]
 
 

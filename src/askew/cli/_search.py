@@ -99,9 +99,12 @@ def search_command(
 
 def _files(contexts: "list[Context]", given: Documents, index: Path | None) -> list[Path]:
     """Name the file of each document, by the path that was given where there is one."""
-    known = {} if index is None else files_by_title(index)
-    titles = (context.title for context in given.contexts)
-    known |= dict(zip(titles, given.files, strict=True))
+    if index is None:
+        titles = (context.title for context in given.contexts)
+        known = dict(zip(titles, given.files, strict=True))
+    else:
+        shown = {file.resolve(): file for file in given.files}
+        known = {title: shown.get(file, file) for title, file in files_by_title(index).items()}
     return [known.get(context.title, Path(context.title)) for context in contexts]
 
 

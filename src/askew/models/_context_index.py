@@ -310,14 +310,12 @@ class ContextIndex:
         """Drop and retitle contexts in memory."""
         for name, title in titles.items():
             row = int(name)
-            self._rows.pop(self.contexts[row], None)
             self.contexts[row] = self.contexts[row]._replace(title=title)
-            self._rows[self.contexts[row]] = row
-        for row in dropped:
-            if self._rows.get(self.contexts[row]) == row:
-                del self._rows[self.contexts[row]]
         self._titles |= titles
         self._dropped.update(dropped)
+        # Anew, because a later row may have the title that an earlier one had before.
+        live = (row for row in range(len(self.contexts)) if row not in self._dropped)
+        self._rows = {self.contexts[row]: row for row in live}
         self._forget()
 
     def _parts(self) -> list[tuple[list[Context], Shard]]:

@@ -82,7 +82,8 @@ def evaluate_answerer(
     sentences, tfidf_ranks = tfidf_answers(part)
     bm25_ranks, both_ranks = fused_ranks(answerer, index, part)
     right = references(part)
-    articles = [part.contexts[question.context].title for question in part.questions]
+    of_context = part.articles
+    articles = [of_context[question.context] for question in part.questions]
 
     def f1(texts: Sequence[str]) -> CorpusScore:
         return answer_f1(texts, right, language=language)

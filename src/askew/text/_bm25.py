@@ -59,7 +59,8 @@ class BM25:
     over the different words w of the question. The logarithm is that of Lucene, whose 1 keeps the
     weight of a word positive that most texts contain; some publish the score times
     :math:`k_1 + 1`, which changes no rank. Case, punctuation and compatible forms of characters do
-    not count; Chinese and Japanese are compared by pairs of characters.
+    not count; Chinese, Japanese, Thai, Lao, Khmer and Burmese, which put no space between words,
+    are compared by pairs of characters.
 
     Args:
         texts: The texts to search.

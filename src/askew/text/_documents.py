@@ -132,11 +132,19 @@ def _read(paths: str | Path | Iterable[str | Path]) -> list[tuple[Path, Context]
                 + "".join(f". {fault}" for fault in faults[:1]),
             )
     _warn(read, len(contexts))
-    titles = Counter(context.title for _, context in contexts.values())
-    return [
-        (file, context if titles[context.title] == 1 else context._replace(title=file.as_posix()))
-        for file, context in contexts.values()
-    ]
+    return _titled(list(contexts.values()))
+
+
+def _titled(read: list[tuple[Path, Context]]) -> list[tuple[Path, Context]]:
+    """Give whole paths as titles where two titles are equal, until none are."""
+    while True:
+        titles = Counter(context.title for _, context in read)
+        if len(titles) == len(read):
+            return read
+        read = [
+            (file, text if titles[text.title] == 1 else text._replace(title=file.as_posix()))
+            for file, text in read
+        ]
 
 
 def _warn(read: dict[Path, _Document], count: int) -> None:
@@ -189,10 +197,12 @@ def _document(file: Path, converter: Converter, *, skip: bool) -> _Document:
     """Read a file; with `skip`, one that cannot be read is described and not refused."""
     try:
         return _converted(file, converter) or _plain(file)
-    except (ValueError, PermissionError, ModuleNotFoundError) as error:
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         if not skip:
             raise
-        return _Document("", fault=str(error))
+        why = error.strerror if isinstance(error, OSError) else None
+        got = f"read_documents: a document must be readable; got {file}: {why}"
+        return _Document("", fault=got if why else str(error))
 
 
 def _converted(file: Path, converter: Converter) -> _Document | None:

@@ -8,7 +8,7 @@ from askew._check import require
 from askew.text._questions import Context
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
-_MARKED = re.compile(r" {0,3}#{1,6}[ \t]+(\S.*?)[ \t]*#*[ \t]*\r?$")
+_MARKED = re.compile(r" {0,3}#{1,6}([ \t]+\S.*)")
 _RULE = re.compile(r"([=\-~^\"'`+*#:._])\1{2,}[ \t]*\r?$")
 
 
@@ -68,15 +68,26 @@ def _heading(text: str, position: int) -> str | None:
     lines = [*text.split("\n", count + 1)[: count + 1], ""]
     found, before, fence = None, "", ""
     for line, below in pairwise(lines[: count + 1]):
-        marks, marked = _FENCE.match(line), _MARKED.match(line)
+        marks, marked = _FENCE.match(line), _marked_title(line)
         title = line.strip()
         if fence:
             fence = "" if marks and marks[1].startswith(fence) else fence
         elif marks:
             fence = marks[1]
         elif marked:
-            found = marked[1]
+            found = marked
         elif title and not before and _RULE.match(below) and len(below.strip()) >= len(title):
             found = found if _RULE.match(line) else title
         before = "" if _RULE.match(line) else title
     return found
+
+
+def _marked_title(line: str) -> str:
+    """Read a heading of Markdown; "" if the line is none, or one without text.
+
+    A closing run of `#` is dropped only after a space, so that "C#" keeps its own.
+    """
+    marked = _MARKED.match(line)
+    title = marked[1].rstrip() if marked else ""
+    bare = title.rstrip("#")
+    return (bare if bare.endswith((" ", "\t")) else title).strip()

@@ -114,6 +114,29 @@ class QuestionSet:
             digest.update(_framed(question.id, question.text, f"{question.context} {spans}"))
         return digest.hexdigest()
 
+    @property
+    def articles(self) -> list[int]:
+        """The number of the article of each context.
+
+        Contexts of one title are of one article, and so are those of one text. One without title
+        is an article by itself.
+        """
+        parent: dict[tuple[str, str], tuple[str, str]] = {}  # union-find
+
+        def root(key: tuple[str, str]) -> tuple[str, str]:
+            parent.setdefault(key, key)
+            while parent[key] != key:
+                parent[key] = parent[parent[key]]  # path halving: shorter for the next search
+                key = parent[key]
+            return key
+
+        keys = [("text", context.text) for context in self.contexts]
+        for key, context in zip(keys, self.contexts, strict=True):
+            if context.title:
+                parent[root(key)] = root(("title", context.title))
+        numbers: dict[tuple[str, str], int] = {}
+        return [numbers.setdefault(root(key), len(numbers)) for key in keys]
+
     def answer_texts(self, question: Question) -> list[str]:
         """Return the text of each answer of one of the questions."""
         text = self.contexts[question.context].text
@@ -180,7 +203,7 @@ def split_by_article(
         "split_by_article: shares must be > 0 and below 1 together; "
         f"got test_share {test_share}, valid_share {valid_share}",
     )
-    article = _number_articles(questions.contexts)
+    article = questions.articles
     counts: dict[int, int] = {}
     for question in questions.questions:
         number = article[question.context]
@@ -231,7 +254,7 @@ def with_unanswerable(questions: QuestionSet, share: float, seed: int = 0) -> Qu
         easier.
     """
     require(0 <= share <= 1, f"with_unanswerable: share must be 0 to 1; got share {share}")
-    article = _number_articles(questions.contexts)
+    article = questions.articles
     require(
         len(set(article)) > 1,
         "with_unanswerable: there must be another article; "
@@ -275,25 +298,6 @@ class _OtherArticles:
         size, start = self._count[excluded], self._first[excluded]
         place = random_.randrange(len(self._rows) - size)
         return self._rows[place if place < start else place + size]
-
-
-def _number_articles(contexts: list[Context]) -> list[int]:
-    """Number the article of each context; equal titles and equal texts join (union-find)."""
-    parent: dict[tuple[str, str], tuple[str, str]] = {}
-
-    def root(key: tuple[str, str]) -> tuple[str, str]:
-        parent.setdefault(key, key)
-        while parent[key] != key:
-            parent[key] = parent[parent[key]]  # path halving: shorter for the next search
-            key = parent[key]
-        return key
-
-    keys = [("text", context.text) for context in contexts]
-    for key, context in zip(keys, contexts, strict=True):
-        if context.title:
-            parent[root(key)] = root(("title", context.title))
-    numbers: dict[tuple[str, str], int] = {}
-    return [numbers.setdefault(root(key), len(numbers)) for key in keys]
 
 
 def _take(order: list[int], counts: dict[int, int], size: float, *, leave: int) -> set[int]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from askew._check import refuse_string, require, requires_extra
+from askew.text._words import whole_words
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -56,10 +57,10 @@ class TfidfIndex:
             for start, end in spans
         ]
         require(
-            any(re.search(r"\w", sentence) for sentence in sentences),
+            any(map(whole_words, sentences)),
             f"TfidfIndex: contexts must hold a word; got {len(self.contexts)} without any",
         )
-        self._vectorizer = TfidfVectorizer(token_pattern=r"\w+", sublinear_tf=True)
+        self._vectorizer = TfidfVectorizer(analyzer=whole_words, sublinear_tf=True)
         self._csr_matrix = csr_matrix
         self._vectorizer.fit(sentences)
         self._sentences = self._weigh(sentences)

@@ -45,18 +45,18 @@ class Window:
         tokens: Of the window, with the special tokens around them.
         inner: Positions that may be in an answer: the first, and the one after the last.
         context: Row of the context.
-        article: Title of the context.
+        article: Number of its article in the set, as `QuestionSet.articles` has it.
         questions: The questions about it.
 
     Example:
-        >>> Window(tokens=[1, 7, 8, 2], inner=(1, 3), context=0, article="cats", questions=[]).inner
+        >>> Window(tokens=[1, 7, 8, 2], inner=(1, 3), context=0, article=0, questions=[]).inner
         (1, 3)
     """
 
     tokens: list[int]
     inner: tuple[int, int]
     context: int
-    article: str
+    article: int
     questions: list[WindowQuestion]
 
 
@@ -136,6 +136,7 @@ class QuestionExamples(Dataset):
         )
         size = max_context_tokens - context_tokenizer.num_special
         before = len(context_tokenizer.before)
+        articles = questions.articles
         self.windows: list[Window] = []
         for row, about in sorted(by_context.items()):
             for start, end in cut_windows(len(contexts[row].ids), size=size, overlap=overlap):
@@ -144,7 +145,7 @@ class QuestionExamples(Dataset):
                         context_tokenizer.wrap(contexts[row].ids[start:end]),
                         (before, before + end - start),
                         row,
-                        questions.contexts[row].title,
+                        articles[row],
                         [
                             WindowQuestion(
                                 number,
@@ -211,7 +212,7 @@ def collate_questions(rows: Sequence[Window]) -> dict[str, Tensor | dict[str, Te
 
     Example:
         >>> questions = [WindowQuestion(0, [5, 6], [(1, 2)], False)]
-        >>> batch = collate_questions([Window([1, 7, 8, 2], (1, 3), 0, "", questions)])
+        >>> batch = collate_questions([Window([1, 7, 8, 2], (1, 3), 0, 0, questions)])
         >>> batch["labels"]["gold"].tolist()
         [[0, 1, 2]]
     """
