@@ -87,9 +87,9 @@ def distillation_loss(
     Numerics:
         Computed in at least single precision from log-probabilities; a logit of −∞ (a class that
         cannot be) is allowed on either side. Where only the student finds a class impossible, the
-        forward divergence is ∞, and its gradient finite. A mean or a sum over many logits is computed in one
-        pass over blocks, which keeps one tensor of the size of the logits and never a copy of them
-        in single precision.
+        forward divergence is ∞, and its gradient finite. A mean or a sum over many logits is
+        computed in one pass over blocks, which keeps one tensor of the size of the logits and
+        never a copy of them in single precision.
 
     Example:
         >>> student, teacher = torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0]])
