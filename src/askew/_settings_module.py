@@ -1,6 +1,6 @@
 """Settings of a function, and its module form, which stores, passes on and prints them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from typing import Any, ClassVar
 
@@ -84,6 +84,19 @@ class SettingsModule(nn.Module):
             self.register_buffer(name, setting)
         else:
             setattr(self, name, setting)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "SettingsModule":
+        """Move the buffers with the module, in their own precision.
+
+        In that of `half()` 0.1 would be 0.09998 from then on, and a count of 70 000 infinite.
+        """
+        given = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, setting in given.items():
+            moved = self._buffers[name]
+            if setting is not None and moved is not None and moved.dtype != setting.dtype:
+                self._buffers[name] = setting.to(moved.device)
+        return self
 
     @torch.no_grad()
     def reset_parameters(self) -> None:

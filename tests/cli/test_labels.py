@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from askew.cli import app
 from askew.tasks import APPLICATIONS
+from askew.training import LayeredPartConfig, PartConfig
 
 KINDS = {"cats": "the cat sat", "dogs": "a dog ran", "birds": "one bird flew"}
 TINY = ("--preset", "tiny", "--vocab-size", 300, "--set", "encoder.num_layers=1")
@@ -67,6 +68,40 @@ def test_numbers_of_a_loss_are_those_of_the_loss_that_is_named(data):
         first, other = application.make_arms(task, options)[0]
         assert first.training["loss"]["gamma_neg"] == 2
         assert other.training.get("loss", {}).get("gamma_neg") == gamma
+
+
+@pytest.mark.parametrize("challenger", ["asl", "rates", "layer-decay"])
+def test_a_twin_has_one_rate_whatever_is_set_and_the_frozen_layers_of_both(data, challenger):
+    application = APPLICATIONS["labels"]
+    given = ["lr=2e-3", "encoder.lr=1e-4", "encoder.frozen_layers=1", "encoder.layer_decay=0.7"]
+    given += ["head.lr=1e-2", "head.schedule=constant", "head.weight_decay=0.5"]
+    numbers = {}
+    for baseline in ("twin", "plain"):
+        options = application.options(
+            data=str(data),
+            vocab_size=300,
+            challenger=challenger,
+            baseline=baseline,
+            set_=[f"training.{setting}" for setting in given],
+        )
+        task = application.make_task(options)
+        arms, _ = application.make_arms(task, options)
+        first, numbers[baseline] = (task._training_config(arm.training) for arm in arms)
+        assert (first.encoder.lr, first.encoder.layer_decay, first.head.lr) == (1e-4, 0.7, 1e-2)
+    twin, plain = numbers["twin"], numbers["plain"]
+    assert twin.head == PartConfig()
+    assert twin.encoder == LayeredPartConfig(frozen_layers=1)
+    assert twin.lr == 2e-3
+    assert (plain.encoder.lr, plain.head.schedule) == (1e-4, "constant")
+
+
+def test_layers_that_a_file_freezes_are_frozen_in_its_twin_too(data, tmp_path):
+    path = tmp_path / "frozen.toml"
+    path.write_text("[training.encoder]\nfrozen_layers = 1\nlr = 1e-4\n")
+    application = APPLICATIONS["labels"]
+    options = application.options(data=str(data), vocab_size=300, challenger=str(path))
+    arms, _ = application.make_arms(application.make_task(options), options)
+    assert arms[1].training == {"encoder": {"frozen_layers": 1}}
 
 
 def test_a_model_that_chooses_one_label_is_not_scored_on_several(data, tmp_path):

@@ -171,6 +171,23 @@ def test_a_margin_bounds_the_worst_false_alarm():
 
 
 @pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("silent", ["pos", "neg"])
+def test_a_side_without_a_price_costs_nothing_at_infinity_either(silent, gamma, route):
+    label = float(silent == "pos")
+    x = torch.tensor([-math.inf if label else math.inf, *[-2.0] * 8])
+    y = torch.tensor([label, *[0.0] * 8])
+    settings = {f"weight_{silent}": 0.0, f"gamma_{silent}": gamma, "route": route}
+    for some in (x, x[:1]):
+        value, gradient = with_gradient(
+            asymmetric_bce_loss, some, y[: len(some)], **settings, reduction="sum"
+        )
+        others = asymmetric_bce_loss(some[1:], y[1 : len(some)], **settings, reduction="sum")
+        close(value, others)
+        assert gradient[0] == 0
+
+
+@pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0])
 def test_an_error_as_large_as_the_margin_has_no_slope(gamma, route):
     x, y = torch.zeros(2, dtype=torch.double), torch.tensor([0.0, 1.0], dtype=torch.double)

@@ -53,6 +53,23 @@ def test_what_was_given_is_written_again(name, device):
     torch.testing.assert_close(loss.state_dict(), expected, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("name", set(LOSSES) - {"contrastive"})
+def test_half_precision_leaves_them_as_they_were(name):
+    for change in (
+        lambda loss: loss.half(),
+        lambda loss: loss.bfloat16(),
+        lambda loss: loss.to("cpu", torch.float16).float(),
+        lambda loss: torch.nn.Sequential(loss).half()[0],
+    ):
+        changed = change(LOSSES[name]()).state_dict()
+        torch.testing.assert_close(changed, LOSSES[name]().state_dict(), rtol=0, atol=0)
+    assert all(t.is_meta for t in LOSSES[name]().half().to("meta").state_dict().values())
+
+
+def test_what_is_learned_follows_the_precision_of_the_module():
+    assert LOSSES["contrastive"]().half().temperature.dtype == torch.float16
+
+
 @pytest.mark.parametrize("assign", [False, True])
 @pytest.mark.parametrize("name", LOSSES)
 def test_what_was_saved_is_loaded_over_it(name, assign):

@@ -183,6 +183,23 @@ def test_impossible_classes_are_allowed(route, kind):
         assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("kind", [*KINDS, {"divergence": "skewed", "skew": 0.0}], ids=str)
+@pytest.mark.parametrize("impossible", [[0], [3, 4], [0, 3, 4], [1, 2]], ids=str)
+@pytest.mark.parametrize("k", [None, 2, 4])
+def test_what_only_the_student_finds_impossible_has_the_slope_of_the_limit(
+    route, kind, impossible, k
+):
+    student = torch.tensor([[1.0, 0.5, -0.3, 0.2, 0.1]]).double()
+    teacher = torch.tensor([[0.3, 1.0, 0.5, 0.0, 0.2]]).double()
+    teacher = teacher if k is None else top_k(teacher, k, temperature=kind.get("temperature", 1.0))
+    far, never = student.clone(), student.clone()
+    far[:, impossible], never[:, impossible] = -300.0, -math.inf
+    limit, slope = with_gradient(far, teacher, **kind)
+    value, gradient = with_gradient(never, teacher, **kind)
+    close(gradient, slope)
+    assert value == (math.inf if limit > 10 else pytest.approx(limit.item()))
+
+
 def test_logits_far_apart_stay_finite(route):
     student = torch.tensor([[1e4, -1e4, 0.0]])
     for kind in KINDS:

@@ -335,13 +335,17 @@ def test_logits_of_any_size_are_exact():
 
 
 @pytest.mark.parametrize("infinity", [math.inf, -math.inf])
-def test_infinite_logits_give_no_nan(infinity):
+@pytest.mark.parametrize("temperatures", [(4.0, 1.0), (4.0, 4.0), (0.2, 3.0)], ids=str)
+def test_infinite_logits_give_no_nan(temperatures, infinity):
+    settings = dict(zip(("temperature_pos", "temperature_neg"), temperatures, strict=True))
     for y in (torch.eye(3), 1 - torch.eye(3)):
-        x = torch.ones(3, 3)
-        x[0, 0] = x[1, 2] = infinity
-        value, gradient = with_gradient(two_way_loss, x, y)
-        assert not value.isnan()
-        assert gradient.isfinite().all()
+        for second in (1.0, infinity, -infinity):
+            x = torch.ones(3, 3)
+            x[0, 0] = x[1, 2] = infinity
+            x[0, 1] = second
+            value, gradient = with_gradient(two_way_loss, x, y, **settings)
+            assert not value.isnan()
+            assert gradient.isfinite().all()
 
 
 # Errors.

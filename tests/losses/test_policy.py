@@ -278,6 +278,21 @@ def test_value_and_gradient_are_finite_for_every_log_ratio(route, dtype, loss, s
             assert value.isfinite()
 
 
+@pytest.mark.parametrize("advantage", [1.0, -1.0, 0.0])
+@pytest.mark.parametrize(("loss", "settings"), STEPS, ids=named)
+def test_at_an_infinite_log_ratio_the_limit_is_taken(route, loss, settings, advantage):
+    for far in (1e12, -1e12):
+        x = torch.tensor([far, 0.3]).double()
+        given = torch.full_like(x, advantage)
+        limit, slope = with_gradient(loss, x, given, **settings, reduction="sum")
+        value, gradient = with_gradient(loss, x * torch.tensor([math.inf, 1.0]), given, **settings)
+        close(2 * gradient, slope)
+        if limit.abs() > 1e9:
+            assert value == math.copysign(math.inf, limit)
+        else:
+            close(2 * value, limit)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("loss", "settings"), STEPS, ids=named)
 def test_the_ratio_is_that_of_double_precision(route, dtype, loss, settings):

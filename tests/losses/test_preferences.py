@@ -300,6 +300,19 @@ def test_pairs_that_do_not_fit_are_refused():
         preference_loss(chosen, rejected, where=torch.ones(2, dtype=torch.bool))
 
 
+@pytest.mark.unhooked
+@pytest.mark.parametrize("side", ["chosen", "rejected"])
+def test_answers_without_tokens_are_refused_unless_hidden(side):
+    chosen, rejected = example(3)
+    lengths = {f"{name}_lengths": torch.tensor([2, 3, 4]) for name in ("chosen", "rejected")}
+    lengths[f"{side}_lengths"] = torch.tensor([2, 0, 4])
+    words = f"{side}_lengths must be > 0 where a pair counts; got {side}_lengths 0. Leave pairs"
+    with pytest.raises(ValueError, match=f"preference_loss: {words}"):
+        preference_loss(chosen, rejected, **lengths)
+    where = torch.tensor([True, False, True])
+    assert preference_loss(chosen, rejected, **lengths, where=where).isfinite()
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

@@ -123,6 +123,33 @@ def test_numbers_of_the_model_are_of_both_arms_and_those_of_the_loss_of_the_chal
     assert again.training["loss"]["gamma_neg"] == 4.0  # a preset keeps its numbers
 
 
+def trained(baseline="twin", challenger="asl", **training):
+    """Effective numbers of training of both arms, where the user sets these."""
+    application = APPLICATIONS["imbalanced"]
+    settings = typed({"training": training})
+    options = application.options(challenger=challenger, baseline=baseline, set_=settings)
+    task = application.make_task(options)
+    return [task._training_config(arm.training) for arm in application.make_arms(task, options)[0]]
+
+
+def test_numbers_of_training_are_of_both_arms_but_a_twin_has_one_rate():
+    sides = {"lr": 2e-3, "lr_first": 1e-4, "lr_head": 1e-2, "schedule_head": "linear"}
+    for baseline, challenger in (("bce", "asl"), ("bce", "rates"), ("rates", "asl")):
+        for training in trained(baseline, challenger, **sides):
+            assert {name: getattr(training, name) for name in sides} == sides
+    for challenger in ("asl", "rates"):
+        first, twin = trained("twin", challenger, **sides)
+        assert (first.lr_first, first.lr_head, first.schedule_head) == (1e-4, 1e-2, "linear")
+        assert (twin.lr, twin.lr_first, twin.lr_head, twin.schedule_head) == (2e-3, *[None] * 3)
+
+
+def test_a_loss_under_training_is_that_of_the_challenger_too():
+    for baseline in ("twin", "bce"):
+        first, other = trained(baseline, loss={"gamma_neg": 2.0})
+        assert (first.loss.gamma_neg, first.loss.margin) == (2.0, 0.05)
+        assert other.loss == type(other.loss)()
+
+
 def test_an_arm_against_itself_starts_from_other_weights(several):
     first, second = arms(several, "bce", "bce")
     assert (first.name, second.name) == ("bce-again", "bce")

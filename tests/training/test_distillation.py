@@ -357,6 +357,13 @@ def test_a_frozen_encoder_gives_the_same_states_whatever_the_decoder_learns(name
     ("settings", "words"),
     [
         ({"temperature": 0.0}, "temperature must be positive; got temperature 0.0"),
+        (
+            {"divergence": "skewed", "skew": 1.0},
+            r"skew must be in \[0, 1\) for skewed; got skew 1.0",
+        ),
+        ({"divergence": "js", "skew": 0.0}, r"skew must be in \(0, 1\) for js; got skew 0.0"),
+        ({"divergence": "js", "skew": math.nan}, r"skew must be in \(0, 1\) for js; got skew nan"),
+        ({"skew": 0.2}, "skew belongs to the divergences skewed and js; got skew 0.2, .* forward"),
         ({"top_k": 0}, "top_k must be positive"),
         ({"cross_entropy_weight": -1.0}, "cross_entropy_weight must be >= 0"),
         ({"cross_entropy_weight": 0.0, "divergence_weight": 0.0}, "got 0 for both"),

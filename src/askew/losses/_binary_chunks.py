@@ -210,7 +210,7 @@ def _negatives(
         total = _without_margin(gamma, sides.detach_weight, slope, scratch)
     if weight != 1 and slope is not None:
         slope *= weight
-    return total * weight
+    return total * weight if weight > 0 else 0.0  # 0 · ∞ would be NaN
 
 
 def _without_margin(gamma: float, detach: bool, slope: Tensor | None, scratch: Scratch) -> float:

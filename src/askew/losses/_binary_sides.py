@@ -117,7 +117,7 @@ def positive_value_and_slope(x: Tensor, sides: Sides) -> tuple[Tensor, Tensor]:
     loss, slope = _loss(wrong, sides.pos, True, None), _slope(wrong, sides.pos, sides.detach_weight)
     if not isinstance(weight, Tensor) and weight == 1:
         return loss, -slope
-    return loss * weight, slope * -weight
+    return _price(1.0, weight, loss), slope * -weight
 
 
 def softplus(x: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -133,7 +133,7 @@ def _differentiable(x: Tensor) -> tuple[_Wrongness, _Wrongness]:
     return _Wrongness(q, p, -log_p), _Wrongness(p, q, -log_q)
 
 
-def _price(share: Tensor, weight: Setting, loss: Tensor) -> Tensor:
+def _price(share: float | Tensor, weight: Setting, loss: Tensor) -> Tensor:
     """Return share · weight · loss, with 0 · ∞ = 0."""
     factor = share * weight
     return torch.where((factor > 0) | loss.isfinite(), factor * loss, 0.0)

@@ -86,9 +86,10 @@ def distillation_loss(
 
     Numerics:
         Computed in at least single precision from log-probabilities; a logit of −∞ (a class that
-        cannot be) is allowed on either side. A mean or a sum over many logits is computed in one
-        pass over blocks, which keeps one tensor of the size of the logits and never a copy of them
-        in single precision.
+        cannot be) is allowed on either side. Where only the student finds a class impossible, the
+        forward divergence is ∞, and its gradient finite. A mean or a sum over many logits is
+        computed in one pass over blocks, which keeps one tensor of the size of the logits and
+        never a copy of them in single precision.
 
     Example:
         >>> student, teacher = torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0]])
@@ -144,6 +145,8 @@ def _checked(name: str, divergence: Divergence, skew: float | None, temperature:
         else f"{name}: skew belongs to the divergences skewed and js; got skew {skew}",
     )
     check_temperature(name, temperature)
+    if divergence == "skewed" and skew == 0:
+        divergence = "forward"
     return Kind(divergence, skew, temperature)
 
 

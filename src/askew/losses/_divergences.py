@@ -98,17 +98,24 @@ class Kind(NamedTuple):
 def divergence_of(log_q: Tensor, log_p: Tensor, kind: Kind) -> Tensor:
     """Return the divergence of every row [rows, buckets], without the squared temperature."""
     lowest = torch.finfo(log_q.dtype).min  # 0 · ∞ would be NaN
-    log_q, log_p = log_q.clamp_min(lowest), log_p.clamp_min(lowest)
+    log_p = log_p.clamp_min(lowest)
     if kind.divergence == "forward":
-        return (log_p.exp() * (log_p - log_q)).sum(-1)
+        return _from_teacher(log_p, log_q)
+    log_q = log_q.clamp_min(lowest)  # has no slope where q is 0
     if kind.divergence == "reverse":
         return (log_q.exp() * (log_q - log_p)).sum(-1)
     log_m = _mixture(log_q, log_p, kind.skew)
-    one = (log_p.exp() * (log_p - log_m)).sum(-1)
+    one = _from_teacher(log_p, log_m)
     if kind.divergence == "skewed":
         return one
     other = (log_q.exp() * (log_q - log_m)).sum(-1)
     return kind.skew * one + (1 - kind.skew) * other
+
+
+def _from_teacher(log_p: Tensor, log_other: Tensor) -> Tensor:
+    """Return KL(p ‖ other). Where p is above 0 and the other is 0, it is ∞ and has its slope −p."""
+    p = log_p.exp()
+    return torch.where(p > 0, p * (log_p - log_other), 0.0).sum(-1)
 
 
 def divergence_slope(log_q: Tensor, log_p: Tensor, kind: Kind) -> Tensor:
@@ -126,9 +133,7 @@ def divergence_slope(log_q: Tensor, log_p: Tensor, kind: Kind) -> Tensor:
 
 
 def _mixture(log_q: Tensor, log_p: Tensor, skew: float) -> Tensor:
-    """Return the logarithm of skew · p + (1 − skew) · q."""
-    if skew == 0:
-        return log_q
+    """Return the logarithm of skew · p + (1 − skew) · q, for a skew above 0."""
     return torch.logaddexp(log_p + math.log(skew), log_q + math.log1p(-skew))
 
 
@@ -142,9 +147,21 @@ def log_buckets(x: Tensor, teacher: Teacher, kind: Kind) -> tuple[Tensor, Tensor
     chosen = log_q.gather(-1, teacher.indices)
     if log_p.shape[-1] == x.shape[-1]:  # there is no rest
         return log_q, chosen, log_p
-    rest = log_q.scatter(-1, teacher.indices, -math.inf).logsumexp(-1, keepdim=True)
+    rest = _log_rest(log_q, teacher.indices)
     log_rest = teacher.log_rest.to(dtype).unsqueeze(-1)
     return log_q, torch.cat([chosen, rest], -1), torch.cat([log_p, log_rest], -1)
+
+
+def _log_rest(log_q: Tensor, indices: Tensor) -> Tensor:
+    """Return the logarithm of what all classes but these have together [rows, 1].
+
+    If none of them can be, they share its slope alike: the limit of equal logits.
+    """
+    others = log_q.scatter(-1, indices, -math.inf)
+    is_none = (others == -math.inf).all(-1, keepdim=True)
+    rest = others.masked_fill(is_none, 0.0).logsumexp(-1, keepdim=True)
+    alike = log_q.scatter(-1, indices, 0.0).sum(-1, keepdim=True)
+    return torch.where(is_none, alike / (log_q.shape[-1] - indices.shape[-1]), rest)
 
 
 def composed_divergence(x: Tensor, teacher: Teacher, kept: Tensor | None, kind: Kind) -> Tensor:
@@ -252,7 +269,9 @@ def _block_sum(
         k = teacher.indices.shape[-1]
         gradient = log_q.exp() * -spread
         if slope.shape[-1] > k:
-            gradient += (log_q - bucket_q[:, k:]).exp() * slope[:, k:]
+            share = (log_q - bucket_q[:, k:]).exp()
+            share.masked_fill_(bucket_q[:, k:] == -math.inf, 1 / (x.shape[-1] - k))
+            gradient += share * slope[:, k:]
         top = slope[:, :k] - bucket_q[:, :k].exp() * spread
         gradient.scatter_(-1, teacher.indices, top)
     else:

@@ -11,6 +11,7 @@ from torch.nn.functional import logsigmoid
 from askew._check import require
 from askew._reduction import (
     Reduction,
+    can_read_without_sync,
     check_floating,
     check_reduction,
     check_tensor,
@@ -77,7 +78,8 @@ def preference_loss(
         differentiable 0.
 
     Raises:
-        ValueError: If shapes differ or a setting is out of range.
+        ValueError: If shapes differ, a setting is out of range, or a length is not above 0, which
+            is checked on CPU only.
         TypeError: If log-ratios are not floating point, or `where` is not boolean.
 
     Numerics:
@@ -112,8 +114,16 @@ def preference_loss(
     check_where(name, where, chosen.shape, "the pairs")
     dtype = torch.promote_types(compute_dtype(chosen), compute_dtype(rejected))
     c, r = (hide(t, where).to(dtype) for t in (chosen, rejected))
+    lengths = {label: hide(n, where, 1.0) for label, n in lengths.items()}
+    for label, n in lengths.items():
+        if can_read_without_sync(n) and not (n > 0).all():
+            lowest = n.min().item()
+            raise ValueError(
+                f"{name}: {label} must be > 0 where a pair counts; got {label} {lowest:g}. "
+                "Leave pairs without an answer out by where"
+            )
     if lengths:
-        c, r = (x / hide(n, where, 1.0) for x, n in zip((c, r), lengths.values(), strict=True))
+        c, r = (x / n for x, n in zip((c, r), lengths.values(), strict=True))
     loss = _costs(c, r, kind, beta, label_smoothing)
     return reduce(loss, reduction, where, result_dtype(chosen))
 

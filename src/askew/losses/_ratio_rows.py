@@ -68,8 +68,11 @@ def costs(x: Tensor, advantage: Tensor, bounds: Bounds, knee: float) -> Tensor:
     inside = torch.where(x > high, high, torch.where(x < low, low, x))
     near = torch.where(inside > knee, knee, inside)
     ratio = torch.exp(near)
-    beyond = (inside if bounds.is_flat else x) - near
-    return -advantage * (ratio + ratio.detach() * beyond)
+    x = inside if bounds.is_flat else x
+    # At an infinite log-ratio these would be ∞ − ∞ and 0 · ∞.
+    is_beyond = (x != near) & (ratio.detach() > 0)
+    value = ratio + torch.where(is_beyond, ratio.detach() * (x - near), 0.0)
+    return torch.where((advantage == 0) & value.isinf(), 0.0, -advantage * value)
 
 
 def is_in_one_pass(log_ratio: Tensor) -> bool:
@@ -141,6 +144,9 @@ def _block_sum(x: Tensor, rows: Rows, bounds: Bounds, out: Tensor | None) -> Ten
     if is_free or not bounds.is_flat:
         value = torch.addcmul(slope, slope, (inside if bounds.is_flat else x) - near)
     total = (value * factor).sum(dtype=torch.double)
+    if not total.isfinite():  # a log-ratio is infinite
+        cost = costs(x, rows.advantage, bounds, TANGENT_FROM) * rows.weight
+        total = hide(cost, rows.where).sum(dtype=torch.double)
     if out is not None:
         if bounds.is_flat:  # 1 or 0 as numbers, for the same reason
             slope.mul_(torch.eq(inside, x, out=torch.empty_like(x)))

@@ -158,8 +158,8 @@ class _SideScores(NamedTuple):
     def worst(self, dim: int) -> tuple[Tensor, Tensor]:
         """Return the soft maximum along `dim`, 0 without a member, and where there is a member."""
         any_member = self.members.any(dim)
-        largest = torch.finfo(self.scores.dtype).max
-        scaled = (self.scores / self.temperature).clamp(-largest, largest)
+        largest = torch.finfo(self.scores.dtype).max / 4 / max(self.temperature, 1)
+        scaled = (self.scores / self.temperature).clamp(-largest, largest)  # ∞ − ∞ would be NaN
         # Where there is no member nothing is masked: a row of −inf alone would have a NaN gradient.
         masked = scaled.masked_fill(~self.members & any_member.unsqueeze(dim), float("-inf"))
         return torch.where(any_member, self.temperature * masked.logsumexp(dim), 0.0), any_member

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from askew._check import hint, require
-from askew._config import errors_name_file, load_config, read_toml
+from askew._config import errors_name_file, load_config, read_toml, to_dict
 from askew.tasks._application import SettingOptions, merge, option
 from askew.tasks._loss_space import LABEL_TIES, equal_labels, label_ranges, loss_space
 
@@ -128,7 +128,7 @@ def _label_task(
     from askew.tasks._tabular_data import split_table
     from askew.tasks._tabular_files import read_named_table
 
-    training = load_config(LabelTrainingConfig, options.training_settings(), where="training")
+    training = load_config(LabelTrainingConfig, _shared(options), where="training")
     if options.data is None or options.labels is None:
         source, table, notes = packaged, load(), []
     else:
@@ -152,8 +152,13 @@ def make_retrieval_task(options: RetrievalComparison) -> "RetrievalTask":
     from askew.tasks._retrieval import RetrievalTask, RetrievalTrainingConfig
     from askew.tasks._tabular_data import load_unseen_digits
 
-    training = load_config(RetrievalTrainingConfig, options.training_settings(), where="training")
+    training = load_config(RetrievalTrainingConfig, _shared(options), where="training")
     return RetrievalTask(source_name="digits 5 to 9", table=load_unseen_digits(), training=training)
+
+
+def _shared(options: TableOptions) -> dict[str, Any]:
+    """Return the numbers of training that both arms have; a loss is of the challenger alone."""
+    return {key: value for key, value in options.training_settings().items() if key != "loss"}
 
 
 def make_label_arms(
@@ -176,12 +181,12 @@ def _make_arms(
     """Make both arms; no cost is matched, since they share the model."""
     from askew.tasks._arms import OTHER_WEIGHTS
 
-    settings = options.model_settings()
-    loss = {"training": {"loss": settings.pop("loss")}} if "loss" in settings else {}
-    first = _arm(task, presets, options.challenger, [settings, loss])
+    settings, given = options.model_settings(), options.training_settings()
+    losses = [{"loss": one.pop("loss")} for one in (settings, given) if "loss" in one]
+    first = _arm(task, presets, options.challenger, [settings], [given, *losses])
     is_twin = options.baseline == "twin"
-    other = _arm(task, presets, plain if is_twin else options.baseline, [settings])
-    if is_twin and (twin := _twin(first, plain)) != replace(other, name=twin.name):
+    other = _arm(task, presets, plain if is_twin else options.baseline, [settings], [given])
+    if is_twin and (twin := _twin(task, first, plain)) != replace(other, name=twin.name):
         other = twin
     if first.name == other.name:
         first = replace(first, name=f"{first.name}-again")
@@ -195,8 +200,12 @@ def _arm(
     presets: Mapping[str, Mapping[str, Any]],
     name: str,
     changes: Sequence[Mapping[str, Any]],
+    training_changes: Sequence[Mapping[str, Any]],
 ) -> "Arm":
-    """Make the arm of a preset or a file with changes, and check that it can be trained."""
+    """Make the arm of a preset or a file with changes, and check that it can be trained.
+
+    Of the numbers of training that both arms have, only those that it would override are changed.
+    """
     from askew.tasks._tabular import MLPConfig
     from askew.tradeoffs import Arm
 
@@ -209,15 +218,21 @@ def _arm(
     for change in changes:
         merge(values, deepcopy(dict(change)))
     training: Any = values.pop("training", {})
+    for change in training_changes:
+        own = {key: value for key, value in change.items() if key in training or key == "loss"}
+        merge(training, deepcopy(own))
     with errors_name_file(None if name in presets else name):
         task.check_training(training)
         config = load_config(MLPConfig, values, beside={"training": task.training})
     return Arm(name=name if name in presets else Path(name).stem, config=config, training=training)
 
 
-def _twin(arm: "Arm", plain: str) -> "Arm":
+def _twin(task: "TableTask", arm: "Arm", plain: str) -> "Arm":
     """Make the arm with the plain loss, one rate and schedule for all layers, and mean dropout."""
     training = {key: value for key, value in arm.training.items() if not key.endswith(_SIDES)}
+    for name, value in to_dict(task.training).items():
+        if name.endswith(_SIDES) and value is not None:
+            training[name] = None
     loss: Any = training.pop("loss", {})
     if plain == "pair" and "name" in loss:
         training["loss"] = {"name": loss["name"]}

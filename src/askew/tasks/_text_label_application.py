@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from askew._check import hint, require
-from askew._config import errors_name_file, load_config, read_toml
+from askew._config import errors_name_file, load_config, read_toml, to_dict
 from askew._folders import check_output
 from askew.tasks._application import (
     Scored,
@@ -165,8 +165,7 @@ def make_arms(
     config, training = _arm_values(task, options, name)
     first = Arm(name=Path(name).stem, config=config, training=training)
     if options.baseline == "twin":
-        plain = {key: value for key, value in training.items() if key not in _UNEQUAL}
-        other = Arm(name="twin", config=config, training=plain)
+        other = Arm(name="twin", config=config, training=_equal(task, training))
     else:
         config, training = _arm_values(task, options, options.baseline, has_loss=False)
         other = Arm(name=Path(options.baseline).stem, config=config, training=training)
@@ -177,8 +176,29 @@ def make_arms(
     return [first, other], {"match": "nothing", "match_residual": 0.0, "preset": options.preset}
 
 
-_UNEQUAL = ("loss", "encoder", "head")
-"""What a twin does not take over: its loss is plain, and it has one rate."""
+def _equal(task: "TextLabelTask", training: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the training of a twin: its loss is plain, and both parts have one rate.
+
+    What the parts have in `task.training` is taken back. Frozen layers are of both arms.
+    """
+    equal = {key: value for key, value in training.items() if key not in ("loss", *_PARTS)}
+    for part in _PARTS:
+        shared = getattr(task.training, part)
+        usual, given = to_dict(type(shared)()), training.get(part, {})
+        own = {
+            key: usual.get(key)
+            for key, value in to_dict(shared).items()
+            if value != usual.get(key) and key not in _OF_BOTH
+        }
+        own |= {key: value for key, value in given.items() if key in _OF_BOTH}
+        if own:
+            equal[part] = own
+    return equal
+
+
+_PARTS = ("encoder", "head")
+_OF_BOTH = ("frozen_layers",)
+"""What a part of a twin keeps."""
 
 
 def _presets(task: "TextLabelTask") -> dict[str, dict[str, Any]]:

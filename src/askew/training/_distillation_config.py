@@ -71,10 +71,26 @@ class DistillationConfig(RunConfig):
         )
         require(self.top_k >= 1, f"{name}: top_k must be positive; got top_k {self.top_k}")
         require_word(name, "divergence", self.divergence, ("forward", "reverse", "skewed", "js"))
+        self._check_skew(name)
         require_share(name, "unfrozen_share", self.unfrozen_share)
         require(
             self.unfrozen_rate > 0,
             f"{name}: unfrozen_rate must be positive; got unfrozen_rate {self.unfrozen_rate}",
+        )
+
+    def _check_skew(self, name: str) -> None:
+        if self.skew is None:
+            return
+        lowest = {"skewed": 0.0, "js": math.ulp(0.0)}.get(self.divergence)
+        require(
+            lowest is not None,
+            f"{name}: skew belongs to the divergences skewed and js; got skew {self.skew}, "
+            f"divergence {self.divergence}. Leave skew out",
+        )
+        require(
+            lowest is not None and lowest <= self.skew < 1,
+            f"{name}: skew must be in {'[0, 1)' if lowest == 0 else '(0, 1)'} for "
+            f"{self.divergence}; got skew {self.skew}",
         )
 
     def plain(self) -> dict[str, object]:

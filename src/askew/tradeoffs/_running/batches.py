@@ -61,15 +61,15 @@ def training_batches(
 ) -> Iterator[Batch]:
     """Yield batches without end, in an order that depends on the seed alone.
 
-    A loader is seeded for each epoch, so that random numbers that a model draws do not change
-    the order.
+    A loader and its samplers are seeded for each epoch, so that random numbers that a model draws
+    do not change the order.
     """
     for epoch in count():
         if isinstance(data, DataLoader):
             loader = data
             torch.manual_seed(_epoch_seed(seed, epoch))
-            if loader.generator is not None:
-                loader.generator.manual_seed(_epoch_seed(seed, epoch))
+            for generator in _generators(loader):
+                generator.manual_seed(_epoch_seed(seed, epoch))
         else:
             loader = DataLoader(
                 data,
@@ -78,8 +78,26 @@ def training_batches(
                 drop_last=len(cast(Any, data)) >= batch_size,
                 generator=torch.Generator().manual_seed(_epoch_seed(seed, epoch)),
             )
+        is_empty = True
         for batch in loader:
+            is_empty = False
             yield pair_of(batch, device)
+        require(
+            not is_empty,
+            "Experiment: train_data must give at least one batch; got a DataLoader of "
+            f"{len(cast(Any, dataset_of(data)))} items without a batch: batch_size "
+            f"{loader.batch_size}, drop_last {loader.drop_last}, sampler "
+            f"{type(loader.sampler).__name__}. Lower batch_size or change the sampler",
+        )
+
+
+def _generators(loader: DataLoader) -> Iterator[torch.Generator]:
+    """Yield what a loader and its samplers draw the order from, if it is their own."""
+    inner = getattr(loader.batch_sampler, "sampler", None)
+    for one in (loader, loader.sampler, loader.batch_sampler, inner):
+        generator = getattr(one, "generator", None)
+        if isinstance(generator, torch.Generator):
+            yield generator
 
 
 def ordered_batches(
