@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import NoneType
 
 from askew._check import refuse_quoted, require
 
@@ -115,7 +116,7 @@ class Choice:
         values: One or more different numbers, words or truth values.
 
     Raises:
-        ValueError: If there is none, or one is given twice.
+        ValueError: If there is none, one is given twice, or one is of another type.
 
     Example:
         >>> Choice(values=(2, 4, 8)).at(0.5)
@@ -125,6 +126,10 @@ class Choice:
     values: tuple[float | str | bool | None, ...]
 
     def __post_init__(self) -> None:
+        require(
+            all(isinstance(value, float | int | str | NoneType) for value in self.values),
+            f"Choice: values must be numbers, words or truth values; got values {self.values}",
+        )
         require(
             0 < len(self.values) == len(set(self.values)),
             f"Choice: values must be one or more and different; got values {self.values}",

@@ -141,7 +141,10 @@ def test_a_model_is_scored_as_a_whole_and_by_label(model, data, tmp_path):
     assert results["scores"]["calibration_error"] == pytest.approx(gaps / 9 / len(KINDS))
     page = tmp_path / "page.html"
     assert run("evaluate", model, "--data", data, "--reliability", data).exit_code == 2
-    shown = run("evaluate", model, "--data", data, "--reliability", page).stdout
+    assert "trained on" not in result.stderr
+    shown = run("evaluate", model, "--data", data, "--reliability", page)
+    assert "note: the model was trained on 72 of these 90 texts; --part test scores" in shown.stderr
+    shown = shown.stdout
     drawn = page.read_text()
     assert drawn.count("<rect") == drawn.count("<tr>") - 1 > 0
     assert "http" not in drawn

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from askew._files import folder_sha256
 from askew.cli import app
 from askew.models import ContextIndex
-from askew.tasks import load_test_questions
+from askew.tasks import APPLICATIONS, load_test_questions
 
 SMALL = ["--preset", "tiny", "--vocab-size", "400", "--quiet"]
 SHALLOW = ["--set", "context.num_layers=1", "--set", "question.num_layers=1"]
@@ -112,6 +112,17 @@ def test_options_without_effect_are_refused(model, documents, tmp_path):
         done = run(*words, code=2)
         assert message in done.output
         assert done.output.count("\n") == 1
+
+
+def test_a_model_that_is_scored_on_what_it_learnt_says_so(model, tmp_path):
+    scoring = APPLICATIONS["qa"].evaluate
+    seen = scoring.score(model, scoring.options()).notes
+    assert seen == [
+        "the model was trained on 172 of these 212 questions; --part test scores those that it "
+        "never saw"
+    ]
+    few_questions(tmp_path / "few.jsonl")
+    assert scoring.score(model, scoring.options(data=tmp_path / "few.jsonl")).notes == []
 
 
 def test_only_the_part_that_training_did_not_see_is_scored(model):

@@ -286,6 +286,13 @@ def test_exports_and_translates_with_the_export_as_without(folder):
     data = b"three trees\n\nsee bees see\n"
     ours = run("translate", folder, stdin=data).stdout
     assert run("translate", folder, "--engine", "ctranslate2", stdin=data).stdout == ours
+    other = run("export", folder, "--quantization", "int8")
+    assert other.exit_code == 2
+    assert "must be new, empty or an export for ctranslate2, int8; got" in other.stderr
+    assert "with one for ctranslate2, float32. Choose another with --out, or remove" in other.stderr
+    assert run("export", folder, "--to", "onnx", "--out", folder / "ctranslate2").exit_code == 2
+    assert run("export", folder).exit_code == 0
+    assert run("translate", folder, "--engine", "ctranslate2", stdin=data).stdout == ours
 
 
 @pytest.mark.parametrize(

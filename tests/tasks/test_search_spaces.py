@@ -123,11 +123,45 @@ def test_a_candidate_is_read_again_from_its_file(tmp_path):
     )
     arm = with_values(space.base_of(arms[0]), values)
     path = tmp_path / "found.toml"
-    path.write_text(found_toml(Candidate(arm, False, "random", values, 1.0, {}), space))
+    path.write_text(found_toml(Candidate(arm, False, "random", values, 1.0, {})))
     options = APPLICATIONS["labels"].options(challenger=str(path))
     first, _ = APPLICATIONS["labels"].make_arms(task, options)[0]
     assert settings(first.training) == settings(arm.training)
     assert first.config == arm.config
+
+
+WHOLE = {
+    "translation": ["adapter=shared", "tie_embeddings=all", "d_embedding=48"],
+    "qa": ["d_pool=96", "max_context_tokens=200", "overlap=40", "reader.d_ff=80"],
+    "labels": ["max_tokens=40", "encoder.d_ff=96"],
+    "multilabel": ["width=32", "num_layers=1", "input_dropout=0.1"],
+    "retrieval": ["width=32", "num_layers=1"],
+}
+"""Settings of each application, in no space, of which most are of no part of the model."""
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_file_describes_the_whole_of_what_was_found(name, tmp_path):
+    application = APPLICATIONS[name]
+    chosen = application.options(set_=WHOLE[name])
+    task, arms, *_ = application.setup(chosen)
+    space = application.space(task, chosen)
+    generator = np.random.default_rng(4)
+    values = space.draw(generator, symmetric=False)
+    if space.solved:
+        values, _ = space.solve(values, lambda _: 1.0, 2.0, symmetric=False)
+    arm = with_values(space.base_of(arms[0]), values)
+    path = tmp_path / "found.toml"
+    path.write_text(found_toml(Candidate(arm, False, "random", values, 1.0, {})))
+    first, *_ = application.make_arms(task, application.options(challenger=str(path)))[0]
+    assert first.config == arm.config
+    assert settings(first.training) == settings(arm.training)
+    if application.train is not None:
+        names = {"labels": "loss"}
+        options = application.train.options(**{names.get(name, "shape"): str(path)})
+        config, training = application.train.make_model(task, options)
+        assert config == arm.config
+        assert settings(training) == settings(arm.training)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from askew.cli._options import (
     refuse_device,
 )
 from askew.cli._report import show_results, write_page
-from askew.cli._requests import load_experiment, parse_metric, parse_numbers
+from askew.cli._requests import by_name, load_experiment, parse_metric, parse_searched
 from askew.tasks import Application, option
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class TrialOptions(VerdictOptions, DeviceOptions, BudgetOptions):
     @property
     def space(self) -> dict[str, Range | Choice]:
         """The numbers of --search."""
-        return dict(parse_numbers("compare", text) for text in self.search or ())
+        return parse_searched("compare", self.search or ())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +167,9 @@ class ResultOptions(VerdictOptions):
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """Settings of the metrics, by --metric."""
-        return list(map(parse_metric, self.metric or ()))
+        settings = list(map(parse_metric, self.metric or ()))
+        by_name("compare", "--metric", ((one["name"], one) for one in settings))
+        return settings
 
 
 def make_compare_app(applications: Mapping[str, Application]) -> typer.Typer:

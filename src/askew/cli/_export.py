@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from askew._check import require
+from askew._files import read_json
 from askew.cli._exits import exit_on_user_error, set_up_torch
 from askew.cli._streams import show
 
@@ -27,10 +29,12 @@ def export_command(
     """Write a trained model for another engine; `askew translate --engine ctranslate2` runs it."""
     with exit_on_user_error():
         set_up_torch(1)
-        from askew.export import export_ctranslate2, export_onnx
+        from askew.export import QUANTIZATIONS, export_ctranslate2, export_onnx
 
         if to not in ("ctranslate2", "onnx"):
             raise ValueError(f"export: --to must be ctranslate2 or onnx; got {to}")
+        if quantization in QUANTIZATIONS:
+            _refuse_other(folder / to if out is None else out, to, quantization)
         if to == "onnx":
             if quantization != "float32":
                 raise ValueError(f"export: onnx is float32; got --quantization {quantization}")
@@ -40,3 +44,16 @@ def export_command(
         else:
             written = export_ctranslate2(folder, out, quantization=quantization)
     show(f"export: {written}")
+
+
+def _refuse_other(out: Path, to: str, quantization: str) -> None:
+    """Refuse to replace an export for another engine, or with other numbers."""
+    if not (out / "askew.json").is_file():
+        return
+    stored = read_json(out / "askew.json")
+    held = f"{stored.get('engine')}, {stored.get('quantization', 'float32')}"
+    require(
+        held == f"{to}, {quantization}",
+        f"export: the folder must be new, empty or an export for {to}, {quantization}; got {out} "
+        f"with one for {held}. Choose another with --out, or remove it",
+    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 
 from askew._budget import Choice, Range, SearchBudget
-from askew._check import requires_extra
+from askew._check import require, requires_extra
 from askew._config import parse_setting
 from askew._devices import on_device, use_device
 from askew._files import to_json
@@ -39,7 +39,7 @@ from askew.cli._options import (
     refuse_device,
 )
 from askew.cli._report import show_results, write_page
-from askew.cli._requests import load_experiment, parse_bound, parse_numbers, read_space
+from askew.cli._requests import by_name, load_experiment, parse_bound, parse_searched, read_space
 from askew.cli._streams import make_console, show
 from askew.tasks import Application, option
 
@@ -117,7 +117,12 @@ class SearchOptions(VerdictOptions, DeviceOptions):
     )
 
     def __post_init__(self) -> None:
-        _ = self.budget_like(SearchBudget()), self.bounds, self.numbers, self.frozen
+        _ = self.budget_like(SearchBudget()), self.bounds
+        both = sorted(self.numbers.keys() & self.frozen.keys())
+        require(
+            not both,
+            f"find: --search and --freeze must name different numbers; got {', '.join(both)}",
+        )
         refuse_device(self.device if self.cluster else "auto", "find", "--cluster")
 
     def budget_like(self, usual: SearchBudget) -> SearchBudget:
@@ -129,17 +134,17 @@ class SearchOptions(VerdictOptions, DeviceOptions):
     @property
     def bounds(self) -> dict[str, float]:
         """The bounds of --at-most."""
-        return dict(map(parse_bound, self.at_most or ()))
+        return by_name("find", "--at-most", map(parse_bound, self.at_most or ()))
 
     @property
     def numbers(self) -> dict[str, Range | Choice]:
         """The numbers of --search."""
-        return dict(parse_numbers("find", text) for text in self.search or ())
+        return parse_searched("find", self.search or ())
 
     @property
     def frozen(self) -> dict[str, Any]:
         """The numbers of --freeze, by dotted name."""
-        return {text.partition("=")[0]: _leaf(parse_setting(text)) for text in self.freeze or ()}
+        return by_name("find", "--freeze", map(_frozen, self.freeze or ()))
 
     def space_of(self, usual: "Space | None") -> "Space":
         """Return the space of the options, from the usual one of the application if it has one.
@@ -330,6 +335,10 @@ def _show(folder: Path, run: SearchOptions, *, alone: bool) -> None:
         print_search(status, make_console(), language=run.report_language)
 
 
-def _leaf(setting: Mapping[str, Any]) -> Any:
-    (value,) = setting.values()
-    return _leaf(value) if isinstance(value, Mapping) else value
+def _frozen(text: str) -> tuple[str, Any]:
+    """Read KEY=VALUE, where the key may have dots."""
+    value: Any = parse_setting(text)
+    keys = [key.strip() for key in text.partition("=")[0].split(".")]
+    for key in keys:
+        value = value[key]
+    return ".".join(keys), value

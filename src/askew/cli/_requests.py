@@ -1,18 +1,22 @@
 """Options of `askew compare` and `askew find` that are parsed."""
 
 import sys
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from askew._budget import Choice, Range
+from askew._check import require
 from askew._config import errors_name_file, parse_setting, read_toml
 
 if TYPE_CHECKING:
     from askew.tradeoffs import Experiment, Space
 
+T = TypeVar("T")
 
-def parse_numbers(caller: str, text: str) -> tuple[str, Range | Choice]:
+
+def parse_numbers(caller: str, text: str, *, what: str = "--search") -> tuple[str, Range | Choice]:
     """Read KEY=LOW..HIGH, with :log, :int or :step=STEP after it, or KEY=a,b,c."""
     key, _, written = text.partition("=")
     try:
@@ -21,9 +25,23 @@ def parse_numbers(caller: str, text: str) -> tuple[str, Range | Choice]:
         return key, _numbers(written)
     except ValueError as error:
         raise ValueError(
-            f"{caller}: --search must be KEY=LOW..HIGH, with :log, :int or :step=STEP after it, or "
+            f"{caller}: {what} must be KEY=LOW..HIGH, with :log, :int or :step=STEP after it, or "
             f"KEY=a,b,c; got {text!r} {error}"
         ) from None
+
+
+def parse_searched(caller: str, texts: Iterable[str]) -> dict[str, Range | Choice]:
+    """Read all numbers of --search."""
+    return by_name(caller, "--search", (parse_numbers(caller, text) for text in texts))
+
+
+def by_name(caller: str, option: str, pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """Return what an option says of each name, which it must not name twice."""
+    named: dict[str, T] = {}
+    for name, value in pairs:
+        require(name not in named, f"{caller}: {option} must name each once; got {name} twice")
+        named[name] = value
+    return named
 
 
 def _numbers(written: str) -> Range | Choice:
@@ -73,26 +91,49 @@ def read_space(path: Path) -> "Space":
     """
     from askew.tradeoffs import Space
 
-    tables = read_toml(path)
+    tables: dict[str, Any] = read_toml(path)
     known = ("numbers", "ties", "fixed", "solved", "conditions")
     unknown = [name for name in tables if name not in known]
-    numbers: Any = tables.get("numbers", {})
     with errors_name_file(path):
-        if unknown or not isinstance(numbers, dict):
-            raise ValueError(f"find: a space has {', '.join(known)}; got {unknown or numbers}")
+        require(not unknown, f"find: a space has {', '.join(known)}; got {unknown}")
+        for name in ("numbers", "ties", "fixed", "conditions"):
+            _require_kind(name, tables.setdefault(name, {}), dict)
+        _require_kind("solved", tables.setdefault("solved", []), list)
+        for name, other in (*tables["ties"].items(), *enumerate(tables["solved"])):
+            _require_kind(f"the number of {name}", other, str)
+        for name, conditions in tables["conditions"].items():
+            _require_kind(f"conditions of {name}", conditions, dict)
+            for other, allowed in conditions.items():
+                _require_kind(f"values of {other} in conditions of {name}", allowed, list)
         return Space(
-            numbers={name: _listed(name, value) for name, value in numbers.items()},
-            ties=cast("Any", tables.get("ties", {})),
-            fixed=cast("Any", tables.get("fixed", {})),
-            solved=tuple(cast("Any", tables.get("solved", ()))),
-            conditions=cast("Any", tables.get("conditions", {})),
+            numbers={name: _listed(name, value) for name, value in tables["numbers"].items()},
+            ties=tables["ties"],
+            fixed=tables["fixed"],
+            solved=tuple(tables["solved"]),
+            conditions=tables["conditions"],
         )
+
+
+_KINDS = {dict: "a table", list: "a list", str: "the name of a number"}
+
+
+def _require_kind(name: str, value: object, kind: type) -> None:
+    """Refuse a value of a space that is of another kind."""
+    dots = ". Quote a name with dots" if isinstance(value, dict) else ""
+    require(
+        isinstance(value, kind),
+        f"find: {name} must be {_KINDS[kind]}; got {name} {value!r}{dots}",
+    )
 
 
 def _listed(name: str, value: object) -> Range | Choice:
     if isinstance(value, list):
         return Choice(values=tuple(value))
-    return parse_numbers("find", f"{name}={value}")[1]
+    if isinstance(value, dict):
+        raise ValueError(
+            f"find: a number must be a text or a list; got {name} {value!r}. Quote a name with dots"
+        )
+    return parse_numbers("find", f"{name}={value}", what="a number")[1]
 
 
 def parse_metric(text: str) -> dict[str, Any]:

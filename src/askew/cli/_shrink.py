@@ -17,6 +17,7 @@ from askew.cli._exits import (
 )
 from askew.cli._options import MAX_SEED, DeviceOptions, OutputOptions
 from askew.cli._requests import parse_bound
+from askew.cli._shrink_checks import DATA, check_shrinking
 from askew.cli._streams import show
 from askew.tasks import SettingOptions, Sources, option
 
@@ -127,6 +128,10 @@ class ShrinkOptions(OutputOptions, DeviceOptions, SettingOptions):
     seed: int = option(0, "Seed of everything random.", minimum=0, maximum=MAX_SEED)
     threads: int = option(1, "Threads.", minimum=1)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_shrinking(self)
+
 
 def shrink_command(options: ShrinkOptions) -> None:
     """Cut a trained encoder-decoder down to a student, and teach it on your data."""
@@ -158,7 +163,7 @@ def _cuts(options: ShrinkOptions, shrinking: "Shrinking") -> bool:
 
 def _text(options: ShrinkOptions) -> "tuple[SplitText | None, str]":
     """Read the pairs that are given, and describe what was read."""
-    given = {name: getattr(options, name) for name in _DATA if getattr(options, name) is not None}
+    given = {name: getattr(options, name) for name in DATA if getattr(options, name) is not None}
     if not given:
         return None, ""
     from askew.tasks import describe_read, load_text
@@ -168,12 +173,6 @@ def _text(options: ShrinkOptions) -> "tuple[SplitText | None, str]":
     uses = zip(("train", "validate", "test"), text, strict=True)
     sizes = {use: len(pairs.sources) for use, pairs in uses}
     return text, describe_read("pairs", name, left_out, sizes)
-
-
-_DATA = (
-    *("pair", "data", "columns", "source", "target"),
-    *("valid_source", "valid_target", "test_source", "test_target"),
-)
 
 
 _WIDTHS = tuple(f"{side}_{name}" for side in ("encoder", "decoder") for name in _NARROWED)

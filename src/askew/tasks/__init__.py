@@ -17,6 +17,7 @@ from askew.tasks._application import (
     option,
 )
 from askew.tasks._applications import APPLICATIONS
+from askew.tasks._arm_names import QA_SHAPES, SHAPES
 from askew.tasks._read_data import describe_read
 from askew.tasks._sources import QuestionSources, Sources, is_catalogue, is_xliff
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from askew.tasks._data import load_text, read_any
     from askew.tasks._evaluate import Evaluated, evaluate_translator, load_test
     from askew.tasks._labels import LabelTask, LabelTrainingConfig, best_threshold
-    from askew.tasks._presets import SHAPES, SIZES, translation_preset
+    from askew.tasks._presets import SIZES, translation_preset
     from askew.tasks._qa import Pretrained, QATask, qa_task
     from askew.tasks._qa_contexts import references
     from askew.tasks._qa_data import (
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
         shipped_questions,
     )
     from askew.tasks._qa_evaluate import evaluate_answerer
-    from askew.tasks._qa_presets import QA_SHAPES, qa_preset
+    from askew.tasks._qa_presets import qa_preset
     from askew.tasks._retrieval import RetrievalTask, RetrievalTrainingConfig, retrieval_scores
     from askew.tasks._shrink import prepare_shrinking, shrink_folder
     from askew.tasks._shrinking import Shrinking, Shrunk
@@ -150,12 +151,12 @@ _HOMES = {
     "askew.tasks._data": "load_text read_any",
     "askew.tasks._evaluate": "Evaluated evaluate_translator load_test",
     "askew.tasks._labels": "LabelTask LabelTrainingConfig best_threshold",
-    "askew.tasks._presets": "SHAPES SIZES translation_preset",
+    "askew.tasks._presets": "SIZES translation_preset",
     "askew.tasks._qa": "Pretrained QATask qa_task",
     "askew.tasks._qa_contexts": "references",
     "askew.tasks._qa_data": "load_questions load_test_questions shipped_questions describe_refused",
     "askew.tasks._qa_evaluate": "evaluate_answerer",
-    "askew.tasks._qa_presets": "QA_SHAPES qa_preset",
+    "askew.tasks._qa_presets": "qa_preset",
     "askew.tasks._retrieval": "RetrievalTask RetrievalTrainingConfig retrieval_scores",
     "askew.tasks._shrink": "prepare_shrinking shrink_folder",
     "askew.tasks._shrinking": "Shrinking Shrunk",

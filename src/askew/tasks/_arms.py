@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from askew._check import require
-from askew._config import errors_name_file, load_config, read_toml, to_dict
+from askew._config import errors_name_file, load_config, to_dict
 from askew._files import read_json, write_json
 from askew._folders import LATER, content_of
 from askew.tasks._application import MatchedOptions, merge
+from askew.tasks._arm_names import read_arm
 from askew.tradeoffs import (
     Arm,
     Budget,
@@ -50,7 +51,7 @@ def shaped_config(
     """
     is_file = shape not in shapes and Path(shape).suffix == ".toml"
     joined = deepcopy(dict(values or {}))
-    merge(joined, _without_training(read_toml(shape)) if is_file else {})
+    merge(joined, _without_training(read_arm(shape)) if is_file else {})
     merge(joined, settings)
     base: Any = preset(usual if is_file else shape)
     with errors_name_file(shape if is_file else None):
@@ -71,7 +72,7 @@ def shape_training(task: Any, shape: str, settings: Mapping[str, object]) -> dic
     """
     if Path(shape).suffix != ".toml":
         return {}
-    training: Any = read_toml(shape).get("training", {})
+    training = read_arm(shape).get("training", {})
     if training:
         merge(training, settings)
     base: Any = task.training

@@ -1,12 +1,11 @@
 """Ready-made sizes and shapes of translation models."""
 
 from askew._check import hint, require
+from askew.tasks._arm_names import SHAPES
 from askew.transformer import EncoderDecoderConfig, StackConfig
 
 SIZES = {"tiny": (64, 0.0), "small": (128, 0.0), "base": (256, 0.1)}
 """Width and dropout of each size."""
-SHAPES = ("deep-shallow", "narrow-decoder", "shared-bridge", "symmetric")
-"""Names of the shapes of translation models, the symmetric one last."""
 
 
 def translation_preset(

@@ -18,6 +18,7 @@ from askew.tasks._application import (
     Training,
     option,
 )
+from askew.tasks._arm_names import QA_SHAPES, check_name, refuse_steps
 from askew.tasks._read_data import describe_read
 from askew.tasks._sources import QuestionSources
 
@@ -54,6 +55,10 @@ class QAOptions(SettingOptions):
         "are learnt, too: its folder.",
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_steps(self.training_settings())
+
     def sources(self) -> QuestionSources:
         """Return where the questions are."""
         return QuestionSources(self.data)
@@ -80,6 +85,11 @@ class QAComparison(MatchedOptions, QAOptions):
     )
     vocab_size: int = option(2000, "Tokens of the vocabulary, at most.")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in (self.challenger, self.baseline):
+            check_name("compare: an arm", name, (*QA_SHAPES, "twin"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class QATraining(QAOptions):
@@ -96,6 +106,7 @@ class QATraining(QAOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_name("train: a shape", self.shape, QA_SHAPES)
         require(
             self.question_layers is None or self.question_encoder is not None,
             "train: question_layers goes with question_encoder; "
@@ -222,7 +233,7 @@ def make_model(task: "QATask", options: QATraining) -> "tuple[QAConfig, Mapping[
 def _config(task: "QATask", options: QAOptions, shape: str, settings: Mapping) -> "QAConfig":
     from askew.models import read_encoder_config
     from askew.tasks._arms import shaped_config
-    from askew.tasks._qa_presets import QA_SHAPES, qa_preset
+    from askew.tasks._qa_presets import qa_preset
 
     values: dict[str, Any] = {}
     if task.pretrained.context is not None:
@@ -283,15 +294,25 @@ def score(folder: Path, options: QAScoring) -> Scorer:
     """Read the questions and the model, and return a function that scores it."""
     from askew.models import QuestionAnswerer
     from askew.tasks._qa_data import describe_refused, load_test_questions
+    from askew.tasks._trained_on import trained_on
+    from askew.text import split_by_article
 
     questions = load_test_questions(options.data, part=options.part)
     answerer = QuestionAnswerer.from_pretrained(folder)
     refused = describe_refused(questions)
     place = options.data or "this library's documentation"
-    left, sizes = {"refused": questions.num_refused}, {"score": len(questions.questions)}
+    count = len(questions.questions)
+    notes = trained_on(
+        folder,
+        "questions",
+        count,
+        options.part,
+        lambda: [split.fingerprint for split in split_by_article(questions, seed=0)],
+    )
+    left, sizes = {"refused": questions.num_refused}, {"score": count}
     return Scorer(
         describe_read("questions", place, left, sizes),
-        [refused] if refused else [],
+        [*notes, *filter(None, [refused])],
         lambda progress: _scored(answerer, questions, options.language, progress),
     )
 

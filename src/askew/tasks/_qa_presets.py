@@ -2,12 +2,11 @@
 
 from askew._check import hint, require
 from askew.models import QAConfig
+from askew.tasks._arm_names import QA_SHAPES
 from askew.tradeoffs import Metric, Range
 from askew.transformer import ReaderConfig, StackConfig
 
 QA_SIZES = {"tiny": 64, "small": 128, "base": 192}
-QA_SHAPES = ("asymmetric", "symmetric")
-"""Names of the shapes of question-answering models."""
 METRICS = (
     Metric(name="f1", label="F1", equivalence=1.0, unit="points"),
     Metric(name="exact_match", label="exact match", equivalence=1.0, unit="points"),

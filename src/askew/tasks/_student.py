@@ -1,6 +1,5 @@
 """Students that are cut from one trained translation model, as a task of a comparison."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,6 +20,7 @@ from askew.models import (
     model_fingerprint,
     shrink,
 )
+from askew.tasks._arm_names import STUDENT, check_student, full_name
 from askew.tasks._arms import OTHER_WEIGHTS, shape_training
 from askew.tasks._layers import SIDES, LayerTable
 from askew.tasks._student_cuts import CutConfig, read_cut_config
@@ -29,8 +29,6 @@ from askew.text import SplitText, load_tokenizers
 from askew.tradeoffs import Arm, Progress, Range, latency_ratio
 from askew.training import DistillationConfig, DistillationObjective, KeptOutputs, Lessons
 from askew.transformer import EncoderDecoderConfig
-
-_NAME = re.compile(r"(student|fresh)-(deep-shallow|symmetric|(\d+)-(\d+))")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -263,11 +261,6 @@ def cost_ratio(task: StudentTask, config: Any, other: Any, match: str) -> float:
     return count(config) / count(other)
 
 
-def full_name(name: str) -> str:
-    """Return the name of a student for one of the usual shapes."""
-    return {"deep-shallow": "student-deep-shallow", "twin": "student-symmetric"}.get(name, name)
-
-
 def student_config(whole: EncoderDecoderConfig, name: str) -> StudentConfig:
     """Return the config of a student by its name.
 
@@ -283,13 +276,8 @@ def student_config(whole: EncoderDecoderConfig, name: str) -> StudentConfig:
     """
     if name.endswith(".toml"):
         return cut_config(whole, read_cut_config(Path(name)).kept, copied=True)
-    found = _NAME.fullmatch(name)
-    require(
-        found is not None and found[2] != "symmetric",
-        "compare: with --from, an arm must be student-deep-shallow, student-ENCODER-DECODER as "
-        "student-3-1, or the same with fresh; the baseline also student-symmetric; got "
-        f"{name}",
-    )
+    check_student(name, is_baseline=False)
+    found = STUDENT.fullmatch(name)
     assert found is not None
     copied = found[1] == "student"
     if found[3] is None:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from askew._check import require
-from askew._config import errors_name_file, load_config, read_toml
+from askew._config import errors_name_file, load_config
 from askew.models import kept_layers
+from askew.tasks._arm_names import read_arm
 from askew.tasks._layers import SIDES
 
 RULES = ("spread", "first", "last", "measured")
@@ -88,7 +89,7 @@ class CutConfig:
 
 def read_cut_config(path: Path) -> CutConfig:
     """Read the cut that a search wrote, without its numbers of training."""
-    values = {name: value for name, value in read_toml(path).items() if name != "training"}
+    values = {name: value for name, value in read_arm(path).items() if name != "training"}
     with errors_name_file(path):
         return load_config(CutConfig, values)
 

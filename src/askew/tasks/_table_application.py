@@ -1,14 +1,15 @@
 """Tables as applications: their options, tasks and arms."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from askew._check import hint, require
-from askew._config import errors_name_file, load_config, read_toml, to_dict
+from askew._check import require
+from askew._config import errors_name_file, load_config, to_dict
 from askew.tasks._application import SettingOptions, merge, option
+from askew.tasks._arm_names import check_name, read_arm
 from askew.tasks._loss_space import LABEL_TIES, equal_labels, label_ranges, loss_space
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from askew.tasks._tabular_data import SplitTable
     from askew.tradeoffs import Arm, Budget, Space
 
+_AN_ARM = "compare: an arm"
 _SIDES = ("_first", "_head")
 _MODELS: dict[str, dict[str, Any]] = {
     "rates": {"training": {"lr_first": 3e-4, "lr_head": 3e-3}},
@@ -94,6 +96,7 @@ class LabelComparison(TableOptions):
             "compare: data and labels go together, such as --data rows.csv --labels churn, or "
             f"--labels 1 for the last column; got data {self.data}, labels {self.labels}",
         )
+        _check_arms(self, _ONE_LABEL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +108,17 @@ class RetrievalComparison(TableOptions):
         "The loss, rates or dropout that compete: unequal-scales, unequal-margins, ranking, "
         "contrastive, one-way, rates, half-half or FILE.toml; see the guide.",
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_arms(self, _RETRIEVAL)
+
+
+def _check_arms(options: Any, presets: Collection[str]) -> None:
+    """Refuse names of arms that no data could make right."""
+    check_name(_AN_ARM, options.challenger, presets)
+    if options.baseline != "twin":
+        check_name(_AN_ARM, options.baseline, presets)
 
 
 def make_multilabel_task(options: LabelComparison) -> "LabelTask":
@@ -209,12 +223,8 @@ def _arm(
     from askew.tasks._tabular import MLPConfig
     from askew.tradeoffs import Arm
 
-    require(
-        name in presets or Path(name).suffix == ".toml",
-        f"compare: an arm must be {', '.join(presets)} or FILE.toml; got {name!r}"
-        f"{hint(name, presets)}",
-    )
-    values = deepcopy(dict(presets[name])) if name in presets else read_toml(name)
+    check_name(_AN_ARM, name, presets)
+    values = deepcopy(dict(presets[name])) if name in presets else read_arm(name)
     for change in changes:
         merge(values, deepcopy(dict(change)))
     training: Any = values.pop("training", {})

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from askew._check import hint, require
-from askew._config import errors_name_file, load_config, read_toml, to_dict
+from askew._check import require
+from askew._config import errors_name_file, load_config, to_dict
 from askew._folders import check_output
 from askew.tasks._application import (
     Scored,
@@ -20,6 +20,7 @@ from askew.tasks._application import (
     merge,
     option,
 )
+from askew.tasks._arm_names import check_name, read_arm, refuse_steps
 from askew.tasks._loss_space import (
     LABEL_TIES,
     class_ranges,
@@ -60,6 +61,9 @@ _EXCLUSIVE: dict[str, dict[str, Any]] = {
     "ldam": {"loss": {"name": "ldam"}},
     **{name: {"loss": {"name": name}} for name in _NOISY},
 }
+_NAMES = (*dict.fromkeys((*_SEVERAL, *_EXCLUSIVE)), "rates", "layer-decay")
+"""What a text may be trained with; which of them depends on how many labels it has."""
+_A_LOSS = "labels: a loss"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +86,10 @@ class LabelTextOptions(SettingOptions):
         None, "Pretrained encoder to start from: a folder of transformers, or minilm."
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_steps(self.training_settings())
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelTextComparison(LabelTextOptions):
@@ -100,6 +108,13 @@ class LabelTextComparison(LabelTextOptions):
         "--challenger takes, or FILE.toml.",
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.challenger is not None:
+            check_name(_A_LOSS, self.challenger, _NAMES)
+        if self.baseline != "twin":
+            check_name(_A_LOSS, self.baseline, _NAMES)
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelTextTraining(LabelTextOptions):
@@ -110,6 +125,10 @@ class LabelTextTraining(LabelTextOptions):
         "Name of the loss, or rates, as askew compare labels --challenger takes it; its numbers "
         "are set with --set training.loss.NAME=NUMBER.",
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_name(_A_LOSS, self.loss, _NAMES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,14 +241,8 @@ def _arm_values(
 
     presets = _presets(task)
     is_file = name not in presets and Path(name).suffix == ".toml"
-    require(
-        name in presets or is_file,
-        lambda: (
-            f"labels: a loss must be {', '.join(presets)} or FILE.toml; got {name!r}"
-            f"{hint(name, presets)}"
-        ),
-    )
-    values: dict[str, Any] = read_toml(name) if is_file else {"training": deepcopy(presets[name])}
+    check_name(_A_LOSS, name, presets)
+    values: dict[str, Any] = read_arm(name) if is_file else {"training": deepcopy(presets[name])}
     training: dict[str, Any] = values.pop("training", {})
     merge(values, options.model_settings())
     given = options.training_settings()
@@ -295,7 +308,8 @@ def score(folder: Path, options: LabelTextScoring) -> Scorer:
     """Read the texts and the model, and return a function that scores it."""
     from askew.models import TextLabeller
     from askew.tasks._reliability import write_reliability_page
-    from askew.tasks._text_label_data import load_labelled_test
+    from askew.tasks._text_label_data import load_labelled_test, split_labelled
+    from askew.tasks._trained_on import trained_on
 
     if options.reliability is not None:
         reads = [folder] if options.data is None else [folder, options.data]
@@ -328,7 +342,15 @@ def score(folder: Path, options: LabelTextScoring) -> Scorer:
         return found
 
     place = data or "phrases of the CLDR"
-    return Scorer(describe_read("texts", place, {}, {"score": len(texts.texts)}), [], scored)
+    count = len(texts.texts)
+    notes = trained_on(
+        folder,
+        "texts",
+        count,
+        options.part,
+        lambda: [split.fingerprint for split in split_labelled(texts, 0)],
+    )
+    return Scorer(describe_read("texts", place, {}, {"score": count}), notes, scored)
 
 
 def _scored(labeller: Any, texts: Any) -> "tuple[Scored, list[ReliabilityBin]]":

@@ -91,7 +91,7 @@ def load_labelled(sources: LabelSources, *, seed: int = 0) -> tuple[str, SplitLa
             "load_labelled: validation and test texts and columns go with training texts; got "
             "none. Give --data",
         )
-        return "phrases of the CLDR", _split(labelled_phrases(seed=seed), seed)
+        return "phrases of the CLDR", split_labelled(labelled_phrases(seed=seed), seed)
     train = _read(sources.data, sources.columns)
     known = set(train.names)
     valid, test = (
@@ -99,7 +99,7 @@ def load_labelled(sources: LabelSources, *, seed: int = 0) -> tuple[str, SplitLa
         for data in (sources.valid, sources.test)
     )
     if valid is None or test is None:
-        split = _split(train, seed)
+        split = split_labelled(train, seed)
         # A split that the user's own file replaces goes back to the training texts.
         parts = [split.train]
         parts += [split.valid] if valid is not None else []
@@ -175,7 +175,7 @@ def _names(columns: str | None) -> tuple[str, str] | None:
     return names[0], names[1]
 
 
-def _split(rows: LabelledTexts, seed: int) -> SplitLabelled:
+def split_labelled(rows: LabelledTexts, seed: int) -> SplitLabelled:
     """Shuffle the different texts, and take validation and test texts from the beginning."""
     by_text: dict[str, list[tuple[str, ...]]] = {}
     for text, names in zip(*rows, strict=True):

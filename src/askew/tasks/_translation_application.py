@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from askew._budget import SearchBudget
 from askew._check import require
 from askew.tasks._application import Scored, Scorer, Scoring, Training
+from askew.tasks._arm_names import SHAPES
 from askew.tasks._read_data import describe_read
 from askew.tasks._translation_options import (
     TranslationComparison,
@@ -151,7 +152,7 @@ def _config(
     task: "TranslationTask", options: TranslationOptions, shape: str, settings: Mapping
 ) -> "EncoderDecoderConfig":
     from askew.tasks._arms import shaped_config
-    from askew.tasks._presets import SHAPES, translation_preset
+    from askew.tasks._presets import translation_preset
 
     vocab = task.vocabularies()
     return shaped_config(
@@ -251,6 +252,8 @@ def score(folder: Path, options: TranslationScoring) -> Scorer:
     from askew.metrics import tokenizer_note
     from askew.models import DecodingConfig, Translator
     from askew.tasks._evaluate import chosen_scores, load_test
+    from askew.tasks._trained_on import trained_on
+    from askew.text import fingerprint, split_pairs
 
     left_out: Counter[str] = Counter()
     pairs = load_test(
@@ -271,6 +274,10 @@ def score(folder: Path, options: TranslationScoring) -> Scorer:
         "evaluate: length_penalty needs beams above 1; "
         f"got length_penalty {options.length_penalty}, beams {options.beams}",
     )
+    count = len(pairs.sources)
+    notes = trained_on(
+        folder, "pairs", count, options.part, lambda: fingerprint(split_pairs(pairs, seed=0))
+    )
     engine, reason = options.engine, ""
     if engine == "auto":
         engine, folder, reason = prepare_engine(folder)
@@ -281,8 +288,8 @@ def score(folder: Path, options: TranslationScoring) -> Scorer:
     served = f"{engine}, since {reason}" if reason else engine
     place = options.data or f"{options.test_source} → {options.test_target}"
     return Scorer(
-        describe_read("pairs", place, left_out, {"score": len(pairs.sources)}),
-        [note] if note else [],
+        describe_read("pairs", place, left_out, {"score": count}),
+        [*notes, *filter(None, [note])],
         lambda progress: _scored(translator, pairs, decoding, scores, served, progress),
     )
 

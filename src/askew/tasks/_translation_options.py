@@ -6,6 +6,7 @@ from typing import Literal
 
 from askew._check import require
 from askew.tasks._application import MatchedOptions, ScoringOptions, SettingOptions, Size, option
+from askew.tasks._arm_names import SHAPES, check_name, check_student, refuse_steps
 from askew.tasks._sources import Sources, check_sources, is_catalogue, is_xliff
 
 
@@ -57,6 +58,7 @@ class TranslationOptions(SettingOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_sources(self.sources())
+        refuse_steps(self.training_settings())
 
     def sources(self) -> Sources:
         """Return where the text is."""
@@ -66,6 +68,10 @@ class TranslationOptions(SettingOptions):
     def protects(self) -> bool:
         """Whether placeholders and markup are replaced by marks, which the model copies."""
         return False
+
+
+_OF_THE_MODEL = ("preset", "vocab_size", "separate_vocabularies", "drop_long")
+"""What has no effect on students, who have size and vocabularies of the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +109,21 @@ class TranslationComparison(MatchedOptions, TranslationOptions):
             self.taught == "both" or self.teacher is not None,
             f"compare: --taught goes with --teacher; got --taught {self.taught}. Give --teacher",
         )
+        if self.from_ is None:
+            for name in (self.challenger, self.baseline):
+                check_name("compare: an arm", name, (*SHAPES, "twin"))
+            return
+        check_student(self.challenger, is_baseline=False)
+        check_student(self.baseline, is_baseline=True)
+        for name in _OF_THE_MODEL:
+            value = getattr(self, name)
+            require(
+                value == getattr(TranslationOptions, name),
+                lambda name=name, value=value: (
+                    f"compare: with --from, both arms are cut from the model; got "
+                    f"--{name.replace('_', '-')} {value}, too. Leave it out"
+                ),
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +140,10 @@ class TranslationTraining(TranslationOptions):
         name="--protect/--no-protect",
         show_default=False,
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_name("train: a shape", self.shape, SHAPES)
 
     @property
     def protects(self) -> bool:

@@ -305,7 +305,7 @@ def _run(plan: SearchPlan[Model], watcher: Watcher) -> Found:
     write_text(plan.out / "trials.csv", trials_csv(comparison.results["trials"]))
     winner = winner_of(comparison.verdicts, plan.task.metrics[0].name)
     if winner is not None:
-        write_text(plan.out / "found.toml", found_toml(by_name[winner], plan.space))
+        write_text(plan.out / "found.toml", found_toml(by_name[winner]))
     write_json(plan.out / "results.json", comparison.results)
     return Found(
         plan.space, entries, fronts, finalists, comparison._replace(folder=plan.out), sentence

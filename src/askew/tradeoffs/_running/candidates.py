@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from askew._config import to_dict
 from askew.tradeoffs._running.rungs import RungResult
-from askew.tradeoffs._space import Space, Values
+from askew.tradeoffs._space import Values
 from askew.tradeoffs._task import Arm
 
 FAMILIES = ("asymmetric", "symmetric")
@@ -51,21 +51,21 @@ class Searched(NamedTuple):
     exhausted: list[str]
 
 
-def found_toml(candidate: Candidate, space: Space) -> str:
+def found_toml(candidate: Candidate) -> str:
     """Write a candidate as a file of settings, which `--challenger` and `--shape` take.
 
     Args:
         candidate: The candidate.
-        space: Its space.
 
     Returns:
-        One line for each setting of the model's parts, of the space and of the training.
+        One line for each setting of the model and of its training, without sizes of vocabularies:
+        those are of the data.
     """
     settings = flat({**to_dict(candidate.arm.config), "training": candidate.arm.training})
     lines = [
         f"{name} = {json.dumps(value)}"
         for name, value in settings.items()
-        if value is not None and ("." in name or name in space.numbers)
+        if value is not None and ("." in name or not name.endswith("vocab"))
     ]
     return "\n".join(lines) + "\n"
 
