@@ -34,6 +34,7 @@ CASES = {
     "--device gpu": "--device must be auto, cpu, cuda, cuda:NUMBER or mps; got --device gpu",
     "--match luck": "'luck' is not one of",
     "--set lr": "must read key=value; got 'lr'",
+    "--set training.steps=5": "must be those of --steps; got training.steps 5. Write --steps 5",
     "--config gone.toml": "the file must exist; got path 'gone.toml'",
     "--source a.en": "source and target go together",
     "--data a.tsv --source a.en --target a.de": "exclude each other",

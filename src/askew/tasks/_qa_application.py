@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from askew._check import require
+from askew._config import errors_name_file, read_toml
 from askew.tasks._application import (
     MatchedOptions,
     Scored,
@@ -221,9 +222,15 @@ def make_model(task: "QATask", options: QATraining) -> "tuple[QAConfig, Mapping[
 
 def _config(task: "QATask", options: QAOptions, shape: str, settings: Mapping) -> "QAConfig":
     from askew.models import read_encoder_config
-    from askew.tasks._arms import shaped_config
+    from askew.tasks._arms import refuse_sizes, shaped_config
     from askew.tasks._qa_presets import QA_SHAPES, qa_preset
 
+    is_file = shape not in QA_SHAPES and Path(shape).suffix == ".toml"
+    for given in (settings, read_toml(shape) if is_file else {}):
+        with errors_name_file(shape if is_file else None):
+            for side in ("question", "context"):
+                folder = getattr(task.pretrained, side)
+                refuse_sizes("qa", side, given, folder, f"--{side}-encoder")
     values: dict[str, Any] = {}
     if task.pretrained.context is not None:
         width = read_encoder_config(task.pretrained.context)["hidden_size"]

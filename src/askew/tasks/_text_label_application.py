@@ -218,6 +218,7 @@ def _arm_values(
     The numbers of a loss that are set are those of the challenger, `has_loss`, alone.
     """
     from askew.models import LabelModelConfig
+    from askew.tasks._arms import refuse_sizes
     from askew.transformer import StackConfig
 
     presets = _presets(task)
@@ -237,6 +238,8 @@ def _arm_values(
     merge(training, given if training else {})
     if has_loss and loss is not None:
         merge(training, {"loss": loss})
+    with errors_name_file(name if is_file else None):
+        refuse_sizes("labels", "encoder", values, task.pretrained, "--encoder")
     width = _WIDTHS[options.preset]
     stack = StackConfig(d_model=width, num_layers=2, num_heads=width // 32, d_ff=4 * width)
     vocab = task.tokenizer.get_vocab_size()
