@@ -333,6 +333,8 @@ def test_shapes_that_differ_are_refused():
     kept = top_k(teacher, 2)
     with pytest.raises(ValueError, match="a teacher of k classes must have shapes"):
         distillation_loss(student, kept._replace(log_rest=kept.log_rest[:2]))
+    with pytest.raises(ValueError, match=r"student_logits must have classes; got shape \(3, 0\)"):
+        distillation_loss(student[:3, :0], teacher[:3, :0])
     with pytest.raises(TypeError, match="student_logits must be floating point"):
         distillation_loss(student.long(), teacher)
     with pytest.raises(ValueError, match=r"k must be in \[1, 5\], the classes; got k 6"):

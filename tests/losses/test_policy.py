@@ -55,6 +55,17 @@ def route(request, monkeypatch):
     return request.param
 
 
+@pytest.mark.parametrize("per", ["token", "sequence", "group"])
+@pytest.mark.parametrize("shape", [(0, 3, 4), (2, 0, 4), (2, 3, 0), (0, 0, 0)], ids=str)
+def test_nothing_at_all_costs_nothing(shape, per):
+    for reduction in ("mean", "sum", "none"):
+        x = torch.zeros(shape, requires_grad=True)
+        value = clipped_policy_loss(x, torch.zeros(shape[:-1]), per=per, reduction=reduction)
+        assert value.sum() == 0
+        value.sum().backward()
+        assert x.grad.shape == shape
+
+
 # Symmetric limits.
 
 

@@ -17,7 +17,9 @@ from askew.tasks import (
     Training,
     option,
 )
-from askew.tradeoffs import Budget, Task
+from askew.tradeoffs import Budget, SearchBudget, Task
+from askew.tradeoffs._running.candidate_costs import CandidateCosts
+from askew.tradeoffs._running.search_plan import SearchPlan
 
 EACH = pytest.mark.parametrize("application", APPLICATIONS.values(), ids=list(APPLICATIONS))
 
@@ -75,6 +77,30 @@ def test_a_setup_is_what_compare_takes():
     assert imbalanced.setup(imbalanced.options(), Budget(steps=3)).budget == Budget(steps=3)
     assert list(imbalanced.notes(setup.task, imbalanced.options())) == []
     assert imbalanced.teach(setup.task, imbalanced.options()) is None
+
+
+def test_a_search_matches_a_baseline_with_a_name_too_unless_costs_are_bounded(tmp_path):
+    translation = APPLICATIONS["translation"]
+    options = translation.options(preset="tiny", baseline="symmetric")
+    assert translation.setup(options).settings["match"] == "nothing"
+    setup = translation.search_setup(options, {})
+    assert (setup.settings["match"], setup.arms[1].name) == ("parameters", "symmetric")
+    assert translation.search_setup(options, {"flops": 1e9}).settings["match"] == "nothing"
+    space = translation.space(setup.task, options)
+    limits = {"match": setup.settings["match"], "at_most": {}, "threads": 1}
+    plan = SearchPlan(
+        task=setup.task,
+        space=space,
+        start=setup.arms,
+        out=tmp_path,
+        budget=SearchBudget(steps=20, candidates=6, finalists=1, seeds=5),
+        **limits,
+    )
+    costs = CandidateCosts(plan)
+    offer = costs.complete(plan.open_space.values_of(setup.arms[1]), symmetric=True)
+    assert offer.distance == 0
+    own = setup.task.parameters(costs.arm_of(offer.values).config)
+    assert own == pytest.approx(setup.task.parameters(setup.arms[0].config), rel=0.01)
 
 
 def test_settings_of_the_model_and_of_the_training_are_told_apart():

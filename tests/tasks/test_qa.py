@@ -337,6 +337,20 @@ def test_an_encoder_of_transformers_begins_with_its_weights_and_stays_frozen_bel
     assert all(name.startswith("encoder.layer.2.") for name in changed)
 
 
+def test_sizes_beside_a_pretrained_encoder_are_refused_by_name(bert, tmp_path_factory):
+    task = qa_task("x", TEXT, pretrained=Pretrained(context=bert))
+    words = (
+        "got context.num_layers, context.d_ff beside --context-encoder .*. Leave one of both out"
+    )
+    with pytest.raises(ValueError, match=f"qa: a pretrained encoder has its own sizes.*{words}"):
+        make_model(task, {"context": {"dropout": 0.1, "num_layers": 2, "d_ff": 64}})
+    path = tmp_path_factory.mktemp("shape") / "mine.toml"
+    path.write_text("[context]\nnum_layers = 2\nd_ff = 64\n")
+    with pytest.raises(ValueError, match=f"{words} .in .*mine.toml"):
+        make_model(task, {}, path)
+    assert make_model(task, {"question": {"num_layers": 1}}).question.num_layers == 1
+
+
 def test_encoders_that_are_both_pretrained_are_no_two_arms(bert):
     application = APPLICATIONS["qa"]
     task = qa_task("x", TEXT, pretrained=Pretrained(question=bert, context=bert))

@@ -171,6 +171,33 @@ def test_a_pretrained_encoder_keeps_its_weights_and_may_be_frozen(tmp_path):
         task.check(LabelModelConfig(vocab=330, max_tokens=99))
 
 
+def test_sizes_beside_a_pretrained_encoder_are_refused_by_name(tmp_path):
+    rows = texts(24)
+    options = replaced(LABELS.train.options(encoder=save_encoder(tmp_path)), tmp_path, rows)
+    task = LABELS.make_task(options)
+    for given, others in (
+        (["encoder.num_layers=2", "encoder.dropout=0.1"], "encoder.num_layers beside"),
+        (["encoder.d_model=64", "encoder.d_ff=9"], "encoder.d_model, encoder.d_ff beside"),
+    ):
+        with pytest.raises(ValueError, match=f"labels: .* own sizes .*; got {others} --encoder"):
+            LABELS.train.make_model(task, replace(options, set_=given))
+
+
+def test_a_plan_of_rates_identifies_a_training():
+    rows = texts(24)
+    task = text_label_task("pets", SplitLabelled(rows, rows, rows))
+    longer = replace(task, training=replace(task.training, schedule_steps=900))
+    assert "schedule_steps" not in task.describe()["training"]  # as it was stored before
+    assert longer.describe()["training"]["schedule_steps"] == 900
+
+
+def test_an_arm_has_the_steps_of_the_budget():
+    rows = texts(24)
+    task = text_label_task("pets", SplitLabelled(rows, rows, rows))
+    with pytest.raises(ValueError, match=r"leave steps to the budget .* steps 7\. Write --steps 7"):
+        task.check_training({"steps": 7})
+
+
 def replaced(options, folder, rows):
     path = folder / "rows.tsv"
     lines = [f"{t}\t{','.join(n)}\n" for t, n in zip(*rows, strict=True)]

@@ -154,7 +154,10 @@ def _check_shapes(name: str, logits: Tensor, teacher: tuple[Tensor, ...]) -> tor
     """Return the shape of the rows."""
     check_floating(name, "student_logits", logits)
     check_floating(name, "teacher", teacher[0])
-    require(logits.dim() > 0, f"{name}: student_logits must have classes; got shape ()")
+    require(
+        logits.dim() > 0 and logits.shape[-1] > 0,
+        f"{name}: student_logits must have classes; got shape {tuple(logits.shape)}",
+    )
     rows = logits.shape[:-1]
     if len(teacher) == 1:
         require(

@@ -137,7 +137,9 @@ def _mixture(log_q: Tensor, log_p: Tensor, skew: float) -> Tensor:
     return torch.logaddexp(log_p + math.log(skew), log_q + math.log1p(-skew))
 
 
-def log_buckets(x: Tensor, teacher: Teacher, kind: Kind) -> tuple[Tensor, Tensor, Tensor]:
+def log_buckets(
+    x: Tensor, teacher: Teacher, kind: Kind, *, differentiable: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return log q of all classes, and log q and log p of the buckets [rows, buckets]."""
     dtype = compute_dtype(x)
     log_q = torch.log_softmax(x.to(dtype) / kind.temperature, -1)
@@ -147,17 +149,19 @@ def log_buckets(x: Tensor, teacher: Teacher, kind: Kind) -> tuple[Tensor, Tensor
     chosen = log_q.gather(-1, teacher.indices)
     if log_p.shape[-1] == x.shape[-1]:  # there is no rest
         return log_q, chosen, log_p
-    rest = _log_rest(log_q, teacher.indices)
+    rest = _log_rest(log_q, teacher.indices, differentiable=differentiable)
     log_rest = teacher.log_rest.to(dtype).unsqueeze(-1)
     return log_q, torch.cat([chosen, rest], -1), torch.cat([log_p, log_rest], -1)
 
 
-def _log_rest(log_q: Tensor, indices: Tensor) -> Tensor:
+def _log_rest(log_q: Tensor, indices: Tensor, *, differentiable: bool) -> Tensor:
     """Return the logarithm of what all classes but these have together [rows, 1].
 
     If none of them can be, they share its slope alike: the limit of equal logits.
     """
     others = log_q.scatter(-1, indices, -math.inf)
+    if not differentiable:
+        return others.logsumexp(-1, keepdim=True)
     is_none = (others == -math.inf).all(-1, keepdim=True)
     rest = others.masked_fill(is_none, 0.0).logsumexp(-1, keepdim=True)
     alike = log_q.scatter(-1, indices, 0.0).sum(-1, keepdim=True)
@@ -167,7 +171,8 @@ def _log_rest(log_q: Tensor, indices: Tensor) -> Tensor:
 def composed_divergence(x: Tensor, teacher: Teacher, kept: Tensor | None, kind: Kind) -> Tensor:
     """Return the loss of every row by differentiable operations, anything where none counts."""
     mask = None if kept is None else kept.unsqueeze(-1)
-    _, log_q, log_p = log_buckets(hide(x, mask), _hidden(teacher, kept), kind)
+    x, teacher = hide(x, mask), _hidden(teacher, kept)
+    _, log_q, log_p = log_buckets(x, teacher, kind, differentiable=True)
     return kind.temperature**2 * divergence_of(log_q, log_p, kind)
 
 
@@ -257,7 +262,7 @@ def _block_sum(
     """Return the sum of a block before the scale, and write its gradient into `out`."""
     mask = None if kept is None else kept.unsqueeze(-1)
     teacher = _hidden(teacher, kept)
-    log_q, bucket_q, bucket_p = log_buckets(hide(x, mask), teacher, kind)
+    log_q, bucket_q, bucket_p = log_buckets(hide(x, mask), teacher, kind, differentiable=False)
     loss = kind.temperature**2 * divergence_of(bucket_q, bucket_p, kind)
     if kept is not None:
         loss = torch.where(kept, loss, 0.0)

@@ -101,8 +101,9 @@ def _means(loss: Tensor, where: Tensor | None, per: Per) -> tuple[Tensor, Tensor
     if per == "token":
         return loss, where
     axes = tuple(range(-AXES[per], 0))
-    if where is None:
+    if where is None and loss.numel():
         return loss.mean(axes), None
+    where = torch.ones_like(loss, dtype=torch.bool) if where is None else where
     sizes = where.sum(axes)
     return torch.where(where, loss, 0.0).sum(axes) / sizes.clamp_min(1), sizes > 0
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from askew._budget import SearchBudget
 from askew._config import parse_setting, read_toml
+from askew.tasks._arm_names import refuse_steps
 from askew.tasks._read_data import describe_read
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class SettingOptions:
     config: Path | None = option(None, "A TOML file of what --set takes.")
 
     def __post_init__(self) -> None:
-        _ = self._settings  # read once: the file may change while the command runs
+        refuse_steps(self.training_settings())  # read once: the file may change meanwhile
 
     @cached_property
     def _settings(self) -> dict[str, Any]:
@@ -350,7 +351,7 @@ class Application:
         return replace(options, set_=[*(options.set_ or ()), *new])
 
     def search_setup(self, options: Any, at_most: Mapping[str, float]) -> Setup:
-        """Make task and first arms of a search from options.
+        """Make task and first arms of a search, which solves the widths of a named baseline too.
 
         Args:
             options: An instance of `self.options`.
@@ -360,8 +361,13 @@ class Application:
             ValueError: If data, models or numbers cannot be used.
         """
         if self.make_starts is None:
-            return self.setup(options)
-        task, arms, settings = self.make_starts(self.make_task(options), options, at_most)
+            task = self.make_task(options)
+            arms, settings = self.make_arms(task, options)
+        else:
+            task, arms, settings = self.make_starts(self.make_task(options), options, at_most)
+        is_free = settings["match"] == "nothing" and not (at_most or settings.get("at_most"))
+        if is_free and isinstance(options, MatchedOptions):
+            settings = settings | {"match": options.match, "match_residual": 0.0}
         settings = settings | {"signatures": task.signatures()}
         return Setup(task, arms, self.budget(options), settings)
 

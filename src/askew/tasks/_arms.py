@@ -58,6 +58,20 @@ def shaped_config(
         return load_config(type(base), joined, base=base, beside={"training": training})
 
 
+def refuse_sizes(
+    name: str, side: str, values: Mapping[str, object], folder: Path | None, option: str
+) -> None:
+    """Refuse settings of an encoder that is pretrained; of those only the dropout can be set."""
+    given: Any = values.get(side)
+    others = [key for key in given if key != "dropout"] if isinstance(given, Mapping) else []
+    require(
+        folder is None or not others,
+        f"{name}: a pretrained encoder has its own sizes and can only get a dropout; got "
+        f"{', '.join(f'{side}.{key}' for key in others)} beside {option} {folder}. Leave one of "
+        "both out",
+    )
+
+
 def _without_training(values: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in values.items() if key != "training"}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from askew._check import require
+from askew._config import errors_name_file, read_toml
 from askew.tasks._application import (
     MatchedOptions,
     Scored,
@@ -18,7 +19,7 @@ from askew.tasks._application import (
     Training,
     option,
 )
-from askew.tasks._arm_names import QA_SHAPES, check_name, refuse_steps
+from askew.tasks._arm_names import QA_SHAPES, check_name
 from askew.tasks._read_data import describe_read
 from askew.tasks._sources import QuestionSources
 
@@ -54,10 +55,6 @@ class QAOptions(SettingOptions):
         "An extractive question-answering model of transformers whose starts and ends of answers "
         "are learnt, too: its folder.",
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        refuse_steps(self.training_settings())
 
     def sources(self) -> QuestionSources:
         """Return where the questions are."""
@@ -232,9 +229,15 @@ def make_model(task: "QATask", options: QATraining) -> "tuple[QAConfig, Mapping[
 
 def _config(task: "QATask", options: QAOptions, shape: str, settings: Mapping) -> "QAConfig":
     from askew.models import read_encoder_config
-    from askew.tasks._arms import shaped_config
+    from askew.tasks._arms import refuse_sizes, shaped_config
     from askew.tasks._qa_presets import qa_preset
 
+    is_file = shape not in QA_SHAPES and Path(shape).suffix == ".toml"
+    for given in (settings, read_toml(shape) if is_file else {}):
+        with errors_name_file(shape if is_file else None):
+            for side in ("question", "context"):
+                folder = getattr(task.pretrained, side)
+                refuse_sizes("qa", side, given, folder, f"--{side}-encoder")
     values: dict[str, Any] = {}
     if task.pretrained.context is not None:
         width = read_encoder_config(task.pretrained.context)["hidden_size"]

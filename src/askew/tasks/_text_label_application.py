@@ -20,7 +20,7 @@ from askew.tasks._application import (
     merge,
     option,
 )
-from askew.tasks._arm_names import check_name, read_arm, refuse_steps
+from askew.tasks._arm_names import check_name, read_arm
 from askew.tasks._loss_space import (
     LABEL_TIES,
     class_ranges,
@@ -85,10 +85,6 @@ class LabelTextOptions(SettingOptions):
     encoder: Path | None = option(
         None, "Pretrained encoder to start from: a folder of transformers, or minilm."
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        refuse_steps(self.training_settings())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +233,7 @@ def _arm_values(
     The numbers of a loss that are set are those of the challenger, `has_loss`, alone.
     """
     from askew.models import LabelModelConfig
+    from askew.tasks._arms import refuse_sizes
     from askew.transformer import StackConfig
 
     presets = _presets(task)
@@ -250,6 +247,8 @@ def _arm_values(
     merge(training, given if training else {})
     if has_loss and loss is not None:
         merge(training, {"loss": loss})
+    with errors_name_file(name if is_file else None):
+        refuse_sizes("labels", "encoder", values, task.pretrained, "--encoder")
     width = _WIDTHS[options.preset]
     stack = StackConfig(d_model=width, num_layers=2, num_heads=width // 32, d_ff=4 * width)
     vocab = task.tokenizer.get_vocab_size()

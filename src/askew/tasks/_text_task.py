@@ -8,6 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 from transformers import PreTrainedModel
 
+from askew._check import require
 from askew._config import load_config, to_dict
 from askew.metrics import CorpusScore
 from askew.tradeoffs import Evaluation, OnRecord, Progress, Records, Task
@@ -72,7 +73,9 @@ class TextTask(Task[Model]):
     def training_numbers(self) -> dict[str, object]:
         """Return the numbers of training that two runs must share; the budget has the others."""
         numbers = to_dict(self.training)
-        del numbers["steps"], numbers["schedule_steps"]
+        del numbers["steps"]
+        if self.training.schedule_steps is None:  # what was stored before it counted lacks it
+            del numbers["schedule_steps"]
         return numbers
 
     def finish(self, model: Model, config: Any) -> None:
@@ -84,6 +87,13 @@ class TextTask(Task[Model]):
 
     def _training_config(self, training: Mapping[str, object]) -> Any:
         base = self.training
+        require(
+            "steps" not in training,
+            lambda: (
+                f"{self.name}: the training of an arm must leave steps to the budget of all; got "
+                f"steps {training['steps']}. Write --steps {training['steps']}"
+            ),
+        )
         return load_config(type(base), training, base=base, where="training")
 
     def rung_training(self, steps: int) -> Mapping[str, object]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from askew._check import require
 from askew.tasks._application import MatchedOptions, ScoringOptions, SettingOptions, Size, option
-from askew.tasks._arm_names import SHAPES, check_name, check_student, refuse_steps
+from askew.tasks._arm_names import SHAPES, check_name, check_student
 from askew.tasks._sources import Sources, check_sources, is_catalogue, is_xliff
 
 
@@ -58,7 +58,6 @@ class TranslationOptions(SettingOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_sources(self.sources())
-        refuse_steps(self.training_settings())
 
     def sources(self) -> Sources:
         """Return where the text is."""
