@@ -292,7 +292,7 @@ def as_engine(model: object) -> Engine:
 def _load_export(folder: Path, threads: int) -> tuple[Engine, Path]:
     exported = folder if (folder / MARK).is_file() else folder / "ctranslate2"
     engine = CTranslate2Engine(exported, threads=threads)
-    check_export(folder, engine.fingerprint)
+    check_export(folder, engine.export)
     return engine, exported
 
 
