@@ -1,8 +1,9 @@
 """Decoding with CTranslate2, from a folder that `askew.export` wrote."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from askew._check import require, requires_extra
 from askew._decoding import DecodingConfig, TokenHypothesis
@@ -172,13 +173,26 @@ class CTranslate2Engine:
         return [result.log_probs for result in results]
 
 
-def check_export(folder: Path, fingerprint: str) -> None:
-    """Refuse an export that was made from other weights than the folder holds now."""
-    weights = folder / "model.safetensors"
+def model_files(folder: Path) -> dict[str, str]:
+    """Hash the files of a model folder that an export is made of."""
+    files = ("config.json", "model.safetensors", "tokenizer.json", "target_tokenizer.json")
+    return {name: file_sha256(folder / name) for name in files if (folder / name).is_file()}
+
+
+def is_made_of(export: Mapping[str, Any], files: Mapping[str, str]) -> bool:
+    """Compare what askew export wrote of an export with a model; before 0.2, of its weights."""
+    if "made_of" in export:
+        return export["made_of"] == files
+    return export.get("fingerprint") == files["model.safetensors"]
+
+
+def check_export(folder: Path, export: Mapping[str, Any]) -> None:
+    """Refuse an export that was made of other files than the folder holds now."""
     require(
-        not weights.is_file() or file_sha256(weights) == fingerprint,
-        "Translator.from_pretrained: the export must be of the weights in the folder; "
-        f"got {folder}, trained again since. Run askew export {folder} --to ctranslate2",
+        not (folder / "model.safetensors").is_file() or is_made_of(export, model_files(folder)),
+        "Translator.from_pretrained: the export must be of the weights in the folder, "
+        f"the config and the tokenizers; got {folder}, changed or trained again since. Run askew "
+        f"export {folder} --to ctranslate2",
     )
 
 

@@ -4,14 +4,17 @@ import re
 
 from tokenizers import Tokenizer
 
-_ENDS = (re.compile(r"(?<=[.!?。！？…])\s+|\n+"), re.compile(r"\s+"))  # noqa: RUF001
+# Chinese and Japanese put no space after a sentence.
+_SENTENCE = re.compile(r"(?<=[.!?…])\s+|[。！？]+[」』”’）】》]*\s*|\n+")  # noqa: RUF001
+_ENDS = (_SENTENCE, re.compile(r"\s+"))
 
 
 def split_text(text: str, tokenizer: Tokenizer, longest: int) -> list[tuple[str, str]]:
     """Split a text that is not blank into pieces of at most `longest` tokens.
 
-    Returns pieces and the white space after each; put together again they are the text. A single
-    character may have more tokens. The tokenizer is byte-level.
+    Returns pieces and the white space after each; put together again they are the text. Only the
+    first piece may be empty, before white space of more tokens. A single character may have more
+    tokens. The tokenizer is byte-level.
     """
     pieces = []
     at = 0
@@ -21,11 +24,17 @@ def split_text(text: str, tokenizer: Tokenizer, longest: int) -> list[tuple[str,
         taken = _fitting(window, tokenizer, longest)
         if at + taken < len(text):
             taken = _cut(window, taken)
-        piece = window[:taken]
-        body = piece.rstrip() or piece
-        pieces.append((body, piece[len(body) :]))
-        at += taken
+        body = window[:taken].rstrip()
+        end = _end_of_space(text, at + len(body))
+        pieces.append((body, text[at + len(body) : end]))
+        at = end
     return pieces
+
+
+def _end_of_space(text: str, start: int) -> int:
+    while start < len(text) and text[start].isspace():
+        start += 1
+    return start
 
 
 def _fitting(window: str, tokenizer: Tokenizer, longest: int) -> int:

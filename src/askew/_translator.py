@@ -65,7 +65,8 @@ class Translator:
         tokenizer: The tokenizer of both sides, or of the source.
         target_tokenizer: The tokenizer of the target, where it has its own.
         batch_size: Sentences decoded together at most.
-        max_source_tokens: Longest piece that is decoded at once.
+        max_source_tokens: Longest piece that is decoded at once; fewer where the model has
+            positions for fewer.
 
     Raises:
         ValueError: If a number is not positive.
@@ -99,7 +100,9 @@ class Translator:
         self.tokenizer = tokenizer
         self.target_tokenizer = tokenizer if target_tokenizer is None else target_tokenizer
         self.batch_size = batch_size
-        self.max_source_tokens = max_source_tokens
+        longest = getattr(self.engine, "longest", None)  # with the end token
+        most = max_source_tokens if longest is None else min(max_source_tokens, longest - 1)
+        self.max_source_tokens = most
         self.protects = is_protecting(tokenizer)
         self._threads: int | None = None  # as many as PyTorch has
 
@@ -186,12 +189,12 @@ class Translator:
         )
         with named:
             pieces = [self._split(text) for text, _ in masked]
-            flat = [piece for of_text in pieces for piece, _ in of_text]
+            flat = [piece for of_text in pieces for piece, _ in of_text if piece]
             translations = iter(self._search(flat, decoding))
         ranks = range(decoding.num_hypotheses)
         joined = []
         for of_text, (_, originals) in zip(pieces, masked, strict=True):
-            translated = [(next(translations), space) for _, space in of_text]
+            translated = [(next(translations) if piece else [], space) for piece, space in of_text]
             joined.append(
                 [self._join(translated, rank, originals) for rank in ranks]
                 if translated
@@ -274,8 +277,9 @@ class Translator:
         rank: int,
         originals: Sequence[str],
     ) -> Hypothesis:
-        text = "".join(ranked[rank].text + space for ranked, space in pieces)
-        score = sum(ranked[rank].score for ranked, _ in pieces) / len(pieces)
+        text = "".join((ranked[rank].text if ranked else "") + space for ranked, space in pieces)
+        scores = [ranked[rank].score for ranked, _ in pieces if ranked]
+        score = sum(scores) / len(scores)
         return Hypothesis(self.restore(text, originals), score)
 
 
@@ -288,7 +292,7 @@ def as_engine(model: object) -> Engine:
 def _load_export(folder: Path, threads: int) -> tuple[Engine, Path]:
     exported = folder if (folder / MARK).is_file() else folder / "ctranslate2"
     engine = CTranslate2Engine(exported, threads=threads)
-    check_export(folder, engine.fingerprint)
+    check_export(folder, engine.export)
     return engine, exported
 
 

@@ -163,7 +163,7 @@ def test_another_host_name_is_refused(port, host):
 
 def test_another_page_may_not_ask(port):
     body = '{"question": "Ben"}'
-    for origin in ("http://evil.example", "null", f"http://127.0.0.1:{port + 1}"):
+    for origin in ("http://evil.example", "null", "http://[", f"http://127.0.0.1:{port + 1}"):
         assert request(port, "POST", "/api/search", body, {"Origin": origin, **JSON})[0] == 403
     own = {"Origin": f"http://127.0.0.1:{port}"}
     assert request(port, "POST", "/api/search", body, own | JSON)[0] == 200

@@ -205,6 +205,19 @@ def test_the_export_alone_translates_and_knows_the_weights_it_came_from(tmp_path
         Translator.from_pretrained(tmp_path / "model", engine="ctranslate2")
 
 
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
+def test_the_export_knows_the_other_files_too_that_it_came_from(tmp_path, name):
+    saved(tmp_path)
+    mark = export_ctranslate2(tmp_path) / "askew.json"
+    (tmp_path / name).write_text((tmp_path / name).read_text("utf-8") + "\n")
+    with pytest.raises(ValueError, match="the config and the tokenizers; got"):
+        Translator.from_pretrained(tmp_path, engine="ctranslate2")
+    values = json.loads(mark.read_text("utf-8"))
+    del values["made_of"]  # as before
+    mark.write_text(json.dumps(values))
+    assert Translator.from_pretrained(tmp_path, engine="ctranslate2").translate([""]) == [""]
+
+
 def test_an_earlier_export_is_replaced_and_nothing_else(tmp_path):
     saved(tmp_path)
     for quantization in ("float32", "int8"):

@@ -110,3 +110,21 @@ def test_other_tokenizers_are_exported_again(tmp_path):
     save_tokenizers(train_tokenizers(words, vocab_size=280), tmp_path)
     assert prepare_engine(tmp_path).engine == "ctranslate2"
     assert (export / "model.bin").stat().st_mtime_ns > written
+
+
+def test_another_config_is_exported_again_and_an_export_of_before_is_of_its_weights(tmp_path):
+    saved(tmp_path)
+    export = prepare_engine(tmp_path).folder
+    mark = json.loads((export / "askew.json").read_text("utf-8"))
+    del mark["made_of"]
+    (export / "askew.json").write_text(json.dumps(mark))
+    written = (export / "model.bin").stat().st_mtime_ns
+    assert prepare_engine(tmp_path).folder == export
+    assert (export / "model.bin").stat().st_mtime_ns == written
+    saved(tmp_path, replace(CONFIG, tie_embeddings="none"))
+    prepare_engine(tmp_path)
+    written = (export / "model.bin").stat().st_mtime_ns
+    config = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert prepare_engine(tmp_path).folder == export
+    assert (export / "model.bin").stat().st_mtime_ns > written

@@ -9,7 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_answerer import QUESTION, TOKENIZER, answerer, contexts
 
-from askew.models import Answer, AsymmetricQAConfig, ContextIndex, QuestionAnswerer
+from askew.models import (
+    Answer,
+    AsymmetricQAConfig,
+    ContextIndex,
+    QuestionAnswerer,
+    model_fingerprint,
+)
 from askew.text import Context, fuse_ranks
 from askew.transformer import SpanScores
 
@@ -250,6 +256,30 @@ def test_an_index_that_is_not_whole_is_refused(tmp_path):
     assert len(ContextIndex.load(folder).contexts) == 5
     with pytest.raises(ValueError, match="must be of this model"):
         answerer(seed=1).answer(QUESTION, ContextIndex.load(folder))
+
+
+def test_an_index_is_of_the_config_and_the_tokenizer_too_or_as_before_of_the_weights(tmp_path):
+    folder = tmp_path / "model"
+    answerer().model.save_pretrained(folder)
+    for name in ("tokenizer.json", "question_tokenizer.json"):
+        TOKENIZER.save(str(folder / name))
+    reader = QuestionAnswerer.from_pretrained(folder)
+    reader.encode(contexts(2)).save(tmp_path / "index")
+    before = reader.encode([])
+    before.fingerprint = model_fingerprint(folder)
+    assert reader.append(before, contexts(2)) == 0
+    for name in ("config.json", "tokenizer.json"):
+        path, whole = folder / name, (folder / name).read_text("utf-8")
+        path.write_text(whole + "\n")
+        other = QuestionAnswerer.from_pretrained(folder)
+        path.write_text(whole)
+        with pytest.raises(ValueError, match="must be of this model"):
+            other.answer(QUESTION, ContextIndex.load(tmp_path / "index"))
+        with pytest.raises(ValueError, match="must be of the model that answers"):
+            ContextIndex.load(tmp_path / "index", fingerprint=other.fingerprints)
+        assert other.answer(QUESTION, before) == reader.answer(QUESTION, before)
+    loaded = ContextIndex.load(tmp_path / "index", fingerprint=reader.fingerprints)
+    assert loaded.contexts == contexts(2)
 
 
 def test_an_append_that_dies_leaves_the_index_as_it_was(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from askew.models import (
     write_checksums,
 )
 from askew.text import END, PADDING, START, train_tokenizer
-from askew.transformer import EncoderDecoderConfig, StackConfig
+from askew.transformer import EncoderDecoderConfig, PositionConfig, StackConfig
 
 TEXTS = ["two", "one hundred and twenty", "", "ten", "a very long line of words 123", " \t", "é"]
 TOKENIZER = train_tokenizer(["one hundred two ten words"] * 3, vocab_size=280)
@@ -183,6 +184,49 @@ def test_a_long_text_is_cut_where_sentences_end_and_its_translation_is_joined():
     (found,) = translator.translate([text])
     assert found.count(" ") == 3
     assert set(found) == {"x", " "}
+
+
+@pytest.mark.unhooked
+def test_a_text_without_spaces_is_cut_where_sentences_end():
+    translator = Translator(Endless(), TOKENIZER, max_source_tokens=24)
+    text = "今日は晴。「明日も。」と言う。"
+    pieces = [piece for piece, _ in translator.split_text(text)]
+    assert pieces == ["今日は晴。", "「明日も。」", "と言う。"]
+
+
+@pytest.mark.unhooked
+@pytest.mark.parametrize("blank", [" \n" * 40, "\n" * 90, "\u2003" * 30])
+def test_white_space_of_more_tokens_than_are_read_stays_as_it_is(blank):
+    read = []
+
+    class Noting(Echo):
+        def decode(self, sources, limits, config):
+            read.extend(TOKENIZER.decode(source) for source in sources)
+            return super().decode(sources, limits, config)
+
+    translator = Translator(Noting(), TOKENIZER, max_source_tokens=12)
+    text = f"{blank}one.{blank}two.{blank}"
+    (best,) = translator.hypotheses([text], DecodingConfig())[0]
+    assert best == Hypothesis(text, -1.0)
+    assert read == ["one.", "two."]
+
+
+@pytest.mark.parametrize("side", ["encoder", "decoder"])
+@pytest.mark.parametrize("num_beams", [1, 2])
+def test_a_text_of_more_tokens_than_the_model_has_positions_is_split(side, num_beams):
+    torch.manual_seed(0)
+    plain = StackConfig(d_model=8, num_layers=1, num_heads=2, d_ff=16)
+    few = replace(plain, positions=PositionConfig(kind="learned", offset=2, length=22))
+    sides = {"encoder": plain, "decoder": plain} | {side: few}
+    vocab = TOKENIZER.get_vocab_size()
+    config = EncoderDecoderConfig(
+        source_vocab=vocab, target_vocab=vocab, **sides, tie_embeddings="none"
+    )
+    model = AsymmetricTranslationModel(AsymmetricTranslationConfig.from_plain(config))
+    translator = Translator(model, TOKENIZER)
+    assert translator.max_source_tokens == 19  # and the end token
+    texts = ["z" * 60, "two", "a b c. " * 9]
+    assert all(translator.translate(texts, num_beams=num_beams))
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])

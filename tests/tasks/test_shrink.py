@@ -59,6 +59,38 @@ def test_a_student_has_a_card_of_its_own_and_never_its_teachers(model, tmp_path)
     assert "99" not in card
 
 
+def test_links_out_of_the_folder_are_followed_for_a_tokenizer_alone(model, tmp_path):
+    other = tmp_path / "other"
+    other.write_text("secret")
+    for name in ("notes.txt", "vocab.txt"):
+        (model / name).symlink_to(other)
+    (model / "LICENSE").write_text("free")
+    (model / "COPYING").symlink_to("LICENSE")
+    (model / "tokenizer.json").rename(tmp_path / "tokenizer.json")
+    (model / "tokenizer.json").symlink_to(tmp_path / "tokenizer.json")
+    shrink_folder(model, tmp_path / "out", Shrinking(decoder_layers=1))
+    written = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert not {"notes.txt", "vocab.txt"} & written.keys()
+    assert b"secret" not in written.values()
+    assert written["LICENSE"] == written["COPYING"] == b"free"
+    assert len(Translator.from_pretrained(tmp_path / "out").translate(["three bees"])) == 1
+
+
+def test_a_model_in_a_cache_of_links_is_copied_whole(model, tmp_path):
+    snapshot = tmp_path / "models--a--b" / "snapshots" / "0f"
+    blobs = tmp_path / "models--a--b" / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    (model / "LICENSE").write_text("free")
+    for number, path in enumerate(sorted(model.iterdir())):
+        path.rename(blobs / str(number))
+        (snapshot / path.name).symlink_to(f"../../blobs/{number}")
+    shrink_folder(snapshot, tmp_path / "out", Shrinking(decoder_layers=1))
+    assert (tmp_path / "out" / "LICENSE").read_text() == "free"
+    assert not any(path.is_symlink() for path in (tmp_path / "out").iterdir())
+    assert len(Translator.from_pretrained(tmp_path / "out").translate(["three bees"])) == 1
+
+
 @pytest.mark.parametrize(
     "targets",
     [

@@ -160,16 +160,16 @@ def open_answerer(
         check_writable(index, option="--index")
     answerer = _load(folder, threads)
     with one_writer(index, caller="answer") if is_written else nullcontext():
-        stored = _stored_index(folder, index)
+        stored = _stored_index(answerer, index)
         return answerer, _encoded(answerer, stored, given, index, half=half, jobs=jobs, quiet=quiet)
 
 
-def _stored_index(folder: Path, index: Path | None) -> "ContextIndex | None":
-    from askew.models import ContextIndex, model_fingerprint
+def _stored_index(answerer: "QuestionAnswerer", index: Path | None) -> "ContextIndex | None":
+    from askew.models import ContextIndex
 
     if index is None or not (index / "index.json").is_file():
         return None
-    return ContextIndex.load(index, fingerprint=model_fingerprint(folder))
+    return ContextIndex.load(index, fingerprint=answerer.fingerprints)
 
 
 def _encoded(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from askew._check import require, requires_extra
+from askew._ctranslate2_engine import model_files
 from askew._files import file_sha256, write_json
 from askew._plain import is_plain
 from askew.attention import AsymmetricAttention, sinusoidal_positions
@@ -91,6 +92,7 @@ def export_ctranslate2(
             "quantization": quantization,
             "max_length": min(len(_positions(model.model, side)) for side in _SIDES),
             "fingerprint": file_sha256(folder / "model.safetensors"),
+            "made_of": model_files(folder),
             "sha256": file_sha256(partial / "model.bin"),
             "files": {path.name: file_sha256(path) for path in sorted(partial.iterdir())},
         }

@@ -1,8 +1,10 @@
 """The fastest engine that can serve a folder, prepared once."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from askew._ctranslate2_engine import is_made_of, model_files
 from askew._files import file_sha256, read_json
 from askew._folders import FolderInUseError, one_writer
 from askew.export._files import MARK
@@ -34,8 +36,8 @@ def prepare_engine(folder: str | Path) -> Prepared:
 
     CTranslate2 in single precision is several times faster than PyTorch, and its greedy
     translations are equal. The model is exported once, into the sub-folder "engine", and again
-    when its weights have changed. An export of the user's own, in single precision and of these
-    weights, is taken as it is.
+    when its weights, its config or its tokenizers have changed. An export of the user's own, in
+    single precision and of these files, is taken as it is.
 
     Args:
         folder: A model folder, or an exported one.
@@ -58,9 +60,9 @@ def prepare_engine(folder: str | Path) -> Prepared:
     weights = folder / "model.safetensors"
     if not (weights.is_file() and (folder / "config.json").is_file()):
         return Prepared("torch", folder, f"{folder} is no model")
-    fingerprint = file_sha256(weights)
+    files = model_files(folder)
     for export, is_whole in ((folder / "ctranslate2", _is_marked), (folder / _OWN, _is_sound)):
-        if is_whole(export, fingerprint) and _has_tokenizers_of(export, folder):
+        if is_whole(export, files) and _has_tokenizers_of(export, folder):
             return Prepared("ctranslate2", export, "")
     from askew.export._ctranslate2 import export_ctranslate2
 
@@ -77,12 +79,12 @@ def prepare_engine(folder: str | Path) -> Prepared:
     return Prepared("ctranslate2", exported, "")
 
 
-def _is_marked(export: Path, fingerprint: str) -> bool:
-    """Return whether an export is of these weights, in single precision."""
+def _is_marked(export: Path, files: Mapping[str, str]) -> bool:
+    """Return whether an export is of these files of a model, in single precision."""
     if not (export / MARK).is_file():
         return False
     mark = read_json(export / MARK)
-    return (mark.get("quantization"), mark.get("fingerprint")) == ("float32", fingerprint)
+    return mark.get("quantization") == "float32" and is_made_of(mark, files)
 
 
 def _has_tokenizers_of(export: Path, folder: Path) -> bool:
@@ -96,12 +98,12 @@ def _has_tokenizers_of(export: Path, folder: Path) -> bool:
     return ours == theirs
 
 
-def _is_sound(export: Path, fingerprint: str) -> bool:
+def _is_sound(export: Path, files: Mapping[str, str]) -> bool:
     """Return the same of an export of our own, whose files must be those that were written."""
-    if not _is_marked(export, fingerprint):
+    if not _is_marked(export, files):
         return False
-    files = read_json(export / MARK)["files"]
+    written = read_json(export / MARK)["files"]
     return all(
         (export / name).is_file() and file_sha256(export / name) == sha256
-        for name, sha256 in files.items()
+        for name, sha256 in written.items()
     )

@@ -16,7 +16,7 @@ from askew.models._context_index import ContextIndex
 from askew.models._devices import input_device
 from askew.models._encoders import PretrainedEncoder
 from askew.models._encoding_processes import EncodeBatch
-from askew.models._folder import load_qa_model, model_fingerprint
+from askew.models._folder import files_fingerprint, load_qa_model, model_fingerprint
 from askew.models._qa import AsymmetricQAModel, Encoded
 from askew.models._qa_configuration import MOST_RETRIEVAL
 from askew.models._window_choice import choose_windows, windows_of
@@ -37,7 +37,7 @@ class QuestionAnswerer:
         context_tokenizer: Cuts contexts.
         question_tokenizer: Cuts questions.
         batch_windows: Windows that are encoded or read together.
-        fingerprint: Identifies the weights; by default they are hashed when first needed.
+        fingerprint: Identifies the model; by default its weights are hashed when first needed.
 
     Attributes:
         retrieval_weight: How much the retrieval counts in the score of an answer; see `answer`. It
@@ -74,7 +74,7 @@ class QuestionAnswerer:
         self.model = model.eval()
         self.question_tokenizer = SpanTokenizer(question_tokenizer)
         self.batch_windows = batch_windows
-        self._fingerprint = fingerprint
+        self._fingerprint, self._of_weights = fingerprint, fingerprint
         self.retrieval_weight = model.config.retrieval_weight
         plain = model.config.to_plain()
         self.max_question_tokens = plain.max_question_tokens
@@ -111,14 +111,16 @@ class QuestionAnswerer:
         model = load_qa_model(folder)
         names = ("tokenizer.json", "question_tokenizer.json")
         tokenizers = (load_any_tokenizer(folder / name) for name in names)
-        fingerprint = model_fingerprint(folder)
+        read = ("config.json", "model.safetensors", "tokenizer.json")  # of what is in an index
+        fingerprint = files_fingerprint("answers", folder, read)
         made = cls(model, *tokenizers, batch_windows=batch_windows, fingerprint=fingerprint)
+        made._of_weights = model_fingerprint(folder)
         made._encoder.load = partial(_load_again, folder.resolve(), fingerprint)
         return made
 
     @property
     def fingerprint(self) -> str:
-        """The `model_fingerprint` of the folder of the weights, else a hash of the tensors."""
+        """A hash of the files that encode contexts, else of the tensors."""
         if self._fingerprint is None:
             digest = hashlib.sha256()
             for name, weight in sorted(self.model.state_dict().items()):
@@ -127,6 +129,11 @@ class QuestionAnswerer:
                 digest.update(raw.numpy().tobytes())
             self._fingerprint = digest.hexdigest()
         return self._fingerprint
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """The fingerprints of indexes that it reads; those of before 0.2 are of weights alone."""
+        return (self.fingerprint, self._of_weights or self.fingerprint)
 
     def encode(
         self,
@@ -350,7 +357,7 @@ class QuestionAnswerer:
 
     def _check_index(self, caller: str, index: ContextIndex) -> None:
         require(
-            index.fingerprint == self.fingerprint,
+            index.fingerprint in self.fingerprints,
             f"QuestionAnswerer.{caller}: the index must be of this model; got an index of model "
             f"{index.fingerprint[:12]}, not {self.fingerprint[:12]}. Encode the contexts again",
         )

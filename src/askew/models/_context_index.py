@@ -49,7 +49,7 @@ class ContextIndex:
     at a time writes into a folder; others may read meanwhile.
 
     Args:
-        fingerprint: Of the model that encodes, as `model_fingerprint` computes it.
+        fingerprint: Of the model that encodes, 64 hexadecimal digits.
         dtype: "float16", or "float32" for exactly the states that the model computed.
 
     Attributes:
@@ -83,13 +83,18 @@ class ContextIndex:
 
     @classmethod
     def load(
-        cls, folder: str | Path, *, fingerprint: str | None = None, check_sums: bool = True
+        cls,
+        folder: str | Path,
+        *,
+        fingerprint: str | Collection[str] | None = None,
+        check_sums: bool = True,
     ) -> "ContextIndex":
         """Open what `save` wrote.
 
         Args:
             folder: With an index.
-            fingerprint: Of the model that is to answer; not compared by default.
+            fingerprint: Of the model that is to answer, or several of which one must be its own;
+                not compared by default.
             check_sums: Whether every file is read once to compare its SHA-256. The
                 sizes are compared in any case.
 
@@ -102,10 +107,11 @@ class ContextIndex:
         """
         folder = Path(folder)
         manifest = read_manifest(folder)
+        known = [fingerprint] if isinstance(fingerprint, str) else list(fingerprint or ())
         require(
-            fingerprint in (None, manifest.fingerprint),
+            fingerprint is None or manifest.fingerprint in known,
             "ContextIndex.load: the index must be of the model that answers; "
-            f"got {folder} of model {manifest.fingerprint[:12]}, not {(fingerprint or '')[:12]}. "
+            f"got {folder} of model {manifest.fingerprint[:12]}, not {''.join(known[:1])[:12]}. "
             "Encode the contexts again",
         )
         check_files(folder, manifest, sums=check_sums)

@@ -1,5 +1,7 @@
 """A model folder on disk, which is loaded whole or refused."""
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
@@ -194,6 +196,12 @@ def model_fingerprint(folder: str | Path) -> str:
         f"model_fingerprint: a model folder holds model.safetensors; got folder {folder}",
     )
     return file_sha256(weights)
+
+
+def files_fingerprint(kind: str, folder: Path, names: Sequence[str]) -> str:
+    """Identify some files of a model, to recognise what was made with others."""
+    sums = [file_sha256(folder / name) for name in names]
+    return hashlib.sha256("\n".join([kind, *sums]).encode()).hexdigest()
 
 
 def _load(folder: Path, expected: _Expected[_Model]) -> _Model:

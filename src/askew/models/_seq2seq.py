@@ -41,6 +41,17 @@ _OWN = (
     "scores.json",
 )
 _LEFT = (*_OWN, "README.md", "curve.json", "shrink.json", ".lock")
+_READ = (
+    "tokenizer.json",
+    "target_tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "normalizer.json",
+)
+"""What a tokenizer or a processor reads, beside the files of its vocabulary."""
 IGNORED = -100
 
 
@@ -120,12 +131,26 @@ class Seq2Seq(ABC):
         return [answers[place] for place in range(len(rows))]
 
     def save(self, model: PreTrainedModel, folder: Path) -> None:
-        """Write a model of this family, with everything of the folder that is not weights."""
+        """Write a model of this family, with everything of the folder that is not weights.
+
+        Of links that lead out of the folder, only files of the tokenizer are followed, and those
+        of a cache of Hugging Face, whose folders hold nothing but links.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(self.folder.iterdir()):
-            if path.is_file() and path.name not in _LEFT and not path.name.endswith(_WEIGHTS):
+            is_left = path.name in _LEFT or path.name.endswith(_WEIGHTS)
+            if path.is_file() and not is_left and self._is_own(path):
                 shutil.copyfile(path, folder / path.name)
         model.save_pretrained(folder)
+
+    def _is_own(self, path: Path) -> bool:
+        """Return whether a file is of the model: no link to somewhere else."""
+        top = self.folder.resolve()
+        tops = [top, top.parents[1] / "blobs"] if top.parent.name == "snapshots" else [top]
+        return path.name in self._read_files() or any(map(path.resolve().is_relative_to, tops))
+
+    def _read_files(self) -> set[str]:
+        return set(_READ)
 
     @property
     def keeps_states(self) -> bool:
@@ -185,6 +210,9 @@ class TextSeq2Seq(Seq2Seq):
     def __init__(self, model: PreTrainedModel, folder: Path) -> None:
         super().__init__(model, folder)
         self.tokenizer = read_tokenizer(folder)
+
+    def _read_files(self) -> set[str]:
+        return {*super()._read_files(), *self.tokenizer.vocab_files_names.values()}
 
     def read(self, sources: Sequence[str]) -> list[Row]:
         encoded = self.tokenizer(list(sources), truncation=True)["input_ids"]

@@ -18,6 +18,9 @@ class TorchEngine:
     Args:
         model: The model; put into evaluation mode.
 
+    Attributes:
+        longest: Positions of the side that has the fewest; None = any number.
+
     Example:
         >>> from askew.models import AsymmetricTranslationConfig
         >>> from askew.transformer import EncoderDecoderConfig, StackConfig
@@ -32,12 +35,17 @@ class TorchEngine:
 
     def __init__(self, model: AsymmetricTranslationModel) -> None:
         self.model = model.eval()
+        sides = (model.model.source_positions, model.model.target_positions)
+        lengths = [side.most for side in sides if side is not None and side.most is not None]
+        self.longest = min(lengths, default=None)
 
     @torch.inference_mode()
     def decode(
         self, sources: Sequence[Sequence[int]], limits: Sequence[int], config: DecodingConfig
     ) -> list[list[TokenHypothesis]]:
-        """Search as `Engine.decode` describes."""
+        """Search as `Engine.decode` describes; limits are lowered to the positions of the model."""
+        if self.longest is not None:
+            limits = [min(limit, self.longest - 1) for limit in limits]
         device = input_device(self.model)
         tokens, mask = pad_batch([[*source, END] for source in sources])
         width = config.num_hypotheses if config.sample else config.num_beams

@@ -4,6 +4,7 @@ A line of JSON on stdin names a file, and a line on stdout has its text or why t
 Headings become lines of Markdown, and pages of a PDF are divided by \f.
 """
 
+import codecs
 import io
 import json
 import posixpath
@@ -29,7 +30,11 @@ _PARAGRAPHS |= {"details", "summary", "figcaption", "caption", "fieldset"}
 _LINES = {"li", "tr", "dt", "dd", "br", "option", "legend"}
 _HEADINGS = {f"h{level}": "#" * level for level in range(1, 7)}
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-_CHARSET = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([\w.:-]+)", re.I)
+_CHARSET = re.compile(rb"(?:<meta[^>]+charset|<\?xml[^>]+encoding)\s*=\s*[\"']?\s*([\w.:-]+)", re.I)
+_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"<\0": "utf-16-le", b"\0<": "utf-16-be"}
+# What browsers read under these names has more characters.
+_LARGER = {"iso8859-1": "cp1252", "ascii": "cp1252", "shift_jis": "cp932", "euc_kr": "cp949"}
+_LARGER |= {"gb2312": "gb18030", "gbk": "gb18030"}
 
 
 class UnreadableError(Exception):
@@ -58,13 +63,34 @@ def read_pdf(raw: bytes) -> str:
 
 def read_html(raw: bytes) -> str:
     """Read what a browser shows of a page, and no script or style."""
-    named = _CHARSET.search(raw[:2048])
-    for charset in ("utf-8-sig", named[1].decode("ascii") if named else "utf-8"):
-        try:
-            return html_text(raw.decode(charset))
-        except (LookupError, UnicodeError):
-            continue
-    return html_text(raw.decode("utf-8", "replace"))
+    charset = _MARKS.get(raw[:2])
+    if charset is None:
+        named = _CHARSET.search(raw[:2048])
+        charset = _known(named[1].decode("ascii")) if named else "utf-8"
+        # Many pages name another encoding than their own; what is whole UTF-8 is hardly another.
+        charset = charset if raw.isascii() or not _is_utf8(raw) else "utf-8"
+    try:
+        text = raw.decode(charset, "replace")
+    except (LookupError, UnicodeError):  # such as rot13, which is no encoding of text
+        text = raw.decode("utf-8", "replace")
+    return html_text(text.removeprefix("\ufeff"))
+
+
+def _known(charset: str) -> str:
+    """Name what an encoding is read as; UTF-8 if it is none that a page can name in ASCII."""
+    try:
+        name = codecs.lookup(charset).name
+    except LookupError:
+        return "utf-8"
+    return "utf-8" if name.startswith(("utf-16", "utf-32")) else _LARGER.get(name, name)
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode("utf-8")
+    except UnicodeError:
+        return False
+    return True
 
 
 def html_text(html: str) -> str:
@@ -101,25 +127,40 @@ class _Written:
         self._due = ""  # white space before the next text
         self._prefix = ""
         self._literal = 0  # elements of type pre around
+        self._bars = 0  # cells that ended since the last text of the row
+        self._in_row = False  # whether the row has text already
+        self._is_blank = False  # whether we are in a cell that has none yet
+        self._is_broken = False  # whether this cell has several lines
 
     def begin(self, tag: str) -> None:
-        if tag in _PARAGRAPHS or tag in _HEADINGS:
-            self._due = "\n\n"
-        elif tag in _LINES and self._due != "\n\n":
-            self._due = "\n"
+        self._break(tag)
+        if tag in ("td", "th"):
+            self._is_blank, self._is_broken = True, False
         self._literal += tag == "pre"
         self._prefix = _HEADINGS[tag] + " " if tag in _HEADINGS else self._prefix
         self._prefix = "- " if tag == "li" else self._prefix
 
     def end(self, tag: str) -> None:
+        self._break(tag)
         if tag in _PARAGRAPHS or tag in _HEADINGS:
-            self._due = "\n\n"
             self._prefix = ""
+        elif tag in ("td", "th"):
+            self._is_blank = False
+            if not (self._is_broken and "\n" in self._due):
+                self._bars += 1
+                self._due = "" if self._in_row else self._due
+        self._literal -= tag == "pre"
+
+    def _break(self, tag: str) -> None:
+        """Begin a paragraph or a line; the first paragraph of a cell stays in its row."""
+        is_first = self._is_blank and tag in ("p", "div")
+        if (tag in _PARAGRAPHS or tag in _HEADINGS) and not is_first:
+            self._due, self._bars = "\n\n", 0
+            self._is_broken = self._is_broken or tag == "table"
         elif tag in _LINES and self._due != "\n\n":
             self._due = "\n"
-        elif tag in ("td", "th") and "\n" not in self._due:
-            self._due = " | "
-        self._literal -= tag == "pre"
+        if tag == "tr":
+            self._in_row, self._bars = False, 0
 
     def add(self, text: str) -> None:
         if self._literal:
@@ -129,11 +170,15 @@ class _Written:
             if text[:1].isspace() and not self._due:
                 self._due = " "
         if not plain.strip():
-            self._due = self._due or (" " if text else "")
+            self._due = self._due + text if self._literal else self._due or (" " if text else "")
             return
         before = self._due if self._pieces else ""
+        if self._bars:
+            before = " " + "| " * self._bars if self._in_row else before + "| " * self._bars
+        self._is_broken = self._is_broken or (not self._is_blank and "\n" in before)
         self._pieces += [before, self._prefix, plain]
-        self._prefix = ""
+        self._prefix, self._bars = "", 0
+        self._is_blank, self._in_row = False, True
         self._due = " " if not self._literal and text[-1].isspace() else ""
 
     def text(self) -> str:

@@ -139,9 +139,15 @@ class _Guard:
         origin = headers.get("origin")
         if _host_of(f"//{headers.get('host', '')}") not in self._hosts:
             application = JSONResponse({"error": "this server has another name"}, 421)
-        elif origin is not None and urlsplit(origin).netloc != headers.get("host"):
+        elif origin is not None and _place_of(origin) != headers.get("host"):
             application = JSONResponse({"error": "another page may not ask"}, 403)
         await application(scope, receive, send_guarded)
+
+
+def _place_of(origin: str) -> str | None:
+    with suppress(ValueError):
+        return urlsplit(origin).netloc
+    return None
 
 
 def _host_of(address: str) -> str | None:
