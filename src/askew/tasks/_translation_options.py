@@ -59,6 +59,11 @@ class TranslationOptions(SettingOptions):
         super().__post_init__()
         check_sources(self.sources())
         refuse_steps(self.training_settings())
+        require(
+            self.teacher is None or self.training_settings().get("target") != "reference",
+            "translation: a teacher must be learnt from; got training.target 'reference' and "
+            f"--teacher {self.teacher}. Leave one out, or set training.target=both",
+        )
 
     def sources(self) -> Sources:
         """Return where the text is."""

@@ -64,7 +64,7 @@ class RunPlan(Generic[Model]):
         if self.tuning is not None:
             tuning: Any = to_dict(self.tuning)
             for spread in tuning["space"].values():
-                if spread["step"] is None:
+                if spread.get("step", 0) is None:
                     del spread["step"]  # which comparisons of before do not know
             settings["tuning"] = tuning
         return settings
