@@ -64,6 +64,10 @@ CASES = {
     "--from . --separate-vocabularies": "got --separate-vocabularies True, too. Leave it out",
     "--from . --drop-long": "got --drop-long True, too. Leave it out",
     "--set training.steps=3": "training.steps must be left out, since a budget decides; got traini",
+    "--teacher . --set training.target=reference": "a teacher must be learnt from; got training.t",
+    "--results t.csv --metric f1=0.1,0.2": "--metric takes one of lower and higher, one of ratio",
+    "--results t.csv --metric f1=lower,higher": "and one number; got 'f1=lower,higher'",
+    "--set training=3": "training must be a table; got training 3",
     "qa --set training.steps=3": "got training.steps 3. Give --steps",
     "labels --set training.steps=3": "got training.steps 3. Give --steps",
     "--tune 2 --search a={b=1}": "values must be numbers, words or truth values; got values ({'b'",
@@ -71,6 +75,7 @@ CASES = {
     "--results t.csv --metric a=lower --metric a=0.1": "--metric must name each once; got a twice",
 }
 OTHERS = {
+    "report gone": "the folder must exist; got gone",
     "find --from . --vocab-size 300": "got --vocab-size 300, too. Leave it out",
     "find qa --challenger asym": "an arm must be asymmetric, symmetric, twin or FILE.toml; got",
     "find imbalanced --search dropout=1979-05-27": "values must be numbers, words or truth values",

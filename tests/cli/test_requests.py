@@ -20,6 +20,7 @@ def test_a_space_is_read_from_its_tables(tmp_path):
     ("text", "words"),
     [
         ("ties = 3", "ties must be a table; got ties 3"),
+        (f"{NUMBERS}[fixed]\nwidth = [8]", r"values must be numbers, .*; got values \(\[8\],\)"),
         ("fixed = 3", "fixed must be a table; got fixed 3"),
         ("conditions = []", r"conditions must be a table; got conditions \[\]"),
         ("solved = 3", "solved must be a list; got solved 3"),

@@ -49,6 +49,8 @@ def test_a_file_of_ones_own(tmp_path):
     task = multilabel.make_task(LabelComparison(data=path, labels="2"))
     assert (task.describe()["name"], task.d_in, task.d_out) == ("rows.csv", 2, 2)
     assert imbalanced.make_task(LabelComparison(data=path, labels="q")).d_in == 3
+    with pytest.raises(ValueError, match="labels must be different columns; got labels p, p"):
+        multilabel.make_task(LabelComparison(data=path, labels="p, p"))
     for name, labels, count in (("multilabel", "q", "1"), ("imbalanced", "p,q", "2")):
         with pytest.raises(ValueError, match=f"{name} must have .* label.*; got {count}"):
             APPLICATIONS[name].make_task(LabelComparison(data=path, labels=labels))

@@ -130,7 +130,7 @@ def test_task_has_the_data_the_vocabulary_and_the_numbers_of_training(data):
     ("chosen", "message"),
     [
         ({"training": {"lrr": 1}}, "unknown key 'training.lrr'; did you mean 'training.lr'"),
-        ({"training": 5}, "unknown key 'training.training'"),
+        ({"training": 5}, "training must be a table; got training 5"),
         ({"training": {"lr": "fast"}}, "training.lr must be float; got training.lr 'fast'"),
         ({"training": {"lr": -1}}, "training: TrainingConfig: lr must be positive; got lr -1"),
     ],
@@ -156,8 +156,13 @@ def test_a_file_changes_the_deep_shallow_shape_and_settings_change_the_file(task
     assert model.encoder.d_model == preset().encoder.d_model
 
 
+def test_steps_are_no_number_that_is_tuned(task):
+    with pytest.raises(ValueError, match=r"training\.steps must be left out, .* Give --steps"):
+        task.check_training({"steps": 3})
+
+
 def test_refuses_models_that_cannot_be(task, tmp_path):
-    with pytest.raises(ValueError, match=r"shape must be one of .*; got 'wide'"):
+    with pytest.raises(ValueError, match=r"shape must be .*; got 'wide'"):
         make_model(task, "wide", "tiny", {})
     with pytest.raises(ValueError, match=r"size must be one of .*; got 'huge'"):
         make_model(task, "symmetric", "huge", {})

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from askew._check import require
 from askew._files import to_json
 from askew.cli._exits import exit_on_user_error
 from askew.cli._options import Quiet
@@ -39,6 +40,8 @@ def report_command(
         from askew import tradeoffs
         from askew._folders import check_output
 
+        for folder in folders:
+            require(folder.is_dir(), f"report: the folder must exist; got {folder}")
         check_output(path, caller="report", reads=folders)
         runs = [tradeoffs.read_run(folder) for folder in folders]
         tradeoffs.write_joint_report(runs, path, language=language)

@@ -99,6 +99,8 @@ def read_space(path: Path) -> "Space":
         for name in ("numbers", "ties", "fixed", "conditions"):
             _require_kind(name, tables.setdefault(name, {}), dict)
         _require_kind("solved", tables.setdefault("solved", []), list)
+        for value in tables["fixed"].values():
+            Choice(values=(value,))  # refuses what is no plain value
         for name, other in (*tables["ties"].items(), *enumerate(tables["solved"])):
             _require_kind(f"the number of {name}", other, str)
         for name, conditions in tables["conditions"].items():
@@ -139,21 +141,31 @@ def _listed(name: str, value: object) -> Range | Choice:
 def parse_metric(text: str) -> dict[str, Any]:
     """Parse NAME=WORDS into the settings of an `askew.tradeoffs.Metric`."""
     name, _, words = text.partition("=")
-    settings: dict[str, Any] = {"name": name, "label": name, "equivalence": 0.0}
+    settings: dict[str, Any] = {}
     for word in filter(None, words.split(",")):
-        if word in ("lower", "higher"):
-            settings["better"] = word
-        elif word in ("ratio", "difference"):
-            settings["scale"] = word
-        else:
-            try:
-                settings["equivalence"] = float(word)
-            except ValueError:
-                raise ValueError(
-                    "compare: --metric takes lower, higher, ratio, difference and a number; "
-                    f"got {word!r} in {text!r}"
-                ) from None
-    return settings
+        key, value = _word_of_metric(word, text)
+        require(
+            key not in settings,
+            f"compare: --metric takes one of lower and higher, one of ratio and difference, and "
+            f"one number; got {text!r}",
+        )
+        settings[key] = value
+    return {"name": name, "label": name, "equivalence": 0.0, **settings}
+
+
+def _word_of_metric(word: str, text: str) -> tuple[str, str | float]:
+    """Return which setting a word is of, and its value."""
+    if word in ("lower", "higher"):
+        return "better", word
+    if word in ("ratio", "difference"):
+        return "scale", word
+    try:
+        return "equivalence", float(word)
+    except ValueError:
+        raise ValueError(
+            "compare: --metric takes lower, higher, ratio, difference and a number; "
+            f"got {word!r} in {text!r}"
+        ) from None
 
 
 def load_experiment(text: str, caller: str = "compare") -> "Experiment":

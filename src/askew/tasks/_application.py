@@ -112,7 +112,9 @@ class SettingOptions:
     def training_settings(self) -> dict[str, Any]:
         """Return the settings of the training alone."""
         values = self.settings().get("training", {})
-        return values if isinstance(values, dict) else {"training": values}
+        if not isinstance(values, dict):
+            raise ValueError(f"settings: training must be a table; got training {values!r}")
+        return values
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from askew.tasks import _table_application as table
 from askew.tasks import _text_label_application as labels
 from askew.tasks import _translation_application as translation
 from askew.tasks._application import Application
+from askew.tasks._text_label_scoring import SCORING as LABEL_SCORING
 
 APPLICATIONS = {
     "translation": Application(
@@ -51,7 +52,7 @@ APPLICATIONS = {
         space=labels.space,
         notes=labels.notes,
         train=labels.TRAINING,
-        evaluate=labels.SCORING,
+        evaluate=LABEL_SCORING,
     ),
     "multilabel": Application(
         name="multilabel",

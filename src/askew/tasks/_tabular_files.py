@@ -113,6 +113,10 @@ def _label_columns(labels: str, header: list[str], path: Path) -> list[int]:
             f"got labels {count}",
         )
         names = header[-count:]
+    require(
+        len(set(names)) == len(names),
+        f"read_table_file: labels must be different columns; got labels {labels}",
+    )
     missing = [name for name in names if name not in header]
     require(
         not missing,

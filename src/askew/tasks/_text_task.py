@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from askew._check import require
 from askew._config import load_config, to_dict
 from askew.metrics import CorpusScore
+from askew.tasks._arm_names import refuse_steps
 from askew.tradeoffs import Evaluation, OnRecord, Progress, Records, Task
 from askew.training import train_model
 
@@ -86,6 +87,7 @@ class TextTask(Task[Model]):
         self._training_config(training)
 
     def _training_config(self, training: Mapping[str, object]) -> Any:
+        refuse_steps(training)
         base = self.training
         require(
             "steps" not in training,

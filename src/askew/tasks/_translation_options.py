@@ -58,6 +58,11 @@ class TranslationOptions(SettingOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_sources(self.sources())
+        require(
+            self.teacher is None or self.training_settings().get("target") != "reference",
+            "translation: a teacher must be learnt from; got training.target 'reference' and "
+            f"--teacher {self.teacher}. Leave one out, or set training.target=both",
+        )
 
     def sources(self) -> Sources:
         """Return where the text is."""

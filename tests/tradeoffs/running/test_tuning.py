@@ -14,6 +14,7 @@ from stub_task import StubTask, line_config
 from askew.tradeoffs import (
     Arm,
     Budget,
+    Choice,
     Draw,
     Range,
     Task,
@@ -57,6 +58,12 @@ def run(tmp_path, in_process, monkeypatch):
 
     run.tries = lambda: (tmp_path / "tries").read_text().splitlines()
     return run
+
+
+def test_a_list_of_values_is_tuned_as_a_range_is(tmp_path):
+    tuning = Tuning(draws=2, space={"training.lr": Choice(values=(0.1, 0.2))})
+    call = {"seeds": [0], "budget": Budget(steps=3), "tuning": tuning, "threads": 1, "settings": {}}
+    prepare_comparison(Tunable(), ARMS, out=tmp_path / "out", **call)
 
 
 def test_all_arms_try_the_same_and_each_takes_its_best(run):

@@ -153,6 +153,6 @@ def tuning_values(tuning: Tuning) -> dict[str, Any]:
     """Return the plain values that identify a tuning."""
     values: dict[str, Any] = to_dict(tuning)
     for spread in values["space"].values():
-        if spread["step"] is None:
+        if spread.get("step", 0) is None:
             del spread["step"]  # which comparisons of before do not know
     return values
