@@ -54,7 +54,8 @@ from askew.models._encoders import encoder_config
 from askew.tasks import APPLICATIONS, MLPConfig, Teacher, teach
 from askew.text import Context, Question, QuestionSet
 from askew.tradeoffs import Experiment, Range, load_trial, print_results, read_run, write_report
-from askew.tradeoffs._running.tuning import _ask, _finished, _studies
+from askew.tradeoffs._running.tuning import _ask
+from askew.tradeoffs._running.tuning_journal import finished_draws, open_studies
 from askew.training import last_checkpoint, teach_spans
 from askew.transformer import ReaderConfig, StackConfig
 
@@ -349,14 +350,14 @@ def learns(path):
 
 
 def journal(folder):
-    study = _studies(["wide"], folder)["wide"]
+    study = open_studies({"wide": {"steps": 5}}, folder)["wide"]
     for number in range(3):
         study.tell(_ask(study, {"lr": Range(low=0.1, high=1.0)}, number), -1.0 / (1 + number))
     return folder / "tuning.journal"
 
 
 def tries(path):
-    found = _finished(_studies(["wide"], path.parent)["wide"])
+    found = finished_draws(open_studies({"wide": {"steps": 5}}, path.parent)["wide"])
     assert all(isinstance(draw.score, float) for draw in found.values())
 
 

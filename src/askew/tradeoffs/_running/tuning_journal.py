@@ -71,6 +71,8 @@ def open_studies(
         }
         for study in studies.values():
             finished_draws(study)  # refuses a damaged journal before the first new try
+            stored = study.user_attrs.get(_IDENTITY, {})
+            require(isinstance(stored, dict), f"the settings {stored!r} of {study.study_name}")
     for name, study in studies.items():
         _check_identity(study, json.loads(json.dumps(identities[name])), journal)
     return studies
