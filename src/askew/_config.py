@@ -23,6 +23,8 @@ ADDED = {"added": True}
 `to_dict` and `short_repr` leave out its default: what was stored, or named after the config, before
 the field was there is then stored and named in the same way.
 """
+DESCRIBES = {"describes": True}
+"""Metadata of a field that describes a model and cannot be set."""
 
 _Paths = Callable[[], list[str]]
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")

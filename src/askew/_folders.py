@@ -195,20 +195,15 @@ def different_settings(stored: Mapping[str, object], identity: Mapping[str, obje
     names = []
     for key, given in identity.items():
         known = stored.get(key)
+        keys = ""
         if isinstance(known, dict) and isinstance(given, dict):
             unknown = {*LATER, *_DIGESTS.values()} - known.keys()
             known = content_of(known)
             given = content_of({k: v for k, v in given.items() if k not in unknown})
+            keys = ", ".join(k for k in {**given, **known} if known.get(k) != given.get(k))
         if known != given:
-            names.append(f"data ({_different_keys(known, given)})" if key == "data" else key)
+            names.append(f"data ({keys})" if key == "data" and keys else key)
     return names
-
-
-def _different_keys(known: object, given: object) -> str:
-    if not (isinstance(known, dict) and isinstance(given, dict)):
-        return "nothing stored"
-    keys = [*given, *(known.keys() - given.keys())]
-    return ", ".join(key for key in keys if known.get(key) != given.get(key))
 
 
 def _is_of_killed_run(path: Path) -> bool:

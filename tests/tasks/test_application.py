@@ -81,7 +81,10 @@ def test_a_setup_is_what_compare_takes():
 
 def test_a_search_matches_a_baseline_with_a_name_too_unless_costs_are_bounded(tmp_path):
     translation = APPLICATIONS["translation"]
-    options = translation.options(preset="tiny", baseline="symmetric")
+    pairs = "".join(f"{number} cats\t{number} gatos\n" for number in range(99))
+    (tmp_path / "pairs.tsv").write_text(pairs)
+    data = {"data": str(tmp_path / "pairs.tsv"), "vocab_size": 300}
+    options = translation.options(preset="tiny", baseline="symmetric", **data)
     assert translation.setup(options).settings["match"] == "nothing"
     setup = translation.search_setup(options, {})
     assert (setup.settings["match"], setup.arms[1].name) == ("parameters", "symmetric")
@@ -92,7 +95,7 @@ def test_a_search_matches_a_baseline_with_a_name_too_unless_costs_are_bounded(tm
         task=setup.task,
         space=space,
         start=setup.arms,
-        out=tmp_path,
+        out=tmp_path / "out",
         budget=SearchBudget(steps=20, candidates=6, finalists=1, seeds=5),
         **limits,
     )

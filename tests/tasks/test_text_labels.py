@@ -194,7 +194,7 @@ def test_a_plan_of_rates_identifies_a_training():
 def test_an_arm_has_the_steps_of_the_budget():
     rows = texts(24)
     task = text_label_task("pets", SplitLabelled(rows, rows, rows))
-    with pytest.raises(ValueError, match=r"leave steps to the budget .* steps 7\. Write --steps 7"):
+    with pytest.raises(ValueError, match=r"must be left out, .* training.steps 7\. Give --steps"):
         task.check_training({"steps": 7})
 
 

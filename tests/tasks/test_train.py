@@ -161,7 +161,9 @@ def test_refuses_a_folder_of_another_model_or_other_data(trained):
     with pytest.raises(ValueError, match=rf"got out {trained[1]} with other model\. Choose"):
         prepare_training(TASK, wider, out=trained[1], **CALL)
     text = TASK.text._replace(test=ParallelText(["a"], ["b"]))
-    with pytest.raises(ValueError, match=rf"got out {trained[1]} with other data\. Choose"):
+    with pytest.raises(
+        ValueError, match=rf"{trained[1]} with other data \(test, fingerprint\)\. Ch"
+    ):
         prepare_training(replace(TASK, text=text), CONFIG, out=trained[1], **CALL)
 
 

@@ -357,7 +357,7 @@ def test_a_file_of_a_folder_that_cannot_be_opened_is_named(tmp_path, monkeypatch
         return read(path, *rest, **more)
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.warns(UserWarning, match="be readable") as caught:
+    with pytest.warns(UserWarning, match="read_documents") as caught:
         assert read_documents(tmp_path) == [Context("b.md", "b.md")]
     assert [str(one.message) for one in caught] == [
         f"read_documents: a document must be readable; got {tmp_path / 'a.md'}: Input/output error",

@@ -121,11 +121,13 @@ def test_it_is_the_same_in_another_process():
         "from functools import partial; from torch import nn; from torch.nn import functional as F;"
         "from askew.tradeoffs._experiment_code import code_digest;"
         "is_one = lambda x: x in {'u', 'v', 'w'};"
-        "print(code_digest(partial(nn.Linear, 3), F.mse_loss, {'b', 'a', 'c'}, is_one))"
+        "found = code_digest(partial(nn.Linear, 3), F.mse_loss, {'b', 'a', 'c'}, is_one)"
     )
-    run = partial(subprocess.run, [sys.executable, "-c", code], capture_output=True, check=True)
-    first, second = (run(env={"PYTHONHASHSEED": seed}).stdout for seed in ("1", "2"))
-    assert first == second != b""
+    here: dict = {"__name__": "__main__"}
+    exec(code, here)
+    call = [sys.executable, "-c", f"{code}; print(found)"]
+    there = subprocess.run(call, capture_output=True, text=True, check=True).stdout
+    assert there.strip() == here["found"]
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.bool, torch.complex64])

@@ -12,7 +12,7 @@ DATA = (
 """Options that say where the pairs are."""
 _RULES = ("spread", "first", "last", "measured")
 _TAUGHT = ("stop_margin", "targets", "drop_worse", "beams", "freeze_encoder")
-_TWICE = ("steps", "stop_margin", "freeze_encoder")
+_TWICE = ("stop_margin", "freeze_encoder")
 
 
 def check_shrinking(options: Any) -> None:

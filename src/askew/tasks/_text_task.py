@@ -8,7 +8,6 @@ from typing import Any, ClassVar, TypeVar
 
 from transformers import PreTrainedModel
 
-from askew._check import require
 from askew._config import load_config, to_dict
 from askew.metrics import CorpusScore
 from askew.tasks._arm_names import refuse_steps
@@ -89,13 +88,6 @@ class TextTask(Task[Model]):
     def _training_config(self, training: Mapping[str, object]) -> Any:
         refuse_steps(training)
         base = self.training
-        require(
-            "steps" not in training,
-            lambda: (
-                f"{self.name}: the training of an arm must leave steps to the budget of all; got "
-                f"steps {training['steps']}. Write --steps {training['steps']}"
-            ),
-        )
         return load_config(type(base), training, base=base, where="training")
 
     def rung_training(self, steps: int) -> Mapping[str, object]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from askew._check import require
+from askew._config import DESCRIBES
 from askew.tradeoffs._experiment_code import tensor_bytes, without_addresses
 from askew.tradeoffs._running.batches import Batch, answer, dataset_of, join
 from askew.tradeoffs._statistics.verdicts import Metric
@@ -94,12 +95,12 @@ class ModelConfig:
         (True, 'wide')
     """
 
-    arm: str = field(compare=False)
-    build: str
-    modules: str
-    loss: str
-    optimizer: str
-    fit: str
+    arm: str = field(compare=False, metadata=DESCRIBES)
+    build: str = field(metadata=DESCRIBES)
+    modules: str = field(metadata=DESCRIBES)
+    loss: str = field(metadata=DESCRIBES)
+    optimizer: str = field(metadata=DESCRIBES)
+    fit: str = field(metadata=DESCRIBES)
 
 
 @dataclass(frozen=True)

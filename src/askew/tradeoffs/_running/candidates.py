@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, NamedTuple
 
-from askew._config import to_dict
+from askew._config import DESCRIBES, to_dict
 from askew.tradeoffs._running.rungs import RungResult
 from askew.tradeoffs._space import Values
 from askew.tradeoffs._task import Arm
@@ -61,11 +62,14 @@ def found_toml(candidate: Candidate) -> str:
         One line for each setting of the model and of its training, without sizes of vocabularies:
         those are of the data.
     """
-    settings = flat({**to_dict(candidate.arm.config), "training": candidate.arm.training})
+    config = candidate.arm.config
+    left_out = {one.name for one in fields(config) if one.metadata == DESCRIBES}
+    left_out |= {one.name for one in fields(config) if one.name.endswith("vocab")}
+    settings = {name: value for name, value in to_dict(config).items() if name not in left_out}
     lines = [
         f"{name} = {json.dumps(value)}"
-        for name, value in settings.items()
-        if value is not None and ("." in name or not name.endswith("vocab"))
+        for name, value in flat({**settings, "training": candidate.arm.training}).items()
+        if value is not None
     ]
     return "\n".join(lines) + "\n"
 
