@@ -196,13 +196,13 @@ def different_settings(stored: Mapping[str, object], identity: Mapping[str, obje
     for key, given in identity.items():
         known = stored.get(key)
         keys = ""
-        if isinstance(known, dict) and isinstance(given, dict):
+        if key == "data" and isinstance(known, dict) and isinstance(given, dict):
             unknown = {*LATER, *_DIGESTS.values()} - known.keys()
             known = content_of(known)
             given = content_of({k: v for k, v in given.items() if k not in unknown})
             keys = ", ".join(k for k in {**given, **known} if known.get(k) != given.get(k))
         if known != given:
-            names.append(f"data ({keys})" if key == "data" and keys else key)
+            names.append(f"data ({keys})" if keys else key)
     return names
 
 

@@ -101,7 +101,7 @@ class Translator:
         self.target_tokenizer = tokenizer if target_tokenizer is None else target_tokenizer
         self.batch_size = batch_size
         longest = getattr(self.engine, "longest", None)  # with the end token
-        most = max_source_tokens if longest is None else min(max_source_tokens, longest - 1)
+        most = max_source_tokens if longest is None else max(1, min(max_source_tokens, longest - 1))
         self.max_source_tokens = most
         self.protects = is_protecting(tokenizer)
         self._threads: int | None = None  # as many as PyTorch has

@@ -345,9 +345,8 @@ def test_sizes_beside_a_pretrained_encoder_are_refused_by_name(bert, tmp_path_fa
     with pytest.raises(ValueError, match=f"qa: a pretrained encoder has its own sizes.*{words}"):
         make_model(task, {"context": {"dropout": 0.1, "num_layers": 2, "d_ff": 64}})
     path = tmp_path_factory.mktemp("shape") / "mine.toml"
-    path.write_text("[context]\nnum_layers = 2\nd_ff = 64\n")
-    with pytest.raises(ValueError, match=f"{words} .in .*mine.toml"):
-        make_model(task, {}, path)
+    path.write_text("[context]\nnum_layers = 2\nd_ff = 64\n")  # as a search writes it
+    assert make_model(task, {}, path)
     assert make_model(task, {"question": {"num_layers": 1}}).question.num_layers == 1
 
 

@@ -3,7 +3,7 @@
 import importlib.util
 import subprocess
 import sys
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -20,11 +20,21 @@ from torch import nn
 WIDTH = 3
 
 
+WEIGHTS = torch.ones(3)
+COUNT = 0
+
+
+@torch.no_grad()
 def double(x):
-    return 2 * x
+    '''Twice.'''
+    global COUNT
+    COUNT += 1
+    return 2 * x * WEIGHTS.sum()
 
 
 class Net(nn.Module):
+    gain = 1
+
     def __init__(self):
         super().__init__()
         self.inner = nn.Linear(WIDTH, 1)
@@ -58,8 +68,14 @@ def digest_of(text, tmp_path, name="build"):
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("WIDTH = 3", "WIDTH = 4"), ("2 * x", "3 * x"), ("double(self", "torch.tanh(self")],
-    ids=["constant", "helper", "method"],
+    [
+        ("WIDTH = 3", "WIDTH = 4"),
+        ("2 * x", "3 * x"),
+        ("double(self", "torch.tanh(self"),
+        ("gain = 1", "gain = 2"),
+        ("ones(3)", "zeros(3)"),
+    ],
+    ids=["constant", "helper", "method", "class attribute", "tensor"],
 )
 def test_an_edit_of_what_a_function_uses_is_seen(old, new, tmp_path):
     assert old in MINE
@@ -67,7 +83,8 @@ def test_an_edit_of_what_a_function_uses_is_seen(old, new, tmp_path):
 
 
 def test_comments_places_and_what_is_not_used_do_not_count(tmp_path):
-    moved = "# a comment\n\nSEEDS = 5\n" + MINE + "\nUNUSED = 1\n"
+    moved = "# a comment\n\nSEEDS = 5\n" + MINE + "\nUNUSED = sum = 1\nCOUNT = 9\n"
+    moved = moved.replace("Twice.", "Two times.")
     assert digest_of(moved, tmp_path) == digest_of(MINE, tmp_path)
 
 
@@ -108,6 +125,13 @@ class Loss:
         ),
         (lambda: lambda x, k=1: x * k, lambda: lambda x, k=2: x * k),
         (lambda: (1, 2), lambda: (12,)),
+        (lambda: scaled(np.array(["no"])), lambda: scaled(np.array(["yes"]))),
+        (lambda: scaled(np.array([None, 1])), lambda: scaled(np.array([None, 2]))),
+        (lambda: scaled(np.arange(3)[::-1]), lambda: scaled(np.arange(3))),
+        (lambda: scaled(np.float32(1)), lambda: scaled(np.float32(2))),
+        (lambda: scaled(torch.eye(2).to_sparse()), lambda: scaled(torch.eye(3).to_sparse())),
+        (lambda: torch.no_grad()(scaled(1.0)), lambda: torch.no_grad()(scaled(2.0))),
+        (lambda: cache(scaled(1.0)), lambda: cache(scaled(2.0))),
         (lambda: "1", lambda: 1),
     ],
 )

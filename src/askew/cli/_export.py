@@ -33,11 +33,11 @@ def export_command(
 
         if to not in ("ctranslate2", "onnx"):
             raise ValueError(f"export: --to must be ctranslate2 or onnx; got {to}")
+        if to == "onnx" and quantization != "float32":
+            raise ValueError(f"export: onnx is float32; got --quantization {quantization}")
         if quantization in QUANTIZATIONS:
             _refuse_other(folder / to if out is None else out, to, quantization)
         if to == "onnx":
-            if quantization != "float32":
-                raise ValueError(f"export: onnx is float32; got --quantization {quantization}")
             # torch warns about packages that this export does not need.
             logging.getLogger("torch.onnx").setLevel(logging.ERROR)
             written = export_onnx(folder, out)

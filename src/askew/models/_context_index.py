@@ -319,9 +319,10 @@ class ContextIndex:
             self.contexts[row] = self.contexts[row]._replace(title=title)
         self._titles |= titles
         self._dropped.update(dropped)
-        # Anew, because a later row may have the title that an earlier one had before.
-        live = (row for row in range(len(self.contexts)) if row not in self._dropped)
-        self._rows = {self.contexts[row]: row for row in live}
+        if titles or self._dropped:
+            # Anew, because a later row may have the title that an earlier one had before.
+            live = (row for row in range(len(self.contexts)) if row not in self._dropped)
+            self._rows = {self.contexts[row]: row for row in live}
         self._forget()
 
     def _parts(self) -> list[tuple[list[Context], Shard]]:

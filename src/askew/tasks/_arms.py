@@ -61,7 +61,10 @@ def shaped_config(
 def refuse_sizes(
     name: str, side: str, values: Mapping[str, object], folder: Path | None, option: str
 ) -> None:
-    """Refuse settings of an encoder that is pretrained; of those only the dropout can be set."""
+    """Refuse settings of an encoder that is pretrained; of those only the dropout can be set.
+
+    A file of a search has the sizes of the stand-in that was searched; they are left alone.
+    """
     given: Any = values.get(side)
     others = [key for key in given if key != "dropout"] if isinstance(given, Mapping) else []
     require(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from askew._check import require
-from askew._config import errors_name_file, read_toml
 from askew.tasks._application import (
     MatchedOptions,
     Scored,
@@ -232,12 +231,8 @@ def _config(task: "QATask", options: QAOptions, shape: str, settings: Mapping) -
     from askew.tasks._arms import refuse_sizes, shaped_config
     from askew.tasks._qa_presets import qa_preset
 
-    is_file = shape not in QA_SHAPES and Path(shape).suffix == ".toml"
-    for given in (settings, read_toml(shape) if is_file else {}):
-        with errors_name_file(shape if is_file else None):
-            for side in ("question", "context"):
-                folder = getattr(task.pretrained, side)
-                refuse_sizes("qa", side, given, folder, f"--{side}-encoder")
+    for side in ("question", "context"):
+        refuse_sizes("qa", side, settings, getattr(task.pretrained, side), f"--{side}-encoder")
     values: dict[str, Any] = {}
     if task.pretrained.context is not None:
         width = read_encoder_config(task.pretrained.context)["hidden_size"]

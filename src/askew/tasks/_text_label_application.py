@@ -217,14 +217,14 @@ def _arm_values(
     check_name(_A_LOSS, name, presets)
     values: dict[str, Any] = read_arm(name) if is_file else {"training": deepcopy(presets[name])}
     training: dict[str, Any] = values.pop("training", {})
-    merge(values, options.model_settings())
+    own = options.model_settings()
+    refuse_sizes("labels", "encoder", own, task.pretrained, "--encoder")
+    merge(values, own)
     given = options.training_settings()
     loss = given.pop("loss", None)
     merge(training, given if training else {})
     if has_loss and loss is not None:
         merge(training, {"loss": loss})
-    with errors_name_file(name if is_file else None):
-        refuse_sizes("labels", "encoder", values, task.pretrained, "--encoder")
     width = _WIDTHS[options.preset]
     stack = StackConfig(d_model=width, num_layers=2, num_heads=width // 32, d_ff=4 * width)
     vocab = task.tokenizer.get_vocab_size()

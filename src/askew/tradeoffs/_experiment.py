@@ -182,6 +182,10 @@ class Experiment(Task[nn.Module]):
         """By arm, its config, and a digest of the code of its functions and modules."""
         return {arm: self._describe(arm) for arm in self.models}
 
+    @cached_property
+    def _functions(self) -> list[str]:
+        return [*(one for _, one in self._described.values()), code_digest(self.scores)]
+
     def _describe(self, arm: str) -> tuple[ModelConfig, str]:
         build = self.models[arm]
         loss, optimizer, fit = (of_arm(x, arm) for x in (self.loss, self.optimizer, self.fit))
@@ -195,10 +199,8 @@ class Experiment(Task[nn.Module]):
             "optimizer": name_of(optimizer),
             "fit": name_of(fit),
         }
-        functions = code_digest(classes, build, loss, optimizer, fit)
-        if numbers:
-            return NumberedConfig(**values, model=numbers), functions
-        return ModelConfig(**values), functions
+        config = NumberedConfig(**values, model=numbers) if numbers else ModelConfig(**values)
+        return config, code_digest(classes, build, loss, optimizer, fit)
 
     def compare(
         self,
@@ -280,7 +282,7 @@ class Experiment(Task[nn.Module]):
             "device": self.device,
             "fingerprint": [data_digest(data) for data in splits.values()],
             "tensors": [tensors_of(data) for data in splits.values()],
-            "functions": [one for _, one in self._described.values()] + [code_digest(self.scores)],
+            "functions": self._functions,
         }
 
     def build(self, config: ModelConfig, seed: int) -> nn.Module:
