@@ -93,8 +93,8 @@ class ContextIndex:
 
         Args:
             folder: With an index.
-            fingerprint: Of the model that is to answer, or several of which one must be its own;
-                not compared by default.
+            fingerprint: Of the model that is to answer, or several of which one must be its own,
+                such as `QuestionAnswerer.fingerprints`; not compared by default.
             check_sums: Whether every file is read once to compare its SHA-256. The
                 sizes are compared in any case.
 
