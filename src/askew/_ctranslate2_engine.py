@@ -43,7 +43,7 @@ class CTranslate2Engine:
             f"got {folder}. Run askew export DIR --to ctranslate2",
         )
         self.export = _read_export(folder)
-        self.longest, self.fingerprint = self.export["max_length"], self.export["fingerprint"]
+        self.longest = self.export["max_length"]
         try:
             self._model = ctranslate2.Translator(
                 str(folder), device="cpu", inter_threads=1, intra_threads=threads

@@ -63,7 +63,7 @@ CASES = {
     "--from . --vocab-size 300": "got --vocab-size 300, too. Leave it out",
     "--from . --separate-vocabularies": "got --separate-vocabularies True, too. Leave it out",
     "--from . --drop-long": "got --drop-long True, too. Leave it out",
-    "--set training.steps=3": "training.steps must be left out, since a budget decides; got traini",
+    "--set training.steps=3": "steps must be left out, since a budget decides; got training.steps",
     "--teacher . --set training.target=reference": "a teacher must be learnt from; got training.t",
     "--results t.csv --metric f1=0.1,0.2": "--metric takes one of lower and higher, one of ratio",
     "--results t.csv --metric f1=lower,higher": "and one number; got 'f1=lower,higher'",

@@ -386,6 +386,7 @@ def test_fading_out_the_positives_warns():
 def test_tensors_are_buffers():
     loss = AsymmetricBCELoss(weight_pos=torch.ones(3))
     assert set(loss.state_dict()) == {"weight_pos"}
+    assert loss.double().weight_pos.dtype == torch.float  # settings have a precision of their own
     assert loss.to("meta").weight_pos.device.type == "meta"
     assert "margin=0.0" in repr(loss)
 

@@ -13,7 +13,10 @@ TRAINED = {"translation": "shape", "qa": "shape", "labels": "loss"}
     ("text", "words"),
     [
         ("training = 3", "training must be a table; got training 3. Write training.lr = 0.001"),
-        ("training.steps = 3", "training.steps must be left out, .*got training.steps 3. Give --s"),
+        (
+            "training.steps = 3",
+            "training: steps must be left out, .*got training.steps 3. Give",
+        ),
         ("training", "the file must be TOML; got path"),
     ],
 )

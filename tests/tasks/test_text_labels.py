@@ -181,6 +181,12 @@ def test_sizes_beside_a_pretrained_encoder_are_refused_by_name(tmp_path):
     ):
         with pytest.raises(ValueError, match=f"labels: .* own sizes .*; got {others} --encoder"):
             LABELS.train.make_model(task, replace(options, set_=given))
+    found = tmp_path / "found.toml"  # a search writes the sizes of a stand-in, too
+    found.write_text(
+        "max_tokens = 32\nencoder.num_layers = 2\nencoder.dropout = 0.2\ntraining.lr = 0.001\n"
+    )
+    config, training = LABELS.train.make_model(task, replace(options, loss=str(found)))
+    assert (config.encoder.dropout, training["lr"]) == (0.2, 0.001)
 
 
 def test_a_plan_of_rates_identifies_a_training():

@@ -83,6 +83,7 @@ def export_ctranslate2(
     config = model.config.to_plain()
     for name, side in (("encoder", config.encoder), ("decoder", config.decoder)):
         _check_side(name, side)
+    files = model_files(folder)
     with replacing_folder(out) as partial:
         _specification(model, config, tokenizers, quantization).save(str(partial))
         save_tokenizers(tokenizers, partial)
@@ -91,8 +92,8 @@ def export_ctranslate2(
             "engine": "ctranslate2",
             "quantization": quantization,
             "max_length": min(len(_positions(model.model, side)) for side in _SIDES),
-            "fingerprint": file_sha256(folder / "model.safetensors"),
-            "made_of": model_files(folder),
+            "fingerprint": files["model.safetensors"],
+            "made_of": files,
             "sha256": file_sha256(partial / "model.bin"),
             "files": {path.name: file_sha256(path) for path in sorted(partial.iterdir())},
         }

@@ -10,13 +10,14 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from askew._check import require
+from askew._files import file_sha256
 from askew.models._answers import Answer, check_unicode, find_answers, window_answers
 from askew.models._context_encoding import ContextEncoder, Progress, Windowing
 from askew.models._context_index import ContextIndex
 from askew.models._devices import input_device
 from askew.models._encoders import PretrainedEncoder
 from askew.models._encoding_processes import EncodeBatch
-from askew.models._folder import files_fingerprint, load_qa_model, model_fingerprint
+from askew.models._folder import joint_fingerprint, load_qa_model, model_fingerprint
 from askew.models._qa import AsymmetricQAModel, Encoded
 from askew.models._qa_configuration import MOST_RETRIEVAL
 from askew.models._window_choice import choose_windows, windows_of
@@ -111,10 +112,11 @@ class QuestionAnswerer:
         model = load_qa_model(folder)
         names = ("tokenizer.json", "question_tokenizer.json")
         tokenizers = (load_any_tokenizer(folder / name) for name in names)
-        read = ("config.json", "model.safetensors", "tokenizer.json")  # of what is in an index
-        fingerprint = files_fingerprint("answers", folder, read)
+        weights = model_fingerprint(folder)
+        others = (file_sha256(folder / name) for name in ("config.json", "tokenizer.json"))
+        fingerprint = joint_fingerprint("answers", [weights, *others])  # of what encodes contexts
         made = cls(model, *tokenizers, batch_windows=batch_windows, fingerprint=fingerprint)
-        made._of_weights = model_fingerprint(folder)
+        made._of_weights = weights
         made._encoder.load = partial(_load_again, folder.resolve(), fingerprint)
         return made
 

@@ -312,14 +312,14 @@ class ContextIndex:
         for name in ("_table", "words"):
             vars(self).pop(name, None)
 
-    def _change(self, dropped: Iterable[int], titles: Mapping[str, str]) -> None:
+    def _change(self, dropped: Collection[int], titles: Mapping[str, str]) -> None:
         """Drop and retitle contexts in memory."""
         for name, title in titles.items():
             row = int(name)
             self.contexts[row] = self.contexts[row]._replace(title=title)
         self._titles |= titles
         self._dropped.update(dropped)
-        if titles or self._dropped:
+        if titles or dropped:
             # Anew, because a later row may have the title that an earlier one had before.
             live = (row for row in range(len(self.contexts)) if row not in self._dropped)
             self._rows = {self.contexts[row]: row for row in live}

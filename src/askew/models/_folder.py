@@ -1,7 +1,7 @@
 """A model folder on disk, which is loaded whole or refused."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
@@ -198,9 +198,8 @@ def model_fingerprint(folder: str | Path) -> str:
     return file_sha256(weights)
 
 
-def files_fingerprint(kind: str, folder: Path, names: Sequence[str]) -> str:
-    """Identify some files of a model, to recognise what was made with others."""
-    sums = [file_sha256(folder / name) for name in names]
+def joint_fingerprint(kind: str, sums: Iterable[str]) -> str:
+    """Identify files of a model by their sums, to recognise what was made with others."""
     return hashlib.sha256("\n".join([kind, *sums]).encode()).hexdigest()
 
 

@@ -13,12 +13,13 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from askew._check import require
+from askew._files import file_sha256
 from askew.models._answers import check_unicode
 from askew.models._context_encoding import ContextEncoder, Progress, Windowing
 from askew.models._context_index import ContextIndex
 from askew.models._encoders import PretrainedEncoder, encoder_folder, read_encoder_config
 from askew.models._encoding_processes import EncodeBatch
-from askew.models._folder import files_fingerprint
+from askew.models._folder import joint_fingerprint
 from askew.models._qa import Encoded
 from askew.text import Context, cut_passages, load_any_tokenizer, pad_batch
 
@@ -291,7 +292,8 @@ def check_encoder(caller: str, fingerprint: str, index: ContextIndex) -> None:
 
 def passage_fingerprint(folder: Path) -> str:
     """Identify an encoder, to recognise an index that was made with another one."""
-    return files_fingerprint(_KIND, folder, ("config.json", "model.safetensors", "tokenizer.json"))
+    files = ("config.json", "model.safetensors", "tokenizer.json")
+    return joint_fingerprint(_KIND, (file_sha256(folder / name) for name in files))
 
 
 def max_sim(

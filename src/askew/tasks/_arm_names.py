@@ -78,6 +78,6 @@ def refuse_steps(training: Mapping[str, object]) -> None:
     """Refuse a number of steps among the settings of a training, where it would have no effect."""
     require(
         "steps" not in training,
-        "read_arm: training.steps must be left out, since a budget decides; got training.steps "
+        "training: steps must be left out, since a budget decides; got training.steps "
         f"{training.get('steps')!r}. Give --steps",
     )

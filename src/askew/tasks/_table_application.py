@@ -197,9 +197,9 @@ def _make_arms(
 
     settings, given = options.model_settings(), options.training_settings()
     losses = [{"loss": one.pop("loss")} for one in (settings, given) if "loss" in one]
-    first = _arm(task, presets, options.challenger, [settings], [given, *losses])
+    first = _arm(task, presets, options.challenger, settings, [given, *losses])
     is_twin = options.baseline == "twin"
-    other = _arm(task, presets, plain if is_twin else options.baseline, [settings], [given])
+    other = _arm(task, presets, plain if is_twin else options.baseline, settings, [given])
     if is_twin and (twin := _twin(task, first, plain)) != replace(other, name=twin.name):
         other = twin
     if first.name == other.name:
@@ -213,10 +213,10 @@ def _arm(
     task: "TableTask",
     presets: Mapping[str, Mapping[str, Any]],
     name: str,
-    changes: Sequence[Mapping[str, Any]],
-    training_changes: Sequence[Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    trainings: Sequence[Mapping[str, Any]],
 ) -> "Arm":
-    """Make the arm of a preset or a file with changes, and check that it can be trained.
+    """Make the arm of a preset or a file with settings, and check that it can be trained.
 
     Of the numbers of training that both arms have, only those that it would override are changed.
     """
@@ -225,10 +225,9 @@ def _arm(
 
     check_name(_AN_ARM, name, presets)
     values = deepcopy(dict(presets[name])) if name in presets else read_arm(name)
-    for change in changes:
-        merge(values, deepcopy(dict(change)))
+    merge(values, deepcopy(dict(settings)))
     training: Any = values.pop("training", {})
-    for change in training_changes:
+    for change in trainings:
         own = {key: value for key, value in change.items() if key in training or key == "loss"}
         merge(training, deepcopy(own))
     with errors_name_file(None if name in presets else name):
